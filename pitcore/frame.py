@@ -1,0 +1,66 @@
+"""A frame: what a source lends to the pipeline.
+
+A frame does not own its pixels. The planes are views into the source's buffers, valid until the frame
+is released; leaving the ``with`` block releases it. Whoever needs pixels longer copies them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.uint8]  # (H, W), row stride arbitrary, pixels of a row adjacent
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One exposure of all cameras, aligned.
+
+    Attributes:
+        seq: number the source gave; a gap means that frames were lost before they reached us.
+        t_ns: CLOCK_MONOTONIC at mid-exposure, nanoseconds.
+        tick: belt encoder count at mid-exposure.
+        planes: one (H, W) uint8 view per plane, in the order of the configuration. Borrowed.
+        release: gives the buffers back to the source. Called by leaving ``with``; call it once.
+    """
+
+    seq: int
+    t_ns: int
+    tick: int
+    planes: tuple[Plane, ...]
+    release: Callable[[], None] = _nothing
+
+    def __enter__(self) -> Frame:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What every frame of a source looks like.
+
+    Attributes:
+        plane_names: order of the planes, for instance ``("top", "bottom")``.
+        height_px, width_px: of every plane. The belt moves along the height.
+        px_per_tick: belt travel for each encoder tick, in pixels, positive towards larger rows.
+    """
+
+    plane_names: tuple[str, ...]
+    height_px: int
+    width_px: int
+    px_per_tick: float

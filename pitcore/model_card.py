@@ -1,0 +1,176 @@
+"""The model card, and the bundle it describes.
+
+A bundle is a directory: ``model.onnx``, ``card.json``, ``calibration.json``, ``metrics.json``,
+``config.yaml``, ``golden.npz``. The card states everything that preprocessing and decision need; it has
+no defaults, and a missing or unknown key is an error. This module reads and checks; it never loads the
+network (``pitcore.inference`` does) and never writes (``pitcore_tools`` does).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pitcore.errors import BundleError, CardError
+
+SCHEMA = "pitcore.card/1"
+BUNDLE_FILES = ("model.onnx", "calibration.json", "metrics.json", "config.yaml", "golden.npz")
+DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
+
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Platt scaling of the pit margin: p = 1 / (1 + exp(-(slope * margin + intercept))).
+
+    The margin is the pit logit minus the log-sum-exp of the others. Source: J. Platt, "Probabilistic
+    outputs for support vector machines", 1999; slope 1 and intercept 0 give softmax.
+    """
+
+    method: Literal["platt"]
+    slope: Annotated[float, Meta(gt=0.0, le=100.0)]
+    intercept: Annotated[float, Meta(ge=-100.0, le=100.0)]
+
+
+class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Calibrated pit probability: clean below ``accept``, pit from ``reject`` on, maybe between."""
+
+    accept: Probability
+    reject: Probability
+
+    def __post_init__(self) -> None:
+        if self.accept > self.reject:
+            raise ValueError(f"accept ({self.accept}) must not be above reject ({self.reject})")
+
+
+class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the model needs to run."""
+
+    onnxruntime_min: Annotated[str, Meta(pattern=r"^\d+\.\d+(\.\d+)?$")]
+    opset: Annotated[int, Meta(ge=13, le=30)]
+
+
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything the board needs to know of a model. No field has a default.
+
+    Attributes:
+        planes: names of the planes in channel order.
+        crop_size_px: side of the square crop, S.
+        resize: what happens to a cherry larger than the crop: ``centre`` cuts, ``shrink`` averages
+            the larger ones down by area, ``fit`` scales every crop (antialiased bilinear).
+        layout, dtype: of the network's input: NHWC or NCHW, uint8 or float32.
+        scale, offset: one for each plane; float input is ``pixel * scale + offset``. For uint8 input
+            scale is 1 and offset 0: the graph holds the rest.
+        labels: order of the logits; contains ``clean`` and ``pit``, may contain ``maybe``.
+        files: SHA-256 of every other file of the bundle.
+    """
+
+    schema: Literal["pitcore.card/1"]
+    name: Name
+    version: Annotated[str, Meta(pattern=r"^\d+\.\d+\.\d+([.-][0-9a-z.]+)?$")]
+    planes: Annotated[list[Name], Meta(min_length=1, max_length=4)]
+    crop_size_px: Annotated[int, Meta(ge=16, le=256)]
+    resize: Literal["centre", "shrink", "fit"]
+    layout: Literal["NHWC", "NCHW"]
+    dtype: Literal["uint8", "float32"]
+    scale: list[float]
+    offset: list[float]
+    labels: Annotated[list[Literal["clean", "maybe", "pit"]], Meta(min_length=2, max_length=3)]
+    calibration: Calibration
+    thresholds: Thresholds
+    files: dict[str, Sha256]
+    runtime: Runtime
+
+    def __post_init__(self) -> None:
+        if len(set(self.planes)) != len(self.planes):
+            raise ValueError(f"planes must differ, got {self.planes}")
+        for key in ("scale", "offset"):
+            if len(getattr(self, key)) != len(self.planes):
+                raise ValueError(f"{key} must have one number for each of the {len(self.planes)} planes")
+        if self.dtype == "uint8" and (set(self.scale) != {1.0} or set(self.offset) != {0.0}):
+            raise ValueError("uint8 input needs scale 1 and offset 0; the graph holds the rest")
+        if len(set(self.labels)) != len(self.labels) or not {"clean", "pit"} <= set(self.labels):
+            raise ValueError(f"labels must differ and hold clean and pit, got {self.labels}")
+        if set(self.files) != set(BUNDLE_FILES):
+            raise ValueError(f"files must name exactly {', '.join(BUNDLE_FILES)}")
+
+    @property
+    def batch_shape(self) -> tuple[int, int, int]:
+        """Shape of one crop in the network's input, without the batch."""
+        s, p = self.crop_size_px, len(self.planes)
+        return (s, s, p) if self.layout == "NHWC" else (p, s, s)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose every file has the hash its card states.
+
+    Attributes:
+        directory: where it lies.
+        card: its card.
+        sha256: hash of ``card.json``; since the card holds the hashes of the rest, it names the
+            whole bundle.
+    """
+
+    directory: Path
+    card: ModelCard
+    sha256: str
+
+    @property
+    def label(self) -> str:
+        """Short name for people: ``name@version``."""
+        return f"{self.card.name}@{self.card.version}"
+
+    @property
+    def model_path(self) -> Path:
+        """The network."""
+        return self.directory / "model.onnx"
+
+    @property
+    def golden_path(self) -> Path:
+        """Inputs and expected outputs for the self-test."""
+        return self.directory / "golden.npz"
+
+
+def decode_card(raw: bytes, where: str) -> ModelCard:
+    """Decode and check a card. ``where`` names it in errors. Raises CardError."""
+    try:
+        return msgspec.json.decode(raw, type=ModelCard)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
+        raise CardError(f"{where}: {error}; a card has no defaults, write it with `pitcore-tools quantise`") from error
+
+
+def load_bundle(directory: Path) -> Bundle:
+    """Read the card of a bundle and check the hash of every file it names.
+
+    Raises:
+        BundleError: the directory or a file is missing or altered.
+        CardError: the card is not valid.
+    """
+    card_path = directory / "card.json"
+    try:
+        raw = card_path.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{directory}: no model bundle here ({error.strerror}: {card_path.name}); "
+            "give a directory with card.json and model.onnx"
+        ) from error
+    card = decode_card(raw, str(card_path))
+    for name, expected in card.files.items():
+        try:
+            actual = hashlib.sha256((directory / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise BundleError(f"{directory / name}: {error.strerror}; the bundle is incomplete, copy it again") from error
+        if actual != expected:
+            raise BundleError(
+                f"{directory / name}: hash {actual[:12]} is not the card's {expected[:12]}; "
+                "the file was altered or cut short, copy the bundle again"
+            )
+    return Bundle(directory=directory, card=card, sha256=hashlib.sha256(raw).hexdigest())
