@@ -1,0 +1,58 @@
+# The two commands a newcomer needs are `make demo` and `make test`; both do their own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := build/native
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
+
+.PHONY: demo test native-test sanitize lint format wheel clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.board ## set up and run the main job on the emulated belt
+	$(BIN)/pitcore demo
+
+test: $(VENV)/.workstation native-test ## set up and run every test, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+native-test: $(VENV)/.workstation ## the C++ core's own tests
+	$(BIN)/cmake -S . -B $(NATIVE) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPITCORE_NATIVE_TESTS=ON -DPITCORE_PYTHON=OFF
+	$(BIN)/cmake --build $(NATIVE)
+	$(BIN)/ctest --test-dir $(NATIVE) --output-on-failure
+
+sanitize: $(VENV)/.workstation ## the same under AddressSanitizer and UBSan
+	$(BIN)/cmake -S . -B $(NATIVE)-sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPITCORE_NATIVE_TESTS=ON -DPITCORE_PYTHON=OFF -DPITCORE_SANITIZE=address,undefined
+	$(BIN)/cmake --build $(NATIVE)-sanitize
+	$(BIN)/ctest --test-dir $(NATIVE)-sanitize --output-on-failure
+
+lint: $(VENV)/.workstation ## every static gate; nothing is changed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(CPP_SOURCES)
+
+format: $(VENV)/.workstation ## rewrite in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP_SOURCES)
+
+wheel: $(VENV)/.board ## dist/pitcore-*.whl
+	$(BIN)/pip wheel --no-deps -w dist .
+
+clean: ## remove everything that was built or installed here
+	rm -rf $(VENV) build dist out *.egg-info tools/*.egg-info pitcore/preprocess/_core*.so
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pitcore needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+# The board's part: no torch. Built again when the C++ core or the packaging changes.
+$(VENV)/.board: $(VENV)/bin/python pyproject.toml setup.py CMakeLists.txt constraints.txt $(shell find csrc -name '*.cpp' -o -name '*.h')
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+# The workstation's part and the gates on top.
+$(VENV)/.workstation: $(VENV)/.board tools/pyproject.toml
+	$(BIN)/pip install --quiet --editable tools --editable '.[dev]'
+	touch $@

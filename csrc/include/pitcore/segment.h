@@ -1,0 +1,108 @@
+// Finds the cherries of a frame: foreground threshold, 8-connected components, box, area, border flags,
+// raw moments and plane sums, in one pass over the pixels and one over the runs. No label image exists.
+//
+// A run is a stretch of foreground in one row. Runs of neighbouring rows that touch, corners included,
+// are joined by union-find; L. He et al., "A run-based two-scan labeling algorithm", 2008.
+// Leaves cutting out the pixels to extract.h, and what a component means to pitcore.decision.
+#pragma once
+
+#include <cstdint>
+
+#include "pitcore/buffer.h"
+#include "pitcore/image_view.h"
+#include "pitcore/kernel.h"
+#include "pitcore/status.h"
+
+namespace pitcore {
+
+enum class Polarity { bright, dark };
+enum class Combine { any, all };  // in how many planes a pixel must stand out
+
+// When a pixel of one plane stands out from the belt.
+struct PlaneRule {
+  ImageView background;    // borrowed as long as the segmenter lives; data null: `level` everywhere
+  std::uint8_t level = 0;
+  std::uint8_t threshold = 1;  // 1 to 255: bright is pixel - background >= threshold, dark the reverse
+  Polarity polarity = Polarity::bright;
+};
+
+struct SegmentParams {
+  std::int32_t height_px = 0;
+  std::int32_t width_px = 0;
+  std::int32_t planes = 0;
+  PlaneRule rules[max_planes];
+  Combine combine = Combine::any;
+  std::int32_t min_area_px = 1;  // smaller components are specks: counted, not reported
+  std::int32_t max_runs = 0;
+  std::int32_t max_components = 0;
+};
+
+enum Border : std::uint32_t { border_left = 1, border_right = 2, border_top = 4, border_bottom = 8 };
+
+// One connected component. The layout is Python's structured dtype; change both together.
+struct Component {
+  std::int32_t x, y, w, h;  // bounding box, pixels
+  std::int32_t area;        // pixels
+  std::uint32_t border;     // edges of the frame that it touches
+  std::int64_t sum_x, sum_y, sum_xx, sum_xy, sum_yy;  // over its pixels
+  std::int64_t plane_sum[max_planes];                 // grey levels; 0 past the last plane
+};
+
+struct Run {
+  std::int32_t y, first, end;  // pixels first to end - 1 of row y
+};
+
+// Works in memory taken by the constructor. One thread at a time.
+class Segmenter {
+ public:
+  explicit Segmenter(const SegmentParams& params) noexcept;
+
+  // ok, bad_argument or out_of_memory: whether it can work at all.
+  Status status() const noexcept { return status_; }
+
+  // Replaces the components by those of this frame. After any status but ok there are none.
+  Status segment(const FrameView& frame) noexcept;
+
+  // For a crop that is masked already: every pixel that is not zero belongs to the one component, however
+  // many pieces it is in; there is none if all is zero. Needs the rules to say just that (level 0, threshold
+  // 1, bright, any) and max_runs >= height + (width + 1) / 2. Ignores min_area_px.
+  Status segment_whole(const FrameView& frame) noexcept;
+
+  const SegmentParams& params() const noexcept { return params_; }
+  const Component* components() const noexcept { return components_.data(); }
+  std::int32_t component_count() const noexcept { return component_count_; }
+
+  // The component's runs, by row and then by column. After segment_whole there is one for each row, over
+  // gaps too: pixels there are zero in every plane, so that a mask changes nothing.
+  const Run* runs(std::int32_t component, std::int32_t* count) const noexcept;
+
+  // Of the last frame: all foreground pixels, specks included, and the number of specks. Zero if it
+  // failed, but for foreground_px after too_many_components.
+  std::int64_t foreground_px() const noexcept { return foreground_px_; }
+  std::int32_t specks() const noexcept { return specks_; }
+
+ private:
+  void clear() noexcept;
+  void mask_row(const FrameView& frame, std::int32_t y) noexcept;
+  bool find_runs(std::int32_t y) noexcept;
+  void join_rows(std::int32_t above, std::int32_t row) noexcept;
+  std::int32_t root(std::int32_t run) noexcept;
+  Status number_components() noexcept;
+  void measure(const FrameView& frame) noexcept;
+
+  SegmentParams params_;
+  Status status_;
+  Buffer<std::uint64_t> bits_;         // one row of foreground
+  Buffer<Run> found_;                  // in order of rows
+  Buffer<Run> grouped_;                // by component
+  Buffer<std::int32_t> parent_;        // of each run; never larger than the run: a root is its first run
+  Buffer<std::int32_t> label_;         // of each root: area, then component number or -1
+  Buffer<std::int32_t> group_;         // where each component's runs start in grouped_, and where the last end
+  Buffer<Component> components_;
+  std::int32_t run_count_ = 0;
+  std::int32_t component_count_ = 0;
+  std::int32_t specks_ = 0;
+  std::int64_t foreground_px_ = 0;
+};
+
+}  // namespace pitcore

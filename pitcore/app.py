@@ -1,0 +1,147 @@
+"""Composition root: the only place that builds concrete sources, stages and sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pitcore.belt.track import BeltTracker
+from pitcore.camera.source import Source
+from pitcore.capture import Capture
+from pitcore.config import Config, effective_thresholds
+from pitcore.errors import BundleError, ConfigError
+from pitcore.frame import Geometry
+from pitcore.frame_watch import FrameWatch
+from pitcore.inference.session import Session
+from pitcore.metrics import Metrics
+from pitcore.model_card import DEFAULT_BUNDLE, Bundle, load_bundle
+from pitcore.pipeline import Hooks, Pipeline, Rules, Stages
+from pitcore.preprocess import CropSpec, CropWriter, Preparer, SegmentSpec
+from pitcore.sinks.jsonl import JsonlSink
+from pitcore.sinks.sink import Sink
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a command decides about a run.
+
+    Attributes:
+        sinks: get every verdict.
+        timings: write latencies into verdict lines.
+        hooks: where the command looks in.
+    """
+
+    sinks: Sequence[Sink]
+    timings: bool = True
+    hooks: Hooks = Hooks()
+
+
+def open_bundle(config: Config) -> Bundle:
+    """Load the bundle the configuration names, or the default one, and check that it fits the frame.
+
+    Raises:
+        BundleError, CardError: it is missing, altered or invalid, or wants other planes.
+    """
+    bundle = load_bundle(DEFAULT_BUNDLE if config.model.bundle is None else Path(config.model.bundle))
+    if bundle.card.planes != list(config.frame.planes):
+        raise BundleError(
+            f"{bundle.directory}: the model wants planes {', '.join(bundle.card.planes)}, but [frame] planes are "
+            f"{', '.join(config.frame.planes)}; use a model for these cameras, or correct [frame]"
+        )
+    return bundle
+
+
+def open_sink(config: Config, metrics: Metrics) -> JsonlSink:
+    """Open the file sink of the configuration. Raises SinkError."""
+    sink = config.sink
+    return JsonlSink(Path(sink.path), rotate_bytes=sink.rotate_bytes, keep=sink.keep, metrics=metrics)
+
+
+class App:
+    """One run: a source, the stages, and the loop over them.
+
+    Args:
+        config: of the board.
+        source: not started.
+        options: sinks, timings, observer.
+        metrics: counts of the run.
+
+    Raises:
+        PitcoreError: anything that does not fit, before the first frame is read.
+    """
+
+    def __init__(self, config: Config, source: Source, options: Options, metrics: Metrics) -> None:
+        check_geometry(config, source.geometry)
+        self.metrics = metrics
+        self._config, self._options, self._live = config, options, source.live
+        self._capture = Capture(
+            source, queue_frames=config.runtime.queue_frames, timeout_s=config.runtime.capture_timeout_s
+        )
+        stages, rules = self._build(config)
+        self.bundle = stages.session.bundle
+        self._pipeline = Pipeline(stages, rules, metrics, options.hooks)
+
+    def run(self) -> None:
+        """Run to the end of the source, or until ``stop``. Raises SourceError, SinkError."""
+        self._pipeline.run()
+
+    def stop(self) -> None:
+        """End after the frame in hand. Safe in a signal handler."""
+        self._capture.stop()
+
+    def reload(self, config: Config) -> None:
+        """Take a new model, thresholds and limits between two frames. The source and the sinks stay.
+
+        Raises:
+            PitcoreError: the new configuration does not fit; the old one goes on.
+        """
+        for section in ("frame", "belt", "source", "sink"):
+            if getattr(config, section) != getattr(self._config, section):
+                raise ConfigError(f"[{section}] changed: this needs a restart, a reload takes the rest only")
+        stages, rules = self._build(config)
+        self._pipeline.replace(stages, rules)
+        self._config, self.bundle = config, stages.session.bundle
+
+    def _build(self, config: Config) -> tuple[Stages, Rules]:
+        """Build every stage from a configuration."""
+        bundle = open_bundle(config)
+        thresholds = effective_thresholds(bundle.card.thresholds, config.decision)
+        frame, runtime, card = config.frame, config.runtime, bundle.card
+        segment = SegmentSpec(
+            background=config.segmentation.background,
+            threshold=config.segmentation.threshold,
+            polarity=config.segmentation.polarity,
+            combine=config.segmentation.combine,
+            min_area_px=config.segmentation.min_area_px,
+        )
+        crop = CropSpec(size_px=card.crop_size_px, resize=card.resize, planes=len(card.planes))
+        preparer = Preparer(frame.height_px, frame.width_px, segment, crop)
+        stages = Stages(
+            capture=self._capture,
+            watch=FrameWatch(
+                frame.planes, (frame.height_px, frame.width_px), config.segmentation.max_foreground_share
+            ),
+            preparer=preparer,
+            tracker=BeltTracker(frame.height_px, config.belt.px_per_tick, config.belt.tolerance_px),
+            crops=CropWriter(preparer, card, runtime.max_cherries),
+            session=Session(bundle, capacity=runtime.max_cherries, threads=runtime.threads, sub_batch=runtime.sub_batch),
+            sinks=self._options.sinks,
+        )
+        return stages, Rules(config, thresholds, live=self._live, timings=self._options.timings)
+
+
+def check_geometry(config: Config, found: Geometry) -> None:
+    """Compare what a source gives with what the configuration promises. Raises ConfigError."""
+    frame = config.frame
+    wanted = Geometry(frame.planes, frame.height_px, frame.width_px, config.belt.px_per_tick)
+    if found != wanted:
+        raise ConfigError(
+            f"the source gives {_describe(found)}, but the configuration says {_describe(wanted)}; "
+            "set [frame] and [belt] to what the source gives"
+        )
+
+
+def _describe(geometry: Geometry) -> str:
+    names = ", ".join(geometry.plane_names)
+    return f"planes {names} of {geometry.height_px}x{geometry.width_px} px at {geometry.px_per_tick:g} px a tick"

@@ -1,0 +1,101 @@
+"""Single crop pictures to probabilities: the way of a frame without the belt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitcore.camera.crops import read_crop
+from pitcore.decision import policy
+from pitcore.errors import ImageError
+from pitcore.inference.session import Session
+from pitcore.model_card import Bundle
+from pitcore.preprocess import CropSpec, crop_from_image, to_float
+from pitcore.verdict import CODES, VerdictName
+
+
+@dataclass(frozen=True, slots=True)
+class CropVerdict:
+    """What is said of one picture; ``error`` excludes the rest."""
+
+    path: str
+    verdict: VerdictName | None
+    p_pit: float | None
+    error: str | None
+
+    @property
+    def code(self) -> int | None:
+        """The line's older code."""
+        return None if self.verdict is None else CODES[self.verdict]
+
+
+class Classifier:
+    """Judges crop pictures by the card's thresholds alone: a picture has no belt edge, so never ``side``.
+
+    Args:
+        bundle: verified.
+        threads: ONNX Runtime's threads.
+        batch: pictures in one call of the network.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1, batch: int = 32) -> None:
+        self._session = Session(bundle, capacity=batch, threads=threads, sub_batch=batch)
+        self._card, self._capacity = bundle.card, batch
+        self._spec = CropSpec(bundle.card.crop_size_px, bundle.card.resize, len(bundle.card.planes))
+
+    def classify(self, paths: Iterable[str]) -> Iterator[CropVerdict]:
+        """Yield a verdict for each path, in order. A picture that cannot be read yields its error."""
+        waiting: list[CropVerdict | None] = []  # None stands for the next picture of the batch
+        names: list[str] = []
+        for path in paths:
+            try:
+                self._write(read_crop(Path(path)), len(names))
+            except ImageError as error:
+                waiting.append(CropVerdict(path, None, None, str(error)))
+            else:
+                waiting.append(None)
+                names.append(path)
+            if len(names) == self._capacity:
+                yield from self._flush(waiting, names)
+                waiting, names = [], []
+        yield from self._flush(waiting, names)
+
+    def p_pit(self, images: Iterable[NDArray[np.uint8]]) -> list[float]:
+        """Return the calibrated probability of a pit for each (H, W, P) crop image."""
+        found: list[float] = []
+        count = 0
+        for image in images:
+            self._write(image, count)
+            count += 1
+            if count == self._capacity:
+                found += self._run(count)
+                count = 0
+        return found + self._run(count)
+
+    def _write(self, image: NDArray[np.uint8], index: int) -> None:
+        """Prepare one picture into slot ``index`` of the batch. Raises ImageError."""
+        crop = crop_from_image(image, self._spec)
+        if self._card.dtype == "uint8":
+            self._session.batch[index] = crop
+        else:
+            out = self._session.batch[index : index + 1]
+            to_float(crop[None], self._card.layout, self._card.scale, self._card.offset, out)
+
+    def _run(self, count: int) -> list[float]:
+        logits = self._session.run(count).tolist()
+        return [policy.pit_probability(row, self._card.labels, self._card.calibration) for row in logits]
+
+    def _flush(self, waiting: list[CropVerdict | None], names: list[str]) -> Iterator[CropVerdict]:
+        """Run the batch and yield what waits, each in its place."""
+        judged = iter(zip(names, self._run(len(names)), strict=True))
+        for entry in waiting:
+            if entry is not None:
+                yield entry
+                continue
+            name, p_pit = next(judged)
+            verdict, _ = policy.judge_probability(p_pit, self._card.thresholds)
+            yield CropVerdict(name, verdict, p_pit, None)

@@ -1,0 +1,80 @@
+"""``pitcore classify``: verdicts for crop pictures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from pitcore.app import open_bundle
+from pitcore.classifier import Classifier, CropVerdict
+from pitcore.cli.options import bundle_option, read_config
+from pitcore.errors import ImageError
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64), help="Threads of the network.")
+@bundle_option
+def classify(paths: tuple[str, ...], as_json: bool, threads: int, bundle: Path | None) -> None:
+    """Judge every PNG below each PATH (a file or a folder), in sorted order.
+
+    A picture is a cherry cut out by its mask: red the plane lit from above, blue the one lit from below,
+    green and the rest 0. A picture that cannot be read is reported, the rest go on, and the exit code
+    is 2 at the end.
+
+    \b
+    Examples:
+      pitcore classify crops/
+      pitcore classify crops/ --json > verdicts.jsonl
+    """
+    classifier = Classifier(opened := open_bundle(read_config(None, bundle)), threads=threads)
+    files = [name for path in paths for name in find_pictures(path)]
+    failed = 0
+    with click.progressbar(length=len(files), label="classify", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        for found in classifier.classify(files):
+            failed += found.error is not None
+            click.echo(_json_line(found, opened.label) if as_json else _text_line(found))
+            bar.update(1)
+    if failed:
+        raise ImageError(f"{failed} of {len(files)} pictures could not be judged; each has a line that says why")
+
+
+def find_pictures(path: str) -> list[str]:
+    """Return a file as it is, or every PNG below a folder, sorted, each joined to the path as given.
+
+    Raises:
+        ImageError: nothing is there.
+    """
+    place = Path(path)
+    if place.is_file():
+        return [path]
+    if not place.is_dir():
+        raise ImageError(f"{path}: no such file or folder; give crop pictures (PNG) or a folder of them")
+    return list(_joined(path, place))
+
+
+def _joined(given: str, folder: Path) -> Iterator[str]:
+    relative = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix.lower() == ".png")
+    if not relative:
+        raise ImageError(f"{given}: no PNG below this folder; give a folder that holds crop pictures")
+    base = given.rstrip("/") or "/"
+    for name in relative:
+        yield f"{base}/{name}" if base != "/" else f"/{name}"
+
+
+def _json_line(found: CropVerdict, model: str) -> str:
+    if found.error is not None:
+        return msgspec.json.encode({"path": found.path, "error": found.error}).decode()
+    line = {"path": found.path, "verdict": found.verdict, "code": found.code, "p_pit": found.p_pit, "model": model}
+    return msgspec.json.encode(line).decode()
+
+
+def _text_line(found: CropVerdict) -> str:
+    if found.error is not None:
+        return f"{'error':6} {'':8} {found.error}"
+    return f"{found.verdict:6} {found.p_pit:8.6f} {found.path}"

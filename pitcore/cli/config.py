@@ -1,0 +1,37 @@
+"""``pitcore config``: look at a board's configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pitcore.app import open_bundle
+from pitcore.config import effective_thresholds, load_config
+
+
+@click.group()
+def config() -> None:
+    """Look at a board's configuration."""
+
+
+@config.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def check(path: Path) -> None:
+    """Check a configuration file and the model it names, without starting anything.
+
+    Exit code 0 if the service would start with it, 2 if not; the message names file, section and key.
+
+    \b
+    Example:
+      pitcore config check /etc/pitcore/board.toml
+    """
+    loaded = load_config(path)
+    bundle = open_bundle(loaded)
+    thresholds = effective_thresholds(bundle.card.thresholds, loaded.decision)
+    frame = loaded.frame
+    click.echo(f"{path}: good")
+    click.echo(f"  frame       {' + '.join(frame.planes)}, {frame.height_px}x{frame.width_px} px")
+    click.echo(f"  model       {bundle.label} ({bundle.directory})")
+    click.echo(f"  thresholds  clean below {thresholds.accept}, pit from {thresholds.reject}")
+    click.echo(f"  hash        {loaded.sha256}")

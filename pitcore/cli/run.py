@@ -1,0 +1,66 @@
+"""``pitcore run``: the service."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+
+import click
+
+from pitcore.app import App, Options, build_source, open_sink
+from pitcore.cli.options import bundle_option, config_option, read_config
+from pitcore.errors import PitcoreError
+from pitcore.metrics import Metrics
+from pitcore.pipeline import Hooks
+
+log = logging.getLogger("pitcore")
+
+
+@click.command()
+@config_option
+@bundle_option
+def run(config_path: Path | None, bundle: Path | None) -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    SIGHUP reads the configuration and the model again; if either is bad the old ones go on and the log
+    says why. Verdicts go to the file of the [sink] section.
+
+    \b
+    Example:
+      pitcore run --config /etc/pitcore/board.toml
+    """
+    config = read_config(config_path, bundle)
+    metrics = Metrics()
+    reload_wanted = False
+
+    def ask_reload(*_: object) -> None:
+        nonlocal reload_wanted
+        reload_wanted = True
+
+    def between_frames() -> None:
+        nonlocal reload_wanted
+        if not reload_wanted:
+            return
+        reload_wanted = False
+        try:
+            app.reload(read_config(config_path, bundle))
+        except PitcoreError as error:
+            log.error("reload refused, the old configuration goes on: %s", error)  # noqa: TRY400  no traceback for users
+        else:
+            log.info("reloaded: model %s, configuration %s", app.bundle.label, app.config.sha256[:12])
+
+    source = build_source(config)
+    sink = open_sink(config, metrics)
+    app = App(config, source, Options(sinks=[sink], hooks=Hooks(between_frames=between_frames)), metrics)
+    signal.signal(signal.SIGHUP, ask_reload)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: app.stop())
+    log.info("running: model %s, verdicts to %s", app.bundle.label, config.sink.path)
+    app.run()
+    log.info(
+        "stopped after %d frames: verdicts %s, events %s",
+        metrics.value("frames"),
+        metrics.labels("verdicts"),
+        metrics.labels("events"),
+    )

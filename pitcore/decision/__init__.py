@@ -1,0 +1,1 @@
+"""From logits and shape to a verdict."""

@@ -1,0 +1,124 @@
+"""The decision: pure functions from logits and shape to verdict, reason and action.
+
+No IO, no clock, no state. Arithmetic is plain Python ``float`` and ``math``, and probabilities are
+rounded to six places, because NumPy's ``exp`` differs in the last digit between x86 and Arm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pitcore.config import ActionsConfig, DecisionConfig
+from pitcore.model_card import Calibration, Thresholds
+from pitcore.verdict import Action, Reason, VerdictName
+
+PROBABILITY_PLACES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is known of a thing on the belt besides its pixels.
+
+    Attributes:
+        area_px: pixels of its mask.
+        elongation: ratio of the axes of the ellipse with the same second moments, at least 1.
+        plane_means: mean grey level over the mask, one for each plane.
+    """
+
+    area_px: int
+    elongation: float
+    plane_means: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict without the frame it belongs to."""
+
+    verdict: VerdictName
+    reason: Reason | None
+    probabilities: dict[str, float] | None
+
+
+def pit_probability(logits: Sequence[float], labels: Sequence[str], calibration: Calibration) -> float:
+    """Return the calibrated probability of a pit, rounded to six places.
+
+    Args:
+        logits: one for each label, in the card's order.
+        labels: the card's labels; contains ``pit``.
+        calibration: slope and intercept of Platt scaling of the pit margin.
+    """
+    pit = labels.index("pit")
+    others = [float(value) for index, value in enumerate(logits) if index != pit]
+    top = max(others)
+    log_sum_exp = top + math.log(math.fsum(math.exp(value - top) for value in others))
+    score = calibration.slope * (float(logits[pit]) - log_sum_exp) + calibration.intercept
+    return round(_sigmoid(score), PROBABILITY_PLACES)
+
+
+def probabilities(logits: Sequence[float], labels: Sequence[str], calibration: Calibration) -> dict[str, float]:
+    """Return a probability for each label; ``pit`` is calibrated and the others share the rest.
+
+    The rest is divided in proportion to their softmax.
+    """
+    p_pit = pit_probability(logits, labels, calibration)
+    others = {label: float(value) for label, value in zip(labels, logits, strict=True) if label != "pit"}
+    top = max(others.values())
+    weights = {label: math.exp(value - top) for label, value in others.items()}
+    total = math.fsum(weights.values())
+    shares = {label: round((1.0 - p_pit) * weight / total, PROBABILITY_PLACES) for label, weight in weights.items()}
+    return {label: p_pit if label == "pit" else shares[label] for label in labels}
+
+
+def judge_probability(p_pit: float, thresholds: Thresholds) -> tuple[VerdictName, Reason | None]:
+    """Return clean below ``accept``, pit from ``reject`` on, and maybe between."""
+    if p_pit >= thresholds.reject:
+        return "pit", None
+    if p_pit < thresholds.accept:
+        return "clean", None
+    return "maybe", "uncertain"
+
+
+def shape_reason(shape: Shape, limits: DecisionConfig) -> Reason | None:
+    """Return why a thing cannot be one clean cherry, or None if its shape and light allow it."""
+    bounds = zip(shape.plane_means, limits.min_plane_mean, limits.max_plane_mean, strict=True)
+    if not all(low <= mean <= high for mean, low, high in bounds):
+        return "foreign"
+    if shape.area_px > limits.max_area_px or shape.elongation > limits.max_elongation:
+        return "touching"
+    return None
+
+
+def judge(shares: dict[str, float], doubt: Reason | None, thresholds: Thresholds) -> Judgement:
+    """Judge a thing that the network has seen.
+
+    A thing in doubt (foreign, touching, cut) is never clean. It is a pit if its probability says so, unless
+    it is foreign: of those the network knows nothing.
+    """
+    verdict, reason = judge_probability(shares["pit"], thresholds)
+    if doubt == "foreign" or (doubt is not None and verdict != "pit"):
+        return Judgement("maybe", doubt, shares)
+    return Judgement(verdict, reason, shares)
+
+
+def judge_unseen(reason: Reason) -> Judgement:
+    """Judge a thing that the network has not seen: always maybe, with the reason."""
+    return Judgement("maybe", reason, None)
+
+
+SIDE = Judgement("side", None, None)
+
+
+def action_of(verdict: VerdictName, actions: ActionsConfig) -> Action:
+    """Return what the line is to do with a verdict."""
+    action: Action = getattr(actions, verdict)
+    return action
+
+
+def _sigmoid(score: float) -> float:
+    """1 / (1 + exp(-score)) without overflow on either side."""
+    if score >= 0.0:
+        return 1.0 / (1.0 + math.exp(-score))
+    grown = math.exp(score)
+    return grown / (1.0 + grown)

@@ -1,0 +1,1 @@
+"""The network: a model bundle in ONNX Runtime."""

@@ -1,0 +1,142 @@
+"""A model bundle, ready to run.
+
+Loads the network of a verified bundle into ONNX Runtime, checks that its input and output are what the
+card says, proves it on the golden vectors, and runs batches in pieces of at most ``sub_batch`` crops into
+memory it allocated once. It neither prepares crops nor interprets logits.
+
+Subnormal numbers: ONNX Runtime's workers must flush them, and its own option does so on x86 only. On
+Arm a thread inherits the mode of its creator, so the session is created under our guard, with the
+option set as well. Each call runs under the guard too, since the caller's thread computes along.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from pitcore.errors import BundleError, first_line
+from pitcore.model_card import Bundle
+from pitcore.preprocess import FlushToZero, aligned_batch
+
+INPUT, OUTPUT = "crops", "logits"
+GOLDEN_TOLERANCE = 1e-3  # in logits. int8 graphs agree to the bit between machines; float ones to about 1e-6
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """Return the options every session of pitcore runs with."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle cores stay cool
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    return options
+
+
+class Session:
+    """One loaded model. Used by one thread at a time.
+
+    Args:
+        bundle: verified by ``load_bundle``.
+        capacity: crops the input batch holds.
+        threads: ONNX Runtime's threads in one call.
+        sub_batch: crops in one call.
+
+    Attributes:
+        batch: (capacity, S, S, P) or (capacity, P, S, S), uint8 or float32 as the card says, 64-byte
+            aligned. The caller writes crops here.
+
+    Raises:
+        BundleError: the network does not load, does not fit its card, or fails its golden vectors.
+    """
+
+    def __init__(self, bundle: Bundle, *, capacity: int, threads: int = 1, sub_batch: int = 16) -> None:
+        self.bundle = bundle
+        self._sub_batch = sub_batch
+        self._session = _load(bundle.model_path, threads)
+        self._check_contract()
+        card = bundle.card
+        self.batch = aligned_batch(capacity, card.batch_shape, np.dtype(card.dtype))
+        self._logits = np.zeros((capacity, len(card.labels)), dtype=np.float32)
+        self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
+        self._prove()
+
+    def run(self, count: int) -> NDArray[np.float32]:
+        """Run the network over the first ``count`` crops of ``batch``.
+
+        Returns:
+            (count, labels) float32 logits: a view, valid until the next call.
+        """
+        with FlushToZero():
+            for start in range(0, count, self._sub_batch):
+                size = min(self._sub_batch, count - start)
+                self._session.run_with_iobinding(self._binding(start, size))
+        return self._logits[:count]
+
+    def _binding(self, start: int, size: int) -> ort.IOBinding:
+        """Return the binding of one piece of the batch, made on first use: ONNX Runtime copies nothing."""
+        binding = self._bindings.get((start, size))
+        if binding is None:
+            crops, logits = self.batch[start : start + size], self._logits[start : start + size]
+            binding = self._session.io_binding()
+            binding.bind_input(INPUT, "cpu", 0, crops.dtype, crops.shape, crops.ctypes.data)
+            binding.bind_output(OUTPUT, "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
+            self._bindings[start, size] = binding
+        return binding
+
+    def _check_contract(self) -> None:
+        """Compare the network's input and output with the card."""
+        card, path = self.bundle.card, self.bundle.model_path
+        expected = {
+            INPUT: (f"tensor({'float' if card.dtype == 'float32' else 'uint8'})", list(card.batch_shape)),
+            OUTPUT: ("tensor(float)", [len(card.labels)]),
+        }
+        found = {
+            value.name: (value.type, list(value.shape[1:]))
+            for value in (*self._session.get_inputs(), *self._session.get_outputs())
+        }
+        if found != expected:
+            raise BundleError(
+                f"{path}: the network has {_describe(found)}, but its card promises {_describe(expected)}; "
+                "export it again with `pitcore-tools quantise`"
+            )
+
+    def _prove(self) -> None:
+        """Run the golden vectors and compare with what the workstation computed."""
+        path = self.bundle.golden_path
+        try:
+            with np.load(path, allow_pickle=False) as golden:
+                crops, expected = golden["crops"], golden["logits"]
+        except (OSError, ValueError, KeyError) as error:
+            raise BundleError(f"{path}: no golden vectors: {first_line(error)}; copy the bundle again") from error
+        if crops.shape[1:] != self.batch.shape[1:] or expected.shape != (len(crops), self._logits.shape[1]):
+            raise BundleError(f"{path}: golden vectors of shape {crops.shape} do not fit the card; export it again")
+        worst = 0.0
+        for start in range(0, len(crops), len(self.batch)):
+            piece = crops[start : start + len(self.batch)]
+            self.batch[: len(piece)] = piece
+            difference = np.abs(self.run(len(piece)) - expected[start : start + len(piece)])
+            worst = max(worst, float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0)))
+        self.batch[:] = 0
+        if not worst <= GOLDEN_TOLERANCE:
+            raise BundleError(
+                f"{self.bundle.directory}: golden vectors are off by {worst:.4g} (at most {GOLDEN_TOLERANCE:g} allowed) "
+                f"with onnxruntime {ort.__version__} on {platform.machine()}; this machine must not run this model"
+            )
+
+
+def _load(path: Path, threads: int) -> ort.InferenceSession:
+    """Create the session under the guard, so that its workers inherit the mode on Arm."""
+    with FlushToZero():
+        try:
+            return ort.InferenceSession(str(path), session_options(threads), providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001  ONNX Runtime's exceptions have no common public base
+            raise BundleError(f"{path}: does not load: {first_line(error)}; export the model again") from error
+
+
+def _describe(values: dict[str, tuple[str, list[object]]]) -> str:
+    return ", ".join(f"{name} {kind} (n, {', '.join(map(str, shape))})" for name, (kind, shape) in values.items())

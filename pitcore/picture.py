@@ -1,0 +1,133 @@
+"""The annotated picture of a frame: both planes, and every verdict by colour and by shape.
+
+Shape as well as colour, since one man in twelve does not tell red from green.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from pitcore.frame import Plane
+from pitcore.verdict import VERDICTS, Verdict, VerdictName
+
+COLOURS: dict[VerdictName, tuple[int, int, int]] = {
+    "clean": (128, 255, 64),
+    "maybe": (255, 221, 0),
+    "pit": (255, 48, 48),
+    "side": (0, 224, 255),
+}
+SHAPES: dict[VerdictName, str] = {"clean": "circle", "maybe": "diamond", "pit": "cross", "side": "bracket"}
+TINTS = {"top": (1.0, 0.52, 0.50), "bottom": (1.0, 0.74, 0.42)}  # cherry red and amber: lit from above, from below
+GAMMA = 0.75  # lifts the dark hearts, which matter most
+BAR_PX, LINE_PX, MARGIN_PX = 64, 3, 6
+BACKGROUND, INK = (16, 18, 22), (232, 234, 238)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A frame that outlives its loan: its planes are copies."""
+
+    seq: int
+    tick: int
+    planes: tuple[Plane, ...]
+
+
+def draw(snapshot: Snapshot, plane_names: Sequence[str], verdicts: Sequence[Verdict], px_per_tick: float) -> Image.Image:
+    """Draw one frame with all verdicts whose cherry lies in it, whichever frame judged it.
+
+    Args:
+        snapshot: the frame.
+        plane_names: one for each plane.
+        verdicts: of the whole run; each is moved to where the belt carried its cherry.
+        px_per_tick: belt travel for one encoder tick.
+
+    Returns:
+        RGB picture: a legend bar, then the planes one below the other.
+    """
+    height, width = snapshot.planes[0].shape
+    shown = list(_visible(snapshot, verdicts, px_per_tick))
+    picture = Image.new("RGB", (width, BAR_PX + len(plane_names) * (height + MARGIN_PX)), BACKGROUND)
+    pen = ImageDraw.Draw(picture)
+    _legend(pen, shown, f"frame {snapshot.seq}")
+    for number, (name, plane) in enumerate(zip(plane_names, snapshot.planes, strict=True)):
+        top = BAR_PX + number * (height + MARGIN_PX)
+        strip = Image.fromarray(_tinted(plane, TINTS.get(name, (1.0, 1.0, 1.0))))
+        strip_pen = ImageDraw.Draw(strip)
+        for verdict, box in shown:
+            mark(strip_pen, verdict.verdict, box)
+        strip_pen.text((10, height - 34), name, fill=INK, font=_font(24))
+        picture.paste(strip, (0, top))
+    return picture
+
+
+def mark(pen: ImageDraw.ImageDraw, verdict: VerdictName, box: tuple[int, int, int, int]) -> None:
+    """Draw the sign of a verdict around a box (x, y, width, height)."""
+    x, y, width, height = box
+    left, top, right, bottom = x - MARGIN_PX, y - MARGIN_PX, x + width + MARGIN_PX, y + height + MARGIN_PX
+    middle_x, middle_y = x + width / 2, y + height / 2
+    colour = COLOURS[verdict]
+    if verdict == "clean":
+        pen.ellipse((left, top, right, bottom), outline=colour, width=LINE_PX)
+    elif verdict == "maybe":
+        far_x, far_y = width * 0.75 + MARGIN_PX, height * 0.75 + MARGIN_PX
+        corners = [
+            (middle_x, middle_y - far_y),
+            (middle_x + far_x, middle_y),
+            (middle_x, middle_y + far_y),
+            (middle_x - far_x, middle_y),
+        ]
+        pen.polygon(corners, outline=colour, width=LINE_PX)
+    elif verdict == "pit":
+        pen.rectangle((left, top, right, bottom), outline=colour, width=LINE_PX)
+        arm = max(8, min(width, height) // 4)
+        for corner_x, corner_y in ((left, top), (right, top), (left, bottom), (right, bottom)):
+            pen.line((corner_x - arm / 2, corner_y - arm / 2, corner_x + arm / 2, corner_y + arm / 2), colour, LINE_PX)
+            pen.line((corner_x - arm / 2, corner_y + arm / 2, corner_x + arm / 2, corner_y - arm / 2), colour, LINE_PX)
+    else:
+        arm = max(8, width // 3)
+        for edge in (left, right):
+            inward = arm if edge == left else -arm
+            pen.line(((edge + inward, top), (edge, top), (edge, bottom), (edge + inward, bottom)), colour, LINE_PX)
+
+
+def _visible(
+    snapshot: Snapshot, verdicts: Sequence[Verdict], px_per_tick: float
+) -> list[tuple[Verdict, tuple[int, int, int, int]]]:
+    """Move every verdict's box with the belt to the snapshot's tick; keep those that lie in the frame."""
+    height = snapshot.planes[0].shape[0]
+    moved = []
+    for verdict in verdicts:
+        x, y, box_width, box_height = verdict.box
+        y += round((snapshot.tick - verdict.tick) * px_per_tick)
+        if y + box_height > 0 and y < height:
+            moved.append((verdict, (x, y, box_width, box_height)))
+    return moved
+
+
+def _tinted(plane: Plane, tint: tuple[float, float, float]) -> NDArray[np.uint8]:
+    """(H, W) grey to (H, W, 3) RGB: gamma, then a tint."""
+    curve = (np.arange(256) / 255.0) ** GAMMA * 255.0
+    table = np.stack([np.clip(curve * share, 0, 255) for share in tint], axis=1).astype(np.uint8)  # (256, 3)
+    tinted: NDArray[np.uint8] = table[plane]
+    return tinted
+
+
+def _legend(pen: ImageDraw.ImageDraw, shown: Sequence[tuple[Verdict, object]], title: str) -> None:
+    """Write title, signs and counts into the bar at the top."""
+    font = _font(28)
+    pen.text((16, 16), f"pitcore   {title}", fill=INK, font=font)
+    x = 420
+    for verdict in VERDICTS:
+        count = sum(1 for found, _ in shown if found.verdict == verdict)
+        mark(pen, verdict, (x, 20, 24, 24))
+        pen.text((x + 48, 16), f"{verdict}  {count}", fill=COLOURS[verdict], font=font)
+        x += 250
+
+
+def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size_px)

@@ -1,0 +1,106 @@
+"""What pitcore says of a cherry, and of the belt: the lines that every sink gets.
+
+Timings aside, equal input and equal model give byte-equal lines on every machine: probabilities are
+rounded to six places before they are stored here, and keys keep the order of the declaration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+VerdictName = Literal["clean", "maybe", "pit", "side"]
+Reason = Literal["uncertain", "touching", "foreign", "cut", "unseen", "overload"]
+Action = Literal["pass", "review", "reject"]
+
+VERDICTS: tuple[VerdictName, ...] = ("clean", "maybe", "pit", "side")
+CODES: dict[VerdictName, int] = {"clean": 1, "pit": 2, "side": 3, "maybe": 5}  # the line's older codes
+
+
+class FrameRef(msgspec.Struct, frozen=True):
+    """The frame in which the cherry was judged."""
+
+    seq: int
+    t_ns: int
+    clock: Literal["monotonic"] = "monotonic"
+
+
+class ModelRef(msgspec.Struct, frozen=True):
+    """The model that judged, by name and by the hash of its card."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class LatencyUs(msgspec.Struct, frozen=True):
+    """Microseconds this frame spent in each stage, until its verdicts stood.
+
+    ``capture`` runs from mid-exposure for a live source; for a recording it is the time to read the
+    frame, and ``total`` leaves it out.
+    """
+
+    capture: int
+    prepare: int
+    infer: int
+    decide: int
+    total: int
+
+
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=False):
+    """One verdict for one cherry: schema ``pitcore.verdict/1``.
+
+    Attributes:
+        tick: belt encoder count of the frame.
+        box: x, y, width, height in pixels of the frame.
+        code: the line's older code: 1 clean, 2 pit, 3 side, 5 maybe.
+        reason: why it is ``maybe``; None for the rest.
+        probabilities: calibrated; None where the network was not asked (side, foreign, unseen ...).
+        config: hash of the board's configuration.
+        latency_us: None where timings were not wanted, so that two runs can be compared byte by byte.
+        action: what the line is to do.
+    """
+
+    schema: Literal["pitcore.verdict/1"]
+    frame: FrameRef
+    tick: int
+    box: tuple[int, int, int, int]
+    verdict: VerdictName
+    code: int
+    reason: Reason | None
+    probabilities: dict[str, float] | None
+    model: ModelRef
+    config: str
+    latency_us: LatencyUs | None
+    action: Action
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something the technician should know of: schema ``pitcore.event/1``.
+
+    Attributes:
+        seq: the frame it was noticed at.
+        event: short fixed name, for machines.
+        detail: one sentence, for people.
+        count: how many frames or things it concerns.
+    """
+
+    schema: Literal["pitcore.event/1"]
+    seq: int
+    tick: int
+    event: str
+    detail: str
+    count: int
+
+
+def encode_lines(records: Sequence[Verdict | Event]) -> bytes:
+    """Encode records as JSON lines, each ended by a newline."""
+    return b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+
+
+def decode_line(line: bytes) -> dict[str, Any]:
+    """Decode one line for reports and tests."""
+    decoded: dict[str, Any] = msgspec.json.decode(line)
+    return decoded

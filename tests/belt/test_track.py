@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+
+from pitcore.belt.track import BOTTOM, LEFT, TOP, BeltTracker
+
+HEIGHT, ADVANCE = 500, 340
+
+
+def update(tracker, tick, *things):
+    """Feed (x, y, w, h) boxes; border flags follow from a 2000 px wide frame."""
+    boxes = np.array(things, dtype=np.int64).reshape(-1, 4)
+    border = np.array(
+        [LEFT * (x == 0) + 2 * (x + w == 2000) + TOP * (y == 0) + BOTTOM * (y + h == HEIGHT) for x, y, w, h in boxes],
+        dtype=np.int64,
+    )
+    return tracker.update(tick, boxes, border)
+
+
+def clip(x, y, w, h):
+    """Cut a box by the frame's rows; None if nothing is left."""
+    top, bottom = max(y, 0), min(y + h, HEIGHT)
+    return (x, top, w, bottom - top) if bottom > top else None
+
+
+@pytest.fixture
+def tracker():
+    return BeltTracker(HEIGHT, 1.0, 8.0)
+
+
+def test_a_cherry_seen_whole_twice_is_judged_once(tracker):
+    assert update(tracker, 0, (100, 50, 60, 60)).whole == [0]
+    again = update(tracker, ADVANCE, (100, 50 + ADVANCE, 60, 60))
+    assert again.whole == []
+    assert again.known == 1
+
+
+def test_a_cherry_cut_at_the_entry_is_judged_where_it_is_whole(tracker):
+    first = update(tracker, 0, (100, 0, 60, 30))
+    assert (first.whole, first.waiting) == ([], 1)
+    second = update(tracker, ADVANCE, (100, ADVANCE - 30, 60, 60))
+    assert (second.whole, second.unseen) == ([0], [])
+
+
+def test_the_leaving_part_of_a_judged_cherry_is_not_judged_again(tracker):
+    update(tracker, 0, (100, 130, 60, 60))
+    assert update(tracker, ADVANCE, (100, 470, 60, 30)).cut == []
+
+
+def test_a_cherry_that_leaves_before_it_was_whole_is_cut(tracker):
+    update(tracker, 0, (100, 0, 60, 30))
+    assert update(tracker, 460, (100, 430, 60, 70)).cut == [0]
+
+
+def test_a_cherry_that_left_between_two_frames_is_unseen_and_not_forgotten(tracker):
+    update(tracker, 0, (100, 0, 60, 30))
+    late = update(tracker, 700)
+    assert late.unseen == [(100, 700, 60, 30)]
+    assert late.gap_px == 200
+    assert update(tracker, 1000).unseen == []
+
+
+def test_the_end_of_the_belt_hands_out_what_still_waits(tracker):
+    update(tracker, 0, (100, 0, 60, 30))
+    assert tracker.finish().unseen == [(100, 0, 60, 30)]
+    assert tracker.finish().unseen == []
+
+
+def test_a_cherry_cut_by_a_lateral_edge_is_side_once(tracker):
+    assert update(tracker, 0, (0, 100, 40, 60)).side == [0]
+    assert update(tracker, ADVANCE, (0, 440, 40, 60)).side == []
+
+
+def test_a_cherry_that_ran_together_with_a_judged_one_is_not_lost(tracker):
+    assert update(tracker, 0, (100, 60, 60, 60), (100, 0, 60, 20)).whole == [0]
+    merged = update(tracker, ADVANCE, (100, ADVANCE - 40, 60, 160))  # noise bridged the two
+    assert merged.whole == [0]
+
+
+def test_neighbours_are_told_apart(tracker):
+    update(tracker, 0, (100, 100, 60, 60))
+    again = update(tracker, 100, (100, 200, 60, 60), (164, 200, 60, 60), (100, 136, 60, 60))
+    assert again.whole == [1, 2]
+
+
+def test_encoder_noise_within_the_tolerance_makes_no_second_verdict(tracker):
+    update(tracker, 0, (100, 50, 60, 60))
+    assert update(tracker, ADVANCE, (100, 50 + ADVANCE + 7, 60, 60)).whole == []
+
+
+def test_an_encoder_reset_forgets_and_does_not_swallow(tracker):
+    update(tracker, 100_000, (100, 50, 60, 60), (500, 0, 60, 20))
+    after = update(tracker, 0, (100, 50, 60, 60))
+    assert after.whole == [0]
+    assert len(after.unseen) == 1
+
+
+@pytest.mark.parametrize("px_per_tick", [1.0, 0.5, -1.0, -0.5])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_cherry_of_a_random_belt_gets_one_verdict(px_per_tick, seed):
+    rng = np.random.default_rng(seed)
+    tracker = BeltTracker(HEIGHT, px_per_tick, 8.0)
+    forward = 1 if px_per_tick > 0 else -1
+    # cherries at rows along the belt, 70 px apart, up to 64 px long, clear of the first and last frame
+    starts = np.arange(600, 6000, 70)
+    cherries = [(int(100 + 80 * rng.integers(20)), int(s), int(rng.integers(33, 64)), int(rng.integers(33, 64))) for s in starts]
+    verdicts = np.zeros(len(cherries), dtype=int)
+    for frame in range(25):
+        travel = frame * ADVANCE
+        tick = round(travel / abs(px_per_tick))
+        seen = []
+        for number, (x, start, w, h) in enumerate(cherries):
+            row = travel - start if forward > 0 else HEIGHT - (travel - start) - h
+            box = clip(x, row, w, h)
+            if box is not None and box[3] >= 6:
+                seen.append((number, (box[0] + int(rng.integers(-2, 3)), *box[1:])))
+        chosen = update(tracker, tick, *(box for _, box in seen))
+        assert not chosen.unseen
+        assert not chosen.cut
+        for index in chosen.whole:
+            verdicts[seen[index][0]] += 1
+    assert verdicts.tolist() == [1] * len(cherries)

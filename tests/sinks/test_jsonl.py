@@ -1,0 +1,166 @@
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pitcore.errors import SinkError
+from pitcore.metrics import Metrics
+from pitcore.sinks import jsonl
+from pitcore.sinks.jsonl import JsonlSink
+from pitcore.verdict import Event
+
+
+def event(seq, detail="x" * 60):
+    return Event("pitcore.event/1", seq, seq * 10, "test", detail, 1)
+
+
+def opened(path, *, rotate_bytes=1 << 20, keep=3, metrics=None):
+    return JsonlSink(path, rotate_bytes=rotate_bytes, keep=keep, metrics=metrics or Metrics())
+
+
+def sequence(path):
+    return [json.loads(line)["seq"] for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_lines_come_out_in_order(tmp_path):
+    sink = opened(tmp_path / "deep" / "v.jsonl")
+    sink.emit([event(1), event(2)])
+    sink.emit([])
+    sink.emit([event(3)])
+    sink.close()
+    sink.close()
+    assert sequence(tmp_path / "deep" / "v.jsonl") == [1, 2, 3]
+
+
+def test_rotation_keeps_whole_lines_and_the_youngest_files(tmp_path):
+    path = tmp_path / "v.jsonl"
+    sink = opened(path, rotate_bytes=4096, keep=2)
+    for seq in range(200):
+        sink.emit([event(seq)])
+    sink.close()
+    files = [path.with_name("v.jsonl.2"), path.with_name("v.jsonl.1"), path]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in files)
+    kept = [seq for file in files for seq in sequence(file)]
+    assert kept == list(range(kept[0], 200))
+    assert all(file.stat().st_size <= 4096 for file in files)
+
+
+def test_a_torn_last_line_of_an_earlier_run_is_cut_off(tmp_path):
+    path = tmp_path / "v.jsonl"
+    path.write_bytes(b'{"seq":1}\n{"seq":2}\n{"se')
+    sink = opened(path)
+    sink.emit([event(3)])
+    sink.close()
+    assert sequence(path) == [1, 2, 3]
+
+
+def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path):
+    path = tmp_path / "v.jsonl"
+    path.write_bytes(b"x" * 200_000)
+    opened(path).close()
+    assert path.read_bytes() == b""
+
+
+def test_a_path_that_cannot_be_opened_is_one_clear_error(tmp_path):
+    (tmp_path / "v.jsonl").mkdir()
+    with pytest.raises(SinkError, match=r"v\.jsonl: verdicts cannot be written: .*\[sink\] path"):
+        opened(tmp_path / "v.jsonl")
+
+
+def test_on_a_full_disk_lines_wait_and_none_is_lost_or_torn(small_disk, caplog):
+    metrics = Metrics()
+    path = small_disk / "v.jsonl"
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * 40_000)
+    sink = opened(path, metrics=metrics)
+    for seq in range(400):
+        sink.emit([event(seq), event(seq)])
+    assert metrics.value("sink_retries") > 0
+    assert path.read_bytes().endswith(b"\n")
+    assert sequence(path)
+    ballast.unlink()
+    with pytest.raises(SinkError):  # the rest does not fit the 64 KiB either
+        sink.close()
+    assert caplog.text.count("cannot write") == 1
+    whole = sequence(path)
+    assert whole == [seq for seq in range(400) for _ in (0, 1)][: len(whole)]
+    assert metrics.value("sink_lines") == len(whole)
+    assert metrics.value("sink_lines_lost") == 800 - len(whole)
+
+
+def test_when_space_comes_back_everything_that_waited_is_written(small_disk):
+    metrics = Metrics()
+    ballast = small_disk / "ballast"
+    sink = opened(small_disk / "v.jsonl", metrics=metrics)
+    ballast.write_bytes(b"x" * 50_000)
+    for seq in range(200):
+        sink.emit([event(seq)])
+    assert metrics.value("sink_retries") > 0
+    ballast.unlink()
+    sink.close()
+    assert sequence(small_disk / "v.jsonl") == list(range(200))
+    assert metrics.value("sink_lines_lost") == 0
+
+
+def test_memory_for_waiting_lines_is_bounded_and_what_is_dropped_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(jsonl, "MAX_WAITING_BYTES", 1000)
+    metrics = Metrics()
+    path = tmp_path / "v.jsonl"
+    sink = opened(path, metrics=metrics)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old_handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))  # a write beyond 500 bytes fails with EFBIG
+    try:
+        for seq in range(100):
+            sink.emit([event(seq)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, old_handler)
+    assert sink._waiting_bytes <= 1000
+    lost = metrics.value("sink_lines_lost")
+    assert lost > 0
+    with pytest.raises(SinkError, match=f"{lost} lines could not be written"):
+        sink.close()
+    found = sequence(path)
+    assert len(found) == 100 - lost
+    assert found == sorted(set(found))
+
+
+def test_a_killed_writer_leaves_whole_lines(tmp_path):
+    path = tmp_path / "v.jsonl"
+    script = f"""
+from pathlib import Path
+from pitcore.metrics import Metrics
+from pitcore.sinks.jsonl import JsonlSink
+from pitcore.verdict import Event
+sink = JsonlSink(Path({str(path)!r}), rotate_bytes=1 << 30, keep=1, metrics=Metrics())
+for seq in range(10**9):
+    sink.emit([Event("pitcore.event/1", seq, 0, "e", "d" * 50, 1)])
+    if seq == 2000:
+        print("going", flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as writer:
+        writer.stdout.readline()
+        writer.kill()
+    opened(path).close()
+    found = sequence(path)
+    assert found == list(range(len(found)))
+    assert len(found) > 2000

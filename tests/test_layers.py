@@ -1,0 +1,69 @@
+"""Imports run one way: a stage that reaches sideways or upwards cannot be replaced or understood alone."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "pitcore"
+
+# Each layer may import itself and every layer before it; the stages of one layer never import one another.
+CONTRACTS = {"errors", "verdict", "frame", "model_card", "config", "metrics"}
+STAGES = {"camera", "preprocess", "inference", "decision", "belt", "sinks", "ota"}
+LOOP = {"capture", "frame_watch", "pipeline", "classifier", "picture"}
+ROOTS = {"app", "scoring"}
+COMMANDS = {"cli", "bench", "control"}
+LAYERS = [CONTRACTS, STAGES, LOOP, ROOTS, COMMANDS]
+# Whoever runs a network needs its crops' memory and the flush-to-zero guard, both of which are the C++ core's.
+ALLOWED_BETWEEN_STAGES = {("inference", "preprocess")}
+
+
+def imported(path: Path) -> set[str]:
+    """Parts of pitcore that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are written in full"
+            names |= {node.module} if node.module != "pitcore" else {f"pitcore.{alias.name}" for alias in node.names}
+    return names
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_part_imports_only_what_lies_below_it(path):
+    part = part_of(path)
+    level = next(number for number, layer in enumerate(LAYERS) if part in layer)
+    for name in imported(path):
+        if not name.startswith("pitcore."):
+            continue
+        other = name.split(".")[1].removesuffix("__version__") or part
+        if other == part or (part, other) in ALLOWED_BETWEEN_STAGES:
+            continue
+        other_level = next(number for number, layer in enumerate(LAYERS) if other in layer)
+        sideways = level == other_level and part in STAGES
+        assert other_level <= level, f"{part} imports {other}, which lies above it"
+        assert not sideways, f"stage {part} imports stage {other}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_the_board_never_imports_the_workstation(path):
+    roots = {name.split(".")[0] for name in imported(path)}
+    assert not roots & {"torch", "onnx", "sklearn", "matplotlib", "rich", "yaml", "pitcore_tools"}
+
+
+def test_pybind11_stays_in_the_bindings():
+    offenders = [
+        path.name
+        for path in (ROOT / "csrc").rglob("*")
+        if path.suffix in {".h", ".cpp"} and "bindings" not in path.parts and "pybind11" in path.read_text()
+    ]
+    assert not offenders
