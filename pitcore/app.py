@@ -17,7 +17,8 @@ from pitcore.inference.session import Session
 from pitcore.metrics import Metrics
 from pitcore.model_card import DEFAULT_BUNDLE, Bundle, load_bundle
 from pitcore.pipeline import Hooks, Pipeline, Rules, Stages
-from pitcore.preprocess import CropSpec, CropWriter, Preparer, SegmentSpec
+from pitcore.preprocess.crop_writer import CropWriter
+from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.sink import Sink
 

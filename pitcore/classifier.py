@@ -14,7 +14,7 @@ from pitcore.decision import policy
 from pitcore.errors import ImageError
 from pitcore.inference.session import Session
 from pitcore.model_card import Bundle
-from pitcore.preprocess import CropSpec, crop_from_image, to_float
+from pitcore.preprocess.prepare import CropSpec, aligned_batch, crop_from_image, to_float
 from pitcore.verdict import CODES, VerdictName
 
 
@@ -45,7 +45,10 @@ class Classifier:
     def __init__(self, bundle: Bundle, *, threads: int = 1, batch: int = 32) -> None:
         self._session = Session(bundle, capacity=batch, threads=threads, sub_batch=batch)
         self._card, self._capacity = bundle.card, batch
-        self._spec = CropSpec(bundle.card.crop_size_px, bundle.card.resize, len(bundle.card.planes))
+        card = bundle.card
+        self._spec = CropSpec(card.crop_size_px, card.resize, len(card.planes))
+        shape = (card.crop_size_px, card.crop_size_px, len(card.planes))
+        self._crops = self._session.batch if card.dtype == "uint8" else aligned_batch(batch, shape, np.uint8)
 
     def classify(self, paths: Iterable[str]) -> Iterator[CropVerdict]:
         """Yield a verdict for each path, in order. A picture that cannot be read yields its error."""
@@ -78,14 +81,13 @@ class Classifier:
 
     def _write(self, image: NDArray[np.uint8], index: int) -> None:
         """Prepare one picture into slot ``index`` of the batch. Raises ImageError."""
-        crop = crop_from_image(image, self._spec)
-        if self._card.dtype == "uint8":
-            self._session.batch[index] = crop
-        else:
-            out = self._session.batch[index : index + 1]
-            to_float(crop[None], self._card.layout, self._card.scale, self._card.offset, out)
+        self._crops[index] = crop_from_image(image, self._spec)
 
     def _run(self, count: int) -> list[float]:
+        """Run the network over the batch and return a probability for each crop."""
+        card = self._card
+        if card.dtype == "float32":
+            to_float(self._crops[:count], card.layout, card.scale, card.offset, self._session.batch[:count])
         logits = self._session.run(count).tolist()
         return [policy.pit_probability(row, self._card.labels, self._card.calibration) for row in logits]
 

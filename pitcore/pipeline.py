@@ -26,7 +26,8 @@ from pitcore.frame_watch import FrameWatch, event_of
 from pitcore.inference.session import Session
 from pitcore.metrics import Metrics
 from pitcore.model_card import Thresholds
-from pitcore.preprocess import CropWriter, Preparer
+from pitcore.preprocess.crop_writer import CropWriter
+from pitcore.preprocess.prepare import Preparer
 from pitcore.sinks.sink import Sink
 from pitcore.verdict import CODES, Event, FrameRef, LatencyUs, ModelRef, Verdict
 

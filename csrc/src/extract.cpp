@@ -116,7 +116,6 @@ void Extractor::copy(const Component& component, const Run* runs, std::int32_t r
 
 void Extractor::plan_axis(Axis& axis, std::int32_t source_px, std::int32_t target_px) const noexcept {
   const auto weight = resize_ == Resize::fit ? triangle_weight : area_weight;
-  axis.source_px = source_px;
   axis.target_px = target_px;
   std::int32_t used = 0;
   for (std::int32_t target = 0; target < target_px; ++target) {

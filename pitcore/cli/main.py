@@ -1,4 +1,4 @@
-"""``pitcore``: the group of commands, and the one place where an error becomes a line and an exit code."""
+"""``pitcore``: the group of commands."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from pitcore import __version__
 from pitcore.cli.classify import classify
 from pitcore.cli.config import config
 from pitcore.cli.demo import demo
+from pitcore.cli.errors import run_command
 from pitcore.cli.record import record
 from pitcore.cli.replay import replay
 from pitcore.cli.run import run
-from pitcore.errors import PitcoreError
-
-INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -35,16 +33,4 @@ for command in (demo, run, classify, record, replay, config):
 def main() -> None:
     """Entry point. Exit code 0: done; 1: our fault; 2: the user can mend it, and the message says how."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    try:
-        pitcore(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.Abort:
-        sys.exit(INTERRUPTED)
-    except PitcoreError as error:
-        click.echo(f"pitcore: {error}", err=True)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output went away, as in `pitcore ... | head`
-        sys.stderr.close()
-        sys.exit(0)
+    run_command(pitcore)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from pitcore.errors import BundleError, first_line
 from pitcore.model_card import Bundle
-from pitcore.preprocess import FlushToZero, aligned_batch
+from pitcore.preprocess._core import FlushToZero
+from pitcore.preprocess.prepare import aligned_batch
 
 INPUT, OUTPUT = "crops", "logits"
 GOLDEN_TOLERANCE = 1e-3  # in logits. int8 graphs agree to the bit between machines; float ones to about 1e-6

@@ -22,7 +22,7 @@ class CropWriter:
         self._preparer, self._card = preparer, card
         side, planes = card.crop_size_px, len(card.planes)
         self._staging = (
-            None if card.dtype == "uint8" else aligned_batch(capacity, (side, side, planes), np.dtype(np.uint8))
+            None if card.dtype == "uint8" else aligned_batch(capacity, (side, side, planes), np.uint8)
         )
 
     def write(

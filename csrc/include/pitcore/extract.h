@@ -54,7 +54,6 @@ class Extractor {
   struct Axis {
     Buffer<Taps> taps;  // for each target pixel
     Buffer<std::uint32_t> weights;
-    std::int32_t source_px = 0;
     std::int32_t target_px = 0;
   };
 

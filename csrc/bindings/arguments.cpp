@@ -1,4 +1,4 @@
-#include "arrays.h"
+#include "arguments.h"
 
 namespace pitcore::bindings {
 namespace {

@@ -1,4 +1,4 @@
-// Checks of NumPy arguments. Nothing is converted or copied; each refusal names the argument.
+// Checks of Python arguments. Nothing is converted or copied; each refusal names the argument.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pitcore/image_view.h"
@@ -13,6 +14,26 @@
 namespace pitcore::bindings {
 
 namespace py = pybind11;
+
+// One of the named values, else ValueError listing them.
+template <class T, std::size_t N>
+T choose(const std::string& value, const char* argument, const std::pair<const char*, T> (&choices)[N]) {
+  std::string names;
+  for (const auto& [name, choice] : choices) {
+    if (value == name) return choice;
+    names += std::string(names.empty() ? "'" : ", '") + name + "'";
+  }
+  throw py::value_error(std::string(argument) + ": expected one of " + names + ", got '" + value + "'");
+}
+
+// The value, else ValueError naming the bounds.
+inline std::int32_t require_range(std::int64_t value, const std::string& name, std::int64_t low, std::int64_t high) {
+  if (value < low || value > high) {
+    throw py::value_error(name + ": expected " + std::to_string(low) + " to " + std::to_string(high) + ", got " +
+                          std::to_string(value));
+  }
+  return static_cast<std::int32_t>(value);
+}
 
 // The planes of a frame, borrowed from the arrays that the caller's argument keeps alive.
 struct Planes {

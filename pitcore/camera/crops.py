@@ -1,0 +1,141 @@
+"""Reading real crops: one cherry, cut out by its mask, as an RGB PNG whose green plane is empty.
+
+Red is the top camera (reflected light), blue the bottom one (light through the cherry). Nothing here resizes,
+centres or scales: that is preprocessing. Training tools read crops through this module as well, so that what is
+trained and what is classified is decoded by the same code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pitcore.errors import DataError, ImageError
+
+LABELS = ("clean", "pit")
+CLASS_FOLDERS = ("cherry_clean", "cherry_pit")  # in the order of LABELS
+MIN_SIDE_PX = 8
+MAX_SIDE_PX = 512
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER_BYTES = 24  # signature, length and name of IHDR, width, height
+
+
+class LabelledCrop(NamedTuple):
+    """A crop with what a person said about it.
+
+    Attributes:
+        path: the file.
+        label: index into ``LABELS``.
+        pixels: (H, W, 2) uint8, top then bottom; zero outside the cherry's mask.
+        hash: of the pixels, see ``crop_hash``.
+    """
+
+    path: Path
+    label: int
+    pixels: NDArray[np.uint8]
+    hash: str
+
+
+def read_crop(path: Path) -> NDArray[np.uint8]:
+    """Read one crop.
+
+    Returns:
+        (H, W, 2) uint8, C-contiguous, top (red) then bottom (blue).
+
+    Raises:
+        ImageError: the file is missing, no PNG, truncated, not RGB, has light in the green plane, is empty, or has
+            a side outside 8..512 px.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_header(file, path)
+            rgb = _decode(file, path)
+    except OSError as error:
+        why = error.strerror or "unreadable"
+        raise ImageError(f"{path}: cannot be read: {why}; name a readable PNG file") from error
+    if rgb[:, :, 1].any():
+        raise ImageError(f"{path}: the green plane is not empty; store top as red, bottom as blue, green as 0")
+    pixels = np.ascontiguousarray(rgb[:, :, ::2])  # copies: decoded rows interleave the green plane
+    if not pixels.any():
+        raise ImageError(f"{path}: every pixel is zero, there is no cherry in it; remove the file")
+    return pixels
+
+
+def _check_header(file: BinaryIO, path: Path) -> None:
+    """Refuse what is no PNG or has an impossible size, before a decoder allocates memory for it."""
+    header = file.read(_HEADER_BYTES)
+    file.seek(0)
+    if not header.startswith(_PNG_SIGNATURE[: len(header)]) or not header:
+        raise ImageError(f"{path}: not a PNG file; save crops as 8-bit RGB PNG")
+    if len(header) < _HEADER_BYTES:
+        raise ImageError(f"{path}: the PNG ends inside its header; copy the file again")
+    width_px, height_px = struct.unpack(">II", header[16:])
+    if not (MIN_SIDE_PX <= width_px <= MAX_SIDE_PX and MIN_SIDE_PX <= height_px <= MAX_SIDE_PX):
+        raise ImageError(
+            f"{path}: {width_px}x{height_px} px, a crop has sides of {MIN_SIDE_PX}..{MAX_SIDE_PX} px; cut single cherries"
+        )
+
+
+def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
+    """Decode an RGB PNG to (H, W, 3) uint8."""
+    try:
+        with Image.open(file, formats=("PNG",)) as image:
+            mode = image.mode
+            image.load()
+            if mode == "RGB":
+                return np.asarray(image, np.uint8)
+    except (OSError, SyntaxError, ValueError, struct.error) as error:  # what Pillow raises for damaged files
+        raise ImageError(f"{path}: the PNG is damaged or truncated; copy the file again") from error
+    planes = len(Image.new(mode, (1, 1)).getbands())
+    raise ImageError(f"{path}: mode {mode} with {planes} plane(s); a crop is RGB with top in red and bottom in blue")
+
+
+def crop_hash(pixels: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 of shape and pixels, in hex: equal for exact duplicates, whatever their file says."""
+    digest = hashlib.sha256(repr(tuple(pixels.shape)).encode())
+    digest.update(np.ascontiguousarray(pixels))  # copies only if the caller hands a view with gaps
+    return digest.hexdigest()
+
+
+def fold_of(hash_hex: str, folds: int) -> int:
+    """Return the fold, 0..folds-1, in which a crop falls; exact duplicates fall in the same one."""
+    return int(hash_hex[:8], 16) % folds
+
+
+def find_crops(folder: Path) -> list[Path]:
+    """Return every ``*.png`` below a folder, sorted by its path relative to it.
+
+    Raises:
+        DataError: the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; name the folder that holds the crops")
+    found = [path for path in folder.rglob("*") if path.suffix.lower() == ".png" and path.is_file()]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def load_labelled(folder: Path) -> list[LabelledCrop]:
+    """Read ``cherry_clean/`` and ``cherry_pit/`` below a folder, clean ones first, each sorted by path.
+
+    Raises:
+        DataError: the folder or one of the two classes is missing or empty.
+        ImageError: a crop cannot be used.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; name the folder that holds {' and '.join(CLASS_FOLDERS)}")
+    crops = []
+    for label, name in enumerate(CLASS_FOLDERS):
+        paths = find_crops(folder / name) if (folder / name).is_dir() else []
+        if not paths:
+            raise DataError(f"{folder}: no PNG in {name}/; both {' and '.join(CLASS_FOLDERS)} need crops")
+        for path in paths:
+            pixels = read_crop(path)
+            crops.append(LabelledCrop(path, label, pixels, crop_hash(pixels)))
+    return crops

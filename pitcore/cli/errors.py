@@ -1,0 +1,31 @@
+"""The one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from pitcore.errors import PitcoreError
+
+INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
+
+
+def run_command(command: click.Command) -> None:
+    """Run a command and leave the process.
+
+    Exit code 0: done; 1: our fault, with a traceback; 2: the user can mend it, and the line says how; 130:
+    interrupted.
+    """
+    try:
+        command(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+    except PitcoreError as error:
+        click.echo(f"{command.name}: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output went away, as in `pitcore ... | head`
+        sys.stderr.close()

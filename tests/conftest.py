@@ -1,0 +1,91 @@
+"""What many tests stand on: a tiny bundle whose verdicts can be worked out by hand."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+ROOT = Path(__file__).parent.parent
+SIZE = 64
+MIDDLE = 100.0  # the tiny network calls a crop a pit if its top plane's mean over all SIZE x SIZE pixels is above
+
+
+def write_card(directory, card):
+    (directory / "card.json").write_text(json.dumps(card))
+
+
+def tiny_card(directory):
+    """A card that fits the files in the directory."""
+    names = ("model.onnx", "calibration.json", "metrics.json", "config.yaml", "golden.npz")
+    return {
+        "schema": "pitcore.card/1",
+        "name": "tiny",
+        "version": "1.2.3",
+        "planes": ["top", "bottom"],
+        "crop_size_px": SIZE,
+        "resize": "centre",
+        "layout": "NHWC",
+        "dtype": "uint8",
+        "scale": [1.0, 1.0],
+        "offset": [0.0, 0.0],
+        "labels": ["clean", "pit"],
+        "calibration": {"method": "platt", "slope": 1.0, "intercept": 0.0},
+        "thresholds": {"accept": 0.2, "reject": 0.8},
+        "files": {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in names},
+        "runtime": {"onnxruntime_min": "1.20", "opset": 17},
+    }
+
+
+def tiny_network(dtype=TensorProto.UINT8, side=SIZE, name="crops"):
+    """logits = (0, (mean of top - MIDDLE) / 4): as a real bundle, but worked out by hand."""
+    weights = np.array([[0.0, 0.25], [0.0, 0.0]], np.float32)
+    bias = np.array([0.0, -MIDDLE / 4], np.float32)
+    nodes = [
+        helper.make_node("Cast", [name], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels"], ["means"], axes=[1, 2], keepdims=0),
+        helper.make_node("Gemm", ["means", "weights", "bias"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(name, dtype, ["n", side, side, 2])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def write_tiny_bundle(directory, network=None, golden_shift=0.0):
+    """Write a whole bundle; ``golden_shift`` makes its golden vectors wrong."""
+    directory.mkdir(parents=True)
+    (directory / "model.onnx").write_bytes(network or tiny_network())
+    crops = np.random.default_rng(0).integers(0, 255, (3, SIZE, SIZE, 2), dtype=np.uint8)
+    margin = (crops[..., 0].mean(axis=(1, 2)) - MIDDLE) / 4
+    logits = np.stack([np.zeros(3), margin + golden_shift], axis=1).astype(np.float32)
+    np.savez(directory / "golden.npz", crops=crops, logits=logits)
+    for name in ("calibration.json", "metrics.json"):
+        (directory / name).write_text("{}")
+    (directory / "config.yaml").write_text("{}\n")
+    write_card(directory, tiny_card(directory))
+    return directory
+
+
+@pytest.fixture
+def tiny_bundle(tmp_path):
+    return write_tiny_bundle(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session")
+def real_crops():
+    """Folder of the real crops; they belong to their collectors and are never part of this tree."""
+    place = Path(os.environ.get("PITCORE_DATA", ROOT.parent / "shared" / "cherries")) / "train"
+    if not place.is_dir():
+        pytest.skip(f"real crops are absent: no {place}; set PITCORE_DATA to the folder that holds train/")
+    return place

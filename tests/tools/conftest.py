@@ -1,0 +1,58 @@
+"""Procedural crops on disk, and a recipe small enough to train in a test."""
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from pitcore.camera.single import render_crop
+from pitcore_tools.train.recipe import Recipe
+
+TINY = Recipe(
+    name="tiny",
+    version="0.0.1",
+    seed=3,
+    planes=["top", "bottom"],
+    labels=["clean", "pit"],
+    crop_size_px=48,
+    resize="centre",
+    widths=[8, 8, 16, 16],
+    folds=3,
+    held_out_fold=1,
+    epochs=3,
+    batch=16,
+    learning_rate=0.002,
+    weight_decay=0.01,
+    warmup_epochs=1,
+    ema_decay=0.9,
+    scale_jitter=0.08,
+    shift_px=2.0,
+    light_jitter=0.1,
+    max_threshold=18,
+)
+
+
+def write_crop(path, pixels):
+    rgb = np.zeros((*pixels.shape[:2], 3), np.uint8)
+    rgb[..., 0], rgb[..., 2] = pixels[..., 0], pixels[..., 1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rgb).save(path)
+
+
+@pytest.fixture(scope="session")
+def procedural_crops(tmp_path_factory):
+    """A folder of 120 procedural crops in the layout of the real ones."""
+    folder = tmp_path_factory.mktemp("crops")
+    for index in range(120):
+        pixels, label = render_crop(7, index)
+        write_crop(folder / ("cherry_clean", "cherry_pit")[label] / f"cherry_{index}.png", pixels)
+    return folder
+
+
+@pytest.fixture
+def tiny_recipe():
+    return TINY
+
+
+def changed(recipe, **values):
+    return msgspec.structs.replace(recipe, **values)

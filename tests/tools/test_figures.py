@@ -1,0 +1,117 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pitcore.errors import DataError
+from pitcore_tools.cli.main import pitcore_tools
+from pitcore_tools.evaluate import figures
+from pitcore_tools.evaluate.figures import Share
+from pitcore_tools.evaluate.logits import COLUMNS, COMMITTED, HeldOut, read_logits, write_logits
+
+
+def test_wilson_interval_is_the_textbooks():
+    low, high = Share(8, 10).interval
+    assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)  # Wilson 1927, n = 10, p = 0.8
+    assert math.isnan(Share(0, 0).value)
+
+
+def test_confusion_counts_by_truth_and_call():
+    labels = np.array([0, 0, 0, 1, 1, 1, 1])
+    margins = np.array([-1.0, -2.0, 1.0, 1.0, 2.0, -1.0, 3.0])
+    counts = figures.confusion(labels, margins)
+    assert (counts.clean_clean, counts.clean_pit, counts.pit_clean, counts.pit_pit) == (2, 1, 1, 3)
+    assert counts.shares["accuracy"].value == 5 / 7
+    assert counts.shares["pit recall"].value == 3 / 4
+    assert counts.shares["pit precision"].value == 3 / 4
+
+
+def test_mcnemar_is_exact():
+    labels = np.ones(10, np.int64)
+    first, second = np.ones(10), np.array([-1.0] * 6 + [1.0] * 4)
+    assert figures.mcnemar(labels, first, second) == (6, 0, pytest.approx(2 * 0.5**6))
+    assert figures.mcnemar(labels, first, first) == (0, 0, 1.0)
+
+
+def test_platt_finds_the_curve_that_made_the_labels():
+    rng = np.random.default_rng(0)
+    margins = rng.normal(0, 3, 20_000)
+    labels = (rng.random(20_000) < figures.platt(margins, 0.5, -0.7)).astype(np.int64)
+    assert figures.fit_platt(labels, margins) == (pytest.approx(0.5, abs=0.03), pytest.approx(-0.7, abs=0.06))
+
+
+def test_calibration_error_is_zero_for_a_prophet_and_large_for_a_braggart():
+    rng = np.random.default_rng(1)
+    truth = rng.random(30_000)
+    labels = (rng.random(30_000) < truth).astype(np.int64)
+    assert figures.expected_calibration_error(labels, truth) < 0.01
+    assert figures.expected_calibration_error(labels, np.round(truth)) > 0.2
+
+
+def test_cross_fitting_never_scores_a_crop_with_its_own_half():
+    labels = np.array([0, 1, 0, 1, 1, 0, 1, 0])
+    margins = np.array([-1.0, 2.0, 0.5, 1.0, -0.2, 0.1, 0.7, -3.0])
+    half = np.array([True, False] * 4)
+    found = figures.cross_fitted(labels, margins, half)
+    slope, intercept = figures.fit_platt(labels[~half], margins[~half])
+    np.testing.assert_allclose(found[half], figures.platt(margins[half], slope, intercept))
+
+
+def test_thresholds_keep_what_they_promise_on_their_own_crops():
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 2, 3000)
+    probabilities = figures.platt(rng.normal(labels * 4.0 - 2.0, 1.5), 1.0, 0.0)
+    accept, reject = figures.simple_thresholds(labels, probabilities, 0.01, 0.02)
+    assert (probabilities[labels == 1] < accept).mean() <= 0.01
+    assert (probabilities[labels == 0] >= reject).mean() <= 0.02
+    assert 0 <= accept <= reject <= 1
+
+
+def held_out(n=60):
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, n)
+    logits = np.round(np.stack([-(labels - 0.5) * 3, (labels - 0.5) * 3], 1) + rng.normal(0, 1, (n, 2)), 5)
+    hashes = [f"{value:064x}" for value in rng.integers(1, 2**62, n)]
+    return HeldOut(hashes, np.zeros(n, np.int64), labels, logits, logits)
+
+
+def test_logits_come_back_as_they_were_written(tmp_path):
+    written = held_out()
+    write_logits(tmp_path / "l.csv", written)
+    read = read_logits(tmp_path / "l.csv")
+    order = np.argsort(written.hashes)
+    assert read.hashes == sorted(written.hashes)
+    np.testing.assert_array_equal(read.labels, written.labels[order])
+    np.testing.assert_allclose(read.int8_logits, written.int8_logits[order])
+
+
+@pytest.mark.parametrize("text", ["", "hash,fold\n1,2\n", ",".join(COLUMNS) + "\nab,0,1,x,1,1,1\n", ",".join(COLUMNS) + "\nab,0,1,nan,1,1,1\n"])
+def test_a_file_that_is_no_table_of_logits_is_refused(tmp_path, text):
+    path = tmp_path / "l.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match="not a table of held-out logits"):
+        read_logits(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        read_logits(tmp_path / "none.csv")
+
+
+def test_the_committed_figures_meet_the_bar():
+    """The bundled model: float at least 90 %, int8 within 0.3 points, on crops it never saw."""
+    result = CliRunner().invoke(pitcore_tools, ["evaluate", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    accuracy = {net: found[net]["accuracy"]["value"] for net in ("float", "int8")}
+    assert accuracy["float"] >= 0.90
+    assert abs(accuracy["int8"] - accuracy["float"]) <= 0.003
+    assert found["folds"] == [0]
+
+
+def test_the_committed_logits_hold_no_crop_twice():
+    hashes = read_logits(COMMITTED).hashes
+    duplicates = len(hashes) - len(set(hashes))
+    assert duplicates <= 30  # the data set itself holds 30 exact duplicates

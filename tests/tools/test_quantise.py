@@ -1,0 +1,178 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from pitcore.errors import BundleError, DataError
+from pitcore.inference.session import Session
+from pitcore.model_card import load_bundle
+from pitcore_tools.cli.main import pitcore_tools
+from pitcore_tools.evaluate.logits import read_logits
+from pitcore_tools.export.graph import SMALLEST_WEIGHT, float_graph
+from pitcore_tools.network import ResNet18
+from pitcore_tools.quantise.bundle import check_export, load_network
+from pitcore_tools.quantise.static import float_ops, op_histogram, quantise, run, session_for, to_nchw
+from pitcore_tools.train.loop import MODEL, logits_of, train
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    """The real network with random weights, whose batch norms have seen some crops."""
+    torch.manual_seed(0)
+    network = ResNet18()
+    network.train()
+    for _ in range(3):
+        network(torch.rand(8, 2, 80, 80))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def crops():
+    return np.random.default_rng(0).integers(0, 255, (64, 80, 80, 2), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def int8(resnet, crops):
+    return quantise(float_graph(resnet, 80)[0], crops, "minmax")
+
+
+def test_the_exported_graph_computes_what_the_network_does(resnet, crops):
+    model, _ = float_graph(resnet, 80)
+    reference = logits_of(resnet, crops)
+    assert check_export(model, crops, reference) < 1e-5
+    with pytest.raises(BundleError, match="the export is wrong"):
+        check_export(model, crops, reference + 1)
+
+
+def test_exporting_leaves_the_network_as_it_was(resnet):
+    before = resnet.conv1.weight.clone()
+    float_graph(resnet, 80)
+    assert torch.equal(before, resnet.conv1.weight)
+
+
+def test_every_convolution_is_an_integer_kernel(int8):
+    histogram = op_histogram(int8)
+    assert histogram["QLinearConv"] == 20
+    assert histogram["QLinearAdd"] == 8
+    assert histogram["QGemm"] == 1
+    assert float_ops(histogram) == set()
+
+
+def test_the_int8_graph_takes_the_crops_bytes_and_gives_float_logits(int8):
+    (value,) = int8.graph.input
+    assert value.name == "crops"
+    assert value.type.tensor_type.elem_type == 2  # uint8
+    assert [dim.dim_value for dim in value.type.tensor_type.shape.dim][1:] == [80, 80, 2]
+    assert int8.graph.output[0].type.tensor_type.elem_type == 1  # float32
+
+
+def test_quantised_logits_follow_the_float_ones(resnet, int8, crops):
+    found, reference = run(session_for(int8), crops), logits_of(resnet, crops)
+    spread = np.abs(reference - reference.mean(axis=0)).max()
+    assert np.abs(found - reference).max() < 0.3 * max(spread, 0.05)
+
+
+def test_subnormal_weights_are_zeroed_and_counted(crops):
+    torch.manual_seed(1)
+    network = ResNet18(widths=[8, 8, 8, 8]).eval()
+    with torch.no_grad():
+        network.layer1[0].conv1.weight[0, 0] = 1e-39
+        network.fc.weight[0, :3] = -1e-40
+    model, zeroed = float_graph(network, 80)
+    assert zeroed == 12
+    for tensor in model.graph.initializer:
+        values = np.frombuffer(tensor.raw_data, np.float32) if tensor.data_type == 1 else np.zeros(1, np.float32)
+        assert not ((values != 0) & (np.abs(values) < SMALLEST_WEIGHT)).any()
+    assert run(session_for(model), to_nchw(crops[:2])).shape == (2, 2)
+
+
+def test_too_few_crops_to_calibrate_are_refused(resnet, crops):
+    with pytest.raises(DataError, match="too few to calibrate"):
+        quantise(float_graph(resnet, 80)[0], crops[:5], "minmax")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, procedural_crops):
+    """A whole bundle from a tiny run, made by the command a user would give."""
+    from tests.tools.conftest import TINY
+
+    folder = tmp_path_factory.mktemp("quantise")
+    torch.set_num_threads(1)
+    train(TINY, procedural_crops, folder / "run", lambda _: None)
+    command = ["quantise", str(folder / "run"), "--data", str(procedural_crops), "--out", str(folder / "bundle")]
+    for _ in range(2):  # the second time replaces the first
+        result = CliRunner().invoke(pitcore_tools, [*command, "--logits", str(folder / "logits.csv")])
+        assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_the_bundle_is_whole_and_the_board_can_run_it(bundle):
+    opened = load_bundle(bundle / "bundle")
+    session = Session(opened, capacity=8)
+    assert session.run(8).shape == (8, 2)
+    assert opened.card.crop_size_px == 48
+    assert sorted(path.name for path in bundle.iterdir()) == ["bundle", "logits.csv", "run"]
+
+
+def test_golden_vectors_are_procedural(bundle, procedural_crops):
+    with np.load(bundle / "bundle" / "golden.npz") as golden:
+        assert golden["crops"].shape == (32, 48, 48, 2)
+        assert golden["logits"].dtype == np.float32
+
+
+def test_the_logits_are_of_held_out_crops_only_and_equal_the_boards(bundle, procedural_crops):
+    held_out = read_logits(bundle / "logits.csv")
+    assert set(held_out.folds.tolist()) == {1}
+    result = CliRunner().invoke(
+        pitcore_tools,
+        [
+            "evaluate",
+            "--logits",
+            str(bundle / "logits.csv"),
+            "--data",
+            str(procedural_crops),
+            "--bundle",
+            str(bundle / "bundle"),
+            "--json",
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert found["crops"] == len(held_out.hashes)
+    assert found["int8_logits_off_by"] < 1e-4  # the CSV has five places
+
+
+def test_metrics_say_which_fold_was_held_out(bundle):
+    metrics = json.loads((bundle / "bundle" / "metrics.json").read_text())
+    assert metrics["split"] == {"by": "crop_hash", "folds": 3, "held_out_fold": 1}
+
+
+def test_inspect_names_the_operators(bundle):
+    result = CliRunner().invoke(pitcore_tools, ["inspect", str(bundle / "bundle")])
+    assert "'QLinearConv': 20" in result.output
+    assert "float       none" in result.output
+
+
+def test_export_writes_a_float_graph(bundle, tmp_path):
+    result = CliRunner().invoke(pitcore_tools, ["export", str(bundle / "run"), "--out", str(tmp_path / "float.onnx")])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "float.onnx").stat().st_size > 10_000
+
+
+def test_an_unfinished_run_cannot_be_exported(tmp_path, bundle):
+    (tmp_path / "config.yaml").write_bytes((bundle / "run" / "config.yaml").read_bytes())
+    with pytest.raises(DataError, match="finish the training run first"):
+        load_network(tmp_path)
+    (tmp_path / MODEL).write_bytes(b"")
+    with pytest.raises(DataError, match="not the weights of this recipe"):
+        load_network(tmp_path)
+
+
+def test_the_card_holds_the_hash_of_every_file(bundle):
+    folder = bundle / "bundle"
+    card = json.loads((folder / "card.json").read_text())
+    for name, digest in card["files"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest

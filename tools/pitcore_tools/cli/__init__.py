@@ -1,0 +1,1 @@
+"""``pitcore-tools``: one file a command."""

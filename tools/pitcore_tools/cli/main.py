@@ -1,0 +1,27 @@
+"""``pitcore-tools``: the group of commands, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import click
+
+from pitcore.cli.errors import run_command
+from pitcore_tools.cli.evaluate import evaluate, inspect
+from pitcore_tools.cli.quantise import export, quantise
+from pitcore_tools.cli.train import train
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def pitcore_tools() -> None:
+    """Train, export, quantise and judge models for pitcore.
+
+    The order: train, quantise (which exports), evaluate.
+    """
+
+
+for command in (train, export, quantise, evaluate, inspect):
+    pitcore_tools.add_command(command)
+
+
+def main() -> None:
+    """Entry point. Exit codes as ``pitcore``."""
+    run_command(pitcore_tools)

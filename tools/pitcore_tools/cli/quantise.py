@@ -1,0 +1,57 @@
+"""``pitcore-tools export`` and ``pitcore-tools quantise``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pitcore.durable import replace_file
+from pitcore_tools.evaluate import report
+from pitcore_tools.evaluate.logits import write_logits
+from pitcore_tools.export.graph import float_graph
+from pitcore_tools.quantise.bundle import held_out_logits, load_network, load_run, quantise_run, write_bundle
+
+RUN_ARGUMENT = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+
+
+@click.command()
+@RUN_ARGUMENT
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The ONNX file to write.")
+def export(run_folder: Path, out: Path) -> None:
+    """Export the network of a training RUN as a float ONNX graph.
+
+    Batch norm and 1/255 are folded in: the input ``crops`` is (n, planes, S, S) float in 0..255. Boards run the
+    int8 form, see ``quantise``.
+
+    \b
+    Example:
+      pitcore-tools export out/run --out out/float.onnx
+    """
+    recipe, network = load_network(run_folder)
+    model, zeroed = float_graph(network, recipe.crop_size_px)
+    replace_file(out, lambda file: file.write(model.SerializeToString()))
+    click.echo(f"{out}: {len(model.graph.node)} nodes, {zeroed} subnormal weights zeroed")
+
+
+@click.command()
+@RUN_ARGUMENT
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="The folder the run was trained on.")
+@click.option("--out", "bundle", required=True, type=click.Path(path_type=Path), help="The bundle to write.")
+@click.option("--logits", type=click.Path(path_type=Path), help="Also write the held-out logits (CSV) here.")
+def quantise(run_folder: Path, data: Path, bundle: Path, logits: Path | None) -> None:
+    """Turn a training RUN into a model bundle: int8 graph, card, calibration, golden vectors.
+
+    \b
+    Example:
+      pitcore-tools quantise out/run --data ../shared/cherries/train --out out/bundle --logits out/logits.csv
+    """
+    trained = load_run(run_folder, data)
+    quantised = quantise_run(trained, click.echo)
+    held_out = held_out_logits(trained, quantised.model)
+    write_bundle(bundle, trained, quantised, held_out)
+    if logits is not None:
+        write_logits(logits, held_out)
+    click.echo(report.text(held_out))
+    size = sum(path.stat().st_size for path in bundle.iterdir())
+    click.echo(f"{bundle}: {size / 1e6:.1f} MB")

@@ -1,0 +1,140 @@
+"""The figures a model is judged by. Pure: arrays in, numbers out.
+
+Throughout, ``labels`` is (N,) with 1 for a pit and 0 for clean, and ``margins`` is (N,): the pit logit minus the
+clean one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
+
+Z_95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
+ECE_BINS = 15
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share with its 95 % interval after Wilson.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+
+    hits: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        """The share itself; NaN of nothing."""
+        return self.hits / self.of if self.of else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper end."""
+        if not self.of:
+            return math.nan, math.nan
+        n, p, z2 = self.of, self.value, Z_95 * Z_95
+        middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+        half = Z_95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+        return middle - half, middle + half
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.value:7.2%}  [{low:.2%}, {high:.2%}]  {self.hits}/{self.of}"
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Counts at one threshold; the first word is the truth."""
+
+    clean_clean: int
+    clean_pit: int
+    pit_clean: int
+    pit_pit: int
+
+    @property
+    def shares(self) -> dict[str, Share]:
+        """Accuracy, and precision and recall of each class."""
+        right, wrong = self.clean_clean + self.pit_pit, self.clean_pit + self.pit_clean
+        return {
+            "accuracy": Share(right, right + wrong),
+            "pit recall": Share(self.pit_pit, self.pit_pit + self.pit_clean),
+            "pit precision": Share(self.pit_pit, self.pit_pit + self.clean_pit),
+            "clean recall": Share(self.clean_clean, self.clean_clean + self.clean_pit),
+            "clean precision": Share(self.clean_clean, self.clean_clean + self.pit_clean),
+        }
+
+
+def confusion(labels: Labels, margins: Floats) -> Confusion:
+    """Count at the threshold of one half, that is a margin of zero."""
+    pit, called = labels == 1, margins > 0
+    counts = [int((a & b).sum()) for a in (~pit, pit) for b in (~called, called)]
+    return Confusion(*counts)
+
+
+def mcnemar(labels: Labels, first: Floats, second: Floats) -> tuple[int, int, float]:
+    """Compare two nets on the same crops.
+
+    Returns:
+        Crops that only the first has right, crops that only the second has right, and the exact two-sided
+        p. Source: Q. McNemar, "Note on the sampling error of the difference between correlated
+        proportions", 1947.
+    """
+    pit = labels == 1
+    right_first, right_second = (first > 0) == pit, (second > 0) == pit
+    only_first, only_second = int((right_first & ~right_second).sum()), int((right_second & ~right_first).sum())
+    differ = only_first + only_second
+    return only_first, only_second, float(binomtest(only_first, differ).pvalue) if differ else 1.0
+
+
+def fit_platt(labels: Labels, margins: Floats) -> tuple[float, float]:
+    """Return slope and intercept of p = 1 / (1 + exp(-(slope * margin + intercept))), by maximum likelihood."""
+    fitted = LogisticRegression(C=np.inf).fit(margins[:, None], labels)
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+def platt(margins: Floats, slope: float, intercept: float) -> Floats:
+    """Return calibrated probabilities of a pit."""
+    return 1.0 / (1.0 + np.exp(-(slope * margins + intercept)))
+
+
+def cross_fitted(labels: Labels, margins: Floats, half: NDArray[np.bool_]) -> Floats:
+    """Return probabilities for which the calibration was fitted on the other half."""
+    found = np.empty(len(margins))
+    for part in (half, ~half):
+        found[part] = platt(margins[part], *fit_platt(labels[~part], margins[~part]))
+    return found
+
+
+def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
+    """Mean distance between what was said and what came, over 15 bins of equal mass."""
+    order = np.argsort(probabilities, kind="stable")
+    return float(
+        sum(
+            abs(probabilities[part].mean() - labels[part].mean()) * len(part) / len(order)
+            for part in np.array_split(order, min(ECE_BINS, len(order)))
+        )
+    )
+
+
+def simple_thresholds(
+    labels: Labels, probabilities: Floats, max_miss: float, max_loss: float
+) -> tuple[float, float]:
+    """Return accept and reject such that these very crops keep both shares.
+
+    At most ``max_miss`` of the pits fall below accept, and at most ``max_loss`` of the clean ones reach
+    reject. An empirical choice without a finite-sample guarantee.
+    """
+    pits, clean = np.sort(probabilities[labels == 1]), np.sort(probabilities[labels == 0])
+    accept = math.floor(float(pits[math.floor(max_miss * len(pits))]) * 1e4) / 1e4
+    highest_clean = float(clean[len(clean) - 1 - math.floor(max_loss * len(clean))])
+    reject = min(1.0, math.floor(highest_clean * 1e4 + 1) / 1e4)
+    return min(accept, reject), reject

@@ -1,0 +1,113 @@
+"""A ResNet as an ONNX graph, written node by node.
+
+Batch norm and the scale of the input (1/255) are folded into the convolutions, so the graph is convolutions, ReLU,
+sums, one pooling at each end and one matrix. We write the sixty nodes ourselves rather than trace them: the
+quantiser needs exactly these patterns, and a tracer's next version may give others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from pitcore_tools.network import BasicBlock, ResNet18
+
+INPUT, OUTPUT = "crops", "logits"
+OPSET, IR_VERSION = 17, 9  # old enough for every runtime we name, new enough for per-channel QDQ
+LARGEST_PIXEL = 255.0
+SMALLEST_WEIGHT = 1e-35  # below, a weight does nothing but cost time where subnormals are slow
+
+
+class GraphWriter:
+    """Collects nodes and weights. ``zeroed`` counts the weights that were too small to keep."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+        self.zeroed = 0
+
+    def weight(self, name: str, value: NDArray[np.float32]) -> str:
+        """Add an initialiser, cleaned of subnormals."""
+        tiny = (np.abs(value) < SMALLEST_WEIGHT) & (value.view(np.uint32) << 1 != 0)
+        self.zeroed += int(tiny.sum())
+        self.weights.append(numpy_helper.from_array(np.where(tiny, np.float32(0), value), name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+        """Add a node named after its output."""
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=f"{output}/{kind}", **attributes))
+        return output
+
+    def convolution(self, name: str, x: str, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> str:
+        """Add a convolution with its batch norm folded in."""
+        kernel, bias = fold(conv, norm)
+        top, left = (int(value) for value in conv.padding)
+        return self.node(
+            "Conv",
+            [x, self.weight(f"{name}.weight", kernel), self.weight(f"{name}.bias", bias)],
+            name,
+            kernel_shape=list(conv.kernel_size),
+            strides=list(conv.stride),
+            pads=[top, left, top, left],
+        )
+
+    def block(self, name: str, x: str, block: BasicBlock) -> str:
+        """Add a basic block."""
+        inner = self.node("Relu", [self.convolution(f"{name}.conv1", x, block.conv1, block.bn1)], f"{name}.relu1")
+        inner = self.convolution(f"{name}.conv2", inner, block.conv2, block.bn2)
+        if block.downsample is not None:
+            conv, norm = block.downsample
+            assert isinstance(conv, nn.Conv2d)  # noqa: S101  narrows the type of an untyped container
+            assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101
+            x = self.convolution(f"{name}.downsample", x, conv, norm)
+        return self.node("Relu", [self.node("Add", [inner, x], f"{name}.sum")], f"{name}.relu2")
+
+
+def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return kernel (out, in, h, w) and bias (out,) of a convolution that does the batch norm as well.
+
+    y = gamma * (conv(x) - mean) / sqrt(var + eps) + beta, computed in double precision.
+    """
+    gamma, beta, mean, var = (
+        tensor.detach().double().numpy() for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    )
+    factor = gamma / np.sqrt(var + norm.eps)
+    kernel = conv.weight.detach().double().numpy() * factor[:, None, None, None]
+    return kernel.astype(np.float32), (beta - mean * factor).astype(np.float32)
+
+
+def float_graph(network: ResNet18, size_px: int) -> tuple[onnx.ModelProto, int]:
+    """Write a network as a float graph: ``crops`` (n, planes, S, S) in 0..255 -> ``logits`` (n, classes).
+
+    Returns:
+        The checked model, and how many weights were too small to keep.
+    """
+    network.eval()
+    writer = GraphWriter()
+    stem = nn.Conv2d(
+        network.conv1.in_channels, network.conv1.out_channels, 7, 2, 3, bias=False
+    )  # a copy, since the network must stay as it is
+    stem.weight.data = network.conv1.weight.data / LARGEST_PIXEL
+    x = writer.node("Relu", [writer.convolution("conv1", INPUT, stem, network.bn1)], "relu")
+    x = writer.node("MaxPool", [x], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    for number, stage in enumerate(network.stages, start=1):
+        for index, block in enumerate(stage):
+            assert isinstance(block, BasicBlock)  # noqa: S101  narrows the type of an untyped container
+            x = writer.block(f"layer{number}.{index}", x, block)
+    x = writer.node("Flatten", [writer.node("GlobalAveragePool", [x], "avgpool")], "features")
+    weight, bias = (tensor.detach().numpy() for tensor in (network.fc.weight, network.fc.bias))
+    writer.node("Gemm", [x, writer.weight("fc.weight", weight), writer.weight("fc.bias", bias)], OUTPUT, transB=1)
+    shape_in = ["n", network.conv1.in_channels, size_px, size_px]
+    graph = helper.make_graph(
+        writer.nodes,
+        "pitcore",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape_in)],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", network.fc.out_features])],
+        writer.weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(model, full_check=True)
+    return model, writer.zeroed

@@ -1,0 +1,1 @@
+"""Quantisation: from a float graph to the int8 graph that boards run."""

@@ -1,0 +1,152 @@
+"""Static quantisation to U8 activations and S8 per-channel weights, and the shape boards want it in.
+
+Why this form: ``docs/model.md``. The quantiser itself is ONNX Runtime's; we choose the calibration and change the
+input from float to the crop's own bytes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+from pitcore.errors import BundleError, DataError
+from pitcore_tools.export.graph import INPUT, OUTPUT
+
+METHODS = {
+    "minmax": CalibrationMethod.MinMax,
+    "percentile": CalibrationMethod.Percentile,
+    "entropy": CalibrationMethod.Entropy,
+}
+CALIBRATION_BATCH = 32
+# What may stand in the optimised graph: integer kernels, and the moves that change no number.
+INTEGER_OPS = {
+    "QLinearConv",
+    "QLinearAdd",
+    "QLinearGlobalAveragePool",
+    "QGemm",
+    "NhwcMaxPool",
+    "MaxPool",
+    "Transpose",
+    "Reshape",
+    "Flatten",
+}
+
+
+class _Crops(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
+    """Hands calibration crops to the quantiser, as float in 0..255."""
+
+    def __init__(self, crops: NDArray[np.uint8]) -> None:
+        whole = len(crops) // CALIBRATION_BATCH  # the histogram methods want batches of one size
+        if whole == 0:
+            raise DataError(f"{len(crops)} crops are too few to calibrate; give at least {CALIBRATION_BATCH}")
+        self._batches: Iterator[NDArray[np.uint8]] = iter(
+            [crops[index * CALIBRATION_BATCH : (index + 1) * CALIBRATION_BATCH] for index in range(whole)]
+        )
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: to_nchw(batch)}
+
+
+def to_nchw(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, S, S, planes) uint8 to (N, planes, S, S) float32, values unchanged."""
+    return np.ascontiguousarray(crops.transpose(0, 3, 1, 2)).astype(np.float32)
+
+
+def quantise(model: onnx.ModelProto, crops: NDArray[np.uint8], method: str) -> onnx.ModelProto:
+    """Quantise a float graph: ``crops`` becomes (n, S, S, planes) uint8, ``logits`` stays float.
+
+    Args:
+        model: from ``float_graph``.
+        crops: (N, S, S, planes) uint8 to take the activations' ranges from.
+        method: of ``METHODS``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        prepared = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        add_pre_process_metadata(prepared)  # folded and inferred: the quantiser need not ask for it
+        onnx.save(prepared, before)
+        quantize_static(
+            before,
+            after,
+            _Crops(crops),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=METHODS[method],
+            extra_options={
+                # the crop's bytes are the input's quantised form; calibration alone would give 0.99998 for the 1
+                "TensorQuantOverrides": {INPUT: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.uint8)}]},
+                "OpTypesToExcludeOutputQuantization": ["Gemm"],  # docs/adr/0004-float-logits.md
+            },
+        )
+        quantised = onnx.load(after)
+    return _take_bytes(quantised)
+
+
+def _take_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replace the float input and its QuantizeLinear by a uint8 NHWC input and a transpose of bytes."""
+    graph = model.graph
+    (first,) = (node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == INPUT)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    scale, zero = constants[first.input[1]], constants[first.input[2]]
+    if float(scale) != 1.0 or int(zero) != 0:
+        raise BundleError(f"the input is quantised with scale {scale} and zero point {zero}, not 1 and 0")
+    _, planes, height, width = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim)
+    first_index = list(graph.node).index(first)
+    graph.node.remove(first)
+    transpose = helper.make_node("Transpose", [INPUT], [first.output[0]], name="to_nchw", perm=[0, 3, 1, 2])
+    graph.node.insert(first_index, transpose)
+    graph.input[0].CopyFrom(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["n", height, width, planes]))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def session_for(model: onnx.ModelProto, optimised: Path | None = None) -> ort.InferenceSession:
+    """Load a graph with one thread; write the optimised graph where a path is given."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    if optimised is not None:
+        options.optimized_model_filepath = str(optimised)
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def run(session: ort.InferenceSession, inputs: NDArray[np.uint8 | np.float32]) -> NDArray[np.float32]:
+    """Run a graph over any number of crops, in pieces."""
+    pieces = [
+        session.run([OUTPUT], {INPUT: inputs[start : start + CALIBRATION_BATCH]})[0]
+        for start in range(0, len(inputs), CALIBRATION_BATCH)
+    ]
+    return np.concatenate(pieces)
+
+
+def op_histogram(model: onnx.ModelProto) -> Counter[str]:
+    """Count the operators of the graph as ONNX Runtime optimises it on this machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimised.onnx"
+        session_for(model, path)
+        return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+def float_ops(histogram: Counter[str]) -> set[str]:
+    """Return operators of an optimised graph that are not integer kernels: there should be none."""
+    return set(histogram) - INTEGER_OPS

@@ -1,0 +1,1 @@
+"""Training: from a folder of labelled crops to a float model."""
