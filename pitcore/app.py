@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pitcore.belt.track import BeltTracker
+from pitcore.camera.emulated import Delivery, EmulatedSource
+from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Source
+from pitcore.camera.spec import BeltSpec, RealCrops
 from pitcore.capture import Capture
-from pitcore.config import Config, effective_thresholds
+from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, effective_thresholds
 from pitcore.errors import BundleError, ConfigError
 from pitcore.frame import Geometry
 from pitcore.frame_watch import FrameWatch
@@ -35,7 +38,7 @@ class Options:
 
     sinks: Sequence[Sink]
     timings: bool = True
-    hooks: Hooks = Hooks()
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 def open_bundle(config: Config) -> Bundle:
@@ -51,6 +54,58 @@ def open_bundle(config: Config) -> Bundle:
             f"{', '.join(config.frame.planes)}; use a model for these cameras, or correct [frame]"
         )
     return bundle
+
+
+def belt_spec(config: Config, *, frames: int | None, ring: int, seed: int | None = None) -> BeltSpec:
+    """Return the emulated belt of a configuration; one of another source gets the reference load.
+
+    Args:
+        config: frame size and belt scale rule in any case.
+        frames: how many there are; None is endless.
+        ring: how many to draw beforehand and repeat; 0 draws each as it is read.
+        seed: instead of the configuration's.
+
+    Raises:
+        ConfigError: the values do not make a belt.
+    """
+    belt = config.source if isinstance(config.source, EmulatedSourceConfig) else EmulatedSourceConfig()
+    return BeltSpec(
+        height_px=config.frame.height_px,
+        width_px=config.frame.width_px,
+        seed=belt.seed if seed is None else seed,
+        cherries_per_frame=belt.cherries_per_frame,
+        pit_share=belt.pit_share,
+        advance_px=belt.advance_px,
+        px_per_tick=config.belt.px_per_tick,
+        frames_per_s=belt.frames_per_s,
+        frames=frames,
+        ring=ring,
+    )
+
+
+def emulated_belt(config: Config, *, frames: int | None, seed: int | None, crops: Path | None) -> EmulatedSource:
+    """Build an emulated belt that waits for its reader, each frame drawn once.
+
+    Args:
+        config: size, load and scale of the belt.
+        frames: how many; None is one pass over the crops.
+        seed: instead of the configuration's.
+        crops: lay these real crops instead of procedural cherries.
+
+    Raises:
+        ConfigError: the values do not make a belt.
+        DataError, ImageError: the crops cannot be used.
+    """
+    spec = belt_spec(config, frames=frames, ring=0, seed=seed)
+    return EmulatedSource(spec, crops=None if crops is None else RealCrops(crops))
+
+
+def build_source(config: Config) -> Source:
+    """Build the source a configuration names, for the service. Raises PitcoreError."""
+    if isinstance(config.source, ReplaySourceConfig):
+        return ReplaySource(Path(config.source.path), paced=config.source.paced)
+    spec = belt_spec(config, frames=None, ring=config.source.ring_frames)
+    return EmulatedSource(spec, Delivery(paced=True))
 
 
 def open_sink(config: Config, metrics: Metrics) -> JsonlSink:
@@ -82,6 +137,11 @@ class App:
         stages, rules = self._build(config)
         self.bundle = stages.session.bundle
         self._pipeline = Pipeline(stages, rules, metrics, options.hooks)
+
+    @property
+    def config(self) -> Config:
+        """What is in force now."""
+        return self._config
 
     def run(self) -> None:
         """Run to the end of the source, or until ``stop``. Raises SourceError, SinkError."""
@@ -120,13 +180,13 @@ class App:
         preparer = Preparer(frame.height_px, frame.width_px, segment, crop)
         stages = Stages(
             capture=self._capture,
-            watch=FrameWatch(
-                frame.planes, (frame.height_px, frame.width_px), config.segmentation.max_foreground_share
-            ),
+            watch=FrameWatch(frame.planes, (frame.height_px, frame.width_px), config.segmentation.max_foreground_share),
             preparer=preparer,
             tracker=BeltTracker(frame.height_px, config.belt.px_per_tick, config.belt.tolerance_px),
             crops=CropWriter(preparer, card, runtime.max_cherries),
-            session=Session(bundle, capacity=runtime.max_cherries, threads=runtime.threads, sub_batch=runtime.sub_batch),
+            session=Session(
+                bundle, capacity=runtime.max_cherries, threads=runtime.threads, sub_batch=runtime.sub_batch
+            ),
             sinks=self._options.sinks,
         )
         return stages, Rules(config, thresholds, live=self._live, timings=self._options.timings)

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pitcore.camera.source import Source
-from pitcore.errors import SourceError
 from pitcore.frame import Frame
 
 

@@ -30,7 +30,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Base of every section: immutable, unknown keys refused."""
 
 
-class FrameConfig(_Section):
+class FrameConfig(_Section, frozen=True):
     """What each frame looks like. Default: the production geometry."""
 
     planes: Annotated[tuple[str, ...], Meta(min_length=1, max_length=4)] = ("top", "bottom")
@@ -38,7 +38,7 @@ class FrameConfig(_Section):
     width_px: Annotated[int, Meta(ge=16, le=MAX_SIDE_PX)] = 2464
 
 
-class BeltConfig(_Section):
+class BeltConfig(_Section, frozen=True):
     """How the belt moves through the frame, along its rows.
 
     Attributes:
@@ -54,7 +54,7 @@ class BeltConfig(_Section):
             raise ValueError("px_per_tick must not be 0: without it frames cannot be matched")
 
 
-class EmulatedSourceConfig(_Section, tag_field="kind", tag="emulated"):
+class EmulatedSourceConfig(_Section, frozen=True, tag_field="kind", tag="emulated"):
     """The procedural belt."""
 
     seed: Count = 1
@@ -65,14 +65,14 @@ class EmulatedSourceConfig(_Section, tag_field="kind", tag="emulated"):
     ring_frames: Annotated[int, Meta(ge=0, le=1000)] = 24
 
 
-class ReplaySourceConfig(_Section, tag_field="kind", tag="replay"):
+class ReplaySourceConfig(_Section, frozen=True, tag_field="kind", tag="replay"):
     """A recording made by ``pitcore record``."""
 
     path: str
     paced: bool = True
 
 
-class SegmentationConfig(_Section):
+class SegmentationConfig(_Section, frozen=True):
     """How a cherry is told from the belt; one number for each plane.
 
     Attributes:
@@ -92,7 +92,7 @@ class SegmentationConfig(_Section):
     max_foreground_share: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.6
 
 
-class DecisionConfig(_Section):
+class DecisionConfig(_Section, frozen=True):
     """When a thing is no single cherry, and stricter thresholds than the card's.
 
     Attributes:
@@ -111,7 +111,7 @@ class DecisionConfig(_Section):
     max_plane_mean: tuple[GreyMean, ...] = (160.0, 220.0)
 
 
-class ActionsConfig(_Section):
+class ActionsConfig(_Section, frozen=True):
     """What the line does with each verdict."""
 
     clean: Action = "pass"
@@ -124,13 +124,13 @@ class ActionsConfig(_Section):
             raise ValueError("pit must not be `pass`: a pit would reach a plate")
 
 
-class ModelConfig(_Section):
+class ModelConfig(_Section, frozen=True):
     """Which bundle to run; none means the bundled default."""
 
     bundle: str | None = None
 
 
-class RuntimeConfig(_Section):
+class RuntimeConfig(_Section, frozen=True):
     """How the board's cores and memory are used.
 
     Attributes:
@@ -148,7 +148,7 @@ class RuntimeConfig(_Section):
     capture_timeout_s: Annotated[float, Meta(gt=0.0, le=60.0)] = 1.0
 
 
-class SinkConfig(_Section):
+class SinkConfig(_Section, frozen=True):
     """Where verdicts are written, one JSON object a line.
 
     Attributes:
@@ -162,7 +162,7 @@ class SinkConfig(_Section):
     keep: Annotated[int, Meta(ge=1, le=1000)] = 8
 
 
-class Config(_Section):
+class Config(_Section, frozen=True):
     """The whole of it. See the sections."""
 
     schema: Literal["pitcore.config/1"] = "pitcore.config/1"
@@ -214,7 +214,9 @@ def load_config(path: Path | None) -> Config:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; give --config an existing TOML file") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}; a configuration is a TOML text file") from error
+        raise ConfigError(
+            f"{path}: not UTF-8 text at byte {error.start}; a configuration is a TOML text file"
+        ) from error
     return decode_config(text, str(path))
 
 

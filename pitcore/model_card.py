@@ -167,7 +167,9 @@ def load_bundle(directory: Path) -> Bundle:
         try:
             actual = hashlib.sha256((directory / name).read_bytes()).hexdigest()
         except OSError as error:
-            raise BundleError(f"{directory / name}: {error.strerror}; the bundle is incomplete, copy it again") from error
+            raise BundleError(
+                f"{directory / name}: {error.strerror}; the bundle is incomplete, copy it again"
+            ) from error
         if actual != expected:
             raise BundleError(
                 f"{directory / name}: hash {actual[:12]} is not the card's {expected[:12]}; "

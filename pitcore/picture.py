@@ -37,7 +37,9 @@ class Snapshot:
     planes: tuple[Plane, ...]
 
 
-def draw(snapshot: Snapshot, plane_names: Sequence[str], verdicts: Sequence[Verdict], px_per_tick: float) -> Image.Image:
+def draw(
+    snapshot: Snapshot, plane_names: Sequence[str], verdicts: Sequence[Verdict], px_per_tick: float
+) -> Image.Image:
     """Draw one frame with all verdicts whose cherry lies in it, whichever frame judged it.
 
     Args:

@@ -1,3 +1,6 @@
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from pitcore.config import Config, DecisionConfig, decode_config, effective_thresholds, load_config
@@ -74,3 +77,22 @@ def test_a_board_may_not_be_looser(board):
 def test_thresholds_that_cross_are_refused():
     with pytest.raises(ConfigError, match="is above reject"):
         effective_thresholds(CARD, DecisionConfig(reject=0.1))
+
+
+BOARDS = sorted((Path(__file__).parent.parent / "firmware_configs" / "boards").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.name)
+def test_every_shipped_board_is_valid(path):
+    load_config(path)
+
+
+def test_the_emulated_board_shows_the_defaults():
+    (path,) = (path for path in BOARDS if path.name == "emulated.toml")
+    assert load_config(path) == Config()
+    shown = tomllib.loads(path.read_text())
+    hidden = {"accept", "reject", "bundle"}  # optional: they override the card and the bundled model
+    for name in Config.__struct_fields__:
+        section = getattr(Config(), name)
+        if hasattr(section, "__struct_fields__") and name != "model":
+            assert set(shown[name]) - {"kind"} == set(section.__struct_fields__) - hidden

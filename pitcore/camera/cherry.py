@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pitcore.camera.outline import Body, draw_body
 from pitcore.camera.patch import Patch, quantised
-from pitcore.camera.texture import Field, fractal_noise, smooth_noise
+from pitcore.camera.texture import Field, noise
 
 Planes = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -91,16 +91,16 @@ def _flesh(rng: np.random.Generator, body: Body, light: _Light) -> Planes:
     """Return top and bottom plane of a body without pit, before its soft outline is applied."""
     shape = body.alpha.shape
     inside = np.clip(body.depth_px, 0.0, None)
-    slope = smooth_noise(rng, shape, 45.0)
+    slope = noise(rng, shape, 45.0)
     dim_edge = 1.0 - rng.uniform(0.08, 0.3) * np.exp(-inside / rng.uniform(4.0, 9.0))
-    mottle = fractal_noise(rng, shape, (3.0, 7.0, 15.0))
+    mottle = noise(rng, shape, 3.0, 7.0, 15.0)
     top = light.top * dim_edge * (1.0 + rng.uniform(0.02, 0.055) * mottle + 0.05 * slope)
     heart_edge = np.clip(body.inner_px * rng.uniform(0.25, 0.9), light.rim_px + 1.0, None)
     heart = 1.0 / (1.0 + np.exp(-(inside - heart_edge * 0.55) / light.rim_px * 2.2))
     rim = rng.uniform(0.02, 0.2) * np.exp(-(((inside - rng.uniform(3.0, 5.5)) / light.rim_px) ** 2))
-    fibres = fractal_noise(rng, shape, (2.5, 5.0, 12.0))
+    fibres = noise(rng, shape, 2.5, 5.0, 12.0)
     through = 1.0 + rim - light.heart * heart
-    bottom = light.bottom * through * (1.0 + rng.uniform(0.02, 0.06) * fibres + 0.05 * smooth_noise(rng, shape, 30.0))
+    bottom = light.bottom * through * (1.0 + rng.uniform(0.02, 0.06) * fibres + 0.05 * noise(rng, shape, 30.0))
     return np.asarray(top, np.float32), np.asarray(bottom, np.float32)
 
 
@@ -139,7 +139,7 @@ def _confusions(rng: np.random.Generator, body: Body, planes: Planes, label: int
         top *= 1.0 - rng.uniform(0.1, 0.4) * fold.on(body)
     if chances[1] < 0.4:  # the same hole from below: light falls straight through
         slit = _Spot(x_px, y_px, rng.uniform(3.0, 9.0), rng.uniform(1.3, 3.5), angle + rng.normal(0.0, 0.4))
-        bottom += rng.uniform(25.0, 110.0) * slit.on(body) * (0.7 + 0.3 * smooth_noise(rng, top.shape, 4.0))
+        bottom += rng.uniform(25.0, 110.0) * slit.on(body) * (0.7 + 0.3 * noise(rng, top.shape, 4.0))
     if chances[2] < 0.25:  # broad sheen
         sheen = _Spot(*_somewhere(rng, body, 0.4), rng.uniform(6.0, 14.0), rng.uniform(4.0, 9.0), angle)
         top += rng.uniform(8.0, 30.0) * sheen.on(body)
@@ -161,7 +161,7 @@ def _pit(rng: np.random.Generator, body: Body, planes: Planes) -> float:
     short_px = long_px * rng.uniform(0.62, 1.0)
     angle = float(rng.uniform(0.0, np.pi))
     blob = _Spot(x_px, y_px, long_px * 0.95, short_px * 0.95, angle, rng.uniform(1.0, 2.2)).on(body)
-    ragged = np.clip(1.0 + 0.1 * smooth_noise(rng, top.shape, 6.0), 0.0, None)
+    ragged = np.clip(1.0 + 0.1 * noise(rng, top.shape, 6.0), 0.0, None)
     top += shows_top * 92.0 * blob * ragged
     parallax_px = rng.normal(0.0, 1.2, 2)  # the two cameras look from opposite sides
     disc = _Spot(x_px + parallax_px[0], y_px + parallax_px[1], long_px, short_px, angle, rng.uniform(1.0, 1.9))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitcore.camera.patch import quantised
-from pitcore.camera.texture import Field, fractal_noise, smooth_noise
+from pitcore.camera.texture import Field, noise
 
 
 def render_foreign(rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -37,7 +37,7 @@ def _leaf(rng: np.random.Generator) -> tuple[Field, Field]:
     alpha = _soft(width_px - np.abs(across), 1.4)
     midrib = np.exp(-((across / 1.6) ** 2))
     veins = np.clip(np.cos((along - np.abs(across)) * rng.uniform(0.6, 0.9)), 0.0, None) ** 6
-    grain = fractal_noise(rng, along.shape, (3.0, 9.0))
+    grain = noise(rng, along.shape, 3.0, 9.0)
     top = rng.uniform(45.0, 80.0) * (1.0 + 0.07 * grain + 0.25 * midrib)
     bottom = rng.uniform(70.0, 130.0) * (1.0 + 0.06 * grain - 0.45 * midrib - 0.15 * veins)
     return top * alpha, bottom * alpha
@@ -51,7 +51,7 @@ def _stem(rng: np.random.Generator) -> tuple[Field, Field]:
     radius_px = thick_px * (1.0 + 0.8 * np.exp(-np.clip(half_px - along, 0.0, None) / 4.0))
     depth_px = np.minimum(radius_px - np.abs(across), half_px - np.abs(along))
     alpha = _soft(np.asarray(depth_px, np.float32), 1.1)
-    shading = 1.0 - 0.35 * np.clip(across / radius_px, -1.0, 1.0) + 0.05 * smooth_noise(rng, along.shape, 6.0)
+    shading = 1.0 - 0.35 * np.clip(across / radius_px, -1.0, 1.0) + 0.05 * noise(rng, along.shape, 6.0)
     return rng.uniform(60.0, 110.0) * shading * alpha, rng.uniform(25.0, 55.0) * alpha
 
 
@@ -59,10 +59,10 @@ def _stone(rng: np.random.Generator) -> tuple[Field, Field]:
     """Draw a rough lump: bright facets from above, no light through it but for a rim."""
     long_px, short_px = rng.uniform(12.0, 26.0), rng.uniform(9.0, 16.0)
     along, across = _grid(rng, int(long_px) + 10)
-    rough = 0.12 * smooth_noise(rng, along.shape, 12.0)
+    rough = 0.12 * noise(rng, along.shape, 12.0)
     depth_px = (1.0 + rough - np.hypot(along / long_px, across / short_px)) * short_px
     alpha = _soft(np.asarray(depth_px, np.float32), 1.0)
-    facets = fractal_noise(rng, along.shape, (4.0, 10.0))
+    facets = noise(rng, along.shape, 4.0, 10.0)
     top = rng.uniform(90.0, 165.0) * (1.0 + 0.18 * facets + 0.2 * across / short_px)
     bottom = 7.0 + rng.uniform(12.0, 30.0) * np.exp(-np.clip(depth_px, 0.0, None) / 2.0)
     return np.asarray(top * alpha, np.float32), np.asarray(bottom * alpha, np.float32)

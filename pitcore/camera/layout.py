@@ -117,7 +117,9 @@ class Layout:
                 return here
         if self._stock.may_be_cut:
             return []
-        raise SourceError(f"belt: a crop of {width_px}x{height_px} px finds no room; widen the frame or lay fewer crops")
+        raise SourceError(
+            f"belt: a crop of {width_px}x{height_px} px finds no room; widen the frame or lay fewer crops"
+        )
 
     def _put(self, item: Item, x_px: int, belt_px: int) -> Placed:
         body = body_box(item.patch)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pitcore.camera.texture import Field
 
-MARGIN_PX = 9  # room for the soft edge
+MARGIN_PX = 7  # room for the soft edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def draw_body(rng: np.random.Generator) -> Body:
     diameter_px = float(np.clip(52.0 * np.exp(rng.normal(0.0, 0.135)), 28.0, 88.0))
     aspect = 1.0 + min(abs(rng.normal(0.0, 0.22)), 0.75)
     semi_long, semi_short = diameter_px / 2 * np.sqrt(aspect), diameter_px / 2 / np.sqrt(aspect)
-    reach = int(np.ceil(semi_long * 1.25)) + MARGIN_PX
+    reach = int(np.ceil(semi_long * 1.12)) + MARGIN_PX
     axis = np.arange(-reach, reach + 1, dtype=np.float32)
     y_px, x_px = np.meshgrid(axis, axis, indexing="ij")
     depth_px = _round_depth(rng, (x_px, y_px), (float(semi_long), float(semi_short)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from pitcore.camera.seeds import Stream, generator
 from pitcore.camera.spec import BeltSpec, RealCrops
 from pitcore.camera.truth import Truth
 from pitcore.errors import DataError
+
+_UNPLACED = Truth(id=0, kind="cherry", label="", x_px=0.0, belt_px=0.0, width_px=0, height_px=0)
 
 
 class ProceduralStock:
@@ -43,17 +46,8 @@ class ProceduralStock:
     def _cherry(self, section: int, index: int, group: int | None) -> Item:
         rng = generator(self._spec.seed, Stream.OBJECT, section, index)
         cherry = render_cherry(rng, int(rng.random() < self._spec.pit_share))
-        truth = Truth(
-            id=0,
-            kind="cherry",
-            label=LABELS[cherry.label],
-            x_px=0.0,
-            belt_px=0.0,
-            width_px=0,
-            height_px=0,
-            touching=group,
-            pit_visibility=cherry.pit_visibility,
-        )
+        label = LABELS[cherry.label]
+        truth = replace(_UNPLACED, label=label, touching=group, pit_visibility=cherry.pit_visibility)
         return Item(cherry.patch, truth)
 
     def _pair(self, section: int, index: int) -> tuple[Item, ...]:
@@ -68,8 +62,7 @@ class ProceduralStock:
 
     def _foreign(self, section: int, index: int) -> Item:
         rng = generator(self._spec.seed, Stream.OBJECT, section, index)
-        truth = Truth(id=0, kind="foreign", label="", x_px=0.0, belt_px=0.0, width_px=0, height_px=0)
-        return Item(Patch(render_foreign(rng)), truth)
+        return Item(Patch(render_foreign(rng)), replace(_UNPLACED, kind="foreign"))
 
 
 class CropStock:
@@ -119,14 +112,9 @@ class CropStock:
     def _crop(self, name: tuple[int, Path]) -> Item:
         label, path = name
         pixels = read_crop(path)
-        truth = Truth(
-            id=0,
-            kind="cherry",
+        truth = replace(
+            _UNPLACED,
             label=LABELS[label],
-            x_px=0.0,
-            belt_px=0.0,
-            width_px=0,
-            height_px=0,
             pit_visibility=float(label),
             path=path.relative_to(self._folder).as_posix(),
             hash=crop_hash(pixels),

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
-import numpy as np
 
+from pitcore import __version__
 from pitcore.app import App, Options, emulated_belt
-from pitcore.camera.emulated import EmulatedSource
+from pitcore.camera.crops import fold_of
+from pitcore.camera.truth import Truth
 from pitcore.cli.options import bundle_option, config_option, read_config
-from pitcore.cli.tables import confusion_table, run_table
-from pitcore.errors import SinkError
+from pitcore.cli.tables import confusion_table, event_lines, stage_table
+from pitcore.errors import BundleError, SinkError, SourceError
 from pitcore.frame import Frame
 from pitcore.metrics import Metrics
+from pitcore.model_card import Bundle
 from pitcore.picture import Snapshot, draw
 from pitcore.pipeline import Hooks
 from pitcore.scoring import Score, score
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.memory import MemorySink
 
+DEFAULT_FRAMES = 60
 NO_ROTATION = 1 << 40  # a demo writes one file
+HALF = 0.5
 
 
 @click.command()
-@click.option("--frames", default=60, show_default=True, type=click.IntRange(1, 100_000), help="Frames to process.")
+@click.option(
+    "--frames",
+    type=click.IntRange(1, 100_000),
+    help=f"Frames to process. Default: {DEFAULT_FRAMES}; with --crops, until every crop went by.",
+)
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Another seed, another belt.")
 @click.option(
     "--crops",
@@ -39,17 +50,104 @@ NO_ROTATION = 1 << 40  # a demo writes one file
 @config_option
 @bundle_option
 def demo(
-    frames: int, seed: int, crops: Path | None, out: Path, config_path: Path | None, bundle: Path | None
+    frames: int | None, seed: int, crops: Path | None, out: Path, config_path: Path | None, bundle: Path | None
 ) -> None:
     """Run an emulated belt through the model and show what came of it.
 
     Prints frames, cherries, verdicts against the truth and the latency of each stage, and writes
-    OUT/verdicts.jsonl and OUT/belt.png. With --crops every crop of the folder goes over the belt once,
-    unless --frames ends it earlier.
+    OUT/verdicts.jsonl and OUT/belt.png.
 
     \b
     Examples:
       pitcore demo
       pitcore demo --frames 200 --seed 7
-      pitcore demo --crops ../shared/cherries/train --frames 1000
+      pitcore demo --crops ../shared/cherries/train
     """
+    config = read_config(config_path, bundle)
+    source = emulated_belt(config, seed=seed, crops=crops, frames=frames or (None if crops else DEFAULT_FRAMES))
+    metrics, memory = Metrics(), MemorySink()
+    file = _fresh_file(out / "verdicts.jsonl", metrics)
+    length = source.frames or 0
+    with click.progressbar(length=length, label="frames", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        watcher = _Watcher(keep_at=length // 2, tell=lambda: bar.update(1))
+        app = App(config, source, Options(sinks=[file, memory], hooks=Hooks(observe=watcher.see)), metrics)
+        app.run()
+    cherries = f"real cherries of {crops}" if crops else "procedural cherries"
+    click.echo(f"pitcore {__version__}, model {app.bundle.label}, {cherries}, seed {seed}\n")
+    if watcher.kept is None:
+        raise SourceError("no frame could be searched; see the events in the verdict file")
+    truths = source.truths(watcher.ticks[0], watcher.ticks[-1])
+    found = score(truths, memory.verdicts, watcher.ticks, source.geometry)
+    _print_report(found, metrics)
+    if crops is not None:
+        _print_crops(found, truths, app.bundle)
+    picture = draw(watcher.kept, config.frame.planes, memory.verdicts, config.belt.px_per_tick)
+    try:
+        picture.save(out / "belt.png")
+    except OSError as error:
+        raise SinkError(f"{out / 'belt.png'}: cannot be written: {error.strerror}; choose another --out") from error
+    click.echo(f"\nwritten: {out / 'verdicts.jsonl'}  {out / 'belt.png'}")
+
+
+@dataclass(slots=True)
+class _Watcher:
+    """Sees every frame: notes its tick, moves the progress bar, and copies one for the picture."""
+
+    keep_at: int
+    tell: Callable[[], None]
+    ticks: list[int] = field(default_factory=list)
+    kept: Snapshot | None = None
+
+    def see(self, frame: Frame) -> None:
+        """Look at a frame while it is lent."""
+        if self.kept is None or len(self.ticks) == self.keep_at:
+            # a copy, since the frame goes back to its source long before the picture is drawn
+            self.kept = Snapshot(frame.seq, frame.tick, tuple(plane.copy() for plane in frame.planes))
+        self.ticks.append(frame.tick)
+        self.tell()
+
+
+def _fresh_file(path: Path, metrics: Metrics) -> JsonlSink:
+    """Open the verdict file anew: a demo's verdicts are of one run."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be replaced: {error.strerror}; choose another --out") from error
+    return JsonlSink(path, rotate_bytes=NO_ROTATION, keep=1, metrics=metrics)
+
+
+def _print_report(found: Score, metrics: Metrics) -> None:
+    """Print frames, verdicts against the truth, and latencies."""
+    frames, dropped = metrics.value("frames"), metrics.value("events", "frames_dropped")
+    click.echo(f"{frames} frames, {dropped} dropped; {found.due} cherries due, {sum(found.confusion.values())} judged")
+    click.echo(f"missed {len(found.misses)}, judged twice {len(found.doubles)}, nothing there {len(found.stray)}\n")
+    click.echo(confusion_table(found.confusion))
+    for line in event_lines(metrics):
+        click.echo(line)
+    click.echo("\n" + stage_table(metrics))
+
+
+def _print_crops(found: Score, truths: Sequence[Truth], bundle: Bundle) -> None:
+    """Print the confusion of real crops, apart for those the model was trained on and those it never saw."""
+    folds, held_out = _split_of(bundle)
+    parts = {f"held out (fold {held_out}, never trained on)": True, "trained on": False}
+    for name, wanted in parts.items():
+        mine = [t for t in truths if t.hash and t.id in found.verdict_of and (fold_of(t.hash, folds) == held_out) == wanted]
+        pairs = [(truth.label, found.verdict_of[truth.id]) for truth in mine]
+        right = sum(
+            (verdict.probabilities["pit"] >= HALF) == (label == "pit") for label, verdict in pairs if verdict.probabilities
+        )
+        click.echo(f"\n{len(mine)} crops {name}")
+        click.echo(confusion_table(Counter((label, verdict.verdict) for label, verdict in pairs)))
+        if pairs:
+            click.echo(f"  right at a threshold of one half: {right}/{len(pairs)} = {right / len(pairs):.2%}")
+
+
+def _split_of(bundle: Bundle) -> tuple[int, int]:
+    """Return number of folds and the held-out one, from the bundle's metrics. Raises BundleError."""
+    path = bundle.directory / "metrics.json"
+    try:
+        split = json.loads(path.read_text(encoding="utf-8"))["split"]
+        return int(split["folds"]), int(split["held_out_fold"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path}: does not say which crops were held out; quantise the model again") from error

@@ -8,6 +8,9 @@ from pitcore.metrics import STAGES, Metrics
 from pitcore.verdict import VERDICTS
 
 
+TRUTHS = ("clean", "pit", "touching", "cut by an edge", "foreign")  # see pitcore.scoring.kind_of
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay out rows under a head; the first column to the left, the others to the right."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
@@ -29,9 +32,14 @@ def stage_table(metrics: Metrics) -> str:
 
 def confusion_table(confusion: Mapping[tuple[str, str], int]) -> str:
     """Truth by row, verdict by column."""
-    truths = [name for name in ("clean", "pit", "touching", "foreign") if any(key[0] == name for key in confusion)]
+    truths = [name for name in TRUTHS if any(key[0] == name for key in confusion)]
     rows = []
     for truth in truths:
         counts = [confusion.get((truth, verdict), 0) for verdict in VERDICTS]
         rows.append([truth, *map(str, counts), str(sum(counts))])
     return table(["truth \\ verdict", *VERDICTS, "all"], rows)
+
+
+def event_lines(metrics: Metrics) -> list[str]:
+    """One line for each kind of event that came up."""
+    return [f"  {name}: {count}" for name, count in metrics.labels("events").items()]

@@ -125,7 +125,7 @@ class Session:
         self.batch[:] = 0
         if not worst <= GOLDEN_TOLERANCE:
             raise BundleError(
-                f"{self.bundle.directory}: golden vectors are off by {worst:.4g} (at most {GOLDEN_TOLERANCE:g} allowed) "
+                f"{self.bundle.directory}: golden vectors are off by {worst:.4g}, more than {GOLDEN_TOLERANCE:g}, "
                 f"with onnxruntime {ort.__version__} on {platform.machine()}; this machine must not run this model"
             )
 
@@ -135,9 +135,9 @@ def _load(path: Path, threads: int) -> ort.InferenceSession:
     with FlushToZero():
         try:
             return ort.InferenceSession(str(path), session_options(threads), providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001  ONNX Runtime's exceptions have no common public base
+        except Exception as error:
             raise BundleError(f"{path}: does not load: {first_line(error)}; export the model again") from error
 
 
-def _describe(values: dict[str, tuple[str, list[object]]]) -> str:
+def _describe(values: dict[str, tuple[str, list[int]]]) -> str:
     return ", ".join(f"{name} {kind} (n, {', '.join(map(str, shape))})" for name, (kind, shape) in values.items())

@@ -44,7 +44,9 @@ class JsonlSink:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd, self._size = _open_whole(path)
         except OSError as error:
-            raise SinkError(f"{path}: verdicts cannot be written: {error.strerror}; choose another [sink] path") from error
+            raise SinkError(
+                f"{path}: verdicts cannot be written: {error.strerror}; choose another [sink] path"
+            ) from error
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
         """Append one line a record, or hold them until the disk takes them."""

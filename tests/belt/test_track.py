@@ -102,7 +102,9 @@ def test_every_cherry_of_a_random_belt_gets_one_verdict(px_per_tick, seed):
     forward = 1 if px_per_tick > 0 else -1
     # cherries at rows along the belt, 70 px apart, up to 64 px long, clear of the first and last frame
     starts = np.arange(600, 6000, 70)
-    cherries = [(int(100 + 80 * rng.integers(20)), int(s), int(rng.integers(33, 64)), int(rng.integers(33, 64))) for s in starts]
+    cherries = [
+        (int(100 + 80 * rng.integers(20)), int(s), int(rng.integers(33, 64)), int(rng.integers(33, 64))) for s in starts
+    ]
     verdicts = np.zeros(len(cherries), dtype=int)
     for frame in range(25):
         travel = frame * ADVANCE

@@ -5,6 +5,7 @@ from onnx import TensorProto
 from pitcore.errors import BundleError
 from pitcore.inference.session import Session
 from pitcore.model_card import load_bundle
+from pitcore.preprocess import _core
 from tests.conftest import MIDDLE, tiny_card, tiny_network, write_card, write_tiny_bundle
 
 
@@ -67,8 +68,6 @@ def test_bytes_that_are_no_network_are_refused(tmp_path):
 
 
 def test_the_callers_floating_point_mode_comes_back(tiny_bundle):
-    from pitcore.preprocess import _core
-
     before = _core.read_mode()
     Session(load_bundle(tiny_bundle), capacity=4).run(4)
     assert _core.read_mode() == before

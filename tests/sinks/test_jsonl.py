@@ -157,7 +157,9 @@ for seq in range(10**9):
     if seq == 2000:
         print("going", flush=True)
 """
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as writer:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as writer:
         writer.stdout.readline()
         writer.kill()
     opened(path).close()

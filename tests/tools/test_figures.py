@@ -87,7 +87,10 @@ def test_logits_come_back_as_they_were_written(tmp_path):
     np.testing.assert_allclose(read.int8_logits, written.int8_logits[order])
 
 
-@pytest.mark.parametrize("text", ["", "hash,fold\n1,2\n", ",".join(COLUMNS) + "\nab,0,1,x,1,1,1\n", ",".join(COLUMNS) + "\nab,0,1,nan,1,1,1\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "hash,fold\n1,2\n", ",".join(COLUMNS) + "\nab,0,1,x,1,1,1\n", ",".join(COLUMNS) + "\nab,0,1,nan,1,1,1\n"],
+)
 def test_a_file_that_is_no_table_of_logits_is_refused(tmp_path, text):
     path = tmp_path / "l.csv"
     path.write_text(text)

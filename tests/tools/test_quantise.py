@@ -16,6 +16,7 @@ from pitcore_tools.network import ResNet18
 from pitcore_tools.quantise.bundle import check_export, load_network
 from pitcore_tools.quantise.static import float_ops, op_histogram, quantise, run, session_for, to_nchw
 from pitcore_tools.train.loop import MODEL, logits_of, train
+from tests.tools.conftest import TINY
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +98,6 @@ def test_too_few_crops_to_calibrate_are_refused(resnet, crops):
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory, procedural_crops):
     """A whole bundle from a tiny run, made by the command a user would give."""
-    from tests.tools.conftest import TINY
-
     folder = tmp_path_factory.mktemp("quantise")
     torch.set_num_threads(1)
     train(TINY, procedural_crops, folder / "run", lambda _: None)

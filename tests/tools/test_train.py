@@ -135,7 +135,13 @@ def test_augmentation_depends_on_its_generator_alone(tiny_recipe):
 def test_the_network_has_torchvisions_names_and_size():
     names = dict(ResNet18(planes=3, classes=1000).named_parameters())
     assert sum(value.numel() for value in names.values()) == 11_689_512  # torchvision.models.resnet18
-    for name in ("conv1.weight", "bn1.bias", "layer1.0.conv1.weight", "layer4.1.bn2.weight", "layer2.0.downsample.0.weight"):
+    for name in (
+        "conv1.weight",
+        "bn1.bias",
+        "layer1.0.conv1.weight",
+        "layer4.1.bn2.weight",
+        "layer2.0.downsample.0.weight",
+    ):
         assert name in names
 
 

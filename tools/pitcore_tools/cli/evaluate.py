@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from pitcore.errors import DataError
 from pitcore.inference.session import Session
@@ -83,7 +84,7 @@ def _run_again(held_out: HeldOut, bundle: Bundle, data: Path) -> float:
     if missing := wanted - set(crops.hashes):
         raise DataError(f"{data}: {len(missing)} of {len(wanted)} held-out crops are not there; give the same data")
     session = Session(bundle, capacity=BATCH, sub_batch=BATCH)
-    found = {}
+    found: dict[str, NDArray[np.float64]] = {}
     for start in range(0, len(crops), BATCH):
         piece = crops.pixels[start : start + BATCH]
         session.batch[: len(piece)] = piece

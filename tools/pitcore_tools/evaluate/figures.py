@@ -125,9 +125,7 @@ def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
     )
 
 
-def simple_thresholds(
-    labels: Labels, probabilities: Floats, max_miss: float, max_loss: float
-) -> tuple[float, float]:
+def simple_thresholds(labels: Labels, probabilities: Floats, max_miss: float, max_loss: float) -> tuple[float, float]:
     """Return accept and reject such that these very crops keep both shares.
 
     At most ``max_miss`` of the pits fall below accept, and at most ``max_loss`` of the clean ones reach

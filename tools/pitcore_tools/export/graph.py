@@ -7,6 +7,8 @@ quantiser needs exactly these patterns, and a tracer's next version may give oth
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -36,7 +38,7 @@ class GraphWriter:
         self.weights.append(numpy_helper.from_array(np.where(tiny, np.float32(0), value), name))
         return name
 
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Add a node named after its output."""
         self.nodes.append(helper.make_node(kind, inputs, [output], name=f"{output}/{kind}", **attributes))
         return output
@@ -71,6 +73,8 @@ def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[NDArray[np.float32], ND
 
     y = gamma * (conv(x) - mean) / sqrt(var + eps) + beta, computed in double precision.
     """
+    assert norm.running_mean is not None  # noqa: S101  narrows the type; we never switch the statistics off
+    assert norm.running_var is not None  # noqa: S101
     gamma, beta, mean, var = (
         tensor.detach().double().numpy() for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
     )
@@ -100,7 +104,7 @@ def float_graph(network: ResNet18, size_px: int) -> tuple[onnx.ModelProto, int]:
     x = writer.node("Flatten", [writer.node("GlobalAveragePool", [x], "avgpool")], "features")
     weight, bias = (tensor.detach().numpy() for tensor in (network.fc.weight, network.fc.bias))
     writer.node("Gemm", [x, writer.weight("fc.weight", weight), writer.weight("fc.bias", bias)], OUTPUT, transB=1)
-    shape_in = ["n", network.conv1.in_channels, size_px, size_px]
+    shape_in: list[str | int | None] = ["n", network.conv1.in_channels, size_px, size_px]
     graph = helper.make_graph(
         writer.nodes,
         "pitcore",

@@ -14,8 +14,9 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
@@ -105,7 +106,9 @@ def calibration_sample(crops: CropSet) -> tuple[CropSet, CropSet]:
     rest = order[~np.isin(order, extremes)]
     count = min(CALIBRATION_CROPS, len(crops) // 2 // GRANULE * GRANULE)
     if count < GRANULE:
-        raise DataError(f"{len(crops)} training crops are too few to calibrate a quantiser; give at least {2 * GRANULE}")
+        raise DataError(
+            f"{len(crops)} training crops are too few to calibrate a quantiser; give at least {2 * GRANULE}"
+        )
     chosen = np.concatenate([extremes, rest])[:count]
     others = rest[max(0, count - GRANULE) :][:count]
     masks = [np.isin(np.arange(len(crops)), part) for part in (chosen, others)]
@@ -133,7 +136,9 @@ def quantise_run(trained: Run, say: Say) -> Quantised:
     method = min(errors, key=lambda name: errors[name])
     operators = op_histogram(candidates[method])
     if islands := float_ops(operators):
-        raise BundleError(f"the optimised int8 graph holds {', '.join(sorted(islands))}: ONNX Runtime could not fuse it")
+        raise BundleError(
+            f"the optimised int8 graph holds {', '.join(sorted(islands))}: ONNX Runtime could not fuse it"
+        )
     say(f"chosen: {method}; operators {dict(operators.most_common())}")
     return Quantised(candidates[method], method, errors, operators)
 
@@ -181,7 +186,11 @@ def write_bundle(folder: Path, trained: Run, quantised: Quantised, held_out: Hel
         "calibration.json": _json(_calibration_facts(held_out, summary, (slope, intercept))),
         "metrics.json": _json(
             {
-                "split": {"by": "crop_hash", "folds": trained.recipe.folds, "held_out_fold": trained.recipe.held_out_fold},
+                "split": {
+                    "by": "crop_hash",
+                    "folds": trained.recipe.folds,
+                    "held_out_fold": trained.recipe.held_out_fold,
+                },
                 "held_out": summary,
                 "training": {"crops": len(trained.training), "int8_accuracy": training.shares["accuracy"].value},
                 "quantisation": {
@@ -250,13 +259,17 @@ def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1) + "\n").encode()
 
 
+def _write(raw: bytes, file: BinaryIO) -> None:
+    file.write(raw)
+
+
 def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
     """Write the files beside the folder, then swap names."""
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     fresh.mkdir(parents=True)
     try:
         for name, raw in files.items():
-            replace_file(fresh / name, lambda file, raw=raw: file.write(raw))
+            replace_file(fresh / name, partial(_write, raw))
         if folder.exists():
             shutil.rmtree(folder)
         fresh.rename(folder)

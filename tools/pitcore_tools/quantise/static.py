@@ -23,7 +23,6 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
-
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from pitcore.errors import BundleError, DataError
@@ -94,7 +93,9 @@ def quantise(model: onnx.ModelProto, crops: NDArray[np.uint8], method: str) -> o
             calibrate_method=METHODS[method],
             extra_options={
                 # the crop's bytes are the input's quantised form; calibration alone would give 0.99998 for the 1
-                "TensorQuantOverrides": {INPUT: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.uint8)}]},
+                "TensorQuantOverrides": {
+                    INPUT: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.uint8)}]
+                },
                 "OpTypesToExcludeOutputQuantization": ["Gemm"],  # docs/adr/0004-float-logits.md
             },
         )

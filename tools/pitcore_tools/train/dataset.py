@@ -75,5 +75,7 @@ def split(crops: CropSet, folds: int, held_out_fold: int) -> tuple[CropSet, Crop
     parts = crops.where(~held_out), crops.where(held_out)
     for name, part in zip(("training", "held-out"), parts, strict=True):
         if len(set(part.labels.tolist())) < 2:
-            raise DataError(f"the {name} part of {len(crops)} crops has {len(part)} of one class or none; give more crops")
+            raise DataError(
+                f"the {name} part of {len(crops)} crops has {len(part)} of one class or none; give more crops"
+            )
     return parts

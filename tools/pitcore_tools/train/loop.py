@@ -112,10 +112,11 @@ def to_input(crops: NDArray[np.uint8]) -> Tensor:
 def logits_of(network: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Run a network over prepared crops: (N, S, S, planes) uint8 -> (N, classes) float32."""
     network.eval()
-    pieces = []
     with torch.inference_mode():
-        for start in range(0, len(crops), EVALUATION_BATCH):
-            pieces.append(network(to_input(crops[start : start + EVALUATION_BATCH])).numpy())
+        pieces = [
+            network(to_input(crops[start : start + EVALUATION_BATCH])).numpy()
+            for start in range(0, len(crops), EVALUATION_BATCH)
+        ]
     return np.concatenate(pieces)
 
 

@@ -1,0 +1,158 @@
+"""Writes frames to a recording, without loss. See ``recording`` for the format."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+
+from pitcore.camera.recording import FRAMES, INDEX, MANIFEST, TRUTH, IndexEntry, manifest_of
+from pitcore.camera.truth import Truth
+from pitcore.errors import RecordingError
+from pitcore.frame import Frame, Geometry
+
+
+class Recorder:
+    """Appends frames to a new folder; leaves a readable recording whenever and however it ends.
+
+    Args:
+        folder: made if it is missing; must not hold a recording yet.
+        geometry: of every frame to come.
+        sync_every: after so many frames the files are forced to disk; a power cut loses no more than these.
+
+    Raises:
+        RecordingError: the folder cannot be written or already holds a recording.
+    """
+
+    def __init__(self, folder: Path, geometry: Geometry, sync_every: int = 20) -> None:
+        self._folder = folder
+        self._manifest = manifest_of(geometry)
+        self._sync_every = max(1, sync_every)
+        self._files: tuple[BinaryIO, BinaryIO] | None = None
+        self.written = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if (folder / MANIFEST).exists():
+                raise RecordingError(f"{folder}: already holds a recording; name another folder")
+            # Unbuffered: a frame is whole in the kernel before its index line is, even if this process is killed.
+            self._files = ((folder / FRAMES).open("wb", buffering=0), (folder / INDEX).open("wb", buffering=0))
+            replace_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(self._manifest)) + b"\n")
+        except OSError as error:
+            self._drop_files()
+            raise RecordingError(f"{folder}: cannot be written: {error.strerror}; name another folder") from error
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, frame: Frame) -> None:
+        """Append a frame.
+
+        Raises:
+            RecordingError: its shape is not the recording's, the disk is full, or the recorder is closed. What was
+                written before stays readable.
+        """
+        if self._files is None:
+            raise RecordingError(f"{self._folder}: the recording is closed; start another one")
+        shape = (self._manifest.height_px, self._manifest.width_px)
+        if len(frame.planes) != len(self._manifest.plane_names) or any(p.shape != shape for p in frame.planes):
+            raise RecordingError(f"{self._folder}: frame {frame.seq} does not have the recording's shape {shape}")
+        pixels, index = self._files
+        offset, crc = self.written * self._manifest.frame_bytes, 0
+        try:
+            pixels.seek(offset)
+            for plane in frame.planes:
+                rows = np.ascontiguousarray(plane)  # copies where rows are padded: the file has no padding
+                crc = zlib.crc32(rows, crc)
+                _write_all(pixels, rows)
+            entry = IndexEntry(frame.seq, frame.t_ns, frame.tick, offset, crc)
+            _append_line(index, msgspec.json.encode(entry))
+            self.written += 1
+            if self.written % self._sync_every == 0:
+                self._sync()
+        except OSError as error:
+            self.close()
+            raise RecordingError(
+                f"{self._folder}: {error.strerror} at frame {frame.seq}; {self.written} frames before it are safe"
+            ) from error
+
+    def write_truth(self, truths: Iterable[Truth]) -> None:
+        """Store what really lay on an emulated belt, replacing what was stored before.
+
+        Raises:
+            RecordingError: it cannot be written.
+        """
+        lines = b"".join(msgspec.json.encode(truth) + b"\n" for truth in truths)
+        try:
+            replace_file(self._folder / TRUTH, lines)
+        except OSError as error:
+            raise RecordingError(
+                f"{self._folder / TRUTH}: cannot be written: {error.strerror}; free the disk"
+            ) from error
+
+    def close(self) -> None:
+        """Force everything to disk. May be called twice.
+
+        Raises:
+            RecordingError: the disk does not confirm.
+        """
+        if self._files is None:
+            return
+        try:
+            self._sync()
+        except OSError as error:
+            raise RecordingError(f"{self._folder}: the disk does not confirm: {error.strerror}; check it") from error
+        finally:
+            self._drop_files()
+
+    def _sync(self) -> None:
+        """Force pixels to disk before the lines that vouch for them."""
+        for file in self._files or ():
+            os.fsync(file.fileno())
+
+    def _drop_files(self) -> None:
+        for file in self._files or ():
+            file.close()
+        self._files = None
+
+
+def _write_all(file: BinaryIO, data: np.typing.NDArray[np.uint8]) -> None:
+    """Write every byte; an unbuffered file may take less than it is given, as when the disk fills up."""
+    rest = memoryview(data).cast("B")
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _append_line(file: BinaryIO, line: bytes) -> None:
+    """Append a line, or, if the disk is full, leave the file as it was."""
+    before = file.tell()
+    try:
+        _write_all(file, np.frombuffer(line + b"\n", np.uint8))
+    except OSError:
+        file.truncate(before)
+        raise
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put content in place of a file so that a power cut leaves the old or the new one: never a part."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

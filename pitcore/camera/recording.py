@@ -1,0 +1,118 @@
+"""The format of a recording: a folder that any tool can read, and that a power cut does not spoil.
+
+``manifest.json``   written once, first: schema, plane names, sizes, belt scale.
+``frames.raw``      the frames one after another; a frame is its planes one after another, row by row, uint8.
+``index.jsonl``     one line a frame, appended after its pixels: ``{"seq","t_ns","tick","offset","crc32"}``; the CRC is
+                    of the frame's bytes.
+``truth.jsonl``     optional: one line an object of an emulated belt, see ``truth.Truth``.
+
+A frame exists once its index line is whole. What stands behind the last whole line, in either file, is the torn end of
+a recorder that was killed; readers ignore it and say so. This module defines and parses; it writes nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from pitcore.errors import RecordingError
+from pitcore.frame import Geometry
+
+SCHEMA = "pitcore.recording/1"
+MANIFEST = "manifest.json"
+FRAMES = "frames.raw"
+INDEX = "index.jsonl"
+TRUTH = "truth.jsonl"
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every frame of the recording looks like."""
+
+    schema: str
+    plane_names: tuple[str, ...]
+    height_px: int
+    width_px: int
+    px_per_tick: float
+
+    @property
+    def geometry(self) -> Geometry:
+        """The same for a source."""
+        return Geometry(self.plane_names, self.height_px, self.width_px, self.px_per_tick)
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes of one plane."""
+        return self.height_px * self.width_px
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame."""
+        return self.plane_bytes * len(self.plane_names)
+
+
+class IndexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where one frame is, and when it was taken."""
+
+    seq: int
+    t_ns: int
+    tick: int
+    offset: int
+    crc32: int
+
+
+def manifest_of(geometry: Geometry) -> Manifest:
+    """Return the manifest of a recording with this geometry."""
+    return Manifest(SCHEMA, geometry.plane_names, geometry.height_px, geometry.width_px, geometry.px_per_tick)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check a manifest.
+
+    Raises:
+        RecordingError: the folder or file is missing, damaged, or of another schema.
+    """
+    path = folder / MANIFEST
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        why = error.strerror or "unreadable"
+        raise RecordingError(f"{path}: {why}; name a folder written by 'pitcore record'") from error
+    try:
+        schema = msgspec.json.decode(raw, type=dict[str, object]).get("schema")
+        if schema != SCHEMA:
+            raise RecordingError(f"{path}: schema {schema!r}, this version reads {SCHEMA!r}; record anew, or update")
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise RecordingError(f"{path}: damaged: {error}; the recording cannot be used") from error
+    if min(manifest.height_px, manifest.width_px, len(manifest.plane_names)) < 1 or manifest.px_per_tick == 0:
+        raise RecordingError(f"{path}: a size of nothing; the recording cannot be used")
+    return manifest
+
+
+def read_index(folder: Path, manifest: Manifest) -> tuple[list[IndexEntry], bool]:
+    """Read the index.
+
+    Returns:
+        The entries, and True if the last line was torn and left out.
+
+    Raises:
+        RecordingError: the index is missing, or damaged before its last line.
+    """
+    path = folder / INDEX
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RecordingError(f"{path}: {error.strerror or 'unreadable'}; the recording is incomplete") from error
+    torn = lines.pop() != b""  # what follows the last line feed
+    entries: list[IndexEntry] = []
+    decoder = msgspec.json.Decoder(IndexEntry)
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = decoder.decode(line)
+        except msgspec.MsgspecError as error:
+            raise RecordingError(f"{path}: line {number} is damaged: {error}; the recording cannot be used") from error
+        if entry.offset != (number - 1) * manifest.frame_bytes:
+            raise RecordingError(f"{path}: line {number} has a wrong offset; lines are missing or out of order")
+        entries.append(entry)
+    return entries, torn

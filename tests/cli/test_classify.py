@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pitcore.classifier import Classifier
+from pitcore.cli.classify import find_pictures
+from pitcore.errors import ImageError
+from pitcore.model_card import load_bundle
+from tests.cli.program import run_pitcore
+
+
+def write_png(path, pixels, mode=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels, mode).save(path)
+
+
+def crop(level, size=64):
+    """A crop whose top plane is ``level`` everywhere, so that the tiny network's mean is too."""
+    rgb = np.zeros((size, size, 3), np.uint8)
+    rgb[..., 0], rgb[..., 2] = level, 40
+    return rgb
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "crops"
+    write_png(place / "b.png", crop(80))
+    write_png(place / "a" / "z.png", crop(120))
+    write_png(place / "a" / "m.PNG", crop(101))
+    (place / "notes.txt").write_text("not a picture")
+    return place
+
+
+def test_the_json_contract_to_the_letter(folder, tiny_bundle):
+    done = run_pitcore("classify", f"{folder}/", "--json", "--bundle", tiny_bundle)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [list(line) for line in lines] == [["path", "verdict", "code", "p_pit", "model"]] * 3
+    assert [line["path"] for line in lines] == [f"{folder}/a/m.PNG", f"{folder}/a/z.png", f"{folder}/b.png"]
+    assert [(line["verdict"], line["code"]) for line in lines] == [("maybe", 5), ("pit", 2), ("clean", 1)]
+    assert [line["p_pit"] for line in lines] == [round(1 / (1 + np.exp(-m)), 6) for m in (0.25, 5.0, -5.0)]
+    assert {line["model"] for line in lines} == {"tiny@1.2.3"}
+
+
+def test_a_bad_picture_is_a_line_and_the_rest_go_on(folder, tiny_bundle):
+    (folder / "a" / "n.png").write_bytes((folder / "b.png").read_bytes()[:60])
+    write_png(folder / "a" / "o.png", np.full((64, 64), 9, np.uint8))
+    write_png(folder / "a" / "p.png", np.full((64, 64, 4), 9, np.uint8))
+    write_png(folder / "a" / "q.png", np.zeros((64, 64, 3), np.uint8))
+    write_png(folder / "a" / "r.png", np.full((64, 64, 3), 9, np.uint8))
+    write_png(folder / "a" / "s.png", crop(9, size=600))
+    done = run_pitcore("classify", folder, "--json", "--bundle", tiny_bundle)
+    assert done.returncode == 2
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    errors = {Path(line["path"]).name: line["error"] for line in lines if "error" in line}
+    assert [list(line) for line in lines if "error" in line] == [["path", "error"]] * 6
+    assert sorted(errors) == ["n.png", "o.png", "p.png", "q.png", "r.png", "s.png"]
+    assert len(lines) == 9
+    assert done.stderr.count("\n") == 1
+    assert "6 of 9 pictures could not be judged" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("what", ["nowhere", "empty"])
+def test_nothing_to_classify_is_one_clear_line(tmp_path, tiny_bundle, what):
+    if what == "empty":
+        (tmp_path / what).mkdir()
+    done = run_pitcore("classify", tmp_path / what, "--bundle", tiny_bundle)
+    assert done.returncode == 2
+    assert done.stderr.startswith("pitcore: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_text_for_people(folder, tiny_bundle):
+    done = run_pitcore("classify", folder / "b.png", "--bundle", tiny_bundle)
+    assert done.stdout == f"clean  0.006693 {folder}/b.png\n"
+
+
+@pytest.mark.parametrize("given", ["x", "x/", "x//"])
+def test_paths_are_as_given_joined_with_the_relative_path(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    write_png(tmp_path / "x" / "d" / "a.png", crop(9))
+    assert find_pictures(given) == ["x/d/a.png"]
+    assert find_pictures("x/d/a.png") == ["x/d/a.png"]
+    assert find_pictures(".") == ["./x/d/a.png"]
+
+
+def test_more_pictures_than_a_batch_keep_their_order(tmp_path, tiny_bundle):
+    levels = list(range(90, 110))
+    for level in levels:
+        write_png(tmp_path / "c" / f"{level:03}.png", crop(level))
+    (tmp_path / "c" / "095b.png").write_bytes(b"")
+    classifier = Classifier(load_bundle(tiny_bundle), batch=3)
+    found = list(classifier.classify(find_pictures(str(tmp_path / "c"))))
+    assert [Path(line.path).name for line in found] == sorted([f"{level:03}.png" for level in levels] + ["095b.png"])
+    assert [line.p_pit for line in found if line.error is None] == sorted(
+        line.p_pit for line in found if line.error is None
+    )
+    assert [line.path[-8:] for line in found if line.error] == ["095b.png"]
+
+
+def test_an_image_of_the_wrong_planes_is_refused(tiny_bundle):
+    with pytest.raises(ImageError, match=r"expected a \(height, width, 2\) image"):
+        Classifier(load_bundle(tiny_bundle)).p_pit([np.ones((20, 20, 3), np.uint8)])
