@@ -17,12 +17,12 @@ test: $(VENV)/.workstation native-test ## set up and run every test, with covera
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 native-test: $(VENV)/.workstation ## the C++ core's own tests
-	$(BIN)/cmake -S . -B $(NATIVE) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPITCORE_NATIVE_TESTS=ON -DPITCORE_PYTHON=OFF
+	$(BIN)/cmake -S . -B $(NATIVE) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPITCORE_TESTS=ON -DPITCORE_PYTHON=OFF
 	$(BIN)/cmake --build $(NATIVE)
 	$(BIN)/ctest --test-dir $(NATIVE) --output-on-failure
 
 sanitize: $(VENV)/.workstation ## the same under AddressSanitizer and UBSan
-	$(BIN)/cmake -S . -B $(NATIVE)-sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPITCORE_NATIVE_TESTS=ON -DPITCORE_PYTHON=OFF -DPITCORE_SANITIZE=address,undefined
+	$(BIN)/cmake -S . -B $(NATIVE)-sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPITCORE_TESTS=ON -DPITCORE_PYTHON=OFF -DPITCORE_SANITIZE=address,undefined
 	$(BIN)/cmake --build $(NATIVE)-sanitize
 	$(BIN)/ctest --test-dir $(NATIVE)-sanitize --output-on-failure
 

@@ -99,15 +99,19 @@ class DecisionConfig(_Section, frozen=True):
         accept, reject: replace the card's thresholds, and must not be above them.
         max_area_px, max_elongation: beyond either, two cherries touch. Elongation is the ratio of the
             axes of the ellipse with the same second moments.
+        min_ellipse_fill: below, two cherries touch: the waist between them leaves that ellipse empty. Of the
+            real crops (some of which show two that touch) 2 % lie below the default, of touching ones on
+            the emulated belt about 90 %.
         min_plane_mean, max_plane_mean: a thing whose mean grey level is outside, in any plane, is no
-            cherry. One number for each plane. Defaults: just outside the 3,676 real crops.
+            cherry. One number for each plane. By default 0.2 % of the 3,676 real crops are outside.
     """
 
     accept: Probability | None = None
     reject: Probability | None = None
     max_area_px: Annotated[int, Meta(ge=1)] = 6000
     max_elongation: Annotated[float, Meta(ge=1.0, le=100.0)] = 2.0
-    min_plane_mean: tuple[GreyMean, ...] = (35.0, 40.0)
+    min_ellipse_fill: Share = 0.94
+    min_plane_mean: tuple[GreyMean, ...] = (40.0, 55.0)
     max_plane_mean: tuple[GreyMean, ...] = (160.0, 220.0)
 
 

@@ -271,15 +271,21 @@ def _box(thing: np.void) -> Box:
 
 
 def _shape(thing: np.void, planes: int) -> policy.Shape:
-    """Area, elongation and mean grey levels from the sums that the core took.
+    """Area, elongation, ellipse fill and mean grey levels from the sums that the core took.
 
-    The elongation is the root of the ratio of the eigenvalues of the covariance of the mask's pixels,
-    each pixel a unit square (hence 1/12). Exact integers up to the last division, so equal on all machines.
+    The ellipse is the one with the mask's second moments, each pixel a unit square (hence 1/12): its axes go with the
+    roots of the eigenvalues of the covariance, its area is 4 pi sqrt(det covariance). Exact integers up to the
+    divisions, so equal on all machines.
     """
     n, sx, sy = int(thing["area"]), int(thing["sum_x"]), int(thing["sum_y"])
     var_x = (n * int(thing["sum_xx"]) - sx * sx) / (n * n) + 1 / 12
     var_y = (n * int(thing["sum_yy"]) - sy * sy) / (n * n) + 1 / 12
     cov = (n * int(thing["sum_xy"]) - sx * sy) / (n * n)
     middle, spread = (var_x + var_y) / 2, math.sqrt(((var_x - var_y) / 2) ** 2 + cov * cov)
-    means = tuple(int(total) / n for total in thing["plane_sum"][:planes])
-    return policy.Shape(n, math.sqrt((middle + spread) / max(middle - spread, 1e-9)), means)
+    minor = max(middle - spread, 1e-9)
+    return policy.Shape(
+        area_px=n,
+        elongation=math.sqrt((middle + spread) / minor),
+        ellipse_fill=n / (4.0 * math.pi * math.sqrt((middle + spread) * minor)),
+        plane_means=tuple(int(total) / n for total in thing["plane_sum"][:planes]),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import msgspec
 from pitcore.app import open_bundle
 from pitcore.classifier import Classifier, CropVerdict
 from pitcore.cli.options import bundle_option, read_config
+from pitcore.cli.progress import progress
 from pitcore.errors import ImageError
 
 
@@ -35,7 +35,7 @@ def classify(paths: tuple[str, ...], as_json: bool, threads: int, bundle: Path |
     classifier = Classifier(opened := open_bundle(read_config(None, bundle)), threads=threads)
     files = [name for path in paths for name in find_pictures(path)]
     failed = 0
-    with click.progressbar(length=len(files), label="classify", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    with progress("classify", len(files)) as bar:
         for found in classifier.classify(files):
             failed += found.error is not None
             click.echo(_json_line(found, opened.label) if as_json else _text_line(found))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,19 +14,18 @@ from pitcore.app import App, Options, emulated_belt
 from pitcore.camera.crops import fold_of
 from pitcore.camera.truth import Truth
 from pitcore.cli.options import bundle_option, config_option, read_config
-from pitcore.cli.tables import confusion_table, event_lines, stage_table
+from pitcore.cli.progress import progress
+from pitcore.cli.report import Watcher, fresh_file, print_run, print_score
+from pitcore.cli.tables import confusion_table
 from pitcore.errors import BundleError, SinkError, SourceError
-from pitcore.frame import Frame
 from pitcore.metrics import Metrics
 from pitcore.model_card import Bundle
-from pitcore.picture import Snapshot, draw
+from pitcore.picture import draw
 from pitcore.pipeline import Hooks
 from pitcore.scoring import Score, score
-from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.memory import MemorySink
 
 DEFAULT_FRAMES = 60
-NO_ROTATION = 1 << 40  # a demo writes one file
 HALF = 0.5
 
 
@@ -66,10 +63,10 @@ def demo(
     config = read_config(config_path, bundle)
     source = emulated_belt(config, seed=seed, crops=crops, frames=frames or (None if crops else DEFAULT_FRAMES))
     metrics, memory = Metrics(), MemorySink()
-    file = _fresh_file(out / "verdicts.jsonl", metrics)
+    file = fresh_file(out / "verdicts.jsonl", metrics)
     length = source.frames or 0
-    with click.progressbar(length=length, label="frames", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        watcher = _Watcher(keep_at=length // 2, tell=lambda: bar.update(1))
+    with progress("demo", length) as bar:
+        watcher = Watcher(tell=lambda: bar.update(1), keep_at=length // 2)
         app = App(config, source, Options(sinks=[file, memory], hooks=Hooks(observe=watcher.see)), metrics)
         app.run()
     cherries = f"real cherries of {crops}" if crops else "procedural cherries"
@@ -78,7 +75,8 @@ def demo(
         raise SourceError("no frame could be searched; see the events in the verdict file")
     truths = source.truths(watcher.ticks[0], watcher.ticks[-1])
     found = score(truths, memory.verdicts, watcher.ticks, source.geometry)
-    _print_report(found, metrics)
+    print_score(found, metrics)
+    print_run(metrics)
     if crops is not None:
         _print_crops(found, truths, app.bundle)
     picture = draw(watcher.kept, config.frame.planes, memory.verdicts, config.belt.px_per_tick)
@@ -89,53 +87,19 @@ def demo(
     click.echo(f"\nwritten: {out / 'verdicts.jsonl'}  {out / 'belt.png'}")
 
 
-@dataclass(slots=True)
-class _Watcher:
-    """Sees every frame: notes its tick, moves the progress bar, and copies one for the picture."""
-
-    keep_at: int
-    tell: Callable[[], None]
-    ticks: list[int] = field(default_factory=list)
-    kept: Snapshot | None = None
-
-    def see(self, frame: Frame) -> None:
-        """Look at a frame while it is lent."""
-        if self.kept is None or len(self.ticks) == self.keep_at:
-            # a copy, since the frame goes back to its source long before the picture is drawn
-            self.kept = Snapshot(frame.seq, frame.tick, tuple(plane.copy() for plane in frame.planes))
-        self.ticks.append(frame.tick)
-        self.tell()
-
-
-def _fresh_file(path: Path, metrics: Metrics) -> JsonlSink:
-    """Open the verdict file anew: a demo's verdicts are of one run."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise SinkError(f"{path}: cannot be replaced: {error.strerror}; choose another --out") from error
-    return JsonlSink(path, rotate_bytes=NO_ROTATION, keep=1, metrics=metrics)
-
-
-def _print_report(found: Score, metrics: Metrics) -> None:
-    """Print frames, verdicts against the truth, and latencies."""
-    frames, dropped = metrics.value("frames"), metrics.value("events", "frames_dropped")
-    click.echo(f"{frames} frames, {dropped} dropped; {found.due} cherries due, {sum(found.confusion.values())} judged")
-    click.echo(f"missed {len(found.misses)}, judged twice {len(found.doubles)}, nothing there {len(found.stray)}\n")
-    click.echo(confusion_table(found.confusion))
-    for line in event_lines(metrics):
-        click.echo(line)
-    click.echo("\n" + stage_table(metrics))
-
-
 def _print_crops(found: Score, truths: Sequence[Truth], bundle: Bundle) -> None:
     """Print the confusion of real crops, apart for those the model was trained on and those it never saw."""
     folds, held_out = _split_of(bundle)
     parts = {f"held out (fold {held_out}, never trained on)": True, "trained on": False}
     for name, wanted in parts.items():
-        mine = [t for t in truths if t.hash and t.id in found.verdict_of and (fold_of(t.hash, folds) == held_out) == wanted]
+        mine = [
+            t for t in truths if t.hash and t.id in found.verdict_of and (fold_of(t.hash, folds) == held_out) == wanted
+        ]
         pairs = [(truth.label, found.verdict_of[truth.id]) for truth in mine]
         right = sum(
-            (verdict.probabilities["pit"] >= HALF) == (label == "pit") for label, verdict in pairs if verdict.probabilities
+            (verdict.probabilities["pit"] >= HALF) == (label == "pit")
+            for label, verdict in pairs
+            if verdict.probabilities
         )
         click.echo(f"\n{len(mine)} crops {name}")
         click.echo(confusion_table(Counter((label, verdict.verdict) for label, verdict in pairs)))

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pitcore.metrics import STAGES, Metrics
 from pitcore.verdict import VERDICTS
 
-
 TRUTHS = ("clean", "pit", "touching", "cut by an edge", "foreign")  # see pitcore.scoring.kind_of
 
 

@@ -24,11 +24,13 @@ class Shape:
     Attributes:
         area_px: pixels of its mask.
         elongation: ratio of the axes of the ellipse with the same second moments, at least 1.
+        ellipse_fill: area over that ellipse's: 1 for an ellipse, less for a waist, a dent or a stem.
         plane_means: mean grey level over the mask, one for each plane.
     """
 
     area_px: int
     elongation: float
+    ellipse_fill: float
     plane_means: tuple[float, ...]
 
 
@@ -85,9 +87,8 @@ def shape_reason(shape: Shape, limits: DecisionConfig) -> Reason | None:
     bounds = zip(shape.plane_means, limits.min_plane_mean, limits.max_plane_mean, strict=True)
     if not all(low <= mean <= high for mean, low, high in bounds):
         return "foreign"
-    if shape.area_px > limits.max_area_px or shape.elongation > limits.max_elongation:
-        return "touching"
-    return None
+    is_large = shape.area_px > limits.max_area_px or shape.elongation > limits.max_elongation
+    return "touching" if is_large or shape.ellipse_fill < limits.min_ellipse_fill else None
 
 
 def judge(shares: dict[str, float], doubt: Reason | None, thresholds: Thresholds) -> Judgement:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,13 +23,9 @@ class CropWriter:
     def __init__(self, preparer: Preparer, card: ModelCard, capacity: int) -> None:
         self._preparer, self._card = preparer, card
         side, planes = card.crop_size_px, len(card.planes)
-        self._staging = (
-            None if card.dtype == "uint8" else aligned_batch(capacity, (side, side, planes), np.uint8)
-        )
+        self._staging = None if card.dtype == "uint8" else aligned_batch(capacity, (side, side, planes), np.uint8)
 
-    def write(
-        self, planes: tuple[NDArray[np.uint8], ...], chosen: NDArray[np.int32], out: NDArray[np.uint8 | np.float32]
-    ) -> None:
+    def write(self, planes: tuple[NDArray[np.uint8], ...], chosen: NDArray[np.int32], out: NDArray[Any]) -> None:
         """Write crop ``i`` of the chosen things to ``out[i]``.
 
         Args:

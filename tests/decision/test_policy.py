@@ -9,7 +9,7 @@ from pitcore.model_card import Calibration, Thresholds
 
 SOFTMAX = Calibration(method="platt", slope=1.0, intercept=0.0)
 THRESHOLDS = Thresholds(accept=0.2, reject=0.8)
-ROUND_CHERRY = Shape(area_px=2600, elongation=1.1, plane_means=(100.0, 130.0))
+ROUND_CHERRY = Shape(area_px=2600, elongation=1.1, ellipse_fill=0.985, plane_means=(100.0, 130.0))
 
 
 def test_two_class_probability_is_softmax_when_uncalibrated():
@@ -78,11 +78,12 @@ def test_one_round_cherry_raises_no_doubt():
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
-        (Shape(9000, 1.2, (100.0, 130.0)), "touching"),
-        (Shape(4000, 2.4, (100.0, 130.0)), "touching"),
-        (Shape(2600, 1.1, (12.0, 130.0)), "foreign"),
-        (Shape(2600, 1.1, (100.0, 3.0)), "foreign"),
-        (Shape(2600, 1.1, (250.0, 130.0)), "foreign"),
+        (Shape(9000, 1.2, 0.98, (100.0, 130.0)), "touching"),
+        (Shape(4000, 2.4, 0.98, (100.0, 130.0)), "touching"),
+        (Shape(4000, 1.6, 0.91, (100.0, 130.0)), "touching"),
+        (Shape(2600, 1.1, 0.98, (12.0, 130.0)), "foreign"),
+        (Shape(2600, 1.1, 0.98, (100.0, 3.0)), "foreign"),
+        (Shape(2600, 1.1, 0.98, (250.0, 130.0)), "foreign"),
     ],
 )
 def test_odd_shapes_and_greys_raise_a_doubt(shape, reason):

@@ -118,7 +118,7 @@ assert _core.read_mode() & _core.FLUSH_BITS == 0
 assert not _core.flushes_subnormals()
 assert np.full(64, np.float32(1e-40)).max() * np.float32(1) > 0
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)  # noqa: S603 - our own script
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
 
 
 def test_a_subnormal_scale_is_not_flushed_while_converting():

@@ -41,17 +41,23 @@ def text(held_out: HeldOut) -> str:
     for name, counts in nets.items():
         lines += [f"  {name:5} {figure:16} {share}" for figure, share in counts.shares.items()]
         lines += [
-            f"  {name:5} confusion        clean: {counts.clean_clean} clean, {counts.clean_pit} pit;"
-            f"  pit: {counts.pit_clean} clean, {counts.pit_pit} pit",
+            (
+                f"  {name:5} confusion        clean: {counts.clean_clean} clean, {counts.clean_pit} pit;  "
+                f"pit: {counts.pit_clean} clean, {counts.pit_pit} pit"
+            ),
             "",
         ]
     test, ece = found["mcnemar"], found["ece_int8"]
     difference = nets["int8"].shares["accuracy"].value - nets["float"].shares["accuracy"].value
     lines += [
-        f"  int8 - float          {difference * 100:+.2f} points; only float right {test['only_float_right']}, "
-        f"only int8 right {test['only_int8_right']}, McNemar exact p = {test['p']:.3f}",
-        f"  calibration (int8)    ECE {ece['before']:.4f} before, {ece['after_cross_fitted']:.4f} after "
-        f"(Platt, cross-fitted, {ece['bins']} bins of equal mass)",
+        (
+            f"  int8 - float          {difference * 100:+.2f} points; only float right {test['only_float_right']}, "
+            f"only int8 right {test['only_int8_right']}, McNemar exact p = {test['p']:.3f}"
+        ),
+        (
+            f"  calibration (int8)    ECE {ece['before']:.4f} before, {ece['after_cross_fitted']:.4f} after "
+            f"(Platt, cross-fitted, {ece['bins']} bins of equal mass)"
+        ),
     ]
     return "\n".join(lines)
 

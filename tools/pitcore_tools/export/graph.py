@@ -38,7 +38,7 @@ class GraphWriter:
         self.weights.append(numpy_helper.from_array(np.where(tiny, np.float32(0), value), name))
         return name
 
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401  onnx takes numbers, lists and strings
         """Add a node named after its output."""
         self.nodes.append(helper.make_node(kind, inputs, [output], name=f"{output}/{kind}", **attributes))
         return output

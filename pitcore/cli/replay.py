@@ -1,0 +1,65 @@
+"""``pitcore replay``: a recording through the model, the same way every time."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import click
+
+from pitcore import __version__
+from pitcore.app import App, Options
+from pitcore.camera.replay import ReplaySource
+from pitcore.cli.options import bundle_option, config_option, read_config
+from pitcore.cli.progress import progress
+from pitcore.cli.report import Watcher, fresh_file, print_counts, print_run, print_score
+from pitcore.metrics import Metrics
+from pitcore.pipeline import Hooks
+from pitcore.scoring import score
+from pitcore.sinks.memory import MemorySink
+from pitcore.sinks.sink import Sink
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--out",
+    default=Path("out/replay/verdicts.jsonl"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where the verdicts are written.",
+)
+@click.option("--timings", is_flag=True, help="Write latencies into the verdicts; two runs then differ.")
+@config_option
+@bundle_option
+def replay(directory: Path, out: Path, timings: bool, config_path: Path | None, bundle: Path | None) -> None:
+    """Judge the recording in DIR, as fast as this machine can.
+
+    Every frame is played, none is dropped, and with the same model and configuration the verdict file is the
+    same byte for byte; its hash is printed. Where the recording knows what lay on the belt, the
+    verdicts are held against it.
+
+    \b
+    Examples:
+      pitcore replay out/rec
+      pitcore replay out/rec --bundle out/bundle --out out/candidate.jsonl
+    """
+    config = read_config(config_path, bundle)
+    source = ReplaySource(directory)
+    truths = source.truths()
+    metrics, memory = Metrics(), MemorySink()
+    with progress("replay", source.frames) as bar:
+        watcher = Watcher(tell=lambda: bar.update(1))
+        hooks = Hooks(observe=watcher.see)
+        sinks: list[Sink] = [fresh_file(out, metrics), memory]
+        app = App(config, source, Options(sinks=sinks, timings=timings, hooks=hooks), metrics)
+        app.run()
+    click.echo(f"pitcore {__version__}, model {app.bundle.label}, recording {directory}\n")
+    if source.torn:
+        click.echo("the recorder was killed: its last frame is not whole and was left out\n")
+    if truths:
+        print_score(score(truths, memory.verdicts, watcher.ticks, source.geometry), metrics)
+    else:
+        print_counts(metrics)
+    print_run(metrics)
+    click.echo(f"\nwritten: {out}, sha256 {hashlib.sha256(out.read_bytes()).hexdigest()}")

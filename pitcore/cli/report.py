@@ -1,0 +1,80 @@
+"""What ``demo`` and ``replay`` share: the verdict file of one run, what was seen, and the printed account of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from pitcore.cli.tables import confusion_table, event_lines, stage_table, table
+from pitcore.errors import SinkError
+from pitcore.frame import Frame
+from pitcore.metrics import Metrics
+from pitcore.picture import Snapshot
+from pitcore.scoring import Score
+from pitcore.sinks.jsonl import JsonlSink
+from pitcore.verdict import VERDICTS
+
+NO_ROTATION = 1 << 40  # one run, one file
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Sees every frame that is searched: notes its tick, moves the progress bar, and copies one for a picture.
+
+    Attributes:
+        tell: called for each frame.
+        keep_at: number of the frame to copy; -1 copies none.
+        ticks: of all frames seen.
+        kept: the copy.
+    """
+
+    tell: Callable[[], None]
+    keep_at: int = -1
+    ticks: list[int] = field(default_factory=list)
+    kept: Snapshot | None = None
+
+    def see(self, frame: Frame) -> None:
+        """Look at a frame while it is lent."""
+        if self.keep_at >= 0 and (self.kept is None or len(self.ticks) == self.keep_at):
+            # a copy, since the frame goes back to its source long before the picture is drawn
+            self.kept = Snapshot(frame.seq, frame.tick, tuple(plane.copy() for plane in frame.planes))
+        self.ticks.append(frame.tick)
+        self.tell()
+
+
+def fresh_file(path: Path, metrics: Metrics) -> JsonlSink:
+    """Open a verdict file anew: it holds the verdicts of one run. Raises SinkError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be replaced: {error.strerror}; choose another --out") from error
+    return JsonlSink(path, rotate_bytes=NO_ROTATION, keep=1, metrics=metrics)
+
+
+def print_score(found: Score, metrics: Metrics) -> None:
+    """Print frames, and the verdicts against the truth."""
+    judged = sum(found.confusion.values())
+    click.echo(f"{_frames_line(metrics)}; {found.due} cherries due, {judged} things judged once")
+    click.echo(f"missed {len(found.misses)}, judged twice {len(found.doubles)}, nothing there {len(found.stray)}\n")
+    click.echo(confusion_table(found.confusion))
+
+
+def print_counts(metrics: Metrics) -> None:
+    """Print frames and verdicts, where the truth is not known."""
+    click.echo(f"{_frames_line(metrics)}\n")
+    counts = metrics.labels("verdicts")
+    click.echo(table(["verdict", "count"], [[name, str(counts.get(name, 0))] for name in VERDICTS]))
+
+
+def print_run(metrics: Metrics) -> None:
+    """Print reasons, events and the latency of each stage."""
+    for line in event_lines(metrics):
+        click.echo(line)
+    click.echo("\n" + stage_table(metrics))
+
+
+def _frames_line(metrics: Metrics) -> str:
+    return f"{metrics.value('frames')} frames, {metrics.value('events', 'frames_dropped')} dropped"
