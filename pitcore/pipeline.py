@@ -10,6 +10,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,7 +110,9 @@ class Pipeline:
             SourceError: the source broke.
             SinkError: at the end, if lines could not be written.
         """
-        try:
+        with ExitStack() as closing:
+            for sink in self._stages.sinks:
+                closing.callback(sink.close)
             asked_ns = time.monotonic_ns()
             for arrival in self._stages.capture.frames():
                 self._process(arrival, asked_ns)
@@ -117,9 +120,6 @@ class Pipeline:
                     self._hooks.between_frames()
                 asked_ns = time.monotonic_ns()
             self._finish()
-        finally:
-            for sink in self._stages.sinks:
-                sink.close()
 
     def _process(self, arrival: Arrival, asked_ns: int) -> None:
         """The way of one frame."""
