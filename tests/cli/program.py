@@ -4,9 +4,45 @@ import subprocess
 import sys
 from pathlib import Path
 
+SMALL_BELT = """
+[frame]
+height_px = 240
+width_px = 640
+
+[source]
+kind = "emulated"
+cherries_per_frame = 4.0
+advance_px = 120
+frames_per_s = 100.0
+ring_frames = 6
+"""
+
+
+def program():
+    """Path of the installed ``pitcore``."""
+    return str(Path(sys.executable).with_name("pitcore"))
+
 
 def run_pitcore(*arguments, **options):
     """Run ``pitcore`` in a process of its own and return what it printed and how it ended."""
-    program = Path(sys.executable).with_name("pitcore")
-    command = [str(program), *map(str, arguments)]
+    command = [program(), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+
+
+def write_config(path, bundle, *, sink=None, extra=""):
+    """Write a configuration of a small emulated belt."""
+    text = SMALL_BELT + f'\n[model]\nbundle = "{bundle}"\n' + extra
+    if sink is not None:
+        text += f'\n[sink]\npath = "{sink}"\n'
+    path.write_text(text)
+    return path
+
+
+def assert_one_clear_line(done, *parts):
+    """Exit code 2, one line that names the parts, no traceback, nothing on standard output."""
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("pitcore: ")
+    assert done.stderr.count("\n") == 1
+    for part in parts:
+        assert part in done.stderr
+    assert done.stdout == ""

@@ -1,0 +1,140 @@
+"""Every command refuses a bad configuration or bundle with one line and exit code 2: ``config check`` stands for all."""
+
+import json
+
+import pytest
+
+from pitcore.config import load_config
+from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
+from tests.conftest import ROOT, tiny_card, tiny_network, write_card, write_tiny_bundle
+
+
+def check(config):
+    return run_pitcore("config", "check", config)
+
+
+def test_a_good_configuration_is_shown(tmp_path, tiny_bundle):
+    config = write_config(tmp_path / "board.toml", tiny_bundle)
+    done = check(config)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == f"{config}: good"
+    assert "top + bottom, 240x640 px" in done.stdout
+    assert "clean below 0.2, pit from 0.8" in done.stdout
+    assert load_config(config).sha256 in done.stdout
+
+
+def test_the_shipped_configurations_are_good():
+    boards = sorted((ROOT / "firmware_configs" / "boards").glob("*.toml"))
+    assert boards
+    for board in boards:
+        assert check(board).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("extra", "parts"),
+    [
+        ("[decision]\naccept = nan\n", ["[decision] accept"]),
+        ("[decision]\nreject = 1.5\n", ["[decision] reject"]),
+        ("[decision]\naccept = 0.9\n", ["accept", "0.2"]),
+        ("[decision]\nmax_size = 3\n", ["[decision]", "unknown key `max_size`", "max_area_px"]),
+        ("[decisions]\n", ["unknown key `decisions`", "decision"]),
+        ("[runtime]\nthreads = 0\n", ["[runtime] threads"]),
+        ("[runtime]\nthreads = \"two\"\n", ["[runtime] threads"]),
+        ("[actions]\npit = \"pass\"\n", ["pit", "pass"]),
+        ("[belt]\npx_per_tick = 0.0\n", ["px_per_tick"]),
+        ("[segmentation]\nthreshold = [14]\n", ["segmentation.threshold", "2 planes"]),
+        ("this is no toml\n", ["board.toml"]),
+    ],
+)
+def test_a_bad_value_names_file_section_and_key(tmp_path, tiny_bundle, extra, parts):
+    config = write_config(tmp_path / "board.toml", tiny_bundle, extra="\n" + extra)
+    assert_one_clear_line(check(config), "board.toml" if "0.9" not in extra else "accept", *parts)
+
+
+@pytest.mark.parametrize("what", ["missing", "folder", "binary"])
+def test_a_configuration_that_cannot_be_read_is_named(tmp_path, what):
+    path = tmp_path / "board.toml"
+    if what == "folder":
+        path.mkdir()
+    if what == "binary":
+        path.write_bytes(b"\xff\xfe\x00")
+    assert_one_clear_line(check(path), str(path))
+
+
+
+def remove_card_key(bundle):
+    card = tiny_card(bundle)
+    del card["resize"]
+    write_card(bundle, card)
+
+
+def add_card_key(bundle):
+    write_card(bundle, tiny_card(bundle) | {"gamma": 2.2})
+
+
+def alter_network(bundle):
+    content = bytearray((bundle / "model.onnx").read_bytes())
+    content[-1] ^= 1
+    (bundle / "model.onnx").write_bytes(content)
+
+
+def remove_network(bundle):
+    (bundle / "model.onnx").unlink()
+
+
+def wrong_input(bundle):
+    (bundle / "model.onnx").write_bytes(tiny_network(side=32))
+    write_card(bundle, tiny_card(bundle))
+
+
+def no_network(bundle):
+    (bundle / "model.onnx").write_bytes(b"this is no network")
+    write_card(bundle, tiny_card(bundle))
+
+
+def card_of_nan(bundle):
+    (bundle / "card.json").write_text(json.dumps(tiny_card(bundle)).replace("0.2", "NaN"))
+
+
+DAMAGE = {
+    remove_card_key: ["card.json", "resize"],
+    add_card_key: ["card.json", "gamma"],
+    alter_network: ["model.onnx"],
+    remove_network: ["model.onnx"],
+    card_of_nan: ["card.json"],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_a_damaged_bundle_is_named(tmp_path, damage):
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+    damage(bundle)
+    assert_one_clear_line(check(write_config(tmp_path / "board.toml", bundle)), str(bundle), *DAMAGE[damage])
+
+
+@pytest.mark.parametrize("damage", [wrong_input, no_network], ids=lambda damage: damage.__name__)
+def test_a_network_that_is_not_what_its_card_says_never_judges(tmp_path, damage):
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+    damage(bundle)
+    config = write_config(tmp_path / "board.toml", bundle)
+    assert_one_clear_line(run_pitcore("demo", "--config", config, "--out", tmp_path / "out"), "model.onnx")
+
+
+@pytest.mark.parametrize("command", ["demo", "run", "classify", "record", "replay", "config", "config check"])
+def test_every_command_explains_itself_with_an_example(command):
+    done = run_pitcore(*command.split(), "--help")
+    assert done.returncode == 0
+    assert command == "config" or "Example" in done.stdout
+    assert command == "config" or f"pitcore {command} " in done.stdout
+
+
+def test_an_unknown_option_or_command_is_exit_code_2():
+    assert run_pitcore("demo", "--frame", "3").returncode == 2
+    assert run_pitcore("demmo").returncode == 2
+    assert run_pitcore("demo", "--frames", "0").returncode == 2
+
+
+def test_the_version_is_the_packages():
+    from pitcore import __version__  # noqa: PLC0415  the one place that asks
+
+    assert run_pitcore("--version").stdout.split()[-1] == __version__
