@@ -1,7 +1,8 @@
 """Verdicts held against the ground truth of an emulated belt: misses, doubles, confusion.
 
-Pure: takes verdicts and truths, returns counts. A verdict belongs to each thing whose middle its box holds, once
-both are moved to belt positions.
+Pure: takes verdicts and truths, returns counts. Once both are moved to belt positions, a verdict belongs to each
+thing whose middle its box holds (a box around two that touch holds both), and to one that holds the box's middle
+(the box of a part that was cut, or of one half of a crop that really shows two cherries).
 """
 
 from __future__ import annotations
@@ -82,17 +83,35 @@ class _Matches:
 def _match(truths: Sequence[Truth], verdicts: Sequence[Verdict], geometry: Geometry) -> _Matches:
     ordered = sorted(truths, key=lambda truth: truth.belt_px)
     positions = [truth.belt_px for truth in ordered]
+    tallest = max((truth.height_px for truth in truths), default=0)
     matches = _Matches({truth.id: [] for truth in truths}, [])
     for verdict in verdicts:
         x, y, width, height = verdict.box
         high = verdict.tick * geometry.px_per_tick - y
-        near = ordered[bisect_left(positions, high - height) : bisect_right(positions, high)]
-        inside = [truth for truth in near if x <= min(max(truth.x_px, 0), geometry.width_px - 1) < x + width]
-        for truth in inside:
+        middle_px, across_px = high - height / 2, x + width / 2
+        reach = max(height, tallest) / 2
+        near = ordered[bisect_left(positions, middle_px - reach) : bisect_right(positions, middle_px + reach)]
+        mine = [
+            truth
+            for truth in near
+            if (_within(truth.belt_px - middle_px, height) and _within(_column(truth, geometry) - across_px, width))
+            or (_within(truth.belt_px - middle_px, truth.height_px) and _within(truth.x_px - across_px, truth.width_px))
+        ]
+        for truth in mine:
             matches.of[truth.id].append(verdict)
-        if not inside:
+        if not mine:
             matches.stray.append(verdict)
     return matches
+
+
+def _within(distance_px: float, length_px: float) -> bool:
+    """Tell whether a point lies inside an interval of this length, given its distance from the interval's middle."""
+    return abs(distance_px) <= length_px / 2
+
+
+def _column(truth: Truth, geometry: Geometry) -> float:
+    """Return the column of a thing's middle; of one that a side edge cuts, the nearest that is in view."""
+    return min(max(truth.x_px, 0.0), geometry.width_px - 1.0)
 
 
 def _was_whole(truth: Truth, ticks: Sequence[int], geometry: Geometry) -> bool:

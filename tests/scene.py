@@ -43,7 +43,7 @@ class ListSource:
     def start(self):
         self.closed = False
 
-    def read(self, timeout_s):
+    def read(self, timeout_s):  # noqa: ARG002  never waits
         if self.lent == self._fail_at:
             raise self.failure
         if self.lent >= len(self._frames):

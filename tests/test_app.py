@@ -149,7 +149,7 @@ def test_a_reload_of_a_bad_model_is_refused_and_the_old_goes_on(tmp_path, tiny_b
 def test_stop_ends_after_the_frame_in_hand(tiny_bundle):
     planes = [planes_with((100 + seed, 60, CLEAN), seed=seed) for seed in range(50)]
     memory, source = MemorySink(), ListSource(still(*planes))
-    hooks = Hooks(between_frames=lambda: app.stop())
+    hooks = Hooks(between_frames=lambda: app.stop())  # noqa: PLW0108  there is no app yet
     app = App(config_for(tiny_bundle), source, Options(sinks=[memory], hooks=hooks), Metrics())
     app.run()
     assert len(memory.verdicts) == 1

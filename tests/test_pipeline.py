@@ -137,7 +137,7 @@ def test_a_hung_camera_is_noticed_and_its_picture_not_judged_again(tiny_bundle):
 
 def test_lost_and_repeated_frames_are_counted(tiny_bundle):
     frames = still(*[planes_with(seed=seed) for seed in range(6)])
-    memory, metrics, _ = run_scene(ListSource([frames[k] for k in (0, 1, 1, 4, 5)]), config_for(tiny_bundle))
+    _, metrics, _ = run_scene(ListSource([frames[k] for k in (0, 1, 1, 4, 5)]), config_for(tiny_bundle))
     assert metrics.value("events", "frames_lost") == 2
     assert metrics.value("events", "frame_repeated") == 1
 
@@ -249,7 +249,7 @@ def test_a_geometry_other_than_configured_is_refused_before_the_first_frame(tiny
     with pytest.raises(ConfigError, match=r"planes top, bottom of 200x320 px at 0\.5 px a tick"):
         run_scene(source, config_for(tiny_bundle, frame=FrameConfig()))
     assert source.lent == 0
-    assert GEOMETRY == source.geometry
+    assert source.geometry == GEOMETRY
 
 
 def test_stricter_thresholds_of_the_board_are_in_force(tiny_bundle):

@@ -79,7 +79,8 @@ def _check_header(file: BinaryIO, path: Path) -> None:
     width_px, height_px = struct.unpack(">II", header[16:])
     if not (MIN_SIDE_PX <= width_px <= MAX_SIDE_PX and MIN_SIDE_PX <= height_px <= MAX_SIDE_PX):
         raise ImageError(
-            f"{path}: {width_px}x{height_px} px, a crop has sides of {MIN_SIDE_PX}..{MAX_SIDE_PX} px; cut single cherries"
+            f"{path}: {width_px}x{height_px} px, but a crop has sides of {MIN_SIDE_PX}..{MAX_SIDE_PX} px; "
+            "cut single cherries"
         )
 
 
@@ -100,7 +101,7 @@ def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
 def crop_hash(pixels: NDArray[np.uint8]) -> str:
     """Return the SHA-256 of shape and pixels, in hex: equal for exact duplicates, whatever their file says."""
     digest = hashlib.sha256(repr(tuple(pixels.shape)).encode())
-    digest.update(np.ascontiguousarray(pixels))  # copies only if the caller hands a view with gaps
+    digest.update(np.ascontiguousarray(pixels).data)  # copies only if the caller hands a view with gaps
     return digest.hexdigest()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from pitcore.camera.recording import FRAMES, INDEX, MANIFEST, TRUTH, IndexEntry, manifest_of
 from pitcore.camera.truth import Truth
+from pitcore.durable import replace_file
 from pitcore.errors import RecordingError
 from pitcore.frame import Frame, Geometry
 
@@ -42,7 +43,8 @@ class Recorder:
                 raise RecordingError(f"{folder}: already holds a recording; name another folder")
             # Unbuffered: a frame is whole in the kernel before its index line is, even if this process is killed.
             self._files = ((folder / FRAMES).open("wb", buffering=0), (folder / INDEX).open("wb", buffering=0))
-            replace_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(self._manifest)) + b"\n")
+            manifest = msgspec.json.format(msgspec.json.encode(self._manifest)) + b"\n"
+            replace_file(folder / MANIFEST, lambda file: file.write(manifest))
         except OSError as error:
             self._drop_files()
             raise RecordingError(f"{folder}: cannot be written: {error.strerror}; name another folder") from error
@@ -73,8 +75,8 @@ class Recorder:
             pixels.seek(offset)
             for plane in frame.planes:
                 rows = np.ascontiguousarray(plane)  # copies where rows are padded: the file has no padding
-                crc = zlib.crc32(rows, crc)
-                _write_all(pixels, rows)
+                crc = zlib.crc32(rows.data, crc)
+                _write_all(pixels, rows.data)
             entry = IndexEntry(frame.seq, frame.t_ns, frame.tick, offset, crc)
             _append_line(index, msgspec.json.encode(entry))
             self.written += 1
@@ -94,7 +96,7 @@ class Recorder:
         """
         lines = b"".join(msgspec.json.encode(truth) + b"\n" for truth in truths)
         try:
-            replace_file(self._folder / TRUTH, lines)
+            replace_file(self._folder / TRUTH, lambda file: file.write(lines))
         except OSError as error:
             raise RecordingError(
                 f"{self._folder / TRUTH}: cannot be written: {error.strerror}; free the disk"
@@ -126,9 +128,9 @@ class Recorder:
         self._files = None
 
 
-def _write_all(file: BinaryIO, data: np.typing.NDArray[np.uint8]) -> None:
+def _write_all(file: BinaryIO, data: memoryview) -> None:
     """Write every byte; an unbuffered file may take less than it is given, as when the disk fills up."""
-    rest = memoryview(data).cast("B")
+    rest = data.cast("B")
     while rest:
         rest = rest[file.write(rest) :]
 
@@ -137,22 +139,7 @@ def _append_line(file: BinaryIO, line: bytes) -> None:
     """Append a line, or, if the disk is full, leave the file as it was."""
     before = file.tell()
     try:
-        _write_all(file, np.frombuffer(line + b"\n", np.uint8))
+        _write_all(file, memoryview(line + b"\n"))
     except OSError:
         file.truncate(before)
         raise
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Put content in place of a file so that a power cut leaves the old or the new one: never a part."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

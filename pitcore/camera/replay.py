@@ -88,7 +88,7 @@ class ReplaySource:
         if self._paced:
             self._wait(entry, timeout_s)
         pixels = self._pixels[entry.offset : entry.offset + self._manifest.frame_bytes]
-        if self._verify and zlib.crc32(pixels) != entry.crc32:
+        if self._verify and zlib.crc32(pixels.data) != entry.crc32:
             raise RecordingError(f"{self._folder / FRAMES}: frame {entry.seq} was altered; copy the recording again")
         self._next += 1
         shape = (len(self._manifest.plane_names), self._manifest.height_px, self._manifest.width_px)
@@ -127,7 +127,7 @@ def _checked_manifest(folder: Path, expected: Geometry | None) -> Manifest:
     if expected is not None and manifest.geometry != expected:
         have, want = manifest.geometry, expected
         raise RecordingError(
-            f"{folder}: {','.join(have.plane_names)} {have.height_px}x{have.width_px} at {have.px_per_tick} px per tick; "
+            f"{folder}: {','.join(have.plane_names)} {have.height_px}x{have.width_px} at {have.px_per_tick} px a tick; "
             f"the configuration says {','.join(want.plane_names)} {want.height_px}x{want.width_px} at "
             f"{want.px_per_tick}; use the configuration it was recorded with"
         )

@@ -98,7 +98,7 @@ class Surface:
     def _draw_noise(self, rng: np.random.Generator) -> NDArray[np.uint8]:
         shape = (self._spec.height_px + _NOISE_SPARE_PX, self._spec.width_px + _NOISE_SPARE_PX)
         noise = rng.standard_normal(shape, dtype=np.float32) * self._spec.noise + _PEDESTAL
-        return np.rint(np.clip(noise, 0.0, 100.0)).astype(np.uint8)
+        return np.asarray(np.rint(np.clip(noise, 0.0, 100.0)), np.uint8)
 
     def _draw_hot(self, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
         """Return rows, columns and levels of pixels that shine by themselves; they stay where they are."""

@@ -1,4 +1,4 @@
-"""Every command refuses a bad configuration or bundle with one line and exit code 2: ``config check`` stands for all."""
+"""A bad configuration or bundle is one line and exit code 2; ``config check`` stands for every command."""
 
 import json
 
@@ -39,8 +39,8 @@ def test_the_shipped_configurations_are_good():
         ("[decision]\nmax_size = 3\n", ["[decision]", "unknown key `max_size`", "max_area_px"]),
         ("[decisions]\n", ["unknown key `decisions`", "decision"]),
         ("[runtime]\nthreads = 0\n", ["[runtime] threads"]),
-        ("[runtime]\nthreads = \"two\"\n", ["[runtime] threads"]),
-        ("[actions]\npit = \"pass\"\n", ["pit", "pass"]),
+        ('[runtime]\nthreads = "two"\n', ["[runtime] threads"]),
+        ('[actions]\npit = "pass"\n', ["pit", "pass"]),
         ("[belt]\npx_per_tick = 0.0\n", ["px_per_tick"]),
         ("[segmentation]\nthreshold = [14]\n", ["segmentation.threshold", "2 planes"]),
         ("this is no toml\n", ["board.toml"]),
@@ -59,7 +59,6 @@ def test_a_configuration_that_cannot_be_read_is_named(tmp_path, what):
     if what == "binary":
         path.write_bytes(b"\xff\xfe\x00")
     assert_one_clear_line(check(path), str(path))
-
 
 
 def remove_card_key(bundle):

@@ -78,7 +78,9 @@ def write_crops(folder, count=12):
 def test_crops_on_the_belt_are_told_apart_by_whether_the_model_trained_on_them(tmp_path, small, tiny_bundle):
     held = write_crops(tmp_path / "crops")
     assert 0 < held < 24
-    (tiny_bundle / "metrics.json").write_text(json.dumps({"split": {"by": "crop_hash", "folds": 2, "held_out_fold": 0}}))
+    (tiny_bundle / "metrics.json").write_text(
+        json.dumps({"split": {"by": "crop_hash", "folds": 2, "held_out_fold": 0}})
+    )
     write_card(tiny_bundle, tiny_card(tiny_bundle))
     done = run_pitcore("demo", "--config", small, "--crops", tmp_path / "crops", "--out", tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "")
@@ -140,7 +142,9 @@ def test_the_bundled_model_judges_the_procedural_belt(tmp_path):
         pytest.fail(f"the bundled model is missing: {DEFAULT_BUNDLE}")
     done = run_pitcore("demo", "--frames", "6", "--seed", "2", "--out", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    rows = {line.split()[0]: numbers_of(line) for line in done.stdout.splitlines() if line[2:7].strip() in {"clean", "pit"}}
+    rows = {
+        line.split()[0]: numbers_of(line) for line in done.stdout.splitlines() if line[2:7].strip() in {"clean", "pit"}
+    }
     clean_as_clean, _, clean_as_pit, _, clean = rows["clean"]
     pit_as_clean, _, pit_as_pit, _, pits = rows["pit"]
     assert clean + pits > 60
