@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -24,6 +25,7 @@ MIN_SIDE_PX = 8
 MAX_SIDE_PX = 512
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND\xaeB`\x82"
 _HEADER_BYTES = 24  # signature, length and name of IHDR, width, height
 
 
@@ -87,7 +89,10 @@ def _check_header(file: BinaryIO, path: Path) -> None:
 def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
     """Decode an RGB PNG to (H, W, 3) uint8."""
     try:
-        with Image.open(file, formats=("PNG",)) as image:
+        content = file.read()
+        if _PNG_END not in content:  # Pillow would forgive a missing end, and then the pixels' checksum is missing too
+            raise SyntaxError("no end mark")
+        with Image.open(BytesIO(content), formats=("PNG",)) as image:
             mode = image.mode
             image.load()
             if mode == "RGB":

@@ -32,7 +32,7 @@ class ReplaySource:
         torn: True if the recorder was killed and left half a frame, which is not played.
 
     Raises:
-        RecordingError: there is no usable recording.
+        RecordingError: there is no usable recording: a file is missing, empty or damaged.
     """
 
     live = False
@@ -44,11 +44,10 @@ class ReplaySource:
         self._paced = paced
         self._verify = verify
         self._manifest = _checked_manifest(folder, expected)
-        self._entries: list[IndexEntry] = []
+        self._entries, self.torn = _checked_index(folder, self._manifest)
         self._pixels: NDArray[np.uint8] | None = None
         self._next = 0
         self._start_ns = 0
-        self.torn = False
 
     @property
     def geometry(self) -> Geometry:
@@ -57,18 +56,15 @@ class ReplaySource:
 
     @property
     def frames(self) -> int:
-        """How many frames there are; known after ``start``."""
+        """How many frames there are."""
         return len(self._entries)
 
     def start(self) -> None:
         """Map the file and go to the first frame; see ``Source.start``.
 
         Raises:
-            RecordingError: a file is missing, empty, damaged, or shorter than the index says.
+            RecordingError: the frames are missing, or fewer than the index says.
         """
-        self._entries, self.torn = read_index(self._folder, self._manifest)
-        if not self._entries:
-            raise RecordingError(f"{self._folder}: the recording holds no frame; record anew")
         self._pixels = _mapped(self._folder / FRAMES, len(self._entries) * self._manifest.frame_bytes)
         self.torn = self.torn or (self._folder / FRAMES).stat().st_size > self._pixels.size
         self._next = 0
@@ -132,6 +128,13 @@ def _checked_manifest(folder: Path, expected: Geometry | None) -> Manifest:
             f"{want.px_per_tick}; use the configuration it was recorded with"
         )
     return manifest
+
+
+def _checked_index(folder: Path, manifest: Manifest) -> tuple[list[IndexEntry], bool]:
+    entries, torn = read_index(folder, manifest)
+    if not entries:
+        raise RecordingError(f"{folder}: the recording holds no frame; record anew")
+    return entries, torn
 
 
 def _mapped(path: Path, needed_bytes: int) -> NDArray[np.uint8]:

@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from pitcore.camera.crops import crop_hash, find_crops, fold_of, load_labelled, read_crop
+from pitcore.camera.emulated import EmulatedSource
+from pitcore.camera.patch import extent
+from pitcore.camera.spec import RealCrops
+from pitcore.errors import DataError, ImageError
+from tests.camera.belts import belt_of, disc_crop, frames_of, small_spec, write_crop, write_crops
+
+
+def test_a_crop_is_read_back_as_top_and_bottom(tmp_path):
+    pixels = disc_crop(1)
+    write_crop(tmp_path / "a.png", pixels)
+    found = read_crop(tmp_path / "a.png")
+    assert np.array_equal(found, pixels)
+    assert found.flags.c_contiguous
+
+
+def save(path, array, mode=None, **options):
+    Image.fromarray(array, mode).save(path, **options)
+
+
+BAD = {
+    "grey": (lambda p: save(p, np.full((40, 40), 9, np.uint8)), "1 plane"),
+    "with alpha": (lambda p: save(p, np.full((40, 40, 4), 9, np.uint8)), "4 plane"),
+    "palette": (lambda p: Image.fromarray(np.full((40, 40), 9, np.uint8)).convert("P").save(p), "1 plane"),
+    "16 bit": (lambda p: save(p, np.full((40, 40), 900, np.uint16)), "1 plane"),
+    "light in green": (lambda p: save(p, np.full((40, 40, 3), 9, np.uint8)), "green plane is not empty"),
+    "all zero": (lambda p: save(p, np.zeros((40, 40, 3), np.uint8)), "no cherry in it"),
+    "too small": (lambda p: write_crop(p, np.ones((7, 40, 2), np.uint8)), "40x7 px"),
+    "too large": (lambda p: write_crop(p, np.ones((40, 513, 2), np.uint8)), "513x40 px"),
+    "empty": (lambda p: p.write_bytes(b""), "not a PNG"),
+    "text": (lambda p: p.write_text("cherry, clean, 1\n"), "not a PNG"),
+    "jpeg": (lambda p: save(p, np.full((40, 40, 3), 9, np.uint8), format="JPEG"), "not a PNG"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_picture_is_named_with_what_is_wrong(tmp_path, what):
+    path = tmp_path / "bad.png"
+    make, message = BAD[what]
+    make(path)
+    with pytest.raises(ImageError, match=message) as caught:
+        read_crop(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_picture_is_refused_wherever_it_ends(tmp_path):
+    write_crop(tmp_path / "whole.png", disc_crop(2))
+    content = (tmp_path / "whole.png").read_bytes()
+    for end in [*range(0, len(content), 37), *range(len(content) - 30, len(content))]:
+        (tmp_path / "cut.png").write_bytes(content[:end])
+        with pytest.raises(ImageError, match=r"cut\.png"):
+            read_crop(tmp_path / "cut.png")
+
+
+def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path):
+    write_crop(tmp_path / "bomb.png", disc_crop(2))
+    content = bytearray((tmp_path / "bomb.png").read_bytes())
+    content[16:24] = (2**31 - 1).to_bytes(4, "big") * 2
+    (tmp_path / "bomb.png").write_bytes(content)
+    with pytest.raises(ImageError, match="2147483647x2147483647 px"):
+        read_crop(tmp_path / "bomb.png")
+
+
+def test_a_missing_picture_is_named(tmp_path):
+    with pytest.raises(ImageError, match=r"none\.png: cannot be read: No such file"):
+        read_crop(tmp_path / "none.png")
+
+
+def test_the_hash_knows_pixels_and_shape_and_nothing_else(tmp_path):
+    pixels = disc_crop(3)
+    save(tmp_path / "a.png", np.dstack([pixels[..., 0], 0 * pixels[..., 0], pixels[..., 1]]), compress_level=9)
+    assert crop_hash(read_crop(tmp_path / "a.png")) == crop_hash(pixels)
+    assert crop_hash(pixels) != crop_hash(pixels.reshape(30, 120, 2))
+    assert crop_hash(pixels[:, ::-1]) == crop_hash(pixels[:, ::-1].copy()) != crop_hash(pixels)
+    assert {fold_of(crop_hash(disc_crop(seed)), 5) for seed in range(60)} == set(range(5))
+
+
+def test_crops_are_found_below_a_folder_in_the_order_of_their_paths(tmp_path):
+    for name in ("b.png", "a/z.PNG", "a/y.png", "notes.txt"):
+        write_crop(tmp_path / name, disc_crop(0)) if name != "notes.txt" else (tmp_path / name).write_text("")
+    assert [path.relative_to(tmp_path).as_posix() for path in find_crops(tmp_path)] == ["a/y.png", "a/z.PNG", "b.png"]
+    with pytest.raises(DataError, match="no such folder"):
+        find_crops(tmp_path / "none")
+
+
+def test_labels_are_the_folders(tmp_path):
+    written = write_crops(tmp_path, 3)
+    found = load_labelled(tmp_path)
+    assert [crop.label for crop in found] == [0, 0, 0, 1, 1, 1]
+    assert all(np.array_equal(crop.pixels, written[crop.path.relative_to(tmp_path).as_posix()]) for crop in found)
+
+
+@pytest.mark.parametrize("missing", ["cherry_clean", "cherry_pit", "both"])
+def test_a_class_that_is_missing_or_empty_is_named(tmp_path, missing):
+    write_crops(tmp_path, 2)
+    if missing == "both":
+        with pytest.raises(DataError, match="no such folder"):
+            load_labelled(tmp_path / "none")
+        return
+    for path in (tmp_path / missing).iterdir():
+        path.unlink()
+    for use in (load_labelled, lambda folder: EmulatedSource(small_spec(), crops=RealCrops(folder))):
+        with pytest.raises(DataError, match=f"no PNG in {missing}/"):
+            use(tmp_path)
+
+
+def assert_each_crop_lies_on_the_belt_pixel_for_pixel(folder, spec, limit=None):
+    source = EmulatedSource(spec, crops=RealCrops(folder, limit))
+    frames = frames_of(source)
+    truths = source.all_truths()
+    checked = set()
+    for _, _, tick, planes in frames:
+        for truth in truths:
+            box = truth.box(tick, spec.px_per_tick)
+            if box.y_px < 0 or box.y_px + box.height_px > spec.height_px:
+                continue
+            pixels = read_crop(folder / truth.path)
+            body = extent(pixels.any(axis=2))
+            cut = pixels[body.y_px : body.y_px + body.height_px, body.x_px : body.x_px + body.width_px]
+            here = planes[:, box.y_px : box.y_px + box.height_px, box.x_px : box.x_px + box.width_px]
+            mask = cut.any(axis=2)
+            assert np.array_equal(np.moveaxis(here, 0, 2)[mask], cut[mask])
+            assert truth.hash == crop_hash(pixels)
+            assert truth.label == ("clean" if truth.path.startswith("cherry_clean") else "pit")
+            checked.add(truth.path)
+    assert not any(truth.cut_lateral or truth.touching is not None for truth in truths)
+    return checked
+
+
+def test_one_pass_lays_every_crop_once_pixel_for_pixel(tmp_path):
+    written = write_crops(tmp_path)
+    checked = assert_each_crop_lies_on_the_belt_pixel_for_pixel(tmp_path, small_spec(frames=None))
+    assert checked == set(written)
+
+
+def test_the_seed_shuffles_the_crops(tmp_path):
+    write_crops(tmp_path)
+    orders = []
+    for seed in (1, 2):
+        source = EmulatedSource(small_spec(frames=None, seed=seed), crops=RealCrops(tmp_path))
+        orders.append([truth.path for truth in sorted(source.all_truths(), key=lambda t: t.belt_px)])
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert orders[0] != orders[1]
+
+
+def test_more_frames_than_one_pass_begin_again(tmp_path):
+    write_crops(tmp_path, 2)
+    source = EmulatedSource(small_spec(frames=20), crops=RealCrops(tmp_path))
+    paths = [truth.path for truth in source.all_truths()]
+    assert len(paths) > 2 * len(set(paths)) == 8
+
+
+def test_a_bad_crop_on_the_belt_is_named(tmp_path):
+    write_crops(tmp_path, 3)
+    (tmp_path / "cherry_pit" / "01.png").write_bytes(b"\x89PNG")
+    with pytest.raises(ImageError, match=r"cherry_pit/01\.png"):
+        belt_of(small_spec(frames=None), crops=RealCrops(tmp_path))
+
+
+@pytest.mark.real_crops
+def test_real_crops_lie_on_the_belt_pixel_for_pixel(real_crops):
+    spec = small_spec(width_px=1200, height_px=300, advance_px=150, frames=None, seed=5)
+    checked = assert_each_crop_lies_on_the_belt_pixel_for_pixel(real_crops, spec, limit=40)
+    assert len(checked) == 40
