@@ -88,10 +88,10 @@ def _check_header(file: BinaryIO, path: Path) -> None:
 
 def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
     """Decode an RGB PNG to (H, W, 3) uint8."""
+    content = file.read()
+    if _PNG_END not in content:  # Pillow would forgive it, though the pixels' checksum is missing as well
+        raise ImageError(f"{path}: the PNG is truncated, its end is missing; copy the file again")
     try:
-        content = file.read()
-        if _PNG_END not in content:  # Pillow would forgive a missing end, and then the pixels' checksum is missing too
-            raise SyntaxError("no end mark")
         with Image.open(BytesIO(content), formats=("PNG",)) as image:
             mode = image.mode
             image.load()
