@@ -67,18 +67,6 @@ class Classifier:
                 waiting, names = [], []
         yield from self._flush(waiting, names)
 
-    def p_pit(self, images: Iterable[NDArray[np.uint8]]) -> list[float]:
-        """Return the calibrated probability of a pit for each (H, W, P) crop image."""
-        found: list[float] = []
-        count = 0
-        for image in images:
-            self._write(image, count)
-            count += 1
-            if count == self._capacity:
-                found += self._run(count)
-                count = 0
-        return found + self._run(count)
-
     def _write(self, image: NDArray[np.uint8], index: int) -> None:
         """Prepare one picture into slot ``index`` of the batch. Raises ImageError."""
         self._crops[index] = crop_from_image(image, self._spec)

@@ -7,7 +7,7 @@ rounded to six places before they are stored here, and keys keep the order of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -98,9 +98,3 @@ class Event(msgspec.Struct, frozen=True):
 def encode_lines(records: Sequence[Verdict | Event]) -> bytes:
     """Encode records as JSON lines, each ended by a newline."""
     return b"".join(msgspec.json.encode(record) + b"\n" for record in records)
-
-
-def decode_line(line: bytes) -> dict[str, Any]:
-    """Decode one line for reports and tests."""
-    decoded: dict[str, Any] = msgspec.json.decode(line)
-    return decoded

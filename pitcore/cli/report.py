@@ -74,6 +74,7 @@ def print_run(metrics: Metrics) -> None:
     for line in event_lines(metrics):
         click.echo(line)
     click.echo("\n" + stage_table(metrics))
+    click.echo("  capture is the time to draw or read a frame; total leaves it out")
 
 
 def _frames_line(metrics: Metrics) -> str:

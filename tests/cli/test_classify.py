@@ -7,7 +7,6 @@ from PIL import Image
 
 from pitcore.classifier import Classifier
 from pitcore.cli.classify import find_pictures
-from pitcore.errors import ImageError
 from pitcore.model_card import load_bundle
 from tests.cli.program import run_pitcore
 
@@ -100,8 +99,3 @@ def test_more_pictures_than_a_batch_keep_their_order(tmp_path, tiny_bundle):
         line.p_pit for line in found if line.error is None
     )
     assert [line.path[-8:] for line in found if line.error] == ["095b.png"]
-
-
-def test_an_image_of_the_wrong_planes_is_refused(tiny_bundle):
-    with pytest.raises(ImageError, match=r"expected a \(height, width, 2\) image"):
-        Classifier(load_bundle(tiny_bundle)).p_pit([np.ones((20, 20, 3), np.uint8)])

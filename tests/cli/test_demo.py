@@ -31,7 +31,7 @@ def test_the_demo_judges_every_cherry_once_and_writes_what_it_names(tmp_path, sm
         assert f"\n  {stage} " in done.stdout
     lines = [json.loads(line) for line in (tmp_path / "demo" / "verdicts.jsonl").read_text().splitlines()]
     clean = next(line for line in done.stdout.splitlines() if line.startswith("  clean"))
-    assert len(lines) >= numbers_of(clean)[-1] > 20
+    assert len(lines) >= numbers_of(clean)[-1] > 10
     assert {line["schema"] for line in lines} == {"pitcore.verdict/1"}
     with Image.open(tmp_path / "demo" / "belt.png") as picture:
         picture.load()
