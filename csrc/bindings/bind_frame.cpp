@@ -131,8 +131,8 @@ class PyExtractor {
     require_shape(batch, "out", {wanted.shape(0), core_.size_px(), core_.size_px(), params.planes});
     require_output(batch, "out");
     const auto* first = static_cast<const std::int32_t*>(wanted.data());
-    const BatchView target{static_cast<std::uint8_t*>(batch.mutable_data()),
-                           static_cast<std::int32_t>(wanted.shape(0)), core_.size_px(), params.planes};
+    const BatchView target{static_cast<std::uint8_t*>(batch.mutable_data()), static_cast<std::int32_t>(wanted.shape(0)),
+                           core_.size_px(), params.planes};
     const Turn turn(busy_, "Extractor");
     const Turn segmenter_turn(segmenter.busy, "Segmenter");
     require_indices(first, target.count, segmenter.core().component_count());
@@ -180,10 +180,12 @@ void bind_frame(py::module_& module) {
       .def(py::init<std::pair<std::int64_t, std::int64_t>, const py::tuple&, const std::string&, std::int64_t,
                     std::pair<std::int64_t, std::int64_t>>(),
            py::arg("shape"), py::arg("rules"), py::arg("combine"), py::arg("min_area_px"), py::arg("limits"))
-      .def("segment", [](PySegmenter& self, const py::object& planes) { return self.segment(planes, false); },
-           py::arg("planes"))
-      .def("segment_whole", [](PySegmenter& self, const py::object& planes) { return self.segment(planes, true); },
-           py::arg("planes"))
+      .def(
+          "segment", [](PySegmenter& self, const py::object& planes) { return self.segment(planes, false); },
+          py::arg("planes"))
+      .def(
+          "segment_whole", [](PySegmenter& self, const py::object& planes) { return self.segment(planes, true); },
+          py::arg("planes"))
       .def_property_readonly("components", &components_of)
       .def_property_readonly("foreground_px", [](const PySegmenter& self) { return self.core().foreground_px(); })
       .def_property_readonly("specks", [](const PySegmenter& self) { return self.core().specks(); });

@@ -64,10 +64,15 @@ void bind_machine(py::module_& module) {
   module.attr("FLUSH_BITS") = flush_bits();
   py::class_<PyFlushToZero>(module, "FlushToZero")
       .def(py::init<>())
-      .def("__enter__", [](py::object self) { self.cast<PyFlushToZero&>().enter(); return self; })
-      .def("__exit__",
-           [](PyFlushToZero& self, const py::object&, const py::object&, const py::object&) { self.leave(); },
-           py::arg("kind"), py::arg("error"), py::arg("trace"));
+      .def("__enter__",
+           [](py::object self) {
+             self.cast<PyFlushToZero&>().enter();
+             return self;
+           })
+      .def(
+          "__exit__",
+          [](PyFlushToZero& self, const py::object&, const py::object&, const py::object&) { self.leave(); },
+          py::arg("kind"), py::arg("error"), py::arg("trace"));
 
   module.def("read_mode", &read_mode);
   module.def("flushes_subnormals", &flushes_subnormals);

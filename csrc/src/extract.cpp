@@ -62,8 +62,8 @@ Status Extractor::extract(const Segmenter& segmenter, const FrameView& frame, co
   if (status_ != Status::ok) return status_;
   const SegmentParams& params = segmenter.params();
   if (frame.count != params.planes || !has_shape(frame, params.height_px, params.width_px) ||
-      std::max(params.height_px, params.width_px) > longest_side_px_ || out.count < 0 ||
-      out.size_px != size_px_ || out.planes != frame.count) {
+      std::max(params.height_px, params.width_px) > longest_side_px_ || out.count < 0 || out.size_px != size_px_ ||
+      out.planes != frame.count) {
     return Status::bad_argument;
   }
   if (out.count == 0) return Status::ok;
@@ -179,9 +179,7 @@ void Extractor::scale_plane(const Component& component, const Run* runs, std::in
 // Adds the scaled row, row `y` of the box, to every target row it is part of. Targets before *first_target
 // ended above y.
 void Extractor::add_row(std::int32_t y, std::int32_t* first_target) noexcept {
-  const auto end_of = [this](std::int32_t target) {
-    return y_.taps[size(target)].first + y_.taps[size(target)].count;
-  };
+  const auto end_of = [this](std::int32_t target) { return y_.taps[size(target)].first + y_.taps[size(target)].count; };
   while (*first_target < y_.target_px && end_of(*first_target) <= y) ++*first_target;
   for (std::int32_t target = *first_target; target < y_.target_px; ++target) {
     const Taps& taps = y_.taps[size(target)];

@@ -13,9 +13,15 @@ inline bool is_foreground(const RowRule& rule, std::int32_t x) noexcept {
 
 inline void put_word(std::uint64_t word, MaskStep step, std::uint64_t* bits) noexcept {
   switch (step) {
-    case MaskStep::replace: *bits = word; break;
-    case MaskStep::either: *bits |= word; break;
-    case MaskStep::both: *bits &= word; break;
+    case MaskStep::replace:
+      *bits = word;
+      break;
+    case MaskStep::either:
+      *bits |= word;
+      break;
+    case MaskStep::both:
+      *bits &= word;
+      break;
   }
 }
 

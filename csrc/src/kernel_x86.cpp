@@ -44,10 +44,10 @@ void sse2_mask_row(const RowRule& rule, std::int32_t width_px, MaskStep step, st
   const __m128i threshold = _mm_set1_epi8(static_cast<char>(rule.threshold));
   std::int32_t x = 0;
   for (; x + 64 <= width_px; x += 64) {
-    const std::uint64_t low =
-        sse2_mask16(rule, level, threshold, x) | sse2_mask16(rule, level, threshold, x + 16) << 16;
-    const std::uint64_t high =
-        sse2_mask16(rule, level, threshold, x + 32) | sse2_mask16(rule, level, threshold, x + 48) << 16;
+    const std::uint64_t low = sse2_mask16(rule, level, threshold, x) | sse2_mask16(rule, level, threshold, x + 16)
+                                                                           << 16;
+    const std::uint64_t high = sse2_mask16(rule, level, threshold, x + 32) | sse2_mask16(rule, level, threshold, x + 48)
+                                                                                 << 16;
     put_word(low | high << 32, step, bits++);
   }
   if (x == width_px) return;

@@ -64,10 +64,8 @@ void add(Component& component, const Run& run) noexcept {
 }
 
 void finish(Component& component, const SegmentParams& params) noexcept {
-  component.border = (component.x == 0 ? border_left : 0u) |
-                     (component.w == params.width_px ? border_right : 0u) |
-                     (component.y == 0 ? border_top : 0u) |
-                     (component.h == params.height_px ? border_bottom : 0u);
+  component.border = (component.x == 0 ? border_left : 0u) | (component.w == params.width_px ? border_right : 0u) |
+                     (component.y == 0 ? border_top : 0u) | (component.h == params.height_px ? border_bottom : 0u);
   component.w -= component.x;
   component.h -= component.y;
 }

@@ -73,9 +73,9 @@ class Extractor {
   Status status_;
   Axis x_;
   Axis y_;
-  Buffer<std::uint8_t> row_;       // one masked row of the box
-  Buffer<std::uint32_t> scaled_;   // that row, scaled in x, not yet divided
-  Buffer<std::uint64_t> sums_;     // one crop of one plane, not yet divided
+  Buffer<std::uint8_t> row_;      // one masked row of the box
+  Buffer<std::uint32_t> scaled_;  // that row, scaled in x, not yet divided
+  Buffer<std::uint64_t> sums_;    // one crop of one plane, not yet divided
 };
 
 }  // namespace pitcore

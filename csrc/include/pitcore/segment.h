@@ -20,7 +20,7 @@ enum class Combine { any, all };  // in how many planes a pixel must stand out
 
 // When a pixel of one plane stands out from the belt.
 struct PlaneRule {
-  ImageView background;    // borrowed as long as the segmenter lives; data null: `level` everywhere
+  ImageView background;  // borrowed as long as the segmenter lives; data null: `level` everywhere
   std::uint8_t level = 0;
   std::uint8_t threshold = 1;  // 1 to 255: bright is pixel - background >= threshold, dark the reverse
   Polarity polarity = Polarity::bright;
@@ -41,9 +41,9 @@ enum Border : std::uint32_t { border_left = 1, border_right = 2, border_top = 4,
 
 // One connected component. The layout is Python's structured dtype; change both together.
 struct Component {
-  std::int32_t x, y, w, h;  // bounding box, pixels
-  std::int32_t area;        // pixels
-  std::uint32_t border;     // edges of the frame that it touches
+  std::int32_t x, y, w, h;                            // bounding box, pixels
+  std::int32_t area;                                  // pixels
+  std::uint32_t border;                               // edges of the frame that it touches
   std::int64_t sum_x, sum_y, sum_xx, sum_xy, sum_yy;  // over its pixels
   std::int64_t plane_sum[max_planes];                 // grey levels; 0 past the last plane
 };
@@ -92,12 +92,12 @@ class Segmenter {
 
   SegmentParams params_;
   Status status_;
-  Buffer<std::uint64_t> bits_;         // one row of foreground
-  Buffer<Run> found_;                  // in order of rows
-  Buffer<Run> grouped_;                // by component
-  Buffer<std::int32_t> parent_;        // of each run; never larger than the run: a root is its first run
-  Buffer<std::int32_t> label_;         // of each root: area, then component number or -1
-  Buffer<std::int32_t> group_;         // where each component's runs start in grouped_, and where the last end
+  Buffer<std::uint64_t> bits_;   // one row of foreground
+  Buffer<Run> found_;            // in order of rows
+  Buffer<Run> grouped_;          // by component
+  Buffer<std::int32_t> parent_;  // of each run; never larger than the run: a root is its first run
+  Buffer<std::int32_t> label_;   // of each root: area, then component number or -1
+  Buffer<std::int32_t> group_;   // where each component's runs start in grouped_, and where the last end
   Buffer<Component> components_;
   std::int32_t run_count_ = 0;
   std::int32_t component_count_ = 0;
