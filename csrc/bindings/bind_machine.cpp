@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "bind.h"
+#include "pitcore/cpu.h"
 #include "pitcore/fpenv.h"
 #include "pitcore/kernel.h"
 
@@ -76,6 +77,7 @@ void bind_machine(py::module_& module) {
 
   module.def("read_mode", &read_mode);
   module.def("flushes_subnormals", &flushes_subnormals);
+  module.def("int8_products_saturate", &int8_products_saturate);
   module.def("kernels", &kernel_names);
   module.def("active_kernel", [] { return active_kernel().name; });
   module.def("force_kernel", &force, py::arg("name"));

@@ -31,6 +31,8 @@ constexpr Kernel kernels[] = {
 #if defined(__x86_64__)
     {"avx2", avx2_runs_here, avx2_mask_row, avx2_sum_row},
     {"sse2", always, sse2_mask_row, sse2_sum_row},
+#elif defined(__aarch64__)
+    {"neon", always, neon_mask_row, neon_sum_row},
 #endif
     {"scalar", always, scalar_mask_row, scalar_sum_row},
 };

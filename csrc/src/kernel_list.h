@@ -32,6 +32,9 @@ std::uint64_t avx2_sum_row(const std::uint8_t* pixels, std::int32_t count) noexc
 
 void sse2_mask_row(const RowRule& rule, std::int32_t width_px, MaskStep step, std::uint64_t* bits) noexcept;
 std::uint64_t sse2_sum_row(const std::uint8_t* pixels, std::int32_t count) noexcept;
+#elif defined(__aarch64__)
+void neon_mask_row(const RowRule& rule, std::int32_t width_px, MaskStep step, std::uint64_t* bits) noexcept;
+std::uint64_t neon_sum_row(const std::uint8_t* pixels, std::int32_t count) noexcept;
 #endif
 
 }  // namespace pitcore

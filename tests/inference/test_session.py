@@ -1,11 +1,15 @@
+import platform
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import TensorProto
 
 from pitcore.errors import BundleError
-from pitcore.inference.session import Session
+from pitcore.inference.session import Session, session_options
 from pitcore.model_card import load_bundle
 from pitcore.preprocess import _core
+from pitcore.preprocess._core import int8_products_saturate
 from tests.conftest import MIDDLE, tiny_card, tiny_network, write_card, write_tiny_bundle
 
 
@@ -72,3 +76,15 @@ def test_the_callers_floating_point_mode_comes_back(tiny_bundle):
     Session(load_bundle(tiny_bundle), capacity=4).run(4)
     assert _core.read_mode() == before
     assert not _core.flushes_subnormals()
+
+
+def test_only_a_processor_without_vnni_pays_for_exact_int8_products():
+    flags = Path("/proc/cpuinfo").read_text().split()
+    has_vnni = "avx512_vnni" in flags or "avx_vnni" in flags
+    assert int8_products_saturate() == (platform.machine() == "x86_64" and not has_vnni)
+    options = session_options(threads=1)
+    if int8_products_saturate():
+        assert options.get_session_config_entry("session.x64quantprecision") == "1"
+    else:
+        with pytest.raises(RuntimeError, match="x64quantprecision"):  # never set
+            options.get_session_config_entry("session.x64quantprecision")

@@ -1,0 +1,10 @@
+// What the processor can do that changes results, not only speed.
+#pragma once
+
+namespace pitcore {
+
+// True on x86-64 without VNNI: ONNX Runtime's int8 kernels there add pairs of uint8 x int8 products in 16 bits, which
+// saturate, so that a network's output differs from that of every other machine.
+bool int8_products_saturate() noexcept;
+
+}  // namespace pitcore
