@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test native-test sanitize lint format wheel clean
+.PHONY: demo test test-arm native-test sanitize lint format wheels clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.board ## set up and run the main job on the emulated belt
@@ -15,6 +15,10 @@ demo: $(VENV)/.board ## set up and run the main job on the emulated belt
 
 test: $(VENV)/.workstation native-test ## set up and run every test, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+test-arm: $(VENV)/.wheels ## the same verdicts on a Cortex-A76, a Cortex-A72 and an x86-64 without VNNI, emulated
+	tools/wheels/build.sh 3.11 aarch64
+	$(BIN)/python tests/arm/lane.py
 
 native-test: $(VENV)/.workstation ## the C++ core's own tests
 	$(BIN)/cmake -S . -B $(NATIVE) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPITCORE_TESTS=ON -DPITCORE_PYTHON=OFF
@@ -37,8 +41,8 @@ format: $(VENV)/.workstation ## rewrite in the project's style
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP_SOURCES)
 
-wheel: $(VENV)/.board ## dist/pitcore-*.whl
-	$(BIN)/pip wheel --no-deps -w dist .
+wheels: $(VENV)/.wheels ## dist/: CPython 3.11 and 3.13, x86_64 and aarch64, and the sdist
+	tools/wheels/build.sh all
 
 clean: ## remove everything that was built or installed here
 	rm -rf $(VENV) build dist out *.egg-info tools/*.egg-info pitcore/preprocess/_core*.so
@@ -55,4 +59,10 @@ $(VENV)/.board: $(VENV)/bin/python pyproject.toml setup.py CMakeLists.txt constr
 # The workstation's part and the gates on top.
 $(VENV)/.workstation: $(VENV)/.board tools/pyproject.toml
 	$(BIN)/pip install --quiet --editable tools --editable '.[dev]'
+	touch $@
+
+# What builds for, and emulates, other machines.
+$(VENV)/.wheels: $(VENV)/.workstation
+	command -v qemu-aarch64 >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends qemu-user >/dev/null; }
+	$(BIN)/pip install --quiet --editable '.[wheels]'
 	touch $@

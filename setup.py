@@ -1,7 +1,17 @@
-"""Builds pitcore.preprocess._core with CMake and Ninja. Everything else about the package is in pyproject.toml."""
+"""Builds pitcore.preprocess._core with CMake and Ninja. Everything else about the package is in pyproject.toml.
 
+For another machine or Python than this one, ``tools/wheels`` sets these variables:
+  PITCORE_CMAKE_ARGS      more arguments for CMake, such as a cross compiler
+  PITCORE_PYTHON_INCLUDE  folders of that Python's headers, separated by semicolons
+  SETUPTOOLS_EXT_SUFFIX   that Python's suffix of extension modules (setuptools reads it as well)
+"""
+
+import os
+import platform
+import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pybind11
@@ -24,13 +34,40 @@ class CMakeBuild(build_ext):
             "-DCMAKE_BUILD_TYPE=Release",
             "-DPITCORE_PYTHON=ON",
             "-DPITCORE_WERROR=OFF",  # on in our own builds; an installation must not fail on a newer warning
-            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-DPITCORE_PYTHON_INCLUDE={python_include()}",
+            f"-DPITCORE_MODULE_SUFFIX={target.name.removeprefix('_core')}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target.parent}",
+            *shlex.split(os.environ.get("PITCORE_CMAKE_ARGS", "")),
         ]
         compile_module = ["cmake", "--build", str(build), "--target", "_core"]
         for command in (configure, compile_module):
             subprocess.run(command, check=True)
 
 
+def python_include() -> str:
+    """Return the folders of Python's headers; end with the mend where they are missing."""
+    given = os.environ.get("PITCORE_PYTHON_INCLUDE")
+    if given:
+        return given
+    folders = dict.fromkeys(sysconfig.get_path(name) for name in ("include", "platinclude"))
+    if not any((Path(folder) / "Python.h").is_file() for folder in folders):
+        sys.exit(f"pitcore: no Python.h in {', '.join(folders)}; install the headers (Debian: python3-dev), or a wheel")
+    return ";".join(folders)
+
+
+def refuse_what_cannot_run() -> None:
+    """End with a clear line on systems for which ONNX Runtime has no build."""
+    if os.environ.get("PITCORE_PYTHON_INCLUDE"):
+        return  # built for another machine than this one
+    if sys.maxsize < 2**32 or platform.machine() not in {"x86_64", "aarch64"}:
+        sys.exit(
+            f"pitcore: {platform.machine()} with a {sys.maxsize.bit_length() + 1}-bit Python cannot run it: "
+            "ONNX Runtime needs 64 bits, x86_64 or aarch64; on a Raspberry Pi install the 64-bit system"
+        )
+    if "musl" in (sysconfig.get_config_var("HOST_GNU_TYPE") or ""):
+        sys.exit("pitcore: this system uses musl (Alpine), for which ONNX Runtime has no build; use one with glibc")
+
+
+refuse_what_cannot_run()
 setup(ext_modules=[Extension("pitcore.preprocess._core", sources=[])], cmdclass={"build_ext": CMakeBuild})

@@ -1,8 +1,5 @@
 """The mode register and real subnormals, on our threads and on ONNX Runtime's."""
 
-import subprocess
-import sys
-
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -11,6 +8,7 @@ from onnx import TensorProto, helper
 
 from pitcore.inference.session import session_options
 from pitcore.preprocess import _core
+from tests.interpreter import run_script
 
 SUBNORMAL = np.float32(1e-40)
 SIZE = 4_000_000  # large enough that ONNX Runtime shares the work between its threads
@@ -80,4 +78,4 @@ def test_importing_changes_no_mode(module):
         "assert not _core.flushes_subnormals()\n"
         "assert _core.read_mode() & _core.FLUSH_BITS == 0\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run_script(code)

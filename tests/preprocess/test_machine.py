@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,8 +12,9 @@ import pytest
 
 from pitcore.preprocess import _core
 from pitcore.preprocess.prepare import aligned_batch
+from tests.interpreter import run_script
 
-STUB = Path(__file__).parents[2] / "pitcore" / "preprocess" / "_core.pyi"
+STUB = Path(_core.__file__).with_name("_core.pyi")
 TINY = np.float32(1e-40)
 
 
@@ -118,7 +117,7 @@ assert _core.read_mode() & _core.FLUSH_BITS == 0
 assert not _core.flushes_subnormals()
 assert np.full(64, np.float32(1e-40)).max() * np.float32(1) > 0
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+    run_script(script, "-W", "error")
 
 
 def test_a_subnormal_scale_is_not_flushed_while_converting():

@@ -1,0 +1,225 @@
+"""Proves that pitcore gives the same verdicts on the boards as here: `make test-arm`.
+
+    python tests/arm/lane.py                    every check on every machine
+    python tests/arm/lane.py --crops 1000       the same, with more crops
+
+Installs the aarch64 wheel with pip in an arm64 root, then on an emulated Cortex-A76 and Cortex-A72, and on an x86-64
+without VNNI: runs the parity, session, denormal and decision tests (and the native ones), classifies crops, replays a
+recording, and compares every verdict with this machine's, byte for byte. Emulation is slow: no time printed here says
+anything about a board.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from machines import ARM_CORES, Machine, arm_core, haswell, this_machine
+from PIL import Image
+
+from pitcore.camera.single import render_crop
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "arm"
+ROOT_FS, SITE, WHEELS, WORK = BUILD / "root", BUILD / "site", BUILD / "wheels", BUILD / "work"
+NATIVE = BUILD / "native"
+PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+TESTED = ("tests/preprocess", "tests/inference", "tests/decision", "tests/belt")
+
+
+def main() -> None:
+    """Run the lane and exit with 1 if anything differs."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--crops", type=int, default=50, help="crops to classify, half procedural, half real (50)")
+    asked.add_argument("--frames", type=int, default=30, help="frames to replay (30)")
+    asked.add_argument("--machines", default="cortex-a76,cortex-a72,haswell", help="which ones")
+    options = asked.parse_args()
+    begin = time.monotonic()
+
+    lay_out_arm64()
+    build_native_tests()
+    shutil.rmtree(WORK, ignore_errors=True)
+    # Everything runs from here, where no checkout can stand in for the installed package.
+    shutil.copytree(ROOT / "tests", WORK / "tests", ignore=shutil.ignore_patterns("__pycache__", "arm"))
+    shutil.copy(ROOT / "pyproject.toml", WORK)
+    make_crops(WORK / "crops", options.crops)
+    here = this_machine()
+    pitcore(here, "record", WORK / "recording", "--frames", str(options.frames))
+    judge(here)
+
+    machines = [machine_of(name) for name in options.machines.split(",")]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        passed = list(pool.map(check, machines))
+    print(f"{sum(passed)} of {len(passed)} machines pass, {time.monotonic() - begin:.0f} s")
+    sys.exit(0 if all(passed) else 1)
+
+
+def machine_of(name: str) -> Machine:
+    """Return a machine by name."""
+    if name == "haswell":
+        return haswell()
+    if name not in ARM_CORES:
+        sys.exit(f"arm lane: no machine {name!r}; known are haswell, {', '.join(ARM_CORES)}")
+    return arm_core(name, ROOT_FS, SITE)
+
+
+def check(machine: Machine) -> bool:
+    """Run every check on one machine; print a line for each; return whether all passed."""
+    checks = [("unit tests", unit_tests), ("verdicts", verdicts)]
+    if machine.name in ARM_CORES:
+        checks.insert(0, ("native tests", native_tests))
+    passed = True
+    for name, run in checks:
+        begin = time.monotonic()
+        good, said = run(machine)
+        print(
+            f"{machine.name:11} {name:13} {'pass' if good else 'FAIL'}  {said}  ({time.monotonic() - begin:.0f} s)",
+            flush=True,
+        )
+        passed = passed and good
+    return passed
+
+
+def native_tests(machine: Machine) -> tuple[bool, str]:
+    """Run the C++ core's own tests."""
+    done = start([*machine.native, str(NATIVE / "tests" / "native" / "pitcore_native_tests")], machine)
+    return done.returncode == 0, last_line(done)
+
+
+def unit_tests(machine: Machine) -> tuple[bool, str]:
+    """Run the Python tests of what depends on the processor."""
+    command = [*machine.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTED]
+    done = start(command, machine)
+    return done.returncode == 0, last_line(done)
+
+
+def verdicts(machine: Machine) -> tuple[bool, str]:
+    """Judge crops and a recording, and compare with this machine's verdicts byte for byte."""
+    judge(machine)
+    said, equal = [], True
+    for kind in ("classify", "replay"):
+        mine, reference = verdict_file(machine, kind).read_bytes(), verdict_file(this_machine(), kind).read_bytes()
+        lines, wrong = reference.splitlines(), 0
+        wrong = sum(a != b for a, b in zip(lines, mine.splitlines(), strict=False)) + abs(
+            len(lines) - mine.count(b"\n")
+        )
+        equal = equal and mine == reference and bool(lines)
+        said.append(f"{kind}: {len(lines)} verdicts, {wrong} differ")
+    return equal, "; ".join(said)
+
+
+def judge(machine: Machine) -> None:
+    """Write the verdicts of one machine."""
+    listed = pitcore(machine, "classify", WORK / "crops", "--json")
+    verdict_file(machine, "classify").write_text(listed)
+    pitcore(machine, "replay", WORK / "recording", "--out", verdict_file(machine, "replay"))
+
+
+def verdict_file(machine: Machine, kind: str) -> Path:
+    """Return where a machine's verdicts are kept."""
+    return WORK / f"{machine.name.replace(' ', '-')}-{kind}.jsonl"
+
+
+def pitcore(machine: Machine, *arguments: str | Path) -> str:
+    """Run the installed program on a machine; return what it prints. Ends the lane if it fails."""
+    program = "from pitcore.cli.main import main; main()"
+    done = start([*machine.python, "-c", program, *map(str, arguments)], machine)
+    if done.returncode != 0:
+        sys.exit(
+            f"arm lane: pitcore {arguments[0]} on {machine.name} ended with {done.returncode}:\n{done.stderr[-2000:]}"
+        )
+    return done.stdout
+
+
+def start(command: list[str], machine: Machine) -> subprocess.CompletedProcess[str]:
+    """Run a command with a machine's environment."""
+    environment = os.environ | machine.environment | {"PITCORE_TEST_PYTHON": json.dumps(machine.python)}
+    return subprocess.run(command, cwd=WORK, env=environment, capture_output=True, text=True, check=False)
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the summary, or, after a failure, the end of what was said."""
+    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+    return lines[-1] if done.returncode == 0 and lines else "\n" + "\n".join(lines[-30:])
+
+
+def make_crops(folder: Path, count: int) -> None:
+    """Write procedural crops, and beside them as many real ones where there are any."""
+    place = Path(os.environ.get("PITCORE_DATA", ROOT.parent / "shared" / "cherries")) / "train"
+    real = sorted(place.rglob("*.png"))
+    chosen = real[:: max(1, len(real) // max(1, count // 2))][: count // 2]
+    folder.mkdir(parents=True)
+    for path in chosen:
+        shutil.copy(path, folder / f"real_{path.name}")
+    if not chosen:
+        print(f"no real crops below {place}; procedural ones only")
+    for index in range(count - len(chosen)):
+        pixels, _ = render_crop(1, index)
+        rgb = np.zeros((*pixels.shape[:2], 3), np.uint8)
+        rgb[..., 0], rgb[..., 2] = pixels[..., 0], pixels[..., 1]
+        Image.fromarray(rgb).save(folder / f"drawn_{index:05}.png")
+
+
+def lay_out_arm64() -> None:
+    """Unpack Debian's arm64 Python, and let its pip install our wheel with what it needs."""
+    if not (ROOT_FS / "usr/bin/python3.11").exists():
+        step("arm64 root")
+        run_here(["tools/wheels/debian.sh", "--with-needs", "bookworm", "arm64", ROOT_FS, "python3.11", "libstdc++6"])
+    wheel = next((ROOT / "dist").glob("pitcore-*-cp311-*_aarch64.whl"), None)
+    if wheel is None:
+        sys.exit("arm lane: no aarch64 wheel in dist/; tools/wheels/build.sh 3.11 aarch64")
+    stamp = SITE / f".{wheel.name}.{wheel.stat().st_mtime_ns}"
+    if stamp.exists():
+        return
+    step("aarch64 wheels")
+    platforms = [word for name in PLATFORMS for word in ("--platform", f"{name}_aarch64")]
+    target = [*platforms, "--python-version", "3.11", "--implementation", "cp", "--only-binary", ":all:"]
+    needs = ["pip", "pytest", "onnx"]
+    shutil.rmtree(WHEELS, ignore_errors=True)
+    run_here([sys.executable, "-m", "pip", "download", "-q", *target, "-d", WHEELS, wheel, *needs])
+    step("pip install in the arm64 root")
+    shutil.rmtree(SITE, ignore_errors=True)
+    core = arm_core("cortex-a76", ROOT_FS, SITE)
+    own_pip = next(WHEELS.glob("pip-*.whl")) / "pip"
+    offline = ["--no-index", "--find-links", str(WHEELS), "--target", str(SITE), "--no-compile", "-q"]
+    done = start([*core.python, str(own_pip), "install", *offline, "pitcore", *needs], core)
+    if done.returncode != 0:
+        sys.exit(f"arm lane: pip could not install {wheel.name}:\n{done.stderr[-2000:]}")
+    stamp.touch()
+
+
+def build_native_tests() -> None:
+    """Cross compile the C++ core's own tests."""
+    toolchain = f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'tools/wheels/aarch64.cmake'}"
+    tools = Path(sys.executable).parent
+    step("native tests")
+    run_here(
+        [
+            *(tools / "cmake", "-S", ROOT, "-B", NATIVE, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}"),
+            *("-DCMAKE_BUILD_TYPE=Release", "-DPITCORE_TESTS=ON", toolchain, "--log-level=WARNING"),
+        ]
+    )
+    run_here([tools / "cmake", "--build", NATIVE, "--", "--quiet"])
+
+
+def step(name: str) -> None:
+    """Say what is being done."""
+    print(f"-- {name}", flush=True)
+
+
+def run_here(command: list[str | Path]) -> None:
+    """Run a command of this machine's; end the lane if it fails."""
+    if subprocess.run([str(word) for word in command], cwd=ROOT, check=False).returncode != 0:
+        sys.exit(f"arm lane: this failed: {' '.join(map(str, command))}")
+
+
+if __name__ == "__main__":
+    main()
