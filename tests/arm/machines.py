@@ -22,9 +22,10 @@ CPU revision\t: {revision}
 
 """
 ARM_CORES = {
-    # Raspberry Pi 5: has the int8 dot product.
+    # Raspberry Pi 5: has the int8 dot product (asimddp).
     "cortex-a76": {
-        "features": "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
+        "features": "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop "
+        "asimddp",
         "variant": "0x4",
         "part": "0xd0b",
         "revision": "1",
@@ -58,9 +59,8 @@ def this_machine() -> Machine:
 
 def haswell() -> Machine:
     """An x86-64 without VNNI, running this very Python."""
-    return Machine(
-        "haswell", [_emulator("x86_64"), "-cpu", "Haswell", sys.executable], [_emulator("x86_64"), "-cpu", "Haswell"]
-    )
+    emulator = [_emulator("x86_64"), "-cpu", "Haswell"]
+    return Machine("haswell", [*emulator, sys.executable], emulator, {"PITCORE_TEST_WITHOUT_VNNI": "1"})
 
 
 def arm_core(name: str, root: Path, site: Path) -> Machine:
