@@ -24,7 +24,7 @@ CLASS_FOLDERS = ("cherry_clean", "cherry_pit")  # in the order of LABELS
 MIN_SIDE_PX = 8
 MAX_SIDE_PX = 512
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # with the name of the first chunk, for the sizes are read from it
 _PNG_END = b"IEND\xaeB`\x82"
 _HEADER_BYTES = 24  # signature, length and name of IHDR, width, height
 
@@ -52,8 +52,8 @@ def read_crop(path: Path) -> NDArray[np.uint8]:
         (H, W, 2) uint8, C-contiguous, top (red) then bottom (blue).
 
     Raises:
-        ImageError: the file is missing, no PNG, truncated, not RGB, has light in the green plane, is empty, or has
-            a side outside 8..512 px.
+        ImageError: the file is missing, no PNG, truncated, not 8-bit RGB, has light in the green plane, is empty, or
+            has a side outside 8..512 px.
     """
     try:
         with path.open("rb") as file:
@@ -74,7 +74,7 @@ def _check_header(file: BinaryIO, path: Path) -> None:
     """Refuse what is no PNG or has an impossible size, before a decoder allocates memory for it."""
     header = file.read(_HEADER_BYTES)
     file.seek(0)
-    if not header.startswith(_PNG_SIGNATURE[: len(header)]) or not header:
+    if not header.startswith(_PNG_START[: len(header)]) or not header:
         raise ImageError(f"{path}: not a PNG file; save crops as 8-bit RGB PNG")
     if len(header) < _HEADER_BYTES:
         raise ImageError(f"{path}: the PNG ends inside its header; copy the file again")
@@ -95,10 +95,12 @@ def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
         with Image.open(BytesIO(content), formats=("PNG",)) as image:
             mode = image.mode
             image.load()
-            if mode == "RGB":
+            if mode == "RGB" and content[_HEADER_BYTES] == 8:
                 return np.asarray(image, np.uint8)
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # what Pillow raises for damaged files
         raise ImageError(f"{path}: the PNG is damaged or truncated; copy the file again") from error
+    if mode == "RGB":  # Pillow drops the lower half of 16 bits without a word
+        raise ImageError(f"{path}: {content[_HEADER_BYTES]} bits a plane; save crops as 8-bit RGB PNG")
     planes = len(Image.new(mode, (1, 1)).getbands())
     raise ImageError(f"{path}: mode {mode} with {planes} plane(s); a crop is RGB with top in red and bottom in blue")
 

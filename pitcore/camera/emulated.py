@@ -70,12 +70,15 @@ class EmulatedSource:
             self._frames = stock.frames_per_pass
         if self._delivery.buffers < 1:
             raise ConfigError(f"camera: buffers = {self._delivery.buffers}; at least one frame must be lent")
+        if self._frames is None and self._faults and self._faults.dropped == 1.0:
+            raise ConfigError("faults: dropped = 1.0 of an endless belt leaves nothing to read; lower it")
         self._layout = Layout(self._spec, stock)
         self._surface: Surface | None = None
         self._buffers: BufferRing | None = None
         self._loop: list[Planes] = []
         self._index = 0
         self._repeat: int | None = None
+        self._shown = -1  # exposure that the last frame was drawn from; none yet
         self._start_ns = 0
         self.injected: list[Injected] = []
         self.lost = 0
@@ -120,7 +123,7 @@ class EmulatedSource:
         shape = (PLANES, spec.height_px, spec.width_px)
         self._buffers = BufferRing(self._delivery.buffers, shape, poison=self._delivery.poison)
         self._loop = [self._draw_for_loop(index, shape) for index in range(spec.ring)]
-        self._index, self._repeat, self.lost = 0, None, 0
+        self._index, self._repeat, self._shown, self.lost = 0, None, -1, 0
         self.injected = []
         self._start_ns = time.monotonic_ns() if self._delivery.paced else 0
 
@@ -135,7 +138,9 @@ class EmulatedSource:
         if self._delivery.paced:
             self._wait_for_exposure(deadline_ns)
         index = self._index
-        planes, release = self._lend(index, fault, deadline_ns)
+        shown = self._shown if fault == "stuck" else index
+        planes, release = self._lend(shown, fault, deadline_ns)
+        self._shown = shown
         if fault:
             self.injected.append(Injected(index, fault))
         self._repeat = index if fault == "duplicated" else None
@@ -155,19 +160,22 @@ class EmulatedSource:
         if self._delivery.paced:
             late = (time.monotonic_ns() - self._start_ns) * self._spec.frames_per_s / 1e9 - self._index
             if late > self._delivery.buffers:  # that many wait in a real camera's buffers, the others are gone
-                self.lost += int(late)
-                self._index += int(late)
+                skipped = int(late) if self._frames is None else min(int(late), self._frames - self._index)
+                self.lost += skipped
+                self._index += skipped
                 self._repeat = None
         while self._faults and (self._frames is None or self._index < self._frames):
             fault = self._faults.of(self._index)
             if fault != "dropped":
-                return self._once(fault)
+                return self._effective(fault)
             self.injected.append(Injected(self._index, fault))
             self._index += 1
         return None
 
-    def _once(self, fault: str | None) -> str | None:
-        """A frame to be delivered twice is at fault the first time only."""
+    def _effective(self, fault: str | None) -> str | None:
+        """A first frame has none to be stuck at; one to be delivered twice is at fault the first time only."""
+        if fault == "stuck" and self._shown < 0:
+            return None
         return "" if fault == "duplicated" and self._repeat == self._index else fault
 
     def _wait_for_exposure(self, deadline_ns: int) -> None:
@@ -184,9 +192,8 @@ class EmulatedSource:
         late_ns, off_ticks = self._faults.jitter_of(index) if self._faults and fault == "jitter" else (0, 0)
         return t_ns + late_ns, self._spec.tick_of(index) + off_ticks
 
-    def _lend(self, index: int, fault: str | None, deadline_ns: int) -> tuple[Planes, Callable[[], None]]:
-        """Return the planes of a frame and what releases them."""
-        shown = max(index - 1, 0) if fault == "stuck" else index
+    def _lend(self, shown: int, fault: str | None, deadline_ns: int) -> tuple[Planes, Callable[[], None]]:
+        """Return planes that show an exposure, and what releases them."""
         if self._loop and not self._delivery.poison and fault not in {"black", "white", "torn"}:
             return self._loop[shown % len(self._loop)], _nothing
         if self._buffers is None:
@@ -203,7 +210,7 @@ class EmulatedSource:
         else:
             self._draw(planes, shown)
         if fault == "torn":
-            self._tear(planes, index)
+            self._tear(planes, shown)
         return planes, release
 
     def _draw(self, planes: Planes, index: int) -> None:

@@ -30,7 +30,7 @@ class Faults:
         duplicated: delivered twice, the same ``seq``, stamps and pixels.
         black: all pixels 0.
         white: all pixels 255.
-        stuck: pixels of the frame before, new ``seq`` and stamps.
+        stuck: pixels of the exposure delivered before, however often in a row, with new ``seq`` and stamps.
         torn: upper rows from the frame after.
         jitter: ``t_ns`` and ``tick`` are off by up to ``jitter_ns`` and ``jitter_ticks``.
         seed: of the shares.

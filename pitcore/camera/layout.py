@@ -108,6 +108,8 @@ class Layout:
         height_px = max(item.dy_px + item.patch.height_px for item in group)
         overhang = 0.35 if self._stock.may_be_cut else -2.0 / width_px
         tries = 60 if self._stock.may_be_cut else 2000
+        if not self._stock.may_be_cut and (height_px + GAP_PX > self.section_px or width_px + 4 > self._spec.width_px):
+            tries = 0  # sections of one parity do not know of each other, so nothing may reach from one to the next
         for _ in range(tries):
             across, along = rng.random(2)
             x_px = round(-overhang * width_px + across * (self._spec.width_px - (1 - 2 * overhang) * width_px))
@@ -118,7 +120,7 @@ class Layout:
         if self._stock.may_be_cut:
             return []
         raise SourceError(
-            f"belt: a crop of {width_px}x{height_px} px finds no room; widen the frame or lay fewer crops"
+            f"belt: a crop of {width_px}x{height_px} px finds no room; widen the frame, lay fewer crops or smaller ones"
         )
 
     def _put(self, item: Item, x_px: int, belt_px: int) -> Placed:

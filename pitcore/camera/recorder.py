@@ -61,14 +61,18 @@ class Recorder:
         """Append a frame.
 
         Raises:
-            RecordingError: its shape is not the recording's, the disk is full, or the recorder is closed. What was
-                written before stays readable.
+            RecordingError: its shape or type is not the recording's, the disk is full, or the recorder is closed. What
+                was written before stays readable.
         """
         if self._files is None:
             raise RecordingError(f"{self._folder}: the recording is closed; start another one")
         shape = (self._manifest.height_px, self._manifest.width_px)
-        if len(frame.planes) != len(self._manifest.plane_names) or any(p.shape != shape for p in frame.planes):
-            raise RecordingError(f"{self._folder}: frame {frame.seq} does not have the recording's shape {shape}")
+        fits = [plane.shape == shape and plane.dtype == np.uint8 for plane in frame.planes]
+        if len(fits) != len(self._manifest.plane_names) or not all(fits):
+            raise RecordingError(
+                f"{self._folder}: frame {frame.seq} does not have the recording's shape {shape} of uint8; "
+                "record every camera setting into a folder of its own"
+            )
         pixels, index = self._files
         offset, crc = self.written * self._manifest.frame_bytes, 0
         try:

@@ -91,7 +91,7 @@ class BeltSpec:
 
     def shift_px(self, tick: int) -> int:
         """Return how far the belt has moved at a tick, in whole pixels: rows are this minus the belt position."""
-        return math.floor(tick * self.px_per_tick + 1e-9)
+        return tick * self.advance_px // self.ticks_per_frame  # whole numbers: exact however far the belt has run
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -86,19 +87,22 @@ class CropStock:
         self._chosen = generator(spec.seed, Stream.SHUFFLE).permutation(len(self._names))[: self._limit]
         _, _, self._section_px = sections_of(spec)
         self._per_section = max(1, round(self._section_px * spec.cherries_per_px))
+        # A loop's sections are numbered from 0; any other pass begins before the cameras, wherever the encoder stands.
+        self._first_section = 0 if spec.ring else math.ceil(spec.shift_px(spec.start_tick) / self._section_px)
         self._single_pass = spec.frames is None and not spec.ring
         self._order = lru_cache(maxsize=4)(self._order_uncached)
 
     @property
     def frames_per_pass(self) -> int:
         """Frames from an empty belt until every crop was whole in view."""
-        sections = -(-self._limit // self._per_section)
-        return int((sections * self._section_px + self._spec.height_px) // self._spec.advance_px) + 1
+        sections = self._first_section - (-self._limit // self._per_section)
+        travel_px = sections * self._section_px - self._spec.shift_px(self._spec.start_tick)
+        return int((travel_px + self._spec.height_px) // self._spec.advance_px) + 1
 
     def groups(self, section: int, rng: np.random.Generator) -> Iterator[tuple[Item, ...]]:
-        """Yield the section's crops; before section 0 the belt is empty."""
+        """Yield the section's crops; before the first section the belt is empty."""
         del rng  # which crop lies where follows from the shuffle alone
-        first = section * self._per_section
+        first = (section - self._first_section) * self._per_section
         for number in range(max(first, 0), first + self._per_section):
             lap, position = divmod(number, self._limit)
             if lap and self._single_pass:

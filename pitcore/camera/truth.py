@@ -7,6 +7,7 @@ Coordinates. Columns and rows are measured from the outer edge of the frame's fi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from pitcore.camera.patch import Box
@@ -50,5 +51,6 @@ class Truth:
 
     def box(self, tick: int, px_per_tick: float) -> Box:
         """Return the body's whole pixels at an encoder tick; parts of it may lie outside the frame."""
-        y_px = round(self.row_px(tick, px_per_tick) - self.height_px / 2)
+        # Rounded down as the frame's own rows are; the spare makes up for scales that are no binary fractions.
+        y_px = math.floor(self.row_px(tick, px_per_tick) - self.height_px / 2 + 5e-4)
         return Box(round(self.x_px - self.width_px / 2), y_px, self.width_px, self.height_px)

@@ -226,7 +226,8 @@ def step(name: str) -> None:
 
 def run_here(command: list[str | Path]) -> None:
     """Run a command of this machine's; end the lane if it fails."""
-    if subprocess.run([str(word) for word in command], cwd=ROOT, check=False).returncode != 0:
+    environment = os.environ | {"PITCORE_BUILD_PYTHON": sys.executable}
+    if subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, check=False).returncode != 0:
         sys.exit(f"arm lane: this failed: {' '.join(map(str, command))}")
 
 
