@@ -56,7 +56,9 @@ if [ "${1:-}" = all ]; then
     for machine in x86_64 aarch64; do build "$version" "$machine"; done
   done
   "$python" -m build --sdist --no-isolation --outdir dist . >/dev/null
-  ls -1 dist/pitcore-*.tar.gz
+  # Whoever has no wheel builds from it: prove that it builds.
+  "$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheels/from-sdist dist/pitcore-*.tar.gz
+  printf '%s: builds %s\n' dist/pitcore-*.tar.gz "$(ls build/wheels/from-sdist)"
 elif [ $# = 2 ]; then
   build "$1" "$2"
 else
