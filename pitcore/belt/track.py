@@ -26,6 +26,9 @@ Spans = NDArray[np.float64]  # (n, 4): x0, x1, and belt position low and high; h
 # A thing is known if an earlier one covers this share of its box. Two cherries that ran together count
 # half at most, so the pair is judged anew and the second is not lost in the first.
 KNOWN_SHARE = 0.7
+# And only if it covers this share of what the frame shows of the earlier one: a small cherry in the shadow of a large
+# one's box is another cherry.
+SAME_SHARE = 0.35
 # A part seen at the entry edge lies within the whole thing seen later, but for noise at its rim.
 RESUMED_SHARE = 0.5
 
@@ -85,7 +88,7 @@ class BeltTracker:
         self._follow_belt(origin, chosen)
         seen = _on_belt(boxes, origin)
 
-        known = self._covered(seen, self._judged) >= KNOWN_SHARE
+        known = self._known(seen, origin)
         enters, leaves = (border & self._entry) != 0, (border & self._exit) != 0
         lateral = (border & (LEFT | RIGHT)) != 0
         waits = ~known & enters & ~leaves
@@ -95,7 +98,7 @@ class BeltTracker:
         chosen.cut = np.flatnonzero(now & ~lateral & leaves).tolist()
         chosen.whole = np.flatnonzero(now & ~lateral & ~leaves).tolist()
 
-        resumed = self._covered(self._waiting, seen) >= RESUMED_SHARE
+        resumed = (_cover(self._waiting, seen, self._tolerance) >= RESUMED_SHARE).any(axis=1)
         gone = self._has_left(self._waiting, origin) & ~resumed
         chosen.unseen += _in_frame(self._waiting[gone], origin)
         self._waiting = np.concatenate([self._waiting[~resumed & ~gone], seen[waits]])
@@ -118,27 +121,31 @@ class BeltTracker:
                 self._waiting = self._judged = np.empty((0, 4))
         self._last_origin = origin
 
-    def _covered(self, things: Spans, others: Spans) -> NDArray[np.float64]:
-        """Return, for each thing, the largest share of its box that one of the others covers.
-
-        The others are widened by the tolerance on every side.
-        """
-        if not len(things) or not len(others):
-            return np.zeros(len(things))
-        a, b = things[:, None, :], others[None, :, :]
-        wide = self._tolerance
-        across = np.minimum(a[..., 1], b[..., 1] + wide) - np.maximum(a[..., 0], b[..., 0] - wide)
-        along = np.minimum(a[..., 3], b[..., 3] + wide) - np.maximum(a[..., 2], b[..., 2] - wide)
-        shared = np.clip(across, 0.0, None) * np.clip(along, 0.0, None)  # (things, others)
-        area = (things[:, 1] - things[:, 0]) * (things[:, 3] - things[:, 2])
-        share: NDArray[np.float64] = shared.max(axis=1) / area
-        return share
+    def _known(self, seen: Spans, origin: float) -> NDArray[np.bool_]:
+        """Return which things were judged in an earlier frame."""
+        in_view = self._judged.copy()
+        in_view[:, 2:] = in_view[:, 2:].clip(origin - self._height, origin)
+        known: NDArray[np.bool_] = (
+            (_cover(seen, self._judged, self._tolerance) >= KNOWN_SHARE)
+            & (_cover(in_view, seen, self._tolerance).T >= SAME_SHARE)
+        ).any(axis=1)
+        return known
 
     def _has_left(self, spans: Spans, origin: float) -> NDArray[np.bool_]:
         """Return which spans lie wholly beyond the exit edge."""
         if self._px_per_tick > 0:
             return origin - spans[:, 3] >= self._height
         return origin - spans[:, 2] <= 0.0
+
+
+def _cover(things: Spans, others: Spans, tolerance_px: float) -> NDArray[np.float64]:
+    """Return (things, others): the share of each thing's box that each of the others covers, widened on every side."""
+    a, b = things[:, None, :], others[None, :, :]
+    across = np.minimum(a[..., 1], b[..., 1] + tolerance_px) - np.maximum(a[..., 0], b[..., 0] - tolerance_px)
+    along = np.minimum(a[..., 3], b[..., 3] + tolerance_px) - np.maximum(a[..., 2], b[..., 2] - tolerance_px)
+    area = ((things[:, 1] - things[:, 0]) * (things[:, 3] - things[:, 2]))[:, None]
+    shared: NDArray[np.float64] = np.clip(across, 0.0, None) * np.clip(along, 0.0, None)
+    return np.divide(shared, area, out=np.zeros_like(shared), where=area > 0)  # what left the view has no area
 
 
 def _on_belt(boxes: Boxes, origin: float) -> Spans:

@@ -51,6 +51,21 @@ def test_a_cherry_that_leaves_before_it_was_whole_is_cut(tracker):
     assert update(tracker, 460, (100, 430, 60, 70)).cut == [0]
 
 
+def test_a_small_cherry_in_the_corner_of_a_large_ones_box_is_not_taken_for_it(tracker):
+    """The large one is whole a frame earlier; the small one trails it so closely that their boxes overlap."""
+    assert update(tracker, 0, (100, 20, 80, 80), (173, 0, 26, 14)).whole == [0]
+    later = update(tracker, ADVANCE, (100, 20 + ADVANCE, 80, 80), (165, 13 + ADVANCE, 26, 26))
+    assert later.whole == [1]
+    assert later.known == 1
+
+
+def test_the_same_when_the_large_one_is_leaving(tracker):
+    update(tracker, 0, (100, 130, 80, 80))
+    later = update(tracker, ADVANCE, (100, 470, 80, 30), (165, 452, 26, 26))
+    assert later.whole == [1]
+    assert later.known == 1
+
+
 def test_a_cherry_that_left_between_two_frames_is_unseen_and_not_forgotten(tracker):
     update(tracker, 0, (100, 0, 60, 30))
     late = update(tracker, 700)
