@@ -125,11 +125,9 @@ class BeltTracker:
         """Return which things were judged in an earlier frame."""
         in_view = self._judged.copy()
         in_view[:, 2:] = in_view[:, 2:].clip(origin - self._height, origin)
-        known: NDArray[np.bool_] = (
-            (_cover(seen, self._judged, self._tolerance) >= KNOWN_SHARE)
-            & (_cover(in_view, seen, self._tolerance).T >= SAME_SHARE)
-        ).any(axis=1)
-        return known
+        covered = _cover(seen, self._judged, self._tolerance) >= KNOWN_SHARE
+        covers = _cover(in_view, seen, self._tolerance).T >= SAME_SHARE
+        return np.asarray((covered & covers).any(axis=1), np.bool_)
 
     def _has_left(self, spans: Spans, origin: float) -> NDArray[np.bool_]:
         """Return which spans lie wholly beyond the exit edge."""

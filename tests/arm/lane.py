@@ -45,12 +45,12 @@ def main() -> None:
     options = asked.parse_args()
     begin = time.monotonic()
 
-    lay_out_arm64()
-    build_native_tests()
     shutil.rmtree(WORK, ignore_errors=True)
     # Everything runs from here, where no checkout can stand in for the installed package.
     shutil.copytree(ROOT / "tests", WORK / "tests", ignore=shutil.ignore_patterns("__pycache__", "arm"))
     shutil.copy(ROOT / "pyproject.toml", WORK)
+    lay_out_arm64()
+    build_native_tests()
     make_crops(WORK / "crops", options.crops)
     here = this_machine()
     pitcore(here, "record", WORK / "recording", "--frames", str(options.frames))
