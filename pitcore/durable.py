@@ -16,7 +16,8 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         write: puts the content into the open file.
 
     Raises:
-        OSError: nothing changed, and the temporary file is gone where that was possible.
+        OSError: nothing changed, and the temporary file is gone where that was possible; or, if it was the directory
+            that could not be synced, the new content stands but may not survive a power cut.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -33,6 +33,7 @@ class FrameWatch:
     def __init__(self, plane_names: tuple[str, ...], shape: tuple[int, int], max_foreground_share: float) -> None:
         self._names, self._shape, self._max_share = plane_names, shape, max_foreground_share
         self._last_seq: int | None = None
+        self._dropped = 0  # since the last new frame
         self._last_tick: int | None = None
         self._last_things: bytes = b""
 
@@ -55,17 +56,19 @@ class FrameWatch:
                 f"frame {frame.seq}: planes of shape {shapes}, but the configuration promises {len(self._names)} "
                 f"({', '.join(self._names)}) of {self._shape}; set [frame] to what the source gives"
             )
-        last, self._last_seq = self._last_seq, frame.seq
-        if last is None:
-            return [], True
-        if frame.seq <= last:
-            self._last_seq = last
-            return [event_of(frame, "frame_repeated", f"frame {frame.seq} came again after {last}")], False
-        lost = frame.seq - last - 1 - dropped
-        events = []
+        events, last = [], self._last_seq
+        self._dropped += dropped
         if dropped:
             detail = f"{dropped} frames dropped because the queue was full: the board is too slow for this belt"
             events.append(event_of(frame, "frames_dropped", detail, dropped))
+        if frame.seq == last:
+            events.append(event_of(frame, "frame_repeated", f"frame {frame.seq} came again"))
+            return events, False
+        lost = 0 if last is None else frame.seq - last - 1 - self._dropped
+        if last is not None and frame.seq < last:  # a camera that started anew; its frames are judged
+            detail = f"frame {frame.seq} after {last}: the source counts anew, how many were lost is not known"
+            events.append(event_of(frame, "frames_renumbered", detail))
+        self._last_seq, self._dropped = frame.seq, 0
         if lost > 0:
             events.append(event_of(frame, "frames_lost", f"{lost} frames never came from the source", lost))
         return events, True

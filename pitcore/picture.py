@@ -21,10 +21,10 @@ COLOURS: dict[VerdictName, tuple[int, int, int]] = {
     "pit": (255, 48, 48),
     "side": (0, 224, 255),
 }
-SHAPES: dict[VerdictName, str] = {"clean": "circle", "maybe": "diamond", "pit": "cross", "side": "bracket"}
 TINTS = {"top": (1.0, 0.52, 0.50), "bottom": (1.0, 0.74, 0.42)}  # cherry red and amber: lit from above, from below
 GAMMA = 0.75  # lifts the dark hearts, which matter most
 BAR_PX, LINE_PX, MARGIN_PX = 64, 3, 6
+LEGEND_PX = 1420  # width of the legend at full size; on narrower frames it shrinks, so that no count is cut off
 BACKGROUND, INK = (16, 18, 22), (232, 234, 238)
 
 
@@ -55,7 +55,7 @@ def draw(
     shown = list(_visible(snapshot, verdicts, px_per_tick))
     picture = Image.new("RGB", (width, BAR_PX + len(plane_names) * (height + MARGIN_PX)), BACKGROUND)
     pen = ImageDraw.Draw(picture)
-    _legend(pen, shown, f"frame {snapshot.seq}")
+    _legend(pen, shown, f"frame {snapshot.seq}", min(1.0, width / LEGEND_PX))
     for number, (name, plane) in enumerate(zip(plane_names, snapshot.planes, strict=True)):
         top = BAR_PX + number * (height + MARGIN_PX)
         strip = Image.fromarray(_tinted(plane, TINTS.get(name, (1.0, 1.0, 1.0))))
@@ -119,15 +119,15 @@ def _tinted(plane: Plane, tint: tuple[float, float, float]) -> NDArray[np.uint8]
     return tinted
 
 
-def _legend(pen: ImageDraw.ImageDraw, shown: Sequence[tuple[Verdict, object]], title: str) -> None:
-    """Write title, signs and counts into the bar at the top."""
-    font = _font(28)
-    pen.text((16, 16), f"pitcore   {title}", fill=INK, font=font)
-    x = 420
+def _legend(pen: ImageDraw.ImageDraw, shown: Sequence[tuple[Verdict, object]], title: str, scale: float) -> None:
+    """Write title, signs and counts into the bar at the top, at this share of their full size."""
+    font, side = _font(max(1, round(28 * scale))), round(24 * scale)
+    pen.text((16 * scale, 16), f"pitcore   {title}", fill=INK, font=font)
+    x = 420.0
     for verdict in VERDICTS:
         count = sum(1 for found, _ in shown if found.verdict == verdict)
-        mark(pen, verdict, (x, 20, 24, 24))
-        pen.text((x + 48, 16), f"{verdict}  {count}", fill=COLOURS[verdict], font=font)
+        mark(pen, verdict, (round(x * scale), 20, side, side))
+        pen.text(((x + 48) * scale, 16), f"{verdict}  {count}", fill=COLOURS[verdict], font=font)
         x += 250
 
 

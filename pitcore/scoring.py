@@ -117,9 +117,10 @@ def _column(truth: Truth, geometry: Geometry) -> float:
 def _was_whole(truth: Truth, ticks: Sequence[int], geometry: Geometry) -> bool:
     """Tell whether some frame showed a thing from end to end along the belt."""
     half = truth.height_px / 2 + RIM_PX
-    first = (truth.belt_px + half) / geometry.px_per_tick  # the tick at which its far end has come in
-    last = (truth.belt_px + geometry.height_px - half) / geometry.px_per_tick
-    if first > last:
+    if 2 * half > geometry.height_px:
         return False
+    near, far = truth.belt_px + half, truth.belt_px + geometry.height_px - half
+    # the ticks at which its far end has come in and its near end has not left; a belt may run towards smaller rows
+    first, last = sorted((near / geometry.px_per_tick, far / geometry.px_per_tick))
     index = bisect_left(ticks, first)
     return index < len(ticks) and ticks[index] <= last

@@ -1,5 +1,6 @@
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,20 @@ import pytest
 from pitcore.durable import replace_file
 
 OLD, NEW = b"old\n" * 1000, b"new\n" * 1000
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield place
+    subprocess.run(["umount", place], check=True)
 
 
 @pytest.fixture
@@ -28,14 +43,51 @@ def test_a_new_file_can_be_made(tmp_path):
     assert (tmp_path / "fresh").read_bytes() == NEW
 
 
-def test_a_writer_that_fails_leaves_the_old_content_and_no_rest(place):
+@pytest.mark.parametrize("fault", [ValueError("not a number"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
+def test_a_writer_that_fails_leaves_the_old_content_and_no_rest(place, fault):
     def fail(file):
         file.write(NEW[:100])
-        raise OSError(28, "No space left on device")
+        raise fault
+
+    with pytest.raises(type(fault)) as seen:
+        replace_file(place, fail)
+    assert seen.value is fault
+    assert place.read_bytes() == OLD
+    assert list(place.parent.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("pieces", [1, 1000], ids=["one large write", "many small ones, full when flushed"])
+def test_a_full_disk_leaves_the_old_content_and_no_rest(small_disk, pieces):
+    place = small_disk / "state"
+    place.write_bytes(OLD)
+    fits = small_disk / "ballast"
+    fits.write_bytes(b"x" * 56_000)  # of the 64 KiB some 4 are left: less than NEW twice
+
+    def write(file):
+        for _ in range(pieces):
+            file.write(NEW * 2 if pieces == 1 else NEW[:8])
 
     with pytest.raises(OSError, match="No space left"):
-        replace_file(place, fail)
+        replace_file(place, write)
     assert place.read_bytes() == OLD
+    assert sorted(small_disk.iterdir()) == [fits, place]
+    fits.unlink()
+    replace_file(place, write)
+    assert place.stat().st_size == 8000
+
+
+def test_a_directory_that_cannot_be_synced_is_told_and_the_new_content_stands(place, monkeypatch):
+    true_sync = os.fsync
+
+    def refuse(fd):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(5, "Input/output error")
+        true_sync(fd)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        replace_file(place, lambda file: file.write(NEW))
+    assert place.read_bytes() == NEW
     assert list(place.parent.iterdir()) == [place]
 
 

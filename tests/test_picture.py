@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from pitcore.picture import BAR_PX, COLOURS, MARGIN_PX, Snapshot, draw, mark
+from pitcore.picture import BACKGROUND, BAR_PX, COLOURS, LEGEND_PX, MARGIN_PX, Snapshot, draw, mark
 from pitcore.verdict import CODES, VERDICTS, FrameRef, ModelRef, Verdict
 
 HEIGHT, WIDTH = 200, 1500  # wide enough for the legend
@@ -78,6 +78,45 @@ def test_a_cherry_out_of_the_frame_is_neither_drawn_nor_counted(tick):
     strip = strips(drawn([verdict], tick=tick))[0]
     assert where(strip, "clean") is None
     assert np.array_equal(drawn([verdict], tick=tick), drawn([], tick=tick))
+
+
+@pytest.mark.parametrize(("y", "seen"), [(-50, False), (-49, True), (HEIGHT - 1, True), (HEIGHT, False)])
+def test_a_cherry_counts_as_in_the_frame_from_its_first_row_to_its_last(y, seen):
+    assert (not np.array_equal(drawn([judged("side", (300, y, 60, 50))]), drawn([]))) == seen
+
+
+def legend_entries(picture):
+    """The four entries of the legend, cut out of the bar."""
+    left, step = (round(px * min(1.0, picture.shape[1] / LEGEND_PX)) for px in (400, 250))
+    return [picture[:BAR_PX, left + step * index : left + step * (index + 1)] for index in range(len(VERDICTS))]
+
+
+@pytest.mark.parametrize("counted", range(len(VERDICTS)))
+@pytest.mark.parametrize("width", [640, WIDTH])
+def test_the_legend_counts_each_verdict_apart_on_narrow_frames_too(counted, width):
+    def legend(count):
+        verdicts = [judged(VERDICTS[counted], (100, 60, 60, 50))] * count
+        planes = (np.full((HEIGHT, width), 6, np.uint8),)
+        return legend_entries(np.asarray(draw(Snapshot(3, 0, planes), ("top",), verdicts, 0.5)))
+
+    none, one, two = legend(0), legend(1), legend(2)
+    for index in range(len(VERDICTS)):
+        changed = [not np.array_equal(*pair) for pair in ((none[index], one[index]), (one[index], two[index]))]
+        assert changed == [index == counted] * 2
+        assert where(one[index], VERDICTS[index]) is not None
+
+
+def test_a_plane_stays_in_its_own_strip():
+    bright, framed = np.full((HEIGHT, WIDTH), 200, np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)
+    framed[[0, -1]] = 200
+    picture = np.asarray(draw(Snapshot(3, 0, (bright, framed)), ("top", "bottom"), [], 0.5))
+    beside_names = np.s_[:, WIDTH // 2 :]
+    upper, lower = (strip[beside_names] for strip in strips(picture))
+    assert upper.min() > 50
+    assert lower[[0, -1]].min() > 50
+    assert lower[1:-1].max() == 0
+    for gap in (BAR_PX + HEIGHT, BAR_PX + 2 * HEIGHT + MARGIN_PX):
+        assert (picture[gap : gap + MARGIN_PX] == BACKGROUND).all()
 
 
 def test_planes_of_any_name_and_number_are_drawn():
