@@ -118,7 +118,7 @@ def verdicts(machine: Machine) -> tuple[bool, str]:
 def demo(machine: Machine) -> tuple[bool, str]:
     """Run the main job as a new user does."""
     out = WORK / f"{machine.name}-demo"
-    told = pitcore(machine, "demo", "--frames", "5", "--out", out)
+    told = pitcore(machine, "demo", "--frames", "2", "--out", out)
     with Image.open(out / "belt.png") as picture:
         picture.load()
     counted = next(line for line in told.splitlines() if line.startswith("missed"))
