@@ -39,7 +39,7 @@ class Recorder:
         self.written = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if (folder / MANIFEST).exists():
+            if any((folder / name).exists() for name in (MANIFEST, FRAMES, INDEX)):  # also one without its manifest
                 raise RecordingError(f"{folder}: already holds a recording; name another folder")
             # Unbuffered: a frame is whole in the kernel before its index line is, even if this process is killed.
             self._files = ((folder / FRAMES).open("wb", buffering=0), (folder / INDEX).open("wb", buffering=0))

@@ -1,3 +1,6 @@
+import struct
+from zlib import compress, crc32
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -6,7 +9,7 @@ from pitcore.camera.crops import crop_hash, find_crops, fold_of, load_labelled, 
 from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.patch import extent
 from pitcore.camera.spec import RealCrops
-from pitcore.errors import DataError, ImageError
+from pitcore.errors import DataError, ImageError, SourceError
 from tests.camera.belts import belt_of, disc_crop, frames_of, small_spec, write_crop, write_crops
 
 
@@ -46,6 +49,49 @@ def test_a_bad_picture_is_named_with_what_is_wrong(tmp_path, what):
         read_crop(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def png(*chunks):
+    parts = [
+        len(body).to_bytes(4, "big") + name + body + crc32(name + body).to_bytes(4, "big") for name, body in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def header(side, bits):
+    return b"IHDR", struct.pack(">IIBBBBB", side, side, bits, 2, 0, 0, 0)
+
+
+def test_sixteen_bits_are_refused_and_not_cut_to_eight(tmp_path):
+    rows = compress((b"\0" + b"\x12\x34\0\0\x56\x78" * 20) * 20)
+    (tmp_path / "deep.png").write_bytes(png(header(20, 16), (b"IDAT", rows), (b"IEND", b"")))
+    with pytest.raises(ImageError, match=r"deep\.png: 16 bits a plane; save crops as 8-bit RGB PNG"):
+        read_crop(tmp_path / "deep.png")
+
+
+def test_a_huge_picture_cannot_hide_its_size_behind_another_chunk(tmp_path):
+    small = (b"tEXt", struct.pack(">II", 40, 40) + b"is what I claim")
+    (tmp_path / "bomb.png").write_bytes(png(small, header(30_000, 8), (b"IDAT", compress(b"")), (b"IEND", b"")))
+    with pytest.raises(ImageError, match=r"bomb\.png: not a PNG file"):
+        read_crop(tmp_path / "bomb.png")
+
+
+def test_a_picture_with_any_bit_flipped_is_refused_or_the_same(tmp_path):
+    write_crop(tmp_path / "whole.png", disc_crop(2))
+    content = (tmp_path / "whole.png").read_bytes()
+    refused = 0
+    for position in range(0, len(content), 37):
+        (tmp_path / "flipped.png").write_bytes(
+            content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :]
+        )
+        try:
+            found = read_crop(tmp_path / "flipped.png")
+        except ImageError as error:
+            assert "flipped.png: " in str(error)  # noqa: PT017  most are refused, some are not, and both are right
+            refused += 1
+        else:
+            assert np.array_equal(found, disc_crop(2))
+    assert refused > len(content) // 37 - 5
 
 
 def test_a_truncated_picture_is_refused_wherever_it_ends(tmp_path):
@@ -136,6 +182,39 @@ def test_one_pass_lays_every_crop_once_pixel_for_pixel(tmp_path):
     written = write_crops(tmp_path)
     checked = assert_each_crop_lies_on_the_belt_pixel_for_pixel(tmp_path, small_spec(frames=None))
     assert checked == set(written)
+
+
+def test_a_loop_of_crops_shows_them_pixel_for_pixel(tmp_path):
+    written = write_crops(tmp_path, 3)
+    spec = small_spec(frames=12, ring=6)
+    assert assert_each_crop_lies_on_the_belt_pixel_for_pixel(tmp_path, spec) == set(written)
+
+
+@pytest.mark.parametrize("start_tick", [1001, 100_000, -3000])
+def test_one_pass_lays_every_crop_wherever_the_encoder_starts(tmp_path, start_tick):
+    written = write_crops(tmp_path, 3)
+    spec = small_spec(frames=None, start_tick=start_tick)
+    assert assert_each_crop_lies_on_the_belt_pixel_for_pixel(tmp_path, spec) == set(written)
+
+
+def test_a_limit_takes_that_many_crops(tmp_path):
+    write_crops(tmp_path)
+    source = EmulatedSource(small_spec(frames=None), crops=RealCrops(tmp_path, limit=5))
+    paths = [truth.path for truth in source.all_truths()]
+    assert len(paths) == len(set(paths)) == 5
+
+
+@pytest.mark.parametrize(("height", "width"), [(400, 30), (30, 400)])
+def test_a_crop_that_would_lie_over_another_or_the_edge_is_refused(tmp_path, height, width):
+    for name in ("cherry_clean/a.png", "cherry_pit/b.png"):
+        write_crop(tmp_path / name, np.full((height, width, 2), 90, np.uint8))
+    with pytest.raises(SourceError, match=f"a crop of {width}x{height} px finds no room"):
+        belt_of(small_spec(frames=None, width_px=400), crops=RealCrops(tmp_path))
+
+
+def test_crops_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: no PNG in cherry_clean/"):
+        EmulatedSource(small_spec(), crops=RealCrops(tmp_path / "nowhere"))
 
 
 def test_the_seed_shuffles_the_crops(tmp_path):

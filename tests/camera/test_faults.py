@@ -48,14 +48,36 @@ def test_a_black_or_white_frame_has_the_right_stamps_and_no_picture(sound, kind,
 
 
 def test_a_stuck_frame_shows_the_one_before_with_new_stamps(sound):
-    frames, _ = faulty(stuck=(3,))
+    frames, injected = faulty(stuck=(3,))
     assert frames[3][:3] == sound[3][:3]
     assert np.array_equal(frames[3][3], sound[2][3])
     assert not np.array_equal(frames[3][3], sound[3][3])
+    assert injected == [Injected(3, "stuck")]
+
+
+def test_a_camera_that_stays_stuck_shows_one_picture_all_along(sound):
+    frames, injected = faulty(stuck=(2, 3, 4))
+    assert [frame[:3] for frame in frames] == [frame[:3] for frame in sound]
+    assert all(np.array_equal(frames[k][3], sound[1][3]) for k in (2, 3, 4))
+    assert np.array_equal(frames[5][3], sound[5][3])
+    assert injected == [Injected(k, "stuck") for k in (2, 3, 4)]
+
+
+def test_a_stuck_frame_shows_what_was_delivered_and_not_what_was_dropped(sound):
+    frames, _ = faulty(dropped=(2,), stuck=(3,))
+    assert [frame[0] for frame in frames] == [0, 1, 3, 4, 5]
+    assert np.array_equal(frames[2][3], sound[1][3])
+
+
+def test_the_first_frame_cannot_be_stuck_and_is_not_reported_so(sound):
+    frames, injected = faulty(stuck=(0,))
+    assert same_frame(frames[0], sound[0])
+    assert injected == []
 
 
 def test_a_torn_frame_has_its_upper_rows_from_the_next(sound):
-    frames, _ = faulty(torn=(3,))
+    frames, injected = faulty(torn=(3,))
+    assert injected == [Injected(3, "torn")]
     torn = frames[3][3]
     assert frames[3][:3] == sound[3][:3]
     cut = 240 * 2 // 5
@@ -71,6 +93,19 @@ def test_jitter_moves_the_stamps_and_not_the_pixels(sound):
         assert (frame[1:3] != true[1:3]) == (number in {1, 2, 4})
         assert abs(frame[1] - true[1]) <= 2_000_000
         assert abs(frame[2] - true[2]) <= 12
+
+
+def test_the_report_lists_every_fault_of_a_mixed_run_in_order_and_nothing_else():
+    faults = Faults(dropped=0.1, duplicated=0.1, black=0.1, white=0.1, torn=0.1, jitter=0.1, seed=5)
+    source = EmulatedSource(small_spec(frames=60, ring=2), faults=faults)
+    frames = frames_of(source)
+    due = [(seq, faults.of(seq)) for seq in range(60) if faults.of(seq)]
+    assert source.injected == due
+    assert {kind for _, kind in due} == {"dropped", "duplicated", "black", "white", "torn", "jitter"}
+    kinds = [kind for _, kind in due]
+    assert len(frames) == 60 - kinds.count("dropped") + kinds.count("duplicated")
+    assert frames_of(source)[7][:3] == frames[7][:3]
+    assert source.injected == due  # started anew, it reports anew
 
 
 def test_faults_in_a_ring_do_not_spoil_the_ring():

@@ -155,6 +155,14 @@ def test_a_recording_is_not_written_over(folder):
     assert len(frames_of(ReplaySource(folder))) == 5
 
 
+@pytest.mark.parametrize("rest", ["frames.raw", "index.jsonl"])
+def test_the_rest_of_a_recording_is_not_written_over_either(tmp_path, rest):
+    (tmp_path / rest).write_bytes(b"precious")
+    with pytest.raises(RecordingError, match="already holds a recording"):
+        Recorder(tmp_path, GEOMETRY)
+    assert (tmp_path / rest).read_bytes() == b"precious"
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordingError, match=r"file/rec: cannot be written: Not a directory"):
