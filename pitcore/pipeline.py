@@ -208,7 +208,7 @@ class Pipeline:
         events = []
         if chosen.gap_px:
             detail = f"{chosen.gap_px} px of belt passed between two frames; nothing on them was judged"
-            events.append(event_of(frame, "belt_gap", detail, chosen.gap_px))
+            events.append(event_of(frame, "belt_gap", detail))
         too_many = len(chosen.whole) + len(chosen.cut) - asked
         if too_many:
             detail = f"{too_many} cherries beyond [runtime] max_cherries = {asked} are `maybe` without a look"
