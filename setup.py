@@ -14,9 +14,26 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import pybind11
-from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext
+
+def refuse_what_cannot_run() -> None:
+    """End with a clear line on systems for which ONNX Runtime has no build."""
+    if os.environ.get("PITCORE_PYTHON_INCLUDE"):
+        return  # built for another machine than this one
+    if sys.maxsize < 2**32 or platform.machine() not in {"x86_64", "aarch64"}:
+        sys.exit(
+            f"pitcore: {platform.machine()} with a {sys.maxsize.bit_length() + 1}-bit Python cannot run it: "
+            "ONNX Runtime needs 64 bits, x86_64 or aarch64; on a Raspberry Pi install the 64-bit system"
+        )
+    if "musl" in (sysconfig.get_config_var("HOST_GNU_TYPE") or ""):
+        sys.exit("pitcore: this system uses musl (Alpine), for which ONNX Runtime has no build; use one with glibc")
+
+
+refuse_what_cannot_run()
+
+# What follows needs the build requirements, which such systems may not even have.
+import pybind11  # noqa: E402
+from setuptools import Extension, setup  # noqa: E402
+from setuptools.command.build_ext import build_ext  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
 
@@ -56,18 +73,4 @@ def python_include() -> str:
     return ";".join(folders)
 
 
-def refuse_what_cannot_run() -> None:
-    """End with a clear line on systems for which ONNX Runtime has no build."""
-    if os.environ.get("PITCORE_PYTHON_INCLUDE"):
-        return  # built for another machine than this one
-    if sys.maxsize < 2**32 or platform.machine() not in {"x86_64", "aarch64"}:
-        sys.exit(
-            f"pitcore: {platform.machine()} with a {sys.maxsize.bit_length() + 1}-bit Python cannot run it: "
-            "ONNX Runtime needs 64 bits, x86_64 or aarch64; on a Raspberry Pi install the 64-bit system"
-        )
-    if "musl" in (sysconfig.get_config_var("HOST_GNU_TYPE") or ""):
-        sys.exit("pitcore: this system uses musl (Alpine), for which ONNX Runtime has no build; use one with glibc")
-
-
-refuse_what_cannot_run()
 setup(ext_modules=[Extension("pitcore.preprocess._core", sources=[])], cmdclass={"build_ext": CMakeBuild})
