@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test test-arm native-test sanitize lint format wheels clean
+.PHONY: demo test tools test-arm native-test sanitize lint format wheels clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.board ## set up and run the main job on the emulated belt
@@ -15,6 +15,8 @@ demo: $(VENV)/.board ## set up and run the main job on the emulated belt
 
 test: $(VENV)/.workstation native-test ## set up and run every test, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+tools: $(VENV)/.workstation ## pitcore-tools (torch, onnx, ...) in .venv: about 1.5 GB, two to five minutes
 
 test-arm: $(VENV)/.wheels ## the same verdicts on a Cortex-A76, a Cortex-A72 and an x86-64 without VNNI, emulated
 	tools/wheels/build.sh 3.11 aarch64

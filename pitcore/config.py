@@ -10,7 +10,7 @@ import hashlib
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -181,6 +181,11 @@ class Config(_Section, frozen=True):
     sink: SinkConfig = msgspec.field(default_factory=SinkConfig)
 
     def __post_init__(self) -> None:
+        if isinstance(self.source, EmulatedSourceConfig) and self.source.advance_px > self.frame.height_px:
+            raise ValueError(
+                f"source.advance_px = {self.source.advance_px} is more than frame.height_px = {self.frame.height_px}: "
+                "belt would pass unseen between two frames"
+            )
         planes = len(self.frame.planes)
         lists: dict[str, tuple[Any, ...]] = {
             "segmentation.background": self.segmentation.background,
@@ -250,9 +255,18 @@ def _place_first(message: str) -> str:
         return message
     section, _, key = (found[2] or "").partition(".")
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", found[1])
-    reason = f"unknown key `{unknown[1]}`{_known_keys(section)}" if unknown else found[1]
+    reason = f"unknown key `{unknown[1]}`{_known_keys(section)}" if unknown else found[1] + _choices(section, key)
     place = f"[{section}]" if section and section != "schema" else section
     return ": ".join(part for part in (f"{place} {key}".strip(), reason) if part)
+
+
+def _choices(section: str, key: str) -> str:
+    """Name the values a key may have where they can be listed, as the mend for another one."""
+    if (section, key) == ("source", "kind"):
+        return "; choose one of: emulated, replay"
+    hint = get_type_hints(type(getattr(Config(), section, None))).get(key.partition("[")[0])
+    words = [word for part in (hint, *get_args(hint)) if get_origin(part) is Literal for word in get_args(part)]
+    return f"; choose one of: {', '.join(words)}" if words else ""
 
 
 def _known_keys(section: str) -> str:

@@ -12,15 +12,16 @@ from pitcore.config import effective_thresholds, load_config
 
 @click.group()
 def config() -> None:
-    """Look at a board's configuration."""
+    """Look at a board's configuration: pitcore config check FILE."""
 
 
 @config.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def check(path: Path) -> None:
-    """Check a configuration file and the model it names, without starting anything.
+    """Check a configuration file and its model.
 
-    Exit code 0 if the service would start with it, 2 if not; the message names file, section and key.
+    Exit code 0 if both are good, 2 if not; the message names file, section and key. Nothing is started: neither
+    cameras nor the verdict file are opened.
 
     \b
     Example:

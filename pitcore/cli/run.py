@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from pitcore.metrics import Metrics
 from pitcore.pipeline import Hooks
 
 log = logging.getLogger("pitcore")
+TELL_EVERY_NS = 60 * 10**9
 
 
 @click.command()
@@ -23,8 +25,9 @@ log = logging.getLogger("pitcore")
 def run(config_path: Path | None, bundle: Path | None) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    SIGHUP reads the configuration and the model again; if either is bad the old ones go on and the log
-    says why. Verdicts go to the file of the [sink] section.
+    Every minute, and at the end, the log says what was counted. SIGHUP reads the configuration and the model
+    again; if either is bad the old ones go on and the log says why. Verdicts go to the file of the [sink]
+    section.
 
     \b
     Example:
@@ -38,8 +41,13 @@ def run(config_path: Path | None, bundle: Path | None) -> None:
         nonlocal reload_wanted
         reload_wanted = True
 
+    told_ns = time.monotonic_ns()
+
     def between_frames() -> None:
-        nonlocal reload_wanted
+        nonlocal reload_wanted, told_ns
+        if time.monotonic_ns() - told_ns >= TELL_EVERY_NS:
+            told_ns = time.monotonic_ns()
+            tell(metrics)
         if not reload_wanted:
             return
         reload_wanted = False
@@ -58,9 +66,16 @@ def run(config_path: Path | None, bundle: Path | None) -> None:
         signal.signal(number, lambda *_: app.stop())
     log.info("running: model %s, verdicts to %s", app.bundle.label, config.sink.path)
     app.run()
-    log.info(
-        "stopped after %d frames: verdicts %s, events %s",
-        metrics.value("frames"),
-        metrics.labels("verdicts"),
-        metrics.labels("events"),
+    log.info("stopped after %d frames", metrics.value("frames"))
+    tell(metrics)
+
+
+def tell(metrics: Metrics) -> None:
+    """Log what was counted so far: a warning if frames, belt or lines were lost, or the disk fails."""
+    verdicts = ", ".join(f"{name} {count}" for name, count in metrics.labels("verdicts").items()) or "no verdicts"
+    troubles = dict(metrics.labels("events"))
+    troubles |= {name: count for name in ("sink_retries", "sink_lines_lost") if (count := metrics.value(name))}
+    trouble = ", ".join(f"{name} {count}" for name, count in troubles.items()) or "no events"
+    log.log(
+        logging.WARNING if troubles else logging.INFO, "%d frames: %s; %s", metrics.value("frames"), verdicts, trouble
     )

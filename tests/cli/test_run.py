@@ -67,6 +67,7 @@ def test_the_service_ends_with_0_when_told_to_and_leaves_whole_lines(place, serv
     assert text.endswith("\n")
     assert all(json.loads(line) for line in text.splitlines())
     assert "stopped after" in (place / "log").read_text()
+    assert " frames: " in (place / "log").read_text()  # and what was counted
     assert "Traceback" not in (place / "log").read_text()
 
 
