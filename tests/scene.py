@@ -7,7 +7,7 @@ With the tiny bundle a square of side 56 and level L has the margin (L * 56^2 / 
 import numpy as np
 
 from pitcore.app import App, Options
-from pitcore.config import Config, FrameConfig, ModelConfig
+from pitcore.config import Config, EmulatedSourceConfig, FrameConfig, ModelConfig
 from pitcore.frame import Frame, Geometry
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
@@ -67,6 +67,7 @@ def still(*planes):
 def config_for(bundle, **sections):
     """A configuration of the scene's geometry with a bundle."""
     sections.setdefault("frame", FrameConfig(height_px=HEIGHT, width_px=WIDTH))
+    sections.setdefault("source", EmulatedSourceConfig(advance_px=HEIGHT))
     return Config(model=ModelConfig(bundle=str(bundle)), **sections)
 
 

@@ -46,7 +46,7 @@ def test_a_belt_of_another_source_gets_the_reference_load():
 
 
 def test_the_service_reads_a_belt_at_its_own_pace():
-    belt = EmulatedSourceConfig(ring_frames=2, cherries_per_frame=3.0)
+    belt = EmulatedSourceConfig(ring_frames=2, cherries_per_frame=3.0, advance_px=180)
     config = Config(frame=FrameConfig(height_px=220, width_px=640), source=belt)
     source = build_source(config)
     assert isinstance(source, EmulatedSource)
@@ -60,9 +60,10 @@ def test_the_service_reads_a_belt_at_its_own_pace():
 def test_the_service_replays_a_recording(tmp_path):
     with Recorder(tmp_path / "rec", GEOMETRY) as recorder:
         recorder.write(Frame(0, 0, 0, planes_with()))
-    source = build_source(Config(source=ReplaySourceConfig(path=str(tmp_path / "rec"))))
+    replay = ReplaySourceConfig(path=str(tmp_path / "rec"))
+    source = build_source(Config(source=replay))
     assert isinstance(source, ReplaySource)
-    check_geometry(Config(frame=FrameConfig(height_px=HEIGHT, width_px=WIDTH)), source.geometry)
+    check_geometry(Config(frame=FrameConfig(height_px=HEIGHT, width_px=WIDTH), source=replay), source.geometry)
     with pytest.raises(RecordingError, match="pitcore record"):
         build_source(Config(source=ReplaySourceConfig(path=str(tmp_path / "nothing"))))
 

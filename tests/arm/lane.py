@@ -111,7 +111,11 @@ def verdicts(machine: Machine) -> tuple[bool, str]:
         reference, mine = (verdict_file(who, kind).read_bytes() for who in (this_machine(), machine))
         pairs = list(zip_longest(reference.splitlines(), mine.splitlines()))
         equal = equal and mine == reference and bool(pairs)
-        said.append(f"{kind}: {len(pairs)} verdicts, {sum(a != b for a, b in pairs)} differ")
+        different = [pair for pair in pairs if pair[0] != pair[1]]
+        said.append(f"{kind}: {len(pairs)} verdicts, {len(different)} differ")
+        said += [
+            f"\n  here  {(one or b'').decode()}\n  there {(other or b'').decode()}" for one, other in different[:3]
+        ]
     return equal, "; ".join(said)
 
 

@@ -49,9 +49,12 @@ def test_under_the_guard_every_worker_flushes(multiply_by_one):
 def test_the_workers_keep_flushing_when_the_caller_does_not(multiply_by_one):
     with _core.FlushToZero():
         session = ort.InferenceSession(multiply_by_one, session_options(4), providers=["CPUExecutionProvider"])
-    share = flushed(session)
-    assert share > 0.0, "no worker took part, or none flushes"
-    assert share < 1.0, "the caller's thread should compute without flushing here"
+    shares = []
+    while len(shares) < 50 and not any(
+        0.0 < share < 1.0 for share in shares
+    ):  # on a busy machine one thread may do all
+        shares.append(flushed(session))
+    assert any(0.0 < share < 1.0 for share in shares), f"workers flush and the caller does not; but {shares}"
 
 
 def test_without_our_options_nothing_flushes(multiply_by_one):

@@ -27,6 +27,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from pitcore.errors import BundleError, DataError
 from pitcore_tools.export.graph import INPUT, OUTPUT
+from pitcore_tools.quantise.sums import Quantisation, exact_scales
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
@@ -72,11 +73,23 @@ def to_nchw(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
 def quantise(model: onnx.ModelProto, crops: NDArray[np.uint8], method: str) -> onnx.ModelProto:
     """Quantise a float graph: ``crops`` becomes (n, S, S, planes) uint8, ``logits`` stays float.
 
+    Done twice: the first time tells which scales the skip connections want, the second uses them.
+
     Args:
         model: from ``float_graph``.
         crops: (N, S, S, planes) uint8 to take the activations' ranges from.
         method: of ``METHODS``.
     """
+    plain = _quantise(model, crops, method, {})
+    return _take_bytes(_quantise(model, crops, method, exact_scales(plain)))
+
+
+def _quantise(
+    model: onnx.ModelProto, crops: NDArray[np.uint8], method: str, fixed: dict[str, Quantisation]
+) -> onnx.ModelProto:
+    """Quantise to QDQ, taking the quantisation of some activations as given."""
+    # the crop's bytes are the input's quantised form; calibration alone would give 0.99998 for the 1
+    overrides = {INPUT: Quantisation(np.float32(1), 0)} | fixed
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         prepared = onnx.shape_inference.infer_shapes(model, strict_mode=True)
@@ -92,15 +105,14 @@ def quantise(model: onnx.ModelProto, crops: NDArray[np.uint8], method: str) -> o
             weight_type=QuantType.QInt8,
             calibrate_method=METHODS[method],
             extra_options={
-                # the crop's bytes are the input's quantised form; calibration alone would give 0.99998 for the 1
                 "TensorQuantOverrides": {
-                    INPUT: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.uint8)}]
+                    name: [{"scale": np.array(entry.scale), "zero_point": np.array(entry.zero_point, np.uint8)}]
+                    for name, entry in overrides.items()
                 },
                 "OpTypesToExcludeOutputQuantization": ["Gemm"],  # docs/adr/0004-float-logits.md
             },
         )
-        quantised = onnx.load(after)
-    return _take_bytes(quantised)
+        return onnx.load(after)
 
 
 def _take_bytes(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,0 +1,162 @@
+"""Scales with which every machine adds alike: the skip connections of a ResNet, made exact.
+
+A quantised sum is ``c = round(a * A/C + b * B/C)``, where a and b are codes less their zero points and A, B, C the
+scales. ONNX Runtime computes it in float32 on x86, rounding halves to even, and with 22-bit integers on Arm, rounding
+halves away from zero (MLAS, ``qladd.cpp``). The two differ where the exact sum lies near a half: about one code in a
+million, and through the layers that follow one verdict in a thousand changes its last digits.
+
+So we move A and B by less than a hundredth of a percent, to multiples of C / 2**14 for which no pair of codes ends on
+a half. Then both computations are exact, and so equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from pitcore.errors import BundleError
+
+STEPS = 1 << 14  # of a ratio of scales: 255 of 2 * STEPS each fit in float32's 24 bits, whatever the order of adding
+LARGEST = (1 << 24) // 255  # of the two ratios' sum, in steps
+REACH = 64  # steps that a ratio may move
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """How a tensor is quantised: ``real = scale * (code - zero_point)``."""
+
+    scale: np.float32
+    zero_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A quantised addition.
+
+    Attributes:
+        inputs: names of the two float tensors whose quantisation is the summands'.
+        output: name of its float output, which is quantised after it; a ReLU is part of that quantisation.
+    """
+
+    inputs: tuple[str, str]
+    output: str
+
+
+def quantisations(model: onnx.ModelProto) -> dict[str, Quantisation]:
+    """Return how each activation of a QDQ graph is quantised, by the float tensor's name."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    return {
+        node.input[0]: Quantisation(
+            np.float32(numpy_helper.to_array(constants[node.input[1]])),
+            int(numpy_helper.to_array(constants[node.input[2]])),
+        )
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear"
+    }
+
+
+def sums(model: onnx.ModelProto) -> list[Sum]:
+    """Return the additions of a QDQ graph whose inputs are both quantised, in the order of the graph."""
+    maker = {output: node for node in model.graph.node for output in node.output}
+    known = quantisations(model)
+
+    def quantised(name: str) -> str | None:
+        """Return the float tensor behind a DequantizeLinear; a MaxPool has the quantisation of what it pools."""
+        node = maker.get(name)
+        if node is None or node.op_type != "DequantizeLinear" or node.input[0] not in maker:
+            return None
+        tensor = maker[node.input[0]].input[0]
+        before = maker.get(tensor)
+        return quantised(before.input[0]) if before is not None and before.op_type == "MaxPool" else tensor
+
+    found = []
+    for node in model.graph.node:
+        if node.op_type != "Add":
+            continue
+        first, second = (quantised(name) for name in node.input)
+        if first is not None and second is not None and node.output[0] in known:
+            found.append(Sum((first, second), node.output[0]))
+    return found
+
+
+def exact_scales(model: onnx.ModelProto) -> dict[str, Quantisation]:
+    """Return the quantisation of every summand, moved so that its sum is exact on every machine.
+
+    Works from the last sum back, since the output of one is an input of the next.
+
+    Args:
+        model: a QDQ graph with uint8 activations.
+
+    Returns:
+        For each input of a sum: its scale, changed by less than 0.4 %, and its zero point, unchanged.
+
+    Raises:
+        BundleError: a tensor is an input of two sums, or no scale nearby will do.
+    """
+    known, exact = quantisations(model), dict[str, Quantisation]()
+    for entry in reversed(sums(model)):
+        output = exact.get(entry.output, known[entry.output])
+        first, second = (known[name] for name in entry.inputs)
+        if any(name in exact for name in entry.inputs):
+            raise BundleError(f"a tensor of {entry.inputs} is an input of two sums; only one can set its scale")
+        scales = _exact_pair(first, second, output)
+        for name, old, scale in zip(entry.inputs, (first, second), scales, strict=True):
+            exact[name] = Quantisation(scale, old.zero_point)
+    return exact
+
+
+def exact_sum(first: Quantisation, second: Quantisation, output: Quantisation) -> NDArray[np.uint8] | None:
+    """Add every pair of codes, exactly.
+
+    Returns:
+        (256, 256) uint8, indexed by the first and the second code; None if float32 or 22-bit integers cannot hold
+        the sum, or if some pair ends on a half inside the range of the output.
+    """
+    ratios = np.float32(first.scale / output.scale), np.float32(second.scale / output.scale)
+    steps = [float(ratio) * STEPS for ratio in ratios]
+    if not all(step.is_integer() for step in steps) or sum(steps) > LARGEST:
+        return None
+    codes = np.arange(256)
+    total = np.add.outer((codes - first.zero_point) * int(steps[0]), (codes - second.zero_point) * int(steps[1]))
+    shifted = total + output.zero_point * STEPS
+    halves = (shifted % STEPS == STEPS // 2) & (shifted > 0) & (shifted < 255 * STEPS)
+    if halves.any():
+        return None
+    nearest: NDArray[np.uint8] = np.clip((shifted + STEPS // 2) // STEPS, 0, 255).astype(np.uint8)
+    return nearest
+
+
+def _exact_pair(first: Quantisation, second: Quantisation, output: Quantisation) -> tuple[np.float32, np.float32]:
+    """Return the nearest scales for which the sum is exact."""
+    near = [round(float(entry.scale) / float(output.scale) * STEPS) for entry in (first, second)]
+    for moved in _outwards(REACH):
+        one, other = (_scale_of(step + move, output.scale) for step, move in zip(near, moved, strict=True))
+        if one is None or other is None:
+            continue
+        if exact_sum(Quantisation(one, first.zero_point), Quantisation(other, second.zero_point), output) is not None:
+            return one, other
+    raise BundleError(
+        f"no scales near {first.scale} and {second.scale} add up exactly to scale {output.scale}; "
+        "calibrate with other crops"
+    )
+
+
+def _outwards(reach: int) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of moves, the smallest first."""
+    moves = range(-reach, reach + 1)
+    return iter(sorted(((a, b) for a in moves for b in moves), key=lambda pair: (abs(pair[0]) + abs(pair[1]), pair)))
+
+
+def _scale_of(steps: int, output: np.float32) -> np.float32 | None:
+    """Return the float32 that, divided by ``output`` in float32, is exactly ``steps`` steps; None if there is none."""
+    wanted = np.float32(steps / STEPS)
+    scale = np.float32(wanted * output)
+    for near in (scale, np.nextafter(scale, np.float32(np.inf)), np.nextafter(scale, np.float32(0))):
+        if steps > 0 and np.float32(near / output) == wanted:
+            return np.float32(near)
+    return None
