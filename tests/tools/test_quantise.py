@@ -12,10 +12,10 @@ from pitcore.model_card import load_bundle
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.evaluate.logits import read_logits
 from pitcore_tools.export.graph import SMALLEST_WEIGHT, float_graph
-from pitcore_tools.network import ResNet18
-from pitcore_tools.quantise.bundle import check_export, load_network
+from pitcore_tools.networks.resnet import ResNet, Shape
+from pitcore_tools.quantise.bundle import check_export
 from pitcore_tools.quantise.static import float_ops, op_histogram, quantise, run, session_for, to_nchw
-from pitcore_tools.train.loop import MODEL, logits_of, train
+from pitcore_tools.train.loop import MODEL, load_network, logits_of, train
 from tests.tools.conftest import TINY
 
 
@@ -23,7 +23,7 @@ from tests.tools.conftest import TINY
 def resnet():
     """The real network with random weights, whose batch norms have seen some crops."""
     torch.manual_seed(0)
-    network = ResNet18()
+    network = ResNet()
     network.train()
     for _ in range(3):
         network(torch.rand(8, 2, 80, 80))
@@ -42,7 +42,7 @@ def int8(resnet, crops):
 
 def test_the_exported_graph_computes_what_the_network_does(resnet, crops):
     model, _ = float_graph(resnet, 80)
-    reference = logits_of(resnet, crops)
+    reference = logits_of(resnet, crops, TINY)
     assert check_export(model, crops, reference) < 1e-5
     with pytest.raises(BundleError, match="the export is wrong"):
         check_export(model, crops, reference + 1)
@@ -71,14 +71,14 @@ def test_the_int8_graph_takes_the_crops_bytes_and_gives_float_logits(int8):
 
 
 def test_quantised_logits_follow_the_float_ones(resnet, int8, crops):
-    found, reference = run(session_for(int8), crops), logits_of(resnet, crops)
+    found, reference = run(session_for(int8), crops), logits_of(resnet, crops, TINY)
     spread = np.abs(reference - reference.mean(axis=0)).max()
     assert np.abs(found - reference).max() < 0.3 * max(spread, 0.05)
 
 
 def test_subnormal_weights_are_zeroed_and_counted(crops):
     torch.manual_seed(1)
-    network = ResNet18(widths=[8, 8, 8, 8]).eval()
+    network = ResNet(shape=Shape(widths=[8, 8, 8, 8])).eval()
     with torch.no_grad():
         network.layer1[0].conv1.weight[0, 0] = 1e-39
         network.fc.weight[0, :3] = -1e-40

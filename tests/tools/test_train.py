@@ -10,7 +10,6 @@ import torch
 from pitcore.camera.crops import fold_of, load_labelled
 from pitcore.errors import ConfigError, DataError
 from pitcore.preprocess.prepare import CropSpec
-from pitcore_tools.network import ResNet18
 from pitcore_tools.train.augment import augment
 from pitcore_tools.train.dataset import in_fold, prepare, read_crops, split
 from pitcore_tools.train.loop import CHECKPOINT, MODEL, train
@@ -130,19 +129,6 @@ def test_augmentation_depends_on_its_generator_alone(tiny_recipe):
     once = augment(crops, tiny_recipe, torch.Generator().manual_seed(5))
     assert torch.equal(once, augment(crops, tiny_recipe, torch.Generator().manual_seed(5)))
     assert not torch.equal(once, augment(crops, tiny_recipe, torch.Generator().manual_seed(6)))
-
-
-def test_the_network_has_torchvisions_names_and_size():
-    names = dict(ResNet18(planes=3, classes=1000).named_parameters())
-    assert sum(value.numel() for value in names.values()) == 11_689_512  # torchvision.models.resnet18
-    for name in (
-        "conv1.weight",
-        "bn1.bias",
-        "layer1.0.conv1.weight",
-        "layer4.1.bn2.weight",
-        "layer2.0.downsample.0.weight",
-    ):
-        assert name in names
 
 
 @pytest.mark.parametrize(

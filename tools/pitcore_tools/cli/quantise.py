@@ -10,7 +10,8 @@ from pitcore.durable import replace_file
 from pitcore_tools.evaluate import report
 from pitcore_tools.evaluate.logits import write_logits
 from pitcore_tools.export.graph import float_graph
-from pitcore_tools.quantise.bundle import held_out_logits, load_network, load_run, quantise_run, write_bundle
+from pitcore_tools.quantise.bundle import held_out_logits, load_run, quantise_run, write_bundle
+from pitcore_tools.train.loop import load_network
 
 RUN_ARGUMENT = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 
@@ -29,7 +30,7 @@ def export(run_folder: Path, out: Path) -> None:
       pitcore-tools export out/run --out out/float.onnx
     """
     recipe, network = load_network(run_folder)
-    model, zeroed = float_graph(network, recipe.crop_size_px)
+    model, zeroed = float_graph(network, recipe.crop_size_px, normalised=recipe.normalise)
     replace_file(out, lambda file: file.write(model.SerializeToString()))
     click.echo(f"{out}: {len(model.graph.node)} nodes, {zeroed} subnormal weights zeroed")
 

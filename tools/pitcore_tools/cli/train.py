@@ -21,7 +21,8 @@ DEFAULT_RECIPE = Path(__file__).parents[1] / "train" / "configs" / "default.yaml
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder with cherry_clean/, cherry_pit/.")
 @click.option("--out", "run", required=True, type=click.Path(path_type=Path), help="Where the run is kept.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
-def train(recipe_path: Path, data: Path, run: Path, threads: int) -> None:
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+def train(recipe_path: Path, data: Path, run: Path, threads: int, device: str) -> None:
     """Train a float model by RECIPE (YAML; default: the bundled model's own).
 
     A run that was killed goes on from its last epoch when the same command is given again, and ends with
@@ -53,7 +54,7 @@ def train(recipe_path: Path, data: Path, run: Path, threads: int) -> None:
             if not console.is_terminal:
                 click.echo(f"epoch {figures['epoch']:.0f}/{recipe.epochs}  {text}  {_left(figures, recipe)}")
 
-        metrics = run_training(recipe, data, run, report)
+        metrics = run_training(recipe, data, run, report, device)
     click.echo(
         f"{run}: trained on {metrics['training_crops']} crops; held-out accuracy "
         f"{metrics['held_out_accuracy']:.4f} on {metrics['held_out_crops']} crops"

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from pitcore_tools.network import BasicBlock, ResNet18
+from pitcore.errors import BundleError
+from pitcore_tools.networks.resnet import BasicBlock, Bottleneck, ResNet
+from pitcore_tools.train.augment import DEVIATION, MEAN
 
 INPUT, OUTPUT = "crops", "logits"
 OPSET, IR_VERSION = 17, 9  # old enough for every runtime we name, new enough for per-channel QDQ
@@ -56,16 +59,22 @@ class GraphWriter:
             pads=[top, left, top, left],
         )
 
-    def block(self, name: str, x: str, block: BasicBlock) -> str:
-        """Add a basic block."""
-        inner = self.node("Relu", [self.convolution(f"{name}.conv1", x, block.conv1, block.bn1)], f"{name}.relu1")
-        inner = self.convolution(f"{name}.conv2", inner, block.conv2, block.bn2)
+    def block(self, name: str, x: str, block: BasicBlock | Bottleneck) -> str:
+        """Add a residual block."""
+        layers = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
+        if isinstance(block, Bottleneck):
+            layers.append((block.conv3, block.bn3))
+        inner = x
+        for index, (conv, norm) in enumerate(layers, start=1):
+            inner = self.convolution(f"{name}.conv{index}", inner, conv, norm)
+            if index < len(layers):
+                inner = self.node("Relu", [inner], f"{name}.relu{index}")
         if block.downsample is not None:
-            conv, norm = block.downsample
-            assert isinstance(conv, nn.Conv2d)  # noqa: S101  narrows the type of an untyped container
-            assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101
-            x = self.convolution(f"{name}.downsample", x, conv, norm)
-        return self.node("Relu", [self.node("Add", [inner, x], f"{name}.sum")], f"{name}.relu2")
+            shortcut, shortcut_norm = block.downsample
+            assert isinstance(shortcut, nn.Conv2d)  # noqa: S101  narrows the type of an untyped container
+            assert isinstance(shortcut_norm, nn.BatchNorm2d)  # noqa: S101
+            x = self.convolution(f"{name}.downsample", x, shortcut, shortcut_norm)
+        return self.node("Relu", [self.node("Add", [inner, x], f"{name}.sum")], f"{name}.relu{len(layers)}")
 
 
 def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -83,28 +92,44 @@ def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[NDArray[np.float32], ND
     return kernel.astype(np.float32), (beta - mean * factor).astype(np.float32)
 
 
-def float_graph(network: ResNet18, size_px: int) -> tuple[onnx.ModelProto, int]:
+def float_graph(network: nn.Module, size_px: int, *, normalised: bool = False) -> tuple[onnx.ModelProto, int]:
     """Write a network as a float graph: ``crops`` (n, planes, S, S) in 0..255 -> ``logits`` (n, classes).
+
+    Args:
+        network: a ResNet.
+        size_px: S.
+        normalised: whether it was trained on crops less ImageNet's mean, divided by its deviation. The deviation folds
+            into the first convolution. The mean does not fold into its bias, because the padding is zero *after* the
+            normalisation: it becomes a map that is added.
 
     Returns:
         The checked model, and how many weights were too small to keep.
+
+    Raises:
+        BundleError: no ResNet.
     """
+    if not isinstance(network, ResNet):
+        raise BundleError(f"{type(network).__name__} cannot be exported; bundles hold resnet18 or resnet50")
     network.eval()
     writer = GraphWriter()
-    stem = nn.Conv2d(
-        network.conv1.in_channels, network.conv1.out_channels, 7, 2, 3, bias=False
-    )  # a copy, since the network must stay as it is
-    stem.weight.data = network.conv1.weight.data / LARGEST_PIXEL
-    x = writer.node("Relu", [writer.convolution("conv1", INPUT, stem, network.bn1)], "relu")
-    x = writer.node("MaxPool", [x], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    planes = network.conv1.in_channels
+    stem = nn.Conv2d(planes, network.conv1.out_channels, 7, 2, 3, bias=False)  # a copy: the network stays as it is
+    deviation = torch.tensor(DEVIATION if normalised else [1.0] * planes).view(1, planes, 1, 1)
+    stem.weight.data = network.conv1.weight.data / deviation / LARGEST_PIXEL
+    x = writer.convolution("conv1", INPUT, stem, network.bn1)
+    if normalised:
+        x = writer.node("Add", [x, writer.weight("mean", _mean_map(network, size_px))], "centred")
+    x = writer.node("Relu", [x], "relu")
+    if isinstance(network.maxpool, nn.MaxPool2d):
+        x = writer.node("MaxPool", [x], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     for number, stage in enumerate(network.stages, start=1):
         for index, block in enumerate(stage):
-            assert isinstance(block, BasicBlock)  # noqa: S101  narrows the type of an untyped container
+            assert isinstance(block, BasicBlock | Bottleneck)  # noqa: S101  narrows the type of an untyped container
             x = writer.block(f"layer{number}.{index}", x, block)
     x = writer.node("Flatten", [writer.node("GlobalAveragePool", [x], "avgpool")], "features")
     weight, bias = (tensor.detach().numpy() for tensor in (network.fc.weight, network.fc.bias))
     writer.node("Gemm", [x, writer.weight("fc.weight", weight), writer.weight("fc.bias", bias)], OUTPUT, transB=1)
-    shape_in: list[str | int | None] = ["n", network.conv1.in_channels, size_px, size_px]
+    shape_in: list[str | int | None] = ["n", planes, size_px, size_px]
     graph = helper.make_graph(
         writer.nodes,
         "pitcore",
@@ -115,3 +140,12 @@ def float_graph(network: ResNet18, size_px: int) -> tuple[onnx.ModelProto, int]:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
     return model, writer.zeroed
+
+
+def _mean_map(network: ResNet, size_px: int) -> NDArray[np.float32]:
+    """Return what a crop of zeros becomes after normalisation, convolution and batch norm, without its bias."""
+    level = -torch.tensor(MEAN) / torch.tensor(DEVIATION)
+    with torch.inference_mode():
+        blank = level.view(1, -1, 1, 1).expand(1, -1, size_px, size_px)
+        answer = network.bn1(network.conv1(blank)) - network.bn1(torch.zeros(1, network.conv1.out_channels, 1, 1))
+    return np.ascontiguousarray(answer.numpy())

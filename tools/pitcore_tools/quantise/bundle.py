@@ -20,22 +20,21 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from pitcore.camera.single import render_crop
 from pitcore.durable import replace_file, sync_directory
-from pitcore.errors import BundleError, DataError, first_line
+from pitcore.errors import BundleError, DataError
 from pitcore.model_card import BUNDLE_FILES, decode_card
 from pitcore.preprocess.prepare import crop_from_image
 from pitcore_tools.evaluate import figures, report
 from pitcore_tools.evaluate.logits import HeldOut
 from pitcore_tools.export.graph import OPSET, float_graph
-from pitcore_tools.network import ResNet18
 from pitcore_tools.quantise.static import METHODS, float_ops, op_histogram, quantise, run, session_for, to_nchw
 from pitcore_tools.train.dataset import CropSet, prepare, read_crops, split
-from pitcore_tools.train.loop import CONFIG, MODEL, crop_spec, logits_of
-from pitcore_tools.train.recipe import Recipe, load_recipe, recipe_yaml
+from pitcore_tools.train.loop import load_network, logits_of
+from pitcore_tools.train.recipe import Recipe, recipe_yaml
 
 CALIBRATION_CROPS = 320  # facts say 200 to 500; a multiple of the batch
 GOLDEN_SEED, GOLDEN_CROPS = 20261123, 32
@@ -70,30 +69,15 @@ class Run:
     """A finished training run and its data, prepared."""
 
     recipe: Recipe
-    network: ResNet18
+    network: nn.Module
     training: CropSet
     held_out: CropSet
-
-
-def load_network(run_folder: Path) -> tuple[Recipe, ResNet18]:
-    """Load the recipe and the weights of a run. Raises ConfigError, DataError."""
-    recipe = load_recipe(run_folder / CONFIG)
-    network = ResNet18(len(recipe.planes), len(recipe.labels), recipe.widths)
-    path = run_folder / MODEL
-    try:
-        network.load_state_dict(torch.load(path, weights_only=True))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; finish the training run first") from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: not the weights of this recipe: {first_line(error)}") from error
-    network.eval()
-    return recipe, network
 
 
 def load_run(run_folder: Path, data: Path) -> Run:
     """Load a run and the crops it was trained on and judged by. Raises PitcoreError."""
     recipe, network = load_network(run_folder)
-    training, held_out = split(prepare(read_crops(data), crop_spec(recipe)), recipe.folds, recipe.held_out_fold)
+    training, held_out = split(prepare(read_crops(data), recipe.spec), recipe.folds, recipe.held_out_fold)
     return Run(recipe, network, training, held_out)
 
 
@@ -122,9 +106,9 @@ def quantise_run(trained: Run, say: Say) -> Quantised:
         BundleError: the exported graph differs from the network, or its int8 form holds float operators.
     """
     recipe = trained.recipe
-    model, zeroed = float_graph(trained.network, recipe.crop_size_px)
+    model, zeroed = float_graph(trained.network, recipe.crop_size_px, normalised=recipe.normalise)
     calibration, choice = calibration_sample(trained.training)
-    reference = logits_of(trained.network, choice.pixels)
+    reference = logits_of(trained.network, choice.pixels, recipe)
     worst = check_export(model, choice.pixels, reference)
     say(f"export: {zeroed} subnormal weights zeroed; logits within {worst:.2g} of torch on {len(choice)} crops")
     candidates = {method: quantise(model, calibration.pixels, method) for method in METHODS}
@@ -158,7 +142,7 @@ def held_out_logits(trained: Run, int8: onnx.ModelProto) -> HeldOut:
         hashes=crops.hashes,
         folds=np.full(len(crops), trained.recipe.held_out_fold, np.int64),
         labels=crops.labels,
-        float_logits=logits_of(trained.network, crops.pixels).astype(np.float64),
+        float_logits=logits_of(trained.network, crops.pixels, trained.recipe).astype(np.float64),
         int8_logits=run(session_for(int8), crops.pixels).astype(np.float64),
     )
 
@@ -233,7 +217,7 @@ def write_bundle(folder: Path, trained: Run, quantised: Quantised, held_out: Hel
 
 def golden_vectors(recipe: Recipe, model: onnx.ModelProto) -> bytes:
     """Return ``golden.npz``: procedural crops, never real ones, and the logits this machine computes for them."""
-    spec = crop_spec(recipe)
+    spec = recipe.spec
     crops = np.stack([crop_from_image(render_crop(GOLDEN_SEED, index)[0], spec) for index in range(GOLDEN_CROPS)])
     file = io.BytesIO()
     np.savez_compressed(file, crops=crops, logits=run(session_for(model), crops))

@@ -13,39 +13,68 @@ from torch import Generator, Tensor
 
 from pitcore_tools.train.recipe import Recipe
 
+# ImageNet's statistics of red and blue, the two planes of a crop. Source: torchvision.models, "weights.transforms".
+MEAN, DEVIATION = (0.485, 0.406), (0.229, 0.225)
+
 
 def augment(crops: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
-    """Turn, mirror, scale, shift, light and threshold a batch.
+    """Turn, mirror, scale, shift, blur, light and threshold a batch.
 
     Args:
         crops: (B, planes, N, N) uint8, N at least the recipe's crop size.
         recipe: how much of each.
-        generator: the only source of chance.
+        generator: the only source of chance; on the CPU, so that every device draws the same.
 
     Returns:
-        (B, planes, S, S) float32 in 0..1, zero outside the cherries.
+        (B, planes, S, S) float32 in 0..1, zero outside the cherries, on the device of ``crops``.
     """
-    return _light(_turn(_threshold(crops, recipe, generator).float() / 255.0, recipe, generator), recipe, generator)
+    chance = _Chance(generator, crops.device)
+    pixels = _turn(_threshold(crops, recipe, chance).float() / 255.0, recipe, chance)
+    if recipe.blur_px > 0.0:
+        pixels = _blur(pixels, recipe, chance)
+    return _light(pixels, recipe, chance)
 
 
-def _uniform(count: int, generator: Generator) -> Tensor:
-    """(count,) numbers in -1..1."""
-    return torch.rand(count, generator=generator) * 2.0 - 1.0
+def normalised(pixels: Tensor) -> Tensor:
+    """(B, 2, S, S) in 0..1 less ImageNet's mean, divided by its deviation, the background as well."""
+    mean, deviation = (pixels.new_tensor(values).view(1, 2, 1, 1) for values in (MEAN, DEVIATION))
+    return (pixels - mean) / deviation
 
 
-def _threshold(crops: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
+class _Chance:
+    """Random numbers from one generator, brought to a device."""
+
+    def __init__(self, generator: Generator, device: torch.device) -> None:
+        self._generator, self._device = generator, device
+
+    def share(self, *shape: int) -> Tensor:
+        """Numbers in 0..1."""
+        return torch.rand(shape, generator=self._generator).to(self._device)
+
+    def both_sides(self, *shape: int) -> Tensor:
+        """Numbers in -1..1."""
+        return self.share(*shape) * 2.0 - 1.0
+
+    def integer(self, below: int, *shape: int) -> Tensor:
+        """Integers from 0."""
+        return torch.randint(0, below, shape, generator=self._generator).to(self._device)
+
+
+def _threshold(crops: Tensor, recipe: Recipe, chance: _Chance) -> Tensor:
     """Drop pixels below a random level in all planes, as the belt's segmentation drops the dimmest rim."""
-    levels = torch.randint(0, recipe.max_threshold + 1, (len(crops), 1, 1, 1), generator=generator)
+    levels = chance.integer(recipe.max_threshold + 1, len(crops), 1, 1, 1)
     return crops * (crops >= levels).any(dim=1, keepdim=True)
 
 
-def _turn(pixels: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
-    """Turn by any angle, mirror half of them, scale and shift a little; cut the middle out."""
+def _turn(pixels: Tensor, recipe: Recipe, chance: _Chance) -> Tensor:
+    """Turn, mirror half of them, scale and shift a little; cut the middle out."""
     count, planes, side = len(pixels), pixels.shape[1], pixels.shape[2]
-    angle = _uniform(count, generator) * math.pi
-    zoom = 1.0 + _uniform(count, generator) * recipe.scale_jitter
-    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
-    shift_x, shift_y = (_uniform(count, generator) * recipe.shift_px * 2.0 / side for _ in range(2))
+    angle = chance.both_sides(count) * math.pi
+    if recipe.turn == "half":
+        angle = torch.round(angle / math.pi) * math.pi
+    zoom = 1.0 + chance.both_sides(count) * recipe.scale_jitter
+    mirror = torch.where(chance.share(count) < 0.5, -1.0, 1.0)
+    shift_x, shift_y = (chance.both_sides(count) * recipe.shift_px * 2.0 / side for _ in range(2))
     window = recipe.crop_size_px / side / zoom
     cosine, sine = torch.cos(angle) * window, torch.sin(angle) * window
     rows = (torch.stack([cosine * mirror, -sine, shift_x], 1), torch.stack([sine * mirror, cosine, shift_y], 1))
@@ -54,10 +83,24 @@ def _turn(pixels: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
     return F.grid_sample(pixels, grid, align_corners=False)
 
 
-def _light(pixels: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
+def _blur(pixels: Tensor, recipe: Recipe, chance: _Chance) -> Tensor:
+    """Move each cherry along its column while the shutter is open, by up to ``blur_px``."""
+    reach = math.ceil(recipe.blur_px)
+    offsets = torch.arange(-reach, reach + 1, device=pixels.device)
+    length = chance.share(len(pixels), 1) * recipe.blur_px
+    weights = (length / 2.0 + 0.5 - offsets.abs()).clamp(0.0, 1.0)  # (B, taps): the share of each whole pixel
+    weights = weights / weights.sum(1, keepdim=True)
+    count, planes, height, width = pixels.shape
+    columns = pixels.reshape(1, count * planes, height, width)
+    kernel = weights.repeat_interleave(planes, 0)[:, None, :, None]
+    blurred = F.conv2d(columns, kernel, padding=(reach, 0), groups=count * planes)
+    return blurred.view(count, planes, height, width)
+
+
+def _light(pixels: Tensor, recipe: Recipe, chance: _Chance) -> Tensor:
     """Change brightness and contrast of each plane by itself; the background stays zero."""
     shape = (len(pixels), pixels.shape[1], 1, 1)
-    gain, contrast = (1.0 + _uniform(math.prod(shape), generator).view(shape) * recipe.light_jitter for _ in range(2))
+    gain, contrast = (1.0 + chance.both_sides(*shape) * recipe.light_jitter for _ in range(2))
     inside = pixels > 0
     mean = pixels.sum((2, 3), keepdim=True) / inside.sum((2, 3), keepdim=True).clamp(min=1)
     return (((pixels - mean) * contrast + mean) * gain * inside).clamp(0.0, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.camera.crops import LabelledCrop, fold_of, load_labelled
+from pitcore.camera.crops import LABELS, LabelledCrop, fold_of, load_labelled
 from pitcore.errors import DataError
 from pitcore.preprocess.prepare import CropSpec, crop_from_image
 
+HASH_DIGITS = 16  # of a crop's hash are enough to name it
 SOURCE_SIZE_PX = 128  # training turns and shifts a crop before cutting it, so it starts from a larger one
 
 
@@ -22,7 +24,7 @@ class CropSet:
 
     Attributes:
         pixels: (N, S, S, planes) uint8.
-        labels: (N,) int64, index into ``pitcore.camera.crops.LABELS``.
+        labels: (N,) int64, index into ``pitcore.camera.crops.LABELS``, or into a recipe's own.
         hashes: of the pictures as they lie on disk; the split follows them.
     """
 
@@ -32,6 +34,11 @@ class CropSet:
 
     def __len__(self) -> int:
         return len(self.hashes)
+
+    def with_labels(self, labels: Sequence[str]) -> CropSet:
+        """Return the same crops with labels that index a recipe's list in place of ``LABELS``."""
+        index = np.array([labels.index(name) for name in LABELS], np.int64)
+        return CropSet(self.pixels, index[self.labels], self.hashes)
 
     def where(self, chosen: NDArray[np.bool_]) -> CropSet:
         """Return the chosen crops, in the same order."""
@@ -52,6 +59,39 @@ def read_crops(folder: Path) -> list[LabelledCrop]:
         if label_of.setdefault(crop.hash, crop.label) != crop.label:
             raise DataError(f"{crop.path}: the same picture lies in the other class too; decide, and remove one")
     return crops
+
+
+def read_relabel(path: Path, labels: Sequence[str]) -> dict[str, int | None]:
+    """Read a relabel file: CSV with ``hash`` (or its first 16 digits) and ``label``.
+
+    Returns:
+        By hash: the index of the new label, or None for a crop that is to be left out (``drop``).
+
+    Raises:
+        DataError: it cannot be read, has other columns, or a label the recipe does not know.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; write it with `pitcore-tools audit`") from error
+    found: dict[str, int | None] = {}
+    for number, row in enumerate(rows, start=2):
+        name, label = row.get("hash"), row.get("label")
+        if not name or (label not in labels and label != "drop"):
+            raise DataError(
+                f"{path}: line {number}: wants columns hash and label, and a label of {', '.join(labels)}, drop"
+            )
+        found[name[:HASH_DIGITS]] = None if label == "drop" else list(labels).index(str(label))
+    return found
+
+
+def relabelled(crops: CropSet, relabel: dict[str, int | None]) -> CropSet:
+    """Return the crops with their new labels, without those to be left out."""
+    new = [relabel.get(name[:HASH_DIGITS], int(label)) for name, label in zip(crops.hashes, crops.labels, strict=True)]
+    kept = np.array([label is not None for label in new], np.bool_)
+    labels = np.array([-1 if label is None else label for label in new], np.int64)
+    return CropSet(crops.pixels, labels, crops.hashes).where(kept)
 
 
 def prepare(crops: Sequence[LabelledCrop], spec: CropSpec) -> CropSet:

@@ -1,8 +1,10 @@
 """The training loop, read top to bottom. Resumes after a kill with the result an unbroken run would give.
 
-Chance in an epoch comes from (seed, epoch) alone, and a checkpoint holds everything else, so it does not
-matter how often a run was broken. The model is the running average of the weights after the last epoch:
-no epoch is picked by looking at the held-out fold.
+Chance in an epoch comes from (seed, epoch, process) alone, and a checkpoint holds everything else, so it does not
+matter how often a run was broken. The model is the running average of the weights after the last epoch: no epoch is
+picked by looking at the held-out fold.
+
+Under ``torchrun`` each process takes its share of every batch; the first one keeps the books.
 """
 
 from __future__ import annotations
@@ -17,19 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812  the field's name for it
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
 from pitcore.preprocess.prepare import CropSpec
-from pitcore_tools.network import ResNet18
-from pitcore_tools.train.augment import augment
-from pitcore_tools.train.dataset import SOURCE_SIZE_PX, CropSet, prepare, read_crops, split
-from pitcore_tools.train.recipe import Recipe, recipe_yaml
+from pitcore_tools.networks.zoo import build, load_pretrained
+from pitcore_tools.train.augment import augment, normalised
+from pitcore_tools.train.dataset import SOURCE_SIZE_PX, CropSet, prepare, read_crops, read_relabel, relabelled, split
+from pitcore_tools.train.loss import loss_of, mix, targets_of
+from pitcore_tools.train.processes import Processes
+from pitcore_tools.train.recipe import Recipe, load_recipe, recipe_yaml
 
 CHECKPOINT, MODEL, METRICS, CONFIG = "checkpoint.pt", "model_best.pt", "metrics.json", "config.yaml"
 MAX_GRADIENT_NORM = 5.0
@@ -49,13 +53,19 @@ class _State:
     history: list[dict[str, float]]
 
 
-def build_network(recipe: Recipe) -> ResNet18:
-    """Make the recipe's network with fresh weights from its seed."""
-    torch.manual_seed(recipe.seed)
-    return ResNet18(len(recipe.planes), len(recipe.labels), recipe.widths)
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """Everything that does not change while training."""
+
+    recipe: Recipe
+    processes: Processes
+    model: nn.Module  # the network, or its shell that averages gradients between processes
+    teachers: list[tuple[Recipe, nn.Module]]
+    pixels: Tensor  # (N, planes, S, S) uint8
+    labels: Tensor  # (N,) int64
 
 
-def train(recipe: Recipe, data: Path, run: Path, report: Report) -> dict[str, Any]:
+def train(recipe: Recipe, data: Path, run: Path, report: Report, device: str = "cpu") -> dict[str, Any]:
     """Train to the end of the recipe, from the last checkpoint of ``run`` if there is one.
 
     Args:
@@ -63,76 +73,132 @@ def train(recipe: Recipe, data: Path, run: Path, report: Report) -> dict[str, An
         data: folder with ``cherry_clean`` and ``cherry_pit``.
         run: where checkpoint, ``model_best.pt``, ``metrics.json`` and ``config.yaml`` go.
         report: gets the figures of each epoch.
+        device: where to compute, as torch names it.
 
     Returns:
         What ``metrics.json`` holds.
 
     Raises:
-        DataError: the data cannot be used, or ``run`` holds another recipe's checkpoint.
+        DataError: the data or the weights to start from cannot be used, or ``run`` holds another recipe's checkpoint.
     """
     run.mkdir(parents=True, exist_ok=True)
-    source_px = SOURCE_SIZE_PX if recipe.resize == "centre" else recipe.crop_size_px
-    crops = read_crops(data)
-    training, _ = split(prepare(crops, CropSpec(source_px, recipe.resize, len(recipe.planes))), *_fold(recipe))
-    _, held_out = split(prepare(crops, crop_spec(recipe)), *_fold(recipe))
-    state = _start(recipe, run / CHECKPOINT)
-    replace_file(run / CONFIG, lambda file: file.write(recipe_yaml(recipe).encode()))
+    training, held_out = load_split(recipe, data)
+    processes = Processes(device)
+    state = _start(recipe, run / CHECKPOINT, processes.device)
+    setting = _Setting(
+        recipe,
+        processes,
+        processes.shared(state.network),
+        [load_teacher(Path(name.format(fold=recipe.held_out_fold)), processes.device) for name in recipe.teachers],
+        torch.from_numpy(training.pixels).permute(0, 3, 1, 2).to(processes.device),
+        torch.from_numpy(training.labels).to(processes.device),
+    )
+    if processes.first:
+        replace_file(run / CONFIG, lambda file: file.write(recipe_yaml(recipe).encode()))
     while state.epoch < recipe.epochs:
         started = time.monotonic()
-        figures = _train_epoch(state, recipe, training)
+        figures = _train_epoch(state, setting)
         state.epoch += 1
-        figures |= _evaluate(state.average, held_out)
-        figures |= {"epoch": state.epoch, "seconds": time.monotonic() - started}
-        state.history.append(figures)
-        _save(state, recipe, run / CHECKPOINT)
-        report(figures)
+        if processes.first:
+            figures |= _evaluate(state.average, held_out, recipe)
+            figures |= {"epoch": state.epoch, "seconds": time.monotonic() - started}
+            state.history.append(figures)
+            _save(state, recipe, run / CHECKPOINT)
+            report(figures)
+        processes.meet()
     metrics = {
         "epochs": state.epoch,
         "training_crops": len(training),
         "held_out_crops": len(held_out),
-        **_evaluate(state.average, held_out),
+        **_evaluate(state.average, held_out, recipe),
         "history": state.history,
     }
-    replace_file(run / MODEL, lambda file: torch.save(state.average.state_dict(), file))
-    replace_file(run / METRICS, lambda file: file.write(json.dumps(metrics, indent=1).encode()))
+    if processes.first:
+        weights = {name: value.cpu() for name, value in state.average.state_dict().items()}
+        replace_file(run / MODEL, lambda file: torch.save(weights, file))
+        replace_file(run / METRICS, lambda file: file.write(json.dumps(metrics, indent=1).encode()))
+    processes.end()
     return metrics
 
 
-def crop_spec(recipe: Recipe) -> CropSpec:
-    """Return how the recipe's network wants its crops."""
-    return CropSpec(recipe.crop_size_px, recipe.resize, len(recipe.planes))
+def load_split(recipe: Recipe, data: Path) -> tuple[CropSet, CropSet]:
+    """Return the crops to train on, large enough to be turned, and the held-out ones as the network sees them.
+
+    A relabel file changes what is trained on, never what is scored.
+    """
+    source_px = SOURCE_SIZE_PX if recipe.resize == "centre" else recipe.crop_size_px
+    crops = read_crops(data)
+    fold = recipe.folds, recipe.held_out_fold
+    training, _ = split(prepare(crops, CropSpec(source_px, recipe.resize, len(recipe.planes))), *fold)
+    _, held_out = split(prepare(crops, recipe.spec), *fold)
+    training, held_out = (part.with_labels(recipe.labels) for part in (training, held_out))
+    if recipe.relabel is not None:
+        path = Path(recipe.relabel.format(fold=recipe.held_out_fold))
+        training = relabelled(training, read_relabel(path, recipe.labels))
+    return training, held_out
 
 
-def to_input(crops: NDArray[np.uint8]) -> Tensor:
-    """(N, S, S, planes) uint8 to (N, planes, S, S) float32 in 0..1, channels last in memory."""
+def build_network(recipe: Recipe) -> nn.Module:
+    """Make the recipe's network, with the weights it starts from. Raises DataError."""
+    torch.manual_seed(recipe.seed)
+    network = build(recipe.architecture, len(recipe.planes), len(recipe.labels), recipe.widths, recipe.stem)
+    if recipe.init is not None:
+        load_pretrained(network, Path(recipe.init.format(fold=recipe.held_out_fold)))
+    return network
+
+
+def load_network(run: Path) -> tuple[Recipe, nn.Module]:
+    """Load the recipe and the weights of a finished run. Raises ConfigError, DataError."""
+    recipe = load_recipe(run / CONFIG)
+    network = build(recipe.architecture, len(recipe.planes), len(recipe.labels), recipe.widths, recipe.stem)
+    path = run / MODEL
+    try:
+        network.load_state_dict(torch.load(path, weights_only=True))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; finish the training run first") from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise DataError(f"{path}: not the weights of this recipe: {first_line(error)}") from error
+    network.eval()
+    return recipe, network
+
+
+def load_teacher(run: Path, device: torch.device) -> tuple[Recipe, nn.Module]:
+    """Load a finished run to learn from."""
+    recipe, network = load_network(run)
+    return recipe, network.to(device)
+
+
+def to_input(crops: NDArray[np.uint8], recipe: Recipe) -> Tensor:
+    """(N, S, S, planes) uint8 to the recipe's input: (N, planes, S, S) float32, channels last in memory."""
     pixels = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float() / 255.0
-    return pixels.contiguous(memory_format=torch.channels_last)
+    return _as_input(pixels, recipe)
 
 
-def logits_of(network: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+def logits_of(network: nn.Module, crops: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
     """Run a network over prepared crops: (N, S, S, planes) uint8 -> (N, classes) float32."""
     network.eval()
+    device = next(network.parameters()).device
     with torch.inference_mode():
         pieces = [
-            network(to_input(crops[start : start + EVALUATION_BATCH])).numpy()
+            network(to_input(crops[start : start + EVALUATION_BATCH], recipe).to(device)).cpu().numpy()
             for start in range(0, len(crops), EVALUATION_BATCH)
         ]
     return np.concatenate(pieces)
 
 
-def _fold(recipe: Recipe) -> tuple[int, int]:
-    return recipe.folds, recipe.held_out_fold
+def _as_input(pixels: Tensor, recipe: Recipe) -> Tensor:
+    return (normalised(pixels) if recipe.normalise else pixels).contiguous(memory_format=torch.channels_last)
 
 
-def _start(recipe: Recipe, checkpoint: Path) -> _State:
+def _start(recipe: Recipe, checkpoint: Path, device: torch.device) -> _State:
     """Fresh state, or the checkpoint's."""
-    network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    network = build_network(recipe).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    optimizer = torch.optim.AdamW(_groups(network, recipe), weight_decay=recipe.weight_decay)
     state = _State(network, copy.deepcopy(network), optimizer, 0, [])
     if not checkpoint.exists():
         return state
     try:
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, weights_only=True, map_location=device)
         if saved["recipe"] != recipe_yaml(recipe):
             raise DataError(f"{checkpoint}: belongs to another recipe; give another --out, or remove it")
         network.load_state_dict(saved["network"])
@@ -142,6 +208,24 @@ def _start(recipe: Recipe, checkpoint: Path) -> _State:
         raise DataError(f"{checkpoint}: not a checkpoint of this recipe: {first_line(error)}; remove it") from error
     state.epoch, state.history = saved["epoch"], saved["history"]
     return state
+
+
+def _groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the parameters by learning rate, the frozen ones left out. Raises DataError for a name that fits none."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    used: set[str] = set()
+    for name, parameter in network.named_parameters():
+        prefixes = [prefix for prefix in recipe.frozen if name.startswith(prefix)]
+        rates = [prefix for prefix in recipe.rates if name.startswith(prefix)]
+        used |= {*prefixes, *rates}
+        parameter.requires_grad_(not prefixes)
+        if not prefixes:
+            rate = recipe.rates[max(rates, key=len)] if rates else recipe.learning_rate
+            groups.setdefault(rate, []).append(parameter)
+    if unknown := {*recipe.frozen, *recipe.rates} - used:
+        known = ", ".join(dict.fromkeys(name.split(".")[0] for name, _ in network.named_parameters()))
+        raise DataError(f"no parameter begins with {', '.join(sorted(unknown))}; this network has {known}")
+    return [{"params": parameters, "lr": rate, "peak": rate} for rate, parameters in groups.items()]
 
 
 def _save(state: _State, recipe: Recipe, checkpoint: Path) -> None:
@@ -156,37 +240,86 @@ def _save(state: _State, recipe: Recipe, checkpoint: Path) -> None:
     replace_file(checkpoint, lambda file: torch.save(content, file))
 
 
-def _train_epoch(state: _State, recipe: Recipe, crops: CropSet) -> dict[str, float]:
+def _train_epoch(state: _State, setting: _Setting) -> dict[str, float]:
     """One pass over the crops in an order that (seed, epoch) gives; an incomplete last batch is left out."""
-    generator = torch.Generator().manual_seed(recipe.seed * 100_003 + state.epoch)
-    pixels = torch.from_numpy(crops.pixels).permute(0, 3, 1, 2)  # (N, planes, S, S)
-    labels = torch.from_numpy(crops.labels)
-    batch = min(recipe.batch, len(crops))
-    steps = len(crops) // batch
-    order = torch.randperm(len(crops), generator=generator)
-    state.network.train()
-    loss_sum, right = 0.0, 0
+    recipe, processes = setting.recipe, setting.processes
+    order = torch.randperm(len(setting.labels), generator=_generator(recipe, state.epoch, 0))
+    generator = _generator(recipe, state.epoch, 1 + processes.rank)
+    batch = min(recipe.batch, len(order))
+    steps = len(order) // batch
+    _train_mode(state.network, recipe)
+    loss_sum, right, seen = 0.0, 0, 0
     for step in range(steps):
-        chosen = order[step * batch : (step + 1) * batch]
+        chosen = processes.part(order[step * batch : (step + 1) * batch]).to(setting.labels.device)
         done = state.epoch * steps + step
         for group in state.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(done, recipe, steps)
-        inputs = augment(pixels[chosen], recipe, generator).contiguous(memory_format=torch.channels_last)
-        logits = state.network(inputs)
-        loss = F.cross_entropy(logits, labels[chosen])
+            group["lr"] = group["peak"] * _schedule(done, recipe, steps)
+        inputs, target = _batch(setting, chosen, generator)
+        logits = setting.model(inputs)
+        loss = loss_of(logits, target, recipe)
         state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         nn.utils.clip_grad_norm_(state.network.parameters(), MAX_GRADIENT_NORM)
         state.optimizer.step()
         _follow(state, min(recipe.ema_decay, (done + 1) / (done + 20)))
         loss_sum += float(loss.detach())
-        right += int((logits.argmax(1) == labels[chosen]).sum())
-    return {"loss": loss_sum / steps, "training_accuracy": right / (steps * batch)}
+        right += int((logits.argmax(1) == setting.labels[chosen]).sum())
+        seen += len(chosen)
+    return {"loss": loss_sum / steps, "training_accuracy": right / seen}
+
+
+def _generator(recipe: Recipe, epoch: int, stream: int) -> torch.Generator:
+    """Streams: 0 orders the crops, the same in every process; 1 and up draw a process's augmentation."""
+    return torch.Generator().manual_seed((recipe.seed * 100_003 + epoch) * 1_009 + stream)
+
+
+def _batch(setting: _Setting, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return augmented inputs (B, planes, S, S) and their targets (B, classes).
+
+    Teachers see the same view, each as large as it wants. Source: L. Beyer et al., "Knowledge distillation: a good
+    teacher is patient and consistent", 2022.
+    """
+    recipe = setting.recipe
+    wanted = max(recipe.crop_size_px, *(teacher.crop_size_px for teacher, _ in setting.teachers), 0)
+    view = augment(setting.pixels[chosen], _of_size(recipe, wanted), generator)
+    taught = None
+    if setting.teachers:
+        with torch.no_grad():
+            said = [
+                torch.softmax(net(_as_input(_middle(view, taught_by.crop_size_px), taught_by)), 1)
+                for taught_by, net in setting.teachers
+            ]
+        taught = torch.stack(said).mean(0)
+    target = targets_of(setting.labels[chosen], recipe, taught)
+    return mix(_as_input(_middle(view, recipe.crop_size_px), recipe), target, recipe, generator)
+
+
+def _of_size(recipe: Recipe, size_px: int) -> Recipe:
+    return recipe if recipe.crop_size_px == size_px else msgspec.structs.replace(recipe, crop_size_px=size_px)
+
+
+def _middle(view: Tensor, size_px: int) -> Tensor:
+    """Cut the middle out: (B, planes, N, N) -> (B, planes, S, S)."""
+    start = (view.shape[-1] - size_px) // 2
+    return view[:, :, start : start + size_px, start : start + size_px]
+
+
+def _train_mode(network: nn.Module, recipe: Recipe) -> None:
+    """Set training mode, but for the batch norms of what is frozen: their statistics stay."""
+    network.train()
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and any(name.startswith(prefix) for prefix in recipe.frozen):
+            module.eval()
 
 
 def _schedule(done: int, recipe: Recipe, steps: int) -> float:
-    """Linear warm-up, then half a cosine to zero. Source: Loshchilov, Hutter, "SGDR", 2016, without restarts."""
+    """Linear warm-up, then half a cosine to zero or a constant.
+
+    Source: I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", 2016, without restarts.
+    """
     warm = min(1.0, (done + 1) / max(1, recipe.warmup_epochs * steps))
+    if recipe.schedule == "constant":
+        return warm
     return warm * 0.5 * (1.0 + math.cos(math.pi * done / (recipe.epochs * steps)))
 
 
@@ -200,11 +333,11 @@ def _follow(state: _State, decay: float) -> None:
             mean.copy_(value)
 
 
-def _evaluate(network: nn.Module, crops: CropSet) -> dict[str, float]:
-    """Accuracy and pit recall at the threshold of one half."""
-    predicted = logits_of(network, crops.pixels).argmax(1)
-    pits = crops.labels == 1
+def _evaluate(network: nn.Module, crops: CropSet, recipe: Recipe) -> dict[str, float]:
+    """Accuracy, and the share of pits found, by the likeliest label."""
+    predicted = logits_of(network, crops.pixels, recipe).argmax(1)
+    pits = crops.labels == recipe.labels.index("pit")
     return {
         "held_out_accuracy": float((predicted == crops.labels).mean()),
-        "held_out_pit_recall": float((predicted[pits] == 1).mean()),
+        "held_out_pit_recall": float((predicted[pits] == crops.labels[pits]).mean()),
     }

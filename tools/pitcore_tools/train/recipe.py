@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
 from msgspec import Meta
 
 from pitcore.errors import ConfigError
+from pitcore.preprocess.prepare import CropSpec
+from pitcore_tools.networks.zoo import Architecture, Stem
+
+MAX_BASES = 4
 
 Positive = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One training run. No key has a default: ``configs/default.yaml`` gives each its reason.
 
     Attributes:
+        architecture, stem, widths: see ``networks.zoo.build``; no widths means as published.
+        init: checkpoint to start from, or null for fresh weights.
+        frozen: parameters whose names begin so are not trained, and their batch norms keep their statistics.
+        rates: learning rate of the parameters whose names begin so, in place of ``learning_rate``.
+        normalise: subtract ImageNet's mean and divide by its deviation.
+        relabel: CSV of crops that get another label or none, or null.
+        teachers: training runs to imitate; ``teacher_share`` of the target is the mean of what they say of the same
+            view. ``{fold}`` in a name stands for the held-out fold.
         folds, held_out_fold: crops fall into folds by their hash; one fold is never trained on.
+        loss: ``generalised`` is the generalised cross entropy, ``loss_power`` its q.
         ema_decay: of the running average of weights, which is the model.
-        scale_jitter, light_jitter: shares; shift_px: pixels. Uniform on both sides.
+        mixup: alpha of the beta distribution; 0 mixes nothing.
+        turn: any angle, or multiples of a half turn and no more.
+        scale_jitter, light_jitter: shares; shift_px, blur_px: pixels. Uniform on both sides.
         max_threshold: pixels below a random level up to this, in both planes, are set to zero.
     """
 
@@ -31,37 +47,83 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     labels: Annotated[list[Literal["clean", "maybe", "pit"]], Meta(min_length=2, max_length=3)]
     crop_size_px: Annotated[int, Meta(ge=32, le=128)]
     resize: Literal["centre", "shrink", "fit"]
-    widths: Annotated[list[Annotated[int, Meta(ge=8, le=2048)]], Meta(min_length=4, max_length=4)]
+    architecture: Architecture
+    stem: Stem
+    widths: list[Annotated[int, Meta(ge=8, le=2048)]]
+    init: str | None
+    frozen: list[str]
+    rates: dict[str, Rate]
+    normalise: bool
+    relabel: str | None
     folds: Annotated[int, Meta(ge=2, le=100)]
     held_out_fold: Annotated[int, Meta(ge=0)]
     epochs: Positive
     batch: Positive
-    learning_rate: Annotated[float, Meta(gt=0.0, le=1.0)]
+    learning_rate: Rate
+    schedule: Literal["cosine", "constant"]
     weight_decay: Annotated[float, Meta(ge=0.0, le=1.0)]
     warmup_epochs: Annotated[int, Meta(ge=0)]
     ema_decay: Annotated[float, Meta(ge=0.0, lt=1.0)]
+    loss: Literal["cross_entropy", "generalised"]
+    loss_power: Annotated[float, Meta(gt=0.0, le=1.0)]
+    label_smoothing: Annotated[float, Meta(ge=0.0, lt=1.0)]
+    teachers: list[str]
+    teacher_share: Annotated[float, Meta(ge=0.0, le=1.0)]
+    mixup: Annotated[float, Meta(ge=0.0, le=10.0)]
+    turn: Literal["any", "half"]
     scale_jitter: Annotated[float, Meta(ge=0.0, lt=0.5)]
     shift_px: Annotated[float, Meta(ge=0.0, le=32.0)]
     light_jitter: Annotated[float, Meta(ge=0.0, lt=1.0)]
+    blur_px: Annotated[float, Meta(ge=0.0, le=16.0)]
     max_threshold: Annotated[int, Meta(ge=0, le=255)]
 
     def __post_init__(self) -> None:
         if self.held_out_fold >= self.folds:
             raise ValueError(f"held_out_fold {self.held_out_fold} must be below folds {self.folds}")
+        if self.labels[0] != "clean" or self.labels[-1] != "pit" or len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must be [clean, pit] or [clean, maybe, pit]")
+        if len(self.widths) not in (0, 4) or (self.widths and not self.architecture.startswith("resnet")):
+            raise ValueError("widths are the channels of a ResNet's four stages; otherwise give []")
+        if (self.teacher_share > 0) != bool(self.teachers):
+            raise ValueError("teachers and teacher_share go together: name runs and a share above 0, or neither")
+
+    @property
+    def spec(self) -> CropSpec:
+        """How the network wants its crops."""
+        return CropSpec(self.crop_size_px, self.resize, len(self.planes))
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe from YAML. Raises ConfigError."""
+    """Read a recipe from YAML.
+
+    A recipe may name another one as its ``base``, by a path relative to its own folder, and give only what differs.
+
+    Raises:
+        ConfigError: it cannot be read, or a key is missing, unknown or out of its range.
+    """
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), type=Recipe)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; give a recipe (YAML)") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        return msgspec.convert(_with_base(path), type=Recipe)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}; see train/configs/default.yaml for every key and its reason") from error
 
 
 def recipe_yaml(recipe: Recipe) -> str:
-    """Write a recipe as YAML."""
+    """Write a recipe as YAML, whole."""
     return yaml.safe_dump(msgspec.to_builtins(recipe), sort_keys=False)
+
+
+def _with_base(path: Path, depth: int = 0) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; give a recipe (YAML)") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: not a recipe; see train/configs/default.yaml for every key and its reason")
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    if depth == MAX_BASES:
+        raise ConfigError(f"{path}: more than {MAX_BASES} bases on one another; is there a ring?")
+    return _with_base(path.parent / str(base), depth + 1) | content

@@ -1,0 +1,111 @@
+"""Networks by name, and weights from files under torchvision's names."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pitcore.errors import DataError, first_line
+from pitcore_tools.networks.inverted import efficientnet_b0, mobilenet_v3_large
+from pitcore_tools.networks.resnet import BasicBlock, Bottleneck, ResNet, Shape
+
+Architecture = Literal["resnet18", "resnet50", "mobilenet_v3_large", "efficientnet_b0"]
+Stem = Literal["pooled", "fine"]
+RESNETS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
+GREEN = 1  # of the three planes of a picture: zero in every crop
+
+
+def build(
+    architecture: Architecture, planes: int, classes: int, widths: Sequence[int] = (), stem: Stem = "pooled"
+) -> nn.Module:
+    """Make a network with fresh weights from torch's own generator.
+
+    Args:
+        architecture: which.
+        planes: of its input.
+        classes: number of its logits.
+        widths: channels of the four stages of a ResNet; as published if empty. The others have none.
+        stem: of a ResNet: ``fine`` leaves the max-pooling out.
+    """
+    if architecture == "mobilenet_v3_large":
+        return mobilenet_v3_large(planes, classes)
+    if architecture == "efficientnet_b0":
+        return efficientnet_b0(planes, classes)
+    block, depths = RESNETS[architecture]
+    shape = Shape(block, depths, pooled=stem == "pooled")
+    if widths:
+        shape = Shape(block, depths, tuple(widths), stem == "pooled")
+    return ResNet(planes, classes, shape)
+
+
+def load_pretrained(network: nn.Module, path: Path) -> list[str]:
+    """Load weights of another task: everything but the last layer must fit.
+
+    A checkpoint of three planes serves a network of two: its green weights are left out, which changes nothing for
+    crops whose green is zero.
+
+    Returns:
+        Names of the tensors that stay fresh, because their shape follows the number of classes.
+
+    Raises:
+        DataError: no checkpoint, or of another network; names the first tensors that are missing, too many or of
+            another shape.
+    """
+    given, own = read_state(path), network.state_dict()
+    given = {name: _planes_as(value, own.get(name)) for name, value in given.items()}
+    missing = sorted(own.keys() - given.keys() - {name for name in own if name.endswith("num_batches_tracked")})
+    strange = sorted(given.keys() - own.keys())
+    if missing or strange:
+        said = "; ".join(
+            f"{word} {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+            for word, names in (("lacks", missing), ("has besides", strange))
+            if names
+        )
+        raise DataError(f"{path}: not weights of this network: {said}; give a checkpoint with torchvision's names")
+    last = _last_layer(network)
+    fresh = sorted(name for name in given if name.startswith(last) and given[name].shape != own[name].shape)
+    for name in own:
+        if name in given and name not in fresh and given[name].shape != own[name].shape:
+            raise DataError(
+                f"{path}: {name} is {tuple(given[name].shape)}, this network wants {tuple(own[name].shape)}; "
+                "give the checkpoint's own architecture and widths"
+            )
+    network.load_state_dict({name: value for name, value in given.items() if name not in fresh}, strict=False)
+    return fresh
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict: bare, or under ``state_dict`` or ``model``, with or without ``module.``. Raises DataError."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; give a checkpoint (.pt, .pth)") from error
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path}: not a checkpoint of torch: {first_line(error)}") from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise DataError(f"{path}: holds no state dict of tensors; save model.state_dict()")
+    return {name.removeprefix("module."): value for name, value in content.items()}
+
+
+def _planes_as(value: Tensor, own: Tensor | None) -> Tensor:
+    """Leave green out of a first convolution of three planes where the network has two."""
+    if own is not None and own.dim() == 4 and value.dim() == 4 and (value.shape[1], own.shape[1]) == (3, 2):
+        return value[:, [plane for plane in range(3) if plane != GREEN]]
+    return value
+
+
+def _last_layer(network: nn.Module) -> str:
+    """Return the name of the last linear layer, with a dot."""
+    names = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    return f"{names[-1]}."
