@@ -9,6 +9,7 @@ For another machine or Python than this one, ``tools/wheels`` sets these variabl
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -48,6 +49,7 @@ class CMakeBuild(build_ext):
         configure = [
             "cmake",
             *("-S", str(ROOT), "-B", str(build), "-G", "Ninja"),
+            f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja')}",  # a cached one may lie in an environment that is gone
             "-DCMAKE_BUILD_TYPE=Release",
             "-DPITCORE_PYTHON=ON",
             "-DPITCORE_WERROR=OFF",  # on in our own builds; an installation must not fail on a newer warning

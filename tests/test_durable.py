@@ -13,20 +13,6 @@ OLD, NEW = b"old\n" * 1000, b"new\n" * 1000
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 64 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
-@pytest.fixture
 def place(tmp_path):
     (tmp_path / "state").write_bytes(OLD)
     return tmp_path / "state"

@@ -3,10 +3,10 @@
     python tests/arm/lane.py                    every check on every machine
     python tests/arm/lane.py --crops 1000       the same, with more crops
 
-Installs the aarch64 wheel with pip in an arm64 root, then on an emulated Cortex-A76 and Cortex-A72, and on an x86-64
-without VNNI: runs the parity, session, denormal and decision tests (and the native ones), classifies crops, replays a
-recording, and compares every verdict with this machine's, byte for byte. Emulation is slow: no time printed here says
-anything about a board.
+Installs the aarch64 wheel with pip in an arm64 root. On an emulated Cortex-A76 and Cortex-A72 it runs the native tests,
+the parity, session, denormal and decision tests and the demo; on an x86-64 without VNNI the session tests. On all three
+it classifies crops, replays a recording, and compares every verdict with this machine's, byte for byte. Emulation is
+slow: no time printed here says anything about a board.
 """
 
 from __future__ import annotations

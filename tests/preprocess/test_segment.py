@@ -9,8 +9,6 @@ from pitcore.errors import FrameError, SegmentationError
 from pitcore.preprocess import _core
 from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec
 
-CROP = CropSpec(16, "centre", 1)
-
 
 def spec(**changes):
     fields = {"background": (0,), "threshold": (1,), "polarity": ("bright",), "combine": "any", "min_area_px": 1}

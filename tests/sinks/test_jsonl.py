@@ -26,20 +26,6 @@ def sequence(path):
     return [json.loads(line)["seq"] for line in path.read_text().splitlines()]
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 64 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
 def test_lines_come_out_in_order(tmp_path):
     sink = opened(tmp_path / "deep" / "v.jsonl")
     sink.emit([event(1), event(2)])

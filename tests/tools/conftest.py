@@ -1,12 +1,11 @@
 """Procedural crops on disk, and a recipe small enough to train in a test."""
 
 import msgspec
-import numpy as np
 import pytest
-from PIL import Image
 
 from pitcore.camera.single import render_crop
 from pitcore_tools.train.recipe import Recipe
+from tests.camera.belts import write_crop
 
 TINY = Recipe(
     name="tiny",
@@ -46,13 +45,6 @@ TINY = Recipe(
     blur_px=0.0,
     max_threshold=18,
 )
-
-
-def write_crop(path, pixels):
-    rgb = np.zeros((*pixels.shape[:2], 3), np.uint8)
-    rgb[..., 0], rgb[..., 2] = pixels[..., 0], pixels[..., 1]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rgb).save(path)
 
 
 @pytest.fixture(scope="session")

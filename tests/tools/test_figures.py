@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from pitcore.decision.policy import pit_probability
 from pitcore.errors import DataError
+from pitcore.model_card import DEFAULT_BUNDLE, Calibration
 from pitcore_tools.cli.main import pitcore_tools
-from pitcore_tools.evaluate import figures
+from pitcore_tools.evaluate import figures, report
 from pitcore_tools.evaluate.figures import Share
 from pitcore_tools.evaluate.logits import COLUMNS, COMMITTED, HeldOut, read_logits, write_logits
 
@@ -59,22 +61,21 @@ def test_cross_fitting_never_scores_a_crop_with_its_own_half():
     np.testing.assert_allclose(found[half], figures.platt(margins[half], slope, intercept))
 
 
-def test_thresholds_keep_what_they_promise_on_their_own_crops():
-    rng = np.random.default_rng(2)
-    labels = rng.integers(0, 2, 3000)
-    probabilities = figures.platt(rng.normal(labels * 4.0 - 2.0, 1.5), 1.0, 0.0)
-    accept, reject = figures.simple_thresholds(labels, probabilities, 0.01, 0.02)
-    assert (probabilities[labels == 1] < accept).mean() <= 0.01
-    assert (probabilities[labels == 0] >= reject).mean() <= 0.02
-    assert 0 <= accept <= reject <= 1
+def test_a_margin_is_the_boards_for_two_labels_and_for_three():
+    rng = np.random.default_rng(4)
+    for labels in (["clean", "pit"], ["clean", "maybe", "pit"]):
+        logits = rng.normal(0, 3, (20, len(labels))).astype(np.float32)
+        found = figures.platt(figures.pit_margins(logits, labels), 0.7, 0.2)
+        board = [pit_probability(row.tolist(), labels, Calibration("platt", 0.7, 0.2)) for row in logits]
+        np.testing.assert_allclose(found, board, atol=1e-6)
 
 
 def held_out(n=60):
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 2, n)
-    logits = np.round(np.stack([-(labels - 0.5) * 3, (labels - 0.5) * 3], 1) + rng.normal(0, 1, (n, 2)), 5)
+    margins = np.round((labels - 0.5) * 6 + rng.normal(0, 1.5, n), 5)
     hashes = [f"{value:064x}" for value in rng.integers(1, 2**62, n)]
-    return HeldOut(hashes, np.zeros(n, np.int64), labels, logits, logits)
+    return HeldOut(hashes, np.zeros(n, np.int64), labels, margins, margins + 0.25)
 
 
 def test_logits_come_back_as_they_were_written(tmp_path):
@@ -84,12 +85,13 @@ def test_logits_come_back_as_they_were_written(tmp_path):
     order = np.argsort(written.hashes)
     assert read.hashes == sorted(written.hashes)
     np.testing.assert_array_equal(read.labels, written.labels[order])
-    np.testing.assert_allclose(read.int8_logits, written.int8_logits[order])
+    np.testing.assert_allclose(read.float_margins, written.float_margins[order])
+    np.testing.assert_allclose(read.int8_margins, written.int8_margins[order])
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "hash,fold\n1,2\n", ",".join(COLUMNS) + "\nab,0,1,x,1,1,1\n", ",".join(COLUMNS) + "\nab,0,1,nan,1,1,1\n"],
+    ["", "hash,fold\n1,2\n", ",".join(COLUMNS) + "\nab,0,1,x,1\n", ",".join(COLUMNS) + "\nab,0,1,nan,1\n"],
 )
 def test_a_file_that_is_no_table_of_logits_is_refused(tmp_path, text):
     path = tmp_path / "l.csv"
@@ -114,7 +116,9 @@ def test_the_committed_figures_meet_the_bar():
     assert found["folds"] == [0]
 
 
-def test_the_committed_logits_hold_no_crop_twice():
-    hashes = read_logits(COMMITTED).hashes
-    duplicates = len(hashes) - len(set(hashes))
-    assert duplicates <= 30  # the data set itself holds 30 exact duplicates
+def test_the_committed_figures_are_the_bundled_models():
+    metrics = json.loads((DEFAULT_BUNDLE / "metrics.json").read_text())["held_out"]
+    found = report.summary(read_logits(COMMITTED))
+    ece, said = found.pop("ece_int8"), metrics.pop("ece_int8")
+    assert found == metrics
+    assert ece == pytest.approx(said, abs=1e-6)  # the file has five places

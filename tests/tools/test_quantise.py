@@ -6,16 +6,19 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from pitcore.camera.single import render_crop
 from pitcore.errors import BundleError, DataError
 from pitcore.inference.session import Session
-from pitcore.model_card import load_bundle
+from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
+from pitcore.preprocess.prepare import CropSpec, crop_from_image
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.evaluate.logits import read_logits
 from pitcore_tools.export.graph import SMALLEST_WEIGHT, float_graph
 from pitcore_tools.networks.resnet import ResNet, Shape
-from pitcore_tools.quantise.bundle import check_export
+from pitcore_tools.quantise.bundle import GOLDEN_SEED, check_export
 from pitcore_tools.quantise.static import float_ops, op_histogram, quantise, run, session_for, to_nchw
 from pitcore_tools.train.loop import MODEL, load_network, logits_of, train
+from tests.camera.belts import write_crop
 from tests.tools.conftest import TINY
 
 
@@ -116,10 +119,14 @@ def test_the_bundle_is_whole_and_the_board_can_run_it(bundle):
     assert sorted(path.name for path in bundle.iterdir()) == ["bundle", "logits.csv", "run"]
 
 
-def test_golden_vectors_are_procedural(bundle, procedural_crops):
-    with np.load(bundle / "bundle" / "golden.npz") as golden:
-        assert golden["crops"].shape == (32, 48, 48, 2)
-        assert golden["logits"].dtype == np.float32
+def test_golden_vectors_are_procedural_and_no_crop_of_a_real_cherry(bundle):
+    for folder in (bundle / "bundle", DEFAULT_BUNDLE):
+        card = load_bundle(folder).card
+        spec = CropSpec(card.crop_size_px, card.resize, len(card.planes))
+        with np.load(folder / "golden.npz") as golden:
+            for index, crop in enumerate(golden["crops"]):
+                np.testing.assert_array_equal(crop, crop_from_image(render_crop(GOLDEN_SEED, index)[0], spec))
+            assert len(golden["crops"]) == 32
 
 
 def test_the_logits_are_of_held_out_crops_only_and_equal_the_boards(bundle, procedural_crops):
@@ -141,7 +148,7 @@ def test_the_logits_are_of_held_out_crops_only_and_equal_the_boards(bundle, proc
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
     assert found["crops"] == len(held_out.hashes)
-    assert found["int8_logits_off_by"] < 1e-4  # the CSV has five places
+    assert found["int8_margins_off_by"] < 1e-4  # the CSV has five places
 
 
 def test_metrics_say_which_fold_was_held_out(bundle):
@@ -175,3 +182,30 @@ def test_the_card_holds_the_hash_of_every_file(bundle):
     card = json.loads((folder / "card.json").read_text())
     for name, digest in card["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "run"])
+def test_a_folder_that_is_no_bundle_is_never_replaced(bundle, procedural_crops, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("dear to somebody")
+    command = ["quantise", str(bundle / "run"), "--data", str(procedural_crops), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(pitcore_tools, command)
+    assert isinstance(result.exception, DataError)
+    assert f"holds {name}, so it is no bundle" in str(result.exception)
+    assert (tmp_path / "out" / name).read_text() == "dear to somebody"
+
+
+def test_margins_of_another_net_are_refused(bundle, procedural_crops):
+    command = ["evaluate", "--data", str(procedural_crops), "--logits", str(bundle / "logits.csv")]
+    result = CliRunner().invoke(pitcore_tools, command)  # the bundled model: not this run's
+    assert isinstance(result.exception, DataError)
+    assert "another net's, name its --bundle" in str(result.exception)
+
+
+def test_a_folder_without_the_held_out_crops_is_one_clear_line(bundle, tmp_path):
+    for folder in ("cherry_clean", "cherry_pit"):
+        write_crop(tmp_path / folder / "a.png", np.full((20, 20, 2), 90 + len(folder), np.uint8))
+    command = ["evaluate", "--data", str(tmp_path), "--logits", str(bundle / "logits.csv")]
+    result = CliRunner().invoke(pitcore_tools, command)
+    assert isinstance(result.exception, DataError)
+    assert "held-out crops are not there" in str(result.exception)

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812  the field's name for it
 from pitcore.errors import ConfigError, DataError
 from pitcore_tools.train.augment import augment, normalised
 from pitcore_tools.train.dataset import prepare, read_crops, read_relabel, relabelled
-from pitcore_tools.train.loop import METRICS, MODEL, build_network, load_network, load_split, logits_of, train
+from pitcore_tools.train.loop import METRICS, MODEL, SEEN, build_network, load_network, load_split, logits_of, train
 from pitcore_tools.train.loss import loss_of, mix, targets_of
 from pitcore_tools.train.recipe import load_recipe, recipe_yaml
 from tests.tools.conftest import changed
@@ -106,6 +106,27 @@ def test_a_student_follows_teachers_that_want_larger_crops(run, tmp_path, proced
     recipe, network = load_network(tmp_path / "student")
     _, held_out = load_split(recipe, procedural_crops)
     assert np.isfinite(logits_of(network, held_out.pixels, recipe)).all()
+
+
+def test_a_teacher_that_saw_what_is_held_out_is_refused(run, tmp_path):
+    run("teacher", held_out_fold=0)
+    for leak in (
+        {"teachers": [str(tmp_path / "teacher")], "teacher_share": 0.5},
+        {"init": str(tmp_path / "teacher" / MODEL)},
+    ):
+        with pytest.raises(DataError, match=r"was trained on \d+ of the \d+ crops that are held out here"):
+            run("student", **leak)
+
+
+def test_what_a_teacher_saw_its_student_saw(run, tmp_path):
+    run("grandmother", held_out_fold=1)
+    run("mother", init=str(tmp_path / "grandmother" / MODEL))
+    run("other", held_out_fold=0)
+    assert set((tmp_path / "grandmother" / SEEN).read_text().split()) <= set(
+        (tmp_path / "mother" / SEEN).read_text().split()
+    )
+    with pytest.raises(DataError, match="held out here"):
+        run("child", held_out_fold=0, init=str(tmp_path / "mother" / MODEL))
 
 
 def test_three_classes_train_with_labels_from_a_file(run, tiny_recipe, procedural_crops, tmp_path):

@@ -8,18 +8,19 @@ from pathlib import Path
 import click
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from pitcore.errors import DataError
 from pitcore.inference.session import Session
 from pitcore.model_card import DEFAULT_BUNDLE, Bundle, load_bundle
 from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.evaluate import report
+from pitcore_tools.evaluate.figures import pit_margins
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.quantise.static import float_ops, op_histogram
 from pitcore_tools.train.dataset import prepare, read_crops
 
 BATCH = 32
+MAX_DISTANCE = 1e-3  # of a margin, between the file and this machine
 
 
 @click.command()
@@ -45,12 +46,16 @@ def evaluate(logits: Path, data: Path | None, bundle: Path, as_json: bool) -> No
     """
     held_out = read_logits(logits)
     worst = None if data is None else _run_again(held_out, load_bundle(bundle), data)
+    if worst is not None and worst > MAX_DISTANCE:
+        raise DataError(
+            f"{logits}: the margins of {bundle} are off by {worst:.3g}; these are another net's, name its --bundle"
+        )
     if as_json:
-        click.echo(json.dumps({**report.summary(held_out), "int8_logits_off_by": worst}))
+        click.echo(json.dumps({**report.summary(held_out), "int8_margins_off_by": worst}))
         return
     click.echo(report.text(held_out))
     if worst is not None:
-        click.echo(f"  run again             int8 logits within {worst:.2g} of the committed ones")
+        click.echo(f"  run again             int8 margins within {worst:.2g} of the file's")
 
 
 @click.command()
@@ -73,21 +78,23 @@ def inspect(bundle: Path) -> None:
 
 
 def _run_again(held_out: HeldOut, bundle: Bundle, data: Path) -> float:
-    """Return the largest distance between the committed int8 logits and those of this machine.
+    """Return the largest distance between the file's int8 margins and those of this machine.
 
     Raises:
         DataError: crops are missing.
     """
     spec = CropSpec(bundle.card.crop_size_px, bundle.card.resize, len(bundle.card.planes))
     wanted = set(held_out.hashes)
-    crops = prepare([crop for crop in read_crops(data) if crop.hash in wanted], spec)
-    if missing := wanted - set(crops.hashes):
+    found_crops = [crop for crop in read_crops(data) if crop.hash in wanted]
+    if missing := wanted - {crop.hash for crop in found_crops}:
         raise DataError(f"{data}: {len(missing)} of {len(wanted)} held-out crops are not there; give the same data")
+    crops = prepare(found_crops, spec)
     session = Session(bundle, capacity=BATCH, sub_batch=BATCH)
-    found: dict[str, NDArray[np.float64]] = {}
+    found: dict[str, float] = {}
     for start in range(0, len(crops), BATCH):
         piece = crops.pixels[start : start + BATCH]
         session.batch[: len(piece)] = piece
-        found |= dict(zip(crops.hashes[start:], session.run(len(piece)).astype(np.float64).copy(), strict=False))
-    again = np.stack([found[name] for name in held_out.hashes])
-    return float(np.abs(again - held_out.int8_logits).max())
+        margins = pit_margins(session.run(len(piece)), bundle.card.labels)
+        found |= dict(zip(crops.hashes[start:], margins.tolist(), strict=False))
+    again = np.array([found[name] for name in held_out.hashes])
+    return float(np.abs(again - held_out.int8_margins).max())

@@ -7,12 +7,16 @@ clean one.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
+
+from pitcore.errors import DataError
 
 Z_95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 ECE_BINS = 15
@@ -73,6 +77,13 @@ class Confusion:
         }
 
 
+def pit_margins(logits: NDArray[np.floating[Any]], labels: Sequence[str]) -> Floats:
+    """Return (N,) pit logit minus the log-sum-exp of the others, from (N, classes) logits."""
+    pit = list(labels).index("pit")
+    others = np.delete(np.asarray(logits, np.float64), pit, axis=1)
+    return np.asarray(logits[:, pit] - np.logaddexp.reduce(others, axis=1))
+
+
 def confusion(labels: Labels, margins: Floats) -> Confusion:
     """Count at the threshold of one half, that is a margin of zero."""
     pit, called = labels == 1, margins > 0
@@ -96,7 +107,13 @@ def mcnemar(labels: Labels, first: Floats, second: Floats) -> tuple[int, int, fl
 
 
 def fit_platt(labels: Labels, margins: Floats) -> tuple[float, float]:
-    """Return slope and intercept of p = 1 / (1 + exp(-(slope * margin + intercept))), by maximum likelihood."""
+    """Return slope and intercept of p = 1 / (1 + exp(-(slope * margin + intercept))), by maximum likelihood.
+
+    Raises:
+        DataError: one class only.
+    """
+    if len(np.unique(labels)) < 2:
+        raise DataError(f"{len(labels)} crops of one class or none cannot calibrate probabilities; give more crops")
     fitted = LogisticRegression(C=np.inf).fit(margins[:, None], labels)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
@@ -125,14 +142,6 @@ def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
     )
 
 
-def simple_thresholds(labels: Labels, probabilities: Floats, max_miss: float, max_loss: float) -> tuple[float, float]:
-    """Return accept and reject such that these very crops keep both shares.
-
-    At most ``max_miss`` of the pits fall below accept, and at most ``max_loss`` of the clean ones reach
-    reject. An empirical choice without a finite-sample guarantee.
-    """
-    pits, clean = np.sort(probabilities[labels == 1]), np.sort(probabilities[labels == 0])
-    accept = math.floor(float(pits[math.floor(max_miss * len(pits))]) * 1e4) / 1e4
-    highest_clean = float(clean[len(clean) - 1 - math.floor(max_loss * len(clean))])
-    reject = min(1.0, math.floor(highest_clean * 1e4 + 1) / 1e4)
-    return min(accept, reject), reject
+def share_facts(share: Share) -> dict[str, Any]:
+    """Return a share and its interval for programs."""
+    return {"value": share.value, "interval_95": list(share.interval), "hits": share.hits, "of": share.of}

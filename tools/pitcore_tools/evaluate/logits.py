@@ -1,9 +1,10 @@
-"""Held-out logits as a small CSV, so that every figure can be checked in seconds without the crops."""
+"""Held-out margins as a small CSV, so that every figure can be checked in seconds without the crops."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,34 +15,45 @@ from pitcore.durable import replace_file
 from pitcore.errors import DataError
 
 COMMITTED = Path(__file__).parent / "heldout_logits.csv"
-COLUMNS = ("hash", "fold", "label", "float_clean", "float_pit", "int8_clean", "int8_pit")
+COLUMNS = ("hash", "fold", "label", "float_margin", "int8_margin")
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Logits of the float and the int8 net on crops that neither was trained on.
+    """Margins of the float and the int8 net on crops that neither was trained on.
+
+    A margin is the pit logit minus the log-sum-exp of the others, as the board computes it.
 
     Attributes:
         hashes: of the crops.
-        folds, labels: (N,) int64; label 1 is a pit.
-        float_logits, int8_logits: (N, 2) clean, pit.
+        folds: (N,) int64.
+        labels: (N,) int64, 1 for a pit.
+        float_margins: (N,) float64.
+        int8_margins: the same of the int8 net; NaN where the net has no int8 form.
     """
 
     hashes: list[str]
     folds: NDArray[np.int64]
     labels: NDArray[np.int64]
-    float_logits: NDArray[np.float64]
-    int8_logits: NDArray[np.float64]
+    float_margins: NDArray[np.float64]
+    int8_margins: NDArray[np.float64]
 
     @property
-    def float_margins(self) -> NDArray[np.float64]:
-        """(N,) pit logit minus clean logit of the float net."""
-        return np.asarray(self.float_logits[:, 1] - self.float_logits[:, 0])
+    def has_int8(self) -> bool:
+        """Whether the net has an int8 form."""
+        return not bool(np.isnan(self.int8_margins).any())
 
     @property
-    def int8_margins(self) -> NDArray[np.float64]:
-        """(N,) pit logit minus clean logit of the int8 net."""
-        return np.asarray(self.int8_logits[:, 1] - self.int8_logits[:, 0])
+    def margins(self) -> NDArray[np.float64]:
+        """(N,) of the net that ships: the int8 one if there is one."""
+        return self.int8_margins if self.has_int8 else self.float_margins
+
+    def where(self, chosen: NDArray[np.bool_]) -> HeldOut:
+        """Return the chosen crops."""
+        hashes = [name for name, keep in zip(self.hashes, chosen, strict=True) if keep]
+        return HeldOut(
+            hashes, self.folds[chosen], self.labels[chosen], self.float_margins[chosen], self.int8_margins[chosen]
+        )
 
     @property
     def half(self) -> NDArray[np.bool_]:
@@ -55,9 +67,9 @@ def write_logits(path: Path, held_out: HeldOut) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for index in np.argsort(held_out.hashes, kind="stable"):
-        numbers = (*held_out.float_logits[index], *held_out.int8_logits[index])
+        numbers = held_out.float_margins[index], held_out.int8_margins[index]
         row = [held_out.hashes[index], held_out.folds[index], held_out.labels[index]]
-        writer.writerow([*row, *(f"{value:.5f}" for value in numbers)])
+        writer.writerow([*row, *("" if np.isnan(value) else f"{value:.5f}" for value in numbers)])
     replace_file(path, lambda file: file.write(text.getvalue().encode()))
 
 
@@ -71,11 +83,21 @@ def read_logits(path: Path) -> HeldOut:
     try:
         if not rows:
             raise ValueError("no rows")  # noqa: TRY301  one message for every way the file can be wrong
-        numbers = np.array([[float(row[name]) for name in COLUMNS[1:]] for row in rows])
-        if not np.isfinite(numbers).all():
-            raise ValueError("a number is not finite")  # noqa: TRY301
+        numbers = np.array([[_number(row[name]) for name in COLUMNS[1:]] for row in rows])
+        if not np.isfinite(numbers[:, :3]).all() or np.isnan(numbers[:, 3]).any() != np.isnan(numbers[:, 3]).all():
+            raise ValueError("a number is missing")  # noqa: TRY301
         hashes = [row["hash"] for row in rows]
     except (KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not a table of held-out logits ({error}); columns: {', '.join(COLUMNS)}") from error
     counts = numbers[:, :2].astype(np.int64)
-    return HeldOut(hashes, counts[:, 0], counts[:, 1], numbers[:, 2:4], numbers[:, 4:6])
+    return HeldOut(hashes, counts[:, 0], counts[:, 1], numbers[:, 2], numbers[:, 3])
+
+
+def _number(text: str) -> float:
+    """Return a finite number, or NaN for nothing."""
+    if text == "":
+        return math.nan
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is not finite")
+    return value

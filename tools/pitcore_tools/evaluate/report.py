@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pitcore_tools.evaluate import figures
-from pitcore_tools.evaluate.figures import Confusion, Share
+from pitcore_tools.evaluate.figures import Confusion
 from pitcore_tools.evaluate.logits import HeldOut
 
 
@@ -63,10 +63,6 @@ def text(held_out: HeldOut) -> str:
 
 
 def _figures(counts: Confusion) -> dict[str, Any]:
-    shares = {name.replace(" ", "_"): _share(share) for name, share in counts.shares.items()}
+    shares = {name.replace(" ", "_"): figures.share_facts(share) for name, share in counts.shares.items()}
     rows = {"clean": [counts.clean_clean, counts.clean_pit], "pit": [counts.pit_clean, counts.pit_pit]}
     return {**shares, "confusion_clean_pit": rows}
-
-
-def _share(share: Share) -> dict[str, Any]:
-    return {"value": share.value, "interval_95": list(share.interval), "hits": share.hits, "of": share.of}

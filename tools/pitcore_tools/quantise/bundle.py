@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 from collections import Counter
@@ -32,13 +33,14 @@ from pitcore_tools.evaluate import figures, report
 from pitcore_tools.evaluate.logits import HeldOut
 from pitcore_tools.export.graph import OPSET, float_graph
 from pitcore_tools.quantise.static import METHODS, float_ops, op_histogram, quantise, run, session_for, to_nchw
+from pitcore_tools.thresholds.control import accept_threshold, reject_threshold
 from pitcore_tools.train.dataset import CropSet, prepare, read_crops, split
 from pitcore_tools.train.loop import load_network, logits_of
 from pitcore_tools.train.recipe import Recipe, recipe_yaml
 
-CALIBRATION_CROPS = 320  # facts say 200 to 500; a multiple of the batch
+CALIBRATION_CROPS = 320  # ranges have settled by 200; a multiple of the batch
 GOLDEN_SEED, GOLDEN_CROPS = 20261123, 32
-MAX_MISS, MAX_CLEAN_LOSS = 0.01, 0.02
+MAX_MISS, CONFIDENCE, MAX_CLEAN_LOSS = 0.01, 0.95, 0.02
 ONNXRUNTIME_MIN = "1.22"  # the oldest whose wheels run on both boards; 1.21 dies on a Pi 4
 MAX_EXPORT_ERROR = 1e-3  # of a logit, between torch and ONNX Runtime in float
 GRANULE = 32
@@ -114,7 +116,8 @@ def quantise_run(trained: Run, say: Say) -> Quantised:
     candidates = {method: quantise(model, calibration.pixels, method) for method in METHODS}
     errors = {}
     for method, candidate in candidates.items():
-        difference = _margins(run(session_for(candidate), choice.pixels)) - _margins(reference)
+        margins = figures.pit_margins(run(session_for(candidate), choice.pixels), recipe.labels)
+        difference = margins - figures.pit_margins(reference, recipe.labels)
         errors[method] = float(np.abs(difference).mean())
         say(f"calibration {method}: margins off by {errors[method]:.4f} on average, on {len(choice)} training crops")
     method = min(errors, key=lambda name: errors[name])
@@ -137,13 +140,13 @@ def check_export(model: onnx.ModelProto, crops: NDArray[np.uint8], reference: ND
 
 def held_out_logits(trained: Run, int8: onnx.ModelProto) -> HeldOut:
     """Run both nets over the held-out crops."""
-    crops = trained.held_out
+    crops, labels = trained.held_out, trained.recipe.labels
     return HeldOut(
         hashes=crops.hashes,
         folds=np.full(len(crops), trained.recipe.held_out_fold, np.int64),
         labels=crops.labels,
-        float_logits=logits_of(trained.network, crops.pixels, trained.recipe).astype(np.float64),
-        int8_logits=run(session_for(int8), crops.pixels).astype(np.float64),
+        float_margins=figures.pit_margins(logits_of(trained.network, crops.pixels, trained.recipe), labels),
+        int8_margins=figures.pit_margins(run(session_for(int8), crops.pixels), labels),
     )
 
 
@@ -158,10 +161,9 @@ def write_bundle(folder: Path, trained: Run, quantised: Quantised, held_out: Hel
     """
     slope, intercept = figures.fit_platt(held_out.labels, held_out.int8_margins)
     probabilities = figures.platt(held_out.int8_margins, slope, intercept)
-    accept, reject = figures.simple_thresholds(held_out.labels, probabilities, MAX_MISS, MAX_CLEAN_LOSS)
-    training = figures.confusion(
-        trained.training.labels, _margins(run(session_for(quantised.model), trained.training.pixels))
-    )
+    accept, reject, how = _thresholds(held_out, probabilities)
+    said = run(session_for(quantised.model), trained.training.pixels)
+    training = figures.confusion(trained.training.labels, figures.pit_margins(said, trained.recipe.labels))
     summary = report.summary(held_out)
     content = {
         "model.onnx": quantised.model.SerializeToString(),
@@ -183,8 +185,7 @@ def write_bundle(folder: Path, trained: Run, quantised: Quantised, held_out: Hel
                     "operators": dict(quantised.operators.most_common()),
                 },
                 "thresholds": {
-                    "how": f"on the held-out fold itself: at most {MAX_MISS:.0%} of its pits accepted, at most "
-                    f"{MAX_CLEAN_LOSS:.0%} of its clean cherries rejected; no finite-sample guarantee yet",
+                    "how": how,
                     "accept": accept,
                     "reject": reject,
                 },
@@ -215,6 +216,23 @@ def write_bundle(folder: Path, trained: Run, quantised: Quantised, held_out: Hel
     _replace_folder(folder, {**content, "card.json": raw_card})
 
 
+def _thresholds(held_out: HeldOut, probabilities: figures.Floats) -> tuple[float, float, str]:
+    """Return accept, reject and what they promise, on crops the net never saw."""
+    _, first = np.unique(np.array(held_out.hashes), return_index=True)  # exact duplicates count once
+    labels, probabilities = held_out.labels[first], probabilities[first]
+    reject = reject_threshold(labels, probabilities, MAX_CLEAN_LOSS)
+    loss = f"rejects at most {MAX_CLEAN_LOSS:.0%} of the held-out clean cherries"
+    try:
+        accepted = accept_threshold(labels, probabilities, MAX_MISS, CONFIDENCE)
+    except DataError as error:
+        lowest_pit = math.floor(float(probabilities[labels == 1].min()) * 1e4) / 1e4
+        return min(lowest_pit, reject), reject, f"passes no held-out pit, without a promise: {error}; {loss}"
+    promise = (
+        f"with {CONFIDENCE:.0%} confidence at most {MAX_MISS:.0%} of pits pass (Wilks, {accepted.pits} held-out pits)"
+    )
+    return accepted.threshold, max(accepted.threshold, reject), f"{promise}; {loss}"
+
+
 def golden_vectors(recipe: Recipe, model: onnx.ModelProto) -> bytes:
     """Return ``golden.npz``: procedural crops, never real ones, and the logits this machine computes for them."""
     spec = recipe.spec
@@ -235,10 +253,6 @@ def _calibration_facts(held_out: HeldOut, summary: dict[str, Any], fitted: tuple
     }
 
 
-def _margins(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.asarray(logits[:, 1].astype(np.float64) - logits[:, 0])
-
-
 def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1) + "\n").encode()
 
@@ -248,7 +262,18 @@ def _write(raw: bytes, file: BinaryIO) -> None:
 
 
 def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Write the files beside the folder, then swap names."""
+    """Write the files beside the folder, then swap names.
+
+    Raises:
+        DataError: the folder holds something that no bundle does; it is not touched.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: is a file; name a folder for the bundle")
+    strange = sorted({path.name for path in folder.iterdir()} - set(files)) if folder.exists() else []
+    if strange:
+        raise DataError(
+            f"{folder}: holds {', '.join(strange[:3])}, so it is no bundle and is not replaced; name another folder"
+        )
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     fresh.mkdir(parents=True)
     try:

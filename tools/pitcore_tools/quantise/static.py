@@ -26,6 +26,8 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from pitcore.errors import BundleError, DataError
+from pitcore.inference.session import session_options
+from pitcore.preprocess import _core
 from pitcore_tools.export.graph import INPUT, OUTPUT
 from pitcore_tools.quantise.sums import Quantisation, exact_scales
 
@@ -134,13 +136,13 @@ def _take_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def session_for(model: onnx.ModelProto, optimised: Path | None = None) -> ort.InferenceSession:
-    """Load a graph with one thread; write the optimised graph where a path is given."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    """Load a graph as a board does, with one thread; write the optimised graph where a path is given."""
+    options = session_options(1)
     options.log_severity_level = 3
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    with _core.FlushToZero():  # gives this thread its mode back, which making a session changes
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def run(session: ort.InferenceSession, inputs: NDArray[np.uint8 | np.float32]) -> NDArray[np.float32]:

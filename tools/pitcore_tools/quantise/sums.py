@@ -5,7 +5,7 @@ scales. ONNX Runtime computes it in float32 on x86, rounding halves to even, and
 halves away from zero (MLAS, ``qladd.cpp``). The two differ where the exact sum lies near a half: about one code in a
 million, and through the layers that follow one verdict in a thousand changes its last digits.
 
-So we move A and B by less than a hundredth of a percent, to multiples of C / 2**14 for which no pair of codes ends on
+So we move A and B, by hundredths of a percent, to multiples of C / 2**14 for which no pair of codes ends on
 a half. Then both computations are exact, and so equal.
 """
 

@@ -36,6 +36,7 @@ from pitcore_tools.train.processes import Processes
 from pitcore_tools.train.recipe import Recipe, load_recipe, recipe_yaml
 
 CHECKPOINT, MODEL, METRICS, CONFIG = "checkpoint.pt", "model_best.pt", "metrics.json", "config.yaml"
+SEEN = "trained_on.txt"  # hashes of the crops that went into the weights, by way of a teacher as well
 MAX_GRADIENT_NORM = 5.0
 EVALUATION_BATCH = 128
 
@@ -83,18 +84,20 @@ def train(recipe: Recipe, data: Path, run: Path, report: Report, device: str = "
     """
     run.mkdir(parents=True, exist_ok=True)
     training, held_out = load_split(recipe, data)
+    seen = seen_before(recipe, held_out) | set(training.hashes)
     processes = Processes(device)
     state = _start(recipe, run / CHECKPOINT, processes.device)
     setting = _Setting(
         recipe,
         processes,
         processes.shared(state.network),
-        [load_teacher(Path(name.format(fold=recipe.held_out_fold)), processes.device) for name in recipe.teachers],
+        [load_teacher(name, recipe, processes.device) for name in teachers_of(recipe)],
         torch.from_numpy(training.pixels).permute(0, 3, 1, 2).to(processes.device),
         torch.from_numpy(training.labels).to(processes.device),
     )
     if processes.first:
         replace_file(run / CONFIG, lambda file: file.write(recipe_yaml(recipe).encode()))
+        replace_file(run / SEEN, lambda file: file.write("\n".join(sorted(seen)).encode()))
     while state.epoch < recipe.epochs:
         started = time.monotonic()
         figures = _train_epoch(state, setting)
@@ -147,6 +150,34 @@ def build_network(recipe: Recipe) -> nn.Module:
     return network
 
 
+def teachers_of(recipe: Recipe) -> list[Path]:
+    """Return the runs that the recipe learns from."""
+    return [Path(name.format(fold=recipe.held_out_fold)) for name in recipe.teachers]
+
+
+def seen_before(recipe: Recipe, held_out: CropSet) -> set[str]:
+    """Return the hashes of every crop that a recipe's teachers, or the run it starts from, were trained on.
+
+    A checkpoint that is not of our making says nothing about that.
+
+    Raises:
+        DataError: some are held out here, so every figure would flatter.
+    """
+    start = [] if recipe.init is None else [Path(recipe.init.format(fold=recipe.held_out_fold)).parent]
+    seen: set[str] = set()
+    for run in start + teachers_of(recipe):
+        if not (run / SEEN).exists():
+            continue
+        theirs = set((run / SEEN).read_text(encoding="utf-8").split())
+        if leaked := theirs & set(held_out.hashes):
+            raise DataError(
+                f"{run}: was trained on {len(leaked)} of the {len(held_out)} crops that are held out here; "
+                "write {fold} in its name, and train one for each fold"
+            )
+        seen |= theirs
+    return seen
+
+
 def load_network(run: Path) -> tuple[Recipe, nn.Module]:
     """Load the recipe and the weights of a finished run. Raises ConfigError, DataError."""
     recipe = load_recipe(run / CONFIG)
@@ -156,15 +187,17 @@ def load_network(run: Path) -> tuple[Recipe, nn.Module]:
         network.load_state_dict(torch.load(path, weights_only=True))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; finish the training run first") from error
-    except (RuntimeError, EOFError, ValueError) as error:
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise DataError(f"{path}: not the weights of this recipe: {first_line(error)}") from error
     network.eval()
     return recipe, network
 
 
-def load_teacher(run: Path, device: torch.device) -> tuple[Recipe, nn.Module]:
-    """Load a finished run to learn from."""
+def load_teacher(run: Path, student: Recipe, device: torch.device) -> tuple[Recipe, nn.Module]:
+    """Load a finished run to learn from. Raises DataError if it tells other classes apart."""
     recipe, network = load_network(run)
+    if recipe.labels != student.labels:
+        raise DataError(f"{run}: has labels {', '.join(recipe.labels)}, the student {', '.join(student.labels)}")
     return recipe, network.to(device)
 
 

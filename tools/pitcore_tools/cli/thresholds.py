@@ -1,0 +1,58 @@
+"""``pitcore-tools thresholds``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from pitcore.errors import DataError
+from pitcore_tools.evaluate.logits import COMMITTED, read_logits
+from pitcore_tools.thresholds import report
+from pitcore_tools.thresholds.report import Wish
+
+SHARE = click.FloatRange(0.0, 1.0, min_open=True, max_open=True)
+
+
+@click.command()
+@click.option(
+    "--logits",
+    default=COMMITTED,
+    type=click.Path(path_type=Path),
+    help="Held-out logits (CSV). Default: those of the bundled model.",
+)
+@click.option("--max-miss", default=0.01, show_default=True, type=SHARE, help="Share of pits that may pass as clean.")
+@click.option("--confidence", default=0.95, show_default=True, type=SHARE, help="Of the promise about pits.")
+@click.option("--max-clean-loss", default=0.02, show_default=True, type=SHARE, help="Share of clean ones to reject.")
+@click.option("--fold", type=int, help="Only this fold: the crops that one net never saw.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw pit recall against review share here.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def thresholds(
+    logits: Path,
+    max_miss: float,
+    confidence: float,
+    max_clean_loss: float,
+    fold: int | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Choose thresholds from held-out logits: what may pass with a guarantee, what is rejected, what people look at.
+
+    Refuses, with exit code 2, when there are too few pits for the promise, and says how many would do.
+
+    \b
+    Examples:
+      pitcore-tools thresholds --max-miss 0.01 --confidence 0.95
+      pitcore-tools thresholds --logits out/logits.csv --fold 0 --plot out/thresholds.png
+    """
+    held_out = read_logits(logits)
+    if fold is not None:
+        held_out = held_out.where(held_out.folds == fold)
+        if not len(held_out.labels):
+            raise DataError(f"{logits}: no crop of fold {fold} in it; give another --fold")
+    wish = Wish(max_miss, confidence, max_clean_loss)
+    found = report.find(held_out, wish)
+    if plot is not None:
+        report.plot(held_out, wish, plot)
+    click.echo(json.dumps(report.summary(found)) if as_json else report.text(found, wish))

@@ -1,0 +1,1 @@
+"""Thresholds: what may pass, what is thrown out, and with what guarantee."""
