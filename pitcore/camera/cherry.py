@@ -71,20 +71,20 @@ def render_cherry(rng: np.random.Generator, label: int) -> Cherry:
     _confusions(rng, body, (top, bottom), label)
     visibility = _pit(rng, body, (top, bottom)) if label else 0.0
     grain = rng.standard_normal((2, *top.shape), dtype=np.float32)
-    top = (top + grain[0] * 1.2) * body.alpha
-    bottom = (bottom + grain[1] * 1.6) * body.alpha
+    top = (top + grain[0] * 1.5) * body.alpha
+    bottom = (bottom + grain[1] * 1.8) * body.alpha
     return Cherry(Patch(quantised((top, bottom))), label, visibility)
 
 
 def _draw_light(rng: np.random.Generator, label: int) -> _Light:
     """Exposure varies from cherry to cherry (thickness, ripeness, place on the belt), and more below than above."""
     shared, own_top, own_bottom = rng.standard_normal(3)
-    top = 117.0 + 3.0 * label + 16.0 * shared + 16.0 * own_top
-    bottom = 180.0 - 4.0 * label + 23.0 * shared + 27.0 * own_bottom
+    top = 116.0 + 1.0 * label + 16.0 * shared + 16.0 * own_top
+    bottom = 183.0 - 2.0 * label + 16.0 * shared + 20.0 * own_bottom
     heart = float(np.clip(rng.normal(0.17, 0.2), -0.12, 0.66))
     if bottom < 165.0:  # a thick cherry lets little light through its heart
         heart = min(heart + (165.0 - bottom) * 0.003, 0.7)
-    return _Light(max(float(top), 48.0), float(np.clip(bottom, 90.0, 262.0)), heart, float(rng.uniform(3.5, 9.0)))
+    return _Light(max(float(top), 48.0), float(np.clip(bottom, 90.0, 262.0)), heart, float(rng.uniform(2.5, 7.0)))
 
 
 def _flesh(rng: np.random.Generator, body: Body, light: _Light) -> Planes:
@@ -92,21 +92,22 @@ def _flesh(rng: np.random.Generator, body: Body, light: _Light) -> Planes:
     shape = body.alpha.shape
     inside = np.clip(body.depth_px, 0.0, None)
     slope = noise(rng, shape, 45.0)
-    dim_edge = 1.0 - rng.uniform(0.08, 0.3) * np.exp(-inside / rng.uniform(4.0, 9.0))
-    mottle = noise(rng, shape, 3.0, 7.0, 15.0)
-    top = light.top * dim_edge * (1.0 + rng.uniform(0.02, 0.055) * mottle + 0.05 * slope)
+    dim_edge = 1.0 - rng.uniform(0.0, 0.25) * np.exp(-inside / rng.uniform(2.0, 6.0))
+    mottle = noise(rng, shape, 2.0, 4.0, 12.0)
+    top = light.top * dim_edge * (1.0 + rng.uniform(0.03, 0.08) * mottle + 0.05 * slope)
     heart_edge = np.clip(body.inner_px * rng.uniform(0.25, 0.9), light.rim_px + 1.0, None)
-    heart = 1.0 / (1.0 + np.exp(-(inside - heart_edge * 0.55) / light.rim_px * 2.2))
-    rim = rng.uniform(0.02, 0.2) * np.exp(-(((inside - rng.uniform(3.0, 5.5)) / light.rim_px) ** 2))
-    fibres = noise(rng, shape, 2.5, 5.0, 12.0)
+    ragged = inside + rng.uniform(0.5, 2.5) * noise(rng, shape, 6.0, 14.0)  # flesh is not of one thickness
+    heart = 1.0 / (1.0 + np.exp(-(ragged - heart_edge * 0.55) / light.rim_px * 2.2))
+    rim = rng.uniform(0.02, 0.25) * np.exp(-(((ragged - rng.uniform(2.0, 4.5)) / light.rim_px) ** 2))
+    fibres = noise(rng, shape, 2.0, 3.0, 8.0)
     through = 1.0 + rim - light.heart * heart
-    bottom = light.bottom * through * (1.0 + rng.uniform(0.02, 0.06) * fibres + 0.05 * noise(rng, shape, 30.0))
+    bottom = light.bottom * through * (1.0 + rng.uniform(0.05, 0.13) * fibres + 0.06 * noise(rng, shape, 20.0))
     return np.asarray(top, np.float32), np.asarray(bottom, np.float32)
 
 
 def _skin_spots(rng: np.random.Generator, body: Body, top: Field) -> None:
     """Add small specular spots where wet skin mirrors the lamp; glossy cherries have many."""
-    count = int(rng.poisson(rng.choice((2.0, 9.0, 28.0), p=(0.4, 0.4, 0.2))))
+    count = int(rng.poisson(rng.choice((3.0, 12.0, 36.0), p=(0.35, 0.4, 0.25))))
     gloss = rng.uniform(12.0, 38.0)
     focus_x, focus_y = rng.uniform(-0.5, 0.5, 2) * body.inner_px
     rows, columns = top.shape
@@ -137,7 +138,7 @@ def _confusions(rng: np.random.Generator, body: Body, planes: Planes, label: int
     if chances[0] < 0.3:  # the pitter's hole from above: a dark fold
         fold = _Spot(x_px, y_px, rng.uniform(4.0, 12.0), rng.uniform(1.5, 5.0), angle)
         top *= 1.0 - rng.uniform(0.1, 0.4) * fold.on(body)
-    if chances[1] < 0.4:  # the same hole from below: light falls straight through
+    if chances[1] < 0.5:  # the same hole from below: light falls straight through
         slit = _Spot(x_px, y_px, rng.uniform(3.0, 9.0), rng.uniform(1.3, 3.5), angle + rng.normal(0.0, 0.4))
         bottom += rng.uniform(25.0, 110.0) * slit.on(body) * (0.7 + 0.3 * noise(rng, top.shape, 4.0))
     if chances[2] < 0.25:  # broad sheen
@@ -155,17 +156,17 @@ def _pit(rng: np.random.Generator, body: Body, planes: Planes) -> float:
     """Put a pit in: bright and smooth from above, a dark soft disc from below. Returns how well it shows, 0..1."""
     top, bottom = planes
     shows_top, shows_bottom = _draw_visibility(rng)
-    spread = 0.62 if rng.random() < 0.14 else 0.2  # some pits were pushed to the edge, not out
+    spread = 0.5 if rng.random() < 0.1 else 0.14  # some pits were pushed to the edge, not out
     x_px, y_px = _somewhere(rng, body, spread)
     long_px = float(np.clip(rng.normal(11.5, 2.2), 7.0, 17.0)) * body.inner_px / 24.0
     short_px = long_px * rng.uniform(0.62, 1.0)
     angle = float(rng.uniform(0.0, np.pi))
     blob = _Spot(x_px, y_px, long_px * 0.95, short_px * 0.95, angle, rng.uniform(1.0, 2.2)).on(body)
     ragged = np.clip(1.0 + 0.1 * noise(rng, top.shape, 6.0), 0.0, None)
-    top += shows_top * 92.0 * blob * ragged
+    top += shows_top * 106.0 * blob * ragged
     parallax_px = rng.normal(0.0, 1.2, 2)  # the two cameras look from opposite sides
     disc = _Spot(x_px + parallax_px[0], y_px + parallax_px[1], long_px, short_px, angle, rng.uniform(1.0, 1.9))
-    bottom *= 1.0 - 0.66 * shows_bottom * disc.on(body)
+    bottom *= 1.0 - 0.74 * shows_bottom * disc.on(body)
     return round(float(max(shows_top, shows_bottom)), 3)
 
 
@@ -173,6 +174,6 @@ def _draw_visibility(rng: np.random.Generator) -> tuple[float, float]:
     """Return how well a pit shows from above and from below, 0..1 each; about one in twenty hardly shows at all."""
     if rng.random() < 0.05:
         return float(rng.uniform(0.0, 0.12)), float(rng.uniform(0.0, 0.15))
-    top = rng.beta(1.6, 2.6)
-    bottom = rng.beta(3.2, 1.6)
-    return float(top), float(max(bottom, 0.45 - top))
+    top = rng.beta(1.7, 1.9)
+    bottom = rng.beta(3.6, 1.3)
+    return float(top), float(max(bottom, 0.5 - top))

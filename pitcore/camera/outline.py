@@ -43,7 +43,7 @@ def draw_body(rng: np.random.Generator) -> Body:
         depth_px = np.minimum(depth_px, _halved(rng, (x_px, y_px), float(semi_short)))
     elif kind < 0.22:  # bitten into: the pitter's needle, a split
         depth_px = np.minimum(depth_px, _notched(rng, (x_px, y_px), float(semi_short)))
-    softness_px = rng.uniform(1.3, 2.3)
+    softness_px = rng.uniform(0.4, 1.0)
     alpha = 1.0 / (1.0 + np.exp(-np.clip(depth_px / softness_px, -30.0, 30.0)))
     halo = rng.uniform(0.0, 0.06) * np.exp(-np.clip(-depth_px, 0.0, None) / 5.0)  # glow on the belt round it
     alpha = np.maximum(alpha, halo)
