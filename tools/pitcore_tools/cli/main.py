@@ -6,6 +6,7 @@ import click
 
 from pitcore.cli.errors import run_command
 from pitcore_tools.cli.evaluate import evaluate, inspect
+from pitcore_tools.cli.experiments import experiments
 from pitcore_tools.cli.quantise import export, quantise
 from pitcore_tools.cli.thresholds import thresholds
 from pitcore_tools.cli.train import train
@@ -19,7 +20,7 @@ def pitcore_tools() -> None:
     """
 
 
-for command in (train, export, quantise, evaluate, thresholds, inspect):
+for command in (train, export, quantise, evaluate, thresholds, inspect, experiments):
     pitcore_tools.add_command(command)
 
 

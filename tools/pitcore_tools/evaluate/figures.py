@@ -65,6 +65,12 @@ class Confusion:
     pit_pit: int
 
     @property
+    def f1(self) -> float:
+        """Mean over both classes of the harmonic mean of precision and recall."""
+        wrong = self.clean_pit + self.pit_clean
+        return sum(2 * right / max(1, 2 * right + wrong) for right in (self.clean_clean, self.pit_pit)) / 2
+
+    @property
     def shares(self) -> dict[str, Share]:
         """Accuracy, and precision and recall of each class."""
         right, wrong = self.clean_clean + self.pit_pit, self.clean_pit + self.pit_clean
@@ -77,11 +83,17 @@ class Confusion:
         }
 
 
-def pit_margins(logits: NDArray[np.floating[Any]], labels: Sequence[str]) -> Floats:
-    """Return (N,) pit logit minus the log-sum-exp of the others, from (N, classes) logits."""
-    pit = list(labels).index("pit")
-    others = np.delete(np.asarray(logits, np.float64), pit, axis=1)
-    return np.asarray(logits[:, pit] - np.logaddexp.reduce(others, axis=1))
+def pit_margins(logits: NDArray[np.floating[Any]], labels: Sequence[str], of: str = "pit") -> Floats:
+    """Return (N,) pit logit (or that ``of`` another label) minus the log-sum-exp of the others.
+
+    Args:
+        logits: (N, classes).
+        labels: their order.
+        of: whose margin.
+    """
+    own = list(labels).index(of)
+    others = np.delete(np.asarray(logits, np.float64), own, axis=1)
+    return np.asarray(logits[:, own] - np.logaddexp.reduce(others, axis=1))
 
 
 def confusion(labels: Labels, margins: Floats) -> Confusion:
@@ -123,11 +135,12 @@ def platt(margins: Floats, slope: float, intercept: float) -> Floats:
     return 1.0 / (1.0 + np.exp(-(slope * margins + intercept)))
 
 
-def cross_fitted(labels: Labels, margins: Floats, half: NDArray[np.bool_]) -> Floats:
-    """Return probabilities for which the calibration was fitted on the other half."""
+def cross_fitted(labels: Labels, margins: Floats, groups: NDArray[np.int64]) -> Floats:
+    """Return probabilities for which the calibration of each group, (N,), was fitted on the other groups."""
     found = np.empty(len(margins))
-    for part in (half, ~half):
-        found[part] = platt(margins[part], *fit_platt(labels[~part], margins[~part]))
+    for name in np.unique(groups):
+        mine = groups == name
+        found[mine] = platt(margins[mine], *fit_platt(labels[~mine], margins[~mine]))
     return found
 
 

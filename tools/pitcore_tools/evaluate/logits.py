@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from pitcore.durable import replace_file
 from pitcore.errors import DataError
+from pitcore_tools.evaluate import figures
 
 COMMITTED = Path(__file__).parent / "heldout_logits.csv"
 COLUMNS = ("hash", "fold", "label", "float_margin", "int8_margin")
@@ -56,9 +58,27 @@ class HeldOut:
         )
 
     @property
-    def half(self) -> NDArray[np.bool_]:
-        """(N,) one half of the crops, chosen by hash, for cross-fitting."""
-        return np.array([int(name[8:16], 16) % 2 == 0 for name in self.hashes], np.bool_)
+    def groups(self) -> NDArray[np.int64]:
+        """(N,) for cross-fitting: the fold, or one of two halves by hash where all crops are of one fold."""
+        if len(np.unique(self.folds)) > 1:
+            return self.folds
+        return np.array([int(name[8:16], 16) % 2 for name in self.hashes], np.int64)
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(N,) of a pit, by the net that ships; no crop's calibration was fitted with its own group."""
+        return figures.cross_fitted(self.labels, self.margins, self.groups)
+
+
+def merged(parts: Sequence[HeldOut]) -> HeldOut:
+    """Join the held-out crops of several folds."""
+    return HeldOut(
+        [name for part in parts for name in part.hashes],
+        np.concatenate([part.folds for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.float_margins for part in parts]),
+        np.concatenate([part.int8_margins for part in parts]),
+    )
 
 
 def write_logits(path: Path, held_out: HeldOut) -> None:

@@ -14,7 +14,7 @@ def summary(held_out: HeldOut) -> dict[str, Any]:
     labels = held_out.labels
     only_float, only_int8, p = figures.mcnemar(labels, held_out.float_margins, held_out.int8_margins)
     raw = figures.platt(held_out.int8_margins, 1.0, 0.0)
-    fitted = figures.cross_fitted(labels, held_out.int8_margins, held_out.half)
+    fitted = figures.cross_fitted(labels, held_out.int8_margins, held_out.groups)
     return {
         "crops": len(labels),
         "folds": sorted({int(fold) for fold in held_out.folds}),

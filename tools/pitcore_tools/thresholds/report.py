@@ -54,15 +54,8 @@ class Scores:
 def scores(held_out: HeldOut) -> Scores:
     """Calibrate held-out margins, of the int8 net where there is one, by cross-fitting over folds, or over halves."""
     _, first = np.unique(np.array(held_out.hashes), return_index=True)  # exact duplicates count once
-    first = np.sort(first)
-    labels, margins, folds = held_out.labels[first], held_out.margins[first], held_out.folds[first]
-    nets = len(np.unique(folds))
-    groups = folds if nets > 1 else held_out.half[first].astype(np.int64)
-    probabilities = np.empty(len(labels))
-    for name in np.unique(groups):
-        mine = groups == name
-        probabilities[mine] = figures.platt(margins[mine], *figures.fit_platt(labels[~mine], margins[~mine]))
-    return Scores(labels, probabilities, groups, nets)
+    once = held_out.where(np.isin(np.arange(len(held_out.hashes)), first))
+    return Scores(once.labels, once.probabilities, once.groups, len(np.unique(once.folds)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,8 +101,13 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         ConfigError: it cannot be read, or a key is missing, unknown or out of its range.
     """
+    return recipe_from(_read(path), path)
+
+
+def recipe_from(content: dict[str, Any], path: Path) -> Recipe:
+    """Make a recipe of what was read from, or is to be counted as read from, ``path``. Raises ConfigError."""
     try:
-        return msgspec.convert(_with_base(path), type=Recipe)
+        return msgspec.convert(_with_base(content, path), type=Recipe)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}; see train/configs/default.yaml for every key and its reason") from error
 
@@ -112,7 +117,7 @@ def recipe_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(msgspec.to_builtins(recipe), sort_keys=False)
 
 
-def _with_base(path: Path, depth: int = 0) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -121,9 +126,15 @@ def _with_base(path: Path, depth: int = 0) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: not a recipe; see train/configs/default.yaml for every key and its reason")
-    base = content.pop("base", None)
+    return content
+
+
+def _with_base(content: dict[str, Any], path: Path, depth: int = 0) -> dict[str, Any]:
+    own = dict(content)
+    base = own.pop("base", None)
     if base is None:
-        return content
+        return own
     if depth == MAX_BASES:
         raise ConfigError(f"{path}: more than {MAX_BASES} bases on one another; is there a ring?")
-    return _with_base(path.parent / str(base), depth + 1) | content
+    below = path.parent / str(base)
+    return _with_base(_read(below), below, depth + 1) | own

@@ -1,0 +1,105 @@
+"""``pitcore-tools experiments``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import torch
+
+from pitcore.durable import replace_file
+from pitcore.errors import DataError, first_line
+from pitcore_tools.experiments import experiment as catalogue
+from pitcore_tools.experiments.report import TABLES, filled
+from pitcore_tools.experiments.run import Workplace, run_experiment
+from pitcore_tools.train.recipe import Recipe
+
+COMMITTED = Path(__file__).parents[1] / "experiments" / "results"
+
+RESULTS = click.option(
+    "--results",
+    default=COMMITTED,
+    type=click.Path(path_type=Path),
+    help="Folder of held-out logits (CSV). Default: the committed ones.",
+)
+
+
+@click.group()
+def experiments() -> None:
+    """Run the experiments of docs/experiments.md, and make its tables.
+
+    \b
+    Examples:
+      pitcore-tools experiments list
+      pitcore-tools experiments run resnet18 --data ../shared/cherries/train
+      pitcore-tools experiments report
+    """
+
+
+@experiments.command(name="list")
+def list_() -> None:
+    """Print every experiment, its folds and what it is."""
+    for name in catalogue.names():
+        found = catalogue.load(name)
+        click.echo(f"{name:24} folds {','.join(map(str, found.folds)):10} {found.title}")
+
+
+@experiments.command()
+@click.argument("name")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder with cherry_clean/, cherry_pit/.")
+@click.option("--runs", default=Path("out/experiments"), show_default=True, type=click.Path(path_type=Path))
+@click.option("--results", default=Path("out/results"), show_default=True, type=click.Path(path_type=Path))
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+def run(name: str, data: Path, runs: Path, results: Path, threads: int, device: str) -> None:
+    """Train and score experiment NAME, or ``all`` of them.
+
+    Each fold leaves model_best.pt, metrics.json and config.yaml under RUNS/NAME/foldN, and the held-out logits
+    of all folds go to RESULTS/NAME.csv. Give the same command again after a kill and it goes on. Give it in two
+    terminals, with --threads 1, and they share the folds.
+
+    \b
+    Example:
+      pitcore-tools experiments run all --data ../shared/cherries/train
+    """
+    torch.set_num_threads(threads)
+    place = Workplace(data, runs.absolute(), results, device)
+    unfinished = [
+        each
+        for each in (catalogue.in_order() if name == "all" else [name])
+        if not run_experiment(each, place, click.echo, _progress)
+    ]
+    if unfinished:
+        click.echo(f"another process still works on {', '.join(unfinished)}; give the same command again for its table")
+
+
+@experiments.command()
+@RESULTS
+@click.option("--table", type=click.Choice(list(TABLES)), help="Only this one.")
+@click.option("--write", type=click.Path(path_type=Path), help="Put the tables into this Markdown file.")
+def report(results: Path, table: str | None, write: Path | None) -> None:
+    """Print the tables, from held-out logits alone: seconds, no crops needed.
+
+    \b
+    Examples:
+      pitcore-tools experiments report
+      pitcore-tools experiments report --table user
+      pitcore-tools experiments report --write docs/experiments.md
+    """
+    if write is None:
+        for name in [table] if table else TABLES:
+            click.echo(f"## {name}\n\n{TABLES[name](results)}\n")
+        return
+    try:
+        text = write.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{write}: cannot be read: {first_line(error)}; name a Markdown file") from error
+    replace_file(write, lambda file: file.write(filled(text, results).encode()))
+
+
+def _progress(recipe: Recipe, figures: dict[str, float]) -> None:
+    left = figures["seconds"] * (recipe.epochs - figures["epoch"]) / 60
+    click.echo(
+        f"  {recipe.name}/{recipe.held_out_fold}  epoch {figures['epoch']:.0f}/{recipe.epochs}  loss "
+        f"{figures['loss']:.4f}  held-out {figures['held_out_accuracy']:.4f}  left {left:.0f} min"
+    )

@@ -1,0 +1,107 @@
+"""What several experiments say together: how often nets agree against a label, and two stages against one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitcore_tools.evaluate import figures
+from pitcore_tools.evaluate.figures import Share
+from pitcore_tools.evaluate.logits import COMMITTED, read_logits
+from pitcore_tools.experiments import stages
+from pitcore_tools.experiments.run import MAYBE
+from pitcore_tools.experiments.stages import Outcome, Rule
+from pitcore_tools.experiments.tables import markdown, results_of, share_text
+
+STAGE_ONE, STAGE_TWO, ONE_STAGE, SECOND_NET = "stage-one", "stage-two", "one-stage", "stage-one-again"
+SURE = 0.9  # probability from which a net is said to contradict a label
+
+
+def agreement_table(results: Path) -> str:
+    """Return how often independent nets err together, and how often they contradict a label with confidence."""
+    full = [
+        result for result in results_of("accuracy", results) if result.held_out and len(result.experiment.folds) > 1
+    ]
+    nets = [result.held_out for result in full if result.held_out]
+    if len(nets) < 2 or any(net.hashes != nets[0].hashes for net in nets):  # the files are sorted by hash
+        return "Fewer than two nets were scored on the same folds."
+    labels = nets[0].labels
+    probabilities = np.stack([net.probabilities for net in nets])
+    wrong = (probabilities > 0.5) != (labels == 1)
+    against = np.where(labels == 1, 1.0 - probabilities, probabilities) > SURE
+    mean_logit = np.log(probabilities / (1.0 - probabilities)).mean(0)
+    together = figures.confusion(labels, mean_logit).shares
+    count = len(labels)
+    rows = [
+        ["nets", str(len(nets)), ", ".join(f"`{result.name}`" for result in full)],
+        ["wrong by every net", share_text(Share(int(wrong.all(0).sum()), count)), "at the threshold of one half"],
+        ["wrong by some net", share_text(Share(int(wrong.any(0).sum()), count)), ""],
+        [
+            "label contradicted by every net",
+            share_text(Share(int(against.all(0).sum()), count)),
+            f"each with probability above {SURE:.0%}",
+        ],
+        [
+            "all nets together",
+            share_text(together["accuracy"]),
+            f"mean logit; pit recall {together['pit recall'].value:.2%}",
+        ],
+    ]
+    return markdown(["", "share of crops [95 %]", ""], rows)
+
+
+def stages_table(results: Path) -> str:
+    """Return what the three ways to say "maybe" do to the same crops, each beside tiers at equal shares."""
+    names = STAGE_ONE, STAGE_TWO, f"{STAGE_TWO}.{MAYBE.removesuffix('.csv')}", ONE_STAGE, SECOND_NET
+    if missing := [name for name in names if not (results / f"{name}.csv").exists()]:
+        return f"Not run: {', '.join(missing)}."
+    one, two, maybe, single, again = (read_logits(results / f"{name}.csv") for name in names)
+    labels, folds = one.labels, one.folds
+    probabilities = single.probabilities
+    rules = {
+        "two stages, production's thresholds": stages.three_class_rule(two.float_margins, maybe.float_margins),
+        "two nets, disagreement is maybe": stages.disagreement_rule(one.float_margins, again.float_margins),
+        "one net, calibrated tiers 0.65 and 0.85": stages.fixed_tier_rule(probabilities, 0.65, 0.85),
+    }
+    rows = []
+    for title, rule in rules.items():
+        rows.append(_stage_row(title, stages.outcome(labels, rule)))
+        equal = stages.tier_rule(probabilities, folds, *(float((rule == kind).mean()) for kind in (0, 2)))
+        rows.append(_stage_row("... one net, tiers at the same shares", stages.outcome(labels, equal)))
+    first, second = one.float_margins > 0, rules["two stages, production's thresholds"]
+    forgotten = _forgotten(labels, first, second)
+    head = ["rule", "pits passed [95 %]", "clean rejected", "review", "clean: accept/review/reject", "pit: the same"]
+    return "\n".join([markdown(head, rows), "", forgotten])
+
+
+def calibration_table(_results: Path) -> str:
+    """Return the bundled net's reliability diagram in numbers: bins of equal mass, cross-fitted."""
+    held_out = read_logits(COMMITTED)
+    raw, fitted = figures.platt(held_out.margins, 1.0, 0.0), held_out.probabilities
+    order = np.argsort(fitted, kind="stable")
+    rows = [
+        [str(number), str(len(part)), f"{raw[part].mean():.3f}", f"{fitted[part].mean():.3f}",
+         f"{held_out.labels[part].mean():.3f}"]
+        for number, part in enumerate(np.array_split(order, figures.ECE_BINS), start=1)
+    ]  # fmt: skip
+    before, after = (figures.expected_calibration_error(held_out.labels, values) for values in (raw, fitted))
+    table = markdown(["bin", "crops", "said, before", "said, after", "pits that came"], rows)
+    return f"{table}\n\nECE over {figures.ECE_BINS} bins: {before:.4f} before, {after:.4f} after."
+
+
+def _stage_row(title: str, found: Outcome) -> list[str]:
+    clean, pit = ("/".join(map(str, row)) for row in found.counts.tolist())
+    return [title, share_text(found.missed), f"{found.lost.value:.2%}", f"{found.review.value:.1%}", clean, pit]
+
+
+def _forgotten(labels: figures.Labels, first: NDArray[np.bool_], second: Rule) -> str:
+    pit = labels == 1
+    passed = int((pit & first & (second == stages.ACCEPT)).sum())
+    doubted = int((pit & first & (second == stages.REVIEW)).sum())
+    learned = int((pit & ~first & (second != stages.ACCEPT)).sum())
+    return (
+        f"Of {int((pit & first).sum())} pits that stage one finds, stage two passes {passed} and doubts {doubted}; of "
+        f"{int((pit & ~first).sum())} that stage one misses, stage two stops {learned}."
+    )

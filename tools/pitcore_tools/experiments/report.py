@@ -1,0 +1,148 @@
+"""The tables of ``docs/experiments.md``, as Markdown, from committed held-out logits alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from pitcore.errors import DataError
+from pitcore_tools.evaluate import figures
+from pitcore_tools.evaluate.logits import HeldOut, read_logits
+from pitcore_tools.experiments import experiment as experiments
+from pitcore_tools.experiments.cost import cost_of
+from pitcore_tools.experiments.findings import agreement_table, calibration_table, stages_table
+from pitcore_tools.experiments.tables import MAX_CLEAN_LOSS, markdown, results_of, review_at_99, share_text
+from pitcore_tools.thresholds import control
+from pitcore_tools.thresholds import report as thresholds
+
+BASELINE = "half-pooled-80"  # what every other try of the group "accuracy" is paired with
+OPEN, CLOSE = "<!-- table: {} -->", "<!-- end -->"
+
+
+def user_table(results: Path) -> str:
+    """Return the user's rows beside ours."""
+    rows = []
+    for result in results_of("user", results):
+        theirs, ours = result.experiment.theirs, result.float_counts
+        rows.append(
+            [
+                result.experiment.title,
+                f"{theirs.accuracy:.2%}" if theirs else "",
+                f"{theirs.f1:.4f}" if theirs else "",
+                share_text(ours.shares["accuracy"]) if ours else "not run",
+                f"{ours.f1:.4f}" if ours else "",
+                f"{ours.shares['pit recall'].value:.2%}" if ours else "",
+                f"{len(result.held_out.labels)} of fold {result.folds}" if result.held_out else "",
+                result.experiment.remark,
+            ]
+        )
+    head = ["row", "theirs", "F1", "ours, float [95 %]", "F1", "pit recall", "crops", "what sets ours apart"]
+    return markdown(head, rows)
+
+
+def accuracy_table(results: Path) -> str:
+    """Return what each try was expected to give and what it gave."""
+    found = results_of("accuracy", results)
+    base = next((result.held_out for result in found if result.name == BASELINE), None)
+    rows = []
+    for result in found:
+        ours, held_out = result.float_counts, result.held_out
+        if ours is None or held_out is None:
+            rows.append([f"`{result.name}`", result.experiment.title, result.experiment.expected, "not run", *[""] * 4])
+            continue
+        rows.append(
+            [
+                f"`{result.name}`",
+                result.experiment.title,
+                result.experiment.expected,
+                share_text(ours.shares["accuracy"]),
+                _int8(held_out),
+                f"{ours.shares['pit recall'].value:.2%}",
+                _against(base, held_out) if base is not None and result.name != BASELINE else "",
+                review_at_99(held_out),
+            ]
+        )
+    head = ["name", "what", "expected", "float [95 %]", "int8", "pit recall", f"against `{BASELINE}`", "review"]
+    return markdown(head, rows)
+
+
+def frontier_table(results: Path) -> str:
+    """Return size, work and accuracy of each net that could ship."""
+    rows = []
+    for result in results_of("frontier", results):
+        cost = cost_of(experiments.recipe_of(result.name, result.experiment, Path(), result.experiment.folds[0]))
+        done = result.held_out
+        accuracy = figures.confusion(done.labels, done.margins).shares["accuracy"] if done else None
+        rows.append(
+            [
+                f"`{result.name}`",
+                result.experiment.title,
+                f"{cost.parameters / 1e6:.1f}",
+                f"{cost.macs / 1e6:.0f}",
+                share_text(accuracy) if accuracy else "not run",
+                review_at_99(done) if done else "",
+            ]
+        )
+    return markdown(["name", "net", "million weights", "million MACs", "int8 [95 %]", "review"], rows)
+
+
+def thresholds_table(results: Path) -> str:
+    """Return the review share of every net for each pit recall."""
+    rows = []
+    for name in experiments.names():
+        path = results / f"{name}.csv"
+        if not path.exists() or experiments.load(name).procedural:
+            continue
+        scored = thresholds.scores(read_logits(path))
+        tiers = control.tiers(scored.labels, scored.probabilities, scored.groups, MAX_CLEAN_LOSS)
+        rows.append([f"`{name}`", *(f"{row.review.value:.1%} ({row.caught.value:.2%})" for row in tiers)])
+    return markdown(["net", *(f"catch {recall:.1%}" for recall in control.RECALLS)], rows)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "user": user_table,
+    "accuracy": accuracy_table,
+    "agreement": agreement_table,
+    "stages": stages_table,
+    "frontier": frontier_table,
+    "thresholds": thresholds_table,
+    "calibration": calibration_table,
+}
+
+
+def filled(text: str, results: Path) -> str:
+    """Put fresh tables into a document, each between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+
+    Raises:
+        DataError: a table is unknown or has no end.
+    """
+    for name, make in TABLES.items():
+        start = text.find(OPEN.format(name))
+        if start < 0:
+            continue
+        start += len(OPEN.format(name))
+        end = text.find(CLOSE, start)
+        if end < 0:
+            raise DataError(f"the table {name} has no {CLOSE} after it; add one")
+        text = f"{text[:start]}\n{make(results)}\n{text[end:]}"
+    return text
+
+
+def _int8(held_out: HeldOut) -> str:
+    if not held_out.has_int8:
+        return ""
+    counts = figures.confusion(held_out.labels, held_out.int8_margins)
+    p = figures.mcnemar(held_out.labels, held_out.float_margins, held_out.int8_margins)[2]
+    return f"{counts.shares['accuracy'].value:.2%} (p = {p:.2f})"
+
+
+def _against(base: HeldOut, other: HeldOut) -> str:
+    """Compare on the crops both were scored on."""
+    at = {name: index for index, name in enumerate(base.hashes)}
+    shared = [(at[name], index) for index, name in enumerate(other.hashes) if name in at]
+    mine, theirs = (np.array(side) for side in zip(*shared, strict=True))
+    labels = other.labels[theirs]
+    worse, better, p = figures.mcnemar(labels, base.float_margins[mine], other.float_margins[theirs])
+    return f"{(better - worse) / len(labels) * 100:+.2f} points (p = {p:.2f})"

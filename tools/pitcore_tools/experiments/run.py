@@ -1,0 +1,163 @@
+"""Runs an experiment: trains a net for each fold, scores it on that fold, and joins the folds.
+
+What is there already is kept, a broken run goes on, and several processes may work on one experiment: each fold is
+locked while one of them trains it, and the others take the next.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitcore.durable import replace_file
+from pitcore.errors import DataError
+from pitcore_tools.evaluate import figures
+from pitcore_tools.evaluate.logits import HeldOut, merged, read_logits, write_logits
+from pitcore_tools.experiments import experiment as experiments
+from pitcore_tools.experiments.experiment import Experiment
+from pitcore_tools.networks.resnet import ResNet
+from pitcore_tools.quantise.bundle import Run, load_run, quantise_run
+from pitcore_tools.quantise.static import run as run_graph
+from pitcore_tools.quantise.static import session_for
+from pitcore_tools.train.loop import MODEL, logits_of, train
+from pitcore_tools.train.procedural import draw
+from pitcore_tools.train.recipe import Recipe
+
+LOGITS, MAYBE, ERRORS = "logits.csv", "maybe.csv", "errors.csv"
+PROCEDURAL_SEED = 1  # of crops to train on; the renderer is held to account on those of another seed
+
+Say = Callable[[str], None]
+Progress = Callable[[Recipe, dict[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where experiments are run and how.
+
+    Attributes:
+        data: the real crops.
+        runs: a folder for each experiment and fold.
+        results: where the joined held-out logits go.
+        device: where to compute, as torch names it.
+    """
+
+    data: Path
+    runs: Path
+    results: Path
+    device: str
+
+
+def run_experiment(name: str, place: Workplace, say: Say, progress: Progress) -> bool:
+    """Run what is missing of an experiment.
+
+    Returns:
+        Whether it is complete; not, where another process still works on a fold.
+
+    Raises:
+        PitcoreError: it cannot be run.
+    """
+    experiment = experiments.load(name)
+    data = _data(experiment, place, say)
+    for fold in experiment.folds:
+        run = place.runs / name / f"fold{fold}"
+        run.mkdir(parents=True, exist_ok=True)
+        with _locked(run) as mine:
+            if not mine:
+                say(f"{name}, fold {fold}: another process works on it")
+            elif not (run / LOGITS).exists():
+                say(f"{name}, fold {fold}: {experiment.title}")
+                recipe = experiments.recipe_of(name, experiment, place.runs, fold)
+                if not (run / MODEL).exists():
+                    train(recipe, data, run, lambda figures, recipe=recipe: progress(recipe, figures), place.device)  # type: ignore[misc]  # mypy cannot infer a default's type
+                _score(load_run(run, data), run, say, notes_errors=experiment.notes_errors)
+    return _join(name, experiment, place)
+
+
+def _data(experiment: Experiment, place: Workplace, say: Say) -> Path:
+    """Return the crops to use, drawn first if they are procedural."""
+    if not experiment.procedural:
+        return place.data
+    folder = place.runs / f"procedural-{PROCEDURAL_SEED}"
+    say(f"{folder}: {experiment.procedural} procedural crops")
+    for _ in draw(folder, PROCEDURAL_SEED, experiment.procedural):
+        pass
+    return folder
+
+
+def _score(trained: Run, run: Path, say: Say, *, notes_errors: bool) -> None:
+    """Write the held-out logits of the float net and, where there is one, of its int8 form."""
+    int8 = None
+    if isinstance(trained.network, ResNet) and not trained.recipe.normalise:  # the others run by the float path
+        int8 = run_graph(session_for(quantise_run(trained, say).model), trained.held_out.pixels)
+    if notes_errors:
+        _write_errors(trained, run / ERRORS)
+    if "maybe" in trained.recipe.labels:
+        write_logits(run / MAYBE, _held_out(trained, int8, "maybe"))
+    write_logits(run / LOGITS, _held_out(trained, int8, "pit"))
+
+
+def _held_out(trained: Run, int8: NDArray[np.float32] | None, label: str) -> HeldOut:
+    """Return the margins of a label on the held-out crops."""
+    crops, recipe = trained.held_out, trained.recipe
+    margins = figures.pit_margins(logits_of(trained.network, crops.pixels, recipe), recipe.labels, label)
+    none = np.full(len(crops), np.nan)
+    return HeldOut(
+        crops.hashes,
+        np.full(len(crops), recipe.held_out_fold, np.int64),
+        crops.labels,
+        margins,
+        none if int8 is None else figures.pit_margins(int8, recipe.labels, label),
+    )
+
+
+def _write_errors(trained: Run, path: Path) -> None:
+    """Write the training crops that a net gets wrong as a relabel file that calls them ``maybe``."""
+    crops = trained.training.with_labels(trained.recipe.labels)
+    wrong = logits_of(trained.network, crops.pixels, trained.recipe).argmax(1) != crops.labels
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["hash", "label"])
+    writer.writerows([name, "maybe"] for name, is_wrong in zip(crops.hashes, wrong, strict=True) if is_wrong)
+    replace_file(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def _join(name: str, experiment: Experiment, place: Workplace) -> bool:
+    """Join the folds' logits into one file of the results, once all are there."""
+    for file in (LOGITS, MAYBE):
+        paths = [place.runs / name / f"fold{fold}" / file for fold in experiment.folds]
+        present = [path for path in paths if path.exists()]
+        if len(present) == len(paths):
+            place.results.mkdir(parents=True, exist_ok=True)
+            suffix = "" if file == LOGITS else ".maybe"
+            write_logits(place.results / f"{name}{suffix}.csv", merged([read_logits(path) for path in paths]))
+        elif file == LOGITS:
+            return False
+    return True
+
+
+def read_results(name: str, results: Path) -> HeldOut:
+    """Read the joined held-out logits of an experiment. Raises DataError if it was not run."""
+    path = results / f"{name}.csv"
+    if not path.exists():
+        raise DataError(f"{path}: no such file; run it with `pitcore-tools experiments run {name}`")
+    return read_logits(path)
+
+
+@contextmanager
+def _locked(run: Path) -> Iterator[bool]:
+    """Hold a run for this process; yields whether it could be had."""
+    with (run / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True

@@ -1,0 +1,67 @@
+"""Results of experiments, and the form in which tables show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pitcore_tools.evaluate import figures
+from pitcore_tools.evaluate.figures import Confusion, Share
+from pitcore_tools.evaluate.logits import HeldOut, read_logits
+from pitcore_tools.experiments import experiment as experiments
+from pitcore_tools.experiments.experiment import Experiment
+from pitcore_tools.thresholds import control
+from pitcore_tools.thresholds import report as thresholds
+
+MAX_CLEAN_LOSS = 0.02
+RECALL = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An experiment with its held-out logits, None if it was not run."""
+
+    name: str
+    experiment: Experiment
+    held_out: HeldOut | None
+
+    @property
+    def folds(self) -> str:
+        """The folds it is scored on."""
+        return ", ".join(map(str, self.experiment.folds))
+
+    @property
+    def float_counts(self) -> Confusion | None:
+        """What the float net gets right at the threshold of one half."""
+        return None if self.held_out is None else figures.confusion(self.held_out.labels, self.held_out.float_margins)
+
+
+def results_of(group: str, results: Path) -> list[Result]:
+    """Return the experiments of a group."""
+    found = []
+    for name in experiments.names():
+        experiment = experiments.load(name)
+        if group in experiment.groups:
+            path = results / f"{name}.csv"
+            found.append(Result(name, experiment, read_logits(path) if path.exists() else None))
+    return found
+
+
+def review_at_99(held_out: HeldOut) -> str:
+    """Return the share of cherries to review where 99 % of pits are caught and 2 % of clean ones rejected at most."""
+    scored = thresholds.scores(held_out)
+    tiers = control.tiers(scored.labels, scored.probabilities, scored.groups, MAX_CLEAN_LOSS)
+    return f"{next(row for row in tiers if row.wanted == RECALL).review.value:.1%}"
+
+
+def share_text(share: Share) -> str:
+    """Return a share with its interval."""
+    low, high = share.interval
+    return f"{share.value:.2%} [{low:.2%}, {high:.2%}]"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [list(head), ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
