@@ -10,16 +10,14 @@ import numpy as np
 import onnx
 
 from pitcore.errors import DataError
-from pitcore.inference.session import Session
 from pitcore.model_card import DEFAULT_BUNDLE, Bundle, load_bundle
 from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.evaluate import report
-from pitcore_tools.evaluate.figures import pit_margins
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
+from pitcore_tools.evaluate.score import bundle_margins
 from pitcore_tools.quantise.static import float_ops, op_histogram
 from pitcore_tools.train.dataset import prepare, read_crops
 
-BATCH = 32
 MAX_DISTANCE = 1e-3  # of a margin, between the file and this machine
 
 
@@ -89,12 +87,6 @@ def _run_again(held_out: HeldOut, bundle: Bundle, data: Path) -> float:
     if missing := wanted - {crop.hash for crop in found_crops}:
         raise DataError(f"{data}: {len(missing)} of {len(wanted)} held-out crops are not there; give the same data")
     crops = prepare(found_crops, spec)
-    session = Session(bundle, capacity=BATCH, sub_batch=BATCH)
-    found: dict[str, float] = {}
-    for start in range(0, len(crops), BATCH):
-        piece = crops.pixels[start : start + BATCH]
-        session.batch[: len(piece)] = piece
-        margins = pit_margins(session.run(len(piece)), bundle.card.labels)
-        found |= dict(zip(crops.hashes[start:], margins.tolist(), strict=False))
+    found = dict(zip(crops.hashes, bundle_margins(bundle, crops).tolist(), strict=True))
     again = np.array([found[name] for name in held_out.hashes])
     return float(np.abs(again - held_out.int8_margins).max())

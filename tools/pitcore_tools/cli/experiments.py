@@ -49,9 +49,10 @@ def list_() -> None:
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder with cherry_clean/, cherry_pit/.")
 @click.option("--runs", default=Path("out/experiments"), show_default=True, type=click.Path(path_type=Path))
 @click.option("--results", default=Path("out/results"), show_default=True, type=click.Path(path_type=Path))
+@click.option("--fold", "only", multiple=True, type=int, help="Only this fold; may be given again. Default: all.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
-def run(name: str, data: Path, runs: Path, results: Path, threads: int, device: str) -> None:
+def run(name: str, data: Path, runs: Path, results: Path, only: tuple[int, ...], threads: int, device: str) -> None:
     """Train and score experiment NAME, or ``all`` of them.
 
     Each fold leaves model_best.pt, metrics.json and config.yaml under RUNS/NAME/foldN, and the held-out logits
@@ -67,10 +68,10 @@ def run(name: str, data: Path, runs: Path, results: Path, threads: int, device: 
     unfinished = [
         each
         for each in (catalogue.in_order() if name == "all" else [name])
-        if not run_experiment(each, place, click.echo, _progress)
+        if not run_experiment(each, place, click.echo, _progress, only)
     ]
     if unfinished:
-        click.echo(f"another process still works on {', '.join(unfinished)}; give the same command again for its table")
+        click.echo(f"folds are still missing of {', '.join(unfinished)}; run the command again for its table")
 
 
 @experiments.command()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from pitcore.cli.errors import run_command
+from pitcore_tools.cli.draw import draw
 from pitcore_tools.cli.evaluate import evaluate, inspect
 from pitcore_tools.cli.experiments import experiments
 from pitcore_tools.cli.quantise import export, quantise
+from pitcore_tools.cli.score import score
 from pitcore_tools.cli.thresholds import thresholds
 from pitcore_tools.cli.train import train
 
@@ -20,7 +22,7 @@ def pitcore_tools() -> None:
     """
 
 
-for command in (train, export, quantise, evaluate, thresholds, inspect, experiments):
+for command in (train, export, quantise, evaluate, score, thresholds, inspect, experiments, draw):
     pitcore_tools.add_command(command)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import fcntl
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,26 +47,37 @@ class Workplace:
         runs: a folder for each experiment and fold.
         results: where the joined held-out logits go.
         device: where to compute, as torch names it.
+        configs: where the experiments are written down.
     """
 
     data: Path
     runs: Path
     results: Path
     device: str
+    configs: Path = experiments.CONFIGS
 
 
-def run_experiment(name: str, place: Workplace, say: Say, progress: Progress) -> bool:
+def run_experiment(name: str, place: Workplace, say: Say, progress: Progress, only: Sequence[int] = ()) -> bool:
     """Run what is missing of an experiment.
 
+    Args:
+        name: of the experiment.
+        place: where and how.
+        say: gets what happens, in words.
+        progress: gets the figures of each epoch.
+        only: the folds to run now; all of them if empty.
+
     Returns:
-        Whether it is complete; not, where another process still works on a fold.
+        Whether all its folds are there now.
 
     Raises:
         PitcoreError: it cannot be run.
     """
-    experiment = experiments.load(name)
+    experiment = experiments.load(name, place.configs)
     data = _data(experiment, place, say)
-    for fold in experiment.folds:
+    if unknown := set(only) - set(experiment.folds):
+        raise DataError(f"{name}: has no fold {min(unknown)}; it has {', '.join(map(str, experiment.folds))}")
+    for fold in only or experiment.folds:
         run = place.runs / name / f"fold{fold}"
         run.mkdir(parents=True, exist_ok=True)
         with _locked(run) as mine:
@@ -74,7 +85,7 @@ def run_experiment(name: str, place: Workplace, say: Say, progress: Progress) ->
                 say(f"{name}, fold {fold}: another process works on it")
             elif not (run / LOGITS).exists():
                 say(f"{name}, fold {fold}: {experiment.title}")
-                recipe = experiments.recipe_of(name, experiment, place.runs, fold)
+                recipe = experiments.recipe_of(name, experiment, place.runs, fold, place.configs)
                 if not (run / MODEL).exists():
                     train(recipe, data, run, lambda figures, recipe=recipe: progress(recipe, figures), place.device)  # type: ignore[misc]  # mypy cannot infer a default's type
                 _score(load_run(run, data), run, say, notes_errors=experiment.notes_errors)

@@ -1,0 +1,57 @@
+"""Models scored on any labelled folder, and procedural folders to score them on."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from pitcore.camera.crops import read_crop
+from pitcore.camera.single import render_crop
+from pitcore.errors import DataError
+from pitcore.model_card import DEFAULT_BUNDLE
+from pitcore_tools.cli.main import pitcore_tools
+from pitcore_tools.evaluate.logits import read_logits
+from pitcore_tools.train.dataset import read_crops
+from pitcore_tools.train.loop import train
+from pitcore_tools.train.procedural import draw
+from tests.tools.conftest import TINY, changed
+
+
+def called(*arguments):
+    return CliRunner().invoke(pitcore_tools, [str(argument) for argument in arguments], catch_exceptions=False).output
+
+
+def test_drawn_crops_are_those_of_the_renderer_and_lie_in_their_class(tmp_path):
+    assert called("draw", "--out", tmp_path / "drawn", "--count", 6, "--seed", 9).endswith("6 crops of seed 9\n")
+    crops = read_crops(tmp_path / "drawn")
+    assert [crop.label for crop in crops] == [0, 0, 0, 1, 1, 1]
+    assert (read_crop(tmp_path / "drawn" / "cherry_pit" / "procedural-9-000003.png") == render_crop(9, 3)[0]).all()
+
+
+def test_drawing_again_adds_what_lacks_and_never_mixes_seeds(tmp_path):
+    list(draw(tmp_path / "drawn", 9, 4))
+    first = tmp_path / "drawn" / "cherry_clean" / "procedural-9-000000.png"
+    before = first.stat().st_mtime_ns
+    assert list(draw(tmp_path / "drawn", 9, 6)) == [1, 2, 3, 4, 5, 6]
+    assert first.stat().st_mtime_ns == before
+    assert len(read_crops(tmp_path / "drawn")) == 6
+    with pytest.raises(DataError, match="which seed 8 did not draw"):
+        list(draw(tmp_path / "drawn", 8, 4))
+
+
+def test_the_bundled_net_knows_procedural_cherries_it_never_saw(procedural_crops):
+    """Trained on real crops alone; if this falls, the renderer has drifted away from real cherries."""
+    found = json.loads(called("score", DEFAULT_BUNDLE, "--data", procedural_crops, "--json"))
+    assert found["accuracy"]["value"] >= 0.85
+    assert found["crops"] == found["accuracy"]["of"] == 120
+    assert {"pits_that_pass", "clean_rejected", "review"} <= set(found)
+
+
+def test_a_run_is_scored_in_float_and_says_what_it_was_trained_on(procedural_crops, tmp_path):
+    train(changed(TINY, epochs=1), procedural_crops, tmp_path / "run", lambda _: None)
+    said = called("score", tmp_path / "run", "--data", procedural_crops, "--logits", tmp_path / "logits.csv")
+    seen = len((tmp_path / "run" / "trained_on.txt").read_text().split())
+    assert f"it was trained on {seen} of them" in said
+    logits = read_logits(tmp_path / "logits.csv")
+    assert len(logits.labels) == 120
+    assert not logits.has_int8

@@ -1,0 +1,43 @@
+"""``pitcore-tools score``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from pitcore_tools.evaluate import figures
+from pitcore_tools.evaluate.logits import write_logits
+from pitcore_tools.evaluate.score import score as score_model
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder with cherry_clean/, cherry_pit/.")
+@click.option("--logits", type=click.Path(path_type=Path), help="Also write the margins (CSV) here.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def score(model: Path, data: Path, logits: Path | None, as_json: bool) -> None:
+    """Score MODEL, a bundle or a training run, on crops of another line, another season, or drawn ones.
+
+    For a bundle it also prints what the card's thresholds do to them.
+
+    \b
+    Examples:
+      pitcore-tools score pitcore/models/default --data season2/
+      pitcore-tools score out/run --data out/procedural
+    """
+    found = score_model(model, data)
+    counts = figures.confusion(found.held_out.labels, found.held_out.margins)
+    if logits is not None:
+        write_logits(logits, found.held_out)
+    shares = counts.shares | found.tiers
+    if as_json:
+        facts = {name.replace(" ", "_"): figures.share_facts(share) for name, share in shares.items()}
+        click.echo(json.dumps({"crops": len(found.held_out.labels), "trained_on": found.trained_on, **facts}))
+        return
+    click.echo(f"{len(found.held_out.labels)} crops, threshold one half, 95 % intervals after Wilson")
+    if found.trained_on:
+        click.echo(f"  it was trained on {found.trained_on} of them, so the figures flatter")
+    for name, share in shares.items():
+        click.echo(f"  {name:16} {share}")
