@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from pitcore.errors import ConfigError, DataError
+from pitcore_tools.cli.experiments import COMMITTED
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.evaluate.logits import HeldOut, read_logits, write_logits
 from pitcore_tools.experiments import experiment as experiments
@@ -18,10 +20,11 @@ from pitcore_tools.experiments import stages
 from pitcore_tools.experiments.cost import cost_of
 from pitcore_tools.experiments.report import TABLES, filled
 from pitcore_tools.experiments.run import Workplace, run_experiment
-from pitcore_tools.train.dataset import read_crops, read_relabel
+from pitcore_tools.train.dataset import HASH_DIGITS, read_crops, read_relabel
 from pitcore_tools.train.loop import CONFIG, METRICS, MODEL
 from tests.tools.conftest import TINY, changed
 
+ROOT = Path(__file__).parents[2]
 ROWS = {
     "title": "t",
     "groups": ["accuracy"],
@@ -90,7 +93,7 @@ def test_a_whole_experiment_leaves_runs_and_the_logits_of_every_crop_once(place)
     assert {MODEL, METRICS, CONFIG} <= {path.name for path in run.iterdir()}
     assert json.loads((run / METRICS).read_text())["epochs"] == 1
     joined = read_logits(place.results / "one.csv")
-    assert sorted(joined.hashes) == sorted(crop.hash for crop in read_crops(place.data))
+    assert sorted(joined.hashes) == sorted(crop.hash[:HASH_DIGITS] for crop in read_crops(place.data))
     assert joined.has_int8
     for name, fold in zip(joined.hashes, joined.folds, strict=True):
         assert int(name[:8], 16) % 3 == fold
@@ -230,3 +233,8 @@ def test_the_cost_of_resnet18_is_the_published_one():
     assert cost.parameters == 11_689_512 - 1000 * 513 + 2 * 513 - 64 * 49  # less ImageNet's classes and one plane
     stem = 48 * 48 * 49 * 64 * 2
     assert stem < cost.macs < 1.82e9 * (96 / 224) ** 2 * 1.05
+
+
+def test_the_document_holds_the_tables_that_the_committed_logits_give():
+    text = (ROOT / "docs" / "experiments.md").read_text()
+    assert filled(text, COMMITTED) == text, "run `pitcore-tools experiments report --write docs/experiments.md`"

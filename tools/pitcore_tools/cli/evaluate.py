@@ -16,7 +16,7 @@ from pitcore_tools.evaluate import report
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.evaluate.score import bundle_margins
 from pitcore_tools.quantise.static import float_ops, op_histogram
-from pitcore_tools.train.dataset import prepare, read_crops
+from pitcore_tools.train.dataset import HASH_DIGITS, prepare, read_crops
 
 MAX_DISTANCE = 1e-3  # of a margin, between the file and this machine
 
@@ -82,11 +82,12 @@ def _run_again(held_out: HeldOut, bundle: Bundle, data: Path) -> float:
         DataError: crops are missing.
     """
     spec = CropSpec(bundle.card.crop_size_px, bundle.card.resize, len(bundle.card.planes))
-    wanted = set(held_out.hashes)
-    found_crops = [crop for crop in read_crops(data) if crop.hash in wanted]
-    if missing := wanted - {crop.hash for crop in found_crops}:
+    wanted = {name[:HASH_DIGITS] for name in held_out.hashes}
+    found_crops = [crop for crop in read_crops(data) if crop.hash[:HASH_DIGITS] in wanted]
+    if missing := wanted - {crop.hash[:HASH_DIGITS] for crop in found_crops}:
         raise DataError(f"{data}: {len(missing)} of {len(wanted)} held-out crops are not there; give the same data")
     crops = prepare(found_crops, spec)
-    found = dict(zip(crops.hashes, bundle_margins(bundle, crops).tolist(), strict=True))
-    again = np.array([found[name] for name in held_out.hashes])
+    names = [name[:HASH_DIGITS] for name in crops.hashes]
+    found = dict(zip(names, bundle_margins(bundle, crops).tolist(), strict=True))
+    again = np.array([found[name[:HASH_DIGITS]] for name in held_out.hashes])
     return float(np.abs(again - held_out.int8_margins).max())

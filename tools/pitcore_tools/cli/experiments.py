@@ -10,6 +10,7 @@ import torch
 from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
 from pitcore_tools.experiments import experiment as catalogue
+from pitcore_tools.experiments.plots import write_plots
 from pitcore_tools.experiments.report import TABLES, filled
 from pitcore_tools.experiments.run import Workplace, run_experiment
 from pitcore_tools.train.recipe import Recipe
@@ -77,7 +78,7 @@ def run(name: str, data: Path, runs: Path, results: Path, only: tuple[int, ...],
 @experiments.command()
 @RESULTS
 @click.option("--table", type=click.Choice(list(TABLES)), help="Only this one.")
-@click.option("--write", type=click.Path(path_type=Path), help="Put the tables into this Markdown file.")
+@click.option("--write", type=click.Path(path_type=Path), help="Put the tables into this Markdown file, plots beside.")
 def report(results: Path, table: str | None, write: Path | None) -> None:
     """Print the tables, from held-out logits alone: seconds, no crops needed.
 
@@ -95,7 +96,10 @@ def report(results: Path, table: str | None, write: Path | None) -> None:
         text = write.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{write}: cannot be read: {first_line(error)}; name a Markdown file") from error
-    replace_file(write, lambda file: file.write(filled(text, results).encode()))
+    text = filled(text, results)
+    replace_file(write, lambda file: file.write(text.encode()))
+    for path in [write, *write_plots(write.parent / "plots", results)]:
+        click.echo(f"written: {path}")
 
 
 def _progress(recipe: Recipe, figures: dict[str, float]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pitcore.durable import replace_file
 from pitcore.errors import DataError
 from pitcore_tools.evaluate import figures
+from pitcore_tools.train.dataset import HASH_DIGITS
 
 COMMITTED = Path(__file__).parent / "heldout_logits.csv"
 COLUMNS = ("hash", "fold", "label", "float_margin", "int8_margin")
@@ -27,7 +28,7 @@ class HeldOut:
     A margin is the pit logit minus the log-sum-exp of the others, as the board computes it.
 
     Attributes:
-        hashes: of the crops.
+        hashes: of the crops, or their first digits.
         folds: (N,) int64.
         labels: (N,) int64, 1 for a pit.
         float_margins: (N,) float64.
@@ -82,13 +83,13 @@ def merged(parts: Sequence[HeldOut]) -> HeldOut:
 
 
 def write_logits(path: Path, held_out: HeldOut) -> None:
-    """Write the CSV, sorted by hash."""
+    """Write the CSV, sorted by hash; of a hash its first digits, which are enough to name a crop."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for index in np.argsort(held_out.hashes, kind="stable"):
         numbers = held_out.float_margins[index], held_out.int8_margins[index]
-        row = [held_out.hashes[index], held_out.folds[index], held_out.labels[index]]
+        row = [held_out.hashes[index][:HASH_DIGITS], held_out.folds[index], held_out.labels[index]]
         writer.writerow([*row, *("" if np.isnan(value) else f"{value:.5f}" for value in numbers)])
     replace_file(path, lambda file: file.write(text.getvalue().encode()))
 

@@ -12,7 +12,7 @@ from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import HeldOut, read_logits
 from pitcore_tools.experiments import experiment as experiments
 from pitcore_tools.experiments.cost import cost_of
-from pitcore_tools.experiments.findings import agreement_table, calibration_table, stages_table
+from pitcore_tools.experiments.findings import agreement_table, calibration_table, renderer_table, stages_table
 from pitcore_tools.experiments.tables import MAX_CLEAN_LOSS, markdown, results_of, review_at_99, share_text
 from pitcore_tools.thresholds import control
 from pitcore_tools.thresholds import report as thresholds
@@ -109,6 +109,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "frontier": frontier_table,
     "thresholds": thresholds_table,
     "calibration": calibration_table,
+    "renderer": renderer_table,
 }
 
 
