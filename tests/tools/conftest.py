@@ -18,6 +18,7 @@ TINY = Recipe(
     architecture="resnet18",
     stem="pooled",
     widths=[8, 8, 16, 16],
+    symmetry="none",
     init=None,
     frozen=[],
     rates={},

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
 from pitcore.preprocess.prepare import CropSpec
+from pitcore_tools.networks.symmetric import tie, untied
 from pitcore_tools.networks.zoo import build, load_pretrained
 from pitcore_tools.train.augment import augment, normalised
 from pitcore_tools.train.dataset import SOURCE_SIZE_PX, CropSet, prepare, read_crops, read_relabel, relabelled, split
@@ -109,15 +110,16 @@ def train(recipe: Recipe, data: Path, run: Path, report: Report, device: str = "
             _save(state, recipe, run / CHECKPOINT)
             report(figures)
         processes.meet()
+    final = untied(state.average, recipe.symmetry)
     metrics = {
         "epochs": state.epoch,
         "training_crops": len(training),
         "held_out_crops": len(held_out),
-        **_evaluate(state.average, held_out, recipe),
+        **_evaluate(final, held_out, recipe),
         "history": state.history,
     }
     if processes.first:
-        weights = {name: value.cpu() for name, value in state.average.state_dict().items()}
+        weights = {name: value.cpu() for name, value in final.state_dict().items()}
         replace_file(run / MODEL, lambda file: torch.save(weights, file))
         replace_file(run / METRICS, lambda file: file.write(json.dumps(metrics, indent=1).encode()))
     processes.end()
@@ -147,6 +149,7 @@ def build_network(recipe: Recipe) -> nn.Module:
     network = build(recipe.architecture, len(recipe.planes), len(recipe.labels), recipe.widths, recipe.stem)
     if recipe.init is not None:
         load_pretrained(network, Path(recipe.init.format(fold=recipe.held_out_fold)))
+    tie(network, recipe.symmetry)
     return network
 
 

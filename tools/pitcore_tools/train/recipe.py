@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from pitcore.errors import ConfigError
 from pitcore.preprocess.prepare import CropSpec
+from pitcore_tools.networks.symmetric import Symmetry
 from pitcore_tools.networks.zoo import Architecture, Stem
 
 MAX_BASES = 4
@@ -24,6 +25,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     Attributes:
         architecture, stem, widths: see ``networks.zoo.build``; no widths means as published.
+        symmetry: orientations in which every filter of a ResNet stands, see ``networks.symmetric``.
         init: checkpoint to start from, or null for fresh weights.
         frozen: parameters whose names begin so are not trained, and their batch norms keep their statistics.
         rates: learning rate of the parameters whose names begin so, in place of ``learning_rate``.
@@ -50,6 +52,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     architecture: Architecture
     stem: Stem
     widths: list[Annotated[int, Meta(ge=8, le=2048)]]
+    symmetry: Symmetry
     init: str | None
     frozen: list[str]
     rates: dict[str, Rate]
