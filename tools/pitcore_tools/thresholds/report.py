@@ -40,11 +40,12 @@ class Scores:
     """Calibrated probabilities of crops, each crop once.
 
     Attributes:
-        labels, probabilities: (N,).
+        hashes, labels, probabilities: (N,).
         groups: (N,), no crop's calibration was fitted with its own group.
         nets: how many nets the crops were scored by.
     """
 
+    hashes: list[str]
     labels: Labels
     probabilities: Floats
     groups: NDArray[np.int64]
@@ -62,7 +63,7 @@ def scores(held_out: HeldOut) -> Scores:
     for name in np.unique(groups):
         mine = groups == name
         probabilities[mine] = figures.platt(margins[mine], *figures.fit_platt(labels[~mine], margins[~mine]))
-    return Scores(labels, probabilities, groups, nets)
+    return Scores([held_out.hashes[index] for index in first], labels, probabilities, groups, nets)
 
 
 @dataclass(frozen=True, slots=True)
