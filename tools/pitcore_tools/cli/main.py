@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pitcore.cli.errors import run_command
+from pitcore_tools.cli.audit import audit
 from pitcore_tools.cli.evaluate import evaluate, inspect
 from pitcore_tools.cli.quantise import export, quantise
 from pitcore_tools.cli.thresholds import thresholds
@@ -15,11 +16,11 @@ from pitcore_tools.cli.train import train
 def pitcore_tools() -> None:
     """Train, export, quantise and judge models for pitcore.
 
-    The order: train, quantise (which exports), evaluate.
+    The order: audit the data, train, quantise (which exports), evaluate.
     """
 
 
-for command in (train, export, quantise, evaluate, thresholds, inspect):
+for command in (audit, train, export, quantise, evaluate, thresholds, inspect):
     pitcore_tools.add_command(command)
 
 
