@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pitcore.cli.errors import run_command
+from pitcore_tools.cli.audit import audit
 from pitcore_tools.cli.draw import draw
 from pitcore_tools.cli.evaluate import evaluate, inspect
 from pitcore_tools.cli.experiments import experiments
@@ -18,11 +19,11 @@ from pitcore_tools.cli.train import train
 def pitcore_tools() -> None:
     """Train, export, quantise and judge models for pitcore.
 
-    The order: train, quantise (which exports), evaluate.
+    The order: audit the data, train, quantise (which exports), evaluate.
     """
 
 
-for command in (train, export, quantise, evaluate, score, thresholds, inspect, experiments, draw):
+for command in (audit, train, export, quantise, evaluate, score, thresholds, inspect, experiments, draw):
     pitcore_tools.add_command(command)
 
 

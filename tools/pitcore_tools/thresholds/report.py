@@ -40,11 +40,12 @@ class Scores:
     """Calibrated probabilities of crops, each crop once.
 
     Attributes:
-        labels, probabilities: (N,).
+        hashes, labels, probabilities: (N,).
         groups: (N,), no crop's calibration was fitted with its own group.
         nets: how many nets the crops were scored by.
     """
 
+    hashes: list[str]
     labels: Labels
     probabilities: Floats
     groups: NDArray[np.int64]
@@ -55,7 +56,7 @@ def scores(held_out: HeldOut) -> Scores:
     """Calibrate held-out margins, of the int8 net where there is one, by cross-fitting over folds, or over halves."""
     _, first = np.unique(np.array(held_out.hashes), return_index=True)  # exact duplicates count once
     once = held_out.where(np.isin(np.arange(len(held_out.hashes)), first))
-    return Scores(once.labels, once.probabilities, once.groups, len(np.unique(once.folds)))
+    return Scores(once.hashes, once.labels, once.probabilities, once.groups, len(np.unique(once.folds)))
 
 
 @dataclass(frozen=True, slots=True)
