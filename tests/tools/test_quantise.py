@@ -15,7 +15,8 @@ from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.evaluate.logits import read_logits
 from pitcore_tools.export.graph import SMALLEST_WEIGHT, float_graph
 from pitcore_tools.networks.resnet import ResNet, Shape
-from pitcore_tools.quantise.bundle import GOLDEN_SEED, check_export
+from pitcore_tools.quantise.bundle import GOLDEN_SEED
+from pitcore_tools.quantise.graph import check_export
 from pitcore_tools.quantise.static import float_ops, op_histogram, quantise, run, session_for, to_nchw
 from pitcore_tools.train.loop import MODEL, load_network, logits_of, train
 from tests.camera.belts import write_crop

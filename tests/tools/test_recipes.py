@@ -219,8 +219,13 @@ def test_blur_smears_along_the_belt_only_and_keeps_the_light(tiny_recipe):
 
 def test_normalising_gives_imagenets_statistics():
     pixels = torch.tensor([0.485, 0.406]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
-    assert torch.allclose(normalised(pixels), torch.zeros(1, 2, 4, 4))
-    assert torch.allclose(normalised(pixels + 1)[0, :, 0, 0], torch.tensor([1 / 0.229, 1 / 0.225]))
+    assert torch.allclose(normalised(pixels, rgb=False), torch.zeros(1, 2, 4, 4))
+    assert torch.allclose(normalised(pixels + 1, rgb=False)[0, :, 0, 0], torch.tensor([1 / 0.229, 1 / 0.225]))
+
+
+def test_a_picture_is_normalised_with_a_green_of_zeros_between_its_planes():
+    seen = normalised(torch.tensor([0.485, 0.406]).view(1, 2, 1, 1).expand(1, 2, 4, 4), rgb=True)
+    assert torch.allclose(seen[0, :, 0, 0], torch.tensor([0.0, -0.456 / 0.224, 0.0]))
 
 
 def test_two_processes_train_one_network(tiny_recipe, procedural_crops, tmp_path):

@@ -9,6 +9,7 @@ from pitcore_tools.cli.audit import audit
 from pitcore_tools.cli.draw import draw
 from pitcore_tools.cli.evaluate import evaluate, inspect
 from pitcore_tools.cli.experiments import experiments
+from pitcore_tools.cli.import_checkpoint import import_
 from pitcore_tools.cli.quantise import export, quantise
 from pitcore_tools.cli.score import score
 from pitcore_tools.cli.thresholds import thresholds
@@ -23,7 +24,7 @@ def pitcore_tools() -> None:
     """
 
 
-for command in (audit, train, export, quantise, evaluate, score, thresholds, inspect, experiments, draw):
+for command in (audit, train, import_, export, quantise, evaluate, score, thresholds, inspect, experiments, draw):
     pitcore_tools.add_command(command)
 
 

@@ -10,8 +10,9 @@ from pitcore.durable import replace_file
 from pitcore_tools.evaluate import report
 from pitcore_tools.evaluate.logits import write_logits
 from pitcore_tools.export.graph import float_graph
-from pitcore_tools.quantise.bundle import held_out_logits, load_run, quantise_run, write_bundle
-from pitcore_tools.train.loop import load_network
+from pitcore_tools.quantise.bundle import write_bundle
+from pitcore_tools.quantise.graph import float_run, held_out_logits, load_run, quantise_run
+from pitcore_tools.train.loop import SEEN, load_network
 
 RUN_ARGUMENT = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 
@@ -30,7 +31,7 @@ def export(run_folder: Path, out: Path) -> None:
       pitcore-tools export out/run --out out/float.onnx
     """
     recipe, network = load_network(run_folder)
-    model, zeroed = float_graph(network, recipe.crop_size_px, normalised=recipe.normalise)
+    model, zeroed = float_graph(network, recipe.crop_size_px, normalised=bool(recipe.normalise))
     replace_file(out, lambda file: file.write(model.SerializeToString()))
     click.echo(f"{out}: {len(model.graph.node)} nodes, {zeroed} subnormal weights zeroed")
 
@@ -40,17 +41,25 @@ def export(run_folder: Path, out: Path) -> None:
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="The folder the run was trained on.")
 @click.option("--out", "bundle", required=True, type=click.Path(path_type=Path), help="The bundle to write.")
 @click.option("--logits", type=click.Path(path_type=Path), help="Also write the held-out logits (CSV) here.")
-def quantise(run_folder: Path, data: Path, bundle: Path, logits: Path | None) -> None:
+@click.option("--float", "as_float", is_flag=True, help="A float bundle: slower, for nets that have no int8 form.")
+def quantise(run_folder: Path, data: Path, bundle: Path, logits: Path | None, as_float: bool) -> None:
     """Turn a training RUN into a model bundle: int8 graph, card, calibration, golden vectors.
+
+    A net that wants crops normalised by ImageNet's mean has no int8 form: give --float.
 
     \b
     Example:
       pitcore-tools quantise out/run --data ../shared/cherries/train --out out/bundle --logits out/logits.csv
     """
     trained = load_run(run_folder, data)
-    quantised = quantise_run(trained, click.echo)
-    held_out = held_out_logits(trained, quantised.model)
-    write_bundle(bundle, trained, quantised, held_out)
+    if not (run_folder / SEEN).exists():
+        click.echo(
+            f"{run_folder}: nothing says what this net was trained on. Its calibration and thresholds hold only if it "
+            f"never saw fold {trained.recipe.held_out_fold} of {data}"
+        )
+    graph = float_run(trained, click.echo) if as_float else quantise_run(trained, click.echo)
+    held_out = held_out_logits(trained, graph)
+    write_bundle(bundle, trained, graph, held_out)
     if logits is not None:
         write_logits(logits, held_out)
     click.echo(report.text(held_out))

@@ -19,7 +19,7 @@ from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.figures import Floats, Share
 from pitcore_tools.evaluate.logits import HeldOut
 from pitcore_tools.train.dataset import CropSet, prepare, read_crops
-from pitcore_tools.train.loop import SEEN, load_network, logits_of
+from pitcore_tools.train.loop import load_network, logits_of, seen_by
 
 BATCH = 32
 FOLDS = 5  # that the crops are counted in, for cross-fitting
@@ -58,7 +58,7 @@ def score(model: Path, data: Path) -> Scored:
         return Scored(_held_out(crops, margins, margins), 0, _tiers(bundle, crops, margins))
     recipe, network = load_network(model)
     crops = prepare(read_crops(data), recipe.spec)
-    seen = set((model / SEEN).read_text(encoding="utf-8").split()) if (model / SEEN).exists() else set()
+    seen = seen_by(model)
     margins = figures.pit_margins(logits_of(network, crops.pixels, recipe), recipe.labels)
     trained_on = sum(name in seen for name in crops.hashes)
     return Scored(_held_out(crops, margins, np.full(len(crops), np.nan)), trained_on, {})

@@ -24,9 +24,7 @@ from pitcore_tools.evaluate.logits import HeldOut, merged, read_logits, write_lo
 from pitcore_tools.experiments import experiment as experiments
 from pitcore_tools.experiments.experiment import Experiment
 from pitcore_tools.networks.resnet import ResNet
-from pitcore_tools.quantise.bundle import Run, load_run, quantise_run
-from pitcore_tools.quantise.static import run as run_graph
-from pitcore_tools.quantise.static import session_for
+from pitcore_tools.quantise.graph import Run, load_run, quantise_run
 from pitcore_tools.train.loop import MODEL, logits_of, train
 from pitcore_tools.train.procedural import draw
 from pitcore_tools.train.recipe import Recipe
@@ -107,7 +105,7 @@ def _score(trained: Run, run: Path, say: Say, *, notes_errors: bool) -> None:
     """Write the held-out logits of the float net and, where there is one, of its int8 form."""
     int8 = None
     if isinstance(trained.network, ResNet) and not trained.recipe.normalise:  # the others run by the float path
-        int8 = run_graph(session_for(quantise_run(trained, say).model), trained.held_out.pixels)
+        int8 = quantise_run(trained, say).logits(trained.held_out.pixels)
     if notes_errors:
         _write_errors(trained, run / ERRORS)
     if "maybe" in trained.recipe.labels:

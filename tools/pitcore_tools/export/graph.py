@@ -18,7 +18,7 @@ from torch import nn
 
 from pitcore.errors import BundleError
 from pitcore_tools.networks.resnet import BasicBlock, Bottleneck, ResNet
-from pitcore_tools.train.augment import DEVIATION, MEAN
+from pitcore_tools.train.augment import CROP_PLANES, statistics
 
 INPUT, OUTPUT = "crops", "logits"
 OPSET, IR_VERSION = 17, 9  # old enough for every runtime we name, new enough for per-channel QDQ
@@ -96,7 +96,8 @@ def float_graph(network: nn.Module, size_px: int, *, normalised: bool = False) -
     """Write a network as a float graph: ``crops`` (n, planes, S, S) in 0..255 -> ``logits`` (n, classes).
 
     Args:
-        network: a ResNet.
+        network: a ResNet. If it is normalised and has three planes, green is zero in every crop: the graph has two,
+            and what green's mean adds is in the map of means.
         size_px: S.
         normalised: whether it was trained on crops less ImageNet's mean, divided by its deviation. The deviation folds
             into the first convolution. The mean does not fold into its bias, because the padding is zero *after* the
@@ -112,10 +113,13 @@ def float_graph(network: nn.Module, size_px: int, *, normalised: bool = False) -
         raise BundleError(f"{type(network).__name__} cannot be exported; bundles hold resnet18 or resnet50")
     network.eval()
     writer = GraphWriter()
-    planes = network.conv1.in_channels
-    stem = nn.Conv2d(planes, network.conv1.out_channels, 7, 2, 3, bias=False)  # a copy: the network stays as it is
-    deviation = torch.tensor(DEVIATION if normalised else [1.0] * planes).view(1, planes, 1, 1)
-    stem.weight.data = network.conv1.weight.data / deviation / LARGEST_PIXEL
+    kernel = network.conv1.weight.data / LARGEST_PIXEL
+    if normalised:
+        kernel = kernel / torch.tensor(_statistics(network)[1]).view(1, -1, 1, 1)
+        kernel = kernel[:, CROP_PLANES] if kernel.shape[1] == 3 else kernel
+    planes = kernel.shape[1]
+    stem = nn.Conv2d(planes, len(kernel), 7, 2, 3, bias=False)  # a copy: the network stays as it is
+    stem.weight.data = kernel
     x = writer.convolution("conv1", INPUT, stem, network.bn1)
     if normalised:
         x = writer.node("Add", [x, writer.weight("mean", _mean_map(network, size_px))], "centred")
@@ -144,8 +148,14 @@ def float_graph(network: nn.Module, size_px: int, *, normalised: bool = False) -
 
 def _mean_map(network: ResNet, size_px: int) -> NDArray[np.float32]:
     """Return what a crop of zeros becomes after normalisation, convolution and batch norm, without its bias."""
-    level = -torch.tensor(MEAN) / torch.tensor(DEVIATION)
+    mean, deviation = (torch.tensor(values) for values in _statistics(network))
+    level = -mean / deviation
     with torch.inference_mode():
         blank = level.view(1, -1, 1, 1).expand(1, -1, size_px, size_px)
         answer = network.bn1(network.conv1(blank)) - network.bn1(torch.zeros(1, network.conv1.out_channels, 1, 1))
     return np.ascontiguousarray(answer.numpy())
+
+
+def _statistics(network: ResNet) -> tuple[list[float], list[float]]:
+    """Return ImageNet's mean and deviation of the planes a normalised network sees."""
+    return statistics(rgb=network.conv1.in_channels == 3)

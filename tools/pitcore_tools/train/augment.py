@@ -13,8 +13,9 @@ from torch import Generator, Tensor
 
 from pitcore_tools.train.recipe import Recipe
 
-# ImageNet's statistics of red and blue, the two planes of a crop. Source: torchvision.models, "weights.transforms".
-MEAN, DEVIATION = (0.485, 0.406), (0.229, 0.225)
+# ImageNet's statistics of red, green and blue. Source: torchvision.models, "weights.transforms".
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CROP_PLANES = [0, 2]  # of a picture: red is the top plane, blue the bottom one, green is zero in every crop
 
 
 def augment(crops: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
@@ -35,10 +36,27 @@ def augment(crops: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
     return _light(pixels, recipe, chance)
 
 
-def normalised(pixels: Tensor) -> Tensor:
-    """(B, 2, S, S) in 0..1 less ImageNet's mean, divided by its deviation, the background as well."""
-    mean, deviation = (pixels.new_tensor(values).view(1, 2, 1, 1) for values in (MEAN, DEVIATION))
-    return (pixels - mean) / deviation
+def normalised(pixels: Tensor, *, rgb: bool) -> Tensor:
+    """Subtract ImageNet's mean and divide by its deviation, the background as well.
+
+    Args:
+        pixels: (B, 2, S, S) in 0..1.
+        rgb: put a green plane of zeros between the two first.
+
+    Returns:
+        (B, 2 or 3, S, S).
+    """
+    if rgb:
+        red, blue = pixels.unbind(1)
+        pixels = torch.stack([red, torch.zeros_like(red), blue], 1)
+    mean, deviation = (pixels.new_tensor(values) for values in statistics(rgb=rgb))
+    return (pixels - mean.view(1, -1, 1, 1)) / deviation.view(1, -1, 1, 1)
+
+
+def statistics(*, rgb: bool) -> tuple[list[float], list[float]]:
+    """Return ImageNet's mean and deviation of the planes a network sees."""
+    planes = range(3) if rgb else CROP_PLANES
+    return [MEAN[plane] for plane in planes], [DEVIATION[plane] for plane in planes]
 
 
 class _Chance:

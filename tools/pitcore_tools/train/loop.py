@@ -146,7 +146,7 @@ def load_split(recipe: Recipe, data: Path) -> tuple[CropSet, CropSet]:
 def build_network(recipe: Recipe) -> nn.Module:
     """Make the recipe's network, with the weights it starts from. Raises DataError."""
     torch.manual_seed(recipe.seed)
-    network = build(recipe.architecture, len(recipe.planes), len(recipe.labels), recipe.widths, recipe.stem)
+    network = build(recipe.architecture, recipe.input_planes, len(recipe.labels), recipe.widths, recipe.stem)
     if recipe.init is not None:
         load_pretrained(network, Path(recipe.init.format(fold=recipe.held_out_fold)))
     tie(network, recipe.symmetry)
@@ -169,9 +169,7 @@ def seen_before(recipe: Recipe, held_out: CropSet) -> set[str]:
     start = [] if recipe.init is None else [Path(recipe.init.format(fold=recipe.held_out_fold)).parent]
     seen: set[str] = set()
     for run in start + teachers_of(recipe):
-        if not (run / SEEN).exists():
-            continue
-        theirs = set((run / SEEN).read_text(encoding="utf-8").split())
+        theirs = seen_by(run)
         if leaked := theirs & set(held_out.hashes):
             raise DataError(
                 f"{run}: was trained on {len(leaked)} of the {len(held_out)} crops that are held out here; "
@@ -181,10 +179,16 @@ def seen_before(recipe: Recipe, held_out: CropSet) -> set[str]:
     return seen
 
 
+def seen_by(run: Path) -> set[str]:
+    """Return the hashes of the crops that a run says it was trained on; an imported net says nothing."""
+    path = run / SEEN
+    return set(path.read_text(encoding="utf-8").split()) if path.exists() else set()
+
+
 def load_network(run: Path) -> tuple[Recipe, nn.Module]:
     """Load the recipe and the weights of a finished run. Raises ConfigError, DataError."""
     recipe = load_recipe(run / CONFIG)
-    network = build(recipe.architecture, len(recipe.planes), len(recipe.labels), recipe.widths, recipe.stem)
+    network = build(recipe.architecture, recipe.input_planes, len(recipe.labels), recipe.widths, recipe.stem)
     path = run / MODEL
     try:
         network.load_state_dict(torch.load(path, weights_only=True))
@@ -205,7 +209,7 @@ def load_teacher(run: Path, student: Recipe, device: torch.device) -> tuple[Reci
 
 
 def to_input(crops: NDArray[np.uint8], recipe: Recipe) -> Tensor:
-    """(N, S, S, planes) uint8 to the recipe's input: (N, planes, S, S) float32, channels last in memory."""
+    """(N, S, S, planes) uint8 to the recipe's input: (N, input planes, S, S) float32, channels last in memory."""
     pixels = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float() / 255.0
     return _as_input(pixels, recipe)
 
@@ -223,7 +227,8 @@ def logits_of(network: nn.Module, crops: NDArray[np.uint8], recipe: Recipe) -> N
 
 
 def _as_input(pixels: Tensor, recipe: Recipe) -> Tensor:
-    return (normalised(pixels) if recipe.normalise else pixels).contiguous(memory_format=torch.channels_last)
+    seen = normalised(pixels, rgb=recipe.normalise == "rgb") if recipe.normalise else pixels
+    return seen.contiguous(memory_format=torch.channels_last)
 
 
 def _start(recipe: Recipe, checkpoint: Path, device: torch.device) -> _State:

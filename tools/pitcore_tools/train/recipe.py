@@ -29,7 +29,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         init: checkpoint to start from, or null for fresh weights.
         frozen: parameters whose names begin so are not trained, and their batch norms keep their statistics.
         rates: learning rate of the parameters whose names begin so, in place of ``learning_rate``.
-        normalise: subtract ImageNet's mean and divide by its deviation.
+        normalise: subtract ImageNet's mean and divide by its deviation. ``rgb``: as a picture of three planes,
+            green zero before; the network then has a third input plane.
         relabel: CSV of crops that get another label or none, or null.
         teachers: training runs to imitate; ``teacher_share`` of the target is the mean of what they say of the same
             view. ``{fold}`` in a name stands for the held-out fold.
@@ -56,7 +57,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     init: str | None
     frozen: list[str]
     rates: dict[str, Rate]
-    normalise: bool
+    normalise: bool | Literal["rgb"]
     relabel: str | None
     folds: Annotated[int, Meta(ge=2, le=100)]
     held_out_fold: Annotated[int, Meta(ge=0)]
@@ -87,8 +88,15 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError("labels must be [clean, pit] or [clean, maybe, pit]")
         if len(self.widths) not in (0, 4) or (self.widths and not self.architecture.startswith("resnet")):
             raise ValueError("widths are the channels of a ResNet's four stages; otherwise give []")
+        if self.normalise and len(self.planes) != 2:
+            raise ValueError("normalise knows ImageNet's red and blue: it wants two planes")
         if (self.teacher_share > 0) != bool(self.teachers):
             raise ValueError("teachers and teacher_share go together: name runs and a share above 0, or neither")
+
+    @property
+    def input_planes(self) -> int:
+        """How many planes the network sees: those of a crop, and green where it was normalised with them."""
+        return 3 if self.normalise == "rgb" else len(self.planes)
 
     @property
     def spec(self) -> CropSpec:

@@ -1,0 +1,41 @@
+"""``pitcore-tools import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pitcore_tools.train.imported import Stated, import_checkpoint
+
+
+@click.command("import")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--out", "run", required=True, type=click.Path(path_type=Path), help="The run to write.")
+@click.option("--size", "size_px", default=128, show_default=True, help="Side of the crops it was trained on, px.")
+@click.option("--normalised", is_flag=True, help="It was trained with ImageNet's mean and deviation.")
+@click.option("--labels", default="", help="Order of its logits. Default: clean,pit or clean,maybe,pit.")
+@click.option("--stem", default="pooled", show_default=True, type=click.Choice(["pooled", "fine"]))
+@click.option("--name", default="imported", show_default=True, help="Of the model, in its card.")
+@click.option("--version", default="0.0.1", show_default=True, help="Of the model, in its card.")
+def import_(
+    checkpoint: Path, run: Path, size_px: int, normalised: bool, labels: str, stem: str, name: str, version: str
+) -> None:
+    """Take a CHECKPOINT that was trained elsewhere: a resnet18 or resnet50 state dict under torchvision's names.
+
+    Of three planes, green is taken to be zero, as it is in every crop. The run that is written goes through
+    ``quantise`` like any other; give that crops which the checkpoint was not trained on, or its thresholds flatter.
+
+    \b
+    Examples:
+      pitcore-tools import best.pt --out out/theirs
+      pitcore-tools import best.pt --normalised --out out/theirs
+      pitcore-tools quantise out/theirs --float --data validation/ --out out/bundle
+    """
+    order = [label for label in labels.split(",") if label]
+    recipe = import_checkpoint(checkpoint, Stated(name, version, size_px, normalised, order, stem), run)
+    form = "float alone (quantise --float)" if recipe.normalise else "int8 or float"
+    click.echo(
+        f"{run}: {recipe.architecture}, widths {', '.join(map(str, recipe.widths))}, {recipe.crop_size_px} px, "
+        f"labels {', '.join(recipe.labels)}; {form}"
+    )

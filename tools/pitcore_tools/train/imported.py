@@ -1,0 +1,125 @@
+"""Makes a training run of a checkpoint that was trained elsewhere, so that every other command takes it.
+
+A state dict tells the architecture, the widths, the planes and the classes. What it cannot tell, the caller says: size
+of the crops, normalisation, order of the labels, and for a ResNet whether it pools after the first convolution.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pitcore.durable import replace_file
+from pitcore.errors import DataError
+from pitcore_tools.networks.zoo import build, load_pretrained, read_state
+from pitcore_tools.train.loop import CHECKPOINT, CONFIG, METRICS, MODEL, SEEN
+from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
+
+BASE = Path(__file__).parent / "configs" / "default.yaml"
+LABELS = {2: ("clean", "pit"), 3: ("clean", "maybe", "pit")}  # as the board wants them
+STAGES = (1, 2, 3, 4)
+BLOCKS = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet50"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a state dict cannot tell.
+
+    Attributes:
+        name, version: of the model.
+        crop_size_px: side of the crops it was trained on, cut from the middle.
+        normalised: ImageNet's mean subtracted, divided by its deviation.
+        labels: in the order of the logits; none means clean, (maybe,) pit.
+        stem: ``pooled`` as published, or ``fine``.
+    """
+
+    name: str
+    version: str
+    crop_size_px: int
+    normalised: bool
+    labels: Sequence[str]
+    stem: str
+
+
+def import_checkpoint(checkpoint: Path, stated: Stated, run: Path) -> Recipe:
+    """Write ``config.yaml``, ``model_best.pt`` and ``metrics.json`` of a run that never took place here.
+
+    Args:
+        checkpoint: state dict under torchvision's names, of resnet18 or resnet50, with two planes or three.
+        stated: the rest.
+        run: folder to write to.
+
+    Returns:
+        The recipe; its training keys are those of the default and mean nothing.
+
+    Raises:
+        DataError: no checkpoint, or of another network; or ``run`` holds a run already.
+        ConfigError: what is stated does not fit.
+    """
+    if taken := [name for name in (CHECKPOINT, MODEL, SEEN) if (run / name).exists()]:
+        raise DataError(f"{run}: holds a run already ({taken[0]}); give another --out, or remove it")
+    state = read_state(checkpoint)
+    recipe = recipe_from({"base": BASE.name, **_told(state, stated, checkpoint)}, BASE)
+    network = build(recipe.architecture, recipe.input_planes, len(recipe.labels), recipe.widths, recipe.stem)
+    load_pretrained(network, checkpoint)
+    order = [_order(len(recipe.labels), stated).index(label) for label in recipe.labels]
+    weights = dict(network.state_dict())
+    weights |= {name: value[order] for name, value in weights.items() if name.startswith("fc.")}
+    said = {
+        "imported": {"file": checkpoint.name, "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest()},
+        "trained_on": "unknown",
+    }
+    run.mkdir(parents=True, exist_ok=True)
+    replace_file(run / CONFIG, lambda file: file.write(recipe_yaml(recipe).encode()))
+    replace_file(run / METRICS, lambda file: file.write(json.dumps(said, indent=1).encode()))
+    replace_file(run / MODEL, lambda file: torch.save(weights, file))
+    return recipe
+
+
+def _told(state: dict[str, Tensor], stated: Stated, checkpoint: Path) -> dict[str, Any]:
+    """Return the keys of the recipe. Raises DataError."""
+    try:
+        planes, classes = state["conv1.weight"].shape[1], len(state["fc.weight"])
+        widths = [len(state[f"layer{stage}.0.conv1.weight"]) for stage in STAGES]
+        architecture = BLOCKS[_depth(state, 1), _depth(state, 2), _depth(state, 3), _depth(state, 4)]
+    except (KeyError, IndexError) as error:
+        raise DataError(
+            f"{checkpoint}: not a resnet18 or a resnet50 under torchvision's names ({error} is not there); it holds "
+            f"{', '.join(sorted(state)[:3])} ..."
+        ) from error
+    if planes not in (2, 3) or classes not in LABELS:
+        raise DataError(
+            f"{checkpoint}: takes {planes} planes and tells {classes} classes apart; a cherry has 2 planes, or 3 "
+            "with a green of zero, and 2 classes, or 3 with maybe"
+        )
+    return {
+        "name": stated.name,
+        "version": stated.version,
+        "architecture": architecture,
+        "stem": stated.stem,
+        "widths": widths,
+        "labels": list(LABELS[classes]),
+        "crop_size_px": stated.crop_size_px,
+        "normalise": ("rgb" if planes == 3 else True) if stated.normalised else False,
+    }
+
+
+def _depth(state: dict[str, Tensor], stage: int) -> int:
+    """Return the number of blocks of a stage."""
+    return sum(name.startswith(f"layer{stage}.") and name.endswith(".conv1.weight") for name in state)
+
+
+def _order(classes: int, stated: Stated) -> list[str]:
+    """Return the labels in the order of the checkpoint's logits. Raises DataError."""
+    own = list(LABELS[classes])
+    order = list(stated.labels) or own
+    if sorted(order) != sorted(own):
+        raise DataError(f"the checkpoint tells {classes} classes apart: --labels must be {', '.join(own)} in its order")
+    return order
