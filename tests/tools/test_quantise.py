@@ -13,7 +13,8 @@ from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 from pitcore.preprocess.prepare import CropSpec, crop_from_image
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.evaluate.logits import read_logits
-from pitcore_tools.export.graph import SMALLEST_WEIGHT, float_graph
+from pitcore_tools.export.graph import float_graph
+from pitcore_tools.export.subnormal import SMALLEST_WEIGHT
 from pitcore_tools.networks.resnet import ResNet, Shape
 from pitcore_tools.quantise.bundle import GOLDEN_SEED
 from pitcore_tools.quantise.graph import check_export

@@ -1,4 +1,4 @@
-"""``pitcore-tools evaluate`` and ``pitcore-tools inspect``."""
+"""``pitcore-tools evaluate``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-import onnx
 
 from pitcore.errors import DataError
 from pitcore.model_card import DEFAULT_BUNDLE, Bundle, load_bundle
@@ -15,7 +14,6 @@ from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.evaluate import report
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.evaluate.score import bundle_margins
-from pitcore_tools.quantise.static import float_ops, op_histogram
 from pitcore_tools.train.dataset import HASH_DIGITS, prepare, read_crops
 
 MAX_DISTANCE = 1e-3  # of a margin, between the file and this machine
@@ -54,25 +52,6 @@ def evaluate(logits: Path, data: Path | None, bundle: Path, as_json: bool) -> No
     click.echo(report.text(held_out))
     if worst is not None:
         click.echo(f"  run again             int8 margins within {worst:.2g} of the file's")
-
-
-@click.command()
-@click.argument("bundle", default=DEFAULT_BUNDLE, type=click.Path(path_type=Path))
-def inspect(bundle: Path) -> None:
-    """Print what a bundle is made of: card, operators of the optimised graph, float islands.
-
-    \b
-    Example:
-      pitcore-tools inspect pitcore/models/default
-    """
-    opened = load_bundle(bundle)
-    card = opened.card
-    histogram = op_histogram(onnx.load(opened.model_path))
-    click.echo(f"{opened.label}  {opened.sha256}")
-    click.echo(f"  input       {card.dtype} {card.layout}, {card.crop_size_px} px, planes {', '.join(card.planes)}")
-    click.echo(f"  thresholds  accept below {card.thresholds.accept}, reject from {card.thresholds.reject}")
-    click.echo(f"  operators   {dict(histogram.most_common())}")
-    click.echo(f"  float       {', '.join(sorted(float_ops(histogram))) or 'none'}")
 
 
 def _run_again(held_out: HeldOut, bundle: Bundle, data: Path) -> float:

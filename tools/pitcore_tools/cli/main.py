@@ -7,9 +7,10 @@ import click
 from pitcore.cli.errors import run_command
 from pitcore_tools.cli.audit import audit
 from pitcore_tools.cli.draw import draw
-from pitcore_tools.cli.evaluate import evaluate, inspect
+from pitcore_tools.cli.evaluate import evaluate
 from pitcore_tools.cli.experiments import experiments
 from pitcore_tools.cli.import_checkpoint import import_
+from pitcore_tools.cli.inspect import denormals, inspect
 from pitcore_tools.cli.quantise import export, quantise
 from pitcore_tools.cli.score import score
 from pitcore_tools.cli.thresholds import thresholds
@@ -24,7 +25,20 @@ def pitcore_tools() -> None:
     """
 
 
-for command in (audit, train, import_, export, quantise, evaluate, score, thresholds, inspect, experiments, draw):
+for command in (
+    audit,
+    train,
+    import_,
+    export,
+    quantise,
+    evaluate,
+    score,
+    thresholds,
+    inspect,
+    denormals,
+    experiments,
+    draw,
+):
     pitcore_tools.add_command(command)
 
 

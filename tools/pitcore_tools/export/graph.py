@@ -17,13 +17,13 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from pitcore.errors import BundleError
+from pitcore_tools.export.subnormal import is_tiny
 from pitcore_tools.networks.resnet import BasicBlock, Bottleneck, ResNet
 from pitcore_tools.train.augment import CROP_PLANES, statistics
 
 INPUT, OUTPUT = "crops", "logits"
 OPSET, IR_VERSION = 17, 9  # old enough for every runtime we name, new enough for per-channel QDQ
 LARGEST_PIXEL = 255.0
-SMALLEST_WEIGHT = 1e-35  # below, a weight does nothing but cost time where subnormals are slow
 
 
 class GraphWriter:
@@ -36,7 +36,7 @@ class GraphWriter:
 
     def weight(self, name: str, value: NDArray[np.float32]) -> str:
         """Add an initialiser, cleaned of subnormals."""
-        tiny = (np.abs(value) < SMALLEST_WEIGHT) & (value.view(np.uint32) << 1 != 0)
+        tiny = is_tiny(value)
         self.zeroed += int(tiny.sum())
         self.weights.append(numpy_helper.from_array(np.where(tiny, np.float32(0), value), name))
         return name
