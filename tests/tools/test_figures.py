@@ -122,3 +122,9 @@ def test_the_committed_figures_are_the_bundled_models():
     ece, said = found.pop("ece_int8"), metrics.pop("ece_int8")
     assert found == metrics
     assert ece == pytest.approx(said, abs=1e-6)  # the file has five places
+
+
+def test_log_loss_is_that_of_the_probability_given_to_what_came():
+    labels, said = np.array([1, 0, 1]), np.array([0.8, 0.5, 1.0])
+    assert figures.log_loss(labels, said) == pytest.approx(-(np.log(0.8) + np.log(0.5)) / 3)
+    assert np.isfinite(figures.log_loss(labels, np.array([0.0, 0.5, 1.0])))

@@ -155,6 +155,12 @@ def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
     )
 
 
+def log_loss(labels: Labels, probabilities: Floats) -> float:
+    """Mean of minus the log of the probability that was given to what came; tells nets apart that accuracy cannot."""
+    given = np.where(labels == 1, probabilities, 1.0 - probabilities)
+    return float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).mean())
+
+
 def share_facts(share: Share) -> dict[str, Any]:
     """Return a share and its interval for programs."""
     return {"value": share.value, "interval_95": list(share.interval), "hits": share.hits, "of": share.of}

@@ -15,7 +15,8 @@ from pitcore_tools.evaluate.figures import Floats, Share
 from pitcore_tools.evaluate.logits import COMMITTED, read_logits
 from pitcore_tools.experiments import experiment as experiments
 from pitcore_tools.experiments.cost import cost_of
-from pitcore_tools.experiments.tables import results_of
+from pitcore_tools.experiments.tables import MAX_CLEAN_LOSS, results_of
+from pitcore_tools.thresholds import report as thresholds
 
 mpl.use("Agg")
 mpl.rcParams["svg.hashsalt"] = "pitcore"  # equal results give equal files
@@ -83,6 +84,12 @@ def reliability(axes: Any, _results: Path) -> bool:  # noqa: ANN401
     return True
 
 
+def review(axes: Any, _results: Path) -> bool:  # noqa: ANN401
+    """Draw which share of cherries the bundled net sends to review so that a share of pits does not pass."""
+    thresholds.draw(axes, read_logits(COMMITTED), MAX_CLEAN_LOSS)
+    return True
+
+
 def _bins(labels: figures.Labels, probabilities: Floats) -> tuple[list[float], list[float], Floats]:
     """Return middle, share of pits and its 95 % interval of each bin of equal mass."""
     order = np.argsort(probabilities, kind="stable")
@@ -93,4 +100,8 @@ def _bins(labels: figures.Labels, probabilities: Floats) -> tuple[list[float], l
     return [float(probabilities[part].mean()) for part in parts], [share.value for share in shares], bars.T.clip(0)
 
 
-PLOTS: dict[str, Callable[[Any, Path], bool]] = {"frontier": frontier, "reliability": reliability}
+PLOTS: dict[str, Callable[[Any, Path], bool]] = {
+    "frontier": frontier,
+    "reliability": reliability,
+    "review": review,
+}

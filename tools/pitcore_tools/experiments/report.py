@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from pitcore.errors import DataError
+from pitcore.model_card import DEFAULT_BUNDLE
 from pitcore_tools.evaluate import figures
-from pitcore_tools.evaluate.logits import HeldOut, read_logits
+from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.experiments import experiment as experiments
 from pitcore_tools.experiments.cost import cost_of
 from pitcore_tools.experiments.findings import agreement_table, calibration_table, renderer_table, stages_table
@@ -50,7 +52,7 @@ def accuracy_table(results: Path) -> str:
     for result in found:
         ours, held_out = result.float_counts, result.held_out
         if ours is None or held_out is None:
-            rows.append([f"`{result.name}`", result.experiment.title, result.experiment.expected, "not run", *[""] * 4])
+            rows.append([f"`{result.name}`", result.experiment.title, result.experiment.expected, "not run", *[""] * 5])
             continue
         rows.append(
             [
@@ -60,12 +62,13 @@ def accuracy_table(results: Path) -> str:
                 share_text(ours.shares["accuracy"]),
                 _int8(held_out),
                 f"{ours.shares['pit recall'].value:.2%}",
+                f"{figures.log_loss(held_out.labels, held_out.probabilities):.4f}",
                 _against(base, held_out) if base is not None and result.name != BASELINE else "",
                 review_at_99(held_out),
             ]
         )
-    head = ["name", "what", "expected", "float [95 %]", "int8", "pit recall", f"against `{BASELINE}`", "review"]
-    return markdown(head, rows)
+    head = ["name", "what", "expected", "float [95 %]", "int8", "pit recall", "log loss", f"against `{BASELINE}`"]
+    return markdown([*head, "review"], rows)
 
 
 def frontier_table(results: Path) -> str:
@@ -91,14 +94,36 @@ def frontier_table(results: Path) -> str:
 def thresholds_table(results: Path) -> str:
     """Return the review share of every net for each pit recall."""
     rows = []
-    for name in experiments.names():
-        path = results / f"{name}.csv"
-        if not path.exists() or experiments.load(name).procedural:
-            continue
-        scored = thresholds.scores(read_logits(path))
+    for name, held_out in [("the bundled net", read_logits(COMMITTED)), *_all_results(results)]:
+        scored = thresholds.scores(held_out)
         tiers = control.tiers(scored.labels, scored.probabilities, scored.groups, MAX_CLEAN_LOSS)
-        rows.append([f"`{name}`", *(f"{row.review.value:.1%} ({row.caught.value:.2%})" for row in tiers)])
+        rows.append([name, *(f"{row.review.value:.1%} ({row.caught.value:.2%})" for row in tiers)])
     return markdown(["net", *(f"catch {recall:.1%}" for recall in control.RECALLS)], rows)
+
+
+def quantisation_table(results: Path) -> str:
+    """Return what int8 costs: every net's int8 form against its float one on the same crops."""
+    rows = []
+    for name, held_out in [("the bundled net", read_logits(COMMITTED)), *_all_results(results)]:
+        if not held_out.has_int8:
+            continue
+        labels, both = held_out.labels, (held_out.float_margins, held_out.int8_margins)
+        before, after = (figures.confusion(labels, margins).shares["accuracy"].value for margins in both)
+        only_float, only_int8, p = figures.mcnemar(labels, *both)
+        shares = [f"{before:.2%}", f"{after:.2%}", f"{(after - before) * 100:+.2f}"]
+        rows.append([name, str(len(labels)), *shares, str(only_float), str(only_int8), f"{p:.2f}"])
+    head = ["net", "crops", "float", "int8", "points", "only float right", "only int8 right", "McNemar p"]
+    return markdown(head, rows)
+
+
+def sweep_table(_results: Path) -> str:
+    """Return what each calibration of the bundled net's quantiser would have cost."""
+    content = json.loads((DEFAULT_BUNDLE / "metrics.json").read_text(encoding="utf-8"))["quantisation"]
+    rows = [
+        [name, f"{error:.4f}", "chosen" if name == content["method"] else ""]
+        for name, error in content["mean_margin_error"].items()
+    ]
+    return markdown(["calibration", "mean distance of a margin from the float net's, on training crops", ""], rows)
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -107,6 +132,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "agreement": agreement_table,
     "stages": stages_table,
     "frontier": frontier_table,
+    "quantisation": quantisation_table,
+    "sweep": sweep_table,
     "thresholds": thresholds_table,
     "calibration": calibration_table,
     "renderer": renderer_table,
@@ -129,6 +156,13 @@ def filled(text: str, results: Path) -> str:
             raise DataError(f"the table {name} has no {CLOSE} after it; add one")
         text = f"{text[:start]}\n{make(results)}\n{text[end:]}"
     return text
+
+
+def _all_results(results: Path) -> list[tuple[str, HeldOut]]:
+    """Return the held-out logits of every experiment on real crops that was run."""
+    names = [name for name in experiments.names() if not experiments.load(name).procedural]
+    paths = [(name, results / f"{name}.csv") for name in names]
+    return [(f"`{name}`", read_logits(path)) for name, path in paths if path.exists()]
 
 
 def _int8(held_out: HeldOut) -> str:

@@ -145,27 +145,32 @@ def plot(held_out: HeldOut, wish: Wish, path: Path) -> None:
     """Draw pit recall against review share, the reject threshold fixed. Raises DataError if it cannot be written."""
     from matplotlib import pyplot as plt  # noqa: PLC0415  slow to import, and only here
 
-    scored = scores(held_out)
-    reject = reject_threshold(scored.labels, scored.probabilities, wish.max_loss)
-    accepts = np.unique(scored.probabilities[scored.probabilities < reject])
-    pits = scored.probabilities[scored.labels == 1]
-    caught = [float((pits >= accept).mean()) for accept in accepts]
-    below = float((scored.probabilities < reject).mean())
-    review = [below - float((scored.probabilities < accept).mean()) for accept in accepts]
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    axes.plot(np.array(review) * 100, np.array(caught) * 100)
-    for row in tiers(scored.labels, scored.probabilities, scored.groups, wish.max_loss):
-        axes.plot(row.review.value * 100, row.caught.value * 100, "o", label=f"chosen for {row.wanted:.1%}")
-    axes.set(xlabel="cherries sent to review, %", ylabel="pits that do not pass, %", ylim=(90, 100.2))
-    axes.set_title(f"at most {wish.max_loss:.0%} of clean cherries rejected")
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(loc="lower right")
+    draw(axes, held_out, wish.max_loss)
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be written: {error}; name a .png or .svg in a folder that exists") from error
     finally:
         plt.close(figure)
+
+
+def draw(axes: Any, held_out: HeldOut, max_loss: float) -> None:  # noqa: ANN401  matplotlib's axes
+    """Draw the same into axes."""
+    scored = scores(held_out)
+    reject = reject_threshold(scored.labels, scored.probabilities, max_loss)
+    accepts = np.unique(scored.probabilities[scored.probabilities < reject])
+    pits = scored.probabilities[scored.labels == 1]
+    caught = [float((pits >= accept).mean()) for accept in accepts]
+    below = float((scored.probabilities < reject).mean())
+    review = [below - float((scored.probabilities < accept).mean()) for accept in accepts]
+    axes.plot(np.array(review) * 100, np.array(caught) * 100)
+    for row in tiers(scored.labels, scored.probabilities, scored.groups, max_loss):
+        axes.plot(row.review.value * 100, row.caught.value * 100, "o", label=f"chosen for {row.wanted:.1%}")
+    axes.set(xlabel="cherries sent to review, %", ylabel="pits that do not pass, %", ylim=(90, 100.2))
+    axes.set_title(f"at most {max_loss:.0%} of clean cherries rejected")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(loc="lower right")
 
 
 def _short(share: Share) -> str:
