@@ -44,32 +44,30 @@ class Judgement:
 
 
 def pit_probability(logits: Sequence[float], labels: Sequence[str], calibration: Calibration) -> float:
-    """Return the calibrated probability of a pit, rounded to six places.
-
-    Args:
-        logits: one for each label, in the card's order.
-        labels: the card's labels; contains ``pit``.
-        calibration: slope and intercept of Platt scaling of the pit margin.
-    """
-    pit = labels.index("pit")
-    others = [float(value) for index, value in enumerate(logits) if index != pit]
-    top = max(others)
-    log_sum_exp = top + math.log(math.fsum(math.exp(value - top) for value in others))
-    score = calibration.slope * (float(logits[pit]) - log_sum_exp) + calibration.intercept
-    return round(_sigmoid(score), PROBABILITY_PLACES)
+    """Return the calibrated probability of a pit, as ``probabilities`` does."""
+    return probabilities(logits, labels, calibration)["pit"]
 
 
 def probabilities(logits: Sequence[float], labels: Sequence[str], calibration: Calibration) -> dict[str, float]:
-    """Return a probability for each label; ``pit`` is calibrated and the others share the rest.
+    """Return a probability for each label, rounded to six places; ``pit`` is calibrated and the others share the rest.
 
     The rest is divided in proportion to their softmax.
+
+    Args:
+        logits: one for each label, in the card's order; Python's floats.
+        labels: the card's labels; contains ``pit``.
+        calibration: slope and intercept of Platt scaling of the pit margin, the pit logit minus the log-sum-exp of the
+            others.
     """
-    p_pit = pit_probability(logits, labels, calibration)
-    others = {label: float(value) for label, value in zip(labels, logits, strict=True) if label != "pit"}
-    top = max(others.values())
-    weights = {label: math.exp(value - top) for label, value in others.items()}
+    values = dict(zip(labels, logits, strict=True))
+    pit = values.pop("pit")
+    top = max(values.values())
+    weights = {label: math.exp(value - top) for label, value in values.items()}
     total = math.fsum(weights.values())
-    shares = {label: round((1.0 - p_pit) * weight / total, PROBABILITY_PLACES) for label, weight in weights.items()}
+    score = calibration.slope * (pit - (top + math.log(total))) + calibration.intercept
+    p_pit = round(_sigmoid(score), PROBABILITY_PLACES)
+    rest = 1.0 - p_pit
+    shares = {label: round(rest * weight / total, PROBABILITY_PLACES) for label, weight in weights.items()}
     return {label: p_pit if label == "pit" else shares[label] for label in labels}
 
 
