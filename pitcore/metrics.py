@@ -9,8 +9,10 @@ import threading
 from collections import Counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 STAGES = ("capture", "prepare", "infer", "decide", "emit", "total")
+PARTS = ("search", "track", "extract")  # of prepare
 
 
 class StageTimes:
@@ -30,6 +32,11 @@ class StageTimes:
         known = self._ns[: min(self.count, len(self._ns))]
         return float(np.percentile(known, percent)) / 1e6 if len(known) else float("nan")
 
+    def in_order_ms(self) -> NDArray[np.float64]:
+        """Return the recorded durations, oldest first."""
+        known = self._ns[: min(self.count, len(self._ns))]
+        return np.roll(known, -(self.count % len(self._ns)) if self.count > len(self._ns) else 0) / 1e6
+
 
 class Metrics:
     """Everything counted in one run."""
@@ -37,7 +44,7 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, str]] = Counter()
-        self.stages = {name: StageTimes() for name in STAGES}
+        self.stages = {name: StageTimes() for name in STAGES + PARTS}
 
     def count(self, name: str, label: str = "", by: int = 1) -> None:
         """Add to a counter, for instance ``count("frames_dropped", "queue_full")``."""

@@ -25,7 +25,7 @@ from pitcore.errors import SegmentationError
 from pitcore.frame import Frame
 from pitcore.frame_watch import FrameWatch, event_of
 from pitcore.inference.session import Session
-from pitcore.metrics import Metrics
+from pitcore.metrics import PARTS, Metrics
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
@@ -132,15 +132,18 @@ class Pipeline:
             if things is None:
                 self._emit(events, [])
                 return
-            chosen = stages.tracker.update(frame.tick, _boxes(things), things["border"])
+            clock.mark("search")
+            boxes = _boxes(things)
+            chosen = stages.tracker.update(frame.tick, boxes, things["border"])
+            clock.mark("track")
             asked = (chosen.whole + chosen.cut)[: self._rules.config.runtime.max_cherries]
             stages.crops.write(frame.planes, np.asarray(asked, dtype=np.int32), stages.session.batch)
             if self._hooks.observe is not None:
                 self._hooks.observe(frame)
-        clock.mark("prepare")
+        clock.mark("extract")
         logits = stages.session.run(len(asked))
         clock.mark("infer")
-        judged = self._judge(things, chosen, asked, logits)
+        judged = self._judge(things, boxes, chosen, logits)
         events += self._events_of(frame, chosen, len(asked))
         clock.mark("decide")
         self._last, self._last_tick = FrameRef(frame.seq, frame.t_ns), frame.tick
@@ -168,11 +171,11 @@ class Pipeline:
         return events, things
 
     def _judge(
-        self, things: NDArray[np.void], chosen: Selection, asked: Sequence[int], logits: NDArray[np.float32]
+        self, things: NDArray[np.void], boxes: NDArray[np.int64], chosen: Selection, logits: NDArray[np.float32]
     ) -> list[tuple[Box, Judgement]]:
         """Judge what was chosen, in the order of the frame; things that were never seen whole come first."""
         card, limits = self._stages.session.bundle.card, self._rules.config.decision
-        cut, boxes = frozenset(chosen.cut), _boxes(things).tolist()
+        cut, asked = frozenset(chosen.cut), (chosen.whole + chosen.cut)[: len(logits)]
         shapes = _shapes(things[np.asarray(asked, dtype=np.intp)], len(card.planes))
         judged: dict[int, Judgement] = dict.fromkeys(chosen.side, policy.SIDE)
         judged |= dict.fromkeys((chosen.whole + chosen.cut)[len(asked) :], policy.judge_unseen("overload"))
@@ -181,7 +184,8 @@ class Pipeline:
             shares = policy.probabilities(row, card.labels, card.calibration)
             judged[index] = policy.judge(shares, doubt, self._rules.thresholds)
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
-        return unseen + [(tuple(boxes[index]), judged[index]) for index in sorted(judged)]
+        seen = sorted(judged)
+        return unseen + [(tuple(box), judged[index]) for index, box in zip(seen, boxes[seen].tolist(), strict=True)]
 
     def _verdicts(self, judged: Sequence[tuple[Box, Judgement]], latency: LatencyUs | None) -> list[Verdict]:
         """Turn judgements of the last frame into verdict lines."""
@@ -236,6 +240,7 @@ class Pipeline:
     def _count(self, clock: _StageClock, chosen: Selection, asked: int) -> None:
         for stage, duration_ns in clock.durations_ns.items():
             self._metrics.stages[stage].add(duration_ns)
+        self._metrics.stages["prepare"].add(clock.prepare_ns)
         self._metrics.stages["total"].add(clock.total_ns(from_start=self._rules.live))
         self._metrics.count("things_known", by=chosen.known)
         self._metrics.count("crops", by=asked)
@@ -257,9 +262,15 @@ class _StageClock:
         """Sum of the stages; without ``from_start`` leave out the capture."""
         return sum(self.durations_ns.values()) - (0 if from_start else self.durations_ns["capture"])
 
+    @property
+    def prepare_ns(self) -> int:
+        """Sum of the parts of prepare."""
+        return sum(self.durations_ns[part] for part in PARTS)
+
     def latency(self, *, total_from_start: bool) -> LatencyUs:
-        micro = {stage: duration // 1000 for stage, duration in self.durations_ns.items()}
-        return LatencyUs(**micro, total=self.total_ns(from_start=total_from_start) // 1000)
+        micro = {stage: self.durations_ns[stage] // 1000 for stage in ("capture", "infer", "decide")}
+        total = self.total_ns(from_start=total_from_start) // 1000
+        return LatencyUs(**micro, prepare=self.prepare_ns // 1000, total=total)
 
 
 def _boxes(things: NDArray[np.void]) -> NDArray[np.int64]:
