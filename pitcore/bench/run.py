@@ -1,0 +1,127 @@
+"""One measured run of the service, in this process."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitcore.app import App, Options, belt_spec
+from pitcore.bench.load import Load, config_for
+from pitcore.bench.machine import memory_mb
+from pitcore.camera.emulated import Delivery, EmulatedSource
+from pitcore.config import Config
+from pitcore.metrics import PARTS, STAGES, Metrics
+from pitcore.pipeline import Hooks
+from pitcore.sinks.jsonl import JsonlSink
+
+WARM_UP_FRAMES = 30
+MEMORY_EVERY_FRAMES = 50
+DEADLINE_MS = 150.0
+
+Tick = Callable[[float], None]
+
+
+@dataclass(slots=True)
+class Sample:
+    """What one run gave.
+
+    Attributes:
+        load: that was asked.
+        stage_ms: by stage, and part of a stage: duration of each frame, in order, in ms; the warm-up is left out.
+        wall_s, cpu_s: of the measured part; CPU of all threads.
+        offered, processed, dropped: frames; offered = processed + dropped.
+        crops: that the network judged.
+        rss_mb: resident memory each ``MEMORY_EVERY_FRAMES`` frames.
+        ring_mb: memory of the emulator's frames, which no camera would need.
+    """
+
+    load: Load
+    stage_ms: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    offered: int = 0
+    processed: int = 0
+    dropped: int = 0
+    crops: int = 0
+    rss_mb: list[float] = field(default_factory=list)
+    ring_mb: float = 0.0
+
+    @property
+    def frames(self) -> int:
+        """How many were measured."""
+        return len(self.stage_ms["total"])
+
+    @property
+    def busy_ms(self) -> NDArray[np.float64]:
+        """(frames,) time of the loop in each frame: all stages but the capture."""
+        return np.asarray(sum(self.stage_ms[name] for name in STAGES if name not in {"capture", "total"}))
+
+
+def measure(config: Config, load: Load, threads: int | None = None, tick: Tick = lambda _: None) -> Sample:
+    """Run the service over the emulated belt and take its own measurements.
+
+    Args:
+        config: of the board.
+        load: what to ask of it.
+        threads: of ONNX Runtime, instead of the configuration's.
+        tick: gets the share that is done.
+
+    Raises:
+        PitcoreError: the configuration or the model cannot be used.
+    """
+    config = config_for(config, load, threads)
+    paced = load.frames_per_s is not None
+    spec = belt_spec(config, frames=None if load.frames is None else load.frames + WARM_UP_FRAMES, ring=24)
+    source = EmulatedSource(spec, Delivery(paced=paced))
+    metrics, sample = Metrics(), Sample(load)
+    watch = _Watch(sample, metrics, tick)
+    with tempfile.TemporaryDirectory(prefix="pitcore-bench-") as folder:
+        sink = JsonlSink(Path(folder) / "verdicts.jsonl", rotate_bytes=16 * 1024 * 1024, keep=1, metrics=metrics)
+        app = App(config, source, Options(sinks=[sink], hooks=Hooks(between_frames=lambda: watch.frame(app))), metrics)
+        app.run()
+    watch.finish()
+    sample.dropped = sum(metrics.value("events", name) for name in ("frames_dropped", "frames_lost"))
+    sample.processed = metrics.value("frames")
+    sample.offered = sample.processed + sample.dropped if load.frames is None else load.frames + WARM_UP_FRAMES
+    sample.ring_mb = spec.ring * len(config.frame.planes) * config.frame.height_px * config.frame.width_px / 1e6
+    return sample
+
+
+class _Watch:
+    """Looks on between two frames: notes memory, ends the warm-up, stops the run."""
+
+    def __init__(self, sample: Sample, metrics: Metrics, tick: Tick) -> None:
+        self._sample, self._metrics, self._tick = sample, metrics, tick
+        self._seen = 0
+        self._started = self._cpu_started = 0.0
+        self._crops_before = 0
+
+    def frame(self, app: App) -> None:
+        self._seen += 1
+        load = self._sample.load
+        if self._seen == WARM_UP_FRAMES:
+            self._started, self._cpu_started = time.perf_counter(), time.process_time()
+            self._crops_before = self._metrics.value("crops")
+            self._sample.rss_mb.append(memory_mb()[0])
+        elif self._seen > WARM_UP_FRAMES and self._seen % MEMORY_EVERY_FRAMES == 0:
+            self._sample.rss_mb.append(memory_mb()[0])
+            elapsed = time.perf_counter() - self._started
+            self._tick(min(1.0, self._seen / load.frames if load.frames else elapsed / load.seconds))
+            if load.frames is None and elapsed >= load.seconds:
+                app.stop()
+
+    def finish(self) -> None:
+        sample = self._sample
+        sample.wall_s = time.perf_counter() - self._started
+        sample.cpu_s = time.process_time() - self._cpu_started
+        sample.crops = self._metrics.value("crops") - self._crops_before
+        for name in STAGES + PARTS:
+            durations = self._metrics.stages[name].in_order_ms()
+            sample.stage_ms[name] = durations[WARM_UP_FRAMES:] if len(durations) > WARM_UP_FRAMES else durations
+        self._tick(1.0)

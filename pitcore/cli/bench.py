@@ -1,0 +1,151 @@
+"""The command ``pitcore-bench``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from pitcore.app import open_bundle
+from pitcore.bench import machine, report, trials
+from pitcore.bench.load import Load, parse_load
+from pitcore.bench.once import allocations, cold_start_ms, swap_ms
+from pitcore.bench.run import measure
+from pitcore.cli.errors import run_command
+from pitcore.cli.options import bundle_option, config_option, read_config
+from pitcore.cli.progress import progress
+from pitcore.config import Config
+from pitcore.errors import ConfigError
+
+SLOWER = 3  # exit code of --fail-if-slower
+
+
+@click.command("pitcore-bench", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--load", "load_text", default="24", show_default=True, help="CHERRIES or CHERRIES@FPS; FPS may be max.")
+@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.2, 86_400.0), help="To measure.")
+@click.option("--frames", type=click.IntRange(50, 10_000_000), help="Measure so many frames instead.")
+@click.option("--threads", type=click.IntRange(1, 64), help="Of the network. Default: the configuration's.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True), help="Write the report here.")
+@click.option("--compare", type=click.Path(path_type=Path), help="Hold it against an earlier --json report.")
+@click.option("--fail-if-slower", is_flag=True, help=f"Exit code {SLOWER} if --compare finds a stage slower.")
+@click.option("--quick", is_flag=True, help="Leave out allocations, cold start and change of model.")
+@click.option("--sweep", is_flag=True, help="Instead: cost against cherries a frame, with 1 and 2 threads.")
+@click.option("--overload", type=click.FloatRange(1.0, 20.0), help="Instead: offer so many times what it can do.")
+@config_option
+@bundle_option
+def bench(
+    load_text: str,
+    seconds: float,
+    frames: int | None,
+    threads: int | None,
+    json_path: Path | None,
+    compare: Path | None,
+    fail_if_slower: bool,
+    quick: bool,
+    sweep: bool,
+    overload: float | None,
+    config_path: Path | None,
+    bundle: Path | None,
+) -> None:
+    """Measure the service on this machine: every stage and its tails, throughput, memory, start, heat.
+
+    The emulated belt runs through the same code as a camera's frames. Times are in ms a frame. A report written with
+    --json can be held against a later one: --compare tells what is faster, what is slower, and what is noise.
+
+    \b
+    Examples:
+      pitcore-bench
+      pitcore-bench --load 60@max --seconds 20 --json before.json
+      pitcore-bench --load 60@max --seconds 20 --compare before.json
+      pitcore-bench --frames 20000 --load 24@max
+      pitcore-bench --overload 3
+    """
+    config, load = read_config(config_path, bundle), parse_load(load_text, seconds, frames)
+    old = None if compare is None else _read(compare)
+    if sweep or overload is not None:
+        with progress("measure", 100) as bar:
+            click.echo(
+                trials.sweep(config, seconds, bar) if sweep else trials.overload(config, load, overload or 1.0, bar)
+            )
+        return
+    content, total_ms = _measured(config, load, threads, quick=quick)
+    if json_path is not None:
+        _write(json_path, content)
+    if str(json_path) != "-":
+        click.echo(report.text(content, total_ms))
+    if old is not None:
+        said, slower = report.comparison(old, content)
+        click.echo(f"\n{said}")
+        if slower and fail_if_slower:
+            sys.exit(SLOWER)
+
+
+def _measured(
+    config: Config, load: Load, threads: int | None, *, quick: bool
+) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.float64]]]:
+    """Run everything; returns the report and each frame's total."""
+    label, before = open_bundle(config).label, machine.state()
+    once: dict[str, float] = {}
+    with progress("measure", 100) as bar:
+        done = 0
+
+        def tick(share: float) -> None:
+            nonlocal done
+            bar.update(round(share * 100) - done)
+            done = round(share * 100)
+
+        sample = measure(config, load, threads, tick)
+    if not quick:
+        traced = allocations(config, load)
+        once = {
+            "allocation_peak_kb": traced.peak_kb,
+            "allocation_kept_bytes": traced.kept_bytes,
+            "cold_start_ms": cold_start_ms(config),
+            "swap_ms": swap_ms(config),
+        }
+    content = {
+        "schema": report.SCHEMA,
+        "model": label,
+        "threads": threads or config.runtime.threads,
+        "load": str(load),
+        "machine": machine.facts(),
+        "before": before,
+        "after": machine.state(),
+        "run": report.facts_of(sample),
+        "once": once,
+    }
+    return content, sample.stage_ms["total"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; write it with pitcore-bench --json") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON: {error}; write it with pitcore-bench --json") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: not a report; write it with pitcore-bench --json")
+    return content
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    raw = json.dumps(content, indent=1)
+    if str(path) == "-":
+        click.echo(raw)
+        return
+    try:
+        path.write_text(raw + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be written: {error.strerror}; name a file in a folder that exists"
+        ) from error
+
+
+def main() -> None:
+    """Entry point. Exit codes as ``pitcore``."""
+    run_command(bench)

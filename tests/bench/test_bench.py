@@ -1,0 +1,146 @@
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pitcore.bench import machine, report
+from pitcore.bench.load import Load, config_for, parse_load
+from pitcore.bench.noise import compare
+from pitcore.bench.once import allocations, cold_start_ms, swap_ms
+from pitcore.bench.run import WARM_UP_FRAMES, measure
+from pitcore.cli.bench import SLOWER, bench
+from pitcore.config import Config
+from pitcore.errors import ConfigError
+
+QUICK = ("--load", "4@max", "--frames", "60", "--quick")
+
+
+def command(*words):
+    result = CliRunner().invoke(bench, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bench") / "report.json"
+    return command(*QUICK, "--json", path).output, path
+
+
+def test_the_parts_of_prepare_are_its_whole_and_the_stages_those_of_the_total():
+    sample = measure(Config(), Load(4, None, 1.0, 60))
+    parts = sum(sample.stage_ms[name] for name in ("search", "track", "extract"))
+    np.testing.assert_allclose(parts, sample.stage_ms["prepare"], atol=1e-6)
+    np.testing.assert_allclose(sample.busy_ms, sample.stage_ms["total"], atol=1e-6)
+    assert sample.frames == 60
+    assert sample.offered == sample.processed + sample.dropped == 60 + WARM_UP_FRAMES
+    assert sample.crops > 0
+
+
+def test_frames_that_come_too_fast_are_dropped_and_every_one_is_counted():
+    sample = measure(Config(), Load(24, 900.0, 1.0, 200))
+    assert sample.dropped > 0
+    assert sample.offered == sample.processed + sample.dropped == 200 + WARM_UP_FRAMES
+
+
+def test_the_report_says_what_a_line_engineer_asks(written):
+    said, path = written
+    for word in ("p99.9", "search", "all but infer", "cherries/s", "deadline", "MB resident", "load average"):
+        assert word in said
+    content = json.loads(path.read_text())
+    assert content["schema"] == report.SCHEMA
+    assert content["run"]["frames"]["measured"] == 60
+    assert content["run"]["stages_ms"]["infer"]["percentiles"] == sorted(
+        content["run"]["stages_ms"]["infer"]["percentiles"]
+    )
+    assert content["run"]["rss_mb"]["emulator_ring"] == pytest.approx(24 * 2 * 500 * 2464 / 1e6)
+
+
+def test_json_to_the_terminal_is_json_and_nothing_else():
+    assert json.loads(command(*QUICK, "--json", "-").output)["model"].startswith("cherry-")
+
+
+def test_a_run_ten_times_slower_than_the_report_is_called_slower(written, tmp_path):
+    content = json.loads(written[1].read_text())
+    for stage in content["run"]["stages_ms"].values():
+        stage["blocks"] = [value / 10 for value in stage["blocks"]]
+    (tmp_path / "fast.json").write_text(json.dumps(content))
+    result = command(*QUICK, "--compare", tmp_path / "fast.json", "--fail-if-slower")
+    assert "slower" in result.output
+    assert result.exit_code == SLOWER
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "verdict"),
+    [
+        ([10.0, 10.1, 9.9, 10.0] * 5, [10.0, 10.1, 9.9, 10.05] * 5, "no difference"),
+        ([10.0, 10.1, 9.9, 10.0] * 5, [12.0, 12.1, 11.9, 12.0] * 5, "slower"),
+        ([10.0, 10.1, 9.9, 10.0] * 5, [8.0, 8.1, 7.9, 8.0] * 5, "faster"),
+        ([10.0, 30.0, 12.0, 25.0] * 5, [13.0, 31.0, 14.0, 24.0] * 5, "no difference"),
+        ([10.0, 10.0, 10.0], [10.1, 10.1, 10.1], "no difference"),
+    ],
+)
+def test_noise_is_not_called_a_difference(old, new, verdict):
+    assert compare(old, new).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--load", "many"), "--load many: wants CHERRIES or CHERRIES@FPS"),
+        (("--load", "24@0"), "wants CHERRIES or CHERRIES@FPS"),
+        (("--load", "500"), "at most 200 cherries"),
+        (("--compare", "no/such.json"), "cannot be read"),
+        ((*QUICK, "--json", "no/such/folder.json"), "cannot be written"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_is_one_clear_line(words, said):
+    with pytest.raises(ConfigError, match=said):
+        command(*words)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"schema": "other"}'])
+def test_a_file_that_is_no_report_is_refused(text, tmp_path):
+    (tmp_path / "old.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"report|not JSON"):
+        command(*QUICK, "--compare", tmp_path / "old.json")
+
+
+def test_a_report_of_another_load_is_not_compared(written):
+    with pytest.raises(ConfigError, match="measure the same"):
+        command("--load", "2@max", "--frames", "60", "--quick", "--compare", written[1])
+
+
+def test_a_fresh_process_gives_a_verdict_and_a_swap_takes_time():
+    config = config_for(Config(), parse_load("4", 1.0, None), None)
+    assert cold_start_ms(config) > 0
+    assert swap_ms(config) > 0
+
+
+def test_no_frame_keeps_memory():
+    found = allocations(Config(), Load(24, None, 1.0))
+    assert found.kept_bytes < 20_000  # verdict counters and the tracker's spans, no pixels
+    assert found.peak_kb < 500  # a frame has 2464 kB
+
+
+def test_facts_of_a_board_are_read_where_there_are_any(tmp_path, monkeypatch):
+    for name, text in (("throttled", "50005\n"), ("temp", "61300\n"), ("scaling_cur_freq", "2400000\n")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(machine, "THROTTLED", tmp_path / "throttled")
+    monkeypatch.setattr(machine, "THERMAL", tmp_path / "temp")
+    monkeypatch.setattr(machine, "CPU", tmp_path)
+    found = machine.state()
+    assert found["throttled"] == ["under-voltage now", "throttled now", "under-voltage has been", "throttling has been"]
+    assert (found["temperature_c"], found["clock_mhz"], found["governor"]) == (61.3, 2400.0, None)
+
+
+def test_the_sweep_fits_a_line_for_each_number_of_threads():
+    said = command("--sweep", "--seconds", "1").output
+    assert said.count("ms a cherry") == 2
+
+
+def test_overload_is_counted_exactly():
+    said = command("--load", "8", "--overload", "3", "--seconds", "0.5").output
+    assert ": exact" in said
