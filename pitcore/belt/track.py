@@ -98,7 +98,7 @@ class BeltTracker:
         chosen.cut = np.flatnonzero(now & ~lateral & leaves).tolist()
         chosen.whole = np.flatnonzero(now & ~lateral & ~leaves).tolist()
 
-        resumed = (_cover(self._waiting, seen, self._tolerance) >= RESUMED_SHARE).any(axis=1)
+        resumed = _covered(self._waiting, seen, self._tolerance, RESUMED_SHARE).any(axis=1)
         gone = self._has_left(self._waiting, origin) & ~resumed
         chosen.unseen += _in_frame(self._waiting[gone], origin)
         self._waiting = np.concatenate([self._waiting[~resumed & ~gone], seen[waits]])
@@ -124,9 +124,10 @@ class BeltTracker:
     def _known(self, seen: Spans, origin: float) -> NDArray[np.bool_]:
         """Return which things were judged in an earlier frame."""
         in_view = self._judged.copy()
-        in_view[:, 2:] = in_view[:, 2:].clip(origin - self._height, origin)
-        covered = _cover(seen, self._judged, self._tolerance) >= KNOWN_SHARE
-        covers = _cover(in_view, seen, self._tolerance).T >= SAME_SHARE
+        along = in_view[:, 2:]
+        np.minimum(np.maximum(along, origin - self._height, out=along), origin, out=along)
+        covered = _covered(seen, self._judged, self._tolerance, KNOWN_SHARE)
+        covers = _covered(in_view, seen, self._tolerance, SAME_SHARE).T
         return np.asarray((covered & covers).any(axis=1), np.bool_)
 
     def _has_left(self, spans: Spans, origin: float) -> NDArray[np.bool_]:
@@ -136,14 +137,15 @@ class BeltTracker:
         return origin - spans[:, 2] <= 0.0
 
 
-def _cover(things: Spans, others: Spans, tolerance_px: float) -> NDArray[np.float64]:
-    """Return (things, others): the share of each thing's box that each of the others covers, widened on every side."""
-    a, b = things[:, None, :], others[None, :, :]
-    across = np.minimum(a[..., 1], b[..., 1] + tolerance_px) - np.maximum(a[..., 0], b[..., 0] - tolerance_px)
-    along = np.minimum(a[..., 3], b[..., 3] + tolerance_px) - np.maximum(a[..., 2], b[..., 2] - tolerance_px)
-    area = ((things[:, 1] - things[:, 0]) * (things[:, 3] - things[:, 2]))[:, None]
-    shared: NDArray[np.float64] = np.clip(across, 0.0, None) * np.clip(along, 0.0, None)
-    return np.divide(shared, area, out=np.zeros_like(shared), where=area > 0)  # what left the view has no area
+def _covered(things: Spans, others: Spans, tolerance_px: float, share: float) -> NDArray[np.bool_]:
+    """Return (things, others): whether each of the others, widened on every side, covers that share of a thing."""
+    left, right, low, high = others.T
+    first, last, bottom, top = things.T[:, :, None]
+    across = np.minimum(last, right + tolerance_px) - np.maximum(first, left - tolerance_px)
+    along = np.minimum(top, high + tolerance_px) - np.maximum(bottom, low - tolerance_px)
+    shared = np.maximum(across, 0.0) * np.maximum(along, 0.0)
+    area = (last - first) * (top - bottom)
+    return np.asarray((shared >= share * area) & (area > 0.0))  # what left the view has no area
 
 
 def _on_belt(boxes: Boxes, origin: float) -> Spans:

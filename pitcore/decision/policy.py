@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pitcore.config import ActionsConfig, DecisionConfig
 from pitcore.model_card import Calibration, Thresholds
@@ -17,8 +18,7 @@ from pitcore.verdict import Action, Reason, VerdictName
 PROBABILITY_PLACES = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """What is known of a thing on the belt besides its pixels.
 
     Attributes:
@@ -34,8 +34,7 @@ class Shape:
     plane_means: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """A verdict without the frame it belongs to."""
 
     verdict: VerdictName
