@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test tools test-arm native-test sanitize lint format wheels clean
+.PHONY: demo test tools peers test-arm native-test sanitize lint format wheels clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.board ## set up and run the main job on the emulated belt
@@ -17,6 +17,9 @@ test: $(VENV)/.workstation native-test ## set up and run every test, with covera
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 tools: $(VENV)/.workstation ## pitcore-tools (torch, onnx, ...) in .venv: about 1.5 GB, two to five minutes
+
+peers: $(VENV)/.peers ## pitcore beside OpenCV, OpenVINO and torch, on this machine: about five minutes
+	$(BIN)/pitcore-tools peers
 
 test-arm: $(VENV)/.wheels ## the same verdicts on a Cortex-A76, a Cortex-A72 and an x86-64 without VNNI, emulated
 	tools/wheels/build.sh 3.11 aarch64
@@ -61,6 +64,10 @@ $(VENV)/.board: $(VENV)/bin/python pyproject.toml setup.py CMakeLists.txt constr
 # The workstation's part and the gates on top.
 $(VENV)/.workstation: $(VENV)/.board tools/pyproject.toml
 	$(BIN)/pip install --quiet --editable tools --editable '.[dev]'
+	touch $@
+
+$(VENV)/.peers: $(VENV)/.workstation
+	$(BIN)/pip install --quiet --editable 'tools[peers]'
 	touch $@
 
 # What builds for, and emulates, other machines.

@@ -11,6 +11,7 @@ from pitcore_tools.cli.evaluate import evaluate
 from pitcore_tools.cli.experiments import experiments
 from pitcore_tools.cli.import_checkpoint import import_
 from pitcore_tools.cli.inspect import denormals, inspect
+from pitcore_tools.cli.peers import peers
 from pitcore_tools.cli.quantise import export, quantise
 from pitcore_tools.cli.score import score
 from pitcore_tools.cli.thresholds import thresholds
@@ -38,6 +39,7 @@ for command in (
     denormals,
     experiments,
     draw,
+    peers,
 ):
     pitcore_tools.add_command(command)
 

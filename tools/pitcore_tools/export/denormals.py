@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
@@ -18,11 +18,11 @@ from pitcore.preprocess._core import FlushToZero
 from pitcore_tools.export.graph import INPUT, OUTPUT, float_graph
 from pitcore_tools.export.subnormal import weights_of, with_weights, zeroed
 from pitcore_tools.networks.resnet import ResNet
+from pitcore_tools.timing import Ratio, in_turns, ratio
 
 SEED, CROPS = 20260101, 8
 SIZE_PX = 80
 LARGEST, SMALLEST = 1.1e-38, 1.4e-45  # of a subnormal float32
-RESAMPLES = 2000
 
 Tick = Callable[[], None]
 
@@ -34,15 +34,13 @@ class Cost:
     Attributes:
         name: of the variant.
         median_ms: of one call.
-        ratio: median of its time over that of the clean net in the same round.
-        interval: of that, 95 %, by bootstrap over rounds.
+        ratio: of its time to that of the clean net in the same round.
         off_by: largest distance of its logits from the clean net's.
     """
 
     name: str
     median_ms: float
-    ratio: float
-    interval: tuple[float, float]
+    ratio: Ratio
     off_by: float
 
 
@@ -86,20 +84,17 @@ def measure(share: float, rounds: int, tick: Tick = lambda: None) -> list[Cost]:
         _Variant("poisoned, then zeroed", _session(zeroed(bad), guarded=False), nullcontext),
     ]
     crops = np.random.default_rng(SEED).integers(0, 256, (CROPS, 2, SIZE_PX, SIZE_PX)).astype(np.float32)
-    times_ms, logits = np.empty((rounds + 1, len(variants))), []
-    for number in range(rounds + 1):  # the first warms up
-        for index, variant in enumerate(variants):
-            times_ms[number, index], answer = _run(variant, crops)
-            logits.append(answer)
-        tick()
+    logits = {variant.name: _run(variant, crops) for variant in variants}
+    jobs = {variant.name: partial(_job, variant, crops) for variant in variants}
+    times = {name: timed.wall_ms for name, timed in in_turns(jobs, rounds, tick).items()}
     return [
         Cost(
-            variant.name,
-            float(np.median(times_ms[1:, index])),
-            *_ratio(times_ms[1:, index] / times_ms[1:, 0]),
-            float(np.abs(logits[index] - logits[1]).max()),
+            name,
+            float(np.median(wall_ms)),
+            ratio(wall_ms, times["clean"]),
+            float(np.abs(logits[name] - logits["poisoned"]).max()),
         )
-        for index, variant in enumerate(variants)
+        for name, wall_ms in times.items()
     ]
 
 
@@ -112,16 +107,12 @@ def _session(model: onnx.ModelProto, *, guarded: bool) -> ort.InferenceSession:
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _run(variant: _Variant, crops: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
-    """Return milliseconds and logits of one call."""
+def _run(variant: _Variant, crops: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the logits of one call."""
     with variant.guard():
-        started_ns = time.perf_counter_ns()
         (logits,) = variant.session.run([OUTPUT], {INPUT: crops})
-        return (time.perf_counter_ns() - started_ns) / 1e6, logits
+    return np.asarray(logits)
 
 
-def _ratio(ratios: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
-    """Return the median and its 95 % interval by the percentile bootstrap. Source: B. Efron, 1979."""
-    picks = np.random.default_rng(SEED).integers(0, len(ratios), (RESAMPLES, len(ratios)))
-    low, high = np.percentile(np.median(ratios[picks], axis=1), [2.5, 97.5])
-    return float(np.median(ratios)), (float(low), float(high))
+def _job(variant: _Variant, crops: NDArray[np.float32], _round: int) -> None:
+    _run(variant, crops)

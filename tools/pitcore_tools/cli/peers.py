@@ -1,0 +1,57 @@
+"""``pitcore-tools peers``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from pitcore.cli.progress import progress
+from pitcore.config import Config
+from pitcore.durable import replace_file
+from pitcore.errors import DataError
+
+
+@click.command()
+@click.option("--rounds", default=24, show_default=True, type=click.IntRange(3, 10_000), help="Turns of every variant.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: every round.")
+@click.option("--write", type=click.Path(path_type=Path), help="Put the tables into this Markdown file.")
+def peers(rounds: int, as_json: bool, write: Path | None) -> None:
+    """Measure pitcore beside what one would otherwise write, on the same frames, in turns.
+
+    Searching: OpenCV's connected components with every algorithm and label size; times are compared only if boxes,
+    areas and crops are equal. The network: torch, ONNX Runtime and OpenVINO. Frame to verdicts: the user's
+    production path (torch, ResNet50, 128 px) and OpenCV with OpenVINO int8. One thread, then all.
+
+    \b
+    Examples:
+      pitcore-tools peers
+      pitcore-tools peers --write docs/peers.md
+    """
+    try:
+        from pitcore_tools.peers import report, run  # noqa: PLC0415  needs OpenCV, which is an extra
+    except ImportError as error:
+        raise DataError(f"the peers are not installed ({error.name}): run `make peers`") from error
+    config, everyone = Config(), len(os.sched_getaffinity(0))
+    threads = sorted({1, everyone})
+    with progress("peers", (rounds + 1) * (1 + 2 * len(threads))) as bar:
+        questions = [run.prepare(config, rounds, lambda: bar.update(1))]
+        for count in threads:
+            questions.append(run.network(count, rounds, lambda: bar.update(1)))
+            questions.append(run.whole(config, count, rounds, lambda: bar.update(1)))
+    if as_json:
+        click.echo(json.dumps(report.facts_of(questions, run.versions())))
+        return
+    text = report.text(questions, run.versions())
+    if write is None:
+        click.echo(text)
+        return
+    try:
+        document = write.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{write}: cannot be read: {error.strerror}; name a Markdown file") from error
+    document = report.filled(document, text)
+    replace_file(write, lambda file: file.write(document.encode()))
+    click.echo(f"written: {write}")

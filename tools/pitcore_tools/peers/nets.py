@@ -1,0 +1,79 @@
+"""The same kind of network in other programs. Weights are random where noted: time does not depend on them.
+
+They come from torch's own initialisation, so none is subnormal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from pitcore.inference.session import session_options
+from pitcore.preprocess._core import FlushToZero
+from pitcore_tools.export.graph import INPUT, OUTPUT, float_graph
+from pitcore_tools.networks.resnet import ResNet
+from pitcore_tools.networks.zoo import build
+from pitcore_tools.quantise.static import quantise, to_nchw
+
+SEED = 20260101
+PEER_PX = 128  # what production and the published figures use
+
+Crops = NDArray[np.uint8]
+Net = Callable[[Crops], NDArray[np.float32]]
+
+
+def torch_eager(architecture: str, planes: int, threads: int) -> Net:
+    """Return torch's eager float network; with three planes green is put between, as production does."""
+    torch.manual_seed(SEED)
+    network = build(architecture, planes, 2).eval()  # type: ignore[arg-type]  # one of its names
+
+    def run(crops: Crops) -> NDArray[np.float32]:
+        torch.set_num_threads(threads)
+        pixels = np.zeros((len(crops), planes, *crops.shape[1:3]), np.float32)
+        pixels[:, :: planes - 1] = crops.transpose(0, 3, 1, 2)
+        with torch.inference_mode():
+            return np.asarray(network(torch.from_numpy(pixels) / 255.0).numpy())
+
+    return run
+
+
+def onnxruntime_float(threads: int) -> Net:
+    """Return a float ResNet18 of 128 px in ONNX Runtime."""
+    options = session_options(threads)
+    with FlushToZero():
+        session = ort.InferenceSession(_float18().SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda crops: np.asarray(session.run([OUTPUT], {INPUT: to_nchw(crops)})[0])
+
+
+def onnxruntime_int8(threads: int, calibration: Crops) -> Net:
+    """Return our quantised ResNet18 of 128 px in ONNX Runtime: what a smaller crop is worth is seen against it."""
+    options = session_options(threads)
+    graph = quantise(_float18(), calibration, "minmax")
+    with FlushToZero():
+        session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda crops: np.asarray(session.run([OUTPUT], {INPUT: crops})[0])
+
+
+def openvino_int8(threads: int, calibration: Crops) -> Net:
+    """Return the same quantised ResNet18 in OpenVINO, which reads QDQ graphs.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    import openvino  # noqa: PLC0415  a peer that need not be there
+
+    core: Any = openvino.Core()
+    model = core.read_model(quantise(_float18(), calibration, "minmax").SerializeToString())
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    return lambda crops: np.asarray(next(iter(request.infer({0: crops}).values())))
+
+
+def _float18() -> Any:  # noqa: ANN401  onnx's model
+    torch.manual_seed(SEED)
+    return float_graph(ResNet().eval(), PEER_PX)[0]

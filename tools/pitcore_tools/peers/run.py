@@ -1,0 +1,185 @@
+"""The peer bench: three questions, each answered by variants that take turns on the same frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+import cv2
+import msgspec
+import numpy as np
+import onnxruntime as ort
+import torch
+
+from pitcore.app import App, Options, belt_spec
+from pitcore.camera.emulated import Delivery, EmulatedSource
+from pitcore.config import Config, EmulatedSourceConfig
+from pitcore.inference.session import Session
+from pitcore.metrics import Metrics
+from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
+from pitcore.pipeline import Hooks
+from pitcore_tools.peers import nets
+from pitcore_tools.peers.search import ALGORITHMS, LABELS, OpenCvSearch, OurSearch, Planes, check_equal
+from pitcore_tools.timing import Timed, in_turns, once
+
+RING = 24  # 59 MB: more than the caches of any board, and of most servers
+BATCH = 24  # cherries in view at the reference load
+OURS, COPY = "pitcore", "plain copy of both planes"
+PRODUCTION, OPENVINO = "OpenCV + torch ResNet50, 128 px (production)", "OpenCV + OpenVINO int8 ResNet18, 128 px"
+
+Tick = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One table.
+
+    Attributes:
+        title: what was asked.
+        base: name of the variant that the others are held against.
+        times: of each variant, a round each.
+        unit: what a time is of.
+        absent: peers that are not installed, with the reason.
+        note: what to know of it.
+    """
+
+    title: str
+    base: str
+    times: dict[str, Timed]
+    unit: str
+    absent: dict[str, str]
+    note: str = ""
+
+
+def ring(config: Config, advance_px: int) -> list[Planes]:
+    """Draw the frames of the reference load."""
+    belt = EmulatedSourceConfig(advance_px=advance_px)
+    config = _replaced(config, belt)
+    source = EmulatedSource(belt_spec(config, frames=RING, ring=0), Delivery())
+    source.start()
+    frames = []
+    while (frame := source.read(1.0)) is not None:
+        with frame:
+            frames.append(tuple(plane.copy() for plane in frame.planes))  # copied: the source takes its buffers back
+    source.close()
+    return frames
+
+
+def prepare(config: Config, rounds: int, tick: Tick) -> Question:
+    """Find and cut out, one thread. Raises DataError if a variant finds anything else than ours."""
+    frames, rule = ring(config, config.frame.height_px), config.segmentation
+    size_px = load_bundle(DEFAULT_BUNDLE).card.crop_size_px
+    ours = OurSearch((config.frame.height_px, config.frame.width_px), rule, size_px)
+    cv2.setNumThreads(1)
+    jobs: dict[str, Callable[[int], object]] = {OURS: lambda number: ours.run(frames[number % RING])}
+    for algorithm, labels in product(ALGORITHMS, LABELS):
+        peer, name = OpenCvSearch(rule, size_px, algorithm, labels), f"OpenCV {algorithm}, {labels} labels"
+        for planes in frames:
+            check_equal(ours.found(planes), peer.found(planes), name)
+        jobs[name] = partial(_searched, peer, frames)
+    room = tuple(np.empty_like(plane) for plane in frames[0])
+    jobs[COPY] = lambda number: _copied(room, frames[number % RING])
+    return Question(f"Find and cut out, {len(frames)} frames in turn", OURS, in_turns(jobs, rounds, tick), "frame", {})
+
+
+def network(threads: int, rounds: int, tick: Tick) -> Question:
+    """Run the network alone over 24 crops."""
+    calibration = np.random.default_rng(1).integers(0, 256, (32, nets.PEER_PX, nets.PEER_PX, 2), np.uint8)
+    crops, bundle = calibration[:BATCH], load_bundle(DEFAULT_BUNDLE)
+    session = Session(bundle, capacity=BATCH, threads=threads)
+    session.batch[:] = np.random.default_rng(1).integers(0, 256, session.batch.shape, np.uint8)
+    name = f"{OURS}: {bundle.label}, {bundle.card.crop_size_px} px, int8"
+    made: dict[str, Callable[[], nets.Net]] = {
+        "ONNX Runtime int8 ResNet18, 128 px": partial(nets.onnxruntime_int8, threads, calibration),
+        "OpenVINO int8 ResNet18, 128 px": partial(nets.openvino_int8, threads, calibration),
+        "ONNX Runtime float ResNet18, 128 px": partial(nets.onnxruntime_float, threads),
+        "torch eager ResNet18, 128 px": partial(nets.torch_eager, "resnet18", 2, threads),
+        "torch eager ResNet50, 128 px": partial(nets.torch_eager, "resnet50", 3, threads),
+    }
+    jobs: dict[str, Callable[[int], object]] = {name: lambda _: session.run(BATCH)}
+    absent = {}
+    for peer, make in made.items():
+        try:
+            jobs[peer] = partial(_judged, make(), crops)
+        except ImportError as error:
+            absent[peer] = f"not installed ({error.name}): pip install 'tools[peers]'"
+    title = f"The network alone, {BATCH} crops, {threads} threads"
+    return Question(title, name, in_turns(jobs, rounds, tick), f"{BATCH} crops", absent)
+
+
+def whole(config: Config, threads: int, rounds: int, tick: Tick) -> Question:
+    """Take frames to verdicts: our service, and what a user would write, on the very frame it just judged."""
+    rule, belt = config.segmentation, EmulatedSourceConfig(advance_px=config.frame.height_px)  # all cherries are new
+    config = _replaced(config, belt, threads)
+    cv2.setNumThreads(threads)
+    calibration = np.random.default_rng(1).integers(0, 256, (32, nets.PEER_PX, nets.PEER_PX, 2), np.uint8)
+    made: dict[str, Callable[[], nets.Net]] = {
+        OPENVINO: partial(nets.openvino_int8, threads, calibration),
+        PRODUCTION: partial(nets.torch_eager, "resnet50", 3, threads),
+    }
+    search, peers, absent = OpenCvSearch(rule, nets.PEER_PX, "default", "32-bit"), {}, {}
+    for name, make in made.items():
+        try:
+            peers[name] = make()
+        except ImportError as error:
+            absent[name] = f"not installed ({error.name}): pip install 'tools[peers]'"
+    frames = ring(config, config.frame.height_px)
+    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in (OURS, *peers)}
+    metrics, lent = Metrics(), EmulatedSource(belt_spec(config, frames=rounds + 1, ring=RING), Delivery())
+    cpu_since = time.process_time_ns()
+
+    def after() -> None:
+        nonlocal cpu_since
+        cpu_ms = (time.process_time_ns() - cpu_since) / 1e6
+        number = metrics.stages["total"].count
+        rows[OURS].append((float(metrics.stages["total"].in_order_ms()[-1]), cpu_ms))
+        for name, net in peers.items():
+            rows[name].append(once(partial(_verdicts, search, net, frames[(number - 1) % RING])))
+        tick()
+        cpu_since = time.process_time_ns()
+
+    App(config, lent, Options(sinks=[], hooks=Hooks(between_frames=after)), metrics).run()
+    judged = {OURS: metrics.value("crops") / (rounds + 1)}
+    judged |= dict.fromkeys(peers, sum(len(search.run(planes)[1]) for planes in frames) / RING)
+    times = {name: Timed(*(np.array(row[1:]).T / judged[name])) for name, row in rows.items()}  # the first warms up
+    counts = ", ".join(f"{name.split()[0]} {count:.1f}" for name, count in judged.items())
+    title = f"Frame to verdicts, {threads} threads"
+    return Question(title, OURS, times, "cherry", absent, f"Each by the cherries it judged in a frame: {counts}.")
+
+
+def _copied(room: Planes, planes: Planes) -> None:
+    for to, plane in zip(room, planes, strict=True):
+        np.copyto(to, plane)  # copied: this is what the others are held against
+
+
+def _searched(peer: OpenCvSearch, frames: list[Planes], number: int) -> None:
+    peer.run(frames[number % RING])
+
+
+def _judged(net: nets.Net, crops: nets.Crops, _number: int) -> None:
+    net(crops)
+
+
+def _verdicts(search: OpenCvSearch, net: nets.Net, planes: Planes) -> None:
+    """What a user would write: find, cut out, run the network over the batch, take the largest logit."""
+    _, crops = search.run(planes)
+    net(crops).argmax(1)
+
+
+def _replaced(config: Config, belt: EmulatedSourceConfig, threads: int = 1) -> Config:
+    runtime = msgspec.structs.replace(config.runtime, threads=threads)
+    return msgspec.structs.replace(config, source=belt, runtime=runtime)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what is compared."""
+    found = {"opencv": cv2.__version__, "torch": str(torch.__version__), "onnxruntime": ort.__version__}
+    with suppress(ImportError):
+        import openvino  # noqa: PLC0415  a peer that need not be there
+
+        found["openvino"] = openvino.__version__
+    return found
