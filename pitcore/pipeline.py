@@ -7,8 +7,8 @@ handed in; this module only calls them in order, times them, and turns judgement
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.belt.track import BeltTracker, Selection
+from pitcore.belt.track import BeltTracker, Box, Selection
 from pitcore.capture import Arrival, Capture
 from pitcore.config import Config
 from pitcore.decision import policy
@@ -32,7 +32,7 @@ from pitcore.preprocess.prepare import Preparer
 from pitcore.sinks.sink import Sink
 from pitcore.verdict import CODES, Event, FrameRef, LatencyUs, ModelRef, Verdict
 
-Box = tuple[int, int, int, int]
+BOX = ["x", "y", "w", "h"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ class Pipeline:
                 self._emit(events, [])
                 return
             clock.mark("search")
-            boxes = _boxes(things)
-            chosen = stages.tracker.update(frame.tick, boxes, things["border"])
+            boxes = things[BOX].tolist()
+            chosen = stages.tracker.update(frame.tick, boxes, things["border"].tolist())
             clock.mark("track")
             asked = (chosen.whole + chosen.cut)[: self._rules.config.runtime.max_cherries]
             stages.crops.write(frame.planes, np.asarray(asked, dtype=np.int32), stages.session.batch)
@@ -171,21 +171,20 @@ class Pipeline:
         return events, things
 
     def _judge(
-        self, things: NDArray[np.void], boxes: NDArray[np.int64], chosen: Selection, logits: NDArray[np.float32]
+        self, things: NDArray[np.void], boxes: Sequence[Box], chosen: Selection, logits: NDArray[np.float32]
     ) -> list[tuple[Box, Judgement]]:
         """Judge what was chosen, in the order of the frame; things that were never seen whole come first."""
         card, limits = self._stages.session.bundle.card, self._rules.config.decision
         cut, asked = frozenset(chosen.cut), (chosen.whole + chosen.cut)[: len(logits)]
-        shapes = _shapes(things[np.asarray(asked, dtype=np.intp)], len(card.planes))
+        shapes = _shapes(things, len(card.planes))
         judged: dict[int, Judgement] = dict.fromkeys(chosen.side, policy.SIDE)
         judged |= dict.fromkeys((chosen.whole + chosen.cut)[len(asked) :], policy.judge_unseen("overload"))
-        for index, row, shape in zip(asked, logits.tolist(), shapes, strict=True):
-            doubt = "cut" if index in cut else policy.shape_reason(shape, limits)
+        for index, row in zip(asked, logits.tolist(), strict=True):
+            doubt = "cut" if index in cut else policy.shape_reason(shapes[index], limits)
             shares = policy.probabilities(row, card.labels, card.calibration)
             judged[index] = policy.judge(shares, doubt, self._rules.thresholds)
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
-        seen = sorted(judged)
-        return unseen + [(tuple(box), judged[index]) for index, box in zip(seen, boxes[seen].tolist(), strict=True)]
+        return unseen + [(boxes[index], judged[index]) for index in sorted(judged)]
 
     def _verdicts(self, judged: Sequence[tuple[Box, Judgement]], latency: LatencyUs | None) -> list[Verdict]:
         """Turn judgements of the last frame into verdict lines."""
@@ -230,10 +229,10 @@ class Pipeline:
     def _emit(self, events: Sequence[Event], verdicts: Sequence[Verdict]) -> None:
         for event in events:
             self._metrics.count("events", event.event, event.count)
-        for verdict in verdicts:
-            self._metrics.count("verdicts", verdict.verdict)
-            if verdict.reason:
-                self._metrics.count("reasons", verdict.reason)
+        for name, number in Counter(verdict.verdict for verdict in verdicts).items():
+            self._metrics.count("verdicts", name, number)
+        for reason, number in Counter(verdict.reason for verdict in verdicts if verdict.reason).items():
+            self._metrics.count("reasons", reason, number)
         for sink in self._stages.sinks:
             sink.emit([*events, *verdicts])
 
@@ -273,26 +272,10 @@ class _StageClock:
         return LatencyUs(**micro, prepare=self.prepare_ns // 1000, total=total)
 
 
-def _boxes(things: NDArray[np.void]) -> NDArray[np.int64]:
-    """(n, 4) x, y, width, height."""
-    return np.stack([things[key].astype(np.int64) for key in ("x", "y", "w", "h")], axis=1)
-
-
 def _shapes(things: NDArray[np.void], planes: int) -> list[policy.Shape]:
-    """Area, elongation, ellipse fill and mean grey levels of each thing, from the sums that the core took.
-
-    The ellipse is the one with the mask's second moments, each pixel a unit square (hence 1/12): its axes go with the
-    roots of the eigenvalues of the covariance, its area is 4 pi sqrt(det covariance). Python's integers are exact up
-    to the divisions, so equal on all machines; a column at a time leaves NumPy once a frame, not ten times a thing.
-    """
-    columns = [things[key].tolist() for key in ("area", "sum_x", "sum_y", "sum_xx", "sum_xy", "sum_yy", "plane_sum")]
-    shapes = []
-    for n, sx, sy, sxx, sxy, syy, sums in zip(*columns, strict=True):
-        var_x, var_y = (n * sxx - sx * sx) / (n * n) + 1 / 12, (n * syy - sy * sy) / (n * n) + 1 / 12
-        cov = (n * sxy - sx * sy) / (n * n)
-        middle, spread = (var_x + var_y) / 2, math.sqrt(((var_x - var_y) / 2) ** 2 + cov * cov)
-        minor = max(middle - spread, 1e-9)
-        elongation = math.sqrt((middle + spread) / minor)
-        ellipse_fill = n / (4.0 * math.pi * math.sqrt((middle + spread) * minor))
-        shapes.append(policy.Shape(n, elongation, ellipse_fill, tuple(total / n for total in sums[:planes])))
-    return shapes
+    """Return what the policy knows of each thing; a column at a time, which leaves NumPy only four times."""
+    columns = [things[key].tolist() for key in ("area", "elongation", "ellipse_fill", "plane_sum")]
+    return [
+        policy.Shape(area, elongation, fill, tuple(total / area for total in sums[:planes]))
+        for area, elongation, fill, sums in zip(*columns, strict=True)
+    ]

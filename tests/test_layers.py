@@ -15,8 +15,9 @@ LOOP = {"capture", "frame_watch", "pipeline", "classifier", "picture"}
 ROOTS = {"app", "scoring"}
 COMMANDS = {"cli", "bench", "control"}
 LAYERS = [CONTRACTS, STAGES, LOOP, ROOTS, COMMANDS]
-# Whoever runs a network needs its crops' memory and the flush-to-zero guard, both of which are the C++ core's.
-ALLOWED_BETWEEN_STAGES = {("inference", "preprocess")}
+# The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt
+# has its boxes matched there.
+ALLOWED_BETWEEN_STAGES = {("inference", "preprocess"), ("belt", "preprocess")}
 
 
 def imported(path: Path) -> set[str]:

@@ -7,6 +7,7 @@ namespace pitcore::bindings {
 
 namespace py = pybind11;
 
+void bind_belt(py::module_& module);
 void bind_frame(py::module_& module);
 void bind_convert(py::module_& module);
 void bind_machine(py::module_& module);

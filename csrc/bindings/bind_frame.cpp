@@ -162,7 +162,8 @@ class PyExtractor {
 }  // namespace
 
 void bind_frame(py::module_& module) {
-  PYBIND11_NUMPY_DTYPE(Component, x, y, w, h, area, border, sum_x, sum_y, sum_xx, sum_xy, sum_yy, plane_sum);
+  PYBIND11_NUMPY_DTYPE(Component, x, y, w, h, area, border, sum_x, sum_y, sum_xx, sum_xy, sum_yy, plane_sum, elongation,
+                       ellipse_fill);
   module.attr("component_dtype") = py::dtype::of<Component>();
 
   py::native_enum<Status>(module, "Status", "enum.IntEnum", "What became of a frame.")

@@ -8,6 +8,7 @@
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The C++ core: segmentation, extraction, conversion, flush-to-zero. See _core.pyi.";
   module.attr("ALIGNMENT_BYTES") = static_cast<int>(pitcore::alignment_bytes);
+  pitcore::bindings::bind_belt(module);
   pitcore::bindings::bind_frame(module);
   pitcore::bindings::bind_convert(module);
   pitcore::bindings::bind_machine(module);

@@ -1,6 +1,7 @@
 #include "pitcore/segment.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "pitcore/fpenv.h"
@@ -37,6 +38,8 @@ bool takes_nonzero(const SegmentParams& params) noexcept {
   return params.combine == Combine::any;
 }
 
+constexpr double pi = 3.14159265358979323846;
+
 // Sum of the squares 0 + 1 + 4 + ... + last^2; 0 for last = -1.
 std::int64_t squares_to(std::int64_t last) noexcept { return last * (last + 1) * (2 * last + 1) / 6; }
 
@@ -68,6 +71,18 @@ void finish(Component& component, const SegmentParams& params) noexcept {
                      (component.y == 0 ? border_top : 0u) | (component.h == params.height_px ? border_bottom : 0u);
   component.w -= component.x;
   component.h -= component.y;
+  // Each pixel is a unit square, hence 1/12. The axes go with the roots of the eigenvalues of the covariance, the
+  // ellipse's area is 4 pi sqrt(det covariance). Only + - * / sqrt, uncontracted: equal on all machines.
+  const auto mean = [n = static_cast<double>(component.area)](std::int64_t sum) {
+    return static_cast<double>(sum) / n;
+  };
+  const double x = mean(component.sum_x), y = mean(component.sum_y);
+  const double xx = mean(component.sum_xx) - x * x + 1.0 / 12.0, yy = mean(component.sum_yy) - y * y + 1.0 / 12.0;
+  const double xy = mean(component.sum_xy) - x * y;
+  const double half = (xx - yy) / 2.0, spread = std::sqrt(half * half + xy * xy);
+  const double major = (xx + yy) / 2.0 + spread, minor = std::max((xx + yy) / 2.0 - spread, 1e-9);
+  component.elongation = std::sqrt(major / minor);
+  component.ellipse_fill = static_cast<double>(component.area) / (4.0 * pi * std::sqrt(major * minor));
 }
 
 }  // namespace

@@ -13,15 +13,15 @@ is judged again: a second verdict costs a cherry, a missing one a tooth.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
+from pitcore.preprocess._core import matched
 
 LEFT, RIGHT, TOP, BOTTOM = 1, 2, 4, 8  # border flags, as the core sets them
 
-Boxes = NDArray[np.int64]  # (n, 4): x, y, width, height in pixels of a frame
-Spans = NDArray[np.float64]  # (n, 4): x0, x1, and belt position low and high; high ends exclusive
+Box = tuple[int, int, int, int]  # x, y, width, height in pixels of a frame
+Span = tuple[float, float, float, float]  # x0, x1, and belt position low and high; high ends exclusive
 
 # A thing is known if an earlier one covers this share of its box. Two cherries that ran together count
 # half at most, so the pair is judged anew and the second is not lost in the first.
@@ -51,10 +51,16 @@ class Selection:
     whole: list[int] = field(default_factory=list)
     side: list[int] = field(default_factory=list)
     cut: list[int] = field(default_factory=list)
-    unseen: list[tuple[int, int, int, int]] = field(default_factory=list)
+    unseen: list[Box] = field(default_factory=list)
     known: int = 0
     waiting: int = 0
     gap_px: int = 0
+
+    def to_judge(self, edges: int, exit_edge: int) -> list[int]:
+        """Return the list in which a thing at these edges of the frame belongs."""
+        if edges & (LEFT | RIGHT):
+            return self.side
+        return self.cut if edges & exit_edge else self.whole
 
 
 class BeltTracker:
@@ -71,44 +77,46 @@ class BeltTracker:
         self._px_per_tick = px_per_tick
         self._tolerance = tolerance_px
         self._entry, self._exit = (TOP, BOTTOM) if px_per_tick > 0 else (BOTTOM, TOP)
-        self._judged: Spans = np.empty((0, 4))
-        self._waiting: Spans = np.empty((0, 4))
+        self._judged: list[Span] = []
+        self._waiting: list[Span] = []
         self._last_origin: float | None = None
 
-    def update(self, tick: int, boxes: Boxes, border: NDArray[np.integer]) -> Selection:
+    def update(self, tick: int, boxes: Sequence[Box], border: Sequence[int]) -> Selection:
         """Decide what to judge in one frame.
 
         Args:
             tick: encoder count of the frame.
-            boxes: (n, 4) x, y, width, height in pixels.
-            border: (n,) flags of the frame's edges that each box touches.
+            boxes: x, y, width, height in pixels of each thing.
+            border: flags of the frame's edges that each box touches.
         """
         origin = tick * self._px_per_tick
         chosen = Selection()
         self._follow_belt(origin, chosen)
-        seen = _on_belt(boxes, origin)
+        seen = [_on_belt(box, origin) for box in boxes]
 
-        known = self._known(seen, origin)
-        enters, leaves = (border & self._entry) != 0, (border & self._exit) != 0
-        lateral = (border & (LEFT | RIGHT)) != 0
-        waits = ~known & enters & ~leaves
-        now = ~known & ~waits
-        chosen.known, chosen.waiting = int(known.sum()), int(waits.sum())
-        chosen.side = np.flatnonzero(now & lateral).tolist()
-        chosen.cut = np.flatnonzero(now & ~lateral & leaves).tolist()
-        chosen.whole = np.flatnonzero(now & ~lateral & ~leaves).tolist()
+        in_view = (SAME_SHARE, origin - self._height, origin)
+        known = matched(seen, self._judged, self._tolerance, KNOWN_SHARE, in_view)
+        resumed = matched(self._waiting, seen, self._tolerance, RESUMED_SHARE)
+        still = [span for span, again in zip(self._waiting, resumed, strict=True) if not again]
+        chosen.unseen += [_in_frame(span, origin) for span in still if self._has_left(span, origin)]
+        self._waiting = [span for span in still if not self._has_left(span, origin)]
+        self._judged = [span for span in self._judged if not self._has_left(span, origin)]
 
-        resumed = _covered(self._waiting, seen, self._tolerance, RESUMED_SHARE).any(axis=1)
-        gone = self._has_left(self._waiting, origin) & ~resumed
-        chosen.unseen += _in_frame(self._waiting[gone], origin)
-        self._waiting = np.concatenate([self._waiting[~resumed & ~gone], seen[waits]])
-        self._judged = np.concatenate([self._judged[~self._has_left(self._judged, origin)], seen[now]])
+        for index, (span, edges) in enumerate(zip(seen, border, strict=True)):
+            if known[index]:
+                chosen.known += 1
+            elif edges & self._entry and not edges & self._exit:
+                chosen.waiting += 1
+                self._waiting.append(span)
+            else:
+                self._judged.append(span)
+                chosen.to_judge(edges, self._exit).append(index)
         return chosen
 
     def finish(self) -> Selection:
         """End of the belt: hand out what still waits, as ``unseen``."""
-        left = Selection(unseen=_in_frame(self._waiting, self._last_origin or 0.0))
-        self._waiting = np.empty((0, 4))
+        left = Selection(unseen=[_in_frame(span, self._last_origin or 0.0) for span in self._waiting])
+        self._waiting = []
         return left
 
     def _follow_belt(self, origin: float, chosen: Selection) -> None:
@@ -117,45 +125,23 @@ class BeltTracker:
             advance = (origin - self._last_origin) * (1 if self._px_per_tick > 0 else -1)
             chosen.gap_px = max(0, round(advance - self._height))
             if advance < -self._height:
-                chosen.unseen += _in_frame(self._waiting, self._last_origin)
-                self._waiting = self._judged = np.empty((0, 4))
+                chosen.unseen += [_in_frame(span, self._last_origin) for span in self._waiting]
+                self._waiting, self._judged = [], []
         self._last_origin = origin
 
-    def _known(self, seen: Spans, origin: float) -> NDArray[np.bool_]:
-        """Return which things were judged in an earlier frame."""
-        in_view = self._judged.copy()
-        along = in_view[:, 2:]
-        np.minimum(np.maximum(along, origin - self._height, out=along), origin, out=along)
-        covered = _covered(seen, self._judged, self._tolerance, KNOWN_SHARE)
-        covers = _covered(in_view, seen, self._tolerance, SAME_SHARE).T
-        return np.asarray((covered & covers).any(axis=1), np.bool_)
-
-    def _has_left(self, spans: Spans, origin: float) -> NDArray[np.bool_]:
-        """Return which spans lie wholly beyond the exit edge."""
-        if self._px_per_tick > 0:
-            return origin - spans[:, 3] >= self._height
-        return origin - spans[:, 2] <= 0.0
+    def _has_left(self, span: Span, origin: float) -> bool:
+        """Return whether a span lies wholly beyond the exit edge."""
+        _, _, low, high = span
+        return origin - high >= self._height if self._px_per_tick > 0 else origin - low <= 0.0
 
 
-def _covered(things: Spans, others: Spans, tolerance_px: float, share: float) -> NDArray[np.bool_]:
-    """Return (things, others): whether each of the others, widened on every side, covers that share of a thing."""
-    left, right, low, high = others.T
-    first, last, bottom, top = things.T[:, :, None]
-    across = np.minimum(last, right + tolerance_px) - np.maximum(first, left - tolerance_px)
-    along = np.minimum(top, high + tolerance_px) - np.maximum(bottom, low - tolerance_px)
-    shared = np.maximum(across, 0.0) * np.maximum(along, 0.0)
-    area = (last - first) * (top - bottom)
-    return np.asarray((shared >= share * area) & (area > 0.0))  # what left the view has no area
+def _on_belt(box: Box, origin: float) -> Span:
+    """Turn a box of a frame into a span on the belt."""
+    x, y, width, height = box
+    return float(x), float(x + width), origin - y - height, origin - y
 
 
-def _on_belt(boxes: Boxes, origin: float) -> Spans:
-    """Turn boxes of a frame into spans on the belt."""
-    x, y, width, height = boxes.astype(np.float64).T
-    return np.stack([x, x + width, origin - y - height, origin - y], axis=1)
-
-
-def _in_frame(spans: Spans, origin: float) -> list[tuple[int, int, int, int]]:
-    """Turn spans on the belt into boxes relative to the frame at ``origin``; they may lie outside it."""
-    return [
-        (round(x0), round(origin - high), round(x1 - x0), round(high - low)) for x0, x1, low, high in spans.tolist()
-    ]
+def _in_frame(span: Span, origin: float) -> Box:
+    """Turn a span on the belt into a box relative to the frame at ``origin``; it may lie outside it."""
+    x0, x1, low, high = span
+    return round(x0), round(origin - high), round(x1 - x0), round(high - low)

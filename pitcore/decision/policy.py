@@ -58,16 +58,16 @@ def probabilities(logits: Sequence[float], labels: Sequence[str], calibration: C
         calibration: slope and intercept of Platt scaling of the pit margin, the pit logit minus the log-sum-exp of the
             others.
     """
-    values = dict(zip(labels, logits, strict=True))
-    pit = values.pop("pit")
-    top = max(values.values())
-    weights = {label: math.exp(value - top) for label, value in values.items()}
-    total = math.fsum(weights.values())
-    score = calibration.slope * (pit - (top + math.log(total))) + calibration.intercept
+    pit = labels.index("pit")
+    others = [*logits[:pit], *logits[pit + 1 :]]
+    top = max(others)
+    weights = [math.exp(value - top) for value in others]
+    total = math.fsum(weights)
+    score = calibration.slope * (logits[pit] - (top + math.log(total))) + calibration.intercept
     p_pit = round(_sigmoid(score), PROBABILITY_PLACES)
     rest = 1.0 - p_pit
-    shares = {label: round(rest * weight / total, PROBABILITY_PLACES) for label, weight in weights.items()}
-    return {label: p_pit if label == "pit" else shares[label] for label in labels}
+    shares = [round(rest * weight / total, PROBABILITY_PLACES) for weight in weights]
+    return dict(zip(labels, [*shares[:pit], p_pit, *shares[pit:]], strict=True))
 
 
 def judge_probability(p_pit: float, thresholds: Thresholds) -> tuple[VerdictName, Reason | None]:

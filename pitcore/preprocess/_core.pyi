@@ -16,7 +16,26 @@ FLUSH_BITS: Final[int]
 
 component_dtype: np.dtype[np.void]
 """x, y, w, h, area (int32), border (uint32: 1 left, 2 right, 4 top, 8 bottom), sum_x, sum_y, sum_xx, sum_xy,
-sum_yy (int64, over the component's pixels, frame coordinates), plane_sum (int64[4], grey levels)."""
+sum_yy (int64, over the component's pixels, frame coordinates), plane_sum (int64[4], grey levels), elongation and
+ellipse_fill (float64: of the ellipse with the same second moments, the ratio of its axes and the area over its)."""
+
+def matched(
+    things: Sequence[tuple[float, float, float, float]],
+    others: Sequence[tuple[float, float, float, float]],
+    tolerance_px: float,
+    share: float,
+    back: tuple[float, float, float] | None = None,
+) -> list[bool]:
+    """Return for each thing whether one of the others, widened by the tolerance on every side, covers that share of it.
+
+    Args:
+        things: left, right, low, high in pixels; ends exclusive.
+        others: the same.
+        tolerance_px: by which the covering one is wider.
+        share: of the thing's area.
+        back: share, low, high: what lies between low and high of that other one must be covered to this share by the
+            thing as well.
+    """
 
 class Status(IntEnum):
     """What became of a frame."""

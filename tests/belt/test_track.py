@@ -8,12 +8,10 @@ HEIGHT, ADVANCE = 500, 340
 
 def update(tracker, tick, *things):
     """Feed (x, y, w, h) boxes; border flags follow from a 2000 px wide frame."""
-    boxes = np.array(things, dtype=np.int64).reshape(-1, 4)
-    border = np.array(
-        [LEFT * (x == 0) + 2 * (x + w == 2000) + TOP * (y == 0) + BOTTOM * (y + h == HEIGHT) for x, y, w, h in boxes],
-        dtype=np.int64,
-    )
-    return tracker.update(tick, boxes, border)
+    border = [
+        LEFT * (x == 0) + 2 * (x + w == 2000) + TOP * (y == 0) + BOTTOM * (y + h == HEIGHT) for x, y, w, h in things
+    ]
+    return tracker.update(tick, things, border)
 
 
 def clip(x, y, w, h):

@@ -52,7 +52,16 @@ def expected(members, planes):
 
 def assert_matches(found, mask, planes):
     wanted = [expected(members, planes) for members in flood(mask)]
-    assert [(*list(row)[:-1], row["plane_sum"].tolist()) for row in found] == wanted
+    assert [(*list(row)[:11], row["plane_sum"].tolist()) for row in found] == wanted
+    for row, members in zip(found, flood(mask), strict=True):
+        assert (row["elongation"], row["ellipse_fill"]) == pytest.approx(ellipse(members), rel=1e-6)
+
+
+def ellipse(members):
+    """Ratio of the axes, and area over that of the ellipse with the same second moments, by NumPy."""
+    covariance = np.cov(np.array(members, float).T, bias=True).reshape(2, 2) + np.eye(2) / 12
+    minor, major = np.linalg.eigvalsh(covariance)
+    return np.sqrt(major / minor), len(members) / (4 * np.pi * np.sqrt(major * minor))
 
 
 def spiral(side):

@@ -46,6 +46,8 @@ struct Component {
   std::uint32_t border;                               // edges of the frame that it touches
   std::int64_t sum_x, sum_y, sum_xx, sum_xy, sum_yy;  // over its pixels
   std::int64_t plane_sum[max_planes];                 // grey levels; 0 past the last plane
+  // Of the ellipse with the same second moments: ratio of its axes, at least 1, and the component's area over its.
+  double elongation, ellipse_fill;
 };
 
 struct Run {
