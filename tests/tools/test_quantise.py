@@ -16,6 +16,7 @@ from pitcore_tools.evaluate.logits import read_logits
 from pitcore_tools.export.graph import float_graph
 from pitcore_tools.export.subnormal import SMALLEST_WEIGHT
 from pitcore_tools.networks.resnet import ResNet, Shape
+from pitcore_tools.quantise import static
 from pitcore_tools.quantise.bundle import GOLDEN_SEED
 from pitcore_tools.quantise.graph import check_export
 from pitcore_tools.quantise.static import float_ops, op_histogram, quantise, run, session_for, to_nchw
@@ -79,6 +80,26 @@ def test_quantised_logits_follow_the_float_ones(resnet, int8, crops):
     found, reference = run(session_for(int8), crops), logits_of(resnet, crops, TINY)
     spread = np.abs(reference - reference.mean(axis=0)).max()
     assert np.abs(found - reference).max() < 0.3 * max(spread, 0.05)
+
+
+def first_kernel(model):
+    (first, *_) = (node for node in model.graph.node if node.op_type == "Conv")
+    return next(list(attribute.ints) for attribute in first.attribute if attribute.name == "kernel_shape")
+
+
+def test_gathering_blocks_of_pixels_changes_no_logit(resnet, int8, crops, monkeypatch):
+    monkeypatch.setattr(static, "_blocks_as_channels", lambda model: model)
+    plain = quantise(float_graph(resnet, 80)[0], crops, "minmax")
+    assert (first_kernel(plain), first_kernel(int8)) == ([7, 7], [4, 4])
+    np.testing.assert_array_equal(run(session_for(int8), crops), run(session_for(plain), crops))
+
+
+def test_odd_crops_keep_the_convolution_as_it_was(crops):
+    torch.manual_seed(0)
+    small = ResNet(shape=Shape(widths=(16, 16, 16, 16))).eval()
+    model = quantise(float_graph(small, 79)[0], np.ascontiguousarray(crops[:, :79, :79]), "minmax")
+    assert first_kernel(model) == [7, 7]
+    assert run(session_for(model), crops[:, :79, :79]).shape == (len(crops), 2)
 
 
 def test_subnormal_weights_are_zeroed_and_counted(crops):

@@ -37,6 +37,7 @@ METHODS = {
     "entropy": CalibrationMethod.Entropy,
 }
 CALIBRATION_BATCH = 32
+TO_NCHW = "to_nchw"
 # What may stand in the optimised graph: integer kernels, and the moves that change no number.
 INTEGER_OPS = {
     "QLinearConv",
@@ -83,7 +84,7 @@ def quantise(model: onnx.ModelProto, crops: NDArray[np.uint8], method: str) -> o
         method: of ``METHODS``.
     """
     plain = _quantise(model, crops, method, {})
-    return _take_bytes(_quantise(model, crops, method, exact_scales(plain)))
+    return _blocks_as_channels(_take_bytes(_quantise(model, crops, method, exact_scales(plain))))
 
 
 def _quantise(
@@ -128,9 +129,48 @@ def _take_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
     _, planes, height, width = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim)
     first_index = list(graph.node).index(first)
     graph.node.remove(first)
-    transpose = helper.make_node("Transpose", [INPUT], [first.output[0]], name="to_nchw", perm=[0, 3, 1, 2])
+    transpose = helper.make_node("Transpose", [INPUT], [first.output[0]], name=TO_NCHW, perm=[0, 3, 1, 2])
     graph.node.insert(first_index, transpose)
     graph.input[0].CopyFrom(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["n", height, width, planes]))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _blocks_as_channels(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Turn the first convolution, 7 x 7 with stride 2, into 4 x 4 with stride 1, over blocks of 2 x 2 pixels.
+
+    Every sum is the same to the bit, but a runtime gathers 4 runs of 16 bytes for it rather than 7 of 14.
+    Source: C. Ying et al., "Image classification at supercomputer scale", 2018 (space to depth).
+    """
+    graph = model.graph
+    nodes, constants = list(graph.node), {tensor.name: tensor for tensor in graph.initializer}
+    maker = {output: node for node in nodes for output in node.output}
+    first = next(node for node in nodes if node.op_type == "Conv")
+    weights = constants[maker[first.input[1]].input[0]]
+    _, height, width, planes = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim)
+    if height % 2 or width % 2:
+        return model  # odd crops have no whole blocks
+    kernel = numpy_helper.to_array(weights)
+    whole = np.zeros((len(kernel), planes, 8, 8), kernel.dtype)
+    whole[:, :, 1:, 1:] = kernel  # the padding of 3 begins in the middle of a block
+    blocks = whole.reshape(-1, planes, 4, 2, 4, 2).transpose(0, 3, 5, 1, 2, 4).reshape(-1, 4 * planes, 4, 4)
+    weights.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(blocks), weights.name))
+    first.CopyFrom(
+        helper.make_node("Conv", first.input, first.output, name=first.name, kernel_shape=[4, 4], pads=[2, 2, 1, 1])
+    )
+    (transpose,) = (node for node in nodes if node.name == TO_NCHW)
+    rows, columns = height // 2, width // 2
+    for name, shape in (("pairs", [-1, rows, 2, columns, 2, planes]), ("blocks", [-1, rows, columns, 4 * planes])):
+        graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), f"{name}_shape"))
+    gathering = [
+        helper.make_node("Reshape", [INPUT, "pairs_shape"], ["pairs"]),
+        helper.make_node("Transpose", ["pairs"], ["gathered"], perm=[0, 1, 3, 2, 4, 5]),
+        helper.make_node("Reshape", ["gathered", "blocks_shape"], ["blocks"]),
+    ]
+    transpose.input[0] = "blocks"
+    at = nodes.index(transpose)
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend([*nodes[:at], *gathering, *nodes[at:]])
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -6,12 +6,11 @@ halves away from zero (MLAS, ``qladd.cpp``). The two differ where the exact sum 
 million, and through the layers that follow one verdict in a thousand changes its last digits.
 
 So we move A and B, by hundredths of a percent, to multiples of C / 2**14 for which no pair of codes ends on
-a half. Then both computations are exact, and so equal.
+a half; where A + B exceeds 4 C, to multiples of C / 2**13, and so on. Then both computations are exact, and so equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +20,10 @@ from onnx import numpy_helper
 
 from pitcore.errors import BundleError
 
-STEPS = 1 << 14  # of a ratio of scales: 255 of 2 * STEPS each fit in float32's 24 bits, whatever the order of adding
-LARGEST = (1 << 24) // 255  # of the two ratios' sum, in steps
-REACH = 64  # steps that a ratio may move
+FINEST = 1 << 14  # steps a code of the output
+LARGEST = (1 << 24) // 255  # of the two ratios' sum, in steps: then 255 of each fit in float32's 24 bits, in any order
+REACH = 64  # steps that a ratio may move,
+MOST = 0.01  # nor more than this part of itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def exact_scales(model: onnx.ModelProto) -> dict[str, Quantisation]:
         model: a QDQ graph with uint8 activations.
 
     Returns:
-        For each input of a sum: its scale, changed by less than 0.4 %, and its zero point, unchanged.
+        For each input of a sum: its scale, moved by as little as will do and at most 1 %, and its zero point.
 
     Raises:
         BundleError: a tensor is an input of two sums, or no scale nearby will do.
@@ -117,25 +117,36 @@ def exact_sum(first: Quantisation, second: Quantisation, output: Quantisation) -
         (256, 256) uint8, indexed by the first and the second code; None if float32 or 22-bit integers cannot hold
         the sum, or if some pair ends on a half inside the range of the output.
     """
-    ratios = np.float32(first.scale / output.scale), np.float32(second.scale / output.scale)
-    steps = [float(ratio) * STEPS for ratio in ratios]
-    if not all(step.is_integer() for step in steps) or sum(steps) > LARGEST:
+    ratios = [float(np.float32(entry.scale / output.scale)) for entry in (first, second)]
+    unit = _steps(sum(ratios))
+    steps = [ratio * unit for ratio in ratios]
+    if not all(step.is_integer() for step in steps):
         return None
     codes = np.arange(256)
     total = np.add.outer((codes - first.zero_point) * int(steps[0]), (codes - second.zero_point) * int(steps[1]))
-    shifted = total + output.zero_point * STEPS
-    halves = (shifted % STEPS == STEPS // 2) & (shifted > 0) & (shifted < 255 * STEPS)
+    shifted = total + output.zero_point * unit
+    halves = (shifted % unit == unit // 2) & (shifted > 0) & (shifted < 255 * unit)
     if halves.any():
         return None
-    nearest: NDArray[np.uint8] = np.clip((shifted + STEPS // 2) // STEPS, 0, 255).astype(np.uint8)
+    nearest: NDArray[np.uint8] = np.clip((shifted + unit // 2) // unit, 0, 255).astype(np.uint8)
     return nearest
+
+
+def _steps(ratios: float) -> int:
+    """Return into how many steps, a power of two, a code of the output is divided, from the sum of the two ratios."""
+    steps = FINEST
+    while ratios * steps > LARGEST:
+        steps //= 2
+    return steps
 
 
 def _exact_pair(first: Quantisation, second: Quantisation, output: Quantisation) -> tuple[np.float32, np.float32]:
     """Return the nearest scales for which the sum is exact."""
-    near = [round(float(entry.scale) / float(output.scale) * STEPS) for entry in (first, second)]
-    for moved in _outwards(REACH):
-        one, other = (_scale_of(step + move, output.scale) for step, move in zip(near, moved, strict=True))
+    ratios = [float(entry.scale) / float(output.scale) for entry in (first, second)]
+    unit = _steps(sum(ratios))
+    near = [round(ratio * unit) for ratio in ratios]
+    for moved in _outwards(*(min(REACH, int(MOST * steps)) for steps in near)):
+        one, other = (_scale_of((step + move) / unit, output.scale) for step, move in zip(near, moved, strict=True))
         if one is None or other is None:
             continue
         if exact_sum(Quantisation(one, first.zero_point), Quantisation(other, second.zero_point), output) is not None:
@@ -146,17 +157,17 @@ def _exact_pair(first: Quantisation, second: Quantisation, output: Quantisation)
     )
 
 
-def _outwards(reach: int) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of moves, the smallest first."""
-    moves = range(-reach, reach + 1)
-    return iter(sorted(((a, b) for a in moves for b in moves), key=lambda pair: (abs(pair[0]) + abs(pair[1]), pair)))
+def _outwards(first: int, second: int) -> list[tuple[int, int]]:
+    """Return the pairs of moves of at most so many steps either way, the smallest first."""
+    moves = ((a, b) for a in range(-first, first + 1) for b in range(-second, second + 1))
+    return sorted(moves, key=lambda pair: (abs(pair[0]) + abs(pair[1]), pair))
 
 
-def _scale_of(steps: int, output: np.float32) -> np.float32 | None:
-    """Return the float32 that, divided by ``output`` in float32, is exactly ``steps`` steps; None if there is none."""
-    wanted = np.float32(steps / STEPS)
+def _scale_of(ratio: float, output: np.float32) -> np.float32 | None:
+    """Return the float32 that, divided by ``output`` in float32, is exactly ``ratio``; None if there is none."""
+    wanted = np.float32(ratio)
     scale = np.float32(wanted * output)
     for near in (scale, np.nextafter(scale, np.float32(np.inf)), np.nextafter(scale, np.float32(0))):
-        if steps > 0 and np.float32(near / output) == wanted:
+        if ratio > 0 and np.float32(near / output) == wanted:
             return np.float32(near)
     return None
