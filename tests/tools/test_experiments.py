@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,11 +15,12 @@ from click.testing import CliRunner
 from pitcore.errors import ConfigError, DataError
 from pitcore_tools.cli.experiments import COMMITTED
 from pitcore_tools.cli.main import pitcore_tools
+from pitcore_tools.documents import filled
 from pitcore_tools.evaluate.logits import HeldOut, read_logits, write_logits
 from pitcore_tools.experiments import experiment as experiments
 from pitcore_tools.experiments import stages
 from pitcore_tools.experiments.cost import cost_of
-from pitcore_tools.experiments.report import TABLES, filled
+from pitcore_tools.experiments.report import TABLES
 from pitcore_tools.experiments.run import Workplace, run_experiment
 from pitcore_tools.train.dataset import HASH_DIGITS, read_crops, read_relabel
 from pitcore_tools.train.loop import CONFIG, METRICS, MODEL
@@ -200,8 +202,9 @@ def test_tables_are_put_where_the_document_wants_them(tmp_path):
     assert text.startswith("a\n<!-- table: stages -->\nNot run: ")
     assert text.endswith("<!-- end -->\nz\n")
     assert "old" not in text
+    document.write_text("<!-- table: user -->")
     with pytest.raises(DataError, match="has no <!-- end -->"):
-        filled("<!-- table: user -->", tmp_path)
+        CliRunner().invoke(pitcore_tools, arguments, catch_exceptions=False)
 
 
 def test_production_thresholds_are_applied_in_their_order():
@@ -238,4 +241,5 @@ def test_the_cost_of_resnet18_is_the_published_one():
 
 def test_the_document_holds_the_tables_that_the_committed_logits_give():
     text = (ROOT / "docs" / "experiments.md").read_text()
-    assert filled(text, COMMITTED) == text, "run `pitcore-tools experiments report --write docs/experiments.md`"
+    tables = {name: partial(make, COMMITTED) for name, make in TABLES.items()}
+    assert filled(text, tables) == text, "run `pitcore-tools experiments report --write docs/experiments.md`"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 import torch
 
-from pitcore.durable import replace_file
-from pitcore.errors import DataError, first_line
+from pitcore_tools.documents import fill
 from pitcore_tools.experiments import experiment as catalogue
 from pitcore_tools.experiments.plots import write_plots
-from pitcore_tools.experiments.report import TABLES, filled
+from pitcore_tools.experiments.report import TABLES
 from pitcore_tools.experiments.run import Workplace, run_experiment
 from pitcore_tools.train.recipe import Recipe
 
@@ -92,12 +92,7 @@ def report(results: Path, table: str | None, write: Path | None) -> None:
         for name in [table] if table else TABLES:
             click.echo(f"## {name}\n\n{TABLES[name](results)}\n")
         return
-    try:
-        text = write.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{write}: cannot be read: {first_line(error)}; name a Markdown file") from error
-    text = filled(text, results)
-    replace_file(write, lambda file: file.write(text.encode()))
+    fill(write, {name: partial(make, results) for name, make in TABLES.items()})
     for path in [write, *write_plots(write.parent / "plots", results)]:
         click.echo(f"written: {path}")
 

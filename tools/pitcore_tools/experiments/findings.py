@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore_tools.documents import markdown
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.figures import Share
 from pitcore_tools.evaluate.logits import COMMITTED, read_logits
 from pitcore_tools.experiments import stages
 from pitcore_tools.experiments.run import MAYBE
 from pitcore_tools.experiments.stages import Outcome, Rule
-from pitcore_tools.experiments.tables import markdown, results_of, share_text
+from pitcore_tools.experiments.tables import results_of, share_text
 
 STAGE_ONE, STAGE_TWO, ONE_STAGE, SECOND_NET = "stage-one", "stage-two", "one-stage", "stage-one-again"
 RENDERER = [  # what, the least it must reach, the file of its margins

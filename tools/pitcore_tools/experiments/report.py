@@ -8,19 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pitcore.errors import DataError
 from pitcore.model_card import DEFAULT_BUNDLE
+from pitcore_tools.documents import markdown
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.experiments import experiment as experiments
 from pitcore_tools.experiments.cost import cost_of
 from pitcore_tools.experiments.findings import agreement_table, calibration_table, renderer_table, stages_table
-from pitcore_tools.experiments.tables import MAX_CLEAN_LOSS, markdown, results_of, review_at_99, share_text
+from pitcore_tools.experiments.tables import MAX_CLEAN_LOSS, results_of, review_at_99, share_text
 from pitcore_tools.thresholds import control
 from pitcore_tools.thresholds import report as thresholds
 
 BASELINE = "half-pooled-80"  # what every other try of the group "accuracy" is paired with
-OPEN, CLOSE = "<!-- table: {} -->", "<!-- end -->"
 
 
 def user_table(results: Path) -> str:
@@ -138,24 +137,6 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "calibration": calibration_table,
     "renderer": renderer_table,
 }
-
-
-def filled(text: str, results: Path) -> str:
-    """Put fresh tables into a document, each between ``<!-- table: NAME -->`` and ``<!-- end -->``.
-
-    Raises:
-        DataError: a table is unknown or has no end.
-    """
-    for name, make in TABLES.items():
-        start = text.find(OPEN.format(name))
-        if start < 0:
-            continue
-        start += len(OPEN.format(name))
-        end = text.find(CLOSE, start)
-        if end < 0:
-            raise DataError(f"the table {name} has no {CLOSE} after it; add one")
-        text = f"{text[:start]}\n{make(results)}\n{text[end:]}"
-    return text
 
 
 def _all_results(results: Path) -> list[tuple[str, HeldOut]]:

@@ -22,7 +22,7 @@ from pitcore_tools.networks.zoo import build, load_pretrained, read_state
 from pitcore_tools.train.loop import CHECKPOINT, CONFIG, METRICS, MODEL, SEEN
 from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
 
-BASE = Path(__file__).parent / "configs" / "default.yaml"
+BASE = Path(__file__).parent / "configs" / "base.yaml"
 LABELS = {2: ("clean", "pit"), 3: ("clean", "maybe", "pit")}  # as the board wants them
 STAGES = (1, 2, 3, 4)
 BLOCKS = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet50"}

@@ -21,7 +21,7 @@ Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One training run. No key has a default: ``configs/default.yaml`` gives each its reason.
+    """One training run. No key has a default: ``configs/base.yaml`` gives each its reason.
 
     Attributes:
         architecture, stem, widths: see ``networks.zoo.build``; no widths means as published.
@@ -120,7 +120,7 @@ def recipe_from(content: dict[str, Any], path: Path) -> Recipe:
     try:
         return msgspec.convert(_with_base(content, path), type=Recipe)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}; see train/configs/default.yaml for every key and its reason") from error
+        raise ConfigError(f"{path}: {error}; see train/configs/base.yaml for every key and its reason") from error
 
 
 def recipe_yaml(recipe: Recipe) -> str:
@@ -136,7 +136,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: not a recipe; see train/configs/default.yaml for every key and its reason")
+        raise ConfigError(f"{path}: not a recipe; see train/configs/base.yaml for every key and its reason")
     return content
 
 
