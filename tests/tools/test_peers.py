@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pitcore.config import Config, SegmentationConfig
+from pitcore.config import Config, FrameConfig, SegmentationConfig
 from pitcore.errors import DataError
 from pitcore_tools.cli.main import pitcore_tools
+from pitcore_tools.reference import OurSearch
 from pitcore_tools.timing import in_turns, once, ratio
 
-SHAPE, SIZE_PX = (300, 500), 80
+SHAPE, SIZE_PX = (400, 500), 80
+SMALL = Config(frame=FrameConfig(height_px=SHAPE[0], width_px=SHAPE[1]))
 
 
 def test_every_variant_has_its_turn_in_every_round_and_the_first_does_not_count():
@@ -63,20 +65,18 @@ def picture(seed):
 @pytest.mark.parametrize("labels", ["32-bit", "16-bit"])
 @pytest.mark.parametrize("algorithm", ["default", "wu", "grana", "bolelli", "sauf", "bbdt", "spaghetti"])
 def test_opencv_finds_the_same_things_to_the_pixel(search, algorithm, labels):
-    rule = SegmentationConfig()
-    ours = search.OurSearch(SHAPE, rule, SIZE_PX)
-    theirs = search.OpenCvSearch(rule, SIZE_PX, algorithm, labels)
+    ours = OurSearch(SMALL, SIZE_PX)
+    theirs = search.OpenCvSearch(SegmentationConfig(), SIZE_PX, algorithm, labels)
     for seed in range(4):
-        found = ours.found(picture(seed))
+        found = search.found_by(ours, picture(seed))
         assert len(found.boxes) >= 5
         search.check_equal(found, theirs.found(picture(seed)), algorithm)
 
 
 def test_unequal_work_is_not_timed(search):
-    rule = SegmentationConfig()
-    ours, theirs = search.OurSearch(SHAPE, rule, SIZE_PX), search.OpenCvSearch(rule, SIZE_PX, "default", "32-bit")
+    ours, theirs = OurSearch(SMALL, SIZE_PX), search.OpenCvSearch(SegmentationConfig(), SIZE_PX, "default", "32-bit")
     with pytest.raises(DataError, match="no times are compared"):
-        search.check_equal(ours.found(picture(1)), theirs.found(picture(2)), "OpenCV")
+        search.check_equal(search.found_by(ours, picture(1)), theirs.found(picture(2)), "OpenCV")
 
 
 def test_the_tables_hold_every_variant_and_every_bar(search):
@@ -86,7 +86,3 @@ def test_the_tables_hold_every_variant_and_every_bar(search):
     text = report.text([question], run.versions())
     assert text.count("| OpenCV ") == len(search.ALGORITHMS) * len(search.LABELS)
     assert "| search: times a plain copy | <= 8 | " in text
-    document = f"before\n{report.OPEN}\nold\n{report.CLOSE}\nafter"
-    assert report.filled(document, "new") == f"before\n{report.OPEN}\nnew\n{report.CLOSE}\nafter"
-    with pytest.raises(DataError, match="add both"):
-        report.filled("nothing", "new")

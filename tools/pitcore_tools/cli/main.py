@@ -12,6 +12,7 @@ from pitcore_tools.cli.experiments import experiments
 from pitcore_tools.cli.import_checkpoint import import_
 from pitcore_tools.cli.inspect import denormals, inspect
 from pitcore_tools.cli.peers import peers
+from pitcore_tools.cli.performance import performance
 from pitcore_tools.cli.quantise import export, quantise
 from pitcore_tools.cli.score import score
 from pitcore_tools.cli.thresholds import thresholds
@@ -40,6 +41,7 @@ for command in (
     experiments,
     draw,
     peers,
+    performance,
 ):
     pitcore_tools.add_command(command)
 

@@ -10,8 +10,8 @@ import click
 
 from pitcore.cli.progress import progress
 from pitcore.config import Config
-from pitcore.durable import replace_file
 from pitcore.errors import DataError
+from pitcore_tools.documents import fill
 
 
 @click.command()
@@ -48,10 +48,5 @@ def peers(rounds: int, as_json: bool, write: Path | None) -> None:
     if write is None:
         click.echo(text)
         return
-    try:
-        document = write.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{write}: cannot be read: {error.strerror}; name a Markdown file") from error
-    document = report.filled(document, text)
-    replace_file(write, lambda file: file.write(document.encode()))
+    fill(write, {"peers": lambda: text})
     click.echo(f"written: {write}")

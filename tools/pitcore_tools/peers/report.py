@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from pitcore.bench import machine
-from pitcore.errors import DataError
-from pitcore_tools.experiments.tables import markdown
+from pitcore_tools.documents import markdown
 from pitcore_tools.peers.run import COPY, OPENVINO, OURS, PRODUCTION, Question
 from pitcore_tools.timing import ratio
 
-OPEN, CLOSE = "<!-- table: peers -->", "<!-- end -->"
 MIN_SEARCH, MAX_COPIES, MIN_PRODUCTION, MIN_OPENVINO = 4.0, 8.0, 40.0, 3.0
 
 
@@ -81,14 +79,6 @@ def facts_of(questions: Sequence[Question], versions: Mapping[str, str]) -> dict
             for question in questions
         ],
     }
-
-
-def filled(document: str, table: str) -> str:
-    """Put the tables into a document. Raises DataError if it has no place for them."""
-    start, end = document.find(OPEN), document.find(CLOSE)
-    if start < 0 or end < start:
-        raise DataError(f"the document has no {OPEN} with {CLOSE} after it; add both")
-    return f"{document[: start + len(OPEN)]}\n{table}\n{document[end:]}"
 
 
 def _table(question: Question) -> str:

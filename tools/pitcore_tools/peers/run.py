@@ -10,7 +10,6 @@ from functools import partial
 from itertools import product
 
 import cv2
-import msgspec
 import numpy as np
 import onnxruntime as ort
 import torch
@@ -23,11 +22,10 @@ from pitcore.metrics import Metrics
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 from pitcore.pipeline import Hooks
 from pitcore_tools.peers import nets
-from pitcore_tools.peers.search import ALGORITHMS, LABELS, OpenCvSearch, OurSearch, Planes, check_equal
+from pitcore_tools.peers.search import ALGORITHMS, LABELS, OpenCvSearch, check_equal, found_by
+from pitcore_tools.reference import BATCH, RING, OurSearch, Planes, at_belt, copied, ring
 from pitcore_tools.timing import Timed, in_turns, once
 
-RING = 24  # 59 MB: more than the caches of any board, and of most servers
-BATCH = 24  # cherries in view at the reference load
 OURS, COPY = "pitcore", "plain copy of both planes"
 PRODUCTION, OPENVINO = "OpenCV + torch ResNet50, 128 px (production)", "OpenCV + OpenVINO int8 ResNet18, 128 px"
 
@@ -55,34 +53,20 @@ class Question:
     note: str = ""
 
 
-def ring(config: Config, advance_px: int) -> list[Planes]:
-    """Draw the frames of the reference load."""
-    belt = EmulatedSourceConfig(advance_px=advance_px)
-    config = _replaced(config, belt)
-    source = EmulatedSource(belt_spec(config, frames=RING, ring=0), Delivery())
-    source.start()
-    frames = []
-    while (frame := source.read(1.0)) is not None:
-        with frame:
-            frames.append(tuple(plane.copy() for plane in frame.planes))  # copied: the source takes its buffers back
-    source.close()
-    return frames
-
-
 def prepare(config: Config, rounds: int, tick: Tick) -> Question:
     """Find and cut out, one thread. Raises DataError if a variant finds anything else than ours."""
     frames, rule = ring(config, config.frame.height_px), config.segmentation
     size_px = load_bundle(DEFAULT_BUNDLE).card.crop_size_px
-    ours = OurSearch((config.frame.height_px, config.frame.width_px), rule, size_px)
+    ours = OurSearch(config, size_px)
     cv2.setNumThreads(1)
     jobs: dict[str, Callable[[int], object]] = {OURS: lambda number: ours.run(frames[number % RING])}
     for algorithm, labels in product(ALGORITHMS, LABELS):
         peer, name = OpenCvSearch(rule, size_px, algorithm, labels), f"OpenCV {algorithm}, {labels} labels"
         for planes in frames:
-            check_equal(ours.found(planes), peer.found(planes), name)
+            check_equal(found_by(ours, planes), peer.found(planes), name)
         jobs[name] = partial(_searched, peer, frames)
     room = tuple(np.empty_like(plane) for plane in frames[0])
-    jobs[COPY] = lambda number: _copied(room, frames[number % RING])
+    jobs[COPY] = lambda number: copied(room, frames[number % RING])
     return Question(f"Find and cut out, {len(frames)} frames in turn", OURS, in_turns(jobs, rounds, tick), "frame", {})
 
 
@@ -114,7 +98,7 @@ def network(threads: int, rounds: int, tick: Tick) -> Question:
 def whole(config: Config, threads: int, rounds: int, tick: Tick) -> Question:
     """Take frames to verdicts: our service, and what a user would write, on the very frame it just judged."""
     rule, belt = config.segmentation, EmulatedSourceConfig(advance_px=config.frame.height_px)  # all cherries are new
-    config = _replaced(config, belt, threads)
+    config = at_belt(config, belt, threads)
     cv2.setNumThreads(threads)
     calibration = np.random.default_rng(1).integers(0, 256, (32, nets.PEER_PX, nets.PEER_PX, 2), np.uint8)
     made: dict[str, Callable[[], nets.Net]] = {
@@ -151,11 +135,6 @@ def whole(config: Config, threads: int, rounds: int, tick: Tick) -> Question:
     return Question(title, OURS, times, "cherry", absent, f"Each by the cherries it judged in a frame: {counts}.")
 
 
-def _copied(room: Planes, planes: Planes) -> None:
-    for to, plane in zip(room, planes, strict=True):
-        np.copyto(to, plane)  # copied: this is what the others are held against
-
-
 def _searched(peer: OpenCvSearch, frames: list[Planes], number: int) -> None:
     peer.run(frames[number % RING])
 
@@ -168,11 +147,6 @@ def _verdicts(search: OpenCvSearch, net: nets.Net, planes: Planes) -> None:
     """What a user would write: find, cut out, run the network over the batch, take the largest logit."""
     _, crops = search.run(planes)
     net(crops).argmax(1)
-
-
-def _replaced(config: Config, belt: EmulatedSourceConfig, threads: int = 1) -> Config:
-    runtime = msgspec.structs.replace(config.runtime, threads=threads)
-    return msgspec.structs.replace(config, source=belt, runtime=runtime)
 
 
 def versions() -> dict[str, str]:

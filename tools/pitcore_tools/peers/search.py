@@ -1,4 +1,4 @@
-"""Finding and cutting out the cherries of a frame: by pitcore's core, and by OpenCV in every way it offers."""
+"""Finding and cutting out the cherries of a frame by OpenCV, in every way it offers, held against pitcore's core."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pitcore.config import SegmentationConfig
 from pitcore.errors import DataError
-from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec, aligned_batch
+from pitcore_tools.reference import OurSearch, Planes
 
 ALGORITHMS = {
     name.removeprefix("CCL_").lower(): getattr(cv2, name)
@@ -19,9 +19,7 @@ ALGORITHMS = {
     if hasattr(cv2, name)
 }
 LABELS = {"32-bit": cv2.CV_32S, "16-bit": cv2.CV_16U}
-CONNECTIVITY, CAPACITY = 8, 256
-
-Planes = tuple[NDArray[np.uint8], ...]
+CONNECTIVITY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +33,6 @@ class Found:
 
     boxes: NDArray[np.int64]
     crops: NDArray[np.uint8]
-
-
-class OurSearch:
-    """pitcore's core, with the memory it took once."""
-
-    def __init__(self, shape: tuple[int, int], rule: SegmentationConfig, size_px: int) -> None:
-        segment = SegmentSpec(rule.background, rule.threshold, rule.polarity, rule.combine, rule.min_area_px)
-        self._preparer = Preparer(*shape, segment, CropSpec(size_px, "centre", 2))
-        self._out = aligned_batch(CAPACITY, (size_px, size_px, 2), np.uint8)
-
-    def run(self, planes: Planes) -> tuple[NDArray[np.void], NDArray[np.uint8]]:
-        """Return things and crops: views, valid until the next call."""
-        things = self._preparer.segment(planes)
-        self._preparer.extract(planes, np.arange(len(things), dtype=np.int32), self._out[: len(things)])
-        return things, self._out[: len(things)]
-
-    def found(self, planes: Planes) -> Found:
-        """Return the same in the form that is compared."""
-        things, crops = self.run(planes)
-        boxes = np.stack([things[key].astype(np.int64) for key in ("x", "y", "w", "h", "area")], axis=1)
-        return _ordered(boxes, crops)
 
 
 class OpenCvSearch:
@@ -104,6 +81,13 @@ class OpenCvSearch:
         for number, plane in enumerate(planes):
             target = crop[y_to : y_to + height, x_to : x_to + width, number]
             np.copyto(target, plane[y : y + height, x : x + width], where=own)
+
+
+def found_by(ours: OurSearch, planes: Planes) -> Found:
+    """Return what our search gives, in the form that is compared."""
+    things, crops = ours.run(planes)
+    boxes = np.stack([things[key].astype(np.int64) for key in ("x", "y", "w", "h", "area")], axis=1)
+    return _ordered(boxes, crops)
 
 
 def check_equal(ours: Found, theirs: Found, name: str) -> None:

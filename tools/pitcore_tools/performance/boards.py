@@ -1,0 +1,104 @@
+"""Predicts what a board takes, from instructions counted under emulation, multiply-accumulates and bytes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pitcore.errors import DataError
+
+# ncnn's int8 ResNet18, 224 px, three planes, on one core of a Raspberry Pi 5; at the processor's peak it would take
+# 23.7 ms. Source: ncnn, benchmark/README.md.
+NCNN_MACS, NCNN_MS = 1.82e9, 36.4
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A board's limits.
+
+    Attributes:
+        name: for people.
+        file: of its measured report, ``docs/performance/FILE``.
+        core: its name in the counted instructions.
+        clock_ghz: of a core.
+        macs_per_cycle: int8, at most. Source: Arm, software optimisation guides of the cores (dot products or not).
+        ipc: instructions a cycle: at most what the core decodes, what we expect, and what would disappoint.
+        bytes_per_s: of the memory, at most.
+    """
+
+    name: str
+    file: str
+    core: str
+    clock_ghz: float
+    macs_per_cycle: int
+    ipc: tuple[float, float, float]
+    bytes_per_s: float
+
+
+BOARDS = (
+    Board("Raspberry Pi 5", "pi5.json", "cortex-a76", 2.4, 32, (4.0, 2.0, 1.0), 17.1e9),
+    Board("Raspberry Pi 4", "pi4.json", "cortex-a72", 1.8, 8, (3.0, 1.3, 0.7), 12.8e9),
+)
+MEMORY_SHARE = (1.0, 0.5, 0.25)  # of the memory's peak that one core gets: at most, expected, disappointing
+KERNEL_SHARE = NCNN_MACS / (2.4e9 * 32) * 1e3 / NCNN_MS  # of the peak that good int8 kernels reach
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Milliseconds: at best, expected, and if all goes badly."""
+
+    best: float
+    expected: float
+    worst: float
+
+    def __str__(self) -> str:
+        return f"{self.expected:.2f} ({self.best:.2f} to {self.worst:.2f})"
+
+
+def predict(board: Board, instructions: float, macs: float = 0.0, read_bytes: float = 0.0) -> Prediction:
+    """Predict a piece of work on one core: the slowest of decoding, multiplying and reading.
+
+    Source: S. Williams, A. Waterman, D. Patterson, "Roofline", 2009, with a third roof for instructions.
+
+    Args:
+        board: where.
+        instructions: executed, counted.
+        macs: int8 multiply-accumulates.
+        read_bytes: that come from memory, not from a cache.
+    """
+    multiply_ms = kernel_ms(board, macs)
+    multiplied = (multiply_ms * KERNEL_SHARE, multiply_ms, multiply_ms)
+    return Prediction(
+        *(
+            max(
+                instructions / (ipc * board.clock_ghz * 1e6),
+                multiplying,
+                read_bytes / (board.bytes_per_s * share) * 1e3,
+            )
+            for ipc, multiplying, share in zip(board.ipc, multiplied, MEMORY_SHARE, strict=True)
+        )
+    )
+
+
+def kernel_ms(board: Board, macs: float) -> float:
+    """Return what the multiplications take where a kernel reaches as much of the peak as ncnn's on a Pi 5."""
+    return macs / (board.clock_ghz * 1e6 * board.macs_per_cycle * KERNEL_SHARE)
+
+
+def read_counts(path: Path) -> dict[str, Any]:
+    """Read what ``tests/arm/count_instructions.py --write`` wrote. Raises DataError."""
+    try:
+        counts = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror}; run `make test-arm`, then "
+            f"`python tests/arm/count_instructions.py --write {path}`"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}; write it with tests/arm/count_instructions.py") from error
+    missing = [board.core for board in BOARDS if board.core not in counts]
+    if missing:
+        raise DataError(f"{path}: has no counts of {', '.join(missing)}; write it with tests/arm/count_instructions.py")
+    return dict(counts)

@@ -1,0 +1,158 @@
+"""What this machine can do, and how much of it a frame's way reaches."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from pitcore.config import Config
+from pitcore.inference.session import Session, session_options
+from pitcore.model_card import Bundle
+from pitcore_tools.reference import BATCH, RING, OurSearch, copied, ring
+from pitcore_tools.timing import Floats, in_turns
+
+SIDE = 512  # of the matrices that tell the most multiply-accumulates a second: larger ones leave the caches
+PROFILED_RUNS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What one core can do.
+
+    Attributes:
+        bytes_per_s: read and written in copying frames from a ring larger than the caches.
+        macs_per_s: int8 multiply-accumulates of two square matrices in ONNX Runtime.
+    """
+
+    bytes_per_s: float
+    macs_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What the parts of a frame took in the same rounds, one thread, medians.
+
+    Attributes:
+        machine: its measured limits.
+        frame_bytes: of all planes.
+        search_ms: to find and cut out everything in a frame.
+        network_ms: for ``BATCH`` crops.
+        load: what the two stand for: things found in a frame.
+    """
+
+    machine: Machine
+    frame_bytes: int
+    search_ms: float
+    network_ms: float
+    things: float
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A node of the optimised network.
+
+    Attributes:
+        name: as exported.
+        operator: of ONNX.
+        macs: of one crop.
+        weights: bytes.
+        ms: for ``BATCH`` crops.
+    """
+
+    name: str
+    operator: str
+    macs: int
+    weights: int
+    ms: float
+
+
+def measure(config: Config, bundle: Bundle, rounds: int, tick: Callable[[], object] = lambda: None) -> Reached:
+    """Time copying, multiplying, searching and judging in turns on one thread."""
+    frames = ring(config, config.frame.height_px)
+    room = tuple(np.empty_like(plane) for plane in frames[0])
+    search = OurSearch(config, bundle.card.crop_size_px)
+    session = Session(bundle, capacity=BATCH, threads=1)
+    session.batch[:] = np.random.default_rng(1).integers(0, 256, session.batch.shape, np.uint8)
+    multiply = _multiplication()
+    jobs: dict[str, Callable[[int], object]] = {
+        "copy": lambda number: copied(room, frames[number % RING]),
+        "multiply": lambda _: multiply(),
+        "search": lambda number: search.run(frames[number % RING]),
+        "network": lambda _: session.run(BATCH),
+    }
+    times = {name: _median(timed.wall_ms) for name, timed in in_turns(jobs, rounds, tick).items()}
+    frame_bytes = sum(plane.nbytes for plane in frames[0])
+    machine = Machine(2 * frame_bytes / times["copy"] * 1e3, SIDE**3 / times["multiply"] * 1e3)
+    things = float(np.mean([len(search.run(planes)[0]) for planes in frames]))
+    return Reached(machine, frame_bytes, times["search"], times["network"], things)
+
+
+def layers(bundle: Bundle) -> list[Layer]:
+    """Profile the network node by node over ``BATCH`` crops, one thread; the shortest time of each counts."""
+    card, options = bundle.card, session_options(1)
+    crops = np.random.default_rng(1).integers(
+        0, 256, (BATCH, card.crop_size_px, card.crop_size_px, len(card.planes)), np.uint8
+    )
+    with tempfile.TemporaryDirectory(prefix="pitcore-profile-") as folder:
+        options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
+        session = ort.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
+        for _ in range(PROFILED_RUNS):
+            session.run(None, {session.get_inputs()[0].name: crops})
+        events = json.loads(Path(session.end_profiling()).read_bytes())
+    shapes = weight_shapes(onnx.load(bundle.model_path))
+    shortest: dict[str, Layer] = {}
+    for event in events:
+        if event.get("cat") != "Node" or not event["name"].endswith("_kernel_time"):
+            continue
+        name, facts = event["name"].removesuffix("_kernel_time").split("_token_")[0], event["args"]
+        (output,) = facts["output_type_shape"][0].values()
+        weights = shapes.get(name, ())
+        ms = min(event["dur"] / 1e3, shortest[name].ms if name in shortest else math.inf)
+        shortest[name] = Layer(name, facts["op_name"], macs_of(weights, output), math.prod(weights or (0,)), ms)
+    return list(shortest.values())
+
+
+def weight_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each convolution's and matrix's weights, by the node's name."""
+    constants = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    maker = {output: node for node in model.graph.node for output in node.output}
+    return {
+        node.name: constants[maker[node.input[1]].input[0]]
+        for node in model.graph.node
+        if node.op_type in {"Conv", "Gemm", "MatMul"} and node.input[1] in maker
+    }
+
+
+def macs_of(weights: tuple[int, ...], output: list[int]) -> int:
+    """Return the multiply-accumulates of one crop: every output (N, H, W, O) or (N, O) sums weights (O, I, ...)."""
+    return math.prod(output[1:]) * math.prod(weights[1:]) if weights else 0
+
+
+def _multiplication() -> Callable[[], object]:
+    """Return what multiplies uint8 by constant int8 matrices."""
+    chance = np.random.default_rng(1)
+    constant = numpy_helper.from_array(chance.integers(-127, 128, (SIDE, SIDE), np.int8), "b")
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["a", "b"], ["c"])],
+        "multiply",
+        [helper.make_tensor_value_info("a", TensorProto.UINT8, [SIDE, SIDE])],
+        [helper.make_tensor_value_info("c", TensorProto.INT32, [SIDE, SIDE])],
+        [constant],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    session = ort.InferenceSession(model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"])
+    inputs = {"a": chance.integers(0, 256, (SIDE, SIDE), np.uint8)}
+    return lambda: session.run(None, inputs)
+
+
+def _median(times_ms: Floats) -> float:
+    return float(np.median(times_ms))
