@@ -1,0 +1,59 @@
+"""The whole of a configuration, and what must fit between its sections."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+from pitcore.config.section import Section
+from pitcore.config.sources import EmulatedSourceConfig, SourceConfig
+from pitcore.config.stages import (
+    ActionsConfig,
+    BeltConfig,
+    DecisionConfig,
+    FrameConfig,
+    ModelConfig,
+    RuntimeConfig,
+    SegmentationConfig,
+    SinkConfig,
+)
+
+
+class Config(Section, frozen=True):
+    """The whole of it. See the sections."""
+
+    schema: Literal["pitcore.config/1"] = "pitcore.config/1"
+    frame: FrameConfig = msgspec.field(default_factory=FrameConfig)
+    belt: BeltConfig = msgspec.field(default_factory=BeltConfig)
+    source: SourceConfig = msgspec.field(default_factory=EmulatedSourceConfig)
+    segmentation: SegmentationConfig = msgspec.field(default_factory=SegmentationConfig)
+    decision: DecisionConfig = msgspec.field(default_factory=DecisionConfig)
+    actions: ActionsConfig = msgspec.field(default_factory=ActionsConfig)
+    model: ModelConfig = msgspec.field(default_factory=ModelConfig)
+    runtime: RuntimeConfig = msgspec.field(default_factory=RuntimeConfig)
+    sink: SinkConfig = msgspec.field(default_factory=SinkConfig)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.source, EmulatedSourceConfig) and self.source.advance_px > self.frame.height_px:
+            raise ValueError(
+                f"source.advance_px = {self.source.advance_px} is more than frame.height_px = {self.frame.height_px}: "
+                "belt would pass unseen between two frames"
+            )
+        planes = len(self.frame.planes)
+        lists: dict[str, tuple[Any, ...]] = {
+            "segmentation.background": self.segmentation.background,
+            "segmentation.threshold": self.segmentation.threshold,
+            "segmentation.polarity": self.segmentation.polarity,
+            "decision.min_plane_mean": self.decision.min_plane_mean,
+            "decision.max_plane_mean": self.decision.max_plane_mean,
+        }
+        for key, values in lists.items():
+            if len(values) != planes:
+                raise ValueError(f"{key} has {len(values)} values, but frame.planes names {planes} planes")
+
+    @property
+    def sha256(self) -> str:
+        """Hash of every value, defaults included: equal configurations have equal hashes."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()

@@ -1,0 +1,18 @@
+"""What every section of a configuration is made of: its base, and types that carry their bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Level = Annotated[int, Meta(ge=0, le=255)]
+GreyMean = Annotated[float, Meta(ge=0.0, le=255.0)]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=0)]
+MAX_SIDE_PX = 8192  # four times the widest camera we know of; the core's coordinates are 32-bit
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every section: immutable, unknown keys refused."""

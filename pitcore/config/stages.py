@@ -1,0 +1,129 @@
+"""The sections of the stages that every frame goes through. What the values do stands with the stage they configure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from pitcore.config.section import MAX_SIDE_PX, GreyMean, Level, Section, Share
+from pitcore.model_card import Probability
+from pitcore.verdict import Action
+
+
+class FrameConfig(Section, frozen=True):
+    """What each frame looks like. Default: the production geometry."""
+
+    planes: Annotated[tuple[str, ...], Meta(min_length=1, max_length=4)] = ("top", "bottom")
+    height_px: Annotated[int, Meta(ge=16, le=MAX_SIDE_PX)] = 500
+    width_px: Annotated[int, Meta(ge=16, le=MAX_SIDE_PX)] = 2464
+
+
+class BeltConfig(Section, frozen=True):
+    """How the belt moves through the frame, along its rows.
+
+    Attributes:
+        px_per_tick: travel for one encoder tick, positive towards larger rows.
+        tolerance_px: how far a cherry may be from where the encoder says, between two frames.
+    """
+
+    px_per_tick: Annotated[float, Meta(ge=-1000.0, le=1000.0)] = 0.5
+    tolerance_px: Annotated[float, Meta(ge=0.0, le=500.0)] = 8.0
+
+    def __post_init__(self) -> None:
+        if abs(self.px_per_tick) < 1e-6:
+            raise ValueError("px_per_tick must not be 0: without it frames cannot be matched")
+
+
+class SegmentationConfig(Section, frozen=True):
+    """How a cherry is told from the belt; one number for each plane.
+
+    Attributes:
+        background: grey level of the empty belt.
+        threshold: how far from the background a pixel must be.
+        polarity: whether cherries are brighter or darker than the belt.
+        combine: a pixel is foreground if it stands out in any plane, or in all.
+        min_area_px: smaller things are specks, counted and passed over.
+        max_foreground_share: a frame with more foreground is unreadable: light failure or a flood.
+    """
+
+    background: tuple[Level, ...] = (6, 6)
+    threshold: tuple[Annotated[int, Meta(ge=1, le=255)], ...] = (14, 14)
+    polarity: tuple[Literal["bright", "dark"], ...] = ("bright", "bright")
+    combine: Literal["any", "all"] = "any"
+    min_area_px: Annotated[int, Meta(ge=1, le=1_000_000)] = 300
+    max_foreground_share: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.6
+
+
+class DecisionConfig(Section, frozen=True):
+    """When a thing is no single cherry, and stricter thresholds than the card's.
+
+    Attributes:
+        accept, reject: replace the card's thresholds, and must not be above them.
+        max_area_px, max_elongation: beyond either, two cherries touch. Elongation is the ratio of the
+            axes of the ellipse with the same second moments.
+        min_ellipse_fill: below, two cherries touch: the waist between them leaves that ellipse empty. Of the
+            real crops (some of which show two that touch) 2 % lie below the default, of touching ones on
+            the emulated belt about 90 %.
+        min_plane_mean, max_plane_mean: a thing whose mean grey level is outside, in any plane, is no
+            cherry. One number for each plane. By default 0.2 % of the 3,676 real crops are outside.
+    """
+
+    accept: Probability | None = None
+    reject: Probability | None = None
+    max_area_px: Annotated[int, Meta(ge=1)] = 6000
+    max_elongation: Annotated[float, Meta(ge=1.0, le=100.0)] = 2.0
+    min_ellipse_fill: Share = 0.94
+    min_plane_mean: tuple[GreyMean, ...] = (40.0, 55.0)
+    max_plane_mean: tuple[GreyMean, ...] = (160.0, 220.0)
+
+
+class ActionsConfig(Section, frozen=True):
+    """What the line does with each verdict."""
+
+    clean: Action = "pass"
+    maybe: Action = "review"
+    pit: Action = "reject"
+    side: Action = "review"
+
+    def __post_init__(self) -> None:
+        if self.pit == "pass":
+            raise ValueError("pit must not be `pass`: a pit would reach a plate")
+
+
+class ModelConfig(Section, frozen=True):
+    """Which bundle to run; none means the bundled default."""
+
+    bundle: str | None = None
+
+
+class RuntimeConfig(Section, frozen=True):
+    """How the board's cores and memory are used.
+
+    Attributes:
+        threads: ONNX Runtime's threads in one network call.
+        queue_frames: frames that may wait between capture and prepare; then the oldest is dropped.
+        sub_batch: cherries in one network call; bounds memory.
+        max_cherries: cherries judged in one frame; the rest are ``maybe`` with reason ``overload``.
+        capture_timeout_s: a live source silent for longer is broken.
+    """
+
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    queue_frames: Annotated[int, Meta(ge=1, le=64)] = 2
+    sub_batch: Annotated[int, Meta(ge=1, le=256)] = 16
+    max_cherries: Annotated[int, Meta(ge=1, le=1024)] = 128
+    capture_timeout_s: Annotated[float, Meta(gt=0.0, le=60.0)] = 1.0
+
+
+class SinkConfig(Section, frozen=True):
+    """Where verdicts are written, one JSON object a line.
+
+    Attributes:
+        path: the file; relative to the working directory.
+        rotate_bytes: when it would grow beyond, it becomes ``path.1`` and so on.
+        keep: how many rotated files stay.
+    """
+
+    path: str = "out/run/verdicts.jsonl"
+    rotate_bytes: Annotated[int, Meta(ge=4096)] = 64 * 1024 * 1024
+    keep: Annotated[int, Meta(ge=1, le=1000)] = 8

@@ -1,0 +1,26 @@
+"""The card's thresholds rule; a board may only make them stricter."""
+
+from __future__ import annotations
+
+from pitcore.config.stages import DecisionConfig
+from pitcore.errors import ConfigError
+from pitcore.model_card import Thresholds
+
+
+def effective_thresholds(card: Thresholds, board: DecisionConfig) -> Thresholds:
+    """Return the card's thresholds, made stricter where the board says so.
+
+    Stricter means lower: fewer cherries accepted, more rejected. Raises ConfigError for a looser one.
+    """
+    for key in ("accept", "reject"):
+        wish, bound = getattr(board, key), getattr(card, key)
+        if wish is not None and wish > bound:
+            raise ConfigError(
+                f"[decision] {key} = {wish} is looser than the model card's {bound}; "
+                f"a board may only be stricter: use at most {bound}, or leave the key out"
+            )
+    accept = card.accept if board.accept is None else board.accept
+    reject = card.reject if board.reject is None else board.reject
+    if accept > reject:
+        raise ConfigError(f"[decision] accept = {accept} is above reject = {reject}; lower accept to at most {reject}")
+    return Thresholds(accept=accept, reject=reject)
