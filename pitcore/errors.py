@@ -5,6 +5,8 @@ it and exits with code 2; it never shows a traceback for an error of this tree. 
 not of this tree and do show one.
 """
 
+from enum import StrEnum
+
 
 class PitcoreError(Exception):
     """Base of everything a user can mend. The message is one line."""
@@ -50,6 +52,63 @@ class SinkError(PitcoreError):
 
 class DataError(PitcoreError):
     """A folder of training or test crops that cannot be used."""
+
+
+class Refusal(StrEnum):
+    """Why an update was refused. The values are stable: they stand in status, in feedback and in tests."""
+
+    # The repository's word.
+    BAD_SIGNATURE = "bad-signature"  # a wrong key, or fewer keys than the role's threshold
+    MALFORMED = "malformed"  # metadata that cannot be read, or that breaks a rule of the repository
+    EXPIRED = "expired"  # nobody signed for too long: a frozen mirror, an old stick
+    ROLLED_BACK = "rolled-back"  # older than what this board has already seen
+    MIXED = "mixed"  # parts of different publications
+    CLOCK = "clock"  # looks expired, but this board does not know the time
+    # The choice.
+    BAD_NAME = "bad-name"  # a target whose name could leave its directory
+    UNLISTED = "unlisted"  # the channel names what no offline key has signed
+    INCOMPATIBLE = "incompatible"  # for another architecture, contract or runtime
+    REJECTED = "rejected"  # this board has already tried it and rolled it back
+    # The way here.
+    UNREACHABLE = "unreachable"  # no connection
+    UNAVAILABLE = "unavailable"  # the server says that it cannot serve now
+    NOT_FOUND = "not-found"  # the server does not have it
+    CAPTIVE_PORTAL = "captive-portal"  # a web page came instead of the file
+    CUT_SHORT = "cut-short"  # the connection ended before the file did
+    TOO_SLOW = "too-slow"  # under the minimum rate, or past the deadline
+    OVERSIZED = "oversized"  # more bytes than signed, or than is ever taken
+    # The bytes.
+    WRONG_HASH = "wrong-hash"  # not what was signed
+    WRONG_BASE = "wrong-base"  # a patch for another archive
+    CORRUPT_PATCH = "corrupt-patch"  # does not decode
+    PATCH_BOMB = "patch-bomb"  # unfolds to more than was signed
+    # This board.
+    SELF_TEST = "self-test"  # the model loads or judges otherwise than it must
+    NO_SPACE = "no-space"
+    READ_ONLY = "read-only"
+    STORAGE = "storage"  # the disk fails otherwise
+    NEWER_STATE = "newer-state"  # written by a newer pitcore
+    BUSY = "busy"  # another update runs
+    NOT_SET_UP = "not-set-up"  # no root of trust, no repository, or no state to act on
+
+
+class UpdateError(PitcoreError):
+    """An update, or a step of one, that was refused. The running model is untouched.
+
+    Attributes:
+        refusal: which of the reasons.
+    """
+
+    def __init__(self, refusal: Refusal, message: str) -> None:
+        super().__init__(refusal, message)  # both, so that it travels between processes
+        self.refusal = refusal
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class PublishError(PitcoreError):
+    """A step of publishing that was refused. The repository is as it was."""
 
 
 def first_line(error: BaseException) -> str:
