@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from pitcore.frame import Frame, Geometry
 
@@ -37,4 +39,57 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give everything back. May be called twice, and before ``start``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """How long a camera gathers light, and by how much its signal is amplified.
+
+    Attributes:
+        exposure_us: microseconds.
+        gain: analogue gain, 1.0 for none.
+    """
+
+    exposure_us: float
+    gain: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureLimits:
+    """What every camera of a source can do; both ends belong to it."""
+
+    min_us: float
+    max_us: float
+    max_gain: float
+
+
+@runtime_checkable
+class Adjustable(Protocol):
+    """What a live source is besides, if the exposure of its cameras can be set while it runs.
+
+    Optional: ask with ``isinstance``. A recording is never adjustable. Between ``start`` and ``close`` as ``Source``.
+    """
+
+    @property
+    def exposures(self) -> tuple[Exposure, ...]:
+        """What was last asked for, one for each plane, in the order of ``geometry.plane_names``."""
+        ...
+
+    @property
+    def exposure_limits(self) -> ExposureLimits:
+        """Known before ``start``."""
+        ...
+
+    @property
+    def settle_frames(self) -> int:
+        """How many frames after ``set_exposures`` may still show the old exposure."""
+        ...
+
+    def set_exposures(self, wanted: Sequence[Exposure]) -> None:
+        """Ask for an exposure of each plane; before ``start`` it holds from the first frame on.
+
+        Raises:
+            SourceError: not one for each plane, beyond the limits, or the camera refuses.
+        """
         ...
