@@ -16,6 +16,7 @@ from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, eff
 from pitcore.errors import BundleError, ConfigError
 from pitcore.frame import Geometry
 from pitcore.frame_watch import FrameWatch
+from pitcore.health import CameraHealth
 from pitcore.inference.session import Session
 from pitcore.metrics import Metrics
 from pitcore.model_card import DEFAULT_BUNDLE, Bundle, load_bundle
@@ -142,6 +143,10 @@ class App:
     def config(self) -> Config:
         """What is in force now."""
         return self._config
+
+    def health(self) -> tuple[CameraHealth, ...]:
+        """Return how each camera fares; from any thread."""
+        return self._capture.health()
 
     def run(self) -> None:
         """Run to the end of the source, or until ``stop``. Raises SourceError, SinkError."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from pitcore.camera.source import Source
 from pitcore.frame import Frame
+from pitcore.health import CameraHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class Capture:
             yield from self._queued() if self._source.live else self._direct()
         finally:
             self._source.close()
+
+    def health(self) -> tuple[CameraHealth, ...]:
+        """Return how each camera fares; from any thread."""
+        return self._source.health()
 
     def stop(self) -> None:
         """End ``frames`` after the frame in hand. May be called from any thread or a signal handler."""

@@ -21,6 +21,7 @@ from pitcore.camera.surface import PLANES, Surface
 from pitcore.camera.truth import Truth
 from pitcore.errors import ConfigError, SourceError
 from pitcore.frame import Frame, Geometry
+from pitcore.health import CameraHealth
 
 PLANE_NAMES = ("top", "bottom")
 
@@ -80,6 +81,8 @@ class EmulatedSource:
         self._repeat: int | None = None
         self._shown = -1  # exposure that the last frame was drawn from; none yet
         self._start_ns = 0
+        self._given = 0
+        self._last_ns: int | None = None
         self.injected: list[Injected] = []
         self.lost = 0
 
@@ -147,7 +150,16 @@ class EmulatedSource:
         if fault != "duplicated":
             self._index += 1
         t_ns, tick = self._stamps(index, fault)
+        self._given, self._last_ns = self._given + 1, time.monotonic_ns()
         return Frame(index, t_ns, tick, planes, release)
+
+    def health(self) -> tuple[CameraHealth, ...]:
+        """Both emulated cameras as one, for they fail together; see ``Source.health``."""
+        dropped = sum(fault.kind == "dropped" for fault in self.injected)
+        causes = {"injected": dropped, "reader_slow": self.lost}
+        lost = {cause: count for cause, count in causes.items() if count}
+        due = self._frames is None or self._index < self._frames
+        return (CameraHealth("emulated", PLANE_NAMES, self._given, self._last_ns, due, lost),)
 
     def close(self) -> None:
         """Free the buffers; frames that are still lent stay readable."""

@@ -15,6 +15,7 @@ from pitcore.camera.recording import FRAMES, TRUTH, IndexEntry, Manifest, read_i
 from pitcore.camera.truth import Truth
 from pitcore.errors import RecordingError
 from pitcore.frame import Frame, Geometry
+from pitcore.health import CameraHealth
 
 
 class ReplaySource:
@@ -48,6 +49,7 @@ class ReplaySource:
         self._pixels: NDArray[np.uint8] | None = None
         self._next = 0
         self._start_ns = 0
+        self._last_ns: int | None = None
 
     @property
     def geometry(self) -> Geometry:
@@ -87,8 +89,14 @@ class ReplaySource:
         if self._verify and zlib.crc32(pixels.data) != entry.crc32:
             raise RecordingError(f"{self._folder / FRAMES}: frame {entry.seq} was altered; copy the recording again")
         self._next += 1
+        self._last_ns = time.monotonic_ns()
         shape = (len(self._manifest.plane_names), self._manifest.height_px, self._manifest.width_px)
         return Frame(entry.seq, entry.t_ns, entry.tick, tuple(pixels.reshape(shape)))
+
+    def health(self) -> tuple[CameraHealth, ...]:
+        """The folder as one camera; see ``Source.health``."""
+        due = self._next < len(self._entries)
+        return (CameraHealth(str(self._folder), self._manifest.plane_names, self._next, self._last_ns, due),)
 
     def close(self) -> None:
         """Forget the file; the mapping goes when the last frame does."""

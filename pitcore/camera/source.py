@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from pitcore.frame import Frame, Geometry
+from pitcore.health import CameraHealth
 
 
 class Source(Protocol):
@@ -35,6 +36,10 @@ class Source(Protocol):
         Returns None at the end of a finite source. Raises SourceError when no frame came within
         ``timeout_s`` seconds, or when the camera broke.
         """
+        ...
+
+    def health(self) -> tuple[CameraHealth, ...]:
+        """Return how each camera fares; from any thread, at any time, without waiting for a frame."""
         ...
 
     def close(self) -> None:
