@@ -13,13 +13,12 @@ from pitcore.camera.source import Source
 from pitcore.camera.spec import BeltSpec, RealCrops
 from pitcore.capture import Capture
 from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, effective_thresholds
-from pitcore.errors import BundleError, ConfigError
+from pitcore.errors import ConfigError
 from pitcore.frame import Geometry
 from pitcore.frame_watch import FrameWatch
 from pitcore.health import CameraHealth
-from pitcore.inference.session import Session
 from pitcore.metrics import Metrics
-from pitcore.model_card import DEFAULT_BUNDLE, Bundle, load_bundle
+from pitcore.model_choice import open_session
 from pitcore.pipeline import Hooks, Pipeline, Rules, Stages
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec
@@ -35,26 +34,13 @@ class Options:
         sinks: get every verdict.
         timings: write latencies into verdict lines.
         hooks: where the command looks in.
+        service: this is the board's service: a model on trial is for it, and only for it.
     """
 
     sinks: Sequence[Sink]
     timings: bool = True
     hooks: Hooks = field(default_factory=Hooks)
-
-
-def open_bundle(config: Config) -> Bundle:
-    """Load the bundle the configuration names, or the default one, and check that it fits the frame.
-
-    Raises:
-        BundleError, CardError: it is missing, altered or invalid, or wants other planes.
-    """
-    bundle = load_bundle(DEFAULT_BUNDLE if config.model.bundle is None else Path(config.model.bundle))
-    if bundle.card.planes != list(config.frame.planes):
-        raise BundleError(
-            f"{bundle.directory}: the model wants planes {', '.join(bundle.card.planes)}, but [frame] planes are "
-            f"{', '.join(config.frame.planes)}; use a model for these cameras, or correct [frame]"
-        )
-    return bundle
+    service: bool = False
 
 
 def belt_spec(config: Config, *, frames: int | None, ring: int, seed: int | None = None) -> BeltSpec:
@@ -165,15 +151,16 @@ class App:
         for section in ("frame", "belt", "source", "sink"):
             if getattr(config, section) != getattr(self._config, section):
                 raise ConfigError(f"[{section}] changed: this needs a restart, a reload takes the rest only")
-        stages, rules = self._build(config)
+        stages, rules = self._build(config, self.bundle.sha256)
         self._pipeline.replace(stages, rules)
         self._config, self.bundle = config, stages.session.bundle
 
-    def _build(self, config: Config) -> tuple[Stages, Rules]:
-        """Build every stage from a configuration."""
-        bundle = open_bundle(config)
-        thresholds = effective_thresholds(bundle.card.thresholds, config.decision)
-        frame, runtime, card = config.frame, config.runtime, bundle.card
+    def _build(self, config: Config, running_sha256: str | None = None) -> tuple[Stages, Rules]:
+        """Build every stage from a configuration; a reload says which model runs until then."""
+        session = open_session(config, service=self._options.service, running_sha256=running_sha256)
+        card = session.bundle.card
+        thresholds = effective_thresholds(card.thresholds, config.decision)
+        frame, runtime = config.frame, config.runtime
         segment = SegmentSpec(
             background=config.segmentation.background,
             threshold=config.segmentation.threshold,
@@ -189,9 +176,7 @@ class App:
             preparer=preparer,
             tracker=BeltTracker(frame.height_px, config.belt.px_per_tick, config.belt.tolerance_px),
             crops=CropWriter(preparer, card, runtime.max_cherries),
-            session=Session(
-                bundle, capacity=runtime.max_cherries, threads=runtime.threads, sub_batch=runtime.sub_batch
-            ),
+            session=session,
             sinks=self._options.sinks,
         )
         return stages, Rules(config, thresholds, live=self._live, timings=self._options.timings)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pitcore.app import App, Options, belt_spec, build_source, check_geometry, emulated_belt, open_bundle, open_sink
+from pitcore.app import App, Options, belt_spec, build_source, check_geometry, emulated_belt, open_sink
 from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
@@ -18,6 +18,7 @@ from pitcore.config import (
 from pitcore.errors import BundleError, ConfigError, RecordingError
 from pitcore.frame import Frame
 from pitcore.metrics import Metrics
+from pitcore.model_choice import open_bundle
 from pitcore.pipeline import Hooks
 from pitcore.sinks.memory import MemorySink
 from tests.conftest import tiny_card, write_card, write_tiny_bundle

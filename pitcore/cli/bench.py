@@ -10,7 +10,6 @@ from typing import Any
 import click
 import numpy as np
 
-from pitcore.app import open_bundle
 from pitcore.bench import machine, report, trials
 from pitcore.bench.load import Load, parse_load
 from pitcore.bench.once import allocations, cold_start_ms, swap_ms
@@ -20,6 +19,7 @@ from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.cli.progress import progress
 from pitcore.config import Config
 from pitcore.errors import ConfigError
+from pitcore.model_choice import open_bundle
 
 SLOWER = 3  # exit code of --fail-if-slower
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from pitcore.app import open_bundle
 from pitcore.classifier import Classifier, CropVerdict
 from pitcore.cli.options import bundle_option, read_config
 from pitcore.cli.progress import progress
 from pitcore.errors import ImageError
+from pitcore.model_choice import open_bundle
 
 
 @click.command()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from pitcore.app import open_bundle
 from pitcore.config import effective_thresholds, load_config
+from pitcore.model_choice import open_bundle
 
 
 @click.group()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from pitcore.config import Config, load_config
+from pitcore.config import Config, ModelConfig, load_config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,4 +36,4 @@ def read_config(config_path: Path | None, bundle: Path | None) -> Config:
     config = load_config(config_path)
     if bundle is None:
         return config
-    return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, bundle=str(bundle)))
+    return msgspec.structs.replace(config, model=ModelConfig(bundle=str(bundle)))

@@ -13,6 +13,7 @@ from pitcore.app import App, Options, build_source, open_sink
 from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.errors import PitcoreError
 from pitcore.metrics import Metrics
+from pitcore.ota.slots import refund
 from pitcore.pipeline import Hooks
 
 log = logging.getLogger("pitcore")
@@ -60,12 +61,14 @@ def run(config_path: Path | None, bundle: Path | None) -> None:
 
     source = build_source(config)
     sink = open_sink(config, metrics)
-    app = App(config, source, Options(sinks=[sink], hooks=Hooks(between_frames=between_frames)), metrics)
+    app = App(config, source, Options([sink], hooks=Hooks(between_frames=between_frames), service=True), metrics)
     signal.signal(signal.SIGHUP, ask_reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: app.stop())
     log.info("running: model %s, verdicts to %s", app.bundle.label, config.sink.path)
     app.run()
+    if config.model.store is not None:
+        refund(Path(config.model.store), app.bundle.sha256)
     log.info("stopped after %d frames", metrics.value("frames"))
     tell(metrics)
 

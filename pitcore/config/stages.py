@@ -92,9 +92,19 @@ class ActionsConfig(Section, frozen=True):
 
 
 class ModelConfig(Section, frozen=True):
-    """Which bundle to run; none means the bundled default."""
+    """Which model to run; without either key, the one that came with pitcore.
+
+    Attributes:
+        bundle: directory of one bundle.
+        store: directory in which `pitcore update` keeps models; what it committed last runs.
+    """
 
     bundle: str | None = None
+    store: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.bundle is not None and self.store is not None:
+            raise ValueError("give bundle or store, not both: one fixed model, or those of `pitcore update`")
 
 
 class RuntimeConfig(Section, frozen=True):

@@ -1,0 +1,131 @@
+"""The one door through which an update changes the disk.
+
+A change is a value (``Operation``) that ``Disk.perform`` carries out. So a test can count the changes of a whole
+install, end the process before and after each, let each fail, or play them again without those not yet synced.
+What a change means, and in which order they come, stands in ``slots`` and ``update``. It knows no models.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pitcore.durable import sync_directory
+from pitcore.errors import Refusal, UpdateError, first_line
+
+Kind = Literal["create", "write", "sync", "mkdir", "rename", "unlink", "rmdir", "sync directory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change of the disk, or one fsync.
+
+    Attributes:
+        kind: ``create`` makes an empty file or empties one; ``write`` appends; ``sync`` is fsync of a file.
+        path: what it is done to.
+        target: of a ``rename``.
+        content: of a ``write``.
+    """
+
+    kind: Kind
+    path: Path
+    target: Path | None = None
+    content: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.path}" + (f" -> {self.target}" if self.target else "")
+
+
+class Disk:
+    """Carries out operations; the methods are the only sequences of them that are used more than once."""
+
+    def perform(self, operation: Operation) -> None:
+        """Change the disk.
+
+        Raises:
+            UpdateError: nothing, or for a ``write`` a part of it, was done.
+        """
+        try:
+            self.attempt(operation)
+        except OSError as error:
+            raise storage_error(operation.path, error) from error
+
+    def attempt(self, operation: Operation) -> None:
+        """Do what ``perform`` promises. Raises OSError."""
+        path = operation.path
+        match operation.kind:
+            case "create":
+                path.open("wb").close()
+            case "write":
+                with path.open("ab", buffering=0) as file:
+                    rest = memoryview(operation.content)
+                    while rest:  # a write may be short, on a nearly full disk
+                        rest = rest[file.write(rest) :]
+            case "sync":
+                _sync_file(path)
+            case "mkdir":
+                path.mkdir()
+            case "rename":
+                assert operation.target is not None, "a rename has a target"  # noqa: S101  every caller gives one
+                path.rename(operation.target)
+            case "unlink":
+                path.unlink()
+            case "rmdir":
+                path.rmdir()
+            case "sync directory":
+                sync_directory(path)
+
+    def replace(self, path: Path, content: bytes) -> None:
+        """Give a file new content: temporary file, fsync, rename, fsync of the directory. In that order.
+
+        Raises:
+            UpdateError: the old content stands; or, if only the directory could not be synced, the new.
+        """
+        temporary = path.with_name(f".{path.name}.part")  # one name: the lock of the store keeps others out
+        self.perform(Operation("create", temporary))
+        self.perform(Operation("write", temporary, content=content))
+        self.perform(Operation("sync", temporary))
+        self.perform(Operation("rename", temporary, path))
+        self.perform(Operation("sync directory", path.parent))
+
+    def make_directory(self, path: Path) -> None:
+        """Make a directory that is still there after a power cut; nothing to do where it is. Raises UpdateError."""
+        if not path.is_dir():
+            self.perform(Operation("mkdir", path))
+            self.perform(Operation("sync directory", path.parent))
+
+    def remove_tree(self, path: Path) -> None:
+        """Remove a file, or a directory with all it holds; nothing to do where it is not. Raises UpdateError."""
+        if path.is_dir() and not path.is_symlink():
+            for entry in sorted(path.iterdir()):
+                self.remove_tree(entry)
+            self.perform(Operation("rmdir", path))
+        elif path.exists() or path.is_symlink():
+            self.perform(Operation("unlink", path))
+
+
+def storage_error(path: Path, error: OSError) -> UpdateError:
+    """Return what a technician can do about a disk that refuses."""
+    mends = {
+        errno.ENOSPC: (Refusal.NO_SPACE, "the disk is full: free some space, `df -h` shows where"),
+        errno.EDQUOT: (Refusal.NO_SPACE, "the quota is used up: free some space"),
+        errno.EROFS: (
+            Refusal.READ_ONLY,
+            "the disk is read-only: `dmesg` says why; replace a failing card",
+        ),
+    }
+    refusal, mend = mends.get(
+        error.errno or 0, (Refusal.STORAGE, "check the owner of the directory, and `dmesg` for a failing card")
+    )
+    return UpdateError(refusal, f"{path}: {error.strerror or first_line(error)}; {mend}")
+
+
+def _sync_file(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

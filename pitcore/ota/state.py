@@ -1,0 +1,190 @@
+"""What the board knows of its models, and how that changes: pure, no disk.
+
+A transition takes a ``State`` and returns the next. Who makes it last, and in which order with the files, is ``slots``.
+docs/life_of_an_update.md draws the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pitcore.errors import Refusal, UpdateError, first_line
+from pitcore.model_card import Sha256
+
+VERSION = 1
+SlotName = Literal["a", "b"]
+SLOTS: tuple[SlotName, SlotName] = ("a", "b")
+Transition = Callable[["State"], "State"]
+
+
+class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a slot holds.
+
+    Attributes:
+        card_sha256: names the bundle; a slot whose card has another hash does not count.
+        release_seq: its number, signed offline.
+        label: ``name@version``, for people.
+    """
+
+    card_sha256: Sha256
+    release_seq: Annotated[int, Meta(ge=0)]
+    label: str
+
+
+class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model that runs, but has not proved itself yet.
+
+    Attributes:
+        attempts_left: how often it may still be loaded before it counts as a crash loop.
+        attempts: how often it might at first.
+    """
+
+    slot: SlotName
+    attempts_left: Annotated[int, Meta(ge=0, le=100)]
+    attempts: Annotated[int, Meta(ge=1, le=100)]
+
+
+class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole of it.
+
+    Attributes:
+        active: the slot that was committed last; None is the model that came with pitcore.
+        a, b: what the slots hold; None is empty, whatever lies on the disk.
+        trial: under way; never in the active slot.
+        bad: ``card_sha256`` of what failed here; never taken again.
+        release_seq_floor: of what was ever committed; nothing below is taken, so it never falls.
+    """
+
+    version: Literal[1] = 1
+    active: SlotName | None = None
+    a: Release | None = None
+    b: Release | None = None
+    trial: Trial | None = None
+    bad: tuple[Sha256, ...] = ()
+    release_seq_floor: Annotated[int, Meta(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        if self.active is not None and self.holds(self.active) is None:
+            raise ValueError(f"slot {self.active} is active, but empty")
+        if self.trial is not None and self.holds(self.trial.slot) is None:
+            raise ValueError(f"slot {self.trial.slot} is on trial, but empty")
+        if self.trial is not None and self.trial.slot == self.active:
+            raise ValueError(f"slot {self.active} is active and on trial")
+
+    def holds(self, slot: SlotName) -> Release | None:
+        """Return what a slot holds."""
+        return self.a if slot == "a" else self.b
+
+    @property
+    def inactive(self) -> SlotName:
+        """The slot that the next model goes into."""
+        return "b" if self.active == "a" else "a"
+
+    @property
+    def previous(self) -> SlotName | None:
+        """The slot to go back to; None is the model that came with pitcore."""
+        other = self.inactive
+        release = self.holds(other)
+        on_trial = self.trial is not None and self.trial.slot == other
+        return None if release is None or on_trial or self.active is None or self.is_bad(release) else other
+
+    def is_bad(self, release: Release) -> bool:
+        """Tell whether a release failed here before."""
+        return release.card_sha256 in self.bad
+
+
+def empty(state: State, slot: SlotName) -> State:
+    """Forget what a slot holds, before its files change. Never for the active slot or one on trial."""
+    return _replace(state, **{slot: None})
+
+
+def begin_trial(state: State, release: Release, attempts: int) -> State:
+    """The commit point of an install: from here on the inactive slot is loaded."""
+    slot = state.inactive
+    trial = Trial(slot, attempts_left=attempts, attempts=attempts)
+    return _replace(state, **{slot: release, "trial": trial})
+
+
+def spend_attempt(state: State) -> State:
+    """Take one attempt before a trial's model is loaded; where none is left, roll back."""
+    trial = state.trial
+    if trial is None:
+        return state
+    if trial.attempts_left == 0:
+        return roll_back(state)
+    return _replace(state, trial=msgspec.structs.replace(trial, attempts_left=trial.attempts_left - 1))
+
+
+def refund_attempt(state: State) -> State:
+    """Give one back: the service that had loaded the trial's model was stopped, it did not crash."""
+    trial = state.trial
+    if trial is None or trial.attempts_left == trial.attempts:
+        return state
+    return _replace(state, trial=msgspec.structs.replace(trial, attempts_left=trial.attempts_left + 1))
+
+
+def commit(state: State) -> State:
+    """The trial's model has proved itself. What was active stays in the other slot."""
+    if state.trial is None:
+        return state
+    release = state.holds(state.trial.slot)
+    assert release is not None, "a trial's slot holds a release"  # noqa: S101  State checks it
+    floor = max(state.release_seq_floor, release.release_seq)
+    return _replace(state, active=state.trial.slot, trial=None, release_seq_floor=floor)
+
+
+def roll_back(state: State) -> State:
+    """Leave the trial's model; without a trial, leave the active one for the previous. What is left is bad."""
+    if state.trial is not None:
+        left: SlotName | None = state.trial.slot
+        active = state.active
+    else:
+        left, active = state.active, state.previous
+    if left is None:
+        return state
+    release = state.holds(left)
+    assert release is not None, "what ran held a release"  # noqa: S101  State checks it
+    return refuse(_replace(state, active=active, trial=None, **{left: None}), release.card_sha256)
+
+
+def drop_trial(state: State) -> State:
+    """Leave the trial's model because its files are damaged: that is the disk's fault, and it may be had again."""
+    return state if state.trial is None else _replace(state, trial=None, **{state.trial.slot: None})
+
+
+def refuse(state: State, card_sha256: str) -> State:
+    """Never take this model again."""
+    return state if card_sha256 in state.bad else _replace(state, bad=(*state.bad, card_sha256))
+
+
+def _replace(state: State, **changes: Any) -> State:  # noqa: ANN401  fields of different types
+    return msgspec.structs.replace(state, **changes)
+
+
+def encode(state: State) -> bytes:
+    """Return a state as it lies on disk."""
+    return msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n"
+
+
+def decode(raw: bytes, where: str) -> State:
+    """Read a state.
+
+    Raises:
+        UpdateError: a newer pitcore wrote it, or it is damaged.
+    """
+    try:
+        fields = msgspec.json.decode(raw, type=dict[str, Any])
+        version = fields.get("version")
+        if isinstance(version, int) and version > VERSION:
+            raise UpdateError(
+                Refusal.NEWER_STATE,
+                f"{where}: written by a newer pitcore (version {version}, this one knows {VERSION}); nothing was "
+                "changed: install the newer pitcore again",
+            )
+        return msgspec.convert(fields, type=State)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
+        raise UpdateError(Refusal.STORAGE, f"{where}: damaged: {first_line(error)}") from error

@@ -1,0 +1,178 @@
+import errno
+import json
+import logging
+import os
+import subprocess
+
+import pytest
+
+from pitcore.errors import UpdateError
+from pitcore.model_card import DEFAULT_BUNDLE
+from pitcore.ota import state as states
+from pitcore.ota.disk import Disk
+from pitcore.ota.slots import Store, give_up, installed_models, models_to_load, refund
+from tests.ota.stores import bundle_of, commit, new_store, try_out
+
+
+@pytest.fixture
+def bundles(tmp_path):
+    return [bundle_of(tmp_path / f"v{number}", f"{number}.0.0") for number in (1, 2, 3)]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return new_store(tmp_path / "store")
+
+
+def offered(models):
+    return [(candidate.role, candidate.bundle.card.version) for candidate in models]
+
+
+BUNDLED = ("bundled", json.loads((DEFAULT_BUNDLE / "card.json").read_text())["version"])
+
+
+def test_without_a_store_the_model_that_came_with_pitcore_is_loaded_and_nothing_is_made(tmp_path):
+    assert offered(models_to_load(tmp_path / "none")) == [BUNDLED]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_committed_model_comes_before_the_previous_and_the_bundled(store, bundles):
+    commit(store, bundles[0], 1)
+    commit(store, bundles[1], 2)
+    assert offered(models_to_load(store.root)) == [("active", "2.0.0"), ("previous", "1.0.0"), BUNDLED]
+
+
+def test_an_attempt_is_off_the_disk_before_the_model_on_trial_is_handed_out(store, bundles):
+    commit(store, bundles[0], 1)
+    try_out(store, bundles[1], 2, attempts=2)
+    for left in (1, 0):
+        candidate = next(models_to_load(store.root))
+        assert (candidate.role, store.read().trial.attempts_left) == ("trial", left)
+    assert offered(models_to_load(store.root)) == [("active", "1.0.0"), BUNDLED]  # a crash loop ends here
+    assert store.read().bad
+
+
+def test_who_only_looks_never_gets_a_model_on_trial_and_spends_nothing(store, bundles):
+    commit(store, bundles[0], 1)
+    try_out(store, bundles[1], 2)
+    before = store.state_path.read_bytes()
+    assert offered(installed_models(store.root)) == [("active", "1.0.0"), BUNDLED]
+    assert store.state_path.read_bytes() == before
+
+
+def test_loading_the_running_model_once_more_is_no_new_attempt(store, bundles):
+    release = try_out(store, bundles[0], 1, attempts=1)
+    for _ in range(3):
+        assert next(models_to_load(store.root, release.card_sha256 if _ else None)).role == "trial"
+
+
+def test_a_clean_stop_refunds_only_the_model_that_is_on_trial(store, bundles):
+    release = try_out(store, bundles[0], 1, attempts=2)
+    next(models_to_load(store.root))
+    refund(store.root, "0" * 64)
+    assert store.read().trial.attempts_left == 1
+    refund(store.root, release.card_sha256)
+    assert store.read().trial.attempts_left == 2
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "other bundle"])
+def test_a_rotten_active_slot_is_passed_over_for_the_previous_model(store, bundles, damage, caplog):
+    commit(store, bundles[0], 1)
+    commit(store, bundles[1], 2)
+    network = store.slot("b") / "model.onnx"
+    if damage == "flip":
+        network.write_bytes(network.read_bytes()[:-1] + b"\x55")
+    elif damage == "cut":
+        os.truncate(network, 0)
+    elif damage == "gone":
+        network.unlink()
+    else:
+        (store.slot("b") / "card.json").write_bytes((bundles[0] / "card.json").read_bytes())
+    assert offered(models_to_load(store.root))[0] == ("previous", "1.0.0")
+    assert "the active model is passed over" in caplog.text
+
+
+def test_with_both_slots_broken_the_bundled_model_is_left(store, bundles):
+    commit(store, bundles[0], 1)
+    commit(store, bundles[1], 2)
+    for slot in ("a", "b"):
+        os.truncate(store.slot(slot) / "model.onnx", 10)
+    assert offered(models_to_load(store.root)) == [BUNDLED]
+
+
+def test_a_rotten_trial_is_dropped_and_may_be_had_again(store, bundles):
+    commit(store, bundles[0], 1)
+    release = try_out(store, bundles[1], 2)
+    os.truncate(store.slot("b") / "card.json", 0)
+    assert offered(models_to_load(store.root)) == [("active", "1.0.0"), BUNDLED]
+    state = store.read()
+    assert (state.trial, state.b, state.is_bad(release)) == (None, None, False)
+
+
+def test_a_model_that_does_not_load_is_given_up_only_while_it_is_the_one_on_trial(store, bundles):
+    commit(store, bundles[0], 1)
+    try_out(store, bundles[1], 2)
+    candidate = next(models_to_load(store.root))
+    store.change(states.roll_back)
+    store.change(lambda state: state)
+    give_up(store.root, candidate)  # somebody was faster: the active model must not be hit
+    assert store.read().active == "a"
+    later = try_out(store, bundles[2], 3)
+    give_up(store.root, next(models_to_load(store.root)))
+    assert (store.read().active, store.read().trial, store.read().is_bad(later)) == ("a", None, True)
+
+
+def refuse(_disk, _operation):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_a_disk_that_takes_no_write_never_loads_a_model_on_trial(store, bundles, monkeypatch, caplog):
+    commit(store, bundles[0], 1)
+    try_out(store, bundles[1], 2)
+    monkeypatch.setattr(Disk, "attempt", refuse)
+    assert offered(models_to_load(store.root)) == [("active", "1.0.0"), BUNDLED]
+    assert "Read-only file system; the disk is read-only" in caplog.text
+    assert "its attempt cannot be taken off: " in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 300], ids=["zero bytes", "no version", "zeros"])
+def test_a_damaged_state_leaves_a_verified_model(store, bundles, content):
+    commit(store, bundles[0], 1)
+    store.state_path.write_bytes(content)
+    assert offered(models_to_load(store.root)) == [BUNDLED]
+
+
+def test_the_state_of_a_newer_pitcore_stays_to_the_byte(store, bundles, caplog):
+    commit(store, bundles[0], 1)
+    newer = json.dumps({"version": 9, "slots": []}).encode()
+    store.state_path.write_bytes(newer)
+    with caplog.at_level(logging.ERROR):
+        assert offered(models_to_load(store.root)) == [BUNDLED]
+    assert "newer pitcore" in caplog.text
+    with pytest.raises(UpdateError, match="newer pitcore"):
+        store.change(states.roll_back)
+    assert store.state_path.read_bytes() == newer
+
+
+def test_two_updates_never_run_at_once(store):
+    with (
+        store.updating(),
+        pytest.raises(UpdateError, match="another update is under way"),
+        Store(store.root).updating(),
+    ):
+        pass
+    with store.updating():
+        pass
+
+
+def test_a_lock_dies_with_its_process(store):
+    hold = "import sys; from pathlib import Path; from pitcore.ota.slots import Store\n"
+    hold += "with Store(Path(sys.argv[1])).updating():\n print('held', flush=True); sys.stdin.read()"
+    command = ["python", "-c", hold, str(store.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(UpdateError, match="another update"), store.updating():
+            pass
+        process.kill()
+    with store.updating():
+        pass

@@ -1,0 +1,109 @@
+import json
+
+import msgspec
+import pytest
+
+from pitcore.errors import Refusal, UpdateError
+from pitcore.ota import state as states
+from pitcore.ota.state import Release, State, Trial
+
+ONE, TWO, THREE = (Release(str(number) * 64, number, f"model@{number}.0.0") for number in (1, 2, 3))
+
+
+def after(*transitions):
+    state = State()
+    for transition in transitions:
+        state = transition(state)
+    return state
+
+
+def trial(release, attempts=3):
+    return lambda state: states.begin_trial(states.empty(state, state.inactive), release, attempts)
+
+
+def test_a_fresh_board_runs_the_model_that_came_with_pitcore():
+    assert (State().active, State().previous, State().trial) == (None, None, None)
+    assert State().inactive == "a"
+
+
+def test_models_alternate_between_the_slots_and_the_last_stays_to_go_back_to():
+    state = after(trial(ONE), states.commit, trial(TWO), states.commit)
+    assert (state.active, state.previous, state.inactive) == ("b", "a", "a")
+    assert (state.a, state.b) == (ONE, TWO)
+    state = trial(THREE)(state)
+    assert (state.active, state.trial.slot, state.previous) == ("b", "a", None)
+
+
+def test_a_trial_is_loaded_as_often_as_it_may_be_and_then_never_again():
+    state = after(trial(ONE), states.commit, trial(TWO, attempts=2), states.spend_attempt, states.spend_attempt)
+    assert state.trial == Trial("b", 0, 2)
+    state = states.spend_attempt(state)
+    assert (state.active, state.trial, state.b) == ("a", None, None)
+    assert state.is_bad(TWO)
+
+
+def test_a_clean_stop_gives_an_attempt_back_but_never_more_than_there_were():
+    state = after(trial(ONE, attempts=2), states.spend_attempt, states.refund_attempt, states.refund_attempt)
+    assert state.trial.attempts_left == 2
+
+
+def test_only_a_commit_raises_the_floor_and_nothing_lowers_it():
+    state = after(trial(TWO))
+    assert state.release_seq_floor == 0
+    state = states.commit(state)
+    assert state.release_seq_floor == 2
+    for transition in (states.roll_back, trial(ONE), states.commit, states.roll_back, states.drop_trial):
+        state = transition(state)
+        assert state.release_seq_floor == 2
+
+
+def test_going_back_without_a_trial_leaves_the_active_model_for_the_previous_then_for_the_bundled():
+    state = after(trial(ONE), states.commit, trial(TWO), states.commit, states.roll_back)
+    assert (state.active, state.b) == ("a", None)
+    assert state.is_bad(TWO)
+    state = states.roll_back(state)
+    assert (state.active, state.a) == (None, None)
+    assert states.roll_back(state) == state
+
+
+def test_a_damaged_trial_is_dropped_without_blame():
+    state = states.drop_trial(after(trial(ONE)))
+    assert (state.trial, state.a, state.bad) == (None, None, ())
+
+
+def test_the_active_slot_is_never_emptied():
+    with pytest.raises(ValueError, match="slot a is active, but empty"):
+        states.empty(after(trial(ONE), states.commit), "a")
+
+
+def test_a_slot_on_trial_is_never_emptied():
+    with pytest.raises(ValueError, match="slot a is on trial, but empty"):
+        states.empty(after(trial(ONE)), "a")
+
+
+def test_what_is_written_is_read_again():
+    state = after(trial(ONE), states.commit, trial(TWO), states.spend_attempt)
+    assert states.decode(states.encode(state), "state.json") == state
+
+
+def test_a_newer_state_is_refused_and_says_what_to_do():
+    raw = json.dumps(json.loads(states.encode(State())) | {"version": 99, "slots": "dozens"}).encode()
+    with pytest.raises(UpdateError, match=r"newer pitcore.*nothing was changed: install the newer pitcore") as caught:
+        states.decode(raw, "state.json")
+    assert caught.value.refusal is Refusal.NEWER_STATE
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"[]", b"\xff" * 9, b'{"version": 0}', b'{"version": 1, "active": "a"}', b'{"version": 1, "x": 1}'],
+    ids=["empty", "cut", "no object", "binary", "version 0", "active but empty", "unknown key"],
+)
+def test_a_damaged_state_is_named(raw):
+    with pytest.raises(UpdateError, match=r"^state\.json: damaged: ") as caught:
+        states.decode(raw, "state.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_slot_is_never_active_and_on_trial():
+    with pytest.raises(ValueError, match="active and on trial"):
+        msgspec.structs.replace(after(trial(ONE), states.commit), trial=Trial("a", 1, 1))
