@@ -16,8 +16,14 @@ ROOTS = {"app", "model_choice", "scoring"}
 COMMANDS = {"cli", "bench", "control"}
 LAYERS = [CONTRACTS, STAGES, LOOP, ROOTS, COMMANDS]
 # The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt
-# has its boxes matched there.
-ALLOWED_BETWEEN_STAGES = {("inference", "preprocess"), ("belt", "preprocess")}
+# has its boxes matched there. Cameras stamp their frames with the belt's encoder, and the actuator fires by the belt's
+# schedule.
+ALLOWED_BETWEEN_STAGES = {
+    ("inference", "preprocess"),
+    ("belt", "preprocess"),
+    ("camera", "belt"),
+    ("sinks", "belt"),
+}
 
 
 def imported(path: Path) -> set[str]:

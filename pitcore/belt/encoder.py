@@ -1,0 +1,187 @@
+"""From the edges of the belt's encoder to its count, and the count at any moment of the last seconds.
+
+Pure: whoever reads the lines hands the edges in. Count and camera share CLOCK_MONOTONIC, so a frame's tick is the
+count at its mid-exposure (``tick_at``).
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import NamedTuple, Protocol
+
+
+class Encoder(Protocol):
+    """Says where the belt was. Safe to call from any thread."""
+
+    def tick_at(self, t_ns: int) -> int:
+        """Return the encoder count at a moment.
+
+        Args:
+            t_ns: CLOCK_MONOTONIC in nanoseconds. Later than the newest edge gives the newest count, earlier than
+                the oldest known one the oldest.
+        """
+        ...
+
+
+class Edge(NamedTuple):
+    """One edge of an encoder line.
+
+    Attributes:
+        t_ns: the kernel's time stamp, CLOCK_MONOTONIC.
+        line: 0 for A, 1 for B.
+        rising: the level after it is high.
+        seqno: running number over both lines, as the kernel counts; a gap means that its buffer overflowed.
+    """
+
+    t_ns: int
+    line: int
+    rising: bool
+    seqno: int
+
+
+class Decoder(Protocol):
+    """Counts edges.
+
+    Attributes:
+        tick: the count.
+        lost: edges that the kernel's buffer lost; they are in the count, in the direction of the last step.
+        glitches: edges to a level that the line already had: a disturbance, or the edge between was too short.
+    """
+
+    tick: int
+    lost: int
+    glitches: int
+
+    def feed(self, edge: Edge) -> int:
+        """Take the next edge and return the count after it."""
+        ...
+
+
+class SingleDecoder:
+    """One channel: each rising edge is a step forward. It cannot see that the belt runs backwards."""
+
+    def __init__(self) -> None:
+        self.tick = 0
+        self.lost = 0
+        self.glitches = 0
+        self._seqno: int | None = None
+
+    def feed(self, edge: Edge) -> int:
+        """Take the next edge and return the count after it."""
+        if self._seqno is not None and edge.seqno > self._seqno + 1:
+            gap = edge.seqno - self._seqno - 1
+            self.lost += gap
+            self.tick += gap
+        self._seqno = edge.seqno
+        if edge.rising:
+            self.tick += 1
+        else:  # only rising edges are asked for
+            self.glitches += 1
+        return self.tick
+
+
+_PHASE_OF = {(0, 0): 0, (1, 0): 1, (1, 1): 2, (0, 1): 3}  # (A, B); A leads when the belt runs forward
+_LEVELS_OF = {phase: levels for levels, phase in _PHASE_OF.items()}
+
+
+class QuadratureDecoder:
+    """Two channels, four steps a period: forward while A leads B, backward while B leads.
+
+    Args:
+        a, b: levels of the lines at the start.
+        reverse: B leads when the belt runs forward.
+    """
+
+    def __init__(self, a: int = 0, b: int = 0, *, reverse: bool = False) -> None:
+        self.tick = 0
+        self.lost = 0
+        self.glitches = 0
+        self._levels = [int(a), int(b)]
+        self._sign = -1 if reverse else 1
+        self._direction = 1  # of the last step, as A leads B
+        self._seqno: int | None = None
+
+    def feed(self, edge: Edge) -> int:
+        """Take the next edge and return the count after it."""
+        if self._seqno is not None and edge.seqno > self._seqno + 1:
+            self._step_over(edge.seqno - self._seqno - 1)
+        self._seqno = edge.seqno
+        levels = self._levels
+        level = int(edge.rising)
+        if levels[edge.line] == level:
+            self.glitches += 1
+            return self.tick
+        levels[edge.line] = level
+        # After an edge of A the belt runs forward if the levels differ, after one of B if they are equal.
+        self._direction = 1 if (levels[0] != levels[1]) == (edge.line == 0) else -1
+        self.tick += self._direction * self._sign
+        return self.tick
+
+    def _step_over(self, gap: int) -> None:
+        """Count lost edges as steps in the direction of the last one."""
+        self.lost += gap
+        self.tick += gap * self._direction * self._sign
+        phase = _PHASE_OF[self._levels[0], self._levels[1]]
+        self._levels[:] = _LEVELS_OF[(phase + gap * self._direction) % 4]
+
+
+class TickHistory:
+    """The last steps of the encoder. One thread appends, any thread asks; no lock is needed.
+
+    Args:
+        capacity: steps to remember, a power of two; the default is 4.8 s at the reference load's 13,600 ticks a second.
+    """
+
+    def __init__(self, capacity: int = 1 << 16) -> None:
+        if capacity & (capacity - 1) or capacity < 4:
+            raise ValueError(f"capacity = {capacity}: must be a power of two, at least 4")
+        self._mask = capacity - 1
+        self._t_ns = array("q", bytes(8 * capacity))
+        self._ticks = array("q", bytes(8 * capacity))
+        self._count = 0
+        # The oldest eighth may be overwritten while a reader searches, so readers leave it alone.
+        self._readable = capacity - capacity // 8
+
+    @property
+    def tick(self) -> int:
+        """The newest count; 0 before the first edge."""
+        return self._ticks[(self._count - 1) & self._mask] if self._count else 0
+
+    @property
+    def t_ns(self) -> int:
+        """When the newest step was; 0 before the first."""
+        return self._t_ns[(self._count - 1) & self._mask] if self._count else 0
+
+    def append(self, t_ns: int, tick: int) -> None:
+        """Note a step. Times must not fall."""
+        place = self._count & self._mask
+        self._t_ns[place] = t_ns
+        self._ticks[place] = tick
+        self._count += 1  # last: a reader that sees the number finds the step
+
+    def tick_at(self, t_ns: int) -> int:
+        """Return the count at a moment; see ``Encoder``."""
+        count = self._count
+        if not count:
+            return 0
+        low = oldest = max(0, count - self._readable)
+        high = count
+        while low < high:  # the first step later than t_ns
+            middle = (low + high) // 2
+            if self._t_ns[middle & self._mask] <= t_ns:
+                low = middle + 1
+            else:
+                high = middle
+        if low == 0:
+            return 0  # before the first step ever
+        return self._ticks[(max(low, oldest + 1) - 1) & self._mask]
+
+    def ticks_per_s(self, now_ns: int, steps: int = 32) -> float:
+        """Return the speed over the last steps; it falls towards 0 while none comes. Negative: backwards."""
+        count = self._count
+        back = min(steps, count - 1, self._readable - 1)
+        if back < 1:
+            return 0.0
+        then = (count - 1 - back) & self._mask
+        span_ns = max(now_ns, self.t_ns) - self._t_ns[then]
+        return (self.tick - self._ticks[then]) * 1e9 / span_ns if span_ns > 0 else 0.0

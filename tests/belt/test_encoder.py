@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from pitcore.belt.encoder import Edge, QuadratureDecoder, SingleDecoder, TickHistory
+
+PERIOD = [(0, 0), (1, 0), (1, 1), (0, 1)]  # (A, B) while the belt runs forward
+
+
+def walk(steps, start=0):
+    """Edges of a belt that makes these steps of +1 and -1."""
+    edges, phase = [], start
+    for seqno, step in enumerate(steps, 1):
+        before, after = PERIOD[phase % 4], PERIOD[(phase + step) % 4]
+        phase += step
+        line = 0 if before[0] != after[0] else 1
+        edges.append(Edge(seqno * 1000, line, bool(after[line]), seqno))
+    return edges
+
+
+def counts(decoder, edges):
+    return [decoder.feed(edge) for edge in edges]
+
+
+def test_each_edge_of_two_channels_is_a_step_forwards_and_backwards():
+    steps = np.random.default_rng(3).choice((1, 1, 1, -1), 1000).tolist()
+    expected = [sum(steps[: k + 1]) for k in range(len(steps))]
+    assert counts(QuadratureDecoder(), walk(steps)) == expected
+    assert counts(QuadratureDecoder(reverse=True), walk(steps)) == [-tick for tick in expected]
+
+
+@pytest.mark.parametrize("phase", range(4))
+def test_the_count_starts_right_whatever_the_levels_are(phase):
+    decoder = QuadratureDecoder(*PERIOD[phase])
+    assert counts(decoder, walk([1, 1, -1, 1, 1], start=phase)) == [1, 2, 1, 2, 3]
+    assert decoder.glitches == 0
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize("lost", range(1, 12))
+def test_edges_that_the_kernel_lost_are_in_the_count_and_counted(direction, lost):
+    edges = walk([direction] * 40)
+    decoder = QuadratureDecoder()
+    counts(decoder, edges[:10] + edges[10 + lost :])
+    assert (decoder.tick, decoder.lost, decoder.glitches) == (40 * direction, lost, 0)
+
+
+def test_an_edge_to_the_level_the_line_has_is_a_glitch_and_no_step():
+    edges = walk([1] * 5)
+    decoder = QuadratureDecoder()
+    counts(decoder, edges[:5])
+    again = edges[4]
+    assert decoder.feed(Edge(again.t_ns, again.line, again.rising, again.seqno + 1)) == 5
+    assert decoder.glitches == 1
+
+
+def test_a_belt_that_trembles_on_an_edge_stays_where_it_is():
+    decoder = QuadratureDecoder()
+    counts(decoder, walk([1] * 7 + [-1, 1] * 50))
+    assert (decoder.tick, decoder.lost, decoder.glitches) == (7, 0, 0)
+
+
+def test_one_channel_counts_rising_edges_and_what_the_kernel_lost():
+    decoder = SingleDecoder()
+    assert [decoder.feed(Edge(seqno, 0, rising=True, seqno=seqno)) for seqno in (1, 2, 3, 7, 8)] == [1, 2, 3, 7, 8]
+    assert (decoder.lost, decoder.glitches) == (3, 0)
+    assert decoder.feed(Edge(9, 0, rising=False, seqno=9)) == 8
+    assert decoder.glitches == 1
+
+
+def test_a_frame_gets_the_count_of_its_mid_exposure():
+    history = TickHistory()
+    for tick in range(1, 101):
+        history.append(1_000_000 + tick * 1000, tick)
+    assert history.tick_at(0) == 0
+    assert history.tick_at(1_000_999) == 0
+    assert history.tick_at(1_001_000) == 1
+    assert history.tick_at(1_050_999) == 50
+    assert history.tick_at(9_000_000) == history.tick == 100
+
+
+def test_a_history_that_is_full_still_knows_the_newest_steps():
+    history = TickHistory(capacity=64)
+    for tick in range(1, 1001):
+        history.append(tick * 10, tick)
+    assert [history.tick_at(tick * 10 + 5) for tick in range(950, 1001)] == list(range(950, 1001))
+    assert history.tick_at(0) == 1000 - (64 - 8) + 1  # the oldest it may still tell
+
+
+def test_speed_is_that_of_the_last_steps_and_falls_while_the_belt_stands():
+    history = TickHistory()
+    assert history.ticks_per_s(5) == 0.0
+    for tick in range(1, 101):
+        history.append(tick * 200_000, tick)
+    assert history.ticks_per_s(100 * 200_000) == pytest.approx(5000.0)
+    assert history.ticks_per_s(100 * 200_000 + 10**9) < 40
+    for back in range(1, 51):
+        history.append((100 + back) * 200_000, 100 - back)
+    assert history.ticks_per_s(150 * 200_000) == pytest.approx(-5000.0)
