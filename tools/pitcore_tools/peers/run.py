@@ -43,6 +43,7 @@ class Question:
         unit: what a time is of.
         absent: peers that are not installed, with the reason.
         note: what to know of it.
+        threads: of every variant; what is promised is promised of one.
     """
 
     title: str
@@ -51,6 +52,12 @@ class Question:
     unit: str
     absent: dict[str, str]
     note: str = ""
+    threads: int = 1
+
+    @property
+    def heading(self) -> str:
+        """Title and threads."""
+        return f"{self.title}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
 def prepare(config: Config, rounds: int, tick: Tick) -> Question:
@@ -91,8 +98,8 @@ def network(threads: int, rounds: int, tick: Tick) -> Question:
             jobs[peer] = partial(_judged, make(), crops)
         except ImportError as error:
             absent[peer] = f"not installed ({error.name}): pip install 'tools[peers]'"
-    title = f"The network alone, {BATCH} crops, {threads} threads"
-    return Question(title, name, in_turns(jobs, rounds, tick), f"{BATCH} crops", absent)
+    times = in_turns(jobs, rounds, tick)
+    return Question(f"The network alone, {BATCH} crops", name, times, f"{BATCH} crops", absent, threads=threads)
 
 
 def whole(config: Config, threads: int, rounds: int, tick: Tick) -> Question:
@@ -131,8 +138,8 @@ def whole(config: Config, threads: int, rounds: int, tick: Tick) -> Question:
     judged |= dict.fromkeys(peers, sum(len(search.run(planes)[1]) for planes in frames) / RING)
     times = {name: Timed(*(np.array(row[1:]).T / judged[name])) for name, row in rows.items()}  # the first warms up
     counts = ", ".join(f"{name.split()[0]} {count:.1f}" for name, count in judged.items())
-    title = f"Frame to verdicts, {threads} threads"
-    return Question(title, OURS, times, "cherry", absent, f"Each by the cherries it judged in a frame: {counts}.")
+    note = f"Each by the cherries it judged in a frame: {counts}."
+    return Question("Frame to verdicts", OURS, times, "cherry", absent, note, threads)
 
 
 def _searched(peer: OpenCvSearch, frames: list[Planes], number: int) -> None:
