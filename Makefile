@@ -58,12 +58,12 @@ $(VENV)/bin/python:
 
 # The board's part: no torch. Built again when the C++ core or the packaging changes.
 $(VENV)/.board: $(VENV)/bin/python pyproject.toml setup.py CMakeLists.txt constraints.txt $(shell find csrc -name '*.cpp' -o -name '*.h')
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[ota]'
 	touch $@
 
 # The workstation's part and the gates on top.
 $(VENV)/.workstation: $(VENV)/.board tools/pyproject.toml
-	$(BIN)/pip install --quiet --editable tools --editable '.[dev]'
+	$(BIN)/pip install --quiet --editable tools --editable '.[dev,ota]'
 	touch $@
 
 $(VENV)/.peers: $(VENV)/.workstation
