@@ -1,14 +1,19 @@
 // Segmenter and Extractor: from a frame to a batch.
 #include <pybind11/native_enum.h>
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 #include <atomic>
 #include <new>
 #include <stdexcept>
+#include <tuple>
+#include <vector>
 
 #include "arguments.h"
 #include "bind.h"
 #include "pitcore/extract.h"
+#include "pitcore/observe.h"
 #include "pitcore/segment.h"
 
 namespace pitcore::bindings {
@@ -35,14 +40,17 @@ class Turn {
 };
 
 PlaneRule require_rule(const py::handle& item, const std::string& name, std::int32_t height_px, std::int32_t width_px) {
-  if (!py::isinstance<py::tuple>(item) || py::len(item) != 3) {
-    throw py::type_error(name + ": expected a tuple (background, threshold, polarity)");
+  if (!py::isinstance<py::tuple>(item) || py::len(item) != 4) {
+    throw py::type_error(name + ": expected a tuple (background, threshold, polarity, gain)");
   }
   const auto fields = py::reinterpret_borrow<py::tuple>(item);
   PlaneRule rule;
   const std::string background = name + " background";
   if (py::isinstance<py::int_>(fields[0])) {
     rule.level = static_cast<std::uint8_t>(require_range(fields[0].cast<std::int64_t>(), background, 0, 255));
+  } else if (const py::array found = require_array(fields[0], background, "uint8"); found.ndim() == 1) {
+    require_shape(found, background, {width_px});
+    rule.background = {static_cast<const std::uint8_t*>(found.data()), height_px, width_px, 0};
   } else {
     rule.background = require_plane(fields[0], background, height_px, width_px);
   }
@@ -53,6 +61,11 @@ PlaneRule require_rule(const py::handle& item, const std::string& name, std::int
   const std::string polarity = name + " polarity";
   rule.polarity = choose<Polarity>(fields[2].cast<std::string>(), polarity.c_str(),
                                    {{"bright", Polarity::bright}, {"dark", Polarity::dark}});
+  if (!fields[3].is_none()) {
+    const py::array gain = require_array(fields[3], name + " gain", "uint16");
+    require_shape(gain, name + " gain", {width_px});
+    rule.gain = static_cast<const std::uint16_t*>(gain.data());
+  }
   return rule;
 }
 
@@ -70,6 +83,39 @@ class PySegmenter {
     const Turn turn(busy, "Segmenter");
     const py::gil_scoped_release nogil;
     return whole ? core_.segment_whole(views.frame()) : core_.segment(views.frame());
+  }
+
+  // For each plane the level of the empty belt in a row; fills (P, n) `cells` with the sums of cells of cell_px.
+  std::vector<double> row_cells(const py::object& planes, std::int64_t row, std::int64_t cell_px,
+                                const py::object& cells) {
+    const SegmentParams& params = core_.params();
+    const Planes views = require_planes(planes, params.planes, params.height_px, params.width_px);
+    const std::int32_t y = require_range(row, "row", 0, params.height_px - 1);
+    const std::int32_t cell = require_range(cell_px, "cell_px", 1, std::min(max_cell_px, params.width_px));
+    const std::int32_t count = params.width_px / cell;
+    py::array out = require_array(cells, "cells", "uint16");
+    require_shape(out, "cells", {params.planes, count});
+    if (!out.writeable()) throw py::value_error("cells: must be writable");
+    auto* sums = static_cast<std::uint16_t*>(out.mutable_data());
+    std::vector<double> levels;
+    for (const ImageView& plane : views.views) {
+      levels.push_back(pitcore::row_cells(plane, y, cell, sums));
+      sums += count;
+    }
+    return levels;
+  }
+
+  // For each plane (area, x, y) of its own foreground in a component's box.
+  std::vector<std::tuple<std::int64_t, double, double>> mask_centres(const py::object& planes, std::int64_t index) {
+    const SegmentParams& params = core_.params();
+    const Planes views = require_planes(planes, params.planes, params.height_px, params.width_px);
+    const Turn turn(busy, "Segmenter");
+    const std::int32_t wanted = require_range(index, "index", 0, std::int64_t{core_.component_count()} - 1);
+    MaskCentre centres[max_planes];
+    require_memory(pitcore::mask_centres(core_, views.frame(), wanted, centres));
+    std::vector<std::tuple<std::int64_t, double, double>> found;
+    for (std::int32_t p = 0; p < params.planes; ++p) found.emplace_back(centres[p].area, centres[p].x, centres[p].y);
+    return found;
   }
 
   const Segmenter& core() const noexcept { return core_; }
@@ -95,7 +141,7 @@ class PySegmenter {
     return params;
   }
 
-  py::tuple rules_;  // keeps background images alive
+  py::tuple rules_;  // keeps backgrounds and gains alive
   Segmenter core_;
 };
 
@@ -187,6 +233,9 @@ void bind_frame(py::module_& module) {
       .def(
           "segment_whole", [](PySegmenter& self, const py::object& planes) { return self.segment(planes, true); },
           py::arg("planes"))
+      .def("row_cells", &PySegmenter::row_cells, py::arg("planes"), py::arg("row"), py::arg("cell_px"),
+           py::arg("cells"))
+      .def("mask_centres", &PySegmenter::mask_centres, py::arg("planes"), py::arg("index"))
       .def_property_readonly("components", &components_of)
       .def_property_readonly("foreground_px", [](const PySegmenter& self) { return self.core().foreground_px(); })
       .def_property_readonly("specks", [](const PySegmenter& self) { return self.core().specks(); });

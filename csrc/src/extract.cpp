@@ -76,36 +76,42 @@ Status Extractor::extract(const Segmenter& segmenter, const FrameView& frame, co
     const Component& component = segmenter.components()[index];
     std::int32_t run_count = 0;
     const Run* const runs = segmenter.runs(index, &run_count);
+    const Cut cut{component, runs, run_count, frame, params.rules};
     const std::int32_t longer = std::max(component.w, component.h);
     std::memset(crop, 0, out.crop_bytes());
     if (resize_ == Resize::centre || longer == size_px_ || (resize_ == Resize::shrink && longer < size_px_)) {
-      copy(component, runs, run_count, frame, crop);
+      copy(cut, crop);
     } else {
-      scale(component, runs, run_count, frame, crop);
+      scale(cut, crop);
     }
   }
   return Status::ok;
 }
 
-void Extractor::copy(const Component& component, const Run* runs, std::int32_t run_count, const FrameView& frame,
-                     std::uint8_t* crop) const noexcept {
+void Extractor::copy(const Cut& cut, std::uint8_t* crop) const noexcept {
   // Frame pixel (x, y) goes to crop pixel (x - left, y - top). Of a longer side (w - S) / 2 pixels go first.
   const auto origin = [this](std::int32_t start, std::int32_t side) {
     return side <= size_px_ ? start - (size_px_ - side) / 2 : start + (side - size_px_) / 2;
   };
-  const std::int32_t left = origin(component.x, component.w);
-  const std::int32_t top = origin(component.y, component.h);
-  const std::size_t planes = size(frame.count);
-  for (std::int32_t i = 0; i < run_count; ++i) {
-    const std::int32_t row = runs[i].y - top;
-    const std::int32_t first = std::max(runs[i].first - left, 0);
-    const std::int32_t end = std::min(runs[i].end - left, size_px_);
+  const std::int32_t left = origin(cut.component.x, cut.component.w);
+  const std::int32_t top = origin(cut.component.y, cut.component.h);
+  const std::size_t planes = size(cut.frame.count);
+  for (std::int32_t i = 0; i < cut.run_count; ++i) {
+    const Run& run = cut.runs[i];
+    const std::int32_t row = run.y - top;
+    const std::int32_t first = std::max(run.first - left, 0);
+    const std::int32_t end = std::min(run.end - left, size_px_);
     if (row < 0 || row >= size_px_ || first >= end) continue;
     std::uint8_t* const target = crop + (size(row) * size(size_px_) + size(first)) * planes;
     const std::size_t count = size(end - first);
     for (std::size_t p = 0; p < planes; ++p) {
-      const std::uint8_t* const source = frame.planes[p].row(runs[i].y) + (left + first);
-      if (planes == 1) {
+      const std::uint8_t* const source = cut.frame.planes[p].row(run.y) + (left + first);
+      const std::uint16_t* const gain = cut.rules[p].gain;
+      if (gain != nullptr) {
+        for (std::size_t x = 0; x < count; ++x) {
+          target[x * planes + p] = corrected(source[x], gain[size(left + first) + x]);
+        }
+      } else if (planes == 1) {
         std::memcpy(target, source, count);
       } else {
         for (std::size_t x = 0; x < count; ++x) target[x * planes + p] = source[x];
@@ -135,8 +141,8 @@ void Extractor::plan_axis(Axis& axis, std::int32_t source_px, std::int32_t targe
   }
 }
 
-void Extractor::scale(const Component& component, const Run* runs, std::int32_t run_count, const FrameView& frame,
-                      std::uint8_t* crop) noexcept {
+void Extractor::scale(const Cut& cut, std::uint8_t* crop) noexcept {
+  const Component& component = cut.component;
   const std::int32_t longer = std::max(component.w, component.h);
   const std::int32_t width = scaled_side(component.w, size_px_, longer);
   const std::int32_t height = scaled_side(component.h, size_px_, longer);
@@ -145,24 +151,30 @@ void Extractor::scale(const Component& component, const Run* runs, std::int32_t 
   const std::int32_t left = (size_px_ - width) / 2;
   const std::int32_t top = (size_px_ - height) / 2;
   const std::size_t corner = size(top) * size(size_px_) + size(left);
-  for (std::int32_t p = 0; p < frame.count; ++p) {
-    scale_plane(component, runs, run_count, frame.planes[p]);
-    write_plane(crop + corner * size(frame.count) + size(p), frame.count);
+  for (std::int32_t p = 0; p < cut.frame.count; ++p) {
+    scale_plane(cut, p);
+    write_plane(crop + corner * size(cut.frame.count) + size(p), cut.frame.count);
   }
 }
 
 // Sums one plane of the component into sums_, row by row of the source.
-void Extractor::scale_plane(const Component& component, const Run* runs, std::int32_t run_count,
-                            const ImageView& plane) noexcept {
+void Extractor::scale_plane(const Cut& cut, std::int32_t plane) noexcept {
+  const Component& component = cut.component;
+  const Run* const runs = cut.runs;
+  const std::uint16_t* const gain = cut.rules[plane].gain;
   std::fill_n(sums_.data(), size(x_.target_px) * size(y_.target_px), std::uint64_t{0});
   std::int32_t first_target = 0;
-  for (std::int32_t i = 0; i < run_count;) {
+  for (std::int32_t i = 0; i < cut.run_count;) {
     const std::int32_t y = runs[i].y;
+    const std::uint8_t* const pixels_of_row = cut.frame.planes[plane].row(y);
     std::memset(row_.data(), 0, size(component.w));
-    for (; i < run_count && runs[i].y == y; ++i) {
+    for (; i < cut.run_count && runs[i].y == y; ++i) {
       const std::int32_t first = runs[i].first;
+      std::uint8_t* const target = row_.data() + (first - component.x);
       // The mask must not lie in the frame, which is borrowed: the run's pixels are copied between zeros.
-      std::memcpy(row_.data() + (first - component.x), plane.row(y) + first, size(runs[i].end - first));
+      std::memcpy(target, pixels_of_row + first, size(runs[i].end - first));
+      if (gain == nullptr) continue;
+      for (std::int32_t x = first; x < runs[i].end; ++x) target[x - first] = corrected(target[x - first], gain[x]);
     }
     for (std::int32_t target = 0; target < x_.target_px; ++target) {
       const Taps& taps = x_.taps[size(target)];

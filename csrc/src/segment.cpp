@@ -11,6 +11,12 @@ namespace {
 
 std::size_t size(std::int32_t count) noexcept { return static_cast<std::size_t>(count); }
 
+// One level a pixel, or one row of them for every row of the frame.
+bool is_background(const ImageView& view, std::int32_t height_px, std::int32_t width_px) noexcept {
+  if (view.row_stride == 0 && view.height_px == height_px && view.width_px == width_px) return true;
+  return has_shape({&view, 1}, height_px, width_px);
+}
+
 bool are_valid(const SegmentParams& params) noexcept {
   const auto in = [](std::int32_t value, std::int32_t high) { return value >= 1 && value <= high; };
   if (!in(params.height_px, max_side_px) || !in(params.width_px, max_side_px)) return false;
@@ -19,7 +25,7 @@ bool are_valid(const SegmentParams& params) noexcept {
   for (std::int32_t p = 0; p < params.planes; ++p) {
     const PlaneRule& rule = params.rules[p];
     if (rule.threshold < 1) return false;
-    if (rule.background.data != nullptr && !has_shape({&rule.background, 1}, params.height_px, params.width_px)) {
+    if (rule.background.data != nullptr && !is_background(rule.background, params.height_px, params.width_px)) {
       return false;
     }
   }
@@ -30,12 +36,21 @@ bool are_valid(const SegmentParams& params) noexcept {
 bool takes_nonzero(const SegmentParams& params) noexcept {
   for (std::int32_t p = 0; p < params.planes; ++p) {
     const PlaneRule& rule = params.rules[p];
-    if (rule.background.data != nullptr || rule.level != 0 || rule.threshold != 1 ||
+    if (rule.background.data != nullptr || rule.gain != nullptr || rule.level != 0 || rule.threshold != 1 ||
         rule.polarity != Polarity::bright) {
       return false;
     }
   }
   return params.combine == Combine::any;
+}
+
+// Sum of a run's pixels of one plane, under an even light.
+std::int64_t sum_run(const Kernel& kernel, const ImageView& plane, const std::uint16_t* gain, const Run& run) noexcept {
+  const std::uint8_t* const pixels = plane.row(run.y);
+  if (gain == nullptr) return static_cast<std::int64_t>(kernel.sum_row(pixels + run.first, run.end - run.first));
+  std::uint32_t sum = 0;
+  for (std::int32_t x = run.first; x < run.end; ++x) sum += corrected(pixels[x], gain[x]);
+  return sum;
 }
 
 constexpr double pi = 3.14159265358979323846;
@@ -112,13 +127,7 @@ void Segmenter::clear() noexcept {
 void Segmenter::mask_row(const FrameView& frame, std::int32_t y) noexcept {
   const Kernel& kernel = active_kernel();
   for (std::int32_t p = 0; p < params_.planes; ++p) {
-    const PlaneRule& plane = params_.rules[p];
-    RowRule rule;
-    rule.pixels = frame.planes[p].row(y);
-    rule.background = plane.background.data != nullptr ? plane.background.row(y) : nullptr;
-    rule.level = plane.level;
-    rule.threshold = plane.threshold;
-    rule.dark = plane.polarity == Polarity::dark;
+    const RowRule rule = row_rule(params_.rules[p], frame.planes[p], y, 0);
     const MaskStep step = params_.combine == Combine::any ? MaskStep::either : MaskStep::both;
     kernel.mask_row(rule, params_.width_px, p == 0 ? MaskStep::replace : step, bits_.data());
   }
@@ -227,8 +236,7 @@ void Segmenter::measure(const FrameView& frame) noexcept {
     Component& component = components_[size(c)];
     add(component, run);
     for (std::int32_t p = 0; p < params_.planes; ++p) {
-      const std::uint8_t* const pixels = frame.planes[p].row(run.y) + run.first;
-      component.plane_sum[p] += static_cast<std::int64_t>(kernel.sum_row(pixels, run.end - run.first));
+      component.plane_sum[p] += sum_run(kernel, frame.planes[p], params_.rules[p].gain, run);
     }
   }
   for (std::int32_t c = 0; c < component_count_; ++c) finish(components_[size(c)], params_);
@@ -283,8 +291,7 @@ Status Segmenter::segment_whole(const FrameView& frame) noexcept {
       const Run& run = found_[size(i)];
       add(whole, run);
       for (std::int32_t p = 0; p < params_.planes; ++p) {
-        const std::uint8_t* const pixels = frame.planes[p].row(y) + run.first;
-        whole.plane_sum[p] += static_cast<std::int64_t>(kernel.sum_row(pixels, run.end - run.first));
+        whole.plane_sum[p] += sum_run(kernel, frame.planes[p], nullptr, run);
       }
     }
     grouped_[size(rows)] = Run{y, found_[size(rows)].first, found_[size(run_count_ - 1)].end};

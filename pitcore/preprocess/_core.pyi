@@ -8,6 +8,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+INTERFACE: Final[int]
+"""Rises when an older build no longer serves the Python beside it."""
+
 ALIGNMENT_BYTES: Final[int]
 """Outputs start at a multiple of this."""
 
@@ -54,8 +57,9 @@ class Segmenter:
 
     Args:
         shape: height and width of a plane, pixels, 1 to 8192.
-        rules: for each plane ``(background, threshold, polarity)``: a level 0 to 255 or a (H, W) uint8 image
-            (borrowed while this lives), 1 to 255, ``"bright"`` or ``"dark"``.
+        rules: for each plane ``(background, threshold, polarity, gain)``: a level 0 to 255, a (W,) profile or a (H, W)
+            image of uint8; 1 to 255; ``"bright"`` or ``"dark"``; a (W,) uint16 flat field in 1/256, or None. Arrays
+            are borrowed while this lives.
         combine: ``"any"`` or ``"all"``: in how many planes a pixel must stand out.
         min_area_px: smaller components are counted as specks.
         limits: ``(max_runs, max_components)``, for which memory is taken now.
@@ -64,7 +68,7 @@ class Segmenter:
     def __init__(
         self,
         shape: tuple[int, int],
-        rules: tuple[tuple[int | NDArray[np.uint8], int, str], ...],
+        rules: tuple[tuple[int | NDArray[np.uint8], int, str, NDArray[np.uint16] | None], ...],
         combine: str,
         min_area_px: int,
         limits: tuple[int, int],
@@ -73,7 +77,15 @@ class Segmenter:
         """Replace the components by those of this frame: (H, W) uint8 planes in a tuple or list."""
 
     def segment_whole(self, planes: Sequence[NDArray[np.uint8]]) -> Status:
-        """Take every pixel that is not zero as one component. Needs rules ``(0, 1, "bright")`` and ``any``."""
+        """Take every pixel that is not zero as one component. Needs rules ``(0, 1, "bright", None)`` and ``any``."""
+
+    def row_cells(
+        self, planes: Sequence[NDArray[np.uint8]], row: int, cell_px: int, cells: NDArray[np.uint16]
+    ) -> list[float]:
+        """Sum a row of each plane in cells into (P, W // cell_px) ``cells``; return each plane's median level."""
+
+    def mask_centres(self, planes: Sequence[NDArray[np.uint8]], index: int) -> list[tuple[int, float, float]]:
+        """Return (area, x, y) of each plane's own foreground in the box of a component of the last frame."""
 
     @property
     def components(self) -> NDArray[np.void]:

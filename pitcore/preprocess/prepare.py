@@ -17,6 +17,12 @@ from pitcore.errors import FrameError, ImageError, SegmentationError
 from pitcore.frame import Plane
 from pitcore.preprocess import _core
 
+if getattr(_core, "INTERFACE", 1) != 2:  # an editable checkout moved on, its compiled core did not
+    raise ImportError(
+        f"{_core.__file__} is older or newer than the Python beside it; build it again: pip install --editable . "
+        "(in a worktree: python setup.py build_ext --inplace)"
+    )
+
 Resize = Literal["centre", "shrink", "fit"]
 Polarity = Literal["bright", "dark"]
 
@@ -46,12 +52,15 @@ class SegmentSpec:
     """What makes a pixel foreground, and which components count. One entry per plane in each tuple.
 
     Attributes:
-        background: the empty belt: a level 0 to 255, or a (H, W) uint8 image. Images are borrowed.
+        background: the empty belt: a level 0 to 255, a (W,) uint8 profile across the belt, or a (H, W) uint8 image.
+            Arrays are borrowed.
         threshold: 1 to 255. ``bright`` planes: pixel - background >= threshold; ``dark`` the reverse.
         polarity: whether a cherry is brighter or darker than the belt in this plane.
         combine: whether a pixel must stand out in ``any`` plane or in ``all``.
         min_area_px: smaller components are specks: counted, not reported.
         max_components: more than this many in a frame is an error.
+        gain: the flat field of each plane: (W,) uint16 factors in 1/256, or None. Plane sums and crops are of corrected
+            pixels; what is foreground is not changed by it. Empty: no plane has one.
     """
 
     background: tuple[int | NDArray[np.uint8], ...]
@@ -60,6 +69,7 @@ class SegmentSpec:
     combine: Literal["any", "all"]
     min_area_px: int
     max_components: int = 4096
+    gain: tuple[NDArray[np.uint16] | None, ...] = ()
 
 
 class Preparer:
@@ -75,17 +85,19 @@ class Preparer:
     """
 
     def __init__(self, height_px: int, width_px: int, segment: SegmentSpec, crop: CropSpec) -> None:
-        counts = {len(segment.background), len(segment.threshold), len(segment.polarity), crop.planes}
+        gain = segment.gain or (None,) * crop.planes
+        counts = {len(segment.background), len(segment.threshold), len(segment.polarity), len(gain), crop.planes}
         if len(counts) != 1:
             raise ValueError(
                 f"planes: background ({len(segment.background)}), threshold ({len(segment.threshold)}), "
-                f"polarity ({len(segment.polarity)}) and crop ({crop.planes}) must count the same planes"
+                f"polarity ({len(segment.polarity)}), gain ({len(gain)}) and crop ({crop.planes}) must count the same "
+                "planes"
             )
         self._spec = segment
         self._max_runs = height_px * min((width_px + 1) // 2, RUNS_PER_ROW)
         self._segmenter = _core.Segmenter(
             (height_px, width_px),
-            tuple(zip(segment.background, segment.threshold, segment.polarity, strict=True)),
+            tuple(zip(segment.background, segment.threshold, segment.polarity, gain, strict=True)),
             segment.combine,
             segment.min_area_px,
             (self._max_runs, segment.max_components),
@@ -136,6 +148,24 @@ class Preparer:
         """Components below the smallest area in the last frame."""
         return self._segmenter.specks
 
+    def belt_levels(self, planes: Sequence[Plane], row: int, cell_px: int, cells: NDArray[np.uint16]) -> list[float]:
+        """Sum one row of each plane in cells, for a watch over light and lens.
+
+        Args:
+            planes: as for ``segment``.
+            row: 0 to H - 1.
+            cell_px: width of a cell, 1 to 256.
+            cells: (P, W // cell_px) uint16, C-contiguous; written: the cells' sums.
+
+        Returns:
+            For each plane the median cell's mean grey level: the empty belt's, while cherries cover less than half.
+        """
+        return self._segmenter.row_cells(planes, row, cell_px, cells)
+
+    def mask_centres(self, planes: Sequence[Plane], index: int) -> list[tuple[int, float, float]]:
+        """Return (area in px, x, y) of each plane's own foreground in the box of a component of the last frame."""
+        return self._segmenter.mask_centres(planes, index)
+
     def extract(self, planes: Sequence[Plane], indices: NDArray[np.int32], out: NDArray[np.uint8]) -> None:
         """Write components of the last segmented frame as masked, centred crops; all else becomes zero.
 
@@ -181,7 +211,7 @@ def crop_from_image(
         )
     # Copied because the core reads planes, and an image has its planes interleaved. Crops are small.
     planes = tuple(np.ascontiguousarray(np.moveaxis(image, 2, 0)))
-    segmenter = _core.Segmenter((height, width), ((0, 1, "bright"),) * count, "any", 1, (height + (width + 1) // 2, 1))
+    segmenter = _core.Segmenter((height, width), ((0, 1, "bright", None),) * count, "any", 1, (height + (width + 1) // 2, 1))
     status = segmenter.segment_whole(planes)
     if status != _core.Status.ok:
         raise RuntimeError(f"segment_whole: {status.name}")  # the checks before make this impossible

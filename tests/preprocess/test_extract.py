@@ -63,6 +63,35 @@ def slow(box, size, policy):
     return out
 
 
+def corrected(plane, gain):
+    """The plane under an even light, (H, W) uint8, by NumPy."""
+    return np.minimum((plane.astype(np.uint32) * gain + 128) >> 8, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("planes", [1, 2])
+def test_a_crop_at_the_dark_end_of_the_lamp_stays_dark(policy, planes):
+    random = np.random.default_rng(planes)
+    height, width, count = 41, 131, planes
+    frame = tuple(random.integers(0, 256, (height, width), np.uint8) for _ in range(count))
+    for plane in frame:
+        plane[:, ::37] = plane[::11] = 0
+    gain = tuple(random.integers(256, 1024, width, np.uint16) if p == 0 else None for p in range(count))
+    crop = CropSpec(24, policy, count)
+    rules = ((0,) * count, (1,) * count, ("bright",) * count)
+    flat = Preparer(height, width, SegmentSpec(*rules, "any", 1, gain=gain), crop)
+    plain = Preparer(height, width, SegmentSpec(*rules, "any", 1), crop)
+    batches = []
+    for searching in (flat, plain):
+        found = searching.segment(frame)
+        batches.append(aligned_batch(len(found), (24, 24, count), np.uint8))
+    indices = np.arange(len(batches[0]), dtype=np.int32)
+    flat.extract(frame, indices, batches[0])
+    plain.extract((corrected(frame[0], gain[0]), *frame[1:]), indices, batches[1])
+    assert len(indices) > 10
+    assert np.array_equal(*batches)
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize(
     "box", [(1, 1), (5, 9), (16, 16), (17, 16), (15, 17), (40, 3), (3, 40), (31, 37), (50, 50), (1, 99)]
@@ -199,7 +228,7 @@ def test_a_component_is_cut_out_before_there_is_any():
 
 def test_an_extractor_for_small_frames_reads_a_large_one():
     planes = (np.full((20, 21), 9, np.uint8),)
-    segmenter = _core.Segmenter((20, 21), ((0, 1, "bright"),), "any", 1, (100, 10))
+    segmenter = _core.Segmenter((20, 21), ((0, 1, "bright", None),), "any", 1, (100, 10))
     segmenter.segment(planes)
     with pytest.raises(ValueError, match="segmenter: longest side: expected 1 to 20, got 21"):
         _core.Extractor(16, "fit", 20).extract(segmenter, planes, INDICES, aligned())

@@ -146,7 +146,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
 
 
 def slow_segmenter():
-    return _core.Segmenter(SHAPE, ((0, 128, "bright"),), "any", 1, (1 << 21, 1 << 18))
+    return _core.Segmenter(SHAPE, ((0, 128, "bright", None),), "any", 1, (1 << 21, 1 << 18))
 
 
 def test_the_lock_of_the_interpreter_is_free_while_segmenting():

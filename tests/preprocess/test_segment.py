@@ -130,6 +130,86 @@ def test_a_kernel_differs_from_the_flood_fill_on_two_planes(width, combine, kern
         _core.force_kernel("auto")
 
 
+@pytest.mark.parametrize("width", [1, 15, 33, 64, 100, 129, 191])
+@pytest.mark.parametrize("kernel", _core.kernels())
+def test_a_profile_across_the_belt_differs_from_the_same_image(width, kernel):
+    random = np.random.default_rng(width)
+    plane = random.integers(0, 256, (23, width), np.uint8)
+    profile = random.integers(0, 256, width, np.uint8)
+    gain = random.integers(256, 900, width, np.uint16)
+    image = np.ascontiguousarray(np.broadcast_to(profile, plane.shape))
+    rules = {"threshold": (40,), "min_area_px": 2}
+    _core.force_kernel(kernel)
+    try:
+        found = preparer(plane.shape, background=(profile,), **rules).segment((plane,))
+        assert found.tobytes() == preparer(plane.shape, background=(image,), **rules).segment((plane,)).tobytes()
+        flat = preparer(plane.shape, background=(profile,), gain=(gain,), **rules).segment((plane,))
+    finally:
+        _core.force_kernel("auto")
+    bright = np.minimum((plane.astype(np.uint32) * gain + 128) >> 8, 255)
+    mask = plane.astype(int) - profile >= 40
+    wanted = [sum(int(bright[y, x]) for y, x in members) for members in flood(mask) if len(members) > 1]
+    assert flat["plane_sum"][:, 0].tolist() == wanted
+    assert flat["area"].tolist() == found["area"].tolist()
+
+
+@pytest.mark.parametrize("kernel", _core.kernels())
+@pytest.mark.parametrize(("width", "cell_px"), [(1, 1), (37, 5), (256, 256), (2464, 16), (2465, 16)])
+def test_the_level_of_the_belt_differs_from_numpys(kernel, width, cell_px):
+    planes = tuple(np.random.default_rng(width).integers(0, 256, (2, 9, width), np.uint8))
+    searching = preparer((9, width), background=(0, 0), threshold=(1, 1), polarity=("bright",) * 2)
+    cells = np.zeros((2, width // cell_px), np.uint16)
+    _core.force_kernel(kernel)
+    try:
+        levels = searching.belt_levels(planes, 7, cell_px, cells)
+    finally:
+        _core.force_kernel("auto")
+    wanted = [plane[7, : width // cell_px * cell_px].reshape(-1, cell_px).sum(1, dtype=np.uint16) for plane in planes]
+    assert np.array_equal(cells, wanted)
+    assert levels == [np.sort(row)[len(row) // 2] / cell_px for row in wanted]
+
+
+@pytest.mark.parametrize("kernel", _core.kernels())
+@pytest.mark.parametrize("width", [5, 64, 130])
+def test_the_middle_of_each_planes_own_mask_differs_from_numpys(kernel, width):
+    random = np.random.default_rng(width)
+    top, bottom = random.integers(0, 60, (2, 30, width + 9), np.uint8)
+    top[4:20, 3 : width + 2], bottom[7:25, 5 : width + 4] = 90, 200
+    planes = (top, bottom)
+    searching = preparer(
+        top.shape, background=(random.integers(0, 9, width + 9, np.uint8), 5), threshold=(70, 70), polarity=("bright",) * 2
+    )
+    _core.force_kernel(kernel)
+    try:
+        assert len(searching.segment(planes)) == 1
+        found = searching.mask_centres(planes, 0)
+    finally:
+        _core.force_kernel("auto")
+    for plane, (area, x, y), box in zip(planes, found, ((4, 20, 3, width + 2), (7, 25, 5, width + 4)), strict=True):
+        ys, xs = np.mgrid[box[0] : box[1], box[2] : box[3]]
+        assert area == xs.size, plane.shape
+        assert (x, y) == pytest.approx((xs.mean(), ys.mean()), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("row", "cell_px", "shape", "message"),
+    [
+        (8, 8, (1, 5), "row: expected 0 to 7, got 8"),
+        (-1, 8, (1, 5), "row: expected 0 to 7, got -1"),
+        (0, 0, (1, 5), "cell_px: expected 1 to 40, got 0"),
+        (0, 8, (1, 6), r"cells: expected shape \(1, 5\), got \(1, 6\)"),
+    ],
+)
+def test_a_row_of_the_belt_is_read_or_written_outside_its_bounds(row, cell_px, shape, message):
+    with pytest.raises(ValueError, match=message):
+        preparer(BASE.shape).belt_levels((BASE,), row, cell_px, np.zeros(shape, np.uint16))
+
+
+def test_a_mask_is_measured_before_there_is_any():
+    with pytest.raises(ValueError, match="index: expected 0 to -1, got 0"):
+        preparer(BASE.shape).mask_centres((BASE,), 0)
+
+
 def test_the_threshold_is_off_by_one():
     plane = np.array([[9, 10, 11, 0, 99, 100, 101]], np.uint8)
     assert preparer((1, 7), threshold=(10,)).segment((plane,))["x"].tolist() == [1, 4]
@@ -235,6 +315,10 @@ def test_a_plane_of_one_row_or_column_is_refused_for_a_stride_that_means_nothing
         ({"threshold": (1.5,)}, r"rules\[0\] threshold: expected an int"),
         ({"background": (-1,)}, r"rules\[0\] background: expected 0 to 255, got -1"),
         ({"background": (BASE[:, :5],)}, r"rules\[0\] background: expected shape \(8, 40\), got \(8, 5\)"),
+        ({"background": (BASE[0, :5],)}, r"rules\[0\] background: expected shape \(40,\), got \(5,\)"),
+        ({"gain": (BASE[0],)}, r"rules\[0\] gain: expected uint16, got uint8"),
+        ({"gain": (np.ones(5, np.uint16),)}, r"rules\[0\] gain: expected shape \(40,\), got \(5,\)"),
+        ({"gain": (None, None)}, r"gain \(2\)"),
         ({"background": (0.5,)}, r"rules\[0\] background: expected a NumPy array of uint8, got float"),
         ({"polarity": ("light",)}, r"rules\[0\] polarity: expected one of 'bright', 'dark', got 'light'"),
         ({"polarity": (1,)}, r"rules\[0\] polarity: expected a str"),

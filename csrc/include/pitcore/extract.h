@@ -57,12 +57,18 @@ class Extractor {
     std::int32_t target_px = 0;
   };
 
-  void copy(const Component& component, const Run* runs, std::int32_t run_count, const FrameView& frame,
-            std::uint8_t* crop) const noexcept;
-  void scale(const Component& component, const Run* runs, std::int32_t run_count, const FrameView& frame,
-             std::uint8_t* crop) noexcept;
-  void scale_plane(const Component& component, const Run* runs, std::int32_t run_count,
-                   const ImageView& plane) noexcept;
+  // What is cut out: a component, its runs, and the frame with its flat field.
+  struct Cut {
+    const Component& component;
+    const Run* runs;
+    std::int32_t run_count;
+    const FrameView& frame;
+    const PlaneRule* rules;
+  };
+
+  void copy(const Cut& cut, std::uint8_t* crop) const noexcept;
+  void scale(const Cut& cut, std::uint8_t* crop) noexcept;
+  void scale_plane(const Cut& cut, std::int32_t plane) noexcept;
   void add_row(std::int32_t y, std::int32_t* first_target) noexcept;
   void write_plane(std::uint8_t* first, std::int32_t planes) const noexcept;
   void plan_axis(Axis& axis, std::int32_t source_px, std::int32_t target_px) const noexcept;

@@ -20,11 +20,33 @@ enum class Combine { any, all };  // in how many planes a pixel must stand out
 
 // When a pixel of one plane stands out from the belt.
 struct PlaneRule {
-  ImageView background;  // borrowed as long as the segmenter lives; data null: `level` everywhere
+  // Borrowed as long as the segmenter lives; data null: `level` everywhere. A row stride of 0 is one row for all rows:
+  // a profile across the belt, which stays in the nearest cache.
+  ImageView background;
   std::uint8_t level = 0;
   std::uint8_t threshold = 1;  // 1 to 255: bright is pixel - background >= threshold, dark the reverse
   Polarity polarity = Polarity::bright;
+  // The flat field: one factor a column, in 1/256, borrowed; null leaves every pixel as it is. It does not change what
+  // is foreground; plane sums and crops are of corrected pixels.
+  const std::uint16_t* gain = nullptr;
 };
+
+// What the kernels need to search row `y` of a plane from column `first` on.
+inline RowRule row_rule(const PlaneRule& rule, const ImageView& plane, std::int32_t y, std::int32_t first) noexcept {
+  RowRule row;
+  row.pixels = plane.row(y) + first;
+  row.background = rule.background.data != nullptr ? rule.background.row(y) + first : nullptr;
+  row.level = rule.level;
+  row.threshold = rule.threshold;
+  row.dark = rule.polarity == Polarity::dark;
+  return row;
+}
+
+// The pixel under an even light, rounded half up, at most 255.
+inline std::uint8_t corrected(std::uint8_t pixel, std::uint16_t gain) noexcept {
+  const std::uint32_t value = (std::uint32_t{pixel} * gain + 128) >> 8;
+  return static_cast<std::uint8_t>(value < 255 ? value : 255);
+}
 
 struct SegmentParams {
   std::int32_t height_px = 0;
@@ -45,7 +67,7 @@ struct Component {
   std::int32_t area;                                  // pixels
   std::uint32_t border;                               // edges of the frame that it touches
   std::int64_t sum_x, sum_y, sum_xx, sum_xy, sum_yy;  // over its pixels
-  std::int64_t plane_sum[max_planes];                 // grey levels; 0 past the last plane
+  std::int64_t plane_sum[max_planes];                 // grey levels, corrected; 0 past the last plane
   // Of the ellipse with the same second moments: ratio of its axes, at least 1, and the component's area over its.
   double elongation, ellipse_fill;
 };

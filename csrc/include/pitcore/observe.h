@@ -1,0 +1,30 @@
+// What a watch over the line reads of a frame besides its cherries: how bright the empty belt is, and whether two
+// planes see a thing in the same place. A few microseconds a frame; what the numbers mean is pitcore.line_watch's
+// business.
+#pragma once
+
+#include <cstdint>
+
+#include "pitcore/segment.h"
+
+namespace pitcore {
+
+constexpr std::int32_t max_cell_px = 256;  // the sum of as many bytes fits 16 bits
+
+// Sums the row's pixels in cells of `cell_px`; what is left over at the right is left out. Writes
+// width_px / cell_px sums. Returns the median cell's mean grey level: of the empty belt as long as cherries cover less
+// than half the row. Negative: the row or the cell's size is out of bounds.
+double row_cells(const ImageView& plane, std::int32_t row, std::int32_t cell_px, std::uint16_t* sums) noexcept;
+
+// One plane's own foreground.
+struct MaskCentre {
+  std::int64_t area = 0;
+  double x = 0.0, y = 0.0;  // its middle, in frame coordinates of pixel centres; 0 if the area is
+};
+
+// The foreground of each plane by itself, inside the box of a component of the segmenter's last frame, `centres` for
+// every plane. bad_index, bad_argument: nothing is written.
+Status mask_centres(const Segmenter& segmenter, const FrameView& frame, std::int32_t index,
+                    MaskCentre* centres) noexcept;
+
+}  // namespace pitcore
