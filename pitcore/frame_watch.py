@@ -16,9 +16,9 @@ from pitcore.verdict import Event
 SAMPLE_STEP = 16  # every 16th pixel of every 16th row is enough to tell a black plane: no lens passes exactly 0
 
 
-def event_of(frame: Frame, name: str, detail: str, count: int = 1) -> Event:
+def event_of(frame: Frame, name: str, detail: str, count: int = 1, camera: str | None = None) -> Event:
     """Make an event of a frame."""
-    return Event("pitcore.event/1", frame.seq, frame.tick, name, detail, count)
+    return Event("pitcore.event/1", frame.seq, frame.tick, name, detail, count, camera)
 
 
 class FrameWatch:
@@ -77,7 +77,8 @@ class FrameWatch:
         """Return an event if a plane is black, pixel for pixel."""
         for name, plane in zip(self._names, frame.planes, strict=True):
             if not plane[len(plane) // 2].any() and not plane[::SAMPLE_STEP, ::SAMPLE_STEP].any():
-                return event_of(frame, "frame_black", f"plane {name} is all 0: light, lens cap or cable")
+                detail = f"plane {name} is all 0: light, lens cap or cable"
+                return event_of(frame, "frame_black", detail, camera=name)
         return None
 
     def check_things(self, frame: Frame, things: NDArray[np.void], foreground_px: int) -> Event | None:

@@ -77,7 +77,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=False):
     action: Action
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something the technician should know of: schema ``pitcore.event/1``.
 
     Attributes:
@@ -85,6 +85,7 @@ class Event(msgspec.Struct, frozen=True):
         event: short fixed name, for machines.
         detail: one sentence, for people.
         count: how many frames or things it concerns.
+        camera: the plane it concerns; left out where it is all of them.
     """
 
     schema: Literal["pitcore.event/1"]
@@ -93,6 +94,7 @@ class Event(msgspec.Struct, frozen=True):
     event: str
     detail: str
     count: int
+    camera: str | None = None
 
 
 def encode_lines(records: Sequence[Verdict | Event]) -> bytes:

@@ -13,7 +13,7 @@ CONTRACTS = {"errors", "verdict", "frame", "model_card", "config", "metrics", "d
 STAGES = {"camera", "preprocess", "inference", "decision", "belt", "sinks", "ota"}
 LOOP = {"capture", "frame_watch", "pipeline", "classifier", "picture"}
 ROOTS = {"app", "model_choice", "scoring"}
-COMMANDS = {"cli", "bench", "control"}
+COMMANDS = {"cli", "bench", "control", "service", "doctor", "support"}
 LAYERS = [CONTRACTS, STAGES, LOOP, ROOTS, COMMANDS]
 # The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt
 # has its boxes matched there. Cameras stamp their frames with the belt's encoder, and the actuator fires by the belt's

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-
 import click
 
 from pitcore import __version__
@@ -15,6 +12,7 @@ from pitcore.cli.errors import run_command
 from pitcore.cli.record import record
 from pitcore.cli.replay import replay
 from pitcore.cli.run import run
+from pitcore.service.journal import start_logging
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -32,5 +30,5 @@ for command in (demo, run, classify, record, replay, config):
 
 def main() -> None:
     """Entry point. Exit code 0: done; 1: our fault; 2: the user can mend it, and the message says how."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    start_logging()
     run_command(pitcore)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import signal
 import time
@@ -15,6 +16,9 @@ from pitcore.errors import PitcoreError
 from pitcore.metrics import Metrics
 from pitcore.ota.slots import refund
 from pitcore.pipeline import Hooks
+from pitcore.service.notify import Notifier
+from pitcore.service.supervision import Supervisor
+from pitcore.sinks.event_log import EventLog
 
 log = logging.getLogger("pitcore")
 TELL_EVERY_NS = 60 * 10**9
@@ -28,12 +32,14 @@ def run(config_path: Path | None, bundle: Path | None) -> None:
 
     Every minute, and at the end, the log says what was counted. SIGHUP reads the configuration and the model
     again; if either is bad the old ones go on and the log says why. Verdicts go to the file of the [sink]
-    section.
+    section. Under systemd it is ready after a processed frame of every camera, and feeds the watchdog only
+    while every camera and the loop go on.
 
     \b
     Example:
       pitcore run --config /etc/pitcore/board.toml
     """
+    faulthandler.enable()  # a watchdog's SIGABRT leaves in the journal where each thread hung
     config = read_config(config_path, bundle)
     metrics = Metrics()
     reload_wanted = False
@@ -61,12 +67,26 @@ def run(config_path: Path | None, bundle: Path | None) -> None:
 
     source = build_source(config)
     sink = open_sink(config, metrics)
-    app = App(config, source, Options([sink], hooks=Hooks(between_frames=between_frames), service=True), metrics)
+    hooks = Hooks(between_frames=between_frames)
+    app = App(config, source, Options([sink, EventLog()], hooks=hooks, service=True), metrics)
+    supervisor = Supervisor(
+        Notifier(),
+        config.runtime.capture_timeout_s,
+        health=app.health,
+        processed=lambda: metrics.value("frames"),
+        status=lambda: f"{metrics.value('frames')} frames, model {app.bundle.label}",
+    )
+
+    def stop(*_: object) -> None:
+        supervisor.stopping()
+        app.stop()
+
     signal.signal(signal.SIGHUP, ask_reload)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: app.stop())
+        signal.signal(number, stop)
     log.info("running: model %s, verdicts to %s", app.bundle.label, config.sink.path)
-    app.run()
+    with supervisor:
+        app.run()
     if config.model.store is not None:
         refund(Path(config.model.store), app.bundle.sha256)
     log.info("stopped after %d frames", metrics.value("frames"))

@@ -1,0 +1,120 @@
+"""When the service is ready, and when its watchdog is fed.
+
+The rule (``Pulse``) does no IO: every camera that should give frames gives them, and the loop takes what they give.
+An empty belt is no fault, for its frames come and are searched; nor is a belt that stands and triggers no camera. A
+thread of its own asks the rule and tells systemd, so that the watchdog is fed while the belt stands too.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from pitcore.health import CameraHealth, stalled
+from pitcore.service.notify import Notifier
+
+log = logging.getLogger("pitcore.supervision")
+FEEDS_PER_WATCHDOG = 4  # so that one late frame never costs a restart
+ASK_S = 0.05  # until the service is ready
+STATUS_S = 1.0  # where no watchdog waits
+
+
+class Pulse:
+    """Says of two moments whether the service lived between them.
+
+    Args:
+        limit_s: a camera silent for longer stands still.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._delivered = self._processed = 0
+
+    def fault(self, cameras: tuple[CameraHealth, ...], processed: int, now_ns: int) -> tuple[str, CameraHealth] | None:
+        """Return what stands still, in words, and the camera it concerns; None if all is well.
+
+        Args:
+            cameras: of the source, now.
+            processed: frames the loop took so far.
+            now_ns: CLOCK_MONOTONIC.
+        """
+        silent = stalled(cameras, now_ns, self._limit_s)
+        if silent:
+            age_s = silent[0].age_s(now_ns)
+            since = "none yet" if age_s is None else f"the last one {age_s:.1f} s ago"
+            return f"camera {silent[0].id} ({', '.join(silent[0].planes)}) gives no frames, {since}", silent[0]
+        delivered = sum(camera.frames for camera in cameras)
+        stuck = delivered > self._delivered and processed == self._processed
+        self._delivered, self._processed = delivered, processed
+        return ("frames come, but none is processed: the loop hangs", cameras[0]) if stuck else None
+
+
+class Supervisor:
+    """Tells systemd READY, WATCHDOG, STATUS and STOPPING at the right time, from a thread.
+
+    Args:
+        notifier: to systemd.
+        limit_s: a camera silent for longer stands still.
+        health: of every camera; called from the thread.
+        processed: frames the loop took so far; called from the thread.
+        status: one line for `systemctl status`; called from the thread.
+    """
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        limit_s: float,
+        health: Callable[[], tuple[CameraHealth, ...]],
+        processed: Callable[[], int],
+        status: Callable[[], str],
+    ) -> None:
+        self._notifier, self._health, self._processed, self._status = notifier, health, processed, status
+        self._pulse = Pulse(limit_s)
+        self._told: str | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="pitcore-watchdog", daemon=True)
+
+    def __enter__(self) -> Supervisor:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping()
+        self._thread.join()
+
+    def stopping(self) -> None:
+        """Say that the service is on its way out, and feed no more. Safe in a signal handler, and more than once."""
+        if not self._stopped.is_set():
+            self._stopped.set()
+            self._notifier.tell("STOPPING=1", "STATUS=stopping")
+
+    def _watch(self) -> None:
+        watchdog_ns = self._notifier.watchdog_ns
+        every_s = STATUS_S if watchdog_ns is None else watchdog_ns / FEEDS_PER_WATCHDOG / 1e9
+        while not self._all_gave_one():
+            if self._stopped.wait(ASK_S):
+                return
+        self._notifier.tell("READY=1", f"STATUS={self._status()}")
+        log.info("ready: a frame of every camera was processed")
+        while not self._stopped.wait(every_s):
+            self._feed()
+
+    def _all_gave_one(self) -> bool:
+        cameras = self._health()
+        return self._processed() > 0 and bool(cameras) and all(camera.frames > 0 for camera in cameras)
+
+    def _feed(self) -> None:
+        fault = self._pulse.fault(self._health(), self._processed(), time.monotonic_ns())
+        if fault is None:
+            self._notifier.tell("WATCHDOG=1", f"STATUS={self._status()}")
+            self._told = None
+            return
+        text, camera = fault
+        self._notifier.tell(f"STATUS={text}")
+        if camera.id != self._told:
+            self._told = camera.id
+            log.error(
+                "%s; the watchdog is not fed", text, extra={"journal": {"PITCORE_CAMERA": ",".join(camera.planes)}}
+            )

@@ -1,0 +1,105 @@
+import logging
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from pitcore.service.journal import JournalHandler, encode_fields, reads_stderr
+
+
+def decode(datagram):
+    """What journald makes of a datagram: both forms of the native protocol."""
+    fields = {}
+    while datagram:
+        line, _, rest = datagram.partition(b"\n")
+        name, equals, value = line.partition(b"=")
+        if equals:
+            datagram = rest
+        else:
+            size = int.from_bytes(rest[:8], "little")
+            value, datagram = rest[8 : 8 + size], rest[8 + size + 1 :]
+        fields[name.decode()] = value.decode()
+    return fields
+
+
+@pytest.fixture
+def journald(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        listening.settimeout(10)
+        yield listening
+
+
+@pytest.fixture
+def log(journald):
+    handler = JournalHandler(journald.getsockname())
+    logger = logging.Logger("pitcore.test")
+    logger.addHandler(handler)
+    yield logger
+    handler.close()
+
+
+def received(journald):
+    return decode(journald.recv(1 << 20))
+
+
+def test_a_record_arrives_with_message_priority_and_the_fields_to_search_by(journald, log):
+    log.warning("plane %s is dark", "top", extra={"journal": {"PITCORE_CAMERA": "top", "PITCORE_FRAME": "7"}})
+    assert received(journald) == {
+        "SYSLOG_IDENTIFIER": "pitcore",
+        "MESSAGE": "plane top is dark",
+        "PRIORITY": "4",
+        "PITCORE_LOGGER": "pitcore.test",
+        "PITCORE_CAMERA": "top",
+        "PITCORE_FRAME": "7",
+    }
+
+
+def test_a_traceback_arrives_whole_as_one_record(journald, log):
+    broken = RuntimeError("first\nPRIORITY=0")  # nothing in a message can forge a field
+    log.error("it broke", exc_info=(RuntimeError, broken, None))
+    fields = received(journald)
+    assert fields["MESSAGE"].startswith("it broke\nRuntimeError")
+    assert fields["MESSAGE"].endswith("PRIORITY=0")
+    assert fields["PRIORITY"] == "3"
+
+
+def test_an_endless_message_is_cut_and_still_arrives(journald, log):
+    log.error("x" * 1_000_000)
+    assert 1000 < len(received(journald)["MESSAGE"]) < 100_000
+
+
+def test_a_journal_that_does_not_keep_up_costs_records_that_are_counted_and_no_time(journald, log):
+    for number in range(3000):
+        log.info("%d %s", number, "x" * 1000)
+    kept = 0
+    journald.settimeout(0.0)
+    try:
+        while True:
+            received(journald)
+            kept += 1
+    except BlockingIOError:
+        pass
+    assert kept < 3000
+    log.info("again")
+    assert received(journald)["MESSAGE"] == f"{3000 - kept} log records were lost: the journal did not keep up"
+    assert received(journald)["MESSAGE"] == "again"
+
+
+def test_a_field_of_several_lines_carries_its_length():
+    assert encode_fields({"A": "1\n2"}) == b"A\n\x03\x00\x00\x00\x00\x00\x00\x001\n2\n"
+
+
+def test_the_journal_is_used_only_if_it_reads_our_standard_error():
+    status = os.fstat(2)
+    assert reads_stderr({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+    assert not reads_stderr({"JOURNAL_STREAM": "1:1"})
+    assert not reads_stderr({})
+
+
+def test_on_a_terminal_the_log_goes_to_standard_error():
+    code = "import logging; from pitcore.service.journal import start_logging; start_logging(); logging.info('there')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "INFO root: there\n"

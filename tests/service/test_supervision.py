@@ -1,0 +1,126 @@
+import logging
+import socket
+import threading
+import time
+
+import pytest
+
+from pitcore.health import CameraHealth
+from pitcore.service.notify import Notifier
+from pitcore.service.supervision import Pulse, Supervisor
+
+S = 10**9
+
+
+def camera(name, frames, last_ns, *, due=True):
+    return CameraHealth(name, (name,), frames, last_ns, due)
+
+
+def test_frames_that_come_and_are_processed_are_no_fault():
+    pulse = Pulse(1.0)
+    for second in range(1, 4):
+        cameras = (camera("top", 20 * second, second * S), camera("bottom", 20 * second, second * S))
+        assert pulse.fault(cameras, 20 * second, second * S + S // 2) is None
+
+
+def test_one_camera_that_hangs_is_named_though_the_other_goes_on():
+    text, silent = Pulse(1.0).fault((camera("top", 90, 9 * S), camera("bottom", 60, 6 * S)), 90, 9 * S)
+    assert silent.id == "bottom"
+    assert "camera bottom" in text
+    assert "3.0 s ago" in text
+
+
+def test_a_camera_that_never_gave_a_frame_is_a_fault():
+    text, _ = Pulse(1.0).fault((camera("top", 0, None),), 0, S)
+    assert "none yet" in text
+
+
+def test_a_loop_that_processes_nothing_while_frames_come_is_a_fault():
+    pulse = Pulse(1.0)
+    assert pulse.fault((camera("top", 20, S),), 20, S) is None
+    text, _ = pulse.fault((camera("top", 40, 2 * S),), 20, 2 * S)
+    assert "loop hangs" in text
+    assert pulse.fault((camera("top", 60, 3 * S),), 21, 3 * S) is None  # and when it goes on, it is fed again
+
+
+def test_a_belt_that_stands_and_triggers_no_camera_is_no_fault():
+    pulse = Pulse(1.0)
+    for second in (1, 100, 200):
+        assert pulse.fault((camera("top", 20, S, due=False),), 20, second * S) is None
+
+
+class Line:
+    """A service whose cameras and loop go as the test says, and the systemd that listens to it."""
+
+    def __init__(self, listening):
+        self.listening = listening
+        self.frames = {"top": 0, "bottom": 0}
+        self.processed = 0
+        self.going = {"top", "bottom"}
+        environment = {"NOTIFY_SOCKET": listening.getsockname(), "WATCHDOG_USEC": "200000"}
+        self.supervisor = Supervisor(Notifier(environment), 0.5, self.health, lambda: self.processed, lambda: "fine")
+
+    def health(self):
+        """The cameras that go gave a frame just now, and the loop took it."""
+        for name in self.going:
+            self.frames[name] += 1
+            self.processed += 1
+        now_ns = time.monotonic_ns()
+        return tuple(
+            camera(name, frames, (now_ns if name in self.going else 1) if frames else None)
+            for name, frames in self.frames.items()
+        )
+
+    def wait_for(self, wanted):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            words = self.listening.recv(1000).decode()
+            if wanted in words:
+                return words
+        raise AssertionError(f"systemd never heard {wanted}")
+
+
+@pytest.fixture
+def line(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(30)
+        yield Line(listening)
+
+
+def test_ready_is_told_only_when_every_camera_gave_a_frame(line):
+    line.going = {"top"}
+    with line.supervisor:
+        while line.processed < 3:
+            threading.Event().wait(0.01)
+        line.listening.settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            line.listening.recv(1000)
+        line.listening.settimeout(30)
+        line.going = {"top", "bottom"}
+        assert line.wait_for("READY=1") == "READY=1\nSTATUS=fine"
+        assert line.wait_for("WATCHDOG=1") == "WATCHDOG=1\nSTATUS=fine"
+
+
+def test_a_camera_that_hangs_is_not_fed_but_named_to_systemd_and_once_in_the_log(line, caplog):
+    with caplog.at_level(logging.INFO), line.supervisor:
+        line.wait_for("WATCHDOG=1")
+        line.going = {"top"}
+        for _ in range(3):
+            line.wait_for("STATUS=camera bottom")
+            assert "WATCHDOG" not in line.listening.recv(1000).decode()
+        line.going = {"top", "bottom"}
+        line.wait_for("WATCHDOG=1")  # it came back before the watchdog bit
+    faults = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(faults) == 1
+    assert faults[0].journal == {"PITCORE_CAMERA": "bottom"}
+
+
+def test_stopping_is_told_once_and_nothing_is_fed_after_it(line):
+    with line.supervisor:
+        line.wait_for("WATCHDOG=1")
+        line.supervisor.stopping()
+        line.wait_for("STOPPING=1")
+    line.listening.settimeout(0.0)
+    with pytest.raises(BlockingIOError):
+        line.listening.recv(1000)
