@@ -211,7 +211,9 @@ def crop_from_image(
         )
     # Copied because the core reads planes, and an image has its planes interleaved. Crops are small.
     planes = tuple(np.ascontiguousarray(np.moveaxis(image, 2, 0)))
-    segmenter = _core.Segmenter((height, width), ((0, 1, "bright", None),) * count, "any", 1, (height + (width + 1) // 2, 1))
+    segmenter = _core.Segmenter(
+        (height, width), ((0, 1, "bright", None),) * count, "any", 1, (height + (width + 1) // 2, 1)
+    )
     status = segmenter.segment_whole(planes)
     if status != _core.Status.ok:
         raise RuntimeError(f"segment_whole: {status.name}")  # the checks before make this impossible

@@ -177,7 +177,10 @@ def test_the_middle_of_each_planes_own_mask_differs_from_numpys(kernel, width):
     top[4:20, 3 : width + 2], bottom[7:25, 5 : width + 4] = 90, 200
     planes = (top, bottom)
     searching = preparer(
-        top.shape, background=(random.integers(0, 9, width + 9, np.uint8), 5), threshold=(70, 70), polarity=("bright",) * 2
+        top.shape,
+        background=(random.integers(0, 9, width + 9, np.uint8), 5),
+        threshold=(70, 70),
+        polarity=("bright",) * 2,
     )
     _core.force_kernel(kernel)
     try:
