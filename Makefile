@@ -14,7 +14,7 @@ demo: $(VENV)/.board ## set up and run the main job on the emulated belt
 	$(BIN)/pitcore demo
 
 test: $(VENV)/.workstation native-test ## set up and run every test, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term
 
 tools: $(VENV)/.workstation ## pitcore-tools (torch, onnx, ...) in .venv: about 1.5 GB, two to five minutes
 
