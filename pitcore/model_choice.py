@@ -57,7 +57,7 @@ def open_session(config: Config, *, service: bool, running_sha256: str | None = 
             if is_last or config.model.store is None or (isinstance(error, ConfigError) and candidate.role != "trial"):
                 raise  # a configuration that does not fit what was committed is for the technician to mend
             log.error("the %s model does not work here: %s", candidate.role, error)  # noqa: TRY400  no traceback for users
-            give_up(Path(config.model.store), candidate)
+            give_up(Path(config.model.store), candidate, str(error))
     raise AssertionError("the last candidate is loaded or raises")
 
 

@@ -61,7 +61,7 @@ def test_an_active_model_that_no_longer_works_here_leaves_the_previous_running(s
     commit(store, bundle_of(tmp_path / "v2", "2.0.0", golden_shift=1.0), 2)
     assert loaded(store) == "1.0.0"
     assert "the active model does not work here: " in caplog.text
-    assert store.read().bad == ()
+    assert store.read().bad == {}
 
 
 def test_with_no_working_model_in_the_store_the_bundled_one_runs(store, tmp_path):

@@ -1,6 +1,7 @@
 """The store on disk: two slots, one state, and which model the service is to load.
 
     STORE/state.json     which slot is active, what is on trial, what failed here (``state``)
+    STORE/state.backup.json   the same, written after it: one file may be lost, and no floor falls
     STORE/slots/a, b     a model bundle each; at most one of them is active, at most one on trial
     STORE/staging/       what is being brought in; worth nothing after a fault but the time to bring it again
     STORE/tuf/           the trusted metadata (``trust``)
@@ -19,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from pitcore.errors import BundleError, CardError, Refusal, UpdateError
 from pitcore.model_card import DEFAULT_BUNDLE, Bundle, load_bundle
@@ -48,7 +51,7 @@ class Store:
 
     def __init__(self, root: Path, disk: Disk | None = None) -> None:
         self.root, self.disk = root, disk or Disk()
-        self.state_path = root / "state.json"
+        self.state_path, self.backup_path = root / "state.json", root / "state.backup.json"
         self.staging, self.slots, self.tuf = root / "staging", root / "slots", root / "tuf"
 
     def slot(self, name: SlotName) -> Path:
@@ -64,18 +67,29 @@ class Store:
                 self.disk.perform(Operation("create", self.root / lock))
 
     def read(self) -> State:
-        """Return the state; a store without one is fresh.
+        """Return the state; of its two copies, the later that is whole. A store without any is fresh.
 
         Raises:
-            UpdateError: it cannot be read, is damaged, or a newer pitcore wrote it.
+            UpdateError: no copy can be read, or a newer pitcore wrote one.
         """
-        try:
-            raw = self.state_path.read_bytes()
-        except FileNotFoundError:
-            return State()
-        except OSError as error:
-            raise storage_error(self.state_path, error) from error
-        return states.decode(raw, str(self.state_path))
+        whole: list[State] = []
+        damage: UpdateError | None = None
+        for path in (self.state_path, self.backup_path):
+            try:
+                whole.append(states.decode(path.read_bytes(), str(path)))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                damage = storage_error(path, error)
+            except UpdateError as error:
+                if error.refusal is Refusal.NEWER_STATE:
+                    raise
+                damage = error
+        if damage is not None:
+            if not whole:
+                raise damage
+            log.error("%s; the other copy is used, and the next change writes both", damage)
+        return max(whole, key=lambda state: state.generation, default=State())
 
     def change(self, transition: Transition) -> State:
         """Make a transition last, alone: read, change, write.
@@ -87,8 +101,26 @@ class Store:
             old = self.read()
             new = transition(old)
             if new != old:
-                self.disk.replace(self.state_path, states.encode(new))
+                self._write(msgspec.structs.replace(new, generation=old.generation + 1))
             return new
+
+    def start_over(self) -> None:
+        """Write a fresh state where no copy can be read any more. What lies in the slots does not count from then on.
+
+        Raises:
+            UpdateError: a copy can be read, or the disk takes no write.
+        """
+        with self._lock("state.lock", wait=True):
+            try:
+                self.read()
+            except UpdateError as error:
+                if error.refusal is Refusal.NEWER_STATE:
+                    raise
+                self._write(State())
+
+    def _write(self, state: State) -> None:
+        for path in (self.state_path, self.backup_path):
+            self.disk.replace(path, states.encode(state))
 
     @contextmanager
     def updating(self) -> Iterator[None]:
@@ -167,10 +199,10 @@ def refund(root: Path, running_sha256: str) -> None:
     _quietly(root, _if_on_trial(running_sha256, states.refund_attempt))
 
 
-def give_up(root: Path, candidate: Candidate) -> None:
+def give_up(root: Path, candidate: Candidate, why: str) -> None:
     """Roll back a model on trial that does not load on this machine; what goes wrong is only logged."""
     if candidate.role == "trial":
-        _quietly(root, _if_on_trial(candidate.bundle.sha256, states.roll_back))
+        _quietly(root, _if_on_trial(candidate.bundle.sha256, lambda state: states.roll_back(state, why)))
 
 
 def _if_on_trial(card_sha256: str, transition: Transition) -> Transition:

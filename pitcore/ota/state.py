@@ -15,7 +15,7 @@ from msgspec import Meta
 from pitcore.errors import Refusal, UpdateError, first_line
 from pitcore.model_card import Sha256
 
-VERSION = 1
+VERSION = 2
 SlotName = Literal["a", "b"]
 SLOTS: tuple[SlotName, SlotName] = ("a", "b")
 Transition = Callable[["State"], "State"]
@@ -55,16 +55,18 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         active: the slot that was committed last; None is the model that came with pitcore.
         a, b: what the slots hold; None is empty, whatever lies on the disk.
         trial: under way; never in the active slot.
-        bad: ``card_sha256`` of what failed here; never taken again.
+        bad: ``card_sha256`` of what failed here, and why; never taken again.
         release_seq_floor: of what was ever committed; nothing below is taken, so it never falls.
+        generation: grows with each write; of the two copies on disk the later counts.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
+    generation: Annotated[int, Meta(ge=0)] = 0
     active: SlotName | None = None
     a: Release | None = None
     b: Release | None = None
     trial: Trial | None = None
-    bad: tuple[Sha256, ...] = ()
+    bad: dict[Sha256, str] = {}
     release_seq_floor: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
@@ -115,7 +117,7 @@ def spend_attempt(state: State) -> State:
     if trial is None:
         return state
     if trial.attempts_left == 0:
-        return roll_back(state)
+        return roll_back(state, f"loaded {trial.attempts} times on trial, and each time the service died")
     return _replace(state, trial=msgspec.structs.replace(trial, attempts_left=trial.attempts_left - 1))
 
 
@@ -137,7 +139,7 @@ def commit(state: State) -> State:
     return _replace(state, active=state.trial.slot, trial=None, release_seq_floor=floor)
 
 
-def roll_back(state: State) -> State:
+def roll_back(state: State, reason: str) -> State:
     """Leave the trial's model; without a trial, leave the active one for the previous. What is left is bad."""
     if state.trial is not None:
         left: SlotName | None = state.trial.slot
@@ -148,7 +150,7 @@ def roll_back(state: State) -> State:
         return state
     release = state.holds(left)
     assert release is not None, "what ran held a release"  # noqa: S101  State checks it
-    return refuse(_replace(state, active=active, trial=None, **{left: None}), release.card_sha256)
+    return refuse(_replace(state, active=active, trial=None, **{left: None}), release.card_sha256, reason)
 
 
 def drop_trial(state: State) -> State:
@@ -156,13 +158,30 @@ def drop_trial(state: State) -> State:
     return state if state.trial is None else _replace(state, trial=None, **{state.trial.slot: None})
 
 
-def refuse(state: State, card_sha256: str) -> State:
+def refuse(state: State, card_sha256: str, reason: str) -> State:
     """Never take this model again."""
-    return state if card_sha256 in state.bad else _replace(state, bad=(*state.bad, card_sha256))
+    return _replace(state, bad=state.bad | {card_sha256: reason})
+
+
+def forgive(state: State, card_sha256: str) -> State:
+    """Take back that a model is bad: a technician wants it tried once more."""
+    return _replace(state, bad={bad: reason for bad, reason in state.bad.items() if bad != card_sha256})
 
 
 def _replace(state: State, **changes: Any) -> State:  # noqa: ANN401  fields of different types
     return msgspec.structs.replace(state, **changes)
+
+
+def _from_1(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew no reasons, and had one copy on disk."""
+    return fields | {
+        "version": 2,
+        "generation": 0,
+        "bad": dict.fromkeys(fields["bad"], "failed here; an older pitcore kept no reason"),
+    }
+
+
+MIGRATIONS: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
 
 
 def encode(state: State) -> bytes:
@@ -185,6 +204,10 @@ def decode(raw: bytes, where: str) -> State:
                 f"{where}: written by a newer pitcore (version {version}, this one knows {VERSION}); nothing was "
                 "changed: install the newer pitcore again",
             )
+        while (migrate := MIGRATIONS.get(fields.get("version"))) is not None:
+            fields = migrate(fields)
+        if missing := set(State.__struct_fields__) - set(fields):  # the defaults are for a fresh board only
+            raise msgspec.ValidationError(f"no {', '.join(sorted(missing))}")
         return msgspec.convert(fields, type=State)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:  # ValidationError is a DecodeError
         raise UpdateError(Refusal.STORAGE, f"{where}: damaged: {first_line(error)}") from error

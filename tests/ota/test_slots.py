@@ -11,6 +11,7 @@ from pitcore.model_card import DEFAULT_BUNDLE
 from pitcore.ota import state as states
 from pitcore.ota.disk import Disk
 from pitcore.ota.slots import Store, give_up, installed_models, models_to_load, refund
+from pitcore.ota.state import State
 from tests.ota.stores import bundle_of, commit, new_store, try_out
 
 
@@ -113,12 +114,11 @@ def test_a_model_that_does_not_load_is_given_up_only_while_it_is_the_one_on_tria
     commit(store, bundles[0], 1)
     try_out(store, bundles[1], 2)
     candidate = next(models_to_load(store.root))
-    store.change(states.roll_back)
-    store.change(lambda state: state)
-    give_up(store.root, candidate)  # somebody was faster: the active model must not be hit
+    store.change(lambda state: states.roll_back(state, "by hand"))
+    give_up(store.root, candidate, "slow")  # somebody was faster: the active model must not be hit
     assert store.read().active == "a"
     later = try_out(store, bundles[2], 3)
-    give_up(store.root, next(models_to_load(store.root)))
+    give_up(store.root, next(models_to_load(store.root)), "no network")
     assert (store.read().active, store.read().trial, store.read().is_bad(later)) == ("a", None, True)
 
 
@@ -136,10 +136,46 @@ def test_a_disk_that_takes_no_write_never_loads_a_model_on_trial(store, bundles,
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 300], ids=["zero bytes", "no version", "zeros"])
-def test_a_damaged_state_leaves_a_verified_model(store, bundles, content):
+def test_one_damaged_copy_of_the_state_costs_nothing(store, bundles, content):
+    commit(store, bundles[0], 1)
+    for path in (store.state_path, store.backup_path):
+        whole = path.read_bytes()
+        path.write_bytes(content)
+        assert offered(models_to_load(store.root)) == [("active", "1.0.0"), BUNDLED]
+        assert store.read().release_seq_floor == 1
+        path.write_bytes(whole)
+
+
+def test_the_later_copy_counts_and_the_next_change_mends_both(store, bundles):
+    commit(store, bundles[0], 1)
+    older = store.state_path.read_bytes()
+    commit(store, bundles[1], 2)
+    store.backup_path.write_bytes(older)
+    assert store.read().active == "b"
+    store.backup_path.write_bytes(store.state_path.read_bytes())
+    store.state_path.write_bytes(b"")
+    assert store.read().active == "b"
+    store.change(lambda state: states.roll_back(state, "by hand"))
+    assert store.state_path.read_bytes() == store.backup_path.read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 300], ids=["zero bytes", "no version", "zeros"])
+def test_with_both_copies_of_the_state_damaged_the_bundled_model_runs_until_one_starts_over(store, bundles, content):
     commit(store, bundles[0], 1)
     store.state_path.write_bytes(content)
+    store.backup_path.write_bytes(content)
     assert offered(models_to_load(store.root)) == [BUNDLED]
+    with pytest.raises(UpdateError, match="damaged"):
+        store.read()
+    store.start_over()
+    assert store.read() == State(generation=0)
+
+
+def test_nothing_starts_over_while_one_copy_is_whole(store, bundles):
+    commit(store, bundles[0], 1)
+    store.state_path.write_bytes(b"")
+    store.start_over()
+    assert store.read().active == "a"
 
 
 def test_the_state_of_a_newer_pitcore_stays_to_the_byte(store, bundles, caplog):
@@ -150,7 +186,7 @@ def test_the_state_of_a_newer_pitcore_stays_to_the_byte(store, bundles, caplog):
         assert offered(models_to_load(store.root)) == [BUNDLED]
     assert "newer pitcore" in caplog.text
     with pytest.raises(UpdateError, match="newer pitcore"):
-        store.change(states.roll_back)
+        store.change(states.commit)
     assert store.state_path.read_bytes() == newer
 
 

@@ -21,6 +21,10 @@ def trial(release, attempts=3):
     return lambda state: states.begin_trial(states.empty(state, state.inactive), release, attempts)
 
 
+def back(state):
+    return states.roll_back(state, "by hand")
+
+
 def test_a_fresh_board_runs_the_model_that_came_with_pitcore():
     assert (State().active, State().previous, State().trial) == (None, None, None)
     assert State().inactive == "a"
@@ -52,23 +56,23 @@ def test_only_a_commit_raises_the_floor_and_nothing_lowers_it():
     assert state.release_seq_floor == 0
     state = states.commit(state)
     assert state.release_seq_floor == 2
-    for transition in (states.roll_back, trial(ONE), states.commit, states.roll_back, states.drop_trial):
+    for transition in (back, trial(ONE), states.commit, back, states.drop_trial):
         state = transition(state)
         assert state.release_seq_floor == 2
 
 
 def test_going_back_without_a_trial_leaves_the_active_model_for_the_previous_then_for_the_bundled():
-    state = after(trial(ONE), states.commit, trial(TWO), states.commit, states.roll_back)
+    state = after(trial(ONE), states.commit, trial(TWO), states.commit, back)
     assert (state.active, state.b) == ("a", None)
     assert state.is_bad(TWO)
-    state = states.roll_back(state)
+    state = back(state)
     assert (state.active, state.a) == (None, None)
-    assert states.roll_back(state) == state
+    assert back(state) == state
 
 
 def test_a_damaged_trial_is_dropped_without_blame():
     state = states.drop_trial(after(trial(ONE)))
-    assert (state.trial, state.a, state.bad) == (None, None, ())
+    assert (state.trial, state.a, state.bad) == (None, None, {})
 
 
 def test_the_active_slot_is_never_emptied():
@@ -95,13 +99,27 @@ def test_a_newer_state_is_refused_and_says_what_to_do():
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"[]", b"\xff" * 9, b'{"version": 0}', b'{"version": 1, "active": "a"}', b'{"version": 1, "x": 1}'],
+    [b"", b"{", b"[]", b"\xff" * 9, b'{"version": 0}', b'{"version": 2, "active": "a"}', b'{"version": 1, "x": 1}'],
     ids=["empty", "cut", "no object", "binary", "version 0", "active but empty", "unknown key"],
 )
 def test_a_damaged_state_is_named(raw):
     with pytest.raises(UpdateError, match=r"^state\.json: damaged: ") as caught:
         states.decode(raw, "state.json")
     assert "\n" not in str(caught.value)
+
+
+def test_a_state_of_version_1_is_migrated():
+    old = {"version": 1, "active": "a", "a": msgspec.to_builtins(ONE), "b": None, "trial": None}
+    old |= {"bad": ["f" * 64], "release_seq_floor": 7}
+    state = states.decode(json.dumps(old).encode(), "state.json")
+    assert (state.version, state.active, state.a, state.release_seq_floor) == (2, "a", ONE, 7)
+    assert "no reason" in state.bad["f" * 64]
+
+
+def test_what_is_forgiven_may_be_taken_again_and_nothing_else():
+    state = after(trial(ONE), back, trial(TWO), back)
+    state = states.forgive(state, ONE.card_sha256)
+    assert (state.is_bad(ONE), state.is_bad(TWO)) == (False, True)
 
 
 def test_a_slot_is_never_active_and_on_trial():
