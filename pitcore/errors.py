@@ -84,6 +84,7 @@ class Refusal(StrEnum):
     PATCH_BOMB = "patch-bomb"  # unfolds to more than was signed
     # This board.
     SELF_TEST = "self-test"  # the model loads or judges otherwise than it must
+    TRIAL = "trial"  # it did not prove itself in the running service
     NO_SPACE = "no-space"
     READ_ONLY = "read-only"
     STORAGE = "storage"  # the disk fails otherwise

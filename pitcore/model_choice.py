@@ -26,7 +26,7 @@ def open_bundle(config: Config) -> Bundle:
         BundleError, CardError: it is missing, altered or invalid, or wants other planes.
     """
     bundle = next(_candidates(config)).bundle
-    _check_planes(bundle, config)
+    check_planes(bundle, config)
     return bundle
 
 
@@ -47,7 +47,7 @@ def open_session(config: Config, *, service: bool, running_sha256: str | None = 
     runtime = config.runtime
     for candidate in _candidates(config, service=service, running_sha256=running_sha256):
         try:
-            _check_planes(candidate.bundle, config)
+            check_planes(candidate.bundle, config)
             effective_thresholds(candidate.bundle.card.thresholds, config.decision)
             return Session(
                 candidate.bundle, capacity=runtime.max_cherries, threads=runtime.threads, sub_batch=runtime.sub_batch
@@ -71,7 +71,7 @@ def _candidates(config: Config, *, service: bool = False, running_sha256: str | 
         yield Candidate(load_bundle(DEFAULT_BUNDLE if model.bundle is None else Path(model.bundle)), "bundled")
 
 
-def _check_planes(bundle: Bundle, config: Config) -> None:
+def check_planes(bundle: Bundle, config: Config) -> None:
     """Compare what the model wants with what the cameras give. Raises BundleError."""
     if bundle.card.planes != list(config.frame.planes):
         raise BundleError(

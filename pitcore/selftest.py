@@ -1,0 +1,143 @@
+"""The self-test of a new model: a program that ``pitcore.ota.selftest`` starts, since a model may take its process down.
+
+    python -m pitcore.selftest CONFIG BUNDLE REFERENCE MEMORY_MB      CONFIG may be - for the defaults
+
+It loads the bundle as the service would, which proves card, contract and golden vectors, looks for numbers that are none,
+and measures the network against the running model's in turns. One JSON line for each step it begins, the report last.
+Exit code 0: the model is good; 2: it is not, and the last line on standard error says why.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnxruntime as ort
+
+from pitcore.config import Config, effective_thresholds, load_config
+from pitcore.errors import BundleError, PitcoreError
+from pitcore.inference.session import Session
+from pitcore.model_card import Bundle, load_bundle
+from pitcore.model_choice import check_planes
+from pitcore.ota.selftest import CHILD_FAULT, Report, Step
+
+ROUNDS = 15  # of either model, in turns: other work on the board hits both
+NICE = 10  # the service has the cores
+
+
+def main(arguments: list[str]) -> int:
+    """Run the self-test; see the module."""
+    config_path, bundle, reference, memory_mb = arguments
+    _be_modest(int(memory_mb))
+    config = load_config(None if config_path == "-" else Path(config_path))
+    try:
+        report = examine(config, Path(bundle), Path(reference))
+    except PitcoreError as error:
+        sys.stderr.write(f"{error}\n")
+        return CHILD_FAULT
+    except MemoryError:
+        sys.stderr.write(f"it needs more than {memory_mb} MB of memory\n")
+        return CHILD_FAULT
+    _say(report)
+    return 0
+
+
+def examine(config: Config, directory: Path, reference: Path) -> Report:
+    """Prove one bundle and measure it.
+
+    Raises:
+        BundleError, CardError, ConfigError: it does not fit this board, or computes something else here.
+    """
+    _say(Step("reading the bundle"))
+    bundle = load_bundle(directory)
+    check_planes(bundle, config)
+    effective_thresholds(bundle.card.thresholds, config.decision)
+    _check_runtime(bundle)
+    _say(Step("loading the network, golden vectors"))
+    session = _session(bundle, config)
+    _say(Step("other inputs"))
+    _check_numbers(session)
+    peak_mb = _peak_mb()
+    _say(Step("latency"))
+    try:
+        running: Session | None = _session(load_bundle(reference), config)
+    except PitcoreError:  # it is broken: one more reason for the new one
+        running = None
+    new_ms, old_ms = [], []
+    for _ in range(ROUNDS):
+        new_ms.append(_call_ms(session))
+        if running is not None:
+            old_ms.append(_call_ms(running))
+    return Report(
+        latency_ms=statistics.median(new_ms),
+        reference_ms=statistics.median(old_ms) if old_ms else None,
+        peak_mb=peak_mb,
+    )
+
+
+def _session(bundle: Bundle, config: Config) -> Session:
+    runtime = config.runtime
+    return Session(bundle, capacity=runtime.sub_batch, threads=runtime.threads, sub_batch=runtime.sub_batch)
+
+
+def _check_runtime(bundle: Bundle) -> None:
+    """Compare ONNX Runtime with what the card asks for. Raises BundleError."""
+    wanted, found = bundle.card.runtime.onnxruntime_min, ort.__version__
+    if _version(found) < _version(wanted):
+        raise BundleError(f"{bundle.directory}: wants onnxruntime {wanted} or newer, here is {found}; update pitcore first")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("+")[0].split(".")[:3] if part.isdigit())
+
+
+def _check_numbers(session: Session) -> None:
+    """Look for logits that are no numbers, on inputs the golden vectors may lack. Raises BundleError."""
+    batch, card = session.batch, session.bundle.card
+    noise = np.random.default_rng(0).integers(0, 256, batch.shape, dtype=np.uint8)
+    for name, pixels in (("black", np.zeros_like(noise)), ("white", np.full_like(noise, 255)), ("noise", noise)):
+        if card.dtype == "uint8":
+            batch[:] = pixels
+        else:
+            per_plane = [card.batch_shape.index(len(card.planes)) == axis for axis in range(3)]
+            shape = [len(card.planes) if here else 1 for here in per_plane]
+            batch[:] = pixels * np.reshape(card.scale, shape) + np.reshape(card.offset, shape)
+        if not np.isfinite(session.run(len(batch))).all():
+            raise BundleError(f"{session.bundle.directory}: {name} crops give logits that are no numbers")
+
+
+def _call_ms(session: Session) -> float:
+    started_ns = time.perf_counter_ns()
+    session.run(len(session.batch))
+    return (time.perf_counter_ns() - started_ns) / 1e6
+
+
+def _peak_mb() -> float:
+    """Largest resident memory of this process. Not ``getrusage``: its figure outlives exec and is the parent's."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _be_modest(memory_mb: int) -> None:
+    """Leave cores and memory to the service; should memory run out, this process goes first."""
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_mb << 20, memory_mb << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(NICE)
+    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _say(line: Step | Report) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
