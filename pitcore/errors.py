@@ -50,6 +50,16 @@ class SinkError(PitcoreError):
     """Verdicts that cannot be written."""
 
 
+class ControlError(PitcoreError):
+    """What was asked of a running service, or of its control socket, and cannot be done."""
+
+
+class NotRunningError(ControlError):
+    """No service answers at the control socket; exit code 3, as the Linux Standard Base has it for the status of one."""
+
+    exit_code = 3
+
+
 class DataError(PitcoreError):
     """A folder of training or test crops that cannot be used."""
 

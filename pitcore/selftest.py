@@ -1,9 +1,10 @@
-"""The self-test of a new model: a program that ``pitcore.ota.selftest`` starts, since a model may take its process down.
+"""The self-test of a new model: a program that ``pitcore.ota.selftest`` starts, since a model may end its process.
 
     python -m pitcore.selftest CONFIG BUNDLE REFERENCE MEMORY_MB      CONFIG may be - for the defaults
 
-It loads the bundle as the service would, which proves card, contract and golden vectors, looks for numbers that are none,
-and measures the network against the running model's in turns. One JSON line for each step it begins, the report last.
+It loads the bundle as the service would, which proves card, contract and golden vectors, looks for numbers that are
+none, and measures the network against the running model's in turns. One JSON line for each step it begins, the report
+last.
 Exit code 0: the model is good; 2: it is not, and the last line on standard error says why.
 """
 
@@ -18,7 +19,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnxruntime as ort
 
 from pitcore.config import Config, effective_thresholds, load_config
 from pitcore.errors import BundleError, PitcoreError
@@ -58,7 +58,6 @@ def examine(config: Config, directory: Path, reference: Path) -> Report:
     bundle = load_bundle(directory)
     check_planes(bundle, config)
     effective_thresholds(bundle.card.thresholds, config.decision)
-    _check_runtime(bundle)
     _say(Step("loading the network, golden vectors"))
     session = _session(bundle, config)
     _say(Step("other inputs"))
@@ -84,17 +83,6 @@ def examine(config: Config, directory: Path, reference: Path) -> Report:
 def _session(bundle: Bundle, config: Config) -> Session:
     runtime = config.runtime
     return Session(bundle, capacity=runtime.sub_batch, threads=runtime.threads, sub_batch=runtime.sub_batch)
-
-
-def _check_runtime(bundle: Bundle) -> None:
-    """Compare ONNX Runtime with what the card asks for. Raises BundleError."""
-    wanted, found = bundle.card.runtime.onnxruntime_min, ort.__version__
-    if _version(found) < _version(wanted):
-        raise BundleError(f"{bundle.directory}: wants onnxruntime {wanted} or newer, here is {found}; update pitcore first")
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("+")[0].split(".")[:3] if part.isdigit())
 
 
 def _check_numbers(session: Session) -> None:

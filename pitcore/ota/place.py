@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from pitcore.errors import BundleError, Refusal, UpdateError, first_line
 from pitcore.model_card import Bundle, load_bundle
 from pitcore.ota import state as states
 from pitcore.ota.archive import MEMBERS
-from pitcore.ota.disk import Operation, storage_error
+from pitcore.ota.disk import Disk, Operation, storage_error
 from pitcore.ota.offer import Offer
 from pitcore.ota.slots import Store
 from pitcore.ota.state import SlotName
@@ -76,11 +75,7 @@ def fill(store: Store, slot: SlotName, archive: Path, card_sha256: str) -> Bundl
     unpacked, disk = store.staging / "unpacked", store.disk
     disk.remove_tree(unpacked)
     disk.perform(Operation("mkdir", unpacked))
-    for name, pieces in _members(archive):
-        disk.perform(Operation("create", unpacked / name))
-        for piece in pieces:
-            disk.perform(Operation("write", unpacked / name, content=piece))
-        disk.perform(Operation("sync", unpacked / name))
+    _unpack(archive, unpacked, disk)
     disk.perform(Operation("sync directory", unpacked))
     found = load_bundle(unpacked).sha256
     if found != card_sha256:
@@ -91,24 +86,26 @@ def fill(store: Store, slot: SlotName, archive: Path, card_sha256: str) -> Bundl
     return load_bundle(store.slot(slot))
 
 
-def _members(archive: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the files of an archive: those of a bundle, each once, and nothing else.
+def _unpack(archive: Path, into: Path, disk: Disk) -> None:
+    """Write the files of a bundle, each synced. No name is taken from the archive, so none can lead elsewhere.
 
     Raises:
-        BundleError: it holds something else. No name is ever taken from it, so none can lead out of the slot.
+        BundleError: it holds something else.
+        UpdateError: the disk refuses.
     """
     try:
         with tarfile.open(archive, mode="r:") as opened:
             for name in MEMBERS:
                 member = opened.next()
-                if member is None or member.name != name or not member.isreg():
-                    found = "ends" if member is None else f"holds {member.name!r}"
-                    raise BundleError(f"{archive.name}: {found} where {name} belongs; publish the bundle again")
-                content = opened.extractfile(member)
-                assert content is not None, "a regular member has content"  # noqa: S101  asked above
-                yield name, iter(lambda: content.read(PIECE_BYTES), b"")  # noqa: B023  used up before the next
-            if (member := opened.next()) is not None:
-                raise BundleError(f"{archive.name}: holds {member.name!r} beyond a bundle; publish it again")
+                content = None if member is None or member.name != name else opened.extractfile(member)
+                if content is None:
+                    raise BundleError(f"{archive.name}: does not hold {name} in its place; publish the bundle again")
+                disk.perform(Operation("create", into / name))
+                while piece := content.read(PIECE_BYTES):
+                    disk.perform(Operation("write", into / name, content=piece))
+                disk.perform(Operation("sync", into / name))
+            if opened.next() is not None:
+                raise BundleError(f"{archive.name}: holds more than a bundle; publish it again")
     except tarfile.TarError as error:
         raise BundleError(f"{archive.name}: no archive of a bundle: {first_line(error)}; publish it again") from error
     except OSError as error:
@@ -124,5 +121,3 @@ def _size(path: Path) -> int:
     if path.is_dir():
         return sum(map(_size, path.iterdir()))
     return path.stat().st_size if path.exists() else 0
-
-

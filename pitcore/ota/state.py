@@ -158,6 +158,13 @@ def drop_trial(state: State) -> State:
     return state if state.trial is None else _replace(state, trial=None, **{state.trial.slot: None})
 
 
+def leave_damaged(state: State) -> State:
+    """Leave the active model for the previous because its files are damaged; it may be had again."""
+    if state.active is None:
+        return state
+    return _replace(state, active=state.previous, **{state.active: None})
+
+
 def refuse(state: State, card_sha256: str, reason: str) -> State:
     """Never take this model again."""
     return _replace(state, bad=state.bad | {card_sha256: reason})

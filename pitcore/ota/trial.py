@@ -1,0 +1,151 @@
+"""A model on trial: the service changes over to it, and it is committed or rolled back.
+
+An earlier run may have been cut short at any point, and the service may have rolled back by itself: each step looks at
+the state on disk again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pitcore.errors import ControlError, NotRunningError, Refusal, UpdateError
+from pitcore.ota import state as states
+from pitcore.ota.gate import Failed, Gate, Health, Passed, Service, judge
+from pitcore.ota.slots import Store
+from pitcore.ota.state import Release, State
+
+Result = Literal["none", "current", "refused here", "available", "fetched", "committed", "on trial", "rolled back"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended that did not fail.
+
+    Attributes:
+        result: ``on trial`` is no success yet: the service does not run, or its belt stands still.
+        message: for people.
+    """
+
+    result: Result
+    message: str
+
+
+class Trial:
+    """The trial on one store.
+
+    Args:
+        store: locked by the caller.
+        service: the running service.
+        gate: what the model must show.
+        tell: takes a line for people.
+    """
+
+    def __init__(self, store: Store, service: Service, gate: Gate, tell: Callable[[str], None]) -> None:
+        self._store, self._service, self._gate, self._tell = store, service, gate, tell
+
+    def begin(self, before: Health | None) -> Outcome:
+        """Have the service change over to the model on trial, and judge it. Raises UpdateError."""
+        release = self._on_trial()
+        try:
+            self._service.reload()
+        except NotRunningError:
+            return Outcome(
+                "on trial",
+                f"{release.label} is installed on trial, but the service does not run: start it, then "
+                "`pitcore update commit`",
+            )
+        except ControlError as error:
+            raise self._failed(release, f"the service did not take it: {error}") from error
+        return self._watch(release, before)
+
+    def finish(self) -> Outcome:
+        """Go on with a trial that an earlier run left, or that the service began by itself. Raises UpdateError."""
+        release, health = self._on_trial(), self.health()
+        self._tell(f"{release.label} is on trial since an earlier run")
+        if health is not None and health.model_sha256 == release.card_sha256:
+            return self._watch(release, None)
+        return self.begin(None)
+
+    def _watch(self, release: Release, before: Health | None) -> Outcome:
+        """Look at the service until the gate can tell. Raises UpdateError."""
+        gate = self._gate
+        deadline = time.monotonic() + gate.timeout_s
+        start: Health | None = None
+        health: Health | None = None
+        self._tell(f"health gate: {gate.frames} frames of {release.label}")
+        while time.monotonic() < deadline:
+            health = self.health()
+            self._check_still_on_trial(release)
+            if health is not None and health.model_sha256 == release.card_sha256:
+                start = health if start is None or health.frames < start.frames else start  # fewer: it started anew
+                verdict = judge(gate, before, start, health)
+                if isinstance(verdict, Failed):
+                    raise self._failed(release, verdict.why)
+                if isinstance(verdict, Passed):
+                    return self._commit(release)
+            time.sleep(gate.poll_s)
+        if health is not None and health.model_sha256 != release.card_sha256:
+            raise self._failed(release, f"the service does not run it after {gate.timeout_s:g} s, see its log")
+        if health is None and self._died():
+            raise self._failed(release, "the service died with it")
+        return Outcome(
+            "on trial",
+            f"{release.label} judged fewer than {gate.frames} frames in {gate.timeout_s:g} s and stays on trial: "
+            "`pitcore update commit` once the belt runs, or the next run of the timer",
+        )
+
+    def _died(self) -> bool:
+        """Tell how a service that does not answer ended: a clean stop gives the attempt back."""
+        trial = self._store.read().trial
+        return trial is not None and trial.attempts_left < trial.attempts
+
+    def _commit(self, release: Release) -> Outcome:
+        """Make the model on trial the active one. Raises UpdateError."""
+        state = self._store.change(lambda state: states.commit(state) if _tries(state, release) else state)
+        if state.active is None or state.holds(state.active) != release:
+            self._check_still_on_trial(release)
+        return Outcome("committed", f"{release.label} (release {release.release_seq}) is committed and judges")
+
+    def _failed(self, release: Release, why: str) -> UpdateError:
+        """Roll the trial back, have the service change over, and return what to tell."""
+        self._store.change(lambda state: states.roll_back(state, why) if _tries(state, release) else state)
+        return UpdateError(
+            Refusal.TRIAL, f"{release.label} is rolled back and not taken again: {why}; {self.tell_service()}"
+        )
+
+    def _check_still_on_trial(self, release: Release) -> None:
+        """Notice that the service rolled a trial back by itself. Raises UpdateError."""
+        state = self._store.read()
+        if not _tries(state, release):
+            why = state.bad.get(release.card_sha256, "its slot was damaged")
+            raise UpdateError(Refusal.TRIAL, f"{release.label} was rolled back by the service: {why}")
+
+    def _on_trial(self) -> Release:
+        state = self._store.read()
+        release = None if state.trial is None else state.holds(state.trial.slot)
+        assert release is not None, "asked only during a trial"  # noqa: S101  every caller looked
+        return release
+
+    def health(self) -> Health | None:
+        """Return the service's health; None where it cannot be had now."""
+        try:
+            return self._service.health()
+        except ControlError:
+            return None
+
+    def tell_service(self) -> str:
+        """Have the service take what the store says now, and say how that went."""
+        try:
+            self._service.reload()
+        except NotRunningError:
+            return "the service does not run and will take it when it starts"
+        except ControlError as error:
+            return f"the service did NOT change over, restart it: {error}"
+        return "the service has changed over"
+
+
+def _tries(state: State, release: Release) -> bool:
+    return state.trial is not None and state.holds(state.trial.slot) == release

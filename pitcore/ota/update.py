@@ -1,0 +1,208 @@
+"""One update, in the order that cannot leave a board without a verified model.
+
+    lock -> room -> empty the inactive slot -> bring the archive, whole or by patch -> unpack, sync, move in
+    -> self-test -> TRIAL, the only commit point -> the service changes over -> health gate -> COMMITTED, and only now
+    success
+
+What is genuine and current, ``trust`` says; files change in ``place`` and ``slots``; what comes after TRIAL stands in
+``trial``. Here is what comes after what, and what happens when it fails. docs/life_of_an_update.md tells it as a story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pitcore.errors import BundleError, CardError, Refusal, UpdateError
+from pitcore.ota import place
+from pitcore.ota import state as states
+from pitcore.ota.bring import Bringer
+from pitcore.ota.gate import Gate, Service
+from pitcore.ota.offer import Offer, Repository
+from pitcore.ota.selftest import Report
+from pitcore.ota.slots import Store, installed_models
+from pitcore.ota.state import Release, State
+from pitcore.ota.trial import Outcome, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What an update works with.
+
+    Attributes:
+        repository: where models come from.
+        self_test: proves a bundle against the running one; raises UpdateError.
+        service: the running service.
+        gate: what a model on trial must show.
+        attempts: how often the service may load a model on trial.
+        tell: takes a line for people, as things happen.
+    """
+
+    repository: Repository
+    self_test: Callable[[Path, Path], Report]
+    service: Service
+    gate: Gate = field(default_factory=Gate)
+    attempts: int = 3
+    tell: Callable[[str], None] = lambda line: None  # noqa: ARG005  nobody listens
+
+
+class Updater:
+    """The commands of `pitcore update` on one store.
+
+    Args:
+        store: of the board.
+        means: what it works with.
+    """
+
+    def __init__(self, store: Store, means: Means) -> None:
+        self._store, self._means = store, means
+        self._trial = Trial(store, means.service, means.gate, means.tell)
+
+    def check(self) -> Outcome:
+        """Ask what is on offer. Raises UpdateError."""
+        with self._ready():
+            found = self._wanted()
+            if isinstance(found, Outcome):
+                return found
+            return Outcome(
+                "available", f"{found.target} (release {found.release_seq}) is on offer; `pitcore update install`"
+            )
+
+    def fetch(self) -> Outcome:
+        """Bring what is on offer onto the disk, verified, and go no further. Raises UpdateError."""
+        with self._ready():
+            found = self._wanted()
+            if isinstance(found, Outcome):
+                return found
+            place.make_room(self._store, found)
+            self._bring(found)
+            return Outcome("fetched", f"{found.target} is here, verified; `pitcore update install` goes on from it")
+
+    def install(self, *, again: bool = False) -> Outcome:
+        """Do all of it; where an earlier update was cut short, end that one.
+
+        Args:
+            again: take a release that failed here before.
+
+        Raises:
+            UpdateError: it failed; the model from before runs on, or runs again.
+        """
+        with self._ready():
+            if self._store.read().trial is not None:
+                return self._trial.finish()
+            offer = self._wanted(again=again)
+            if isinstance(offer, Outcome):
+                return offer
+            before = self._trial.health()
+            self._put(offer)
+            return self._trial.begin(before)
+
+    def commit(self) -> Outcome:
+        """Judge the model on trial now. Raises UpdateError."""
+        with self._ready():
+            if self._store.read().trial is None:
+                raise UpdateError(
+                    Refusal.NOT_SET_UP, "no model is on trial; `pitcore update status` shows what is here"
+                )
+            return self._trial.finish()
+
+    def rollback(self) -> Outcome:
+        """Leave the model on trial, or the active one, for the one before. Raises UpdateError."""
+        with self._ready():
+            before = self._store.read()
+            after = self._store.change(lambda state: states.roll_back(state, "rolled back by hand"))
+            if after == before:
+                raise UpdateError(Refusal.NOT_SET_UP, "the model that came with pitcore runs: there is none before it")
+            told = self._trial.tell_service()
+            return Outcome("rolled back", f"back to {_label(after)}; {told}")
+
+    @contextmanager
+    def _ready(self) -> Iterator[None]:
+        """Hold the store, with a state that can be read and an active model that is whole. Raises UpdateError."""
+        store, tell = self._store, self._means.tell
+        store.prepare()
+        with store.updating():
+            try:
+                state = store.read()
+            except UpdateError as error:
+                if error.refusal is Refusal.NEWER_STATE:
+                    raise
+                tell(f"{error}; starting over from the model that came with pitcore")
+                store.start_over()
+                state = store.read()
+            while state.trial is None and state.active is not None:
+                try:
+                    store.verified(state, state.active)
+                    break
+                except (BundleError, CardError) as error:
+                    tell(f"the active model is damaged and left: {error}")
+                    state = store.change(states.leave_damaged)
+            yield
+
+    def _wanted(self, *, again: bool = False) -> Offer | Outcome:
+        """Return the offer if it is to be installed, or why there is nothing to do. Raises UpdateError."""
+        offer, state = self._means.repository.check(), self._store.read()
+        if offer is None:
+            return Outcome("none", "nothing is on offer for this board")
+        running = next(installed_models(self._store.root)).bundle
+        if offer.card_sha256 == running.sha256:
+            return Outcome("current", f"{running.label} runs, and is what is on offer")
+        if again:
+            self._store.change(lambda state: states.forgive(state, offer.card_sha256))
+        elif offer.card_sha256 in state.bad:
+            reason = state.bad[offer.card_sha256]
+            return Outcome(
+                "refused here",
+                f"{offer.target} failed here before ({reason}); the next release is waited for, or give --again",
+            )
+        if offer.release_seq < state.release_seq_floor:
+            raise UpdateError(
+                Refusal.ROLLED_BACK,
+                f"{offer.target}: release {offer.release_seq} is older than {state.release_seq_floor}, which ran here; "
+                "to go back, publish the old model under a new release",
+            )
+        return offer
+
+    def _put(self, offer: Offer) -> None:
+        """From the offer to TRIAL. Raises UpdateError."""
+        means, store = self._means, self._store
+        slot = place.make_room(store, offer)
+        packed = self._bring(offer)
+        try:
+            bundle = place.fill(store, slot, packed, offer.card_sha256)
+            running = next(installed_models(store.root)).bundle
+            means.tell(f"self-test of {bundle.label}")
+            report = means.self_test(bundle.directory, running.directory)
+        except (BundleError, CardError) as error:
+            raise self._refused(offer, UpdateError(Refusal.SELF_TEST, str(error))) from error
+        except UpdateError as error:
+            if error.refusal is not Refusal.SELF_TEST:
+                raise
+            raise self._refused(offer, error) from error
+        means.tell(_describe(report))
+        store.disk.remove_tree(packed)
+        release = Release(bundle.sha256, offer.release_seq, bundle.label)
+        store.change(lambda state: states.begin_trial(state, release, means.attempts))
+
+    def _bring(self, offer: Offer) -> Path:
+        running = next(installed_models(self._store.root)).bundle
+        return Bringer(self._means.repository, self._store.staging, self._means.tell).bring(offer, running)
+
+    def _refused(self, offer: Offer, error: UpdateError) -> UpdateError:
+        """Remember that an offer is bad."""
+        self._store.change(lambda state: states.refuse(state, offer.card_sha256, str(error)))
+        return UpdateError(error.refusal, f"{offer.target}: {error}; it is not taken again, and the old model runs on")
+
+
+def _label(state: State) -> str:
+    release = None if state.active is None else state.holds(state.active)
+    return "the model that came with pitcore" if release is None else release.label
+
+
+def _describe(report: Report) -> str:
+    ratio = (
+        "the running model does not load" if report.ratio is None else f"{report.ratio:.2f} times the running model's"
+    )
+    return f"self-test passed: {report.latency_ms:.1f} ms a call, {ratio}; {report.peak_mb:.0f} MB"

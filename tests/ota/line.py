@@ -1,0 +1,62 @@
+"""A service in this process: it chooses, loads and proves models as ``pitcore run`` does, and runs them at each look.
+
+The whole service, in a process of its own and with a belt, is in tests/ota/test_board.py.
+"""
+
+from pathlib import Path
+
+from pitcore.config import Config, ModelConfig, RuntimeConfig
+from pitcore.errors import ControlError, NotRunningError, PitcoreError
+from pitcore.model_choice import open_session
+from pitcore.ota.gate import Gate, Health
+from pitcore.ota.slots import refund
+
+GATE = Gate(frames=4, timeout_s=20.0, max_latency_ms=0.0, poll_s=0.0)
+LOOK_FRAMES = 3
+
+
+class Line:
+    """Implements ``Service``.
+
+    Args:
+        root: of the store.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.config = Config(model=ModelConfig(store=str(root)), runtime=RuntimeConfig(max_cherries=4))
+        self.session, self.frames, self.troubles = None, 0, 0
+
+    def start(self):
+        self.session, self.frames, self.troubles = open_session(self.config, service=True), 0, 0
+        return self
+
+    def stop(self):
+        """A clean stop."""
+        refund(self.root, self.session.bundle.sha256)
+        self.session = None
+
+    def die(self):
+        self.session = None
+
+    @property
+    def label(self):
+        return self.session.bundle.label
+
+    def reload(self):
+        self._must_run()
+        try:
+            self.session = open_session(self.config, service=True, running_sha256=self.session.bundle.sha256)
+        except PitcoreError as error:
+            raise ControlError(str(error)) from error
+
+    def health(self):
+        self._must_run()
+        for _ in range(LOOK_FRAMES):
+            self.session.run(1)
+        self.frames += LOOK_FRAMES
+        return Health(self.session.bundle.sha256, self.frames, self.troubles, None)
+
+    def _must_run(self):
+        if self.session is None:
+            raise NotRunningError("no service runs here")
