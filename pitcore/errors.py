@@ -55,7 +55,7 @@ class ControlError(PitcoreError):
 
 
 class NotRunningError(ControlError):
-    """No service answers at the control socket; exit code 3, as the Linux Standard Base has it for the status of one."""
+    """No service answers at the control socket. Exit code 3, as the Linux Standard Base has it for a status."""
 
     exit_code = 3
 
