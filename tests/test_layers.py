@@ -12,7 +12,7 @@ PACKAGE = ROOT / "pitcore"
 CONTRACTS = {"errors", "verdict", "frame", "model_card", "config", "metrics", "durable", "health"}
 STAGES = {"camera", "preprocess", "inference", "decision", "belt", "sinks", "ota"}
 LOOP = {"capture", "frame_watch", "pipeline", "classifier", "picture"}
-ROOTS = {"app", "model_choice", "scoring"}
+ROOTS = {"app", "model_choice", "scoring", "selftest"}
 COMMANDS = {"cli", "bench", "control", "service", "doctor", "support"}
 LAYERS = [CONTRACTS, STAGES, LOOP, ROOTS, COMMANDS]
 # The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt

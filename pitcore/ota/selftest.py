@@ -74,28 +74,11 @@ class SelfTest:
         """Prove a bundle against the running one.
 
         Raises:
-            UpdateError: it does not load, hangs, dies, computes something else, is too slow or too large.
+            UpdateError: it does not load, hangs, dies, computes something else, is too slow or too large (SELF_TEST);
+                or the self-test itself could not be run.
         """
         limits = self._limits
-        command = [*self._command, str(bundle), str(reference), str(limits.memory_mb)]
-        with subprocess.Popen(  # noqa: S603  our own program
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        ) as child:
-            try:
-                out, err = child.communicate(timeout=limits.timeout_s)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                out, _ = child.communicate()
-                raise _failed(f"no end within {limits.timeout_s:g} s, {_where(out)}") from None
-            except BaseException:
-                child.kill()
-                raise
-        if child.returncode < 0:
-            name = signal.Signals(-child.returncode).name
-            raise _failed(f"its process died of {name}, {_where(out)}")
-        if child.returncode != 0:
-            said = err.decode(errors="replace").strip().splitlines()
-            raise _failed(said[-1] if said else f"its process ended with {child.returncode}, {_where(out)}")
+        out = self._run([*self._command, str(bundle), str(reference), str(limits.memory_mb)])
         report = _report(out)
         if report.ratio is not None and report.ratio > limits.latency_ratio:
             raise _failed(
@@ -104,6 +87,32 @@ class SelfTest:
             )
         return report
 
+    def _run(self, command: list[str]) -> bytes:
+        """Run the child to its end and return what it said. Raises UpdateError."""
+        try:
+            child = subprocess.Popen(  # noqa: S603  our own program
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        except OSError as error:
+            raise _not_run(str(error)) from error
+        with child:
+            try:
+                out, err = child.communicate(timeout=self._limits.timeout_s)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                out, _ = child.communicate()
+                raise _failed(f"no end within {self._limits.timeout_s:g} s, {_where(out)}") from None
+            except BaseException:
+                child.kill()
+                raise
+        if child.returncode < 0:
+            raise _failed(f"its process died of {signal.Signals(-child.returncode).name}, {_where(out)}")
+        if child.returncode != 0:
+            said = err.decode(errors="replace").strip().splitlines()
+            why = said[-1] if said else f"its process ended with {child.returncode}, {_where(out)}"
+            raise _failed(why) if child.returncode == CHILD_FAULT else _not_run(why)
+        return out
+
 
 def _report(out: bytes) -> Report:
     """Return what the last line says."""
@@ -111,7 +120,7 @@ def _report(out: bytes) -> Report:
     try:
         return msgspec.json.decode(lines[-1] if lines else b"", type=Report)
     except msgspec.DecodeError as error:
-        raise _failed(f"no report from its process: {first_line(error)}") from error
+        raise _not_run(f"no report: {first_line(error)}") from error
 
 
 def _where(out: bytes) -> str:
@@ -123,6 +132,11 @@ def _where(out: bytes) -> str:
         except msgspec.DecodeError:  # it was cut off in the midst of a line
             break
     return step
+
+
+def _not_run(why: str) -> UpdateError:
+    """Return an error that blames this board's installation: the model is not held for bad."""
+    return UpdateError(Refusal.NOT_SET_UP, f"the self-test could not be run, install pitcore again: {why}")
 
 
 def _failed(why: str) -> UpdateError:

@@ -11,7 +11,7 @@ from pitcore.model_choice import open_session
 from pitcore.ota.gate import Gate, Health
 from pitcore.ota.slots import refund
 
-GATE = Gate(frames=4, timeout_s=20.0, max_latency_ms=0.0, poll_s=0.0)
+GATE = Gate(frames=4, timeout_s=20.0, max_infer_ms=0.0, poll_s=0.0)
 LOOK_FRAMES = 3
 
 

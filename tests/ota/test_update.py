@@ -140,10 +140,9 @@ def spoil(board, offer, how):
         other = bytearray(packed(board.bundle("2.0.0")))
         other[-2000] ^= 1
         content = shelf.files[patch.target]
-        content = (
-            content[: len(content) // 2] if how == "cut" else patch_of("zstd", packed(board.bundle("1.0.0")), other)
-        )
-        shelf.files[patch.target] = bytes(content)
+        wrong = patch_of("zstd", packed(board.bundle("1.0.0")), bytes(other))
+        content = content[: len(content) // 2] if how == "cut" else wrong
+        shelf.files[patch.target] = content
         shelf.change_offer(deltas=(dataclasses.replace(patch, sha256=sha256(content), length=len(content)),))
 
 
