@@ -18,12 +18,15 @@ from pitcore.frame import Geometry
 from pitcore.frame_watch import FrameWatch
 from pitcore.health import CameraHealth
 from pitcore.metrics import Metrics
+from pitcore.model_card import Bundle
 from pitcore.model_choice import open_session
 from pitcore.pipeline import Hooks, Pipeline, Rules, Stages
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.sink import Sink
+
+RELOADABLE = {"segmentation", "decision", "actions", "model", "runtime"}  # sections that a reload may change
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,20 @@ def open_sink(config: Config, metrics: Metrics) -> JsonlSink:
     return JsonlSink(Path(sink.path), rotate_bytes=sink.rotate_bytes, keep=sink.keep, metrics=metrics)
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration with all that was built for it: the model is loaded, proved and warm."""
+
+    config: Config
+    stages: Stages
+    rules: Rules
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model."""
+        return self.stages.session.bundle
+
+
 class App:
     """One run: a source, the stages, and the loop over them.
 
@@ -117,18 +134,37 @@ class App:
     def __init__(self, config: Config, source: Source, options: Options, metrics: Metrics) -> None:
         check_geometry(config, source.geometry)
         self.metrics = metrics
-        self._config, self._options, self._live = config, options, source.live
+        self._options, self._live = options, source.live
         self._capture = Capture(
             source, queue_frames=config.runtime.queue_frames, timeout_s=config.runtime.capture_timeout_s
         )
-        stages, rules = self._build(config)
-        self.bundle = stages.session.bundle
-        self._pipeline = Pipeline(stages, rules, metrics, options.hooks)
+        self._now = self._build(config)
+        self._pipeline = Pipeline(self._now.stages, self._now.rules, metrics, options.hooks)
+
+    @property
+    def now(self) -> Loaded:
+        """What is in force now; from any thread."""
+        return self._now
 
     @property
     def config(self) -> Config:
-        """What is in force now."""
-        return self._config
+        """The configuration in force now."""
+        return self._now.config
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model in force now."""
+        return self._now.bundle
+
+    @property
+    def stopping(self) -> bool:
+        """Whether ``stop`` was called; from any thread."""
+        return self._capture.stopping
+
+    @property
+    def frames_waiting(self) -> int:
+        """Frames between capture and the loop; from any thread."""
+        return self._capture.waiting
 
     def health(self) -> tuple[CameraHealth, ...]:
         """Return how each camera fares; from any thread."""
@@ -142,20 +178,40 @@ class App:
         """End after the frame in hand. Safe in a signal handler."""
         self._capture.stop()
 
+    def note(self, event: str, detail: str) -> None:
+        """Have an event written with the lines of the next frame; from any thread."""
+        self._pipeline.note(event, detail)
+
+    def prepare(self, config: Config) -> Loaded:
+        """Build all that a configuration wants, beside what runs and without touching it; from any thread.
+
+        Raises:
+            PitcoreError: it does not fit, or changes what only a restart can change.
+        """
+        check_reloadable(self.config, config)
+        return self._build(config, self.bundle.sha256)
+
+    def take(self, loaded: Loaded) -> Loaded:
+        """Go on with other stages and rules; only between two frames. The source, the queue and the sinks stay.
+
+        Returns:
+            What was in force until now and is not needed any more.
+        """
+        self._pipeline.replace(loaded.stages, loaded.rules)
+        before, self._now = self._now, loaded
+        return before
+
     def reload(self, config: Config) -> None:
-        """Take a new model, thresholds and limits between two frames. The source and the sinks stay.
+        """Take a new model, thresholds and limits at once, between two frames, while the loop waits.
+
+        The service does not let its loop wait: see ``pitcore.control.reload``.
 
         Raises:
             PitcoreError: the new configuration does not fit; the old one goes on.
         """
-        for section in ("frame", "belt", "source", "sink"):
-            if getattr(config, section) != getattr(self._config, section):
-                raise ConfigError(f"[{section}] changed: this needs a restart, a reload takes the rest only")
-        stages, rules = self._build(config, self.bundle.sha256)
-        self._pipeline.replace(stages, rules)
-        self._config, self.bundle = config, stages.session.bundle
+        self.take(self.prepare(config))
 
-    def _build(self, config: Config, running_sha256: str | None = None) -> tuple[Stages, Rules]:
+    def _build(self, config: Config, running_sha256: str | None = None) -> Loaded:
         """Build every stage from a configuration; a reload says which model runs until then."""
         session = open_session(config, service=self._options.service, running_sha256=running_sha256)
         card = session.bundle.card
@@ -179,7 +235,22 @@ class App:
             session=session,
             sinks=self._options.sinks,
         )
-        return stages, Rules(config, thresholds, live=self._live, timings=self._options.timings)
+        return Loaded(config, stages, Rules(config, thresholds, live=self._live, timings=self._options.timings))
+
+
+def check_reloadable(now: Config, later: Config) -> None:
+    """Compare two configurations: what the source, the queue and the sinks were made from only a restart can change.
+
+    Raises:
+        ConfigError: such a value changed.
+    """
+    for section in now.__struct_fields__:
+        before, after = getattr(now, section), getattr(later, section)
+        if section not in RELOADABLE and before != after:
+            raise ConfigError(f"[{section}] changed: this needs a restart, a reload takes the rest only")
+    for key in ("queue_frames", "capture_timeout_s"):
+        if getattr(now.runtime, key) != getattr(later.runtime, key):
+            raise ConfigError(f"[runtime] {key} changed: this needs a restart, a reload takes the rest only")
 
 
 def check_geometry(config: Config, found: Geometry) -> None:

@@ -58,6 +58,16 @@ class Capture:
         """Return how each camera fares; from any thread."""
         return self._source.health()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether no more frames will be given out; from any thread."""
+        return self._stopping.is_set()
+
+    @property
+    def waiting(self) -> int:
+        """Frames in the queue; from any thread."""
+        return len(self._queue)
+
     def stop(self) -> None:
         """End ``frames`` after the frame in hand. May be called from any thread or a signal handler."""
         self._stopping.set()

@@ -37,6 +37,11 @@ class FrameWatch:
         self._last_tick: int | None = None
         self._last_things: bytes = b""
 
+    def go_on_from(self, before: FrameWatch) -> None:
+        """Remember what another watch saw last, so that a change of limits between two frames forgets nothing."""
+        self._last_seq, self._dropped = before._last_seq, before._dropped
+        self._last_tick, self._last_things = before._last_tick, before._last_things
+
     def check_arrival(self, frame: Frame, dropped: int) -> tuple[list[Event], bool]:
         """Compare a frame's number with the last one's.
 

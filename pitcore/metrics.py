@@ -6,7 +6,10 @@ One writer thread for each counter or stage; readers may look at any time.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +35,30 @@ class StageTimes:
         known = self._ns[: min(self.count, len(self._ns))]
         return float(np.percentile(known, percent)) / 1e6 if len(known) else float("nan")
 
+    def percentiles_ms(self, percents: Sequence[float], since: int = 0) -> list[float] | None:
+        """Return percentiles in milliseconds of the durations after the first ``since``; None where there is none.
+
+        At most ``capacity`` of them, the latest, are looked at.
+        """
+        wanted = min(self.count - since, len(self._ns))
+        if wanted <= 0:
+            return None
+        known = self._ns.take(np.arange(self.count - wanted, self.count), mode="wrap")
+        return [value / 1e6 for value in np.percentile(known, percents).tolist()]
+
     def in_order_ms(self) -> NDArray[np.float64]:
         """Return the recorded durations, oldest first."""
         known = self._ns[: min(self.count, len(self._ns))]
         return np.roll(known, -(self.count % len(self._ns)) if self.count > len(self._ns) else 0) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far everything was at one moment, ``t_ns`` by CLOCK_MONOTONIC."""
+
+    t_ns: int
+    counts: Mapping[tuple[str, str], int]
+    stages: Mapping[str, int]
 
 
 class Metrics:
@@ -58,7 +81,16 @@ class Metrics:
                 return self._counts[name, label]
             return sum(number for (key, _), number in self._counts.items() if key == name)
 
-    def labels(self, name: str) -> dict[str, int]:
-        """Return every label of a counter with its number."""
+    def labels(self, name: str, since: Mark | None = None) -> dict[str, int]:
+        """Return every label of a counter with its number; with a mark, what came since, without zeros."""
+        before = {} if since is None else since.counts
         with self._lock:
-            return {label: number for (key, label), number in sorted(self._counts.items()) if key == name}
+            found = {key: number - before.get(key, 0) for key, number in sorted(self._counts.items()) if key[0] == name}
+        return {label: number for (_, label), number in found.items() if number or since is None}
+
+    def mark(self) -> Mark:
+        """Return how far everything is now."""
+        with self._lock:
+            return Mark(
+                time.monotonic_ns(), dict(self._counts), {name: stage.count for name, stage in self.stages.items()}
+            )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -91,11 +91,17 @@ class Pipeline:
         self._metrics, self._hooks = metrics, hooks
         self._last: FrameRef | None = None
         self._last_tick = 0
+        self._notes: deque[tuple[str, str]] = deque()
         self._take(stages, rules)
 
     def replace(self, stages: Stages, rules: Rules) -> None:
         """Change model and rules between two frames. What was seen of the belt stays known."""
-        self._take(dataclasses.replace(stages, tracker=self._stages.tracker, watch=self._stages.watch), rules)
+        stages.watch.go_on_from(self._stages.watch)
+        self._take(dataclasses.replace(stages, tracker=self._stages.tracker), rules)
+
+    def note(self, event: str, detail: str) -> None:
+        """Have an event written with the lines of the next frame, or at the end; from any thread."""
+        self._notes.append((event, detail))
 
     def _take(self, stages: Stages, rules: Rules) -> None:
         self._stages, self._rules = stages, rules
@@ -155,6 +161,7 @@ class Pipeline:
         """Search a frame for things; None if the frame is not fit to be searched, with the event that says why."""
         frame, watch, preparer = arrival.frame, self._stages.watch, self._stages.preparer
         events, is_new = watch.check_arrival(frame, arrival.dropped)
+        events = [*self._noted(frame.seq, frame.tick), *events]
         if not is_new:
             return events, None
         fault = watch.check_light(frame)
@@ -219,8 +226,13 @@ class Pipeline:
             events.append(event_of(frame, "overload", detail, too_many))
         return events
 
+    def _noted(self, seq: int, tick: int) -> list[Event]:
+        """Return what others noted since the last frame."""
+        return [Event("pitcore.event/1", seq, tick, *self._notes.popleft(), 1) for _ in range(len(self._notes))]
+
     def _finish(self) -> None:
         """The belt ended: what was entering is `unseen`."""
+        self._emit(self._noted(0 if self._last is None else self._last.seq, self._last_tick), [])
         left = self._stages.tracker.finish()
         if left.unseen and self._last is not None:
             judged = [(box, policy.judge_unseen("unseen")) for box in left.unseen]

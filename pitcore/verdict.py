@@ -16,6 +16,7 @@ Reason = Literal["uncertain", "touching", "foreign", "cut", "unseen", "overload"
 Action = Literal["pass", "review", "reject"]
 
 VERDICTS: tuple[VerdictName, ...] = ("clean", "maybe", "pit", "side")
+CONTROL_EVENTS = frozenset({"armed", "disarmed", "reload_ok", "reload_refused"})  # what somebody asked for: no faults
 CODES: dict[VerdictName, int] = {"clean": 1, "pit": 2, "side": 3, "maybe": 5}  # the line's older codes
 
 

@@ -9,7 +9,18 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pitcore"
 
 # Each layer may import itself and every layer before it; the stages of one layer never import one another.
-CONTRACTS = {"errors", "verdict", "frame", "model_card", "config", "metrics", "durable", "health"}
+CONTRACTS = {
+    "arming",
+    "wall_clock",
+    "errors",
+    "verdict",
+    "frame",
+    "model_card",
+    "config",
+    "metrics",
+    "durable",
+    "health",
+}
 STAGES = {"camera", "preprocess", "inference", "decision", "belt", "sinks", "ota"}
 LOOP = {"capture", "frame_watch", "pipeline", "classifier", "picture"}
 ROOTS = {"app", "model_choice", "scoring", "selftest"}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import click
 
 from pitcore import __version__
+from pitcore.cli.arm import arm, disarm
 from pitcore.cli.classify import classify
 from pitcore.cli.config import config
 from pitcore.cli.demo import demo
 from pitcore.cli.errors import run_command
 from pitcore.cli.record import record
+from pitcore.cli.reload import reload
 from pitcore.cli.replay import replay
 from pitcore.cli.run import run
+from pitcore.cli.status import status
 from pitcore.service.journal import start_logging
 
 
@@ -24,11 +27,11 @@ def pitcore() -> None:
     """
 
 
-for command in (demo, run, classify, record, replay, config):
+for command in (demo, run, status, arm, disarm, reload, classify, record, replay, config):
     pitcore.add_command(command)
 
 
 def main() -> None:
-    """Entry point. Exit code 0: done; 1: our fault; 2: the user can mend it, and the message says how."""
+    """Entry point. Exit code 0: done; 1: our fault; 2: the user can mend it, and the message says how; 3: none runs."""
     start_logging()
     run_command(pitcore)

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from pitcore.config import Config, ModelConfig, load_config
+from pitcore.control.protocol import BOARD_SOCKET
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -29,6 +30,26 @@ def bundle_option(function: Command) -> Command:
     return click.option(
         "--bundle", type=click.Path(path_type=Path), help="Model bundle. Default: the one that came with pitcore."
     )(function)
+
+
+def socket_option(function: Command) -> Command:
+    """``--socket PATH``."""
+    return click.option(
+        "--socket", "socket_path", type=click.Path(path_type=Path), help="Control socket. Default: the configuration's."
+    )(function)
+
+
+def control_socket(socket_path: Path | None, config_path: Path | None) -> Path:
+    """Return where the service listens; without any option the board's socket, if the default one is not there.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
+    if socket_path is not None:
+        return socket_path
+    configured = Path(load_config(config_path).control.socket)
+    board = Path(BOARD_SOCKET)
+    return board if config_path is None and board.exists() and not configured.exists() else configured
 
 
 def read_config(config_path: Path | None, bundle: Path | None) -> Config:

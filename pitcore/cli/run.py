@@ -6,19 +6,27 @@ import faulthandler
 import logging
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from pitcore.app import App, Options, build_source, open_sink
+from pitcore.arming import Arming
 from pitcore.cli.options import bundle_option, config_option, read_config
-from pitcore.errors import PitcoreError
+from pitcore.config import Config
+from pitcore.control.commands import Commands
+from pitcore.control.memory import keep_large_blocks_apart
+from pitcore.control.reload import Reloader
+from pitcore.control.server import ControlServer
 from pitcore.metrics import Metrics
 from pitcore.ota.slots import refund
 from pitcore.pipeline import Hooks
 from pitcore.service.notify import Notifier
 from pitcore.service.supervision import Supervisor
 from pitcore.sinks.event_log import EventLog
+from pitcore.sinks.recent import RecentEvents
+from pitcore.verdict import CONTROL_EVENTS
 
 log = logging.getLogger("pitcore")
 TELL_EVERY_NS = 60 * 10**9
@@ -30,58 +38,55 @@ TELL_EVERY_NS = 60 * 10**9
 def run(config_path: Path | None, bundle: Path | None) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    Every minute, and at the end, the log says what was counted. SIGHUP reads the configuration and the model
-    again; if either is bad the old ones go on and the log says why. Verdicts go to the file of the [sink]
-    section. Under systemd it is ready after a processed frame of every camera, and feeds the watchdog only
-    while every camera and the loop go on.
+    Every minute, and at the end, the log says what was counted. SIGHUP, or `pitcore reload`, reads the configuration
+    and the model again while the belt is judged on; if either is bad the old ones stay, and the log and `pitcore
+    status` say why. Verdicts go to the file of the [sink] section. Under systemd it is ready after a processed frame
+    of every camera, and feeds the watchdog only while every camera and the loop go on.
 
     \b
     Example:
       pitcore run --config /etc/pitcore/board.toml
     """
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the journal where each thread hung
+    keep_large_blocks_apart()
     config = read_config(config_path, bundle)
-    metrics = Metrics()
-    reload_wanted = False
+    with ExitStack() as closing:
+        server = ControlServer(Path(config.control.socket))  # first: two services would spoil each other's files
+        closing.callback(server.close)
+        metrics, recent = Metrics(), RecentEvents()
+        sinks = (open_sink(config, metrics), EventLog(), recent)
+        teller = Teller(metrics)
 
-    def ask_reload(*_: object) -> None:
-        nonlocal reload_wanted
-        reload_wanted = True
+        def between_frames() -> None:
+            teller.between_frames()
+            reloader.between_frames()
 
-    told_ns = time.monotonic_ns()
+        options = Options(sinks, hooks=Hooks(between_frames=between_frames), service=True)
+        app = App(config, build_source(config), options, metrics)
+        reloader = Reloader(app, lambda: read_config(config_path, bundle))
+        reloader.start()
+        closing.callback(reloader.close)
+        arming = Arming(Path(config.control.state_dir) / "arming.json")
+        server.start(Commands(app, sinks, recent, arming, reloader, config_path).by_name())
+        _run(app, reloader, config)
+        teller.tell()
 
-    def between_frames() -> None:
-        nonlocal reload_wanted, told_ns
-        if time.monotonic_ns() - told_ns >= TELL_EVERY_NS:
-            told_ns = time.monotonic_ns()
-            tell(metrics)
-        if not reload_wanted:
-            return
-        reload_wanted = False
-        try:
-            app.reload(read_config(config_path, bundle))
-        except PitcoreError as error:
-            log.error("reload refused, the old configuration goes on: %s", error)  # noqa: TRY400  no traceback for users
-        else:
-            log.info("reloaded: model %s, configuration %s", app.bundle.label, app.config.sha256[:12])
 
-    source = build_source(config)
-    sink = open_sink(config, metrics)
-    hooks = Hooks(between_frames=between_frames)
-    app = App(config, source, Options([sink, EventLog()], hooks=hooks, service=True), metrics)
+def _run(app: App, reloader: Reloader, config: Config) -> None:
+    """Run to the end of the source or a signal."""
     supervisor = Supervisor(
         Notifier(),
         config.runtime.capture_timeout_s,
         health=app.health,
-        processed=lambda: metrics.value("frames"),
-        status=lambda: f"{metrics.value('frames')} frames, model {app.bundle.label}",
+        processed=lambda: app.metrics.value("frames"),
+        status=lambda: f"{app.metrics.value('frames')} frames, model {app.bundle.label}",
     )
 
     def stop(*_: object) -> None:
         supervisor.stopping()
         app.stop()
 
-    signal.signal(signal.SIGHUP, ask_reload)
+    signal.signal(signal.SIGHUP, lambda *_: reloader.ask("SIGHUP"))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     log.info("running: model %s, verdicts to %s", app.bundle.label, config.sink.path)
@@ -89,16 +94,29 @@ def run(config_path: Path | None, bundle: Path | None) -> None:
         app.run()
     if config.model.store is not None:
         refund(Path(config.model.store), app.bundle.sha256)
-    log.info("stopped after %d frames", metrics.value("frames"))
-    tell(metrics)
+    log.info("stopped after %d frames", app.metrics.value("frames"))
 
 
-def tell(metrics: Metrics) -> None:
-    """Log what was counted so far: a warning if frames, belt or lines were lost, or the disk fails."""
-    verdicts = ", ".join(f"{name} {count}" for name, count in metrics.labels("verdicts").items()) or "no verdicts"
-    troubles = dict(metrics.labels("events"))
-    troubles |= {name: count for name in ("sink_retries", "sink_lines_lost") if (count := metrics.value(name))}
-    trouble = ", ".join(f"{name} {count}" for name, count in troubles.items()) or "no events"
-    log.log(
-        logging.WARNING if troubles else logging.INFO, "%d frames: %s; %s", metrics.value("frames"), verdicts, trouble
-    )
+class Teller:
+    """Logs what was counted, every minute: a warning if frames, belt or lines were lost, or the disk fails."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._told_ns = time.monotonic_ns()
+
+    def between_frames(self) -> None:
+        """Tell if it is time to."""
+        if time.monotonic_ns() - self._told_ns >= TELL_EVERY_NS:
+            self._told_ns = time.monotonic_ns()
+            self.tell()
+
+    def tell(self) -> None:
+        """Log what was counted so far."""
+        metrics = self._metrics
+        verdicts = ", ".join(f"{name} {count}" for name, count in metrics.labels("verdicts").items()) or "no verdicts"
+        events = metrics.labels("events")
+        troubles = {name: count for name, count in events.items() if name not in CONTROL_EVENTS}
+        troubles |= {name: count for name in ("sink_retries", "sink_lines_lost") if (count := metrics.value(name))}
+        trouble = ", ".join(f"{name} {count}" for name, count in troubles.items()) or "no faults"
+        level = logging.WARNING if troubles else logging.INFO
+        log.log(level, "%d frames: %s; %s", metrics.value("frames"), verdicts, trouble)

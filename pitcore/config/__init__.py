@@ -6,6 +6,7 @@ way from a file. What they do stands with the stage they configure.
 """
 
 from pitcore.config.board import Config
+from pitcore.config.control import ControlConfig
 from pitcore.config.load import decode_config, load_config
 from pitcore.config.sources import EmulatedSourceConfig, ReplaySourceConfig, SourceConfig
 from pitcore.config.stages import (
@@ -24,6 +25,7 @@ __all__ = [
     "ActionsConfig",
     "BeltConfig",
     "Config",
+    "ControlConfig",
     "DecisionConfig",
     "EmulatedSourceConfig",
     "FrameConfig",

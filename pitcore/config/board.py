@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from pitcore.config.control import ControlConfig
 from pitcore.config.section import Section
 from pitcore.config.sources import EmulatedSourceConfig, SourceConfig
 from pitcore.config.stages import (
@@ -34,6 +35,7 @@ class Config(Section, frozen=True):
     model: ModelConfig = msgspec.field(default_factory=ModelConfig)
     runtime: RuntimeConfig = msgspec.field(default_factory=RuntimeConfig)
     sink: SinkConfig = msgspec.field(default_factory=SinkConfig)
+    control: ControlConfig = msgspec.field(default_factory=ControlConfig)
 
     def __post_init__(self) -> None:
         if isinstance(self.source, EmulatedSourceConfig) and self.source.advance_px > self.frame.height_px:

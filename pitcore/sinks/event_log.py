@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from pitcore.verdict import Event, Verdict
+from pitcore.verdict import CONTROL_EVENTS, Event, Verdict
 
 log = logging.getLogger("pitcore.events")
 REPEAT_AFTER_NS = 10 * 10**9
@@ -27,9 +27,9 @@ class EventLog:
         self._held: dict[str, tuple[int, Event]] = {}
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
-        """Log what is new or due; verdicts are passed over."""
+        """Log what is new or due; passed over are verdicts, and what control has logged itself."""
         for record in records:
-            if isinstance(record, Event):
+            if isinstance(record, Event) and record.event not in CONTROL_EVENTS:
                 events, _ = self._held.get(record.event, (0, record))
                 self._held[record.event] = (events + 1, record)
         if self._held:

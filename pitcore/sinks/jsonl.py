@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
@@ -62,6 +63,17 @@ class JsonlSink:
             if self._failing:
                 self._failing = False
                 log.warning("%s: written again, nothing waits", self._path)
+
+    def status(self) -> dict[str, Any]:
+        """Return how the file fares; from any thread."""
+        return {
+            "kind": "jsonl",
+            "state": "failing" if self._failing else "ok",
+            "path": str(self._path),
+            "lines": self._metrics.value("sink_lines"),
+            "bytes_waiting": self._waiting_bytes,
+            "lines_lost": self._metrics.value("sink_lines_lost"),
+        }
 
     def close(self) -> None:
         """Write what waits and close the file.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pitcore.verdict import Event, Verdict
 
@@ -17,4 +17,16 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Write what is still held. Raises SinkError if something is lost by it."""
+        ...
+
+
+@runtime_checkable
+class ReportsStatus(Protocol):
+    """What a sink is besides if `pitcore status` is to show it."""
+
+    def status(self) -> dict[str, Any]:
+        """Return what a technician should see, JSON-able; from any thread.
+
+        ``kind`` and ``state`` are always there; ``state`` is ``ok``, or one word for what is wrong.
+        """
         ...

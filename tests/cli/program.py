@@ -34,6 +34,7 @@ def write_config(path, bundle, *, sink=None, extra=""):
     text = SMALL_BELT + f'\n[model]\nbundle = "{bundle}"\n' + extra
     if sink is not None:
         text += f'\n[sink]\npath = "{sink}"\n'
+        text += f'\n[control]\nsocket = "{path.parent / "c.sock"}"\nstate_dir = "{path.parent / "state"}"\n'
     path.write_text(text)
     return path
 

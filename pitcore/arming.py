@@ -1,0 +1,101 @@
+"""Whether the air jet may fire. A new board is in dry run until somebody arms it.
+
+The state lies on disk, with who changed it and when, so that a service which the watchdog restarts goes on as it
+was. What cannot be read counts as dry run. Who may arm is decided by the permissions of the control socket.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from pitcore.durable import replace_file
+from pitcore.errors import ControlError
+from pitcore.wall_clock import utc_now
+
+log = logging.getLogger(__name__)
+
+
+class ArmingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Armed or dry run: schema ``pitcore.arming/1``.
+
+    Attributes:
+        by: name of the user who last armed or disarmed; None if nobody ever did.
+        at: when, RFC 3339 in UTC by the board's clock.
+    """
+
+    schema: Literal["pitcore.arming/1"] = "pitcore.arming/1"
+    armed: bool = False
+    by: str | None = None
+    at: str | None = None
+
+
+class Arming:
+    """The state, for all who ask or change it. Safe for use by several threads.
+
+    Args:
+        path: the file it is kept in; its directory is made when it is first written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._state = _read(path)
+
+    @property
+    def armed(self) -> bool:
+        """Whether the air jet may fire now."""
+        return self._state.armed
+
+    @property
+    def state(self) -> ArmingState:
+        """Armed or not, by whom and since when."""
+        return self._state
+
+    def arm(self, by: str) -> ArmingState:
+        """Let the air jet fire.
+
+        Raises:
+            ControlError: the state cannot be kept; it stays as it was.
+        """
+        with self._lock:
+            state = ArmingState(armed=True, by=by, at=utc_now())
+            self._keep(state, "nothing changed")
+            self._state = state
+            return state
+
+    def disarm(self, by: str) -> ArmingState:
+        """Go to dry run, at once, whatever the disk says.
+
+        Raises:
+            ControlError: it is dry run now, but a restart would arm it again.
+        """
+        with self._lock:
+            self._state = ArmingState(armed=False, by=by, at=utc_now())
+            self._keep(self._state, "dry run now, but a restart may arm it again")
+            return self._state
+
+    def _keep(self, state: ArmingState, otherwise: str) -> None:
+        raw = msgspec.json.encode(state)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._path, lambda file: file.write(raw))
+        except OSError as error:
+            raise ControlError(
+                f"{self._path}: cannot be written: {error.strerror}; {otherwise}; mend the disk or [control] state_dir"
+            ) from error
+
+
+def _read(path: Path) -> ArmingState:
+    """Return what is on disk; dry run where there is nothing, or nothing that can be trusted."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ArmingState)
+    except FileNotFoundError:
+        return ArmingState()
+    except (OSError, msgspec.DecodeError) as error:
+        log.warning("%s: cannot be read, so the air jet is in dry run: %s; arm it again", path, error)
+        return ArmingState()

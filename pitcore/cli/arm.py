@@ -1,0 +1,52 @@
+"""``pitcore arm`` and ``pitcore disarm``: whether the air jet may fire."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from pitcore.cli.options import config_option, control_socket, socket_option
+from pitcore.control.client import ask
+
+
+@click.command()
+@config_option
+@socket_option
+def arm(config_path: Path | None, socket_path: Path | None) -> None:
+    """Let the air jet of the running service fire. A new board is in dry run until then.
+
+    It stays armed over restarts, until `pitcore disarm`. `pitcore status` shows who armed it and when. Exit code 3
+    if no service runs.
+
+    \b
+    Example:
+      pitcore arm
+    """
+    _change("arm", control_socket(socket_path, config_path))
+
+
+@click.command()
+@config_option
+@socket_option
+def disarm(config_path: Path | None, socket_path: Path | None) -> None:
+    """Put the air jet of the running service into dry run, at once. Exit code 3 if no service runs.
+
+    \b
+    Example:
+      pitcore disarm
+    """
+    _change("disarm", control_socket(socket_path, config_path))
+
+
+def sudo_user() -> dict[str, str]:
+    """Return as arguments of a command who became root for it, so that the log names a person."""
+    name = os.environ.get("SUDO_USER")
+    return {"sudo_user": name} if name and os.geteuid() == 0 else {}
+
+
+def _change(command: str, path: Path) -> None:
+    state = ask(path, command, sudo_user())
+    now = "armed" if state["armed"] else "dry run"
+    click.echo(f"{now}, {'' if state['changed'] else 'as it was before, '}by {state['by']} at {state['at']}")

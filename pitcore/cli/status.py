@@ -1,0 +1,126 @@
+"""``pitcore status``: what the running service does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from pitcore.cli.options import config_option, control_socket, socket_option
+from pitcore.cli.tables import table
+from pitcore.control.client import ask
+from pitcore.control.status import CameraStatus, Status
+from pitcore.errors import ControlError
+from pitcore.verdict import Event
+
+
+@click.command()
+@config_option
+@socket_option
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object, schema pitcore.status/1.")
+def status(config_path: Path | None, socket_path: Path | None, as_json: bool) -> None:
+    """Say what the running service does: model, frames, verdicts, faults, latency, cameras, armed or not.
+
+    Exit code 3 if none runs.
+
+    \b
+    Example:
+      pitcore status --config /etc/pitcore/board.toml
+    """
+    answer = ask(control_socket(socket_path, config_path), "status")
+    click.echo(json.dumps(answer) if as_json else text(_decode(answer)))
+
+
+def text(now: Status) -> str:
+    """Return a status for people."""
+    model = now.model
+    lines = [
+        ("", f"{now.state} for {_duration(now.uptime_s)}, process {now.pid}, pitcore {now.version}"),
+        ("air jet", _arming(now)),
+        ("model", f"{model.name}@{model.version} ({model.sha256[:12]}) in {model.directory}"),
+        ("thresholds", _thresholds(now)),
+        ("configuration", f"{now.config.sha256[:12]}, {now.config.path or 'the defaults'}"),
+        ("frames", _frames(now)),
+        ("verdicts", _counts(now.verdicts)),
+        ("maybe because", _counts(now.reasons)),
+        ("events", _counts(now.events)),
+        ("this model", _since_model(now)),
+        *[("camera", _camera(camera)) for camera in now.cameras],
+        *[("sink", ", ".join(f"{key} {value}" for key, value in sink.items())) for sink in now.sinks],
+        ("last reload", _reload(now)),
+    ]
+    parts = ["\n".join(f"  {name:14}  {said}".rstrip() if name else f"{said}" for name, said in lines)]
+    if now.latency_ms:
+        rows = [[name, f"{found.p50:.2f}", f"{found.p99:.2f}"] for name, found in now.latency_ms.items()]
+        parts.append(table(["ms a frame", "p50", "p99"], rows))
+    if now.last_events:
+        events = [f"  {at}  frame {event.seq}  {event.event}: {event.detail}" for at, event in _events(now)]
+        parts.append("\n".join(["  last events", *events]))
+    return "\n\n".join(parts)
+
+
+def _decode(answer: Any) -> Status:  # noqa: ANN401  JSON
+    try:
+        return msgspec.convert(answer, type=Status)
+    except msgspec.ValidationError as error:
+        raise ControlError(
+            f"the service's status cannot be read: {error}; client and service differ in version"
+        ) from error
+
+
+def _arming(now: Status) -> str:
+    arming = now.arming
+    state = "ARMED" if arming.armed else "dry run"
+    return f"{state}, by {arming.by} at {arming.at}" if arming.by else f"{state}, never armed"
+
+
+def _frames(now: Status) -> str:
+    frames = now.frames
+    counts = f"{frames.processed} processed, {frames.dropped} dropped, {frames.lost} lost before they came"
+    return f"{counts}; {frames.waiting} of {frames.queue} wait"
+
+
+def _since_model(now: Status) -> str:
+    since = now.since_model
+    return (
+        f"{since.frames} frames in {_duration(since.seconds)}: {_counts(since.verdicts)}; "
+        f"faults: {_counts(since.faults)}"
+    )
+
+
+def _events(now: Status) -> list[tuple[str, Event]]:
+    return [(noted.at, noted.event) for noted in now.last_events]
+
+
+def _thresholds(now: Status) -> str:
+    model = now.model
+    used = f"clean below {model.accept:g}, pit from {model.reject:g}"
+    if not model.stricter:
+        return f"{used}, as the model's card says"
+    return f"{used}; stricter than the card's {model.card_accept:g} and {model.card_reject:g}"
+
+
+def _camera(camera: CameraStatus) -> str:
+    age = "none yet" if camera.age_s is None else f"the last {camera.age_s:.2f} s ago"
+    lost = f"; lost: {_counts(camera.lost)}" if camera.lost else ""
+    return f"{camera.id} ({', '.join(camera.planes)}): {camera.state}, {camera.frames} frames, {age}{lost}"
+
+
+def _reload(now: Status) -> str:
+    under_way = "one is under way; " if now.reloading else ""
+    last = now.reload
+    return under_way + ("none" if last is None else f"{last.state} at {last.at} in {last.took_s:.2f} s: {last.detail}")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    if hours >= 48:
+        return f"{hours // 24} days"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"

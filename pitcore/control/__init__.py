@@ -1,0 +1,5 @@
+"""Control of a running service: one Unix socket, and the reload that both it and SIGHUP ask for.
+
+``protocol`` says what goes over the socket, ``server`` answers and ``client`` asks. ``commands`` is what can be asked,
+``status`` what the service tells of itself, ``reload`` the thread that builds a new model beside the old.
+"""

@@ -1,0 +1,89 @@
+"""Asks a running service one thing over its control socket."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pitcore.control import protocol
+from pitcore.control.protocol import MAX_REPLY_BYTES, Request
+from pitcore.errors import ControlError, NotRunningError
+
+TIMEOUT_S = 10.0
+RETRY_S = 0.01
+RELOAD_TIMEOUT_S = 120.0  # a slow board loads and proves the model in seconds; the service gives up long before
+
+
+def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, timeout_s: float = TIMEOUT_S) -> Any:  # noqa: ANN401  JSON
+    """Send one command and return the result of the answer.
+
+    Args:
+        path: of the service's control socket.
+        command: ``status``, ``arm``, ``disarm`` or ``reload``.
+        args: of the command.
+        timeout_s: for all of it.
+
+    Raises:
+        NotRunningError: no service answers there.
+        ControlError: the service refused, and why; or it did not answer in time.
+    """
+    protocol.check_path(path)
+    deadline = time.monotonic() + timeout_s
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        _connect(connection, path, deadline)
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it may have refused us already, and said why
+                connection.sendall(protocol.encode(Request(command, dict(args or {}))))
+            line = _read_line(connection, deadline)
+        except TimeoutError as error:
+            raise ControlError(f"{path}: no answer to `{command}` within {timeout_s:g} s; the service hangs") from error
+        except OSError as error:
+            raise ControlError(f"{path}: the service went away: {error.strerror}; look into its log") from error
+    reply = protocol.decode_reply(line)
+    if not reply.ok:
+        raise ControlError(reply.error or f"the service refused `{command}`")
+    return reply.result
+
+
+def _connect(connection: socket.socket, path: Path, deadline: float) -> None:
+    """Connect, and set a timeout. Raises NotRunningError, ControlError."""
+    connection.settimeout(max(deadline - time.monotonic(), 0.001))
+    while True:
+        try:
+            return connection.connect(str(path))
+        except BlockingIOError as error:  # more of us came at once than the service has taken yet
+            if time.monotonic() >= deadline:
+                raise ControlError(f"{path}: the service takes no connection; it hangs") from error
+            time.sleep(RETRY_S)
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+            raise NotRunningError(
+                f"{path}: no service runs here ({error.strerror}); start it with `pitcore run`, or give --config or "
+                "--socket of the one that runs"
+            ) from error
+        except PermissionError as error:
+            raise ControlError(
+                f"{path}: {error.strerror}; become a member of the socket's group, or use sudo"
+            ) from error
+        except OSError as error:
+            raise ControlError(f"{path}: {error.strerror or error}; is this the service's socket?") from error
+
+
+def _read_line(connection: socket.socket, deadline: float) -> bytes:
+    """Read to the newline. Raises OSError, TimeoutError, ControlError."""
+    line = b""
+    while not line.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+        piece = connection.recv(65536)
+        if not piece:
+            raise ControlError("the service closed the connection without an answer; look into its log")
+        line += piece
+        if len(line) > MAX_REPLY_BYTES:
+            raise ControlError("the service's answer is too long; client and service differ in version")
+    return line

@@ -1,0 +1,132 @@
+"""What can be asked of a running service: ``status``, ``arm``, ``disarm``, ``reload``.
+
+The commands run on the socket's threads. They read counters, change the arming, or wait for the reload thread; none of
+them touches the loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pitcore.app import App
+from pitcore.arming import Arming
+from pitcore.control import status
+from pitcore.control.reload import Reloader
+from pitcore.control.server import Command, Peer
+from pitcore.control.status import ConfigStatus, Status
+from pitcore.errors import ControlError
+from pitcore.sinks.recent import RecentEvents
+from pitcore.sinks.sink import Sink
+
+log = logging.getLogger(__name__)
+
+RELOAD_S = 90.0  # a slow board loads and proves a model in seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The commands, and what they need of the running service.
+
+    Attributes:
+        app: the loop.
+        sinks: its sinks, for the status.
+        recent: the last events.
+        arming: whether the air jet may fire.
+        reloader: started by who runs the service.
+        config_path: where the configuration came from.
+        started_ns: CLOCK_MONOTONIC.
+    """
+
+    app: App
+    sinks: tuple[Sink, ...]
+    recent: RecentEvents
+    arming: Arming
+    reloader: Reloader
+    config_path: Path | None
+    started_ns: int = field(default_factory=time.monotonic_ns)
+
+    def by_name(self) -> dict[str, Command]:
+        """Return the commands by name, for the server."""
+        return {"status": self._status, "arm": self._arm, "disarm": self._disarm, "reload": self._reload}
+
+    def status(self) -> Status:
+        """Return everything it tells; from any thread."""
+        app, metrics, config = self.app, self.app.metrics, self.app.config
+        return Status(
+            schema="pitcore.status/1",
+            version=status.version(),
+            pid=os.getpid(),
+            state=status.state_of(app),
+            uptime_s=(time.monotonic_ns() - self.started_ns) / 1e9,
+            arming=self.arming.state,
+            model=status.model_status(app),
+            config=ConfigStatus(None if self.config_path is None else str(self.config_path), config.sha256),
+            frames=status.frames_status(app, config),
+            verdicts=metrics.labels("verdicts"),
+            reasons=metrics.labels("reasons"),
+            events=metrics.labels("events"),
+            last_events=self.recent.last(),
+            latency_ms=status.latency_status(metrics),
+            since_model=status.since_model(metrics, self.reloader.since),
+            sinks=status.sink_status(self.sinks),
+            cameras=status.camera_status(app.health(), config.runtime.capture_timeout_s),
+            reloading=self.reloader.busy,
+            reload=self.reloader.last,
+        )
+
+    def _status(self, args: Mapping[str, Any], peer: Peer) -> Status:
+        del peer  # everybody who may connect may look
+        _check_args(args)
+        return self.status()
+
+    def _arm(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        return self._change(armed=True, by=_who(args, peer))
+
+    def _disarm(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        return self._change(armed=False, by=_who(args, peer))
+
+    def _change(self, *, armed: bool, by: str) -> dict[str, Any]:
+        """Arm or disarm; who comes second changes nothing, and is not written down."""
+        changed = self.arming.armed != armed
+        if changed:
+            word = "armed" if armed else "disarmed"
+            try:
+                (self.arming.arm if armed else self.arming.disarm)(by)
+            finally:
+                if self.arming.armed == armed:  # also if only the disk failed
+                    log.warning("%s by %s", word, by)
+                    self.app.note(word, f"{word} by {by}")
+        return {"changed": changed, **msgspec.to_builtins(self.arming.state)}
+
+    def _reload(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        result = self.reloader.ask_and_wait(_who(args, peer), RELOAD_S)
+        if result.state != "ok":
+            raise ControlError(f"reload refused, the old configuration goes on: {result.detail}")
+        answer: dict[str, Any] = msgspec.to_builtins(result)
+        return answer
+
+
+def _check_args(args: Mapping[str, Any], known: frozenset[str] = frozenset()) -> None:
+    """Refuse arguments that a newer client may mean something by. Raises ControlError."""
+    unknown = sorted(set(args) - known)
+    if unknown:
+        raise ControlError(f"unknown argument {', '.join(unknown)}; client and service differ in version")
+
+
+def _who(args: Mapping[str, Any], peer: Peer) -> str:
+    """Return the user the kernel names; for root also the one who, it says, became root."""
+    _check_args(args, frozenset({"sudo_user"}))
+    sudo_user = args.get("sudo_user")
+    if sudo_user is None or peer.uid != 0:
+        return peer.user
+    if not isinstance(sudo_user, str) or not 0 < len(sudo_user) <= 64 or not sudo_user.isprintable():
+        raise ControlError("sudo_user is no user's name")
+    return f"{sudo_user} as {peer.user}"

@@ -1,0 +1,84 @@
+"""What goes over the control socket: schema ``pitcore.control/1``.
+
+One JSON object a line, both ways: a request ``{"command": "status", "args": {}}`` is answered by ``{"ok": true,
+"result": ...}`` or ``{"ok": false, "error": "one line for people"}``. Several may follow on one connection. This
+module encodes and checks; sockets are ``server``'s and ``client``'s.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pitcore.errors import ControlError
+
+MAX_REQUEST_BYTES = 16 * 1024
+MAX_REPLY_BYTES = 1024 * 1024
+MAX_PATH_BYTES = 107  # sun_path of Linux's sockaddr_un, without its last zero byte
+BOARD_SOCKET = "/run/pitcore/control.sock"  # in every shipped board configuration
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One command.
+
+    Attributes:
+        command: its name.
+        args: what it takes, by name.
+    """
+
+    command: Annotated[str, Meta(max_length=64)]
+    args: dict[str, Any] = msgspec.field(default_factory=dict)
+    schema: Literal["pitcore.control/1"] = "pitcore.control/1"
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """One answer.
+
+    Attributes:
+        ok: the command was carried out.
+        result: what it gave.
+        error: one line that says why it was not.
+    """
+
+    ok: bool
+    result: Any = None
+    error: str | None = None
+    schema: Literal["pitcore.control/1"] = "pitcore.control/1"
+
+
+def encode(message: Request | Reply) -> bytes:
+    """Return a message as one line."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """Decode a line. Raises ControlError."""
+    try:
+        return msgspec.json.decode(line, type=Request)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ControlError(
+            f'not a request: {error}; send {{"command": "status", "args": {{}}}} and a newline'
+        ) from error
+
+
+def decode_reply(line: bytes) -> Reply:
+    """Decode a line. Raises ControlError."""
+    try:
+        return msgspec.json.decode(line, type=Reply)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ControlError(
+            f"the service's answer cannot be read: {error}; client and service differ in version"
+        ) from error
+
+
+def check_path(path: Path) -> None:
+    """Check that a socket may have this path. Raises ControlError."""
+    length = len(os.fsencode(path))
+    if length > MAX_PATH_BYTES:
+        raise ControlError(
+            f"{path}: {length} bytes, but a Unix socket's path has at most {MAX_PATH_BYTES}; shorten [control] socket"
+        )

@@ -1,0 +1,189 @@
+"""Builds a new model beside the running one, on a thread of its own, and hands it to the loop between two frames.
+
+The loop goes on judging while the new network is read, checked, loaded, proved on its golden vectors and warmed. Then
+it takes the new stages between two frames, which costs it microseconds, and the old ones are destroyed on the
+thread again. One reload at a time; those that were asked for meanwhile are served by one more, since that reads the
+configuration after all of them. What is refused changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from pitcore.app import App, Loaded
+from pitcore.config import Config
+from pitcore.control.memory import give_back
+from pitcore.errors import ControlError, PitcoreError
+from pitcore.metrics import Mark
+from pitcore.wall_clock import utc_now
+
+log = logging.getLogger(__name__)
+
+TAKEN_WITHIN_S = 30.0  # by the loop: longer than any capture timeout a board should have
+
+
+class ReloadResult(msgspec.Struct, frozen=True):
+    """How the last reload went.
+
+    Attributes:
+        state: ``refused`` left everything as it was.
+        by: who asked.
+        at: when it ended, RFC 3339 in UTC.
+        took_s: from asking to its end.
+        detail: the model and the configuration that were taken, or why not.
+    """
+
+    state: Literal["ok", "refused"]
+    by: str
+    at: str
+    took_s: float
+    detail: str
+
+
+@dataclass(eq=False, slots=True)
+class _Wish:
+    """One who asked, and waits or not."""
+
+    by: str
+    asked: float = field(default_factory=time.monotonic)
+    answer: queue.SimpleQueue[ReloadResult] = field(default_factory=queue.SimpleQueue)
+
+
+class Reloader:
+    """Serves reloads from ``start`` to ``close``.
+
+    Args:
+        app: the service.
+        read_config: reads the configuration anew; raises ConfigError.
+    """
+
+    def __init__(self, app: App, read_config: Callable[[], Config]) -> None:
+        self._app, self._read_config = app, read_config
+        # SimpleQueue's `put` may be called in a signal handler even if it interrupts itself; no lock of ours could.
+        self._wishes: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+        self._offered: tuple[Loaded, str] | None = None
+        self._replaced: Loaded | None = None
+        self._closing = False
+        self._busy = False
+        self._last: ReloadResult | None = None
+        self._since = app.metrics.mark()
+        self._thread = threading.Thread(target=self._serve, name="pitcore-reload", daemon=True)
+
+    @property
+    def last(self) -> ReloadResult | None:
+        """How the last one went; from any thread."""
+        return self._last
+
+    @property
+    def busy(self) -> bool:
+        """Whether one is under way; from any thread."""
+        return self._busy
+
+    @property
+    def since(self) -> Mark:
+        """How far everything was when the running model was taken; from any thread."""
+        return self._since
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Refuse what was not taken, and end."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._wishes.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def ask(self, by: str) -> None:
+        """Ask for a reload and go on. From any thread or a signal handler."""
+        self._wishes.put(_Wish(by))
+
+    def ask_and_wait(self, by: str, timeout_s: float) -> ReloadResult:
+        """Ask for a reload and wait for its end; not from the loop's thread.
+
+        Raises:
+            ControlError: it did not end in time; it may still.
+        """
+        wish = _Wish(by)
+        self._wishes.put(wish)
+        try:
+            return wish.answer.get(timeout=timeout_s)
+        except queue.Empty as error:
+            raise ControlError(
+                f"the reload has not ended within {timeout_s:g} s and may still; see `pitcore status`"
+            ) from error
+
+    def between_frames(self) -> None:
+        """Take what is ready. Called by the loop after each frame."""
+        if self._offered is None:
+            return
+        with self._changed:
+            if self._offered is not None:  # else it was withdrawn just now
+                (loaded, detail), self._offered = self._offered, None
+                self._replaced = self._app.take(loaded)
+                self._since = self._app.metrics.mark()
+                self._app.note("reload_ok", detail)
+                self._changed.notify_all()
+
+    def _serve(self) -> None:
+        ended = False
+        while not ended:
+            waiting = [self._wishes.get()]
+            while not self._wishes.empty():
+                waiting.append(self._wishes.get())
+            ended = None in waiting
+            wishes = [wish for wish in waiting if wish is not None]
+            if not wishes:
+                continue
+            self._busy = True
+            self._last = self._carry_out(", ".join(dict.fromkeys(wish.by for wish in wishes)), wishes[0].asked)
+            self._busy = False
+            for wish in wishes:
+                wish.answer.put(self._last)
+
+    def _carry_out(self, by: str, asked: float) -> ReloadResult:
+        state: Literal["ok", "refused"] = "refused"
+        try:
+            detail = self._reload(by)
+            state = "ok"
+        except PitcoreError as error:
+            detail = f"{error}; asked by {by}"
+        except Exception as error:  # a fault of ours must not end the service, which runs on with what it has
+            log.exception("reload")
+            detail = f"a fault of pitcore's: {type(error).__name__}, its log has the traceback; asked by {by}"
+        if state == "ok":
+            log.info("reloaded: %s", detail)
+        else:
+            log.error("reload refused, the old configuration goes on: %s", detail)
+            self._app.note("reload_refused", detail)
+        return ReloadResult(state, by, utc_now(), round(time.monotonic() - asked, 3), detail)
+
+    def _reload(self, by: str) -> str:
+        """Build, hand over, and destroy what was replaced. Raises PitcoreError."""
+        if self._closing:
+            raise ControlError("the service stops")
+        loaded = self._app.prepare(self._read_config())
+        detail = f"model {loaded.bundle.label}, configuration {loaded.config.sha256[:12]}; asked by {by}"
+        with self._changed:
+            self._offered = (loaded, detail)
+            ended = self._changed.wait_for(lambda: self._offered is None or self._closing, TAKEN_WITHIN_S)
+            if self._offered is not None:
+                self._offered = None
+                raise ControlError(
+                    "the service stops" if ended else f"no frame came within {TAKEN_WITHIN_S:g} s; see `pitcore status`"
+                )
+            self._replaced = None
+        give_back()
+        return detail

@@ -1,0 +1,234 @@
+"""What a running service tells of itself: schema ``pitcore.status/1``. For people, updates and monitors."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+import msgspec
+
+from pitcore import __version__
+from pitcore.app import App
+from pitcore.arming import ArmingState
+from pitcore.config import Config
+from pitcore.control.reload import ReloadResult
+from pitcore.health import CameraHealth, LockedPicture, stalled
+from pitcore.metrics import STAGES, Mark, Metrics, StageTimes
+from pitcore.sinks.recent import Noted
+from pitcore.sinks.sink import ReportsStatus, Sink
+from pitcore.verdict import CONTROL_EVENTS
+
+
+class ModelStatus(msgspec.Struct, frozen=True):
+    """The model that judges, and the thresholds it is held to.
+
+    Attributes:
+        directory: of its bundle.
+        accept, reject: in force: clean below, pit from.
+        card_accept, card_reject: what its card says; the board may only be stricter.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    directory: str
+    accept: float
+    reject: float
+    card_accept: float
+    card_reject: float
+
+    @property
+    def stricter(self) -> bool:
+        """Whether the board's configuration is stricter than the card."""
+        return (self.accept, self.reject) != (self.card_accept, self.card_reject)
+
+
+class ConfigStatus(msgspec.Struct, frozen=True):
+    """The configuration in force. ``path`` is None where the defaults are."""
+
+    path: str | None
+    sha256: str
+
+
+class FramesStatus(msgspec.Struct, frozen=True):
+    """Frames so far.
+
+    Attributes:
+        processed: by the loop, unfit ones included.
+        dropped: by our full queue.
+        lost: before they reached us.
+        waiting, queue: now in the queue, and how many may be.
+    """
+
+    processed: int
+    dropped: int
+    lost: int
+    waiting: int
+    queue: int
+
+
+class Percentiles(msgspec.Struct, frozen=True):
+    """Of a duration, in milliseconds."""
+
+    p50: float
+    p99: float
+
+
+class SinceModel(msgspec.Struct, frozen=True):
+    """What happened since the running model was taken: what a model on trial is judged by.
+
+    Attributes:
+        faults: events that tell of a fault, by name.
+        infer_ms: of the network, a frame; None before the first.
+    """
+
+    seconds: float
+    frames: int
+    verdicts: dict[str, int]
+    faults: dict[str, int]
+    infer_ms: Percentiles | None
+
+
+class CameraStatus(msgspec.Struct, frozen=True):
+    """One camera.
+
+    Attributes:
+        state: ``waiting`` has not given its first frame, ``idle`` is not due to give one.
+        age_s: since its last frame; None before the first.
+        lost: by cause.
+    """
+
+    id: str
+    planes: tuple[str, ...]
+    state: Literal["ok", "waiting", "idle", "stalled"]
+    frames: int
+    age_s: float | None
+    lost: dict[str, int]
+    locked: LockedPicture | None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """All of it.
+
+    Attributes:
+        state: ``starting`` until the first frame.
+        events: counts, those of control included.
+        last_events: the latest, the oldest first.
+        latency_ms: by stage; those without a duration yet are left out.
+        sinks: what each tells; see ``pitcore.sinks.sink.ReportsStatus``.
+        reloading: a reload is under way.
+        reload: how the last one went; None if there was none.
+    """
+
+    schema: Literal["pitcore.status/1"]
+    version: str
+    pid: int
+    state: Literal["starting", "running", "stopping"]
+    uptime_s: float
+    arming: ArmingState
+    model: ModelStatus
+    config: ConfigStatus
+    frames: FramesStatus
+    verdicts: dict[str, int]
+    reasons: dict[str, int]
+    events: dict[str, int]
+    last_events: tuple[Noted, ...]
+    latency_ms: dict[str, Percentiles]
+    since_model: SinceModel
+    sinks: list[dict[str, Any]]
+    cameras: list[CameraStatus]
+    reloading: bool
+    reload: ReloadResult | None
+
+
+def version() -> str:
+    """Return the version of pitcore that runs."""
+    return __version__
+
+
+def state_of(app: App) -> Literal["starting", "running", "stopping"]:
+    """Return what the loop is about."""
+    if app.stopping:
+        return "stopping"
+    return "running" if app.metrics.value("frames") else "starting"
+
+
+def model_status(app: App) -> ModelStatus:
+    """Return the model in force."""
+    now = app.now
+    card, used = now.bundle.card, now.rules.thresholds
+    return ModelStatus(
+        name=card.name,
+        version=card.version,
+        sha256=now.bundle.sha256,
+        directory=str(now.bundle.directory),
+        accept=used.accept,
+        reject=used.reject,
+        card_accept=card.thresholds.accept,
+        card_reject=card.thresholds.reject,
+    )
+
+
+def frames_status(app: App, config: Config) -> FramesStatus:
+    """Return the counts of frames."""
+    metrics = app.metrics
+    return FramesStatus(
+        processed=metrics.value("frames"),
+        dropped=metrics.value("events", "frames_dropped"),
+        lost=metrics.value("events", "frames_lost"),
+        waiting=app.frames_waiting,
+        queue=config.runtime.queue_frames,
+    )
+
+
+def latency_status(metrics: Metrics) -> dict[str, Percentiles]:
+    """Return p50 and p99 of each stage."""
+    found = {name: _percentiles(metrics.stages[name]) for name in STAGES}
+    return {name: percentiles for name, percentiles in found.items() if percentiles is not None}
+
+
+def since_model(metrics: Metrics, mark: Mark) -> SinceModel:
+    """Return what happened since a mark."""
+    return SinceModel(
+        seconds=(time.monotonic_ns() - mark.t_ns) / 1e9,
+        frames=metrics.labels("frames", mark).get("", 0),
+        verdicts=metrics.labels("verdicts", mark),
+        faults={name: count for name, count in metrics.labels("events", mark).items() if name not in CONTROL_EVENTS},
+        infer_ms=_percentiles(metrics.stages["infer"], mark.stages["infer"]),
+    )
+
+
+def camera_status(cameras: tuple[CameraHealth, ...], limit_s: float) -> list[CameraStatus]:
+    """Return how each camera fares; one that is silent for longer than the limit is stalled."""
+    now_ns = time.monotonic_ns()
+    hung = stalled(cameras, now_ns, limit_s)
+    return [
+        CameraStatus(
+            id=camera.id,
+            planes=camera.planes,
+            state=_camera_state(camera, is_stalled=camera in hung),
+            frames=camera.frames,
+            age_s=camera.age_s(now_ns),
+            lost=dict(camera.lost),
+            locked=camera.locked,
+        )
+        for camera in cameras
+    ]
+
+
+def sink_status(sinks: tuple[Sink, ...]) -> list[dict[str, Any]]:
+    """Return what each sink tells of itself."""
+    return [sink.status() for sink in sinks if isinstance(sink, ReportsStatus)]
+
+
+def _camera_state(camera: CameraHealth, *, is_stalled: bool) -> Literal["ok", "waiting", "idle", "stalled"]:
+    if not camera.due:
+        return "idle"
+    if camera.last_frame_ns is None:
+        return "waiting"
+    return "stalled" if is_stalled else "ok"
+
+
+def _percentiles(stage: StageTimes, since: int = 0) -> Percentiles | None:
+    found = stage.percentiles_ms((50, 99), since)
+    return None if found is None else Percentiles(*found)

@@ -1,0 +1,10 @@
+"""The board's wall clock as text, for people and for files. What is measured goes by the monotonic clock instead."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+
+def utc_now() -> str:
+    """Return the time in UTC to the second, RFC 3339."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
