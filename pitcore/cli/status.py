@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
-import msgspec
 
 from pitcore.cli.options import config_option, control_socket, socket_option
 from pitcore.cli.tables import table
 from pitcore.control.client import ask
+from pitcore.control.remote import ask_status
 from pitcore.control.status import CameraStatus, Status
-from pitcore.errors import ControlError
 from pitcore.verdict import Event
 
 
@@ -30,8 +28,8 @@ def status(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
     Example:
       pitcore status --config /etc/pitcore/board.toml
     """
-    answer = ask(control_socket(socket_path, config_path), "status")
-    click.echo(json.dumps(answer) if as_json else text(_decode(answer)))
+    path = control_socket(socket_path, config_path)
+    click.echo(json.dumps(ask(path, "status")) if as_json else text(ask_status(path)))
 
 
 def text(now: Status) -> str:
@@ -60,15 +58,6 @@ def text(now: Status) -> str:
         events = [f"  {at}  frame {event.seq}  {event.event}: {event.detail}" for at, event in _events(now)]
         parts.append("\n".join(["  last events", *events]))
     return "\n\n".join(parts)
-
-
-def _decode(answer: Any) -> Status:  # noqa: ANN401  JSON
-    try:
-        return msgspec.convert(answer, type=Status)
-    except msgspec.ValidationError as error:
-        raise ControlError(
-            f"the service's status cannot be read: {error}; client and service differ in version"
-        ) from error
 
 
 def _arming(now: Status) -> str:

@@ -1,0 +1,46 @@
+"""The running service as `pitcore update` sees it: implements ``pitcore.ota.gate.Service`` over the control socket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from pitcore.control.client import RELOAD_TIMEOUT_S, ask
+from pitcore.control.status import Status
+from pitcore.errors import ControlError
+from pitcore.ota.gate import Health
+
+
+def ask_status(path: Path) -> Status:
+    """Return the status of the service at a socket. Raises NotRunningError, ControlError."""
+    try:
+        return msgspec.convert(ask(path, "status"), type=Status)
+    except msgspec.ValidationError as error:
+        raise ControlError(f"{path}: not a status: {error}; client and service differ in version") from error
+
+
+class RunningService:
+    """The service at a socket.
+
+    Args:
+        path: of its control socket.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def reload(self) -> None:
+        """Have it take what its configuration and its store say now. Raises NotRunningError, ControlError."""
+        ask(self._path, "reload", timeout_s=RELOAD_TIMEOUT_S)
+
+    def health(self) -> Health:
+        """Return how it fares since it took its model. Raises NotRunningError, ControlError."""
+        now = ask_status(self._path)
+        since = now.since_model
+        return Health(
+            model_sha256=now.model.sha256,
+            frames=since.frames,
+            troubles=sum(since.faults.values()),
+            infer_ms=None if since.infer_ms is None else since.infer_ms.p99,
+        )
