@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from pitcore.config import Config, effective_thresholds, load_config
-from pitcore.errors import BundleError, PitcoreError
+from pitcore.errors import BundleError, PitcoreError, first_line
 from pitcore.inference.session import Session
 from pitcore.model_card import Bundle, load_bundle
 from pitcore.model_choice import check_planes
@@ -41,8 +41,11 @@ def main(arguments: list[str]) -> int:
     except PitcoreError as error:
         sys.stderr.write(f"{error}\n")
         return CHILD_FAULT
-    except MemoryError:
-        sys.stderr.write(f"it needs more than {memory_mb} MB of memory\n")
+    except Exception as error:
+        # What ONNX Runtime raises has no base class of its own; without memory it raises a bare RuntimeError.
+        if not (isinstance(error, MemoryError | RuntimeError) or type(error).__module__.startswith("onnxruntime")):
+            raise
+        sys.stderr.write(f"it does not run within {memory_mb} MB of memory: {first_line(error)}\n")
         return CHILD_FAULT
     _say(report)
     return 0

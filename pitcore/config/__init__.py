@@ -20,6 +20,7 @@ from pitcore.config.stages import (
     SinkConfig,
 )
 from pitcore.config.thresholds import effective_thresholds
+from pitcore.config.update import UpdateConfig
 
 __all__ = [
     "ActionsConfig",
@@ -35,6 +36,7 @@ __all__ = [
     "SegmentationConfig",
     "SinkConfig",
     "SourceConfig",
+    "UpdateConfig",
     "decode_config",
     "effective_thresholds",
     "load_config",

@@ -20,6 +20,7 @@ from pitcore.config.stages import (
     SegmentationConfig,
     SinkConfig,
 )
+from pitcore.config.update import UpdateConfig
 
 
 class Config(Section, frozen=True):
@@ -36,6 +37,7 @@ class Config(Section, frozen=True):
     runtime: RuntimeConfig = msgspec.field(default_factory=RuntimeConfig)
     sink: SinkConfig = msgspec.field(default_factory=SinkConfig)
     control: ControlConfig = msgspec.field(default_factory=ControlConfig)
+    update: UpdateConfig = msgspec.field(default_factory=UpdateConfig)
 
     def __post_init__(self) -> None:
         if isinstance(self.source, EmulatedSourceConfig) and self.source.advance_px > self.frame.height_px:

@@ -92,7 +92,8 @@ def test_a_latency_regression_fails_and_names_both_figures(tmp_path, good):
 
 def test_a_model_that_wants_more_memory_than_it_may_fails(tmp_path, good):
     heavy = bundle_of(tmp_path / "large", "2.0.0", network=tiny_network_with(work=1024))  # 16 x 1024 x 62 x 62 floats
-    fails(heavy, good, limits=Limits(latency_ratio=1000.0, memory_mb=128))
+    message = fails(heavy, good, limits=Limits(latency_ratio=1000.0, memory_mb=128))
+    assert "it does not run within 128 MB of memory" in message
 
 
 def program(text):

@@ -1,0 +1,41 @@
+"""Where models come from, and what a new one must show before it is committed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from pitcore.config.section import Section
+
+
+class UpdateConfig(Section, frozen=True):
+    """The section ``[update]``, for `pitcore update`; the service does not look at it.
+
+    Attributes:
+        url: of the repository: https, http, or the path of a directory, as on a stick. None: no updates.
+        channel: to follow.
+        root: keys this board trusts from the beginning, brought onto it with pitcore.
+        device_id: draws the board's place in a phased rollout; None is made from the machine's own.
+        attempts: how often the service may load a model on trial.
+        gate_frames: that a model on trial must judge in the service,
+        gate_timeout_s: within this time.
+        gate_max_infer_ms: 99th percentile of the network's time for a frame; 0 asks for nothing.
+        gate_more_troubles: share of frames with a fault, at most this much above what was usual.
+        selftest_timeout_s: for the self-test of a new model.
+        selftest_latency_ratio: at most this many times the running model's latency.
+        selftest_memory_mb: for its process.
+    """
+
+    url: str | None = None
+    channel: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")] = "stable"
+    root: str = "/etc/pitcore/root.json"
+    device_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    gate_frames: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    gate_timeout_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 120.0
+    gate_max_infer_ms: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 100.0
+    gate_more_troubles: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.02
+    selftest_timeout_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 120.0
+    selftest_latency_ratio: Annotated[float, Meta(ge=1.0, le=1000.0)] = 1.5
+    selftest_memory_mb: Annotated[int, Meta(ge=64, le=65536)] = 1024

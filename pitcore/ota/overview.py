@@ -1,0 +1,162 @@
+"""What `pitcore update status` shows: which models there are, what is wrong, and what to do about it. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from pitcore.errors import BundleError, CardError, Refusal, UpdateError
+from pitcore.ota.report import LastUpdate, last_update
+from pitcore.ota.slots import Role, Store, installed_models
+from pitcore.ota.state import SLOTS, SlotName, State
+
+LOW_BYTES = 32 * 1024 * 1024  # a bundle of today, its archive, and as much again
+
+
+class SlotView(msgspec.Struct, frozen=True):
+    """One slot.
+
+    Attributes:
+        role: what its model is; ``empty`` whatever lies on the disk.
+        damage: why it does not count; None where every file is whole.
+    """
+
+    slot: SlotName
+    role: Literal["active", "trial", "previous", "failed", "empty"]
+    label: str | None
+    release_seq: int | None
+    card_sha256: str | None
+    damage: str | None
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """Something that is wrong, and what to do."""
+
+    what: str
+    mend: str
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """All of it.
+
+    Attributes:
+        serves: what a service that starts now would run, a model on trial left out.
+        role: as what.
+        running: what the service says it runs; None where it does not answer.
+        bad: ``card_sha256`` and why, of what is not taken again.
+        free_bytes: on the store's disk.
+    """
+
+    schema: Literal["pitcore.update-status/1"]
+    store: str
+    serves: str
+    role: Role
+    running: str | None
+    slots: tuple[SlotView, ...]
+    attempts_left: int | None
+    release_seq_floor: int
+    bad: dict[str, str]
+    free_bytes: int
+    last: LastUpdate | None
+    troubles: tuple[Trouble, ...]
+
+
+def look(store: Store, running: str | None) -> Overview:
+    """Look at a store.
+
+    Args:
+        store: any; it need not be there yet.
+        running: label of the model that the service runs; None where it does not answer.
+    """
+    troubles: list[Trouble] = []
+    try:
+        state = store.read()
+    except UpdateError as error:
+        state = State()
+        troubles.append(_unreadable(error))
+    views = tuple(_view(store, state, slot) for slot in SLOTS)
+    first = next(installed_models(store.root))
+    last = last_update(store)
+    trial = state.trial
+    on_trial = None if trial is None else state.holds(trial.slot)
+    troubles += [
+        Trouble(f"slot {view.slot} ({view.role}) is damaged: {view.damage}", "`pitcore update install` has it again")
+        for view in views
+        if view.damage is not None
+    ]
+    free, disk_troubles = _disk(store.root)
+    troubles += disk_troubles
+    if running is None:
+        troubles.append(Trouble("the service does not answer", "`systemctl status pitcore` says why it does not run"))
+    elif running != first.bundle.label and (on_trial is None or running != on_trial.label):
+        troubles.append(Trouble(f"the service runs {running}, not {first.bundle.label}", "`pitcore reload`"))
+    if on_trial is not None:
+        mend = "`pitcore update commit` judges it, `pitcore update rollback` leaves it"
+        troubles.append(Trouble(f"{on_trial.label} is on trial and not committed", mend))
+    if last is not None and last.refusal is not None:
+        troubles.append(
+            Trouble(
+                f"the last update failed ({last.refusal}): {last.message}", "mend that, then `pitcore update install`"
+            )
+        )
+    return Overview(
+        schema="pitcore.update-status/1",
+        store=str(store.root),
+        serves=first.bundle.label,
+        role=first.role,
+        running=running,
+        slots=views,
+        attempts_left=None if trial is None else trial.attempts_left,
+        release_seq_floor=state.release_seq_floor,
+        bad=state.bad,
+        free_bytes=free,
+        last=last,
+        troubles=tuple(troubles),
+    )
+
+
+def _view(store: Store, state: State, slot: SlotName) -> SlotView:
+    release = state.holds(slot)
+    if release is None:
+        return SlotView(slot, "empty", None, None, None, None)
+    role: Literal["active", "trial", "previous", "failed"]
+    if slot == state.active:
+        role = "active"
+    elif state.trial is not None and slot == state.trial.slot:
+        role = "trial"
+    else:
+        role = "failed" if state.is_bad(release) else "previous"
+    damage = None
+    try:
+        store.verified(state, slot)
+    except (BundleError, CardError) as error:
+        damage = str(error)
+    return SlotView(slot, role, release.label, release.release_seq, release.card_sha256, damage)
+
+
+def _unreadable(error: UpdateError) -> Trouble:
+    if error.refusal is Refusal.NEWER_STATE:
+        return Trouble(str(error), "install the newer pitcore again; until then the model that came with pitcore runs")
+    return Trouble(str(error), "`pitcore update install` starts over; until then the model that came with pitcore runs")
+
+
+def _disk(root: Path) -> tuple[int, list[Trouble]]:
+    """Return the free bytes, and what keeps an update from writing."""
+    if not root.exists():
+        return 0, [Trouble(f"{root}: there is no store yet", "`pitcore update install` makes it")]
+    found = os.statvfs(root)
+    free, troubles = found.f_bavail * found.f_frsize, []
+    if found.f_flag & os.ST_RDONLY:
+        mend = "`dmesg` says why; a card that fails turns read-only: replace it"
+        troubles.append(Trouble(f"{root}: the disk is read-only, no update can be taken", mend))
+    elif not os.access(root, os.W_OK):
+        troubles.append(
+            Trouble(f"{root}: not writable for this user", "use sudo, or give the directory to the service's user")
+        )
+    if free < LOW_BYTES:
+        mend = f"make room: `df -h {root}`, `journalctl --vacuum-size=50M`, older verdict files"
+        troubles.append(Trouble(f"{root}: {free / 1e6:.1f} MB free, an update may not fit", mend))
+    return free, troubles
