@@ -26,7 +26,7 @@ from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.sink import Sink
 
-RELOADABLE = {"segmentation", "decision", "actions", "model", "runtime"}  # sections that a reload may change
+RELOADABLE = {"segmentation", "decision", "actions", "model", "runtime", "update"}  # sections a reload may change
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What `pitcore update status` shows: which models there are, what is wrong, and what to do about it. Changes nothing."""
+"""What `pitcore update status` shows: which models there are, what is wrong, and what to do. Changes nothing."""
 
 from __future__ import annotations
 
@@ -153,9 +153,8 @@ def _disk(root: Path) -> tuple[int, list[Trouble]]:
         mend = "`dmesg` says why; a card that fails turns read-only: replace it"
         troubles.append(Trouble(f"{root}: the disk is read-only, no update can be taken", mend))
     elif not os.access(root, os.W_OK):
-        troubles.append(
-            Trouble(f"{root}: not writable for this user", "use sudo, or give the directory to the service's user")
-        )
+        mend = "use sudo, or give the directory to the service's user"
+        troubles.append(Trouble(f"{root}: not writable for this user", mend))
     if free < LOW_BYTES:
         mend = f"make room: `df -h {root}`, `journalctl --vacuum-size=50M`, older verdict files"
         troubles.append(Trouble(f"{root}: {free / 1e6:.1f} MB free, an update may not fit", mend))

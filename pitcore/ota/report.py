@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import logging
 
 import msgspec
@@ -42,7 +42,7 @@ def last_update(store: Store) -> LastUpdate | None:
 
 def remember(store: Store, command: str, end: Outcome | UpdateError) -> None:
     """Write down how an update ended, where the disk lets us."""
-    at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     if isinstance(end, UpdateError):
         last = LastUpdate(at, command, None, end.refusal, str(end))
     else:
