@@ -12,7 +12,7 @@ from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Source
 from pitcore.camera.spec import BeltSpec, RealCrops
 from pitcore.capture import Capture
-from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, effective_thresholds
+from pitcore.config import Config, DisturbanceConfig, EmulatedSourceConfig, ReplaySourceConfig, effective_thresholds
 from pitcore.errors import ConfigError
 from pitcore.frame import Geometry
 from pitcore.frame_watch import FrameWatch
@@ -66,7 +66,7 @@ def belt_spec(config: Config, *, frames: int | None, ring: int, seed: int | None
         cherries_per_frame=belt.cherries_per_frame,
         pit_share=belt.pit_share,
         advance_px=belt.advance_px,
-        px_per_tick=config.belt.px_per_tick,
+        px_per_tick=belt.true_px_per_tick or config.belt.px_per_tick,
         frames_per_s=belt.frames_per_s,
         frames=frames,
         ring=ring,
@@ -87,7 +87,8 @@ def emulated_belt(config: Config, *, frames: int | None, seed: int | None, crops
         DataError, ImageError: the crops cannot be used.
     """
     spec = belt_spec(config, frames=frames, ring=0, seed=seed)
-    return EmulatedSource(spec, crops=None if crops is None else RealCrops(crops))
+    laid = None if crops is None else RealCrops(crops)
+    return EmulatedSource(spec, crops=laid, disturbance=_disturbance(config))
 
 
 def build_source(config: Config) -> Source:
@@ -95,7 +96,11 @@ def build_source(config: Config) -> Source:
     if isinstance(config.source, ReplaySourceConfig):
         return ReplaySource(Path(config.source.path), paced=config.source.paced)
     spec = belt_spec(config, frames=None, ring=config.source.ring_frames)
-    return EmulatedSource(spec, Delivery(paced=True))
+    return EmulatedSource(spec, Delivery(paced=True), disturbance=_disturbance(config))
+
+
+def _disturbance(config: Config) -> DisturbanceConfig | None:
+    return config.source.disturbance if isinstance(config.source, EmulatedSourceConfig) else None
 
 
 def open_sink(config: Config, metrics: Metrics) -> JsonlSink:

@@ -7,7 +7,7 @@ Pictures are ``surface``'s work, places ``layout``'s; here are clocks, buffers a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,13 @@ import numpy as np
 from pitcore.camera.buffers import BufferRing, Planes
 from pitcore.camera.faults import Faults, Injected
 from pitcore.camera.layout import Layout
+from pitcore.camera.optics import LIMITS, SETTLE_FRAMES, Optics
+from pitcore.camera.source import Exposure, ExposureLimits
 from pitcore.camera.spec import BeltSpec, RealCrops
 from pitcore.camera.stock import CropStock, ProceduralStock
-from pitcore.camera.surface import PLANES, Surface
+from pitcore.camera.surface import PLANES, Surface, View
 from pitcore.camera.truth import Truth
+from pitcore.config import DisturbanceConfig
 from pitcore.errors import ConfigError, SourceError
 from pitcore.frame import Frame, Geometry
 from pitcore.health import CameraHealth
@@ -42,13 +45,14 @@ class Delivery:
 
 
 class EmulatedSource:
-    """Implements ``camera.source.Source``.
+    """Implements ``camera.source.Source`` and ``camera.source.Adjustable``.
 
     Args:
         spec: the belt.
         delivery: pace and buffers.
-        faults: what goes wrong on purpose.
+        faults: what goes wrong with frames on purpose.
         crops: lay these real crops instead of procedural cherries.
+        disturbance: what is wrong with light, glass, alignment, belt or encoder, on purpose.
 
     Attributes:
         injected: the faults so far, in the order of delivery.
@@ -61,6 +65,7 @@ class EmulatedSource:
         delivery: Delivery | None = None,
         faults: Faults | None = None,
         crops: RealCrops | None = None,
+        disturbance: DisturbanceConfig | None = None,
     ) -> None:
         self._spec = spec or BeltSpec()
         self._delivery = delivery or Delivery()
@@ -74,6 +79,8 @@ class EmulatedSource:
         if self._frames is None and self._faults and self._faults.dropped == 1.0:
             raise ConfigError("faults: dropped = 1.0 of an endless belt leaves nothing to read; lower it")
         self._layout = Layout(self._spec, stock)
+        self._disturbance = disturbance or DisturbanceConfig()
+        self._optics = Optics(self._spec, disturbance, PLANES)
         self._surface: Surface | None = None
         self._buffers: BufferRing | None = None
         self._loop: list[Planes] = []
@@ -100,6 +107,18 @@ class EmulatedSource:
     def frames(self) -> int | None:
         """How many frames there are, or None if they never end."""
         return self._frames
+
+    exposure_limits: ExposureLimits = LIMITS
+    settle_frames: int = SETTLE_FRAMES
+
+    @property
+    def exposures(self) -> tuple[Exposure, ...]:
+        """See ``Adjustable.exposures``."""
+        return self._optics.exposures
+
+    def set_exposures(self, wanted: Sequence[Exposure]) -> None:
+        """Take other exposures; see ``Adjustable.set_exposures``."""
+        self._optics.set_exposures(wanted, self._index, running=self._surface is not None)
 
     def truths(self, first_tick: int, last_tick: int) -> list[Truth]:
         """Return every object of which a part is in view at some tick of first..last, by rising id."""
@@ -202,11 +221,13 @@ class EmulatedSource:
         """Return (t_ns, tick) of a frame."""
         t_ns = self._start_ns + round(index * 1e9 / self._spec.frames_per_s)
         late_ns, off_ticks = self._faults.jitter_of(index) if self._faults and fault == "jitter" else (0, 0)
-        return t_ns + late_ns, self._spec.tick_of(index) + off_ticks
+        dead = self._disturbance.encoder == "dead" and self._disturbance.holds(index)
+        return t_ns + late_ns, self._spec.tick_of(self._disturbance.first if dead else index) + off_ticks
 
     def _lend(self, shown: int, fault: str | None, deadline_ns: int) -> tuple[Planes, Callable[[], None]]:
         """Return planes that show an exposure, and what releases them."""
-        if self._loop and not self._delivery.poison and fault not in {"black", "white", "torn"}:
+        altered = fault in {"black", "white", "torn"} or self._view(shown) is not None or self._optics.alters(shown)
+        if self._loop and not self._delivery.poison and not altered:
             return self._loop[shown % len(self._loop)], _nothing
         if self._buffers is None:
             raise SourceError("the emulated camera is closed; call start first")
@@ -226,12 +247,26 @@ class EmulatedSource:
         return planes, release
 
     def _draw(self, planes: Planes, index: int) -> None:
-        """Fill planes with a frame, from the loop or the belt."""
-        if self._loop:
+        """Fill planes with a frame, from the loop or the belt, under the light that there is."""
+        view = self._view(index)
+        if view is not None and self._surface is not None:
+            stands = self._disturbance.belt == "stands"
+            tick = self._spec.tick_of(self._disturbance.first if stands else index)
+            self._surface.render(planes, tick, index, view)
+        elif self._loop:
             for plane, drawn in zip(planes, self._loop[index % len(self._loop)], strict=True):
                 np.copyto(plane, drawn)  # copies: a frame that will be altered must not alter the loop
         elif self._surface is not None:
             self._surface.render(planes, self._spec.tick_of(index), index)
+        if self._optics.alters(index):
+            self._optics.apply(planes, index)
+
+    def _view(self, index: int) -> View | None:
+        """Return what the cameras see in place of the whole belt in its place, or None if they see just that."""
+        wrong = self._disturbance
+        if not wrong.holds(index) or (wrong.shift_px, wrong.shows, wrong.belt) == ((0, 0), "all", "runs"):
+            return None
+        return View(wrong.shift_px, "" if wrong.shows == "all" else wrong.shows)
 
     def _tear(self, planes: Planes, index: int) -> None:
         """Replace the upper rows by those of the frame after."""

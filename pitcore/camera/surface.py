@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +19,22 @@ _TILE_FRAMES = 4  # belt length after which the grain repeats, in frames
 _GRAIN_WIDTH_PX = 352  # it repeats across the belt, too weak for the eye to notice
 _NOISE_SPARE_PX = 64  # the noise tile is this much larger than a frame, and is laid at a random corner each time
 _HOT_PER_MEGAPIXEL = 20
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the cameras see of the belt.
+
+    Attributes:
+        shift_px: right and down, by which things lie displaced in the second plane.
+        kind: of the objects to draw, see ``Truth.kind``; empty for all of them.
+    """
+
+    shift_px: tuple[int, int] = (0, 0)
+    kind: str = ""
+
+
+_WHOLE = View()
 
 
 class Surface:
@@ -38,13 +57,14 @@ class Surface:
         self._shot_gain = np.rint(np.sqrt(np.arange(256)) * spec.noise * 16 / 15).astype(np.int32)
         self._unit_noise = np.rint(rng.standard_normal((512, 512)) * 16).clip(-64, 64).astype(np.int32)
 
-    def render(self, planes: tuple[NDArray[np.uint8], ...], tick: int, index: int) -> None:
+    def render(self, planes: tuple[NDArray[np.uint8], ...], tick: int, index: int, view: View = _WHOLE) -> None:
         """Fill (height, width) planes with what the cameras see.
 
         Args:
             planes: top and bottom, uint8, written whole.
             tick: encoder count at mid-exposure.
             index: number of the exposure; only its noise depends on it.
+            view: where the second camera looks, and what lies there.
         """
         rng = generator(self._spec.seed, Stream.NOISE, index)
         start = -self._spec.shift_px(tick) % self._period_px
@@ -53,23 +73,27 @@ class Surface:
             rows, columns = plane.shape
             np.add(grain[start : start + rows], noise[y : y + rows, x : x + columns], out=plane)
             plane[hot[0], hot[1]] = hot[2]
-        for placed in self._layout.between(tick, tick):
-            self._lay(planes, placed, self._spec.shift_px(tick) - placed.belt_px, rng)
+        reach = math.ceil(abs(view.shift_px[1]) / self._spec.px_per_tick)
+        for placed in self._layout.between(tick - reach, tick + reach):
+            if view.kind in {"", placed.truth.kind}:
+                y_px = self._spec.shift_px(tick) - placed.belt_px
+                self._lay(planes[0], 0, placed, (placed.x_px, y_px), rng)
+                self._lay(planes[1], 1, placed, (placed.x_px + view.shift_px[0], y_px + view.shift_px[1]), rng)
 
-    def _lay(self, planes: tuple[NDArray[np.uint8], ...], placed: Placed, y_px: int, rng: np.random.Generator) -> None:
-        """Write one object whose upper edge is at row ``y_px``; what lies outside the frame is cut off."""
+    def _lay(
+        self, plane: NDArray[np.uint8], number: int, placed: Placed, corner: tuple[int, int], rng: np.random.Generator
+    ) -> None:
+        """Write one plane of an object whose upper left corner is (x, y); what lies outside the frame is cut off."""
+        x_px, y_px = corner
         top, bottom = max(y_px, 0), min(y_px + placed.patch.height_px, self._spec.height_px)
-        left, right = max(placed.x_px, 0), min(placed.x_px + placed.patch.width_px, self._spec.width_px)
+        left, right = max(x_px, 0), min(x_px + placed.patch.width_px, self._spec.width_px)
         if top >= bottom or left >= right:
             return
-        pixels = placed.patch.pixels[top - y_px : bottom - y_px, left - placed.x_px : right - placed.x_px]
+        pixels = placed.patch.pixels[top - y_px : bottom - y_px, left - x_px : right - x_px]
+        here = plane[top:bottom, left:right]
         if placed.patch.exact:
-            mask = np.maximum(pixels[:, :, 0], pixels[:, :, 1]) > 0
-            for number, plane in enumerate(planes):
-                np.copyto(plane[top:bottom, left:right], pixels[:, :, number], where=mask)
-            return
-        for number, plane in enumerate(planes):
-            here = plane[top:bottom, left:right]
+            np.copyto(here, pixels[:, :, number], where=np.maximum(pixels[:, :, 0], pixels[:, :, 1]) > 0)
+        else:
             np.maximum(here, self._noisy(pixels[:, :, number], rng), out=here)
 
     def _noisy(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -6,9 +6,19 @@ way from a file. What they do stands with the stage they configure.
 """
 
 from pitcore.config.board import Config
+from pitcore.config.calibration import (
+    AlignmentConfig,
+    BeltScale,
+    Calibration,
+    CalibrationConfig,
+    PlaneCalibration,
+    Step,
+    read_calibration,
+)
 from pitcore.config.control import ControlConfig
-from pitcore.config.load import decode_config, load_config
-from pitcore.config.sources import EmulatedSourceConfig, ReplaySourceConfig, SourceConfig
+from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
+from pitcore.config.load import calibration_path, decode_config, load_config
+from pitcore.config.sources import DisturbanceConfig, EmulatedSourceConfig, ReplaySourceConfig, SourceConfig, SpotConfig
 from pitcore.config.stages import (
     ActionsConfig,
     BeltConfig,
@@ -24,20 +34,34 @@ from pitcore.config.update import UpdateConfig
 
 __all__ = [
     "ActionsConfig",
+    "AlarmName",
+    "AlignmentConfig",
     "BeltConfig",
+    "BeltScale",
+    "Calibration",
+    "CalibrationConfig",
     "Config",
     "ControlConfig",
     "DecisionConfig",
+    "DisturbanceConfig",
     "EmulatedSourceConfig",
+    "FailSafe",
+    "FailsafeConfig",
     "FrameConfig",
+    "LineConfig",
     "ModelConfig",
+    "PlaneCalibration",
     "ReplaySourceConfig",
     "RuntimeConfig",
     "SegmentationConfig",
     "SinkConfig",
     "SourceConfig",
+    "SpotConfig",
+    "Step",
     "UpdateConfig",
+    "calibration_path",
     "decode_config",
     "effective_thresholds",
     "load_config",
+    "read_calibration",
 ]

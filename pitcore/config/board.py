@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from pitcore.config.calibration import AlignmentConfig, CalibrationConfig
 from pitcore.config.control import ControlConfig
+from pitcore.config.line import FailsafeConfig, LineConfig
 from pitcore.config.section import Section
 from pitcore.config.sources import EmulatedSourceConfig, SourceConfig
 from pitcore.config.stages import (
@@ -38,6 +40,10 @@ class Config(Section, frozen=True):
     sink: SinkConfig = msgspec.field(default_factory=SinkConfig)
     control: ControlConfig = msgspec.field(default_factory=ControlConfig)
     update: UpdateConfig = msgspec.field(default_factory=UpdateConfig)
+    calibration: CalibrationConfig = msgspec.field(default_factory=CalibrationConfig)
+    alignment: AlignmentConfig = msgspec.field(default_factory=AlignmentConfig)
+    line: LineConfig = msgspec.field(default_factory=LineConfig)
+    failsafe: FailsafeConfig = msgspec.field(default_factory=FailsafeConfig)
 
     def __post_init__(self) -> None:
         if isinstance(self.source, EmulatedSourceConfig) and self.source.advance_px > self.frame.height_px:
@@ -56,6 +62,31 @@ class Config(Section, frozen=True):
         for key, values in lists.items():
             if len(values) != planes:
                 raise ValueError(f"{key} has {len(values)} values, but frame.planes names {planes} planes")
+        if self.shift_px != (0, 0) and planes != 2:
+            raise ValueError(f"alignment is of two planes, but frame.planes names {planes}: leave it out")
+        self._check_calibration()
+
+    def _check_calibration(self) -> None:
+        """Refuse values that were measured on other frames."""
+        values = self.calibration.values
+        if values is None:
+            return
+        have = (tuple(values.planes), values.height_px, values.width_px)
+        want = (self.frame.planes, self.frame.height_px, self.frame.width_px)
+        if have != want:
+            raise ValueError(f"calibration was measured on {have}, but frame is {want}: calibrate again")
+
+    @property
+    def px_per_tick(self) -> float:
+        """Belt scale in force: as calibrated, else as [belt] says."""
+        values = self.calibration.values
+        return self.belt.px_per_tick if values is None or values.belt is None else values.belt.px_per_tick
+
+    @property
+    def shift_px(self) -> tuple[int, int]:
+        """Alignment in force: as calibrated, else as [alignment] says."""
+        values = self.calibration.values
+        return (self.alignment if values is None or values.alignment is None else values.alignment).shift_px
 
     @property
     def sha256(self) -> str:

@@ -10,6 +10,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from pitcore.config.board import Config
+from pitcore.config.calibration import read_calibration
 from pitcore.config.sources import SourceConfig
 from pitcore.errors import ConfigError
 
@@ -25,7 +26,7 @@ def decode_config(text: str, where: str) -> Config:
 
 
 def load_config(path: Path | None) -> Config:
-    """Read a configuration file; None gives the defaults. Raises ConfigError."""
+    """Read a configuration file, and the calibration it names; None gives the defaults. Raises ConfigError."""
     if path is None:
         return Config()
     try:
@@ -36,7 +37,27 @@ def load_config(path: Path | None) -> Config:
         raise ConfigError(
             f"{path}: not UTF-8 text at byte {error.start}; a configuration is a TOML text file"
         ) from error
-    return decode_config(text, str(path))
+    return _with_calibration(decode_config(text, str(path)), path)
+
+
+def calibration_path(config: Config, path: Path) -> Path | None:
+    """Return where the calibration of a configuration file lies or will lie; None if it names none."""
+    return None if config.calibration.file is None else path.parent / config.calibration.file
+
+
+def _with_calibration(config: Config, path: Path) -> Config:
+    """Put the measured values into the configuration, so that its hash is of them too. Raises ConfigError."""
+    file = calibration_path(config, path)
+    if config.calibration.values is not None:
+        raise ConfigError(f"{path}: [calibration] values: measured values come from a file; set file instead")
+    values = None if file is None else read_calibration(file)
+    if values is None:
+        return config
+    section = msgspec.structs.replace(config.calibration, values=values)
+    try:
+        return msgspec.structs.replace(config, calibration=section)
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from error
 
 
 def _place_first(message: str) -> str:

@@ -2,15 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from pitcore.config.section import MAX_SIDE_PX, Count, Section, Share
+from pitcore.config.section import MAX_SIDE_PX, Count, Level, Section, Share
+
+_LightShare = Annotated[float, Meta(ge=0.0, le=4.0)]
+
+
+class SpotConfig(Section, frozen=True):
+    """Something on the glass of one emulated camera: it stays where it is while the belt moves.
+
+    Attributes:
+        plane: 0 or 1.
+        x_px, y_px, radius_px: where, and how large.
+        share: of the light that still passes.
+        glow: grey levels that it adds.
+    """
+
+    plane: Annotated[int, Meta(ge=0, le=1)]
+    x_px: Count
+    y_px: Count
+    radius_px: Annotated[int, Meta(ge=1, le=MAX_SIDE_PX)]
+    share: Share = 0.3
+    glow: Level = 0
+
+
+class DisturbanceConfig(Section, frozen=True):
+    """What is wrong with the emulated line: to see that it is noticed, and that calibration mends it.
+
+    Attributes:
+        light: share of its light that each plane's lamp gives; 1 is as it should be.
+        dim_frames: the light goes there evenly over so many frames; 0 is at once.
+        edge_light: share of it that reaches the side edges of the frame, falling off with the square of the distance.
+        shift_px: the second camera looks this far aside: right and down.
+        spots: dirt on the glass.
+        shows: what of the things on the belt is there.
+        belt, encoder: either may stand still by itself.
+        first, last: frames it holds for, both included; by default all.
+    """
+
+    light: tuple[_LightShare, _LightShare] = (1.0, 1.0)
+    dim_frames: Count = 0
+    edge_light: tuple[Share, Share] = (1.0, 1.0)
+    shift_px: tuple[Annotated[int, Meta(ge=-64, le=64)], Annotated[int, Meta(ge=-64, le=64)]] = (0, 0)
+    spots: tuple[SpotConfig, ...] = ()
+    shows: Literal["all", "foreign", "nothing"] = "all"
+    belt: Literal["runs", "stands"] = "runs"
+    encoder: Literal["counts", "dead"] = "counts"
+    first: Count = 0
+    last: Count | None = None
+
+    def holds(self, index: int) -> bool:
+        """Tell whether frame ``index`` suffers it."""
+        return self.first <= index and (self.last is None or index <= self.last)
 
 
 class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated"):
-    """The procedural belt."""
+    """The procedural belt.
+
+    Attributes:
+        true_px_per_tick: of the belt that is drawn, where [belt] is wrong about it; None where it is right.
+        disturbance: None where nothing is wrong.
+    """
 
     seed: Count = 1
     cherries_per_frame: Annotated[float, Meta(ge=0.0, le=200.0)] = 24.0
@@ -18,6 +73,8 @@ class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated
     advance_px: Annotated[int, Meta(ge=1, le=MAX_SIDE_PX)] = 340
     frames_per_s: Annotated[float, Meta(gt=0.0, le=1000.0)] = 20.0
     ring_frames: Annotated[int, Meta(ge=0, le=1000)] = 24
+    true_px_per_tick: Annotated[float, Meta(gt=0.0, le=1000.0)] | None = None
+    disturbance: DisturbanceConfig | None = None
 
 
 class ReplaySourceConfig(Section, frozen=True, tag_field="kind", tag="replay"):

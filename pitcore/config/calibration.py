@@ -1,0 +1,121 @@
+"""What ``pitcore calibrate`` measured on this board: the file it writes, and the section that names it.
+
+The board's own TOML, with its comments, is never rewritten: what was measured stands in a JSON file of its own, and has
+its way over what the TOML says. This module defines, reads and checks; ``pitcore.calibration.store`` writes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pitcore.config.section import MAX_SIDE_PX, Count, Level, Section
+from pitcore.errors import ConfigError
+
+GAIN_ONE = 256  # of a flat field: the pixel stays as it is
+MAX_GAIN = 4 * GAIN_ONE
+
+Step = Literal["exposure", "flat", "align", "belt"]
+
+
+class PlaneCalibration(Section, frozen=True):
+    """One plane.
+
+    Attributes:
+        exposure_us, gain: of its camera; None where it was not measured.
+        background: grey level of the empty belt for each column; empty where it was not measured.
+        flat_field: factor in 1/256 for each column by which cherries there must be lifted; empty as above.
+        belt_level, cherry_level: mean grey level of the empty belt and of cherries when the flat field was measured;
+            the watch over the light compares with them.
+    """
+
+    exposure_us: Annotated[float, Meta(gt=0.0, le=1e6)] | None = None
+    gain: Annotated[float, Meta(ge=1.0, le=1e3)] | None = None
+    background: tuple[Level, ...] = ()
+    flat_field: tuple[Annotated[int, Meta(ge=GAIN_ONE, le=MAX_GAIN)], ...] = ()
+    belt_level: Annotated[float, Meta(ge=0.0, le=255.0)] | None = None
+    cherry_level: Annotated[float, Meta(ge=0.0, le=255.0)] | None = None
+
+
+class BeltScale(Section, frozen=True):
+    """Travel for one encoder tick, in pixels, and the standard error of it."""
+
+    px_per_tick: Annotated[float, Meta(ge=-1000.0, le=1000.0)]
+    error: Annotated[float, Meta(ge=0.0)]
+
+
+class AlignmentConfig(Section, frozen=True):
+    """How far the second plane's picture lies aside from the first's: right and down, whole pixels.
+
+    Frames are cut down to what both planes show; no pixel is moved.
+    """
+
+    dx_px: Annotated[int, Meta(ge=-256, le=256)] = 0
+    dy_px: Annotated[int, Meta(ge=-256, le=256)] = 0
+
+    @property
+    def shift_px(self) -> tuple[int, int]:
+        """Right and down."""
+        return self.dx_px, self.dy_px
+
+
+class Calibration(Section, frozen=True):
+    """Everything measured so far; a step replaces its own part.
+
+    Attributes:
+        serial: number of this state; ``previous`` that of the one before, 0 for none.
+        step: what was measured last, and when (UTC, ISO 8601).
+        height_px, width_px: of the frames it was measured on.
+        planes: by name.
+        belt, alignment: None where they were not measured.
+    """
+
+    schema: Literal["pitcore.calibration/1"]
+    height_px: Annotated[int, Meta(ge=16, le=MAX_SIDE_PX)]
+    width_px: Annotated[int, Meta(ge=16, le=MAX_SIDE_PX)]
+    planes: dict[str, PlaneCalibration]
+    serial: Count = 0
+    previous: Count = 0
+    step: Step | None = None
+    measured_at: str = ""
+    belt: BeltScale | None = None
+    alignment: AlignmentConfig | None = None
+
+    def __post_init__(self) -> None:
+        for name, plane in self.planes.items():
+            for key in ("background", "flat_field"):
+                count = len(getattr(plane, key))
+                if count not in {0, self.width_px}:
+                    raise ValueError(f"planes.{name}.{key} has {count} values for width_px = {self.width_px}")
+
+
+class CalibrationConfig(Section, frozen=True):
+    """Where the measured values are.
+
+    Attributes:
+        file: JSON; relative to the configuration file. It need not exist before the first ``pitcore calibrate``.
+        values: read from the file; not for the TOML.
+    """
+
+    file: str | None = None
+    values: Calibration | None = None
+
+
+def read_calibration(path: Path) -> Calibration | None:
+    """Read a calibration; None if there is none yet.
+
+    Raises:
+        ConfigError: it cannot be read, or is not one.
+    """
+    mend = "bring back the one before with 'pitcore calibrate undo', or remove it and calibrate again"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Calibration)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; correct [calibration] file") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: damaged: {error}; {mend}") from error

@@ -1,0 +1,68 @@
+"""What is watched on the line besides single frames, and what becomes of verdicts while something is wrong."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from pitcore.config.section import Section, Share
+
+FailSafe = Literal["alarm", "maybe", "reject"]
+AlarmName = Literal[
+    "light_off",
+    "light_dim",
+    "light_bright",
+    "lens_dirty",
+    "planes_misaligned",
+    "nothing_seen",
+    "encoder_dead",
+    "encoder_mismatch",
+    "only_foreign",
+]
+
+
+class LineConfig(Section, frozen=True):
+    """When an alarm comes on. What each means, and what to do, is in docs/faults.md.
+
+    Attributes:
+        light_off: share of its calibrated level below which a plane's belt is without light.
+        light_low, light_high: shares of the calibrated levels, of belt or cherries, beyond which the light has drifted.
+        dirt_levels: how many grey levels a spot that does not move must differ from the belt.
+        misaligned_px: how far the planes' masks may lie apart.
+        nothing_seen_s: for how long a moving belt may be empty.
+        foreign_share: of the things judged; from this one on nothing but foreign objects comes.
+    """
+
+    light_off: Share = 0.5
+    light_low: Share = 0.8
+    light_high: Annotated[float, Meta(ge=1.0, le=10.0)] = 1.25
+    dirt_levels: Annotated[float, Meta(gt=0.0, le=255.0)] = 2.5
+    misaligned_px: Annotated[float, Meta(gt=0.0, le=100.0)] = 3.0
+    nothing_seen_s: Annotated[float, Meta(gt=0.0, le=86400.0)] = 60.0
+    foreign_share: Share = 0.9
+
+    def __post_init__(self) -> None:
+        if self.light_off >= self.light_low:
+            raise ValueError(f"light_off = {self.light_off} must be below light_low = {self.light_low}")
+
+
+class FailsafeConfig(Section, frozen=True):
+    """What becomes of verdicts while an alarm is on, for each.
+
+    ``alarm``: they stand, it is only said. ``maybe``: none is clean. ``reject``: none is clean, and all are rejected.
+    """
+
+    light_off: FailSafe = "reject"
+    light_dim: FailSafe = "maybe"
+    light_bright: FailSafe = "maybe"
+    lens_dirty: FailSafe = "maybe"
+    planes_misaligned: FailSafe = "maybe"
+    nothing_seen: FailSafe = "alarm"
+    encoder_dead: FailSafe = "reject"
+    encoder_mismatch: FailSafe = "maybe"
+    only_foreign: FailSafe = "alarm"
+
+    def __post_init__(self) -> None:
+        if self.light_off == "alarm":
+            raise ValueError("light_off must not be `alarm`: what was judged without light is never clean")
