@@ -9,7 +9,7 @@ from pathlib import Path
 from pitcore.belt.track import BeltTracker
 from pitcore.camera.emulated import Delivery, EmulatedSource
 from pitcore.camera.replay import ReplaySource
-from pitcore.camera.source import Source
+from pitcore.camera.source import Adjustable, Exposure, Source
 from pitcore.camera.spec import BeltSpec, RealCrops
 from pitcore.capture import Capture
 from pitcore.config import Config, DisturbanceConfig, EmulatedSourceConfig, ReplaySourceConfig, effective_thresholds
@@ -22,11 +22,24 @@ from pitcore.model_card import Bundle
 from pitcore.model_choice import open_session
 from pitcore.pipeline import Hooks, Pipeline, Rules, Stages
 from pitcore.preprocess.crop_writer import CropWriter
-from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec
+from pitcore.preprocess.prepare import CropSpec, Preparer
+from pitcore.search import segment_spec, window_of
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.sink import Sink
 
-RELOADABLE = {"segmentation", "decision", "actions", "model", "runtime", "update"}  # sections a reload may change
+# sections a reload may change
+RELOADABLE = {
+    "segmentation",
+    "decision",
+    "actions",
+    "model",
+    "runtime",
+    "update",
+    "calibration",
+    "alignment",
+    "line",
+    "failsafe",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +116,24 @@ def _disturbance(config: Config) -> DisturbanceConfig | None:
     return config.source.disturbance if isinstance(config.source, EmulatedSourceConfig) else None
 
 
+def set_exposures(source: Source, config: Config) -> None:
+    """Give a source that can be adjusted the calibrated exposures, where there are any.
+
+    Raises:
+        SourceError: the camera refuses.
+    """
+    values = config.calibration.values
+    if values is None or not isinstance(source, Adjustable):
+        return
+    planes = [values.planes[name] for name in config.frame.planes]
+    pairs = [(plane.exposure_us, plane.gain) for plane in planes]
+    wanted = [
+        Exposure(exposure_us, gain) for exposure_us, gain in pairs if exposure_us is not None and gain is not None
+    ]
+    if len(wanted) == len(planes) and tuple(wanted) != source.exposures:
+        source.set_exposures(wanted)
+
+
 def open_sink(config: Config, metrics: Metrics) -> JsonlSink:
     """Open the file sink of the configuration. Raises SinkError."""
     sink = config.sink
@@ -139,7 +170,8 @@ class App:
     def __init__(self, config: Config, source: Source, options: Options, metrics: Metrics) -> None:
         check_geometry(config, source.geometry)
         self.metrics = metrics
-        self._options, self._live = options, source.live
+        self._options, self._source = options, source
+        set_exposures(source, config)
         self._capture = Capture(
             source, queue_frames=config.runtime.queue_frames, timeout_s=config.runtime.capture_timeout_s
         )
@@ -202,6 +234,7 @@ class App:
         Returns:
             What was in force until now and is not needed any more.
         """
+        set_exposures(self._source, loaded.config)
         self._pipeline.replace(loaded.stages, loaded.rules)
         before, self._now = self._now, loaded
         return before
@@ -222,25 +255,20 @@ class App:
         card = session.bundle.card
         thresholds = effective_thresholds(card.thresholds, config.decision)
         frame, runtime = config.frame, config.runtime
-        segment = SegmentSpec(
-            background=config.segmentation.background,
-            threshold=config.segmentation.threshold,
-            polarity=config.segmentation.polarity,
-            combine=config.segmentation.combine,
-            min_area_px=config.segmentation.min_area_px,
-        )
+        window = window_of(config)
         crop = CropSpec(size_px=card.crop_size_px, resize=card.resize, planes=len(card.planes))
-        preparer = Preparer(frame.height_px, frame.width_px, segment, crop)
+        preparer = Preparer(*window.shape, segment_spec(config, window), crop)
         stages = Stages(
             capture=self._capture,
             watch=FrameWatch(frame.planes, (frame.height_px, frame.width_px), config.segmentation.max_foreground_share),
             preparer=preparer,
-            tracker=BeltTracker(frame.height_px, config.belt.px_per_tick, config.belt.tolerance_px),
+            window=window,
+            tracker=BeltTracker(window.shape[0], config.px_per_tick, config.belt.tolerance_px),
             crops=CropWriter(preparer, card, runtime.max_cherries),
             session=session,
             sinks=self._options.sinks,
         )
-        return Loaded(config, stages, Rules(config, thresholds, live=self._live, timings=self._options.timings))
+        return Loaded(config, stages, Rules(config, thresholds, live=self._source.live, timings=self._options.timings))
 
 
 def check_reloadable(now: Config, later: Config) -> None:
@@ -253,6 +281,10 @@ def check_reloadable(now: Config, later: Config) -> None:
         before, after = getattr(now, section), getattr(later, section)
         if section not in RELOADABLE and before != after:
             raise ConfigError(f"[{section}] changed: this needs a restart, a reload takes the rest only")
+    if (now.px_per_tick, now.shift_px) != (later.px_per_tick, later.shift_px):
+        raise ConfigError(
+            "[calibration] belt scale or alignment changed: this needs a restart, a reload takes the rest only"
+        )
     for key in ("queue_frames", "capture_timeout_s"):
         if getattr(now.runtime, key) != getattr(later.runtime, key):
             raise ConfigError(f"[runtime] {key} changed: this needs a restart, a reload takes the rest only")
@@ -260,8 +292,12 @@ def check_reloadable(now: Config, later: Config) -> None:
 
 def check_geometry(config: Config, found: Geometry) -> None:
     """Compare what a source gives with what the configuration promises. Raises ConfigError."""
-    frame = config.frame
-    wanted = Geometry(frame.planes, frame.height_px, frame.width_px, config.belt.px_per_tick)
+    frame, px_per_tick = config.frame, config.belt.px_per_tick
+    if config.px_per_tick != px_per_tick:  # calibrated: what the source was told before does not count
+        px_per_tick = found.px_per_tick
+    elif isinstance(config.source, EmulatedSourceConfig):
+        px_per_tick = config.source.true_px_per_tick or px_per_tick
+    wanted = Geometry(frame.planes, frame.height_px, frame.width_px, px_per_tick)
     if found != wanted:
         raise ConfigError(
             f"the source gives {_describe(found)}, but the configuration says {_describe(wanted)}; "

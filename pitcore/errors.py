@@ -46,6 +46,10 @@ class SegmentationError(PitcoreError):
     """A frame in which cherries cannot be told from the belt; the service counts it and goes on."""
 
 
+class CalibrationError(PitcoreError):
+    """A calibration that cannot be measured from these frames, or not be stored."""
+
+
 class SinkError(PitcoreError):
     """Verdicts that cannot be written."""
 

@@ -7,7 +7,7 @@ is released; leaving the ``with`` block releases it. Whoever needs pixels longer
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 import numpy as np
@@ -48,6 +48,50 @@ class Frame:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What two planes show in common, when the second's picture lies aside from the first's.
+
+    Attributes:
+        shift_px: right and down, by which things lie displaced in every plane but the first.
+        height_px, width_px: of the planes as they come.
+    """
+
+    shift_px: tuple[int, int]
+    height_px: int
+    width_px: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the common part."""
+        return self.height_px - abs(self.shift_px[1]), self.width_px - abs(self.shift_px[0])
+
+    def columns(self, plane: int) -> slice:
+        """Which columns of a plane are the common part."""
+        return _common(self.shift_px[0], plane, self.shape[1])
+
+    def rows(self, plane: int) -> slice:
+        """Which rows."""
+        return _common(self.shift_px[1], plane, self.shape[0])
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Column and row of the first plane where the common part starts."""
+        return self.columns(0).start, self.rows(0).start
+
+    def of(self, frame: Frame) -> Frame:
+        """Return the frame with views of the common part: no pixel is copied."""
+        if self.shift_px == (0, 0):
+            return frame
+        views = (plane[self.rows(number), self.columns(number)] for number, plane in enumerate(frame.planes))
+        return replace(frame, planes=tuple(views))
+
+
+def _common(shift_px: int, plane: int, length_px: int) -> slice:
+    first = max(0, shift_px if plane else -shift_px)
+    return slice(first, first + length_px)
 
 
 @dataclass(frozen=True, slots=True)

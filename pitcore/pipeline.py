@@ -22,7 +22,7 @@ from pitcore.config import Config
 from pitcore.decision import policy
 from pitcore.decision.policy import Judgement
 from pitcore.errors import SegmentationError
-from pitcore.frame import Frame
+from pitcore.frame import Frame, Window
 from pitcore.frame_watch import FrameWatch, event_of
 from pitcore.inference.session import Session
 from pitcore.metrics import PARTS, Metrics
@@ -41,6 +41,7 @@ class Stages:
 
     capture: Capture
     watch: FrameWatch
+    window: Window
     preparer: Preparer
     tracker: BeltTracker
     crops: CropWriter
@@ -129,12 +130,13 @@ class Pipeline:
 
     def _process(self, arrival: Arrival, asked_ns: int) -> None:
         """The way of one frame."""
-        frame, stages = arrival.frame, self._stages
+        stages = self._stages
+        frame = stages.window.of(arrival.frame)
         clock = _StageClock(frame.t_ns if self._rules.live else asked_ns)
         clock.mark("capture")
         with frame:
             self._metrics.count("frames")
-            events, things = self._find(arrival)
+            events, things = self._find(arrival, frame)
             if things is None:
                 self._emit(events, [])
                 return
@@ -145,7 +147,7 @@ class Pipeline:
             asked = (chosen.whole + chosen.cut)[: self._rules.config.runtime.max_cherries]
             stages.crops.write(frame.planes, np.asarray(asked, dtype=np.int32), stages.session.batch)
             if self._hooks.observe is not None:
-                self._hooks.observe(frame)
+                self._hooks.observe(arrival.frame)
         clock.mark("extract")
         logits = stages.session.run(len(asked))
         clock.mark("infer")
@@ -157,10 +159,10 @@ class Pipeline:
         clock.mark("emit")
         self._count(clock, chosen, len(asked))
 
-    def _find(self, arrival: Arrival) -> tuple[list[Event], NDArray[np.void] | None]:
+    def _find(self, arrival: Arrival, frame: Frame) -> tuple[list[Event], NDArray[np.void] | None]:
         """Search a frame for things; None if the frame is not fit to be searched, with the event that says why."""
-        frame, watch, preparer = arrival.frame, self._stages.watch, self._stages.preparer
-        events, is_new = watch.check_arrival(frame, arrival.dropped)
+        watch, preparer = self._stages.watch, self._stages.preparer
+        events, is_new = watch.check_arrival(arrival.frame, arrival.dropped)
         events = [*self._noted(frame.seq, frame.tick), *events]
         if not is_new:
             return events, None
@@ -196,12 +198,13 @@ class Pipeline:
     def _verdicts(self, judged: Sequence[tuple[Box, Judgement]], latency: LatencyUs | None) -> list[Verdict]:
         """Turn judgements of the last frame into verdict lines."""
         assert self._last is not None, "verdicts belong to a frame"  # noqa: S101  set by every caller
+        left, top = self._stages.window.origin  # boxes are of the first plane as its camera gives it
         return [
             Verdict(
                 schema="pitcore.verdict/1",
                 frame=self._last,
                 tick=self._last_tick,
-                box=box,
+                box=(box[0] + left, box[1] + top, box[2], box[3]),
                 verdict=judgement.verdict,
                 code=CODES[judgement.verdict],
                 reason=judgement.reason,

@@ -73,7 +73,7 @@ class ExposureLimits:
 class Adjustable(Protocol):
     """What a live source is besides, if the exposure of its cameras can be set while it runs.
 
-    Optional: ask with ``isinstance``. A recording is never adjustable. Between ``start`` and ``close`` as ``Source``.
+    Optional: ask with ``isinstance``. A recording is never adjustable. From any thread, at any time.
     """
 
     @property

@@ -79,7 +79,7 @@ def demo(
     print_run(metrics)
     if crops is not None:
         _print_crops(found, truths, app.bundle)
-    picture = draw(watcher.kept, config.frame.planes, memory.verdicts, config.belt.px_per_tick)
+    picture = draw(watcher.kept, config.frame.planes, memory.verdicts, config.px_per_tick)
     try:
         picture.save(out / "belt.png")
     except OSError as error:

@@ -6,6 +6,7 @@ import click
 
 from pitcore import __version__
 from pitcore.cli.arm import arm, disarm
+from pitcore.cli.calibrate import calibrate
 from pitcore.cli.classify import classify
 from pitcore.cli.config import config
 from pitcore.cli.demo import demo
@@ -27,7 +28,7 @@ def pitcore() -> None:
     """
 
 
-for command in (demo, run, status, arm, disarm, reload, classify, record, replay, config):
+for command in (demo, run, status, arm, disarm, reload, classify, record, replay, calibrate, config):
     pitcore.add_command(command)
 
 

@@ -25,8 +25,16 @@ def decode_config(text: str, where: str) -> Config:
         raise ConfigError(f"{where}: {_place_first(str(error))}") from error
 
 
-def load_config(path: Path | None) -> Config:
-    """Read a configuration file, and the calibration it names; None gives the defaults. Raises ConfigError."""
+def load_config(path: Path | None, *, calibrated: bool = True) -> Config:
+    """Read a configuration file; None gives the defaults.
+
+    Args:
+        path: TOML.
+        calibrated: read the calibration it names as well.
+
+    Raises:
+        ConfigError: a file cannot be read, or a value not be taken.
+    """
     if path is None:
         return Config()
     try:
@@ -37,7 +45,8 @@ def load_config(path: Path | None) -> Config:
         raise ConfigError(
             f"{path}: not UTF-8 text at byte {error.start}; a configuration is a TOML text file"
         ) from error
-    return _with_calibration(decode_config(text, str(path)), path)
+    config = decode_config(text, str(path))
+    return _with_calibration(config, path) if calibrated else config
 
 
 def calibration_path(config: Config, path: Path) -> Path | None:

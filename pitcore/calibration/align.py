@@ -1,0 +1,80 @@
+"""Align: how far the second plane's picture lies aside from the first's. Rules only.
+
+A cherry's mask has its middle in the same place in both planes, whatever its brightness there. The median over many
+cherries is good to a fraction of a pixel; whole pixels are applied, since moving pixels by fractions costs a pass over
+the frame and the network was trained on crops aligned no better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pitcore.errors import CalibrationError
+
+MIN_CHERRIES = 60
+MAX_SHIFT_PX = 64.0
+SAME_AREA = 1.6  # masks of one cherry: neither is larger by more
+MAX_SCATTER_PX = 4.0  # between cherries, robust deviation; real masks scatter by about one
+
+Centre = tuple[int, float, float]  # area in px, x, y
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A measured shift.
+
+    Attributes:
+        dx_px, dy_px: of the second plane, right and down.
+        error_px: standard error of either, the larger.
+        cherries: how many were measured.
+    """
+
+    dx_px: float
+    dy_px: float
+    error_px: float
+    cherries: int
+
+    @property
+    def whole_px(self) -> tuple[int, int]:
+        """What is applied."""
+        return round(self.dx_px), round(self.dy_px)
+
+
+def displacement(centres: Sequence[Centre]) -> tuple[float, float] | None:
+    """Return how far the second plane's mask of a thing lies from the first's; None if they are not of one thing."""
+    (area, x, y), (other_area, other_x, other_y) = centres[0], centres[1]
+    if not area or not other_area or not 1 / SAME_AREA <= other_area / area <= SAME_AREA:
+        return None
+    return other_x - x, other_y - y
+
+
+def shift_of(displacements: Sequence[tuple[float, float]]) -> Shift:
+    """Return the shift that most cherries agree on.
+
+    Raises:
+        CalibrationError: there are too few, they disagree, or the shift is beyond what a window can take.
+    """
+    count = len(displacements)
+    if count < MIN_CHERRIES:
+        raise CalibrationError(
+            f"align: {count} cherries that both planes show, {MIN_CHERRIES} are needed; run the belt with cherries on "
+            "it, or take more --frames"
+        )
+    points = np.asarray(displacements)
+    middle = np.median(points, axis=0)
+    scatter = float(1.4826 * np.median(np.abs(points - middle), axis=0).max())
+    if scatter > MAX_SCATTER_PX:
+        raise CalibrationError(
+            f"align: the cherries disagree by {scatter:.1f} px; the cameras expose at different moments, or a lens "
+            "is loose"
+        )
+    if np.abs(middle).max() > MAX_SHIFT_PX:
+        raise CalibrationError(
+            f"align: the planes lie ({middle[0]:.0f}, {middle[1]:.0f}) px apart, more than {MAX_SHIFT_PX:g}; "
+            "move the cameras closer to each other's picture first"
+        )
+    error_px = 1.2533 * scatter / count**0.5  # of a median
+    return Shift(float(middle[0]), float(middle[1]), error_px, count)

@@ -1,0 +1,266 @@
+"""The four calibrations: frames in, new values, an account of what changed and a picture out. Stores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pitcore.calibration import align, belt, chart, exposure, flat
+from pitcore.calibration.survey import Look, Survey
+from pitcore.camera.source import Adjustable, Exposure
+from pitcore.config import AlignmentConfig, BeltScale, Calibration, Config, PlaneCalibration
+from pitcore.errors import CalibrationError
+from pitcore.frame import Plane, Window
+from pitcore.search import window_of
+
+EXPOSURE_ROUNDS = 12
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step found.
+
+    Attributes:
+        values: the whole calibration, the step's part replaced.
+        lines: what changed, for people.
+        picture: of the result, RGB.
+    """
+
+    values: Calibration
+    lines: list[str]
+    picture: Image.Image
+
+
+def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> Outcome:
+    """Bring the bright level of each plane to its target; each round takes so many frames.
+
+    Raises:
+        CalibrationError: the source cannot be adjusted, or the target not be reached.
+    """
+    source, names = survey.source, survey.config.frame.planes
+    if not isinstance(source, Adjustable):
+        raise CalibrationError("exposure: a recording keeps the light it was made with; calibrate on the live cameras")
+    first, started = _seen(survey, frames), source.exposures
+    seen = first
+    for _ in range(EXPOSURE_ROUNDS):
+        reached = [exposure.is_reached(one, target) for one, target in zip(seen.levels, targets, strict=True)]
+        if all(reached):
+            break
+        source.set_exposures(_next(source, seen, targets, reached))
+        for _skipped in survey.frames(source.settle_frames):
+            pass
+        seen = _seen(survey, frames)
+    else:
+        levels = ", ".join(f"{name} {one.level:.0f}" for name, one in zip(names, seen.levels, strict=True))
+        raise CalibrationError(f"exposure: still {levels} after {EXPOSURE_ROUNDS} rounds; is the light steady?")
+    values = _base(survey.config)
+    planes, lines, parts = {}, [], []
+    for number, name in enumerate(names):
+        old, new, now = started[number], source.exposures[number], values.planes[name]
+        # what was measured of the belt under another exposure is no longer so; the fall-off across it is
+        planes[name] = PlaneCalibration(exposure_us=new.exposure_us, gain=new.gain, flat_field=now.flat_field)
+        was, level = first.levels[number], seen.levels[number]
+        lines.append(
+            f"{name}: bright level {was.level:.0f} -> {level.level:.0f} (target {targets[number]:.0f}), clipped "
+            f"{was.clipped:.1%} -> {level.clipped:.1%}, {_text(old)} -> {_text(new)}"
+        )
+        parts += [chart.strip(f"{name} before: {_text(old)}", first.planes[number])]
+        parts += [chart.strip(f"{name} after: {_text(new)}", seen.planes[number])]
+    lines.append("the levels of the empty belt are another now: run 'pitcore calibrate flat'")
+    return Outcome(msgspec.structs.replace(values, step="exposure", planes=planes), lines, chart.sheet(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    levels: list[exposure.Brightness]
+    planes: tuple[Plane, ...]
+
+
+def _seen(survey: Survey, frames: int) -> _Seen:
+    """Measure the brightness of each plane, and keep the last frame for the picture."""
+    rules, names = survey.config.segmentation, survey.config.frame.planes
+    histograms = np.zeros((len(names), exposure.ZONES, 256), np.int64)
+    kept: tuple[Plane, ...] = ()
+    for frame in survey.frames(frames):
+        for histogram, plane in zip(histograms, frame.planes, strict=True):
+            exposure.add_histogram(histogram, plane)
+        kept = tuple(plane.copy() for plane in frame.planes)  # the loan ends before the picture is drawn
+    floors = [
+        background + threshold if polarity == "bright" else 0
+        for background, threshold, polarity in zip(rules.background, rules.threshold, rules.polarity, strict=True)
+    ]
+    return _Seen([exposure.brightness(*one) for one in zip(histograms, floors, strict=True)], kept)
+
+
+def _next(source: Adjustable, seen: _Seen, targets: Sequence[float], reached: Sequence[bool]) -> list[Exposure]:
+    limits = source.exposure_limits
+    return [
+        now if done else exposure.next_exposure(now, one, target, limits)
+        for now, one, target, done in zip(source.exposures, seen.levels, targets, reached, strict=True)
+    ]
+
+
+def _text(one: Exposure) -> str:
+    return f"{one.exposure_us:g} us x {one.gain:g}"
+
+
+def measure_flat(survey: Survey, frames: int) -> Outcome:
+    """Measure the empty belt in a third of the frames, and the fall-off of the light with the cherries of the rest.
+
+    Raises:
+        CalibrationError: too few cherries, or the light falls off beyond correction.
+    """
+    config = survey.config
+    names, width = config.frame.planes, config.frame.width_px
+    profiles = [flat.BeltProfile(width) for _ in names]
+    kept: tuple[Plane, ...] = ()
+    for frame in survey.frames(max(1, frames // 3)):
+        for profile, plane in zip(profiles, frame.planes, strict=True):
+            profile.add(plane)
+        kept = tuple(plane.copy() for plane in frame.planes)  # the loan ends before the picture is drawn
+    if not kept:
+        raise CalibrationError("flat: the source gave no frame; record anew, or check the camera")
+    levels = [profile.levels() for profile in profiles]
+    values = _base(config)
+    bare = {
+        name: msgspec.structs.replace(
+            values.planes[name], background=tuple(np.rint(level).astype(int).tolist()), flat_field=()
+        )
+        for name, level in zip(names, levels, strict=True)
+    }
+    raw = Window((0, 0), config.frame.height_px, width)
+    fresh = Survey(survey.source, _with(config, msgspec.structs.replace(values, planes=bare)), survey.tell)
+    places, means = _cherries(fresh, frames - frames // 3, raw)
+    planes, lines, parts = {}, [], []
+    for number, name in enumerate(names):
+        found = flat.falloff(places, means[:, number], width)
+        light = np.ones(width) if found.is_even else found.light
+        lit = means[:, number] / light[np.minimum(places.astype(int), width - 1)]
+        planes[name] = msgspec.structs.replace(
+            bare[name],
+            flat_field=() if found.is_even else flat.gains(light),
+            belt_level=round(flat.belt_level(levels[number]), 3),
+            cherry_level=round(float(lit.mean()), 2),
+        )
+        lines.append(_flat_line(name, values.planes[name], planes[name], found))
+        columns = np.arange(width, dtype=float)
+        curves = [chart.Curve("cherries", found.zone_x_px, found.zone_level, dots=True)]
+        curves += [chart.Curve("fall-off", columns, found.light * found.zone_level.max())]
+        parts += [chart.plot(f"{name}: grey level of cherries across the belt", curves)]
+        parts += [chart.plot(f"{name}: grey level of the empty belt", [chart.Curve("belt", columns, levels[number])])]
+        corrected = np.minimum(kept[number] / light, 255).astype(np.uint8)
+        parts += [chart.strip(f"{name} as it comes", kept[number]), chart.strip(f"{name} as it is judged", corrected)]
+    return Outcome(msgspec.structs.replace(values, step="flat", planes=planes), lines, chart.sheet(parts))
+
+
+def _cherries(survey: Survey, frames: int, window: Window) -> tuple[Floats, Floats]:
+    """Return (N,) middles across the belt and (N, P) mean grey levels of single, whole cherries."""
+    limits, count = survey.config.decision, len(survey.config.frame.planes)
+    places, means = [], []
+    for look in survey.looks(frames, window):
+        things = look.things[look.whole]
+        alone = things["area"] <= limits.max_area_px
+        alone &= (things["elongation"] <= limits.max_elongation) & (things["ellipse_fill"] >= limits.min_ellipse_fill)
+        things = things[alone]
+        places.append(things["sum_x"] / things["area"])
+        means.append(things["plane_sum"][:, :count] / things["area"][:, None])
+    if not places:
+        raise CalibrationError("flat: no frame was left for the cherries; take more --frames")
+    return np.concatenate(places), np.concatenate(means)
+
+
+def _flat_line(name: str, old: PlaneCalibration, new: PlaneCalibration, found: flat.Falloff) -> str:
+    was = "not measured" if old.belt_level is None else f"{old.belt_level:.1f}"
+    field = "even enough, no flat field" if not new.flat_field else f"lifted by up to {max(new.flat_field) / 256:.2f}"
+    return (
+        f"{name}: empty belt {was} -> {new.belt_level:.1f}, cherries {new.cherry_level:.0f}, darkest column gets "
+        f"{found.light.min():.0%} of the light: {field}"
+    )
+
+
+def measure_align(survey: Survey, frames: int) -> Outcome:
+    """Measure how the planes lie with half of the frames, and what is left of it with the other half.
+
+    Raises:
+        CalibrationError: there are not two planes, too few cherries, or they disagree.
+    """
+    config = survey.config
+    if len(config.frame.planes) != 2:
+        raise CalibrationError("align: it is for two planes; [frame] planes names another number")
+    raw = Window((0, 0), config.frame.height_px, config.frame.width_px)
+    before, first = _shift(survey, frames // 2, raw)
+    there = Window(before.whole_px, raw.height_px, raw.width_px)
+    after, second = _shift(survey, frames - frames // 2, there)
+    was, (dx, dy) = window_of(config).shift_px, before.whole_px
+    lines = [
+        f"{config.frame.planes[1]} lies ({before.dx_px:+.2f}, {before.dy_px:+.2f}) px aside +-{before.error_px:.2f}",
+        f"alignment {was} -> ({dx}, {dy}); frames become {there.shape[0]}x{there.shape[1]} px",
+        f"residual ({after.dx_px:+.2f}, {after.dy_px:+.2f}) px; {before.cherries} and {after.cherries} cherries",
+    ]
+    parts = [chart.overlay(f"before: {before.dx_px:+.2f}, {before.dy_px:+.2f} px", first)]
+    parts += [chart.overlay(f"after: {after.dx_px:+.2f}, {after.dy_px:+.2f} px", second)]
+    values = msgspec.structs.replace(_base(config), step="align", alignment=AlignmentConfig(dx_px=dx, dy_px=dy))
+    return Outcome(values, lines, chart.sheet(parts))
+
+
+def _shift(survey: Survey, frames: int, window: Window) -> tuple[align.Shift, tuple[Plane, ...]]:
+    found: list[tuple[float, float]] = []
+    kept: tuple[Plane, ...] = ()
+    for look in survey.looks(frames, window):
+        found += _displacements(look)
+        kept = tuple(plane.copy() for plane in look.frame.planes)  # the loan ends before the picture is drawn
+    return align.shift_of(found), kept
+
+
+def _displacements(look: Look) -> list[tuple[float, float]]:
+    centres = (look.preparer.mask_centres(look.frame.planes, int(index)) for index in look.whole)
+    return [apart for one in centres if (apart := align.displacement(one)) is not None]
+
+
+def measure_belt(survey: Survey, frames: int) -> Outcome:
+    """Measure pixels per encoder tick.
+
+    Raises:
+        CalibrationError: belt or encoder stands, or too few cherries were known again.
+    """
+    planes = len(survey.config.frame.planes)
+    sights = [belt.sight_of(look.frame.tick, look.things[look.whole], planes) for look in survey.looks(frames)]
+    moves = [belt.moved_between(one, two) for one, two in pairwise(sights)]
+    found = belt.scale_of(moves)
+    old = survey.config.px_per_tick
+    lines = [
+        f"px_per_tick {old:g} -> {found.px_per_tick:.5f} +-{found.error:.5f}: {found.px_per_tick / old - 1.0:+.2%}",
+        f"{found.cherries} cherries known again in {found.pairs} pairs of frames",
+    ]
+    known = [move for move in moves if move is not None and move.ticks]
+    number = np.arange(len(known), dtype=float)
+    measured = chart.Curve("pairs of frames", number, np.array([move.px / move.ticks for move in known]), dots=True)
+    curves = [measured, chart.Curve("result", number, np.full(len(known), found.px_per_tick))]
+    scale = BeltScale(px_per_tick=round(found.px_per_tick, 6), error=round(found.error, 6))
+    values = msgspec.structs.replace(_base(survey.config), step="belt", belt=scale)
+    return Outcome(values, lines, chart.sheet([chart.plot("pixels for one encoder tick", curves)]))
+
+
+def _base(config: Config) -> Calibration:
+    """Return what is in force, or an empty calibration of these frames."""
+    if config.calibration.values is not None:
+        return config.calibration.values
+    frame = config.frame
+    return Calibration(
+        schema="pitcore.calibration/1",
+        height_px=frame.height_px,
+        width_px=frame.width_px,
+        planes={name: PlaneCalibration() for name in frame.planes},
+    )
+
+
+def _with(config: Config, values: Calibration) -> Config:
+    section = msgspec.structs.replace(config.calibration, values=values)
+    return msgspec.structs.replace(config, calibration=section)

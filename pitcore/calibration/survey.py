@@ -1,0 +1,102 @@
+"""Reads frames from a source for a calibration, searched with the rules in force. Measures nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitcore.camera.source import Source
+from pitcore.config import Config
+from pitcore.errors import CalibrationError
+from pitcore.frame import Frame, Window
+from pitcore.preprocess.prepare import CropSpec, Preparer
+from pitcore.search import segment_spec, window_of
+
+WHOLE = 0  # border flags of a thing that no edge of the frame cuts
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One searched frame, while it is lent.
+
+    Attributes:
+        frame: its planes cut down to what both show.
+        things: as ``Preparer.segment`` gives them; valid until the next look.
+        preparer: that searched it.
+    """
+
+    frame: Frame
+    things: NDArray[np.void]
+    preparer: Preparer
+
+    @property
+    def whole(self) -> NDArray[np.intp]:
+        """Indices of the things that no edge of the frame cuts."""
+        return np.flatnonzero(self.things["border"] == WHOLE)
+
+
+class Survey:
+    """A source, opened, and the search over its frames.
+
+    Args:
+        source: started already.
+        config: of the board, with what was calibrated before.
+        tell: called for each frame, for a progress bar.
+    """
+
+    def __init__(self, source: Source, config: Config, tell: Callable[[], Any]) -> None:
+        self.source, self.config = source, config
+        self.tell = tell
+
+    def frames(self, count: int) -> Iterator[Frame]:
+        """Lend up to ``count`` frames as they come; fewer where the source ends.
+
+        Raises:
+            SourceError: the source broke.
+            CalibrationError: a frame is not what the configuration promises.
+        """
+        frame_config = self.config.frame
+        want = [(frame_config.height_px, frame_config.width_px)] * len(frame_config.planes)
+        for _ in range(count):
+            frame = self.source.read(self.config.runtime.capture_timeout_s)
+            if frame is None:
+                return
+            with frame:
+                shapes = [plane.shape for plane in frame.planes]
+                if shapes != want:
+                    raise CalibrationError(f"the source gives planes {shapes}, [frame] says {want}; correct [frame]")
+                yield frame
+            self.tell()
+
+    def looks(self, count: int, window: Window | None = None) -> Iterator[Look]:
+        """Search up to ``count`` frames.
+
+        Args:
+            count: how many.
+            window: instead of the configuration's alignment.
+
+        Raises:
+            SourceError, CalibrationError: as ``frames``.
+            SegmentationError: cherries cannot be told from the belt.
+        """
+        window = window or window_of(self.config)
+        crop = CropSpec(size_px=64, resize="centre", planes=len(self.config.frame.planes))  # no crop is cut out here
+        preparer = Preparer(*window.shape, segment_spec(self.config, window), crop)
+        for frame in self.frames(count):
+            seen = window.of(frame)
+            yield Look(seen, preparer.segment(seen.planes), preparer)
+
+
+@contextmanager
+def opened(source: Source, config: Config, tell: Callable[[], Any]) -> Iterator[Survey]:
+    """Start a source for a survey, and close it."""
+    source.start()
+    try:
+        yield Survey(source, config, tell)
+    finally:
+        source.close()

@@ -1,0 +1,237 @@
+"""``pitcore calibrate``: measure what differs from board to board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from pitcore.app import build_source, check_geometry, emulated_belt, set_exposures
+from pitcore.calibration import exposure, store
+from pitcore.calibration.steps import Outcome, measure_align, measure_belt, measure_exposure, measure_flat
+from pitcore.calibration.survey import Survey, opened
+from pitcore.camera.replay import ReplaySource
+from pitcore.camera.source import Source
+from pitcore.cli.options import config_option
+from pitcore.cli.progress import progress
+from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, Step, calibration_path, load_config
+from pitcore.errors import CalibrationError
+
+Measure = Callable[[Survey], Outcome]
+
+
+@click.group()
+def calibrate() -> None:
+    """Measure what differs from board to board, in this order: exposure, flat, align, belt.
+
+    Each step reads frames, says what changed, writes a picture, and stores the result in the file that the
+    configuration names as [calibration] file. The configuration itself is never rewritten. A running service
+    takes the result at its next start, exposure and flat also by SIGHUP.
+
+    \b
+    Example:
+      pitcore calibrate exposure --config /etc/pitcore/board.toml
+      pitcore calibrate undo --config /etc/pitcore/board.toml
+    """
+
+
+def _shared(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of every measuring step."""
+    out = click.option(
+        "--out",
+        default=Path("out/calibrate"),
+        show_default=True,
+        type=click.Path(path_type=Path),
+        help="Of the picture.",
+    )
+    recording = click.option(
+        "--recording", type=click.Path(path_type=Path), help="Measure on a recording instead of the configured source."
+    )
+    try_only = click.option("--try", "try_only", is_flag=True, help="Measure and draw, but store nothing.")
+    return config_option(recording(out(try_only(function))))
+
+
+def _frames(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--frames", default=default, show_default=True, type=click.IntRange(2, 100_000), help="How many to look at."
+    )
+
+
+@calibrate.command("exposure")
+@_frames(12)
+@click.option(
+    "--target", multiple=True, metavar="PLANE=LEVEL", help="Bright level to reach. Default: the training data's."
+)
+@_shared
+def exposure_command(
+    frames: int, target: tuple[str, ...], config_path: Path | None, recording: Path | None, out: Path, try_only: bool
+) -> None:
+    """Bring the cherries of each plane to the brightness the model was trained on, without clipping.
+
+    Needs live cameras and cherries on a moving belt. --frames are looked at in each round.
+
+    \b
+    Example:
+      pitcore calibrate exposure --config /etc/pitcore/board.toml
+      pitcore calibrate exposure --target top=150 --target bottom=200 --config board.toml
+    """
+    config, path = _setup(config_path)
+    targets = _targets(config, target)
+    bar_length = frames * 4  # the rounds it usually takes
+    sitting = _Sitting("exposure", config, path, (recording, out, try_only))
+    sitting.run(bar_length, lambda survey: measure_exposure(survey, frames, targets), endless=True)
+
+
+@calibrate.command("flat")
+@_frames(150)
+@_shared
+def flat_command(frames: int, config_path: Path | None, recording: Path | None, out: Path, try_only: bool) -> None:
+    """Measure the empty belt and the lamp's fall-off across it.
+
+    Cherries must lie over the whole width of the moving belt. The search then uses the belt's own level in each
+    column, and cherries in the lamp's dark ends are judged as bright as those in its middle.
+
+    \b
+    Example:
+      pitcore calibrate flat --config /etc/pitcore/board.toml
+    """
+    config, path = _setup(config_path)
+    _Sitting("flat", config, path, (recording, out, try_only)).run(frames, lambda survey: measure_flat(survey, frames))
+
+
+@calibrate.command("align")
+@_frames(40)
+@_shared
+def align_command(frames: int, config_path: Path | None, recording: Path | None, out: Path, try_only: bool) -> None:
+    """Measure how far the second plane lies aside from the first, to whole pixels, and what is left then.
+
+    \b
+    Example:
+      pitcore calibrate align --config /etc/pitcore/board.toml
+    """
+    config, path = _setup(config_path)
+    _Sitting("align", config, path, (recording, out, try_only)).run(
+        frames, lambda survey: measure_align(survey, frames)
+    )
+
+
+@calibrate.command("belt")
+@_frames(60)
+@_shared
+def belt_command(frames: int, config_path: Path | None, recording: Path | None, out: Path, try_only: bool) -> None:
+    """Measure how far the belt moves for one encoder tick, with cherries that two frames in a row show.
+
+    \b
+    Example:
+      pitcore calibrate belt --config /etc/pitcore/board.toml
+    """
+    config, path = _setup(config_path)
+    _Sitting("belt", config, path, (recording, out, try_only)).run(frames, lambda survey: measure_belt(survey, frames))
+
+
+@calibrate.command()
+@config_option
+def undo(config_path: Path | None) -> None:
+    """Bring the calibration before the last one back. Nothing is deleted: each stays beside the file, numbered.
+
+    \b
+    Example:
+      pitcore calibrate undo --config /etc/pitcore/board.toml
+    """
+    path = _path_of(config_path)
+    state = store.undo(path)
+    if state is None:
+        click.echo(f"{path}: no calibration is in force; what the configuration says goes")
+    else:
+        click.echo(f"{path}: number {state.serial} is in force again ({state.step}, {state.measured_at})")
+
+
+class _Sitting:
+    """One step: opens the source, measures, tells, draws, stores.
+
+    Args:
+        step: its name.
+        config: of the board.
+        path: of the calibration.
+        choices: recording to measure on, folder of the picture, whether to store nothing.
+    """
+
+    def __init__(self, step: Step, config: Config, path: Path, choices: tuple[Path | None, Path, bool]) -> None:
+        self._step, self._config, self._path = step, config, path
+        self._recording, self._out, self._try_only = choices
+
+    def run(self, frames: int, measure: Measure, *, endless: bool = False) -> None:
+        """Measure with so many frames; ``endless`` where it may be more."""
+        source = self._source(None if endless else frames)
+        set_exposures(source, self._config)
+        with (
+            progress(f"calibrate {self._step}", frames) as bar,
+            opened(source, self._config, lambda: bar.update(1)) as survey,
+        ):
+            outcome = measure(survey)
+        for line in outcome.lines:
+            click.echo(line)
+        self._draw(outcome)
+        if self._try_only:
+            click.echo("nothing stored (--try)")
+            return
+        values = msgspec.structs.replace(
+            outcome.values, step=self._step, measured_at=datetime.now(UTC).isoformat(timespec="seconds")
+        )
+        made = store.save(self._path, values)
+        click.echo(
+            f"stored: {self._path}, number {made.serial}; 'pitcore calibrate undo' brings number {made.previous} back"
+        )
+
+    def _source(self, frames: int | None) -> Source:
+        if self._recording is not None:
+            return ReplaySource(self._recording)
+        if isinstance(self._config.source, EmulatedSourceConfig):
+            return emulated_belt(self._config, frames=frames, seed=None, crops=None)
+        if isinstance(self._config.source, ReplaySourceConfig):
+            return ReplaySource(Path(self._config.source.path))
+        source = build_source(self._config)
+        check_geometry(self._config, source.geometry)
+        return source
+
+    def _draw(self, outcome: Outcome) -> None:
+        picture = self._out / f"{self._step}.png"
+        try:
+            self._out.mkdir(parents=True, exist_ok=True)
+            outcome.picture.save(picture)
+        except OSError as error:
+            raise CalibrationError(f"{picture}: cannot be written: {error.strerror}; choose another --out") from error
+        click.echo(f"written: {picture}")
+
+
+def _setup(config_path: Path | None) -> tuple[Config, Path]:
+    """Return the configuration, calibration included, and where the calibration goes."""
+    path = _path_of(config_path)
+    return load_config(config_path), path
+
+
+def _path_of(config_path: Path | None) -> Path:
+    """Return where the calibration goes. A damaged one must not keep ``undo`` from mending it, so it is not read."""
+    mend = 'name one: --config FILE with [calibration] file = "calibration.json"'
+    if config_path is None:
+        raise CalibrationError(f"calibrate: no configuration to store the result for; {mend}")
+    path = calibration_path(load_config(config_path, calibrated=False), config_path)
+    if path is None:
+        raise CalibrationError(
+            f"{config_path}: [calibration] file is not set, so there is no place for the result; {mend}"
+        )
+    return path
+
+
+def _targets(config: Config, given: tuple[str, ...]) -> list[float]:
+    """Return the bright level for each plane. Raises CalibrationError."""
+    wanted = {name: exposure.TARGETS.get(name, exposure.OTHER_TARGET) for name in config.frame.planes}
+    for text in given:
+        name, _, level = text.partition("=")
+        if name not in wanted or not level.isdecimal() or not 30 <= int(level) <= 240:
+            raise CalibrationError(f"--target {text}: give PLANE=LEVEL with one of {', '.join(wanted)} and 30 to 240")
+        wanted[name] = float(level)
+    return list(wanted.values())
