@@ -1,0 +1,118 @@
+"""Brings one large file into a ``.part``, goes on where an earlier try stopped, and lets only the signed bytes stay."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pitcore.errors import Refusal, UpdateError
+from pitcore.ota.disk import storage_error
+from pitcore.ota.fetcher import Fetcher, oversized
+from pitcore.ota.web import Body
+
+log = logging.getLogger(__name__)
+_WORTH_GOING_ON = {Refusal.CUT_SHORT, Refusal.UNAVAILABLE}  # a slow server gets no second chance in the same call
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file that signed metadata describe.
+
+    Attributes:
+        url: where it lies.
+        sha256, length: what it must be; ``length`` in bytes.
+    """
+
+    url: str
+    sha256: str
+    length: int
+
+
+def download(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
+    """Make ``part`` the wanted file.
+
+    It is not fsynced. A connection that breaks is taken up again as long as each try brings something.
+
+    Raises:
+        UpdateError: ``part`` holds what may be gone on from, or is removed where it can lead nowhere.
+    """
+    fetcher.begin(fetcher.limits.target_s(wanted.length))
+    try:
+        _discard_if_impossible(part, wanted)
+        begun = _size(part) > 0
+        _bring_all(fetcher, wanted, part)
+        if not _verifies(part, wanted) and begun:
+            log.info("%s: what an earlier try left does not fit; it is fetched from the beginning", wanted.url)
+            part.unlink()
+            _bring_all(fetcher, wanted, part)
+        if not _verifies(part, wanted):
+            part.unlink()
+            raise _not_as_signed(wanted, "other bytes than were signed")
+    except OSError as error:
+        raise storage_error(part, error) from error
+
+
+def _bring_all(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
+    """Fetch until ``part`` has its length."""
+    for attempt in range(fetcher.limits.attempts):
+        have = _size(part)
+        if have == wanted.length:
+            return
+        try:
+            _bring(fetcher, wanted, part)
+        except UpdateError as error:
+            if error.refusal in {Refusal.OVERSIZED, Refusal.WRONG_HASH}:
+                part.unlink(missing_ok=True)
+            last_attempt = attempt + 1 == fetcher.limits.attempts
+            if error.refusal not in _WORTH_GOING_ON or last_attempt or _size(part) <= have:
+                raise
+            log.info("%s; going on from byte %d", error, _size(part))
+
+
+def _bring(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
+    """Fetch once, from where ``part`` ends."""
+    with part.open("ab") as file, fetcher.open(wanted.url, file.tell()) as body:
+        if body.total is not None and body.total > wanted.length:
+            raise oversized(wanted.url, wanted.length)
+        _append(body, file, wanted)
+        if file.tell() == body.total != wanted.length:
+            raise _not_as_signed(wanted, f"{body.total} bytes long, and {wanted.length} were signed")
+        if file.tell() < wanted.length:
+            raise UpdateError(
+                Refusal.CUT_SHORT,
+                f"{wanted.url}: {file.tell()} of {wanted.length} bytes; what has come is kept for the next time",
+            )
+
+
+def _append(body: Body, file: BinaryIO, wanted: Wanted) -> None:
+    if body.start != file.tell():
+        file.truncate(body.start)  # it begins anew; "ab" writes at the end, wherever that is
+        file.seek(body.start)
+    for chunk in body.chunks:
+        if file.tell() + len(chunk) > wanted.length:
+            raise oversized(wanted.url, wanted.length)
+        file.write(chunk)
+
+
+def _not_as_signed(wanted: Wanted, what: str) -> UpdateError:
+    return UpdateError(Refusal.WRONG_HASH, f"{wanted.url}: {what}; tell the publisher of the repository")
+
+
+def _discard_if_impossible(part: Path, wanted: Wanted) -> None:
+    if _size(part) > wanted.length:
+        part.unlink()
+
+
+def _verifies(part: Path, wanted: Wanted) -> bool:
+    with part.open("rb") as file:
+        return _size(part) == wanted.length and hashlib.file_digest(file, "sha256").hexdigest() == wanted.sha256
+
+
+def _size(part: Path) -> int:
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,127 @@
+"""Brings bytes from a repository, over HTTP or from a stick, and gives up on whatever does not end.
+
+It implements the interface of tuf's client for metadata, and streams for everything larger. It trusts nothing and
+verifies nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from io import FileIO
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tuf.api.exceptions import DownloadHTTPError
+from tuf.ngclient.fetcher import FetcherInterface
+
+from pitcore.errors import Refusal, UpdateError
+from pitcore.ota.pace import Limits, Pace, Seconds
+from pitcore.ota.web import CHUNK, Body, Web
+
+
+class Fetcher(FetcherInterface):
+    """Fetches from ``http://``, ``https://`` and ``file://``.
+
+    Args:
+        limits: what a repository may take.
+        clock: in seconds; never goes back.
+
+    Attributes:
+        last_url: of the newest request, for whoever has to say what went wrong.
+    """
+
+    def __init__(self, limits: Limits | None = None, clock: Seconds = time.monotonic) -> None:
+        self.limits = limits or Limits()
+        self._pace = Pace(self.limits, clock)
+        self._web = Web(self.limits, self._pace)
+        self.last_url = ""
+
+    def begin(self, seconds: float) -> None:
+        """Start a piece of work; whatever it fetches must have come in so many seconds."""
+        self._pace.begin(seconds)
+
+    def open(self, url: str, start: int = 0) -> AbstractContextManager[Body]:
+        """Ask for a file from an offset on; the answer may begin at 0 all the same.
+
+        Raises:
+            UpdateError: in the ``with`` statement or while the chunks are read.
+        """
+        self.last_url = url
+        scheme = url.partition("://")[0]
+        if scheme not in {"file", "http", "https"}:
+            raise UpdateError(Refusal.NOT_SET_UP, f"{url}: no http, https or file URL; mend it in the configuration")
+        return self._from_stick(url, start) if scheme == "file" else self._web.open(url, start)
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """Return a whole small file.
+
+        Raises:
+            UpdateError: it could not be had, or is longer than ``max_length``.
+            DownloadHTTPError: it is not there; tuf's client wants to know that apart.
+        """
+        content = bytearray()
+        try:
+            with self.open(url) as body:
+                for chunk in body.chunks:
+                    content += chunk
+                    if len(content) > max_length:
+                        raise oversized(url, max_length)
+        except UpdateError as error:
+            if error.refusal is Refusal.NOT_FOUND:
+                raise DownloadHTTPError(str(error), 404) from error
+            raise
+        return bytes(content)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._web.close()
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        """Tuf's own way in, for what ``download_bytes`` does not serve."""
+        with self.open(url) as body:
+            yield from body.chunks
+
+    @contextmanager
+    def _from_stick(self, url: str, start: int) -> Iterator[Body]:
+        """Read a plain file. A stick may hold anything: no link is followed, no pipe waited for."""
+        path = Path(unquote(urlsplit(url).path))
+        self._pace.request(url)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UpdateError(
+                Refusal.NOT_FOUND, f"{path}: not there; copy the whole repository to the stick"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, error) from error
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            raise UpdateError(Refusal.NOT_FOUND, f"{path}: no plain file; copy the whole repository to the stick")
+        with FileIO(fd, "rb") as file:
+            start = start if start <= status.st_size else 0
+            file.seek(start)
+            yield Body(start, status.st_size, self._file_chunks(file, url, path))
+
+    def _file_chunks(self, file: FileIO, url: str, path: Path) -> Iterator[bytes]:
+        try:
+            while chunk := file.read(CHUNK):
+                self._pace.received(len(chunk), url)
+                yield chunk
+        except OSError as error:  # pulled out, or worn out
+            raise _unreadable(path, error) from error
+
+
+def oversized(url: str, length: int) -> UpdateError:
+    """Return the refusal of a file that goes on after it must have ended."""
+    return UpdateError(
+        Refusal.OVERSIZED, f"{url}: more than {length} bytes; the repository is broken, tell its publisher"
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> UpdateError:
+    return UpdateError(Refusal.UNAVAILABLE, f"{path}: {error}; the stick may be bad, copy the repository to another")

@@ -1,0 +1,82 @@
+"""How slow is too slow. A server that sends one byte now and then never trips a time-out between two bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pitcore.errors import Refusal, UpdateError
+
+Seconds = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a repository may take.
+
+    Attributes:
+        silence_s: between two reads, and for connecting.
+        window_s, min_rate: in each window of this length at least so many bytes a second must come.
+        check_s: for all metadata of one check together.
+        spare_s: what a target gets on top of its length at the minimum rate.
+        attempts: at one target, as long as each brings something.
+    """
+
+    silence_s: float = 20.0
+    window_s: float = 30.0
+    min_rate: float = 1024.0
+    check_s: float = 300.0
+    spare_s: float = 120.0
+    attempts: int = 5
+
+    def target_s(self, length: int) -> float:
+        """Return the longest time a target of ``length`` bytes may take."""
+        return self.spare_s + length / self.min_rate
+
+
+class Pace:
+    """The rate and the deadline of what is being fetched.
+
+    Args:
+        limits: to keep.
+        clock: in seconds; never goes back.
+    """
+
+    def __init__(self, limits: Limits, clock: Seconds = time.monotonic) -> None:
+        self._limits, self._clock = limits, clock
+        self._until = self._window_from = clock()
+        self._window_bytes = 0
+
+    def begin(self, seconds: float) -> None:
+        """Start a piece of work that may take so long in all."""
+        self._until = self._clock() + seconds
+
+    def remaining_s(self) -> float:
+        """Return what is left until the deadline, never below zero."""
+        return max(self._until - self._clock(), 0.0)
+
+    def request(self, url: str) -> None:
+        """Start a request: its waiting counts as well. Raises UpdateError past the deadline."""
+        self._window_from, self._window_bytes = self._clock(), 0
+        self.received(0, url)
+
+    def received(self, count: int, url: str) -> None:
+        """Count bytes. Raises UpdateError where they come too slowly."""
+        now = self._clock()
+        if now >= self._until:
+            raise UpdateError(
+                Refusal.TOO_SLOW, f"{url}: the time for it is over; try again where the network is faster"
+            )
+        self._window_bytes += count
+        window_s = now - self._window_from
+        if window_s < self._limits.window_s:
+            return
+        if self._window_bytes < self._limits.min_rate * window_s:
+            rate = self._window_bytes / window_s
+            raise UpdateError(
+                Refusal.TOO_SLOW,
+                f"{url}: {rate:.0f} bytes a second, and {self._limits.min_rate:.0f} is the least; "
+                "try again where the network is faster",
+            )
+        self._window_from, self._window_bytes = now, 0
