@@ -76,6 +76,8 @@ class Refusal(StrEnum):
     MALFORMED = "malformed"  # metadata that cannot be read, or that breaks a rule of the repository
     EXPIRED = "expired"  # nobody signed for too long: a frozen mirror, an old stick
     ROLLED_BACK = "rolled-back"  # older than what this board has already seen
+    ROOT_GAP = "root-gap"  # a version of the root is missing, so the newer ones cannot be followed
+    FAST_FORWARD = "fast-forward"  # a version so high that no honest one could follow
     MIXED = "mixed"  # parts of different publications
     CLOCK = "clock"  # looks expired, but this board does not know the time
     # The choice.

@@ -11,6 +11,7 @@ from pitcore_tools.cli.evaluate import evaluate
 from pitcore_tools.cli.experiments import experiments
 from pitcore_tools.cli.import_checkpoint import import_
 from pitcore_tools.cli.inspect import denormals, inspect
+from pitcore_tools.cli.package import package
 from pitcore_tools.cli.peers import peers
 from pitcore_tools.cli.performance import performance
 from pitcore_tools.cli.quantise import export, quantise
@@ -40,6 +41,7 @@ for command in (
     denormals,
     experiments,
     draw,
+    package,
     peers,
     performance,
 ):

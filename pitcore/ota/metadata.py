@@ -1,0 +1,188 @@
+"""The border to the update framework (``tuf.ngclient``): its client, its files, and its errors turned into ours.
+
+tuf verifies signatures, thresholds, versions and expiry. What it leaves out is added here: its files are fsynced, what
+an interrupted run left is cleared away, and versions that would shut out every honest successor are not kept. It
+chooses nothing; ``trust`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from tuf.api import exceptions
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
+from tuf.api.serialization import DeserializationError
+from tuf.ngclient import Updater
+
+from pitcore.errors import Refusal, UpdateError, first_line
+from pitcore.ota.disk import Disk, Operation, storage_error
+from pitcore.ota.fetcher import Fetcher
+from pitcore.ota.floors import RoleFloor
+
+ISSUED = "x-pitcore-issued"  # in the signed part: when it was signed, as `expires` is written
+MAX_STEP = 1_000_000  # versions; one an hour for a hundred years
+_TOP = ("timestamp", "snapshot", "targets")
+# Errors of tuf, roles they came with (None: any), and what they mean. The first that fits counts.
+_MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], set[str] | None, Refusal, str], ...] = (
+    (
+        exceptions.UnsignedMetadataError,
+        None,
+        Refusal.BAD_SIGNATURE,
+        "not from this board's publisher, or not from enough keys",
+    ),
+    (exceptions.ExpiredMetadataError, None, Refusal.EXPIRED, "run `pitcore-tools package refresh`"),
+    (exceptions.BadVersionNumberError, {"root"}, Refusal.ROOT_GAP, "publish every version of it"),
+    (
+        exceptions.BadVersionNumberError,
+        {"timestamp", "snapshot"},
+        Refusal.ROLLED_BACK,
+        "an old copy of the repository, use a new one",
+    ),
+    (
+        (exceptions.BadVersionNumberError, exceptions.LengthOrHashMismatchError),
+        None,
+        Refusal.MIXED,
+        "parts of two publications, try again when it is copied whole",
+    ),
+    (exceptions.DownloadHTTPError, None, Refusal.NOT_FOUND, "check the repository's URL, or tell the publisher"),
+    (exceptions.DownloadError, None, Refusal.UNREACHABLE, "check the network"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A role's metadata as they lie verified on this board.
+
+    Attributes:
+        floor: version and keys.
+        expires_s, issued_s: seconds since 1970; ``issued_s`` is 0 where the signer does not say.
+    """
+
+    floor: RoleFloor
+    expires_s: float
+    issued_s: float
+
+
+class TrustedMetadata:
+    """Verified metadata of one repository. One instance at a time works on a directory.
+
+    Args:
+        directory: of tuf's files; exists, on a file system with links.
+        url: below which the metadata lie.
+        root: provisioned; None trusts the ``root.json`` in the directory.
+        fetcher: brings the bytes.
+        disk: for fsync.
+    """
+
+    def __init__(self, directory: Path, url: str, root: bytes | None, fetcher: Fetcher, disk: Disk) -> None:
+        self._directory, self._url, self._fetcher, self._disk = directory, url, fetcher, disk
+        with self._border():
+            for left in directory.glob("tmp*"):  # tuf's temporary files, when it was ended while writing one
+                left.unlink()
+            self._updater = Updater(str(directory), url, fetcher=fetcher, bootstrap=root)
+
+    def refresh(self) -> None:
+        """Bring the top-level roles up to date. Raises UpdateError."""
+        with self._border():
+            self._updater.refresh()
+
+    def target(self, name: str) -> TargetFile | None:
+        """Return what verified metadata say of a file, loading the delegated roles on the way. Raises UpdateError."""
+        with self._border():
+            return self._updater.get_targetinfo(name)
+
+    def sync(self) -> None:
+        """Make what was accepted survive a power cut. Raises UpdateError."""
+        history = self._directory / "root_history"
+        for path in (*sorted(history.glob("*.json")), *sorted(self._directory.glob("*.json"))):
+            self._disk.perform(Operation("sync", path))
+        for directory in (history, self._directory):
+            self._disk.perform(Operation("sync directory", directory))
+
+    def seen(self, delegated: frozenset[str]) -> dict[str, Seen]:
+        """Return the top-level roles, and those of the named delegated ones that are there.
+
+        Raises:
+            UpdateError: a file that was verified a moment ago cannot be read.
+        """
+        with self._border():
+            root = Metadata[Root].from_file(str(self._directory / "root.json")).signed
+            targets = Metadata[Targets].from_file(str(self._directory / "targets.json")).signed
+            found = {"root": _seen(root, ())}  # replaced by its own keys: each version follows from the one before
+            for role in _TOP:
+                signed = Metadata[Any].from_file(str(self._directory / f"{role}.json")).signed
+                found[role] = _seen(signed, root.roles[role].keyids)
+            delegations = targets.delegations.roles if targets.delegations else None
+            for role, delegation in (delegations or {}).items():
+                path = self._directory / f"{quote(role, '')}.json"
+                if role in delegated and path.exists():
+                    found[role] = _seen(Metadata[Any].from_file(str(path)).signed, delegation.keyids)
+            return found
+
+    def forget_leaps(self, floors: dict[str, RoleFloor]) -> list[str]:
+        """Remove metadata whose version is more than ``MAX_STEP`` above its floor, and return their roles.
+
+        With them goes what hangs on them; floors, not they, keep old metadata out.
+        """
+        leapt = []
+        paths = [path for path in sorted(self._directory.glob("*.json")) if path.name != "root.json"]
+        for path in paths:
+            with suppress(OSError, exceptions.RepositoryError, DeserializationError):
+                version, role = Metadata[Any].from_file(str(path)).signed.version, unquote(path.stem)
+                if version > MAX_STEP + (floors[role].version if role in floors else 0):
+                    leapt.append(role)
+        if leapt:
+            for path in paths:
+                path.unlink(missing_ok=True)
+        return leapt
+
+    @contextmanager
+    def _border(self) -> Iterator[None]:
+        """Turn tuf's errors into ours."""
+        try:
+            yield
+        except (exceptions.RepositoryError, exceptions.DownloadError, DeserializationError) as error:
+            raise self._refusal(error) from error
+        except OSError as error:
+            raise storage_error(self._directory, error) from error
+
+    def _refusal(self, error: Exception) -> UpdateError:
+        """Return what an error of tuf means: that depends on which role it was after."""
+        role = _role(self._fetcher.last_url)
+        if isinstance(error, exceptions.UnsignedMetadataError) and role != "root" and self._root_is_missing():
+            return UpdateError(
+                Refusal.ROOT_GAP, f"{self._url}: a version of root.json is missing; publish every version of it"
+            )
+        for kinds, roles, refusal, mend in _MEANINGS:
+            if isinstance(error, kinds) and (roles is None or role in roles):
+                return UpdateError(refusal, f"{self._url}: {role}: {first_line(error)}; {mend}")
+        return UpdateError(Refusal.MALFORMED, f"{self._url}: {role}: {first_line(error)}; publish it again")
+
+    def _root_is_missing(self) -> bool:
+        """Return whether the repository has the root after next, but not the next."""
+        with suppress(OSError, UpdateError, exceptions.RepositoryError, exceptions.DownloadError, DeserializationError):
+            version = Metadata[Root].from_file(str(self._directory / "root.json")).signed.version
+            self._fetcher.download_bytes(f"{self._url.rstrip('/')}/{version + 2}.root.json", 512_000)
+            return True
+        return False
+
+
+def _seen(signed: Any, keys: list[str] | tuple[str, ...]) -> Seen:  # noqa: ANN401  tuf types the four kinds apart
+    issued = signed.unrecognized_fields.get(ISSUED)
+    issued_s = 0.0
+    with suppress(TypeError, ValueError):
+        issued_s = datetime.fromisoformat(issued).timestamp()
+    return Seen(RoleFloor(signed.version, tuple(sorted(keys))), signed.expires.timestamp(), issued_s)
+
+
+def _role(url: str) -> str:
+    """Return the role in the last part of a URL: ``.../12.snapshot.json`` is of ``snapshot``."""
+    name = unquote(url.rpartition("/")[2]).removesuffix(".json")
+    version, dot, role = name.partition(".")
+    return role if dot and version.isdecimal() else name

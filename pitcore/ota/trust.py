@@ -1,0 +1,254 @@
+"""Decides what is genuine, current and meant for this board.
+
+On top of the update framework's rules (``metadata``): floors that do not lie in its files, a sequence number of
+releases signed offline, a channel that can only name what is so signed, phases, fit to this board, and a board that
+does not know the time. It changes no slot; ``update`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from tuf.api.exceptions import DownloadHTTPError, LengthOrHashMismatchError
+from tuf.api.metadata import TargetFile
+
+from pitcore.errors import Refusal, UpdateError, first_line
+from pitcore.ota import archive
+from pitcore.ota.channel import (
+    MAX_CHANNEL_BYTES,
+    Channel,
+    Machine,
+    Release,
+    asked,
+    channel_target,
+    check_fits,
+    check_name,
+    decode_channel,
+    decode_release,
+)
+from pitcore.ota.clock import WRITTEN_S, Judgement, Time, judge, read_clock
+from pitcore.ota.disk import Disk
+from pitcore.ota.download import Wanted, download
+from pitcore.ota.fetcher import Fetcher
+from pitcore.ota.floors import FloorFile, Floors
+from pitcore.ota.metadata import Seen, TrustedMetadata
+from pitcore.ota.offer import Delta, Offer
+
+OFFLINE = frozenset({"root", "targets", "models"})  # signed by keys that no server holds
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What a repository is held against, and what works for it.
+
+    Attributes:
+        machine: what a release must fit.
+        clock: read once for each judgement.
+        fetcher: brings bytes.
+        disk: carries out changes.
+    """
+
+    machine: Machine
+    clock: Callable[[], Time] = read_clock
+    fetcher: Fetcher = field(default_factory=Fetcher)
+    disk: Disk = field(default_factory=Disk)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where this board's models come from.
+
+    Attributes:
+        url: of the repository: ``https://``, ``http://`` or ``file://``; ``metadata`` and ``targets`` lie below.
+        channel: to follow.
+        root: provisioned ``root.json``.
+        device_id: draws the board's place in a phase; must differ between boards.
+    """
+
+    url: str
+    channel: str
+    root: bytes
+    device_id: str
+
+
+class TrustedRepository:
+    """``Repository`` over signed metadata. One instance at a time works on a directory; the caller holds the lock.
+
+    Args:
+        source: what to follow.
+        directory: for metadata and floors; exists.
+        board: this one.
+    """
+
+    def __init__(self, source: Source, directory: Path, board: Board) -> None:
+        self._source, self._board = source, board
+        self._fetcher, self._disk = board.fetcher, board.disk
+        self._metadata_directory = directory / "metadata"
+        self._floors = FloorFile(directory, self._disk)
+        self._url = source.url.rstrip("/")
+
+    def check(self) -> Offer | None:
+        """Bring trusted metadata up to date and return what is on offer; see ``Repository``. Raises UpdateError."""
+        floors = self._floors.read()
+        self._disk.make_directory(self._metadata_directory)
+        self._fetcher.begin(self._fetcher.limits.check_s)
+        metadata = TrustedMetadata(
+            self._metadata_directory, f"{self._url}/metadata/", self._source.root, self._fetcher, self._disk
+        )
+        channel, listed = self._brought_up_to_date(metadata, floors)
+        floors = self._accepted(metadata, floors)
+        offer = self._chosen(channel, listed, floors)
+        if offer is not None and offer.release_seq > floors.release_seq:
+            self._floors.write(floors.raised(release_seq=offer.release_seq))
+        return offer
+
+    def fetch(self, target: str, sha256: str, length: int, part: Path) -> None:
+        """Bring a target into ``part``; see ``Repository``. Raises UpdateError."""
+        check_name(target)
+        if length > archive.MAX_BYTES:
+            raise UpdateError(
+                Refusal.OVERSIZED, f"{target}: {length} bytes, and a board takes no more than {archive.MAX_BYTES}"
+            )
+        download(self._fetcher, Wanted(self._target_url(target, sha256), sha256, length), part)
+
+    def _brought_up_to_date(
+        self, metadata: TrustedMetadata, floors: Floors
+    ) -> tuple[Channel, dict[str, tuple[TargetFile, Release]]]:
+        """Refresh, and return this board's channel with what is signed of each archive it names."""
+        try:
+            metadata.refresh()
+            channel = self._channel(metadata)
+            listed = {entry.target: self._listed(metadata, entry.target) for entry in channel.releases}
+        except UpdateError as error:
+            self._refuse_leaps(metadata, floors)
+            if error.refusal is Refusal.EXPIRED and not self._time(floors).sure:
+                raise _clock_not_set(str(error)) from error
+            raise
+        self._refuse_leaps(metadata, floors)
+        return channel, listed
+
+    def _refuse_leaps(self, metadata: TrustedMetadata, floors: Floors) -> None:
+        """Refuse versions that would shut out every honest one after them, and do not keep them."""
+        if leapt := metadata.forget_leaps(floors.roles):
+            raise UpdateError(
+                Refusal.FAST_FORWARD,
+                f"{self._url}: the version of {', '.join(leapt)} leaps so far that none could follow; "
+                "a key is stolen, tell the publisher",
+            )
+
+    def _channel(self, metadata: TrustedMetadata) -> Channel:
+        name = channel_target(self._source.channel)
+        target = metadata.target(name)
+        if target is None:
+            raise UpdateError(
+                Refusal.NOT_SET_UP, f"{self._url}: no channel {self._source.channel}; check the configuration"
+            )
+        if target.length > MAX_CHANNEL_BYTES:
+            raise UpdateError(Refusal.OVERSIZED, f"{name}: {target.length} bytes, more than any channel's file has")
+        try:
+            raw = self._fetcher.download_bytes(self._target_url(name, _sha256(target)), target.length)
+            target.verify_length_and_hashes(raw)
+        except DownloadHTTPError as error:
+            raise UpdateError(Refusal.NOT_FOUND, first_line(error)) from error
+        except LengthOrHashMismatchError as error:
+            raise UpdateError(
+                Refusal.MIXED, f"{name}: {first_line(error)}; try again when the repository is copied whole"
+            ) from error
+        return decode_channel(raw, self._source.channel)
+
+    def _listed(self, metadata: TrustedMetadata, name: str) -> tuple[TargetFile, Release]:
+        """Return what offline-signed metadata say of an archive."""
+        target = metadata.target(name)
+        if target is None:
+            raise UpdateError(
+                Refusal.UNLISTED,
+                f"{name}: in channel {self._source.channel}, but signed by no offline key; "
+                "the channel's key is misused, tell the publisher",
+            )
+        return target, decode_release(target.custom, name)
+
+    def _accepted(self, metadata: TrustedMetadata, floors: Floors) -> Floors:
+        """Hold what was verified against the floors and the time, and raise the floors to it on disk."""
+        seen = metadata.seen(frozenset({"models", f"channel-{self._source.channel}"}))
+        for role, found in seen.items():
+            if floors.is_below(role, found.floor):
+                raise UpdateError(
+                    Refusal.ROLLED_BACK,
+                    f"{self._url}: {role} is version {found.floor.version}, and this board has seen "
+                    f"{floors.roles[role].version}; an old copy of the repository, use a new one",
+                )
+        issued_s = max(found.issued_s for role, found in seen.items() if role in OFFLINE)
+        time = self._time(floors.raised(issued_s=max(floors.issued_s, issued_s)))
+        for role, found in seen.items():
+            _check_expiry(self._url, role, found, time)
+        metadata.sync()
+        raised = floors.raised(
+            roles=floors.roles | {role: found.floor for role, found in seen.items()},
+            issued_s=max(floors.issued_s, issued_s),
+            synced_s=max(floors.synced_s, time.at_s) if time.sure else floors.synced_s,
+        )
+        self._floors.write(raised)
+        return raised
+
+    def _chosen(self, channel: Channel, listed: dict[str, tuple[TargetFile, Release]], floors: Floors) -> Offer | None:
+        """Return the first release that asks this board and is not older than what it was offered before."""
+        for entry in channel.releases:
+            target, release = listed[entry.target]
+            if asked(entry, self._source.device_id) and release.release_seq >= floors.release_seq:
+                check_fits(release, self._board.machine, entry.target)
+                return _offer(target, release, channel.name)
+        newest = max((release.release_seq for _, release in listed.values()), default=floors.release_seq)
+        if newest < floors.release_seq:
+            raise UpdateError(
+                Refusal.ROLLED_BACK,
+                f"channel {channel.name}: its newest release is number {newest}, and this board was offered "
+                f"{floors.release_seq}; publish the old model again, it gets a new number",
+            )
+        return None
+
+    def _time(self, floors: Floors) -> Judgement:
+        return judge(self._board.clock(), max(WRITTEN_S, floors.issued_s, floors.synced_s))
+
+    def _target_url(self, target: str, sha256: str) -> str:
+        """Return where a target lies in a repository of consistent snapshots."""
+        directory, _, name = target.rpartition("/")
+        return f"{self._url}/targets/{directory}/{sha256}.{name}"
+
+
+def _offer(target: TargetFile, release: Release, channel: str) -> Offer:
+    deltas = sorted(release.deltas, key=lambda patch: patch.length)
+    return Offer(
+        target=target.path,
+        sha256=_sha256(target),
+        length=target.length,
+        card_sha256=release.card_sha256,
+        release_seq=release.release_seq,
+        channel=channel,
+        deltas=tuple(Delta(**msgspec.structs.asdict(patch)) for patch in deltas),
+    )
+
+
+def _sha256(target: TargetFile) -> str:
+    try:
+        return target.hashes["sha256"]
+    except KeyError as error:
+        raise UpdateError(Refusal.MALFORMED, f"{target.path}: signed without its SHA-256; publish it again") from error
+
+
+def _check_expiry(url: str, role: str, found: Seen, time: Judgement) -> None:
+    """Refuse what has expired; where the clock is not set, only what had expired at the floor is known to have."""
+    if found.expires_s > time.at_s:
+        return
+    if not time.sure and found.expires_s > time.floor_s:
+        raise _clock_not_set(f"{url}: {role} looks expired")
+    raise UpdateError(Refusal.EXPIRED, f"{url}: {role} has expired; run `pitcore-tools package refresh`")
+
+
+def _clock_not_set(what: str) -> UpdateError:
+    return UpdateError(
+        Refusal.CLOCK,
+        f"{what}; but this board's clock is not set: check its time service (`timedatectl`); the model stays",
+    )

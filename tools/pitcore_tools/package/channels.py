@@ -1,0 +1,69 @@
+"""Writes a channel's file: which release, for how many boards."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+import msgspec
+
+from pitcore.errors import PublishError
+from pitcore.ota.channel import Channel, Entry, Release, channel_target, decode_channel, decode_release
+from pitcore_tools.package.repository import MODELS, StaticRepository, channel_role
+
+
+def check_channel_name(channel: str) -> None:
+    """Refuse a name that is no plain word. Raises PublishError."""
+    if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", channel) is None:
+        raise PublishError(f"channel {channel!r}: use small letters, digits and hyphens, 31 at most")
+
+
+def releases(repository: StaticRepository) -> dict[str, Release]:
+    """Return every archive that is listed, oldest first."""
+    found = {
+        name: decode_release(target.custom, name)
+        for name, target in repository.targets(MODELS).targets.items()
+        if target.custom is not None and "release_seq" in target.custom
+    }
+    return dict(sorted(found.items(), key=lambda item: item[1].release_seq))
+
+
+def read_channel(repository: StaticRepository, channel: str) -> Channel:
+    """Return a channel. Raises PublishError where there is none."""
+    role = channel_role(channel)
+    if role not in repository.delegated():
+        known = ", ".join(name.removeprefix("channel-") for name in repository.delegated() if name != MODELS)
+        raise PublishError(f"channel {channel}: there is none; there are {known or 'none at all'}")
+    target = repository.targets(role).targets[channel_target(channel)]
+    return decode_channel(repository.target_path(target).read_bytes(), channel)
+
+
+def write_channel(repository: StaticRepository, channel: Channel) -> None:
+    """Sign a channel's file. Raises PublishError."""
+    name = channel_target(channel.name)
+    target = repository.put_target(name, msgspec.json.format(msgspec.json.encode(channel), indent=2) + b"\n")
+    with repository.edit_targets(channel_role(channel.name)) as targets:
+        targets.targets = {name: target}
+
+
+def phase(channel: Channel, known: dict[str, Release], target: str, percent: float) -> Channel:
+    """Return the channel after ``percent`` of the boards are asked to take ``target``.
+
+    A release that was at 100 % stays behind a newer one in its phases: boards that are not asked yet, and new ones,
+    take it. A release keeps its salt, so whoever was asked stays asked.
+
+    Raises:
+        PublishError: no such archive, or one older than what the channel has.
+    """
+    if target not in known:
+        raise PublishError(f"{target}: not in this repository; `pitcore-tools package list` shows what is")
+    newest = max((known[entry.target].release_seq for entry in channel.releases), default=0)
+    if known[target].release_seq < newest:
+        raise PublishError(
+            f"{target}: older than what channel {channel.name} has, and no board goes back; "
+            "add its bundle --again, it gets a new number"
+        )
+    same = next((entry for entry in channel.releases if entry.target == target), None)
+    entry = Entry(target, percent, same.salt if same else secrets.token_hex(16))
+    base = [before for before in channel.releases if before.target != target and before.percent == 100.0]
+    return Channel(channel.schema, channel.name, (entry, *base[:1]) if percent < 100.0 else (entry,))

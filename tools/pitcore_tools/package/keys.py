@@ -1,0 +1,105 @@
+"""Private keys on disk: made once, readable by their owner only, never inside a repository or a source tree.
+
+A key is a PEM file (PKCS 8, Ed25519), its passphrase optional; which role it may sign for stands in the signed metadata
+alone, so files may be renamed and spread over as many sticks and safes as there are keys.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from securesystemslib.signer import CryptoSigner
+
+from pitcore.durable import sync_directory
+from pitcore.errors import PublishError, first_line
+
+Passphrase = Callable[[], bytes]
+
+
+def make_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
+    """Make a key and write it for its owner alone.
+
+    Raises:
+        PublishError: something is there already, or it cannot be written.
+    """
+    key = Ed25519PrivateKey.generate()
+    encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(path.parent)
+    except FileExistsError as error:
+        raise PublishError(f"{path}: a key lies there already, and is not overwritten; name another folder") from error
+    except OSError as error:
+        raise PublishError(f"{path}: {error.strerror}; name a folder you may write to") from error
+    return CryptoSigner(key)
+
+
+class KeyRing:
+    """The private keys at hand.
+
+    Args:
+        folders: searched with all below them for ``*.pem``.
+        passphrase: asked, once, when a key needs one.
+
+    Raises:
+        PublishError: a folder is missing, or a key cannot be read.
+    """
+
+    def __init__(self, folders: Iterable[Path], passphrase: Passphrase) -> None:
+        self._passphrase, self._phrase = passphrase, b""
+        self._signers: dict[str, CryptoSigner] = {}
+        for folder in folders:
+            if not folder.is_dir():
+                raise PublishError(f"{folder}: no such folder of keys; is its stick plugged in?")
+            for path in sorted(folder.rglob("*.pem")):
+                self.hold(self._load(path))
+
+    def hold(self, signer: CryptoSigner) -> None:
+        """Take a key into the ring."""
+        self._signers[signer.public_key.keyid] = signer
+
+    def of(self, keyids: Iterable[str]) -> list[CryptoSigner]:
+        """Return the keys at hand of those named."""
+        return [self._signers[keyid] for keyid in keyids if keyid in self._signers]
+
+    def _load(self, path: Path) -> CryptoSigner:
+        try:
+            pem = path.read_bytes()
+            if path.stat().st_mode & 0o077:
+                raise PublishError(f"{path}: others may read this private key; run `chmod 600 {path}`")
+            encrypted = b"ENCRYPTED" in pem.splitlines()[0]
+            if encrypted and not self._phrase:
+                self._phrase = self._passphrase()
+            key = load_pem_private_key(pem, self._phrase if encrypted else None)
+        except (OSError, ValueError, TypeError, IndexError) as error:
+            raise PublishError(f"{path}: no key, or another passphrase: {first_line(error)}") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise PublishError(f"{path}: no Ed25519 key; move it out of the folder")
+        return CryptoSigner(key)
+
+
+def check_place(folder: Path, repository: Path) -> None:
+    """Refuse a folder for keys that would be published or committed. Raises PublishError."""
+    folder, repository = folder.resolve(), repository.resolve()
+    if folder.is_relative_to(repository) or repository.is_relative_to(folder):
+        raise PublishError(f"{folder}: keys must not lie where {repository} is published from; name another folder")
+    for parent in (folder, *folder.parents):
+        if (parent / ".git").exists():
+            raise PublishError(f"{folder}: inside the git tree {parent}, keys would be committed; name another folder")
+    if folder.exists() and any(folder.iterdir()):
+        raise PublishError(f"{folder}: not empty; name a new folder for the keys")

@@ -1,0 +1,77 @@
+"""Makes the patches that lead to a release, and keeps of each pair of archives the smallest that is worth its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import bsdiff4
+import zstandard
+
+from pitcore.errors import PublishError
+from pitcore.ota import delta
+
+WORTH = 0.70  # of the full archive: above that, the full one is as good and needs no base
+MAX_BSDIFF_BYTES = 128 * 1024 * 1024  # bsdiff needs about 17 times the archive while it makes a patch
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A patch that was applied once, and led to the archive.
+
+    Attributes:
+        method: ``zstd`` or ``bsdiff4``.
+        content: its bytes.
+    """
+
+    method: Literal["zstd", "bsdiff4"]
+    content: bytes
+
+
+def zstd_patch(base: bytes, full: bytes) -> bytes:
+    """Return a zstd frame with the base as its raw dictionary, as ``zstd --patch-from`` makes them."""
+    dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    window_log = max((len(base) + len(full)).bit_length(), 20)  # the whole base stays in reach
+    if 2**window_log > delta.MAX_WINDOW_BYTES:
+        raise PublishError(f"an archive of {len(full)} bytes is too large for a zstd patch")
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        19, window_log=window_log, enable_ldm=True, source_size=len(full)
+    )
+    return zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters).compress(full)
+
+
+def candidates(base: bytes, full: bytes) -> list[Patch]:
+    """Return a patch by each method, smallest first."""
+    found = []
+    if 2 ** (len(base) + len(full)).bit_length() <= delta.MAX_WINDOW_BYTES:
+        found.append(Patch("zstd", zstd_patch(base, full)))
+    if max(len(base), len(full)) <= MAX_BSDIFF_BYTES:
+        found.append(Patch("bsdiff4", bsdiff4.diff(base, full)))
+    return sorted(found, key=lambda patch: len(patch.content))
+
+
+def best_patch(base: bytes, full: bytes) -> Patch | None:
+    """Return the smallest patch, or None where the full archive is as good.
+
+    Raises:
+        PublishError: the board's own code does not come to the archive with it.
+    """
+    for patch in candidates(base, full)[:1]:
+        if len(patch.content) <= WORTH * len(full):
+            _prove(patch, base, full)
+            return patch
+    return None
+
+
+def _prove(patch: Patch, base: bytes, full: bytes) -> None:
+    with tempfile.TemporaryDirectory(prefix="pitcore-patch-") as folder:
+        (Path(folder) / "base").write_bytes(base)
+        (Path(folder) / "patch").write_bytes(patch.content)
+        made = io.BytesIO()
+        delta.apply(patch.method, Path(folder) / "base", Path(folder) / "patch", made, len(full))
+    if hashlib.sha256(made.getbuffer()).digest() != hashlib.sha256(full).digest():
+        raise PublishError(f"the {patch.method} patch does not lead to the archive; this is a fault of this program")

@@ -1,0 +1,168 @@
+"""Puts a bundle into the repository: proves it, packs it, makes the patches that lead to it, and signs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pitcore.errors import PublishError
+from pitcore.inference.session import Session
+from pitcore.model_card import Bundle, load_bundle
+from pitcore.ota import archive
+from pitcore.ota.channel import Patch as SignedPatch
+from pitcore.ota.channel import Release, check_name
+from pitcore_tools.package.channels import releases
+from pitcore_tools.package.patches import best_patch
+from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepository, rule_of
+
+GOLDEN_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the publisher wants of a release.
+
+    Attributes:
+        bases: so many of the newest releases get a patch to it.
+        arch: machines it is for; empty means any.
+        again: an archive that is here already gets a new number.
+    """
+
+    bases: int = 3
+    arch: tuple[str, ...] = ()
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What was added.
+
+    Attributes:
+        target: name of the full archive.
+        length: of it, in bytes.
+        release: as signed.
+    """
+
+    target: str
+    length: int
+    release: Release
+
+
+def add(repository: StaticRepository, directory: Path, wish: Wish) -> Added:
+    """Prove a bundle, and list it with its patches under the offline key.
+
+    Raises:
+        PublishError: it is here already, or no key for it is at hand.
+        BundleError, CardError: it is not whole, or fails its golden vectors on this machine.
+    """
+    bundle = load_bundle(directory)
+    Session(bundle, capacity=GOLDEN_BATCH)  # loads the network and runs its golden vectors, as a board will
+    content = _packed(bundle)
+    known = releases(repository)
+    number = max((release.release_seq for release in known.values()), default=0) + 1
+    target = _target_name(repository, bundle, content, wish, number)
+    patches, custom = _patches(repository, known, target, content, wish.bases), _custom(bundle, number, wish.arch)
+    release = msgspec.structs.replace(custom, deltas=tuple(signed for signed, _ in patches))
+    with repository.edit_targets(MODELS) as targets:
+        for signed, patch in patches:
+            targets.targets[signed.target] = repository.put_target(signed.target, patch)
+        targets.targets[target] = repository.put_target(target, content, _plain(release))
+    return Added(target, len(content), release)
+
+
+def refresh(repository: StaticRepository, roles: Sequence[str]) -> list[str]:
+    """Sign again what is named, and channels that are half-way to their end, and publish.
+
+    Returns:
+        The roles whose keys are not at hand although they have less than half their time left.
+
+    Raises:
+        PublishError: a named role is not there, or its keys, or those of snapshot and timestamp, are not at hand.
+    """
+    delegated = repository.delegated()
+    for role in roles:
+        if role in {"snapshot", "timestamp"}:
+            continue
+        if role not in {"root", "targets", *delegated}:
+            raise PublishError(f"{role}: no such role; there are root, targets, {', '.join(delegated)}")
+        with repository.edit(role):
+            pass  # the same content, for longer
+    waiting = []
+    for role in ("root", "targets", *delegated):
+        if role in roles or repository.days_left(role) > rule_of(role).days / 2:
+            continue
+        if role.startswith(CHANNEL_PREFIX) and repository.can_sign(role):
+            with repository.edit(role):
+                pass
+        else:
+            waiting.append(role)
+    if not repository.publish():
+        raise PublishError(
+            "the keys of snapshot and timestamp are not at hand; add --keys with the folder of online keys"
+        )
+    return waiting
+
+
+def _packed(bundle: Bundle) -> bytes:
+    out = io.BytesIO()
+    archive.pack(bundle.directory, out)
+    content = out.getvalue()
+    if len(content) > archive.MAX_BYTES:
+        raise PublishError(
+            f"{bundle.directory}: {len(content)} bytes, and a board takes no more than {archive.MAX_BYTES}"
+        )
+    return content
+
+
+def _target_name(repository: StaticRepository, bundle: Bundle, content: bytes, wish: Wish, number: int) -> str:
+    """Return a name for the archive that is not taken."""
+    card = bundle.card
+    name = f"models/{card.name}-{card.version}.tar"
+    check_name(name)
+    listed = repository.targets(MODELS).targets
+    if name not in listed:
+        return name
+    if listed[name].hashes["sha256"] != hashlib.sha256(content).hexdigest():
+        raise PublishError(f"{bundle.label} is published with other content; give the bundle a version of its own")
+    if not wish.again:
+        raise PublishError(f"{bundle.label} is published already; --again gives it a new number, to go back to it")
+    return f"models/{card.name}-{card.version}.r{number}.tar"
+
+
+def _custom(bundle: Bundle, number: int, arch: tuple[str, ...]) -> Release:
+    card = bundle.card
+    return Release(number, bundle.sha256, bundle.label, card.schema, card.runtime.onnxruntime_min, arch)
+
+
+def _plain(release: Release) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(release)
+    return plain
+
+
+def _patches(
+    repository: StaticRepository, known: dict[str, Release], target: str, content: bytes, bases: int
+) -> list[tuple[SignedPatch, bytes]]:
+    """Return patches from the newest releases that differ, each with what is signed of it."""
+    listed = repository.targets(MODELS).targets
+    found: dict[str, tuple[SignedPatch, bytes]] = {}
+    full_sha256 = hashlib.sha256(content).hexdigest()
+    for name in list(reversed(known))[:bases]:
+        base_sha256 = listed[name].hashes["sha256"]
+        if base_sha256 in {full_sha256, *found}:
+            continue
+        base = repository.target_path(listed[name]).read_bytes()
+        patch = best_patch(base, content)
+        if patch is None:
+            continue
+        patch_name = f"{target.removesuffix('.tar')}.from-{base_sha256[:12]}.{patch.method}"
+        signed = SignedPatch(
+            patch_name, hashlib.sha256(patch.content).hexdigest(), len(patch.content), patch.method, base_sha256
+        )
+        found[base_sha256] = (signed, patch.content)
+    return list(found.values())

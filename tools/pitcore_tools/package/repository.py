@@ -1,0 +1,277 @@
+"""A repository of static files on disk, written so that a reader never sees half of a publication.
+
+It keeps metadata, signs them, and stores target files; what is published, and when, is ``publish``. Changes gather in
+memory; ``commit`` writes them, timestamp last, each file whole: until then boards see the old publication, and it stays
+if anything is refused on the way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tuf.api.metadata import (
+    TOP_LEVEL_ROLE_NAMES,
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
+from tuf.repository import Repository
+
+from pitcore.durable import replace_file
+from pitcore.errors import PublishError
+from pitcore.ota.metadata import ISSUED
+from pitcore_tools.package.keys import KeyRing
+
+Now = Callable[[], datetime]
+MODELS, CHANNEL_PREFIX = "models", "channel-"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a kind of role is signed.
+
+    Attributes:
+        days: until it expires.
+        keys, threshold: how many there are, and how many must sign.
+        offline: its keys leave the safe only to sign.
+    """
+
+    days: int
+    keys: int
+    threshold: int
+    offline: bool
+
+
+RULES = {
+    "root": Rule(days=365, keys=3, threshold=2, offline=True),  # one stick may be lost, one may be stolen
+    "targets": Rule(days=365, keys=1, threshold=1, offline=True),
+    MODELS: Rule(days=365, keys=1, threshold=1, offline=True),
+    "channel": Rule(days=90, keys=1, threshold=1, offline=False),  # a channel may rest for a season
+    "snapshot": Rule(days=30, keys=1, threshold=1, offline=False),
+    "timestamp": Rule(days=7, keys=1, threshold=1, offline=False),  # so long may a mirror hide a new release
+}
+_ORDER = ("targets", MODELS, CHANNEL_PREFIX, "snapshot", "root", "timestamp")  # of writing
+_NEW = {"root": Root, "timestamp": Timestamp, "snapshot": Snapshot}
+
+
+def rule_of(role: str) -> Rule:
+    """Return the rule for a role by its name."""
+    return RULES["channel"] if role.startswith(CHANNEL_PREFIX) else RULES[role]
+
+
+def channel_role(channel: str) -> str:
+    """Return the name of the role that signs a channel's file."""
+    return f"{CHANNEL_PREFIX}{channel}"
+
+
+class StaticRepository(Repository):
+    """Metadata and targets in a directory, as ``metadata/`` and ``targets/``.
+
+    Args:
+        directory: exists.
+        keys: at hand.
+        now: the time that signatures state.
+    """
+
+    def __init__(self, directory: Path, keys: KeyRing, now: Now = lambda: datetime.now(UTC)) -> None:
+        self.directory, self.keys, self._now = directory, keys, now
+        self._metadata, self._targets = directory / "metadata", directory / "targets"
+        self._pending: dict[str, Metadata[Any]] = {}
+        self._written: dict[Path, bytes] = {}
+
+    def open(self, role: str) -> Metadata[Any]:
+        """Return a copy of a role's newest metadata, or fresh ones."""
+        if role in self._pending:
+            return Metadata.from_bytes(self._pending[role].to_bytes())
+        path = self._newest(role)
+        if path is None:
+            fresh: Metadata[Any] = Metadata(_NEW.get(role, Targets)())
+            fresh.signed.version = 0  # ``close`` makes it 1
+            return fresh
+        try:
+            return Metadata.from_file(str(path))
+        except Exception as error:  # tuf raises whatever its decoder does; the file was ours when it was written
+            raise PublishError(f"{path}: cannot be read: {error}; restore the repository from its copy") from error
+
+    def close(self, role: str, md: Metadata[Any]) -> None:
+        """Sign the next version of a role, for ``commit`` to write. Raises PublishError."""
+        now = self._now().replace(microsecond=0)
+        signed = md.signed
+        signed.version += 0 if role in self._pending else 1
+        signed.expires = now + timedelta(days=rule_of(role).days)
+        signed.unrecognized_fields[ISSUED] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        md.signatures.clear()
+        for signer in self.keys.of(self._keyids(role, signed)):
+            md.sign(signer, append=True)
+        self._check_threshold(role, md)
+        self._pending[role] = md
+
+    @property
+    def targets_infos(self) -> dict[str, MetaFile]:
+        """What the snapshot lists."""
+        found = {}
+        for role in ("targets", *self.delegated()):
+            raw = self.open(role).to_bytes() if role in self._pending else self._read_newest(role)
+            if raw is not None:
+                version = Metadata[Targets].from_bytes(raw).signed.version
+                found[f"{role}.json"] = MetaFile.from_data(version, raw, ["sha256"])
+        return found
+
+    @property
+    def snapshot_info(self) -> MetaFile:
+        """What the timestamp lists."""
+        raw = self.open("snapshot").to_bytes()
+        return MetaFile.from_data(Metadata[Snapshot].from_bytes(raw).signed.version, raw, ["sha256"])
+
+    def delegated(self) -> list[str]:
+        """Return the names of the delegated roles."""
+        delegations = self.targets().delegations
+        return list(delegations.roles or ()) if delegations else []
+
+    def delegate(self, role: str, patterns: list[str]) -> None:
+        """Delegate to a new role; its keys come with ``Targets.add_key``."""
+        rule = rule_of(role)
+        with self.edit_targets() as targets:
+            if targets.delegations is None:
+                targets.delegations = Delegations({}, {})
+            roles = targets.delegations.roles
+            assert roles is not None, "a table of roles, as made above"  # noqa: S101  the other kind is never made
+            roles[role] = DelegatedRole(role, [], rule.threshold, terminating=True, paths=patterns)
+
+    def put_target(self, name: str, content: bytes, custom: dict[str, Any] | None = None) -> TargetFile:
+        """Store a target file and return what metadata say of it; the caller lists it."""
+        target = TargetFile.from_data(name, content, ["sha256"])
+        if custom is not None:
+            target.unrecognized_fields["custom"] = custom
+        self._written[self.target_path(target)] = content
+        return target
+
+    def target_path(self, target: TargetFile) -> Path:
+        """Return where a target lies."""
+        return self._targets / target.get_prefixed_paths()[0]
+
+    def can_sign(self, role: str) -> bool:
+        """Return whether enough keys of a role are at hand."""
+        return len(self.keys.of(self._keyids(role, self.open(role).signed))) >= rule_of(role).threshold
+
+    def publish(self) -> bool:
+        """Make the snapshot and the timestamp follow what was changed; returns whether the keys for it are at hand."""
+        if not (self.can_sign("snapshot") and self.can_sign("timestamp")):
+            return False
+        infos = self.targets_infos
+        if self._snapshot_is_due(infos):
+            with self.edit_snapshot() as snapshot:
+                snapshot.meta = infos
+        with self.edit_timestamp() as timestamp:
+            timestamp.snapshot_meta = self.snapshot_info
+        return True
+
+    def days_left(self, role: str) -> float:
+        """Return how long a role's metadata are still valid; below zero they have expired."""
+        left: timedelta = self.open(role).signed.expires - self._now()
+        return left / timedelta(days=1)
+
+    def _snapshot_is_due(self, infos: dict[str, MetaFile]) -> bool:
+        path = self._newest("snapshot")
+        if path is None or "root" in self._pending:  # its key may be another
+            return True
+        rests = Metadata[Snapshot].from_file(str(path)).signed.meta == infos
+        return not rests or self.days_left("snapshot") < rule_of("snapshot").days / 2
+
+    def commit(self) -> list[str]:
+        """Write everything that was changed, and return the names of the files. Raises PublishError."""
+        files = dict(self._written)
+        for role in sorted(self._pending, key=_position):
+            md = self._pending[role]
+            name = "timestamp.json" if role == "timestamp" else f"{md.signed.version}.{role}.json"
+            files[self._metadata / name] = md.to_bytes()
+        for path, content in files.items():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                replace_file(path, partial(_write, content))
+                path.chmod(0o644)
+            except OSError as error:
+                raise PublishError(
+                    f"{path}: {error.strerror}; boards still see the old publication, run the command again"
+                ) from error
+        self._pending.clear()
+        self._written.clear()
+        return [path.relative_to(self.directory).as_posix() for path in files]
+
+    def versions(self, role: str) -> list[int]:
+        """Return the versions of a role that lie here, oldest first."""
+        found = (path.name.partition(".")[0] for path in self._metadata.glob(f"*.{role}.json"))
+        return sorted(int(version) for version in found if version.isdecimal())
+
+    def _newest(self, role: str) -> Path | None:
+        if role == "timestamp":
+            path = self._metadata / "timestamp.json"
+            return path if path.exists() else None
+        versions = self.versions(role)
+        return self._metadata / f"{versions[-1]}.{role}.json" if versions else None
+
+    def _read_newest(self, role: str) -> bytes | None:
+        path = self._newest(role)
+        return path.read_bytes() if path else None
+
+    def _keyids(self, role: str, signed: Any) -> list[str]:  # noqa: ANN401  tuf types the four kinds apart
+        """Return who may sign; a root is signed by its own keys and by those of the root before it."""
+        if role == "root":
+            before = self._newest("root")
+            old = Metadata[Root].from_file(str(before)).signed.roles["root"].keyids if before else []
+            return list(dict.fromkeys([*signed.roles["root"].keyids, *old]))
+        if role in TOP_LEVEL_ROLE_NAMES:
+            return list(self.root().roles[role].keyids)
+        return list(self.targets().get_delegated_role(role).keyids)
+
+    def _check_threshold(self, role: str, md: Metadata[Any]) -> None:
+        delegators: list[Any] = [self.root() if role in TOP_LEVEL_ROLE_NAMES else self.targets()]
+        if role == "root":
+            before = self._newest("root")
+            delegators = [md.signed, *([Metadata[Root].from_file(str(before)).signed] if before else [])]
+        for delegator in delegators:
+            result = delegator.get_verification_result(role, md.signed_bytes, md.signatures)
+            if not result:
+                kind = "offline" if rule_of(role).offline else "online"
+                missing = ", ".join(keyid[:12] for keyid in result.unsigned)
+                raise PublishError(
+                    f"{role}: signed by {len(result.signed)} of the {result.threshold} keys it needs; add --keys with "
+                    f"the folder of its {kind} keys (missing: {missing})"
+                )
+
+
+def _write(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
+
+
+def _position(role: str) -> int:
+    return next(number for number, prefix in enumerate(_ORDER) if role.startswith(prefix))
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep other publishers out. Raises PublishError."""
+    if not (directory / "metadata").is_dir():
+        raise PublishError(f"{directory}: no repository here; make one with `pitcore-tools package init`")
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise PublishError(f"{directory}: another command publishes here; wait until it has ended") from error
+    finally:
+        os.close(fd)

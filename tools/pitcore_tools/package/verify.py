@@ -1,0 +1,120 @@
+"""Looks at a repository with a board's eyes, and holds every file in it against what is signed."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tuf.api.exceptions import LengthOrHashMismatchError
+from tuf.api.metadata import TargetFile
+
+from pitcore.errors import PublishError, first_line
+from pitcore.ota.channel import channel_target
+from pitcore.ota.disk import Disk
+from pitcore.ota.fetcher import Fetcher
+from pitcore.ota.metadata import TrustedMetadata
+from pitcore_tools.package.channels import read_channel, releases
+from pitcore_tools.package.keys import KeyRing
+from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepository
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A release in a channel."""
+
+    channel: str
+    target: str
+    label: str
+    release_seq: int
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a repository holds, all of it verified.
+
+    Attributes:
+        days_left: of each role's metadata.
+        phases: of each channel, newest first.
+        files: so many targets were hashed.
+    """
+
+    days_left: dict[str, float]
+    phases: list[Phase]
+    files: int
+
+    def plain(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+def verify(directory: Path, root: bytes | None = None) -> Report:
+    """Verify a repository in a directory.
+
+    Args:
+        directory: of the repository, or of a stick.
+        root: that boards are provisioned with; None takes the repository's first.
+
+    Raises:
+        UpdateError: a board would refuse the metadata; says why.
+        PublishError: a file is missing or is not what was signed.
+    """
+    repository = StaticRepository(directory, KeyRing((), lambda: b""))
+    versions = repository.versions("root")
+    if not versions:
+        raise PublishError(f"{directory}: no repository here; make one with `pitcore-tools package init`")
+    if versions != list(range(1, versions[-1] + 1)):
+        raise PublishError(f"{directory}: root.json has versions {versions}; boards need every one, copy them back")
+    first = directory / "metadata" / "1.root.json"
+    with tempfile.TemporaryDirectory(prefix="pitcore-verify-") as folder:
+        fetcher = Fetcher()
+        fetcher.begin(fetcher.limits.check_s)
+        url = f"{directory.resolve().as_uri()}/metadata/"
+        trusted = TrustedMetadata(Path(folder), url, root or first.read_bytes(), fetcher, Disk())
+        trusted.refresh()
+        targets = [_trusted(trusted, name) for name in _names(repository)]
+    for target in targets:
+        _check_file(repository, target)
+    roles = ("root", "targets", *repository.delegated(), "snapshot", "timestamp")
+    days_left = {role: round(repository.days_left(role), 1) for role in roles}
+    return Report(days_left, phases(repository), len(targets))
+
+
+def phases(repository: StaticRepository) -> list[Phase]:
+    """Return what each channel asks for. Raises PublishError where it names what is not listed."""
+    known, found = releases(repository), []
+    for channel in _channels(repository):
+        for entry in read_channel(repository, channel).releases:
+            if entry.target not in known:
+                raise PublishError(f"channel {channel}: {entry.target} is signed by no offline key; release another")
+            release = known[entry.target]
+            found.append(Phase(channel, entry.target, release.label, release.release_seq, entry.percent))
+    return found
+
+
+def _channels(repository: StaticRepository) -> list[str]:
+    return [role.removeprefix(CHANNEL_PREFIX) for role in repository.delegated() if role.startswith(CHANNEL_PREFIX)]
+
+
+def _names(repository: StaticRepository) -> list[str]:
+    return [*repository.targets(MODELS).targets, *map(channel_target, _channels(repository))]
+
+
+def _trusted(trusted: TrustedMetadata, name: str) -> TargetFile:
+    target = trusted.target(name)
+    if target is None:
+        raise PublishError(f"{name}: no key vouches for it; publish again with `pitcore-tools package refresh`")
+    return target
+
+
+def _check_file(repository: StaticRepository, target: TargetFile) -> None:
+    path = repository.target_path(target)
+    try:
+        with path.open("rb") as file:
+            target.verify_length_and_hashes(file)
+    except OSError as error:
+        raise PublishError(f"{path}: {error.strerror}; copy it back, or publish the release again") from error
+    except LengthOrHashMismatchError as error:
+        raise PublishError(f"{path}: {first_line(error)}; copy it back, or publish the release again") from error
