@@ -67,7 +67,7 @@ class KeyRing:
             if not folder.is_dir():
                 raise PublishError(f"{folder}: no such folder of keys; is its stick plugged in?")
             for path in sorted(folder.rglob("*.pem")):
-                self.hold(self._load(path))
+                self.hold(self.load(path))
 
     def hold(self, signer: CryptoSigner) -> None:
         """Take a key into the ring."""
@@ -77,7 +77,8 @@ class KeyRing:
         """Return the keys at hand of those named."""
         return [self._signers[keyid] for keyid in keyids if keyid in self._signers]
 
-    def _load(self, path: Path) -> CryptoSigner:
+    def load(self, path: Path) -> CryptoSigner:
+        """Return the key in a file. Raises PublishError."""
         try:
             pem = path.read_bytes()
             if path.stat().st_mode & 0o077:
