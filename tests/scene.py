@@ -9,6 +9,7 @@ import numpy as np
 from pitcore.app import App, Options
 from pitcore.config import Config, EmulatedSourceConfig, FrameConfig, ModelConfig
 from pitcore.frame import Frame, Geometry
+from pitcore.health import CameraHealth
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
 
@@ -51,6 +52,9 @@ class ListSource:
         seq, tick, planes = self._frames[self.lent]
         self.lent += 1
         return Frame(seq, seq * 50_000_000, tick, planes, self._take_back)
+
+    def health(self):
+        return (CameraHealth("list", self.geometry.plane_names, self.lent, 0 if self.lent else None),)
 
     def close(self):
         self.closed = True

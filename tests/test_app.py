@@ -1,18 +1,20 @@
 import numpy as np
 import pytest
 
-from pitcore.app import App, Options, belt_spec, build_source, check_geometry, emulated_belt, open_sink
+from pitcore.app import RELOADABLE, App, Options, belt_spec, build_source, check_geometry, emulated_belt, open_sink
 from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
 from pitcore.config import (
     BeltConfig,
     Config,
+    ControlConfig,
     DecisionConfig,
     EmulatedSourceConfig,
     FrameConfig,
     ReplaySourceConfig,
     RuntimeConfig,
+    SegmentationConfig,
     SinkConfig,
 )
 from pitcore.errors import BundleError, ConfigError, RecordingError
@@ -128,17 +130,39 @@ def test_a_reload_does_not_judge_a_known_cherry_again(tiny_bundle):
     assert [line.frame.seq for line in memory.verdicts] == [0]
 
 
-@pytest.mark.parametrize("section", ["frame", "belt", "sink"])
+@pytest.mark.parametrize("section", ["frame", "belt", "sink", "control"])
 def test_a_reload_that_needs_a_restart_is_refused_and_the_old_goes_on(tiny_bundle, section):
     changes = {
         "frame": FrameConfig(height_px=HEIGHT, width_px=WIDTH + 2),
         "belt": BeltConfig(px_per_tick=0.25),
         "sink": SinkConfig(path="elsewhere.jsonl"),
+        "control": ControlConfig(socket="elsewhere.sock"),
     }
     later = config_for(tiny_bundle, **{section: changes[section]}, decision=DecisionConfig(reject=0.4))
     run = Reloading(config_for(tiny_bundle), later, THREE)
     assert str(run.refusal).startswith(f"[{section}] changed: this needs a restart")
     assert [line.verdict for line in run.memory.verdicts] == ["maybe"] * 3
+
+
+@pytest.mark.parametrize("key", ["queue_frames", "capture_timeout_s"])
+def test_a_reload_that_would_change_the_queue_is_refused_and_not_passed_over(tiny_bundle, key):
+    run = Reloading(config_for(tiny_bundle), config_for(tiny_bundle, runtime=RuntimeConfig(**{key: 5})), THREE)
+    assert str(run.refusal).startswith(f"[runtime] {key} changed: this needs a restart")
+
+
+def test_every_section_that_a_reload_may_change_is_one():
+    assert set(Config.__struct_fields__) >= RELOADABLE
+
+
+def test_a_reload_takes_a_new_flood_limit_and_the_watch_forgets_nothing(tiny_bundle):
+    later = config_for(tiny_bundle, segmentation=SegmentationConfig(max_foreground_share=0.01))
+    run = Reloading(config_for(tiny_bundle), later, THREE)
+    assert [event.event for event in run.memory.events] == ["frame_flooded", "frame_flooded"]
+    planes = planes_with((100, 60, MAYBE))
+    same = Reloading(
+        config_for(tiny_bundle), config_for(tiny_bundle, decision=DecisionConfig(reject=0.4)), [planes] * 2
+    )
+    assert [event.event for event in same.memory.events] == ["frame_stuck"]
 
 
 def test_a_reload_of_a_bad_model_is_refused_and_the_old_goes_on(tmp_path, tiny_bundle):

@@ -33,3 +33,28 @@ def test_counters_add_up_over_their_labels():
     assert metrics.value("dropped", "source") == 3
     assert metrics.labels("dropped") == {"queue_full": 1, "source": 3}
     assert metrics.value("never") == 0
+
+
+def test_what_came_since_a_mark_leaves_out_what_was_before():
+    metrics = Metrics()
+    metrics.count("events", "frame_black")
+    metrics.count("verdicts", "clean", by=3)
+    metrics.stages["infer"].add(9_000_000)
+    mark = metrics.mark()
+    assert metrics.labels("verdicts", mark) == {}
+    metrics.count("verdicts", "clean")
+    metrics.count("verdicts", "pit")
+    assert metrics.labels("verdicts", mark) == {"clean": 1, "pit": 1}
+    assert metrics.labels("events", mark) == {}
+    assert metrics.labels("verdicts") == {"clean": 4, "pit": 1}
+    assert mark.stages["infer"] == 1
+
+
+def test_percentiles_since_a_mark_are_of_later_durations_only_and_survive_the_ring():
+    times = StageTimes(capacity=4)
+    assert times.percentiles_ms((50,)) is None
+    for millisecond in range(1, 7):
+        times.add(millisecond * 1_000_000)
+    assert times.percentiles_ms((0, 100), since=4) == [5.0, 6.0]
+    assert times.percentiles_ms((0, 100), since=6) is None
+    assert times.percentiles_ms((0, 100)) == [3.0, 6.0]  # what the ring holds

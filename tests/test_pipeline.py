@@ -13,6 +13,7 @@ from pitcore.model_card import ModelCard
 from pitcore.pipeline import Hooks
 from pitcore.preprocess.prepare import CropSpec, crop_from_image
 from pitcore.sinks.jsonl import JsonlSink
+from pitcore.sinks.memory import MemorySink
 from pitcore.verdict import encode_lines
 from tests.conftest import SIZE, tiny_card, tiny_network, write_card, write_tiny_bundle
 from tests.scene import (
@@ -256,3 +257,15 @@ def test_stricter_thresholds_of_the_board_are_in_force(tiny_bundle):
     frames = still(planes_with((100, 60, MAYBE)))
     memory, _, _ = run_scene(ListSource(frames), config_for(tiny_bundle, decision=DecisionConfig(reject=0.4)))
     assert said(memory) == [("pit", None)]
+
+
+def test_what_others_note_is_written_with_the_next_frame_and_at_the_end(tiny_bundle):
+    memory, frames = MemorySink(), still(planes_with((100, 60, CLEAN)), planes_with((101, 60, CLEAN)))
+    notes = [("armed", "armed by anna"), ("disarmed", "disarmed by bert")]
+    hooks = Hooks(between_frames=lambda: app.note(*notes.pop(0)))
+    app = App(config_for(tiny_bundle), ListSource(frames), Options(sinks=[memory], hooks=hooks), Metrics())
+    app.run()
+    assert [(event.seq, event.event, event.detail) for event in memory.events] == [
+        (1, "armed", "armed by anna"),
+        (1, "disarmed", "disarmed by bert"),
+    ]

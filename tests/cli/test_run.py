@@ -1,47 +1,11 @@
 import json
 import signal
-import subprocess
-import time
 
 import pytest
 
-from tests.cli.program import assert_one_clear_line, program, run_pitcore, write_config
+from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
+from tests.cli.service import Service, whole_lines
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
-
-PATIENCE_S = 60.0
-
-
-class Service:
-    """``pitcore run`` in a process of its own."""
-
-    def __init__(self, config, log):
-        self._log = log
-        with log.open("wb") as output:
-            self.process = subprocess.Popen([program(), "run", "--config", str(config)], stderr=output, stdout=output)
-
-    def wait_for_log(self, text, times=1):
-        self._wait(lambda: self._log.read_text().count(text) >= times, f"{text!r} in the log")
-
-    def wait_for_line(self, path, wanted):
-        def there():
-            return path.exists() and any(wanted(json.loads(line)) for line in whole_lines(path))
-
-        self._wait(there, "a verdict line")
-
-    def stop(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE_S)
-
-    def _wait(self, condition, what):
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert self.process.poll() is None, self._log.read_text()
-            assert time.monotonic() < deadline, f"no {what}: {self._log.read_text()}"
-            time.sleep(0.02)
-
-
-def whole_lines(path):
-    return path.read_text().rpartition("\n")[0].splitlines()
 
 
 @pytest.fixture
@@ -54,9 +18,7 @@ def place(tmp_path, tiny_bundle):
 def service(place):
     running = Service(place / "board.toml", place / "log")
     yield running
-    if running.process.poll() is None:
-        running.process.kill()
-        running.process.wait()
+    running.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

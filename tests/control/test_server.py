@@ -4,8 +4,10 @@ import pwd
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -158,6 +160,31 @@ def test_a_client_that_goes_away_in_the_middle_harms_nobody(server, path):
 
 def test_only_owner_and_group_may_connect(server, path):
     assert path.stat().st_mode & 0o777 == 0o660
+
+
+STRANGER = """
+import os, sys
+from pathlib import Path
+from pitcore.control.client import ask
+from pitcore.errors import ControlError
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    ask(Path(sys.argv[1]), "echo")
+except ControlError as error:
+    sys.exit(0 if "become a member of the socket's group" in str(error) else str(error))
+sys.exit("let in")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_a_stranger_is_kept_out_and_told_the_mend():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # only the socket's own mode keeps him out
+        running = ControlServer(Path(folder) / "c.sock")
+        running.start(COMMANDS)
+        done = subprocess.run([sys.executable, "-c", STRANGER, f"{folder}/c.sock"], capture_output=True, check=False)
+        running.close()
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_second_service_on_the_same_socket_is_refused_and_named(server, path):

@@ -1,5 +1,7 @@
 """The mode register and real subnormals, on our threads and on ONNX Runtime's."""
 
+import threading
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -55,6 +57,24 @@ def test_the_workers_keep_flushing_when_the_caller_does_not(multiply_by_one):
     ):  # on a busy machine one thread may do all
         shares.append(flushed(session))
     assert any(0.0 < share < 1.0 for share in shares), f"workers flush and the caller does not; but {shares}"
+
+
+def test_a_session_made_on_another_thread_flushes_as_well_and_leaves_that_threads_mode(multiply_by_one):
+    """As a reload makes it: the loop's thread computes with workers that the reload's thread started."""
+    made, modes = [], []
+
+    def make():
+        modes.append(_core.read_mode())
+        with _core.FlushToZero():
+            made.append(ort.InferenceSession(multiply_by_one, session_options(4), providers=["CPUExecutionProvider"]))
+        modes.append(_core.read_mode())
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    assert modes[0] == modes[1]
+    with _core.FlushToZero():
+        assert flushed(made[0]) == 1.0
 
 
 def test_without_our_options_nothing_flushes(multiply_by_one):

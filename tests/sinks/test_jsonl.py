@@ -1,3 +1,4 @@
+import contextlib
 import json
 import resource
 import signal
@@ -152,3 +153,21 @@ for seq in range(10**9):
     found = sequence(path)
     assert found == list(range(len(found)))
     assert len(found) > 2000
+
+
+def test_the_status_tells_of_a_full_disk_while_it_is_full(small_disk):
+    metrics = Metrics()
+    sink = JsonlSink(small_disk / "v.jsonl", rotate_bytes=1 << 20, keep=1, metrics=metrics)
+    assert sink.status()["state"] == "ok"
+    filler = small_disk / "filler"
+    with contextlib.suppress(OSError):
+        filler.write_bytes(b"x" * (1 << 20))
+    sink.emit([event(0)] * 100)
+    now = sink.status()
+    assert (now["state"], now["lines_lost"]) == ("failing", 0)
+    assert now["bytes_waiting"] > 0
+    filler.unlink()
+    sink.emit([])
+    assert sink.status()["state"] == "ok"
+    assert sink.status()["lines"] == 100
+    sink.close()

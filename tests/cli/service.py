@@ -1,0 +1,53 @@
+"""``pitcore run`` in a process of its own."""
+
+import json
+import signal
+import subprocess
+import time
+
+from tests.cli.program import program
+
+PATIENCE_S = 60.0
+
+
+class Service:
+    """A service that is started at once; ``log`` gets what it prints.
+
+    Args:
+        config: file.
+        log: file; is appended to.
+    """
+
+    def __init__(self, config, log):
+        self._log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen([program(), "run", "--config", str(config)], stderr=output, stdout=output)
+
+    def wait_for_log(self, text, times=1):
+        self.wait(lambda: self._log.read_text().count(text) >= times, f"{text!r} in the log")
+
+    def wait_for_line(self, path, wanted):
+        def there():
+            return path.exists() and any(wanted(json.loads(line)) for line in whole_lines(path))
+
+        self.wait(there, "a verdict line")
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def wait(self, condition, what):
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert self.process.poll() is None, self._log.read_text()
+            assert time.monotonic() < deadline, f"no {what}: {self._log.read_text()}"
+            time.sleep(0.02)
+
+
+def whole_lines(path):
+    return path.read_text().rpartition("\n")[0].splitlines()

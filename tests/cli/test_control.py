@@ -1,0 +1,151 @@
+"""Controlling a service from a terminal: both ends are programs."""
+
+import json
+import signal
+
+import pytest
+
+from pitcore.cli import options
+from pitcore.cli.options import control_socket
+from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
+from tests.cli.service import Service, whole_lines
+from tests.conftest import tiny_card, write_card
+
+NOT_RUNNING = 3
+
+
+@pytest.fixture
+def place(tmp_path, tiny_bundle):
+    write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl")
+    return tmp_path
+
+
+@pytest.fixture
+def service(place):
+    running = Service(place / "board.toml", place / "log")
+    running.wait_for_log("running: ")
+    yield running
+    running.kill()
+
+
+def control(place, command, *arguments):
+    return run_pitcore(command, "--config", place / "board.toml", *arguments)
+
+
+def status_of(place):
+    done = control(place, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_status_for_people_and_for_programs_tell_the_same(place, service):
+    service.wait_for_line(place / "v.jsonl", lambda line: line["schema"] == "pitcore.verdict/1")
+    now = status_of(place)
+    assert now["schema"] == "pitcore.status/1"
+    assert now["pid"] == service.process.pid
+    assert now["state"] == "running"
+    assert now["config"]["path"] == str(place / "board.toml")
+    assert [camera["planes"] for camera in now["cameras"]] == [["top", "bottom"]]
+    assert now["sinks"][0]["path"] == str(place / "v.jsonl")
+    assert now["sinks"][0]["state"] == "ok"
+    said = control(place, "status").stdout
+    for part in (
+        f"process {service.process.pid}",
+        "dry run, never armed",
+        f"tiny@1.2.3 ({now['model']['sha256'][:12]})",
+        "clean below 0.2, pit from 0.8, as the model's card says",
+        now["config"]["sha256"][:12],
+        "infer",
+        "jsonl",
+        "emulated (top, bottom): ok",
+    ):
+        assert part in said
+
+
+def test_stricter_thresholds_show(place, service):
+    text = (place / "board.toml").read_text()
+    (place / "board.toml").write_text(text + "\n[decision]\naccept = 0.1\n")
+    assert control(place, "reload").returncode == 0
+    assert "clean below 0.1, pit from 0.8; stricter than the card's 0.2 and 0.8" in control(place, "status").stdout
+
+
+def test_armed_survives_being_killed_and_is_shown_with_who(place, service):
+    done = control(place, "arm")
+    assert done.returncode == 0
+    assert done.stdout.startswith("armed, by ")
+    service.stop(signal.SIGKILL)
+    again = Service(place / "board.toml", place / "log")
+    try:
+        again.wait_for_log("running: ", times=2)
+        arming = status_of(place)["arming"]
+        assert arming["armed"]
+        assert arming["at"]
+        assert f"ARMED, by {arming['by']} at {arming['at']}" in control(place, "status").stdout
+        assert control(place, "disarm").stdout.startswith(f"dry run, by {arming['by']} at ")
+        assert "as it was before" in control(place, "disarm").stdout
+        assert again.stop() == 0
+    finally:
+        again.kill()
+    events = [json.loads(line)["event"] for line in whole_lines(place / "v.jsonl") if "pitcore.event/1" in line]
+    assert [event for event in events if event in {"armed", "disarmed"}][-1] == "disarmed"
+
+
+def test_reload_takes_a_new_model_and_says_so_everywhere(place, service, tiny_bundle):
+    write_card(tiny_bundle, tiny_card(tiny_bundle) | {"version": "2.0.0"})
+    done = control(place, "reload")
+    assert done.returncode == 0
+    assert "reloaded: model tiny@2.0.0" in done.stdout
+    now = status_of(place)
+    assert now["model"]["version"] == "2.0.0"
+    assert (now["reload"]["state"], now["reloading"]) == ("ok", False)
+    service.wait_for_line(place / "v.jsonl", lambda line: line.get("event") == "reload_ok")
+    service.wait_for_line(place / "v.jsonl", lambda line: line.get("model", {}).get("version") == "2.0.0")
+
+
+def test_a_refused_reload_is_one_line_here_and_a_reason_in_status(place, service, tiny_bundle):
+    (tiny_bundle / "model.onnx").write_bytes(b"torn")
+    assert_one_clear_line(control(place, "reload"), "reload refused, the old configuration goes on", "model.onnx")
+    now = status_of(place)
+    assert now["reload"]["state"] == "refused"
+    assert "model.onnx" in now["reload"]["detail"]
+    assert now["model"]["version"] == "1.2.3"
+    service.wait_for_line(place / "v.jsonl", lambda line: line.get("event") == "reload_refused")
+    assert service.stop() == 0
+
+
+def test_a_second_service_on_the_same_socket_never_touches_the_firsts_files(place, service):
+    service.wait_for_line(place / "v.jsonl", lambda line: line["schema"] == "pitcore.verdict/1")
+    assert_one_clear_line(
+        control(place, "run"), "another service runs here", str(service.process.pid), "[control] socket"
+    )
+    assert status_of(place)["pid"] == service.process.pid
+
+
+@pytest.mark.parametrize("command", ["status", "arm", "disarm", "reload"])
+def test_without_a_service_there_is_one_line_and_an_exit_code_of_its_own(place, command):
+    done = control(place, command)
+    assert done.returncode == NOT_RUNNING
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "no service runs here" in done.stderr
+    assert "pitcore run" in done.stderr
+
+
+def test_the_socket_can_be_named_and_is_gone_after_the_end(place, service):
+    assert run_pitcore("status", "--socket", place / "c.sock").returncode == 0
+    assert service.stop() == 0
+    assert not (place / "c.sock").exists()
+    assert run_pitcore("status", "--socket", place / "c.sock").returncode == NOT_RUNNING
+
+
+def test_without_options_the_boards_socket_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(control_socket(None, None)) == "out/run/control.sock"
+    board = tmp_path / "board.sock"
+    board.touch()
+    monkeypatch.setattr(options, "BOARD_SOCKET", str(board))
+    assert control_socket(None, None) == board
+    (tmp_path / "out" / "run").mkdir(parents=True)
+    (tmp_path / "out" / "run" / "control.sock").touch()
+    assert str(control_socket(None, None)) == "out/run/control.sock"
+    assert control_socket(tmp_path / "other", None) == tmp_path / "other"

@@ -1,0 +1,69 @@
+"""A service in this process: an endless belt, the loop on this thread, and a script that runs between its frames."""
+
+from pitcore.app import App, Options
+from pitcore.control.reload import Reloader
+from pitcore.frame import Frame
+from pitcore.metrics import Metrics
+from pitcore.pipeline import Hooks
+from pitcore.sinks.memory import MemorySink
+from pitcore.sinks.recent import RecentEvents
+from tests.scene import HEIGHT, MAYBE, PX_PER_TICK, ListSource, planes_with
+
+MAX_FRAMES = 20_000  # a script that waits for what never comes fails by this, not by a clock
+
+
+class EndlessSource(ListSource):
+    """One cherry a frame, each new: the belt moves on by a whole frame."""
+
+    def __init__(self):
+        super().__init__([])
+        self._planes = [
+            planes_with((100 + seed, 60, MAYBE), seed=seed) for seed in range(7)
+        ]  # each differs from the last
+
+    def read(self, timeout_s):  # noqa: ARG002  never waits
+        assert self.lent < MAX_FRAMES, "what the script waits for never came"
+        seq = self.lent
+        self.lent += 1
+        tick = seq * int(HEIGHT / PX_PER_TICK)
+        return Frame(seq, seq, tick, self._planes[seq % len(self._planes)], self._take_back)
+
+
+class Running:
+    """Runs ``script``, a generator, one step after each frame, until it ends.
+
+    Args:
+        config: at the start.
+        script: is called with this object.
+        later: read by each reload; a configuration, or a function that returns one.
+    """
+
+    def __init__(self, config, script, later):
+        self.memory, self.recent, self.metrics = MemorySink(), RecentEvents(), Metrics()
+        self.source = EndlessSource()
+        self.sinks = (self.memory, self.recent)
+        options = Options(self.sinks, hooks=Hooks(between_frames=self._step))
+        self.app = App(config, self.source, options, self.metrics)
+        self.reloader = Reloader(self.app, later if callable(later) else lambda: later)
+        self._script = script(self)
+        self.reloader.start()
+        try:
+            self.app.run()
+        finally:
+            self.reloader.close()
+
+    @property
+    def events(self):
+        return [(event.event, event.detail) for event in self.memory.events]
+
+    def reloaded(self, by="anna"):
+        """Part of a script: reload, and go on when it has ended."""
+        before = self.reloader.last
+        self.reloader.ask(by)
+        while self.reloader.last is before:
+            yield
+
+    def _step(self):
+        self.reloader.between_frames()
+        if next(self._script, "end") == "end":
+            self.app.stop()

@@ -1,0 +1,247 @@
+import itertools
+import logging
+import threading
+import weakref
+
+import pytest
+
+from pitcore.app import App, Options
+from pitcore.config import DecisionConfig, RuntimeConfig
+from pitcore.control import reload as reload_module
+from pitcore.control.reload import Reloader
+from pitcore.errors import ConfigError, ControlError
+from pitcore.metrics import Metrics
+from tests.conftest import tiny_card, write_card, write_tiny_bundle
+from tests.control.scenario import Running
+from tests.scene import ListSource, config_for
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another model, which calls every square of the scenario a pit."""
+    bundle = write_tiny_bundle(tmp_path / "other")
+    write_card(bundle, tiny_card(bundle) | {"version": "2.0.0", "thresholds": {"accept": 0.1, "reject": 0.4}})
+    return bundle
+
+
+def test_the_loop_goes_on_while_a_model_loads_and_no_frame_is_lost(tiny_bundle, other):
+    go_on = threading.Event()
+
+    def read_config():
+        assert go_on.wait(PATIENCE_S)  # the reload stands still here, and the belt must not
+        return config_for(other)
+
+    def script(run):
+        yield
+        run.reloader.ask("anna")
+        for _ in range(20):
+            assert run.reloader.last is None
+            yield
+        go_on.set()
+        while run.reloader.last is None:
+            yield
+        for _ in range(5):
+            yield
+
+    run = Running(config_for(tiny_bundle), script, read_config)
+    lines = run.memory.verdicts
+    assert [line.frame.seq for line in lines] == list(range(run.source.lent))
+    assert [(version, verdict) for (version, verdict), _ in itertools.groupby(lines, named)] == [
+        ("1.2.3", "maybe"),
+        ("2.0.0", "pit"),
+    ]
+    first_new = next(line.frame.seq for line in lines if line.model.version == "2.0.0")
+    assert first_new > 20
+    (event,) = run.memory.events
+    assert (event.event, event.seq) == ("reload_ok", first_new)
+    assert "model tiny@2.0.0" in event.detail
+    assert event.detail.endswith("; asked by anna")
+    assert run.source.given_back == run.source.lent
+
+
+def named(line):
+    return line.model.version, line.verdict
+
+
+def test_many_changes_lose_nothing_and_every_line_names_its_model_and_configuration(tiny_bundle, other):
+    configs = [config_for(tiny_bundle), config_for(other)]
+    order = itertools.cycle([configs[1], configs[0]])
+
+    def script(run):
+        for _ in range(10):
+            yield from run.reloaded()
+
+    run = Running(configs[0], script, lambda: next(order))
+    lines = run.memory.verdicts
+    assert [line.frame.seq for line in lines] == list(range(run.source.lent))
+    assert {(line.model.version, line.verdict, line.config) for line in lines} == {
+        ("1.2.3", "maybe", configs[0].sha256),
+        ("2.0.0", "pit", configs[1].sha256),
+    }
+    assert sum(a.model != b.model for a, b in itertools.pairwise(lines)) == 10
+    assert [event for event, _ in run.events] == ["reload_ok"] * 10
+
+
+def test_the_old_model_is_destroyed_at_once_without_the_garbage_collector(tiny_bundle, other):
+    old = []
+
+    def script(run):
+        old.append(weakref.ref(run.app.now.stages.session))
+        yield from run.reloaded()
+        yield
+
+    run = Running(config_for(tiny_bundle), script, config_for(other))
+    assert run.reloader.last.state == "ok"
+    assert old[0]() is None
+
+
+@pytest.mark.parametrize(
+    ("later", "why"),
+    [
+        ({"decision": DecisionConfig(reject=0.95)}, "looser than the model card's 0.8"),
+        ({"runtime": RuntimeConfig(queue_frames=7)}, "[runtime] queue_frames changed: this needs a restart"),
+    ],
+)
+def test_a_refused_reload_leaves_everything_as_it_was_and_says_why(tiny_bundle, later, why, caplog):
+    def script(run):
+        yield from run.reloaded("SIGHUP")
+        yield
+
+    config = config_for(tiny_bundle)
+    run = Running(config, script, config_for(tiny_bundle, **later))
+    assert run.app.config is config
+    last = run.reloader.last
+    assert (last.state, last.by) == ("refused", "SIGHUP")
+    assert why in last.detail
+    (event,) = run.events
+    assert event[0] == "reload_refused"
+    assert why in event[1]
+    assert {line.config for line in run.memory.verdicts} == {config.sha256}
+    assert "reload refused, the old configuration goes on" in caplog.text
+
+
+def test_a_model_that_fails_its_golden_vectors_never_judges(tiny_bundle, tmp_path):
+    bad = write_tiny_bundle(tmp_path / "bad", golden_shift=1.0)
+
+    def script(run):
+        yield from run.reloaded()
+        yield
+
+    run = Running(config_for(tiny_bundle), script, config_for(bad))
+    assert "golden vectors are off" in run.reloader.last.detail
+    assert {line.verdict for line in run.memory.verdicts} == {"maybe"}
+
+
+def test_a_fault_of_ours_in_a_reload_ends_neither_the_service_nor_later_reloads(tiny_bundle, other, caplog):
+    answers = [RuntimeError("a bug"), config_for(other)]
+
+    def read_config():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def script(run):
+        yield from run.reloaded()
+        assert run.reloader.last.state == "refused"
+        assert "a fault of pitcore's: RuntimeError" in run.reloader.last.detail
+        yield from run.reloaded()
+
+    run = Running(config_for(tiny_bundle), script, read_config)
+    assert run.reloader.last.state == "ok"
+    assert "a bug" in caplog.text  # with its traceback
+
+
+def test_wishes_that_come_during_a_reload_are_served_by_one_more(tiny_bundle, other, caplog):
+    caplog.set_level(logging.INFO)
+    first, go_on, reads = threading.Event(), threading.Event(), []
+
+    def read_config():
+        reads.append(1)
+        first.set()
+        assert go_on.wait(PATIENCE_S)
+        return config_for(other)
+
+    def script(run):
+        run.reloader.ask("anna")
+        while not first.is_set():
+            yield
+        for by in ("SIGHUP", "bert", "SIGHUP"):
+            run.reloader.ask(by)
+        go_on.set()
+        while run.metrics.value("events", "reload_ok") < 2:
+            yield
+
+    run = Running(config_for(tiny_bundle), script, read_config)
+    assert len(reads) == 2
+    assert run.reloader.last.by == "SIGHUP, bert"
+
+
+def test_who_waits_gets_the_result_of_his_own_reload(tiny_bundle, other):
+    results = []
+
+    def script(run):
+        waiting = threading.Thread(target=lambda: results.append(run.reloader.ask_and_wait("anna", PATIENCE_S)))
+        waiting.start()
+        while waiting.is_alive():
+            yield
+
+    run = Running(config_for(tiny_bundle), script, config_for(other))
+    assert results == [run.reloader.last]
+    assert results[0].state == "ok"
+
+
+@pytest.fixture
+def silent(tiny_bundle):
+    """A service whose belt stands: nobody takes what a reload offers."""
+    app = App(config_for(tiny_bundle), ListSource([]), Options(sinks=[]), Metrics())
+    reloader = Reloader(app, lambda: config_for(tiny_bundle, decision=DecisionConfig(reject=0.5)))
+    reloader.start()
+    yield app, reloader
+    reloader.close()
+
+
+def test_a_reload_that_no_frame_comes_for_is_withdrawn(silent, monkeypatch):
+    monkeypatch.setattr(reload_module, "TAKEN_WITHIN_S", 0.1)
+    app, reloader = silent
+    before = app.now
+    result = reloader.ask_and_wait("anna", PATIENCE_S)
+    assert result.state == "refused"
+    assert "no frame came within 0.1 s" in result.detail
+    reloader.between_frames()
+    assert app.now is before
+
+
+def test_the_end_of_the_service_refuses_what_waits_and_does_not_wait_for_it(silent):
+    app, reloader = silent
+    before, results = app.now, []
+    waiting = threading.Thread(target=lambda: results.append(reloader.ask_and_wait("anna", PATIENCE_S)))
+    waiting.start()
+    while not reloader.busy and not results:
+        pass
+    reloader.close()
+    waiting.join()
+    assert results[0].state == "refused"
+    assert "the service stops" in results[0].detail
+    assert app.now is before
+
+
+def test_who_waits_too_long_is_told_that_it_may_still_happen(tiny_bundle):
+    app = App(config_for(tiny_bundle), ListSource([]), Options(sinks=[]), Metrics())
+    reloader = Reloader(app, lambda: config_for(tiny_bundle))  # never started
+    with pytest.raises(ControlError, match=r"has not ended within 0\.01 s and may still"):
+        reloader.ask_and_wait("anna", 0.01)
+    reloader.close()
+
+
+def test_a_configuration_that_cannot_be_read_is_refused(tiny_bundle):
+    def read_config():
+        raise ConfigError("board.toml: not valid TOML")
+
+    def script(run):
+        yield from run.reloaded()
+
+    run = Running(config_for(tiny_bundle), script, read_config)
+    assert run.reloader.last.detail == "board.toml: not valid TOML; asked by anna"

@@ -1,0 +1,68 @@
+import json
+
+import pytest
+
+from pitcore.arming import Arming, ArmingState
+from pitcore.errors import ControlError
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "arming.json"
+
+
+def test_a_new_board_is_in_dry_run(path):
+    arming = Arming(path)
+    assert not arming.armed
+    assert arming.state == ArmingState(armed=False, by=None, at=None)
+    assert not path.parent.exists()
+
+
+def test_armed_or_not_survives_a_restart_with_who_and_when(path):
+    state = Arming(path).arm("anna")
+    again = Arming(path)
+    assert again.armed
+    assert again.state == state
+    assert state.by == "anna"
+    assert state.at.endswith("+00:00")
+    again.disarm("bert")
+    assert Arming(path).state.by == "bert"
+    assert not Arming(path).armed
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"\xff", b"[]", b'{"armed": "yes"}', b'{"armed": true, "more": 1}', b'{"schema": "pitcore.arming/2"}'],
+)
+def test_a_state_that_cannot_be_trusted_is_dry_run_and_the_log_says_so(path, raw, caplog):
+    path.parent.mkdir()
+    path.write_bytes(raw)
+    assert not Arming(path).armed
+    assert "the air jet is in dry run" in caplog.text
+
+
+def test_arming_that_cannot_be_kept_does_not_arm(path):
+    path.parent.write_text("")
+    arming = Arming(path)
+    with pytest.raises(ControlError, match="nothing changed; mend the disk"):
+        arming.arm("anna")
+    assert not arming.armed
+
+
+def test_disarming_works_at_once_even_if_it_cannot_be_kept(path):
+    arming = Arming(path)
+    arming.arm("anna")
+    path.unlink()
+    path.mkdir()
+    (path / "in the way").write_text("")
+    with pytest.raises(ControlError, match="dry run now, but a restart may arm it again"):
+        arming.disarm("anna")
+    assert not arming.armed
+
+
+def test_the_file_is_one_whole_object(path):
+    Arming(path).arm("anna")
+    content = json.loads(path.read_bytes())
+    assert content["schema"] == "pitcore.arming/1"
+    assert content["armed"] is True
+    assert [file.name for file in path.parent.iterdir()] == ["arming.json"]
