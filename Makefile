@@ -63,7 +63,8 @@ $(VENV)/.board: $(VENV)/bin/python pyproject.toml setup.py CMakeLists.txt constr
 
 # The workstation's part and the gates on top.
 $(VENV)/.workstation: $(VENV)/.board tools/pyproject.toml
-	$(BIN)/pip install --quiet --editable tools --editable '.[dev,ota]'
+	$(BIN)/pip install --quiet --editable tools --editable '.[dev,ota,video,contract]'
+	$(BIN)/pip install --quiet --no-deps picamera2 # the rest of it exists on a board only; the contract tests import its code
 	touch $@
 
 $(VENV)/.peers: $(VENV)/.workstation

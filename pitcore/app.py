@@ -8,11 +8,24 @@ from pathlib import Path
 
 from pitcore.belt.track import BeltTracker
 from pitcore.camera.emulated import Delivery, EmulatedSource
+from pitcore.camera.picamera import PicameraSource
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Adjustable, Exposure, Source
 from pitcore.camera.spec import BeltSpec, RealCrops
+from pitcore.camera.ticks import ConstantSpeed
+from pitcore.camera.uvc import UvcSource
+from pitcore.camera.video import VideoSource
 from pitcore.capture import Capture
-from pitcore.config import Config, DisturbanceConfig, EmulatedSourceConfig, ReplaySourceConfig, effective_thresholds
+from pitcore.config import (
+    CameraSourceConfig,
+    Config,
+    DisturbanceConfig,
+    EmulatedSourceConfig,
+    Picamera2SourceConfig,
+    ReplaySourceConfig,
+    UvcSourceConfig,
+    effective_thresholds,
+)
 from pitcore.errors import ConfigError
 from pitcore.frame import Geometry
 from pitcore.frame_watch import FrameWatch
@@ -108,6 +121,8 @@ def build_source(config: Config) -> Source:
     """Build the source a configuration names, for the service. Raises PitcoreError."""
     if isinstance(config.source, ReplaySourceConfig):
         return ReplaySource(Path(config.source.path), paced=config.source.paced)
+    if isinstance(config.source, CameraSourceConfig):
+        return _camera_source(config, config.source)
     spec = belt_spec(config, frames=None, ring=config.source.ring_frames)
     return EmulatedSource(spec, Delivery(paced=True), disturbance=_disturbance(config))
 
@@ -132,6 +147,20 @@ def set_exposures(source: Source, config: Config) -> None:
     ]
     if len(wanted) == len(planes) and tuple(wanted) != source.exposures:
         source.set_exposures(wanted)
+
+
+def _camera_source(config: Config, source: CameraSourceConfig) -> Source:
+    """Build the source of real cameras, or of a film."""
+    frame = config.frame
+    geometry = Geometry(frame.planes, frame.height_px, frame.width_px, config.px_per_tick)
+    if source.px_per_s is None:
+        raise ConfigError("[source] px_per_s: without an encoder the belt's speed must be given, in pixels a second")
+    ticks = ConstantSpeed(source.px_per_s, config.belt.px_per_tick)
+    if isinstance(source, Picamera2SourceConfig):
+        return PicameraSource(source, geometry, ticks)
+    if isinstance(source, UvcSourceConfig):
+        return UvcSource(source, geometry, ticks)
+    return VideoSource(source, geometry, ticks)
 
 
 def open_sink(config: Config, metrics: Metrics) -> JsonlSink:

@@ -17,6 +17,7 @@ from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.cli.progress import progress
 from pitcore.cli.report import Watcher, fresh_file, print_run, print_score
 from pitcore.cli.tables import confusion_table
+from pitcore.config import emulated
 from pitcore.errors import BundleError, SinkError, SourceError
 from pitcore.metrics import Metrics
 from pitcore.model_card import Bundle
@@ -60,7 +61,7 @@ def demo(
       pitcore demo --frames 200 --seed 7
       pitcore demo --crops ../shared/cherries/train
     """
-    config = read_config(config_path, bundle)
+    config = emulated(read_config(config_path, bundle))
     source = emulated_belt(config, seed=seed, crops=crops, frames=frames or (None if crops else DEFAULT_FRAMES))
     metrics, memory = Metrics(), MemorySink()
     file = fresh_file(out / "verdicts.jsonl", metrics)

@@ -14,7 +14,7 @@ import click
 from pitcore.app import App, Options, build_source, open_sink
 from pitcore.arming import Arming
 from pitcore.cli.options import bundle_option, config_option, read_config
-from pitcore.config import Config
+from pitcore.config import Config, emulated
 from pitcore.control.commands import Commands
 from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.control.reload import Reloader
@@ -35,7 +35,8 @@ TELL_EVERY_NS = 60 * 10**9
 @click.command()
 @config_option
 @bundle_option
-def run(config_path: Path | None, bundle: Path | None) -> None:
+@click.option("--emulate", is_flag=True, help="An emulated belt in place of the cameras: same frames, same speed.")
+def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
     Every minute, and at the end, the log says what was counted. SIGHUP, or `pitcore reload`, reads the configuration
@@ -47,9 +48,14 @@ def run(config_path: Path | None, bundle: Path | None) -> None:
     Example:
       pitcore run --config /etc/pitcore/board.toml
     """
+
+    def wanted() -> Config:
+        config = read_config(config_path, bundle)
+        return emulated(config) if emulate else config
+
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the journal where each thread hung
     keep_large_blocks_apart()
-    config = read_config(config_path, bundle)
+    config = wanted()
     with ExitStack() as closing:
         server = ControlServer(Path(config.control.socket))  # first: two services would spoil each other's files
         closing.callback(server.close)
@@ -63,7 +69,7 @@ def run(config_path: Path | None, bundle: Path | None) -> None:
 
         options = Options(sinks, hooks=Hooks(between_frames=between_frames), service=True)
         app = App(config, build_source(config), options, metrics)
-        reloader = Reloader(app, lambda: read_config(config_path, bundle))
+        reloader = Reloader(app, wanted)
         reloader.start()
         closing.callback(reloader.close)
         arming = Arming(Path(config.control.state_dir) / "arming.json")

@@ -15,10 +15,19 @@ from pitcore.config.calibration import (
     Step,
     read_calibration,
 )
+from pitcore.config.cameras import CameraConfig, Channel, Picamera2SourceConfig, UvcSourceConfig, VideoSourceConfig
 from pitcore.config.control import ControlConfig
+from pitcore.config.emulate import emulated
 from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
 from pitcore.config.load import calibration_path, decode_config, load_config
-from pitcore.config.sources import DisturbanceConfig, EmulatedSourceConfig, ReplaySourceConfig, SourceConfig, SpotConfig
+from pitcore.config.sources import (
+    CameraSourceConfig,
+    DisturbanceConfig,
+    EmulatedSourceConfig,
+    ReplaySourceConfig,
+    SourceConfig,
+    SpotConfig,
+)
 from pitcore.config.stages import (
     ActionsConfig,
     BeltConfig,
@@ -40,6 +49,9 @@ __all__ = [
     "BeltScale",
     "Calibration",
     "CalibrationConfig",
+    "CameraConfig",
+    "CameraSourceConfig",
+    "Channel",
     "Config",
     "ControlConfig",
     "DecisionConfig",
@@ -50,6 +62,7 @@ __all__ = [
     "FrameConfig",
     "LineConfig",
     "ModelConfig",
+    "Picamera2SourceConfig",
     "PlaneCalibration",
     "ReplaySourceConfig",
     "RuntimeConfig",
@@ -59,9 +72,12 @@ __all__ = [
     "SpotConfig",
     "Step",
     "UpdateConfig",
+    "UvcSourceConfig",
+    "VideoSourceConfig",
     "calibration_path",
     "decode_config",
     "effective_thresholds",
+    "emulated",
     "load_config",
     "read_calibration",
 ]

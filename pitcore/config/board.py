@@ -11,7 +11,7 @@ from pitcore.config.calibration import AlignmentConfig, CalibrationConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.line import FailsafeConfig, LineConfig
 from pitcore.config.section import Section
-from pitcore.config.sources import EmulatedSourceConfig, SourceConfig
+from pitcore.config.sources import CameraSourceConfig, EmulatedSourceConfig, SourceConfig
 from pitcore.config.stages import (
     ActionsConfig,
     BeltConfig,
@@ -51,6 +51,8 @@ class Config(Section, frozen=True):
                 f"source.advance_px = {self.source.advance_px} is more than frame.height_px = {self.frame.height_px}: "
                 "belt would pass unseen between two frames"
             )
+        if isinstance(self.source, CameraSourceConfig):
+            self.source.check_fits(self.frame, self.runtime)
         planes = len(self.frame.planes)
         lists: dict[str, tuple[Any, ...]] = {
             "segmentation.background": self.segmentation.background,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from pitcore.config.cameras import Picamera2SourceConfig, UvcSourceConfig, VideoSourceConfig
 from pitcore.config.section import MAX_SIDE_PX, Count, Level, Section, Share
 
 _LightShare = Annotated[float, Meta(ge=0.0, le=4.0)]
@@ -84,4 +85,5 @@ class ReplaySourceConfig(Section, frozen=True, tag_field="kind", tag="replay"):
     paced: bool = True
 
 
-SourceConfig = EmulatedSourceConfig | ReplaySourceConfig
+CameraSourceConfig = Picamera2SourceConfig | UvcSourceConfig | VideoSourceConfig
+SourceConfig = EmulatedSourceConfig | ReplaySourceConfig | CameraSourceConfig

@@ -1,0 +1,91 @@
+"""A film of the belt as a ``Source``: every picture is played, none is dropped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pitcore.camera.film import Cutter, open_film, stamp_ns
+from pitcore.camera.library import av
+from pitcore.camera.ticks import Ticks
+from pitcore.config import VideoSourceConfig
+from pitcore.errors import SourceError, first_line
+from pitcore.frame import Frame, Geometry
+from pitcore.health import CameraHealth
+
+
+class VideoSource:
+    """Implements ``camera.source.Source`` over a file. Stamps count from the film's beginning, so runs are the same.
+
+    Args:
+        config: ``[source]``.
+        geometry: of the frames, as ``[frame]`` and ``[belt]`` say.
+        ticks: where the belt is.
+    """
+
+    live = False
+
+    def __init__(self, config: VideoSourceConfig, geometry: Geometry, ticks: Ticks) -> None:
+        self._config, self.geometry, self._ticks = config, geometry, ticks
+        self._cutter = Cutter(config.channels, config.window_px, geometry)
+        self._film: Any = None
+        self._pictures: Iterator[Any] = iter(())
+        self._given, self._ended = 0, False
+        self._last_ns: int | None = None
+        self._start_ns = 0
+        self._first_stamp_ns = 0
+
+    def start(self) -> None:
+        """Open the file; see ``Source.start``."""
+        self.close()
+        self._film = open_film(self._config.path, None, {})
+        self._pictures = self._film.decode(video=0)
+        self._given, self._ended = 0, False
+        self._start_ns = time.monotonic_ns()
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """Lend the next picture; None after the last; see ``Source.read``."""
+        where = self._config.path
+        if self._film is None:
+            raise SourceError(f"{where}: the film is not started; call start first")
+        try:
+            picture = next(self._pictures, None)
+        except av().FFmpegError as error:
+            raise SourceError(f"{where}: damaged after {self._given} pictures: {first_line(error)}") from error
+        if picture is None:
+            self._ended = True
+            return None
+        t_ns = self._since_first(picture)
+        if self._config.paced:
+            self._wait(t_ns, timeout_s)
+        frame = Frame(self._given, t_ns, self._ticks.tick_at(t_ns), self._cutter.planes(picture, where))
+        self._given, self._last_ns = self._given + 1, time.monotonic_ns()
+        return frame
+
+    def health(self) -> tuple[CameraHealth, ...]:
+        """The film as one camera; see ``Source.health``."""
+        names = self.geometry.plane_names
+        return (CameraHealth(self._config.path, names, self._given, self._last_ns, due=not self._ended),)
+
+    def close(self) -> None:
+        """Close the file; frames that are still lent stay readable."""
+        film, self._film = self._film, None
+        if film is not None:
+            film.close()
+
+    def _since_first(self, picture: Any) -> int:  # noqa: ANN401  PyAV is optional
+        now_ns = stamp_ns(picture)
+        if now_ns is None:
+            raise SourceError(f"{self._config.path}: picture {self._given} has no time stamp; convert it with FFmpeg")
+        if self._given == 0:
+            self._first_stamp_ns = now_ns
+        return now_ns - self._first_stamp_ns
+
+    def _wait(self, t_ns: int, timeout_s: float) -> None:
+        wait_s = (self._start_ns + t_ns - time.monotonic_ns()) / 1e9
+        if wait_s > timeout_s:
+            raise SourceError(
+                f"{self._config.path}: the next picture is due in {wait_s:.1f} s; set [source] paced = false"
+            )
+        time.sleep(max(0.0, wait_s))

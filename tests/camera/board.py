@@ -1,0 +1,64 @@
+"""A board with cameras on this machine: puts the fake picamera2 where the real one would be imported from."""
+
+import contextlib
+import sys
+import types
+
+from pitcore.camera.picamera import PicameraSource
+from pitcore.camera.ticks import ConstantSpeed
+from pitcore.config import CameraConfig, Picamera2SourceConfig
+from pitcore.frame import Geometry
+from tests.camera import fake_picamera2
+
+TOP, BOTTOM = "/base/rp1/i2c@88000/imx296@1a", "/base/rp1/i2c@80000/imx296@1a"
+GEOMETRY = Geometry(("top", "bottom"), 48, 100, 0.5)
+PX_PER_S = 1000.0
+PATIENCE_S = 20.0  # longer than a busy machine sleeps
+
+
+class Transform(types.SimpleNamespace):
+    """libcamera's."""
+
+
+def libcamera_module():
+    module = types.ModuleType("libcamera")
+    module.Transform = Transform
+    modes = types.SimpleNamespace(Off=0, Server=1, Client=2)
+    module.controls = types.SimpleNamespace(rpi=types.SimpleNamespace(SyncModeEnum=modes))
+    return module
+
+
+def picamera2_module():
+    module = types.ModuleType("picamera2")
+    module.Picamera2, module.MappedArray = fake_picamera2.Picamera2, fake_picamera2.MappedArray
+    return module
+
+
+@contextlib.contextmanager
+def installed():
+    """Let ``import picamera2`` find the fake; yields its bench, on which cameras are connected."""
+    names = {"picamera2": picamera2_module(), "libcamera": libcamera_module()}
+    before = {name: sys.modules.get(name) for name in names}
+    sys.modules |= names
+    try:
+        with fake_picamera2.fresh_bench() as bench:
+            yield bench
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+
+
+def camera(plane, camera_id, **changes):
+    return CameraConfig(**({"id": camera_id, "planes": (plane,)} | changes))
+
+
+def source_config(**changes):
+    cameras = (camera("top", TOP), camera("bottom", BOTTOM))
+    return Picamera2SourceConfig(**({"cameras": cameras, "frames_per_s": 50.0, "startup_s": 10.0} | changes))
+
+
+def source_of(config=None, geometry=GEOMETRY, ticks=None):
+    return PicameraSource(config or source_config(), geometry, ticks or ConstantSpeed(PX_PER_S, geometry.px_per_tick))
