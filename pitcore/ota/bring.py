@@ -12,9 +12,10 @@ from pathlib import Path
 from pitcore.errors import Refusal, UpdateError
 from pitcore.model_card import Bundle
 from pitcore.ota import archive, delta
-from pitcore.ota.disk import storage_error
+from pitcore.ota.disk import Operation, storage_error
 from pitcore.ota.offer import Delta, Offer, Repository
 from pitcore.ota.place import part_name
+from pitcore.ota.slots import Store
 
 
 class Bringer:
@@ -22,12 +23,13 @@ class Bringer:
 
     Args:
         repository: where it comes from.
-        staging: the directory it comes into.
+        store: takes it in.
         tell: takes a line for people.
     """
 
-    def __init__(self, repository: Repository, staging: Path, tell: Callable[[str], None]) -> None:
-        self._repository, self._staging, self._tell = repository, staging, tell
+    def __init__(self, repository: Repository, store: Store, tell: Callable[[str], None]) -> None:
+        self._repository, self._tell = repository, tell
+        self._staging, self._disk = store.staging, store.disk
 
     def bring(self, offer: Offer, running: Bundle) -> Path:
         """Return the offered archive, length and hash verified.
@@ -56,19 +58,19 @@ class Bringer:
         """Make the archive out of the running model and the smallest patch that fits. Raises UpdateError."""
         base, rebuilt = self._staging / "base.part", self._staging / "rebuilt.part"
         try:
-            with base.open("wb") as file:
+            with self._disk.writer(base) as file:
                 archive.pack(running.directory, file)
             base_sha256 = _sha256(base)
             fitting = [patch for patch in offer.deltas if patch.base_sha256 == base_sha256]
             if not fitting:
                 raise UpdateError(Refusal.WRONG_BASE, f"none of the {len(offer.deltas)} is for {running.label}")
             self._apply(fitting[0], offer, base, rebuilt)
-            rebuilt.rename(whole)
+            self._disk.perform(Operation("rename", rebuilt, whole))
         except OSError as error:
             raise storage_error(base, error) from error
         finally:
-            base.unlink(missing_ok=True)
-            rebuilt.unlink(missing_ok=True)
+            for rest in (base, rebuilt):
+                self._disk.remove_tree(rest)
 
     def _apply(self, patch: Delta, offer: Offer, base: Path, rebuilt: Path) -> None:
         """Fetch one patch, apply it, and compare what it makes with the whole. Raises UpdateError, OSError."""
@@ -76,10 +78,10 @@ class Bringer:
         self._tell(f"fetching {patch.target}, {_megabytes(patch.length)} instead of {_megabytes(offer.length)}")
         self._repository.fetch(patch.target, patch.sha256, patch.length, part)
         try:
-            with rebuilt.open("wb") as file:
+            with self._disk.writer(rebuilt) as file:
                 delta.apply(patch.method, base, part, file, offer.length)
         finally:
-            part.unlink(missing_ok=True)
+            self._disk.remove_tree(part)
         if not _is_whole(rebuilt, offer):
             raise UpdateError(Refusal.WRONG_HASH, f"{patch.target}: makes something else than was signed")
 

@@ -8,14 +8,16 @@ What a change means, and in which order they come, stands in ``slots`` and ``upd
 from __future__ import annotations
 
 import errno
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pitcore.durable import sync_directory
 from pitcore.errors import Refusal, UpdateError, first_line
 
+PIECE_BYTES = 1024 * 1024  # of one write
 Kind = Literal["create", "write", "sync", "mkdir", "rename", "unlink", "rmdir", "sync directory"]
 
 
@@ -78,18 +80,32 @@ class Disk:
             case "sync directory":
                 sync_directory(path)
 
-    def replace(self, path: Path, content: bytes) -> None:
+    def replace(self, path: Path, content: bytes, copy: Path | None = None) -> None:
         """Give a file new content: temporary file, fsync, rename, fsync of the directory. In that order.
 
+        Args:
+            path: the file.
+            content: all of it.
+            copy: a second file in the same directory, to hold the same.
+
         Raises:
-            UpdateError: the old content stands; or, if only the directory could not be synced, the new.
+            UpdateError: the old content stands; or the new, if only the directory could not be synced, or the copy
+                could not be renamed.
         """
-        temporary = path.with_name(f".{path.name}.part")  # one name: the lock of the store keeps others out
-        self.perform(Operation("create", temporary))
-        self.perform(Operation("write", temporary, content=content))
-        self.perform(Operation("sync", temporary))
-        self.perform(Operation("rename", temporary, path))
+        paths = (path,) if copy is None else (path, copy)
+        temporary = [place.with_name(f".{place.name}.part") for place in paths]  # the store's lock keeps others out
+        for place in temporary:
+            self.perform(Operation("create", place))
+            self.perform(Operation("write", place, content=content))
+            self.perform(Operation("sync", place))
+        for place, target in zip(temporary, paths, strict=True):
+            self.perform(Operation("rename", place, target))
         self.perform(Operation("sync directory", path.parent))
+
+    def writer(self, path: Path) -> io.BufferedWriter:
+        """Return an open, empty file for what wants one. Its writes raise UpdateError; nothing is synced."""
+        self.perform(Operation("create", path))
+        return io.BufferedWriter(_Appender(self, path), PIECE_BYTES)
 
     def make_directory(self, path: Path) -> None:
         """Make a directory that is still there after a power cut; nothing to do where it is. Raises UpdateError."""
@@ -121,6 +137,26 @@ def storage_error(path: Path, error: OSError) -> UpdateError:
         error.errno or 0, (Refusal.STORAGE, "check the owner of the directory, and `dmesg` for a failing card")
     )
     return UpdateError(refusal, f"{path}: {error.strerror or first_line(error)}; {mend}")
+
+
+class _Appender(io.RawIOBase):
+    """A file whose every write is an operation."""
+
+    def __init__(self, disk: Disk, path: Path) -> None:
+        super().__init__()
+        self._disk, self._path, self._length = disk, path, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:  # noqa: ANN401  any buffer, as io's own
+        raw = bytes(content)
+        self._disk.perform(Operation("write", self._path, content=raw))
+        self._length += len(raw)
+        return len(raw)
+
+    def tell(self) -> int:  # tarfile wants to know
+        return self._length
 
 
 def _sync_file(path: Path) -> None:

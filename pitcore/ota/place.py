@@ -13,12 +13,11 @@ from pitcore.errors import BundleError, Refusal, UpdateError, first_line
 from pitcore.model_card import Bundle, load_bundle
 from pitcore.ota import state as states
 from pitcore.ota.archive import MEMBERS
-from pitcore.ota.disk import Disk, Operation, storage_error
+from pitcore.ota.disk import PIECE_BYTES, Disk, Operation, storage_error
 from pitcore.ota.offer import Offer
 from pitcore.ota.slots import Store
 from pitcore.ota.state import SlotName
 
-PIECE_BYTES = 1024 * 1024
 RESERVE_BYTES = 128 * 1024  # state, metadata, directories
 MEGABYTE = 1e6
 
@@ -82,7 +81,6 @@ def fill(store: Store, slot: SlotName, archive: Path, card_sha256: str) -> Bundl
         raise BundleError(f"{archive.name}: its card has hash {found[:12]}, not the {card_sha256[:12]} that was signed")
     disk.perform(Operation("rename", unpacked, store.slot(slot)))
     disk.perform(Operation("sync directory", store.slots))
-    disk.perform(Operation("sync directory", store.staging))
     return load_bundle(store.slot(slot))
 
 

@@ -60,8 +60,12 @@ class Store:
 
     def prepare(self) -> None:
         """Make the directories and the lock files. Raises UpdateError."""
-        for place in (self.root, self.slots, self.staging, self.tuf):
-            self.disk.make_directory(place)
+        self.disk.make_directory(self.root)
+        missing = [place for place in (self.slots, self.staging, self.tuf) if not place.is_dir()]
+        for place in missing:
+            self.disk.perform(Operation("mkdir", place))
+        if missing:
+            self.disk.perform(Operation("sync directory", self.root))
         for lock in ("update.lock", "state.lock"):
             if not (self.root / lock).exists():
                 self.disk.perform(Operation("create", self.root / lock))
@@ -119,8 +123,7 @@ class Store:
                 self._write(State())
 
     def _write(self, state: State) -> None:
-        for path in (self.state_path, self.backup_path):
-            self.disk.replace(path, states.encode(state))
+        self.disk.replace(self.state_path, states.encode(state), copy=self.backup_path)
 
     @contextmanager
     def updating(self) -> Iterator[None]:

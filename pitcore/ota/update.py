@@ -188,7 +188,7 @@ class Updater:
 
     def _bring(self, offer: Offer) -> Path:
         running = next(installed_models(self._store.root)).bundle
-        return Bringer(self._means.repository, self._store.staging, self._means.tell).bring(offer, running)
+        return Bringer(self._means.repository, self._store, self._means.tell).bring(offer, running)
 
     def _refused(self, offer: Offer, error: UpdateError) -> UpdateError:
         """Remember that an offer is bad."""

@@ -8,72 +8,17 @@ import tarfile
 import msgspec
 import pytest
 
-from pitcore import selftest
-from pitcore.config import Config, DecisionConfig
-from pitcore.errors import PitcoreError, Refusal, UpdateError
+from pitcore.config import DecisionConfig
+from pitcore.errors import Refusal
 from pitcore.model_card import load_bundle
-from pitcore.ota import slots
 from pitcore.ota import state as states
 from pitcore.ota.gate import Health
 from pitcore.ota.slots import Store
 from pitcore.ota.update import Means, Updater
 from tests.conftest import tiny_card, write_card
+from tests.ota.board import BUNDLED, prove, refused
 from tests.ota.line import GATE, Line
 from tests.ota.shelf import Shelf, packed, patch_of, sha256
-from tests.ota.stores import bundle_of, new_store
-
-BUNDLED = "tiny@0.0.1"
-
-
-def prove(bundle, reference):
-    """The real self-test, in this process."""
-    try:
-        return selftest.examine(Config(), bundle, reference)
-    except PitcoreError as error:
-        raise UpdateError(Refusal.SELF_TEST, str(error)) from error
-
-
-class Board:
-    """A store, a line and a shelf."""
-
-    def __init__(self, place, bundled):
-        self.place, self.bundled, self.told = place, bundled, []
-        self.store, self.shelf = new_store(place / "store"), Shelf()
-        self.line = Line(self.store.root).start()
-        self.gate = GATE
-        self.bundles = {}
-
-    def bundle(self, version, **options):
-        if version not in self.bundles:
-            self.bundles[version] = bundle_of(self.place / version, version, **options)
-        return self.bundles[version]
-
-    def updater(self):
-        means = Means(self.shelf, prove, self.line, self.gate, attempts=2, tell=self.told.append)
-        return Updater(self.store, means)
-
-    def install(self, version, seq, *, bases=(), **options):
-        self.shelf.put(self.bundle(version, **options), seq, bases=bases)
-        return self.updater().install()
-
-    @property
-    def state(self):
-        return self.store.read()
-
-
-@pytest.fixture
-def board(tmp_path, monkeypatch):
-    bundled = bundle_of(tmp_path / "bundled", "0.0.1")  # stands for the model that came with pitcore: small, so fast
-    monkeypatch.setattr(slots, "DEFAULT_BUNDLE", bundled)
-    return Board(tmp_path, bundled)
-
-
-def refused(refusal, call, *arguments, **options):
-    with pytest.raises(UpdateError) as caught:
-        call(*arguments, **options)
-    assert caught.value.refusal is refusal, caught.value
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_release_is_installed_judged_in_the_service_and_only_then_reported(board):
