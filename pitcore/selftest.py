@@ -15,6 +15,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
     _be_modest(int(memory_mb))
     config = load_config(None if config_path == "-" else Path(config_path))
     try:
-        report = examine(config, Path(bundle), Path(reference))
+        report = examine(config, Path(bundle), Path(reference), _say)
     except PitcoreError as error:
         sys.stderr.write(f"{error}\n")
         return CHILD_FAULT
@@ -51,22 +52,28 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def examine(config: Config, directory: Path, reference: Path) -> Report:
+def examine(config: Config, directory: Path, reference: Path, say: Callable[[Step], None]) -> Report:
     """Prove one bundle and measure it.
+
+    Args:
+        config: of the board.
+        directory: of the new bundle.
+        reference: of the running one.
+        say: hears of each step before it begins.
 
     Raises:
         BundleError, CardError, ConfigError: it does not fit this board, or computes something else here.
     """
-    _say(Step("reading the bundle"))
+    say(Step("reading the bundle"))
     bundle = load_bundle(directory)
     check_planes(bundle, config)
     effective_thresholds(bundle.card.thresholds, config.decision)
-    _say(Step("loading the network, golden vectors"))
+    say(Step("loading the network, golden vectors"))
     session = _session(bundle, config)
-    _say(Step("other inputs"))
+    say(Step("other inputs"))
     _check_numbers(session)
     peak_mb = _peak_mb()
-    _say(Step("latency"))
+    say(Step("latency"))
     try:
         running: Session | None = _session(load_bundle(reference), config)
     except PitcoreError:  # it is broken: one more reason for the new one

@@ -108,8 +108,9 @@ class Disk:
         return io.BufferedWriter(_Appender(self, path), PIECE_BYTES)
 
     def make_directory(self, path: Path) -> None:
-        """Make a directory that is still there after a power cut; nothing to do where it is. Raises UpdateError."""
+        """Make a directory, and those above it, that outlive a power cut; not where it is. Raises UpdateError."""
         if not path.is_dir():
+            self.make_directory(path.parent)
             self.perform(Operation("mkdir", path))
             self.perform(Operation("sync directory", path.parent))
 

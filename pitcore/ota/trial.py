@@ -47,8 +47,27 @@ class Trial:
         self._store, self._service, self._gate, self._tell = store, service, gate, tell
 
     def begin(self, before: Health | None) -> Outcome:
-        """Have the service change over to the model on trial, and judge it. Raises UpdateError."""
+        """Have the service change over to the model on trial, and judge it.
+
+        Args:
+            before: how the service fared with the model before it; None where that is not known.
+
+        Raises:
+            UpdateError: it was rolled back.
+        """
+        return self._change_over(self._on_trial(), before)
+
+    def finish(self) -> Outcome:
+        """Go on with a trial that an earlier run left, or that the service began by itself. Raises UpdateError."""
         release = self._on_trial()
+        self._tell(f"{release.label} is on trial since an earlier run")
+        health = self.health()
+        if health is not None and health.model_sha256 == release.card_sha256:
+            return self._watch(release, None)
+        self._check_still_on_trial(release)  # asked for its health, the service may have died of the model
+        return self._change_over(release, None)
+
+    def _change_over(self, release: Release, before: Health | None) -> Outcome:
         try:
             self._service.reload()
         except NotRunningError:
@@ -60,14 +79,6 @@ class Trial:
         except ControlError as error:
             raise self._failed(release, f"the service did not take it: {error}") from error
         return self._watch(release, before)
-
-    def finish(self) -> Outcome:
-        """Go on with a trial that an earlier run left, or that the service began by itself. Raises UpdateError."""
-        release, health = self._on_trial(), self.health()
-        self._tell(f"{release.label} is on trial since an earlier run")
-        if health is not None and health.model_sha256 == release.card_sha256:
-            return self._watch(release, None)
-        return self.begin(None)
 
     def _watch(self, release: Release, before: Health | None) -> Outcome:
         """Look at the service until the gate can tell. Raises UpdateError."""

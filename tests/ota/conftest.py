@@ -1,3 +1,7 @@
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from pitcore.ota import slots
@@ -16,3 +20,23 @@ def bundled(tmp_path, monkeypatch):
 @pytest.fixture
 def board(tmp_path, bundled):
     return Board(tmp_path, bundled)
+
+
+@pytest.fixture
+def quick_place(tmp_path):
+    """A directory in memory where there is one: what is tried a thousand times need not wait for a disk."""
+    memory = Path("/dev/shm")  # noqa: S108  removed below
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    place = Path(tempfile.mkdtemp(prefix="pitcore-ota-", dir=memory))
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def quick_bundled(quick_place, monkeypatch):
+    """As ``bundled``."""
+    bundle = bundle_of(quick_place / "bundled", "0.0.1")
+    monkeypatch.setattr(slots, "DEFAULT_BUNDLE", bundle)
+    return bundle

@@ -1,0 +1,142 @@
+"""What the disks are tried on: a whole install in each of its forms, from a store that is made once and copied."""
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from pitcore import selftest
+from pitcore.errors import UpdateError
+from pitcore.ota import slots
+from pitcore.ota.slots import Store
+from tests.ota.board import Board
+from tests.ota.line import Line
+from tests.ota.shelf import Shelf
+
+OLD, NEW = "tiny@2.0.0", "tiny@3.0.0"
+
+
+class Slow(Line):
+    """Loses frames with the new model, so that the health gate rolls it back."""
+
+    def health(self):
+        if self.label == NEW:
+            self.troubles += 1
+        return super().health()
+
+
+class Crashing(Line):
+    """The new model takes the service down at its first frame; something starts the service again."""
+
+    def health(self):
+        if self.label == NEW:
+            self.die()
+            self.start()
+        return super().health()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One thing that is done to a board that runs version 2 and is offered version 3.
+
+    Attributes:
+        name: of it.
+        line: the service.
+        by_patch: version 3 comes by a patch.
+        fresh: the board has no store yet, and runs what came with pitcore.
+    """
+
+    name: str
+    line: type = Line
+    by_patch: bool = False
+    fresh: bool = False
+
+    @property
+    def may_run(self):
+        return {"tiny@0.0.1" if self.fresh else OLD, NEW}
+
+    @property
+    def converges_to(self):
+        """What runs once a retry came through: a model that was rolled back is not taken again."""
+        return OLD if self.line in {Slow, Crashing} else NEW
+
+
+INSTALL = Scene("install")
+BY_PATCH = Scene("install by patch", by_patch=True)
+FRESH = Scene("first install", fresh=True)
+ROLLED_BACK = Scene("rolled back by the gate", line=Slow)
+CRASHED = Scene("rolled back by the service", line=Crashing)
+SCENES = [INSTALL, BY_PATCH, FRESH, ROLLED_BACK, CRASHED]
+
+
+class Stage:
+    """Plays scenes, each on a fresh copy of the same board.
+
+    Args:
+        place: an empty directory.
+        bundled: stands for the model that came with pitcore.
+    """
+
+    def __init__(self, place: Path, bundled: Path):
+        self.place, self.bundled = place, bundled
+        self._original = Board(place / "original", bundled)
+        for number in (1, 2):
+            self._original.install(f"{number}.0.0", number)
+        self._original.bundle("3.0.0")
+
+    def set_up(self, scene: Scene, disk=None) -> Board:
+        """Return a board as it is before the scene; its disk changes go through ``disk``."""
+        root = self.place / "now"
+        shutil.rmtree(root, ignore_errors=True)
+        if not scene.fresh:
+            shutil.copytree(self._original.store.root, root / "store")
+        else:
+            root.mkdir()
+        return self.open(scene, disk)
+
+    def open(self, scene: Scene, disk=None) -> Board:
+        """Return the board as it lies there now, its service started anew."""
+        board = Board.__new__(Board)
+        board.place, board.bundled, board.told = self._original.place, self.bundled, []
+        board.bundles, board.gate = self._original.bundles, self._original.gate
+        board.store, board.shelf = Store(self.place / "now" / "store", disk), Shelf(disk)
+        bases = [board.bundles["2.0.0"]] if scene.by_patch else []
+        board.shelf.put(board.bundles["3.0.0"], 3, bases=bases)
+        board.line = scene.line(board.store.root)
+        return board
+
+    def play(self, scene: Scene, board: Board, disk) -> str:
+        """Start the service and install; return how it ended. Every change goes through ``disk``."""
+        with service_on(disk):
+            board.line.start()
+            try:
+                return board.updater().install().result
+            except UpdateError as error:
+                return error.refusal
+
+
+@contextmanager
+def service_on(disk):
+    """Have the service's own changes of the state go through a disk; the self-test takes no time to be sure."""
+    with mock.patch.object(slots, "Disk", lambda: disk), mock.patch.object(selftest, "ROUNDS", 1):
+        yield
+
+
+def check(board: Board, scene: Scene) -> str:
+    """Hold the invariant against what is on disk, then start the service; return what it runs.
+
+    Some verified model loads, and not a worse one than before; the state is one of the defined set; what it names is
+    whole; the floor has not fallen.
+    """
+    state = board.store.read()  # decodes, so it is one of the defined set
+    assert state.release_seq_floor >= (0 if scene.fresh else 2), "the floor fell"
+    for slot in ("a", "b"):
+        if state.holds(slot) is not None:
+            board.store.verified(state, slot)
+    label = board.line.start().label
+    board.line.stop()  # a clean one: the look costs no attempt
+    assert label in scene.may_run, f"{label} runs"
+    if label == NEW and state.trial is None:
+        assert state.release_seq_floor == 3, "the floor did not rise with the commit"
+    return label
