@@ -16,6 +16,7 @@ from pitcore.cli.reload import reload
 from pitcore.cli.replay import replay
 from pitcore.cli.run import run
 from pitcore.cli.status import status
+from pitcore.cli.update import update
 from pitcore.service.journal import start_logging
 
 
@@ -28,7 +29,7 @@ def pitcore() -> None:
     """
 
 
-for command in (demo, run, status, arm, disarm, reload, classify, record, replay, calibrate, config):
+for command in (demo, run, status, arm, disarm, reload, classify, record, replay, calibrate, update, config):
     pitcore.add_command(command)
 
 

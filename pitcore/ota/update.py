@@ -32,7 +32,7 @@ class Means:
     """What an update works with.
 
     Attributes:
-        repository: where models come from.
+        repository: where models come from; None for what fetches nothing.
         self_test: proves a bundle against the running one; raises UpdateError.
         service: the running service.
         gate: what a model on trial must show.
@@ -40,7 +40,7 @@ class Means:
         tell: takes a line for people, as things happen.
     """
 
-    repository: Repository
+    repository: Repository | None
     self_test: Callable[[Path, Path], Report]
     service: Service
     gate: Gate = field(default_factory=Gate)
@@ -143,7 +143,7 @@ class Updater:
 
     def _wanted(self, *, again: bool = False) -> Offer | Outcome:
         """Return the offer if it is to be installed, or why there is nothing to do. Raises UpdateError."""
-        offer, state = self._means.repository.check(), self._store.read()
+        offer, state = self._repository().check(), self._store.read()
         if offer is None:
             return Outcome("none", "nothing is on offer for this board")
         running = next(installed_models(self._store.root)).bundle
@@ -188,7 +188,12 @@ class Updater:
 
     def _bring(self, offer: Offer) -> Path:
         running = next(installed_models(self._store.root)).bundle
-        return Bringer(self._means.repository, self._store, self._means.tell).bring(offer, running)
+        return Bringer(self._repository(), self._store, self._means.tell).bring(offer, running)
+
+    def _repository(self) -> Repository:
+        if self._means.repository is None:
+            raise UpdateError(Refusal.NOT_SET_UP, "no repository is set up")
+        return self._means.repository
 
     def _refused(self, offer: Offer, error: UpdateError) -> UpdateError:
         """Remember that an offer is bad."""

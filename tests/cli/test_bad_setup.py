@@ -119,7 +119,10 @@ def test_a_network_that_is_not_what_its_card_says_never_judges(tmp_path, damage)
     assert_one_clear_line(run_pitcore("demo", "--config", config, "--out", tmp_path / "out"), "model.onnx")
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "classify", "record", "replay", "config", "config check"])
+UPDATES = [f"update {command}" for command in ("check", "fetch", "install", "commit", "rollback", "status")]
+
+
+@pytest.mark.parametrize("command", ["demo", "run", "classify", "record", "replay", "config", "config check", *UPDATES])
 def test_every_command_explains_itself_with_an_example(command):
     done = run_pitcore(*command.split(), "--help")
     assert done.returncode == 0

@@ -106,7 +106,7 @@ class Stage:
         board.line = scene.line(board.store.root)
         return board
 
-    def play(self, scene: Scene, board: Board, disk) -> str:
+    def play(self, board: Board, disk) -> str:
         """Start the service and install; return how it ended. Every change goes through ``disk``."""
         with service_on(disk):
             board.line.start()
@@ -119,7 +119,7 @@ class Stage:
 @contextmanager
 def service_on(disk):
     """Have the service's own changes of the state go through a disk; the self-test takes no time to be sure."""
-    with mock.patch.object(slots, "Disk", lambda: disk), mock.patch.object(selftest, "ROUNDS", 1):
+    with mock.patch.object(slots, "Disk", return_value=disk), mock.patch.object(selftest, "ROUNDS", 1):
         yield
 
 

@@ -16,14 +16,14 @@ def stage(quick_place, quick_bundled):
     return Stage(quick_place, quick_bundled)
 
 
-def killed(stage, scene, board, disk):
+def killed(stage, board, disk):
     """Play a scene in a child until the disk kills it; return whether it did."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: the child only writes files
         child = os.fork()
     if child == 0:
         try:
-            stage.play(scene, board, disk)
+            stage.play(board, disk)
         finally:
             os._exit(OK)
     _, status = os.waitpid(child, 0)
@@ -42,28 +42,28 @@ def points(operations):
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_killed_at_any_operation_a_verified_model_loads_and_a_retry_converges(stage, scene, capsys):
     recording = Recording()
-    stage.play(scene, stage.set_up(scene, recording), recording)
+    stage.play(stage.set_up(scene, recording), recording)
     moments = list(points(recording.operations))
     for number, moment in moments:
         where = f"killed {moment} {number}: {recording.operations[number]}"
         board = stage.set_up(scene, disk := Killing(number, moment))
-        assert killed(stage, scene, board, disk), f"not {where}"
+        assert killed(stage, board, disk), f"not {where}"
         board = stage.open(scene)
         try:
             check(board, scene)
             for _ in range(3):  # the service may have to come up more often than once before a crash loop ends
-                last = stage.play(scene, board, board.store.disk)
+                last = stage.play(board, board.store.disk)
             label = check(board, scene)
         except Exception as error:
             raise AssertionError(where) from error
         assert (label, last) == (scene.converges_to, "refused here" if label != NEW else "current"), where
         assert list(board.store.staging.iterdir()) == [], where
     with capsys.disabled():
-        print(f"\n  {scene.name}: {len(recording.operations)} operations, killed at {len(moments)} moments")
+        print(f"\n  {scene.name}: {len(recording.operations)} operations, killed at {len(moments)} moments")  # noqa: T201  the count is asked for
 
 
 def test_the_scenes_that_end_in_a_rollback_do_roll_back(stage):
     for scene in (ROLLED_BACK, CRASHED):
         board = stage.set_up(scene)
-        assert stage.play(scene, board, board.store.disk) == "trial"
+        assert stage.play(board, board.store.disk) == "trial"
         assert board.state.bad

@@ -1,0 +1,211 @@
+"""``pitcore update``: models over the air, or from a stick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from pitcore.cli.options import config_option, control_socket, socket_option
+from pitcore.cli.tables import table
+from pitcore.config import Config, load_config
+from pitcore.control.remote import ask_status
+from pitcore.errors import ControlError, Refusal, UpdateError
+from pitcore.ota.overview import Overview, look
+from pitcore.ota.report import remember
+from pitcore.ota.slots import Store
+from pitcore.ota.trial import Outcome
+
+FETCHING = {"check", "fetch", "install"}
+ON_TRIAL = 3  # exit code: no failure, but no success yet
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the options and the configuration say together.
+
+    Attributes:
+        config: of the board.
+        config_path: where it stands; None for the defaults.
+        store: of the models.
+        url: of the repository; None where none is configured.
+        socket: of the service.
+    """
+
+    config: Config
+    config_path: Path | None
+    store: Store
+    url: str | None
+    socket: Path
+
+
+@click.group()
+def update() -> None:
+    """New models: check, fetch, install, commit, roll back.
+
+    The running model goes on whatever happens here. `pitcore update status` says what is wrong and what to do.
+    """
+
+
+def options(function: Callable[..., None]) -> Callable[..., None]:
+    """Options that all of them take."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs."),
+        click.option("--from", "url", help="URL or directory of the repository. Default: [update] url."),
+        click.option(
+            "--store",
+            "store_path",
+            type=click.Path(path_type=Path),
+            help="Models of the board. Default: [model] store.",
+        ),
+        socket_option,
+        config_option,
+    ):
+        function = option(function)
+    return function
+
+
+@update.command()
+@options
+def check(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options above
+    """Ask what is on offer, and change nothing.
+
+    \b
+    Example:
+      pitcore update check --config /etc/pitcore/board.toml
+    """
+    _carry_out("check", as_json, where)
+
+
+@update.command()
+@options
+def fetch(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options above
+    """Bring what is on offer, verified, and stop there: `install` goes on from it.
+
+    \b
+    Example:
+      pitcore update fetch --config /etc/pitcore/board.toml
+    """
+    _carry_out("fetch", as_json, where)
+
+
+@update.command()
+@click.option("--again", is_flag=True, help="Also a release that failed on this board before.")
+@options
+def install(as_json: bool, again: bool, **where: Any) -> None:  # noqa: ANN401  the options above
+    """Install what is on offer; success is told only when the new model has proved itself in the service.
+
+    An update that was cut short is ended first. Exit code 0: done, or nothing to do; 2: it failed, the old model runs;
+    3: on trial still, since the service does not run or no frames come.
+
+    \b
+    Example:
+      pitcore update install --config /etc/pitcore/board.toml
+      pitcore update install --config /etc/pitcore/board.toml --from /media/stick
+    """
+    _carry_out("install", as_json, where, again=again)
+
+
+@update.command()
+@options
+def commit(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options above
+    """Judge the model on trial now, and commit it or roll it back.
+
+    \b
+    Example:
+      pitcore update commit --config /etc/pitcore/board.toml
+    """
+    _carry_out("commit", as_json, where)
+
+
+@update.command()
+@options
+def rollback(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options above
+    """Go back to the model before, and never take the one that is left again.
+
+    \b
+    Example:
+      pitcore update rollback --config /etc/pitcore/board.toml
+    """
+    _carry_out("rollback", as_json, where)
+
+
+@update.command()
+@options
+def status(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options above
+    """Say which models are here, what is wrong, and what to do about it.
+
+    \b
+    Example:
+      pitcore update status --config /etc/pitcore/board.toml
+    """
+    place = _place(**where)
+    try:
+        model = ask_status(place.socket).model
+        running: str | None = f"{model.name}@{model.version}"
+    except ControlError:
+        running = None
+    found = look(place.store, running)
+    click.echo(msgspec.json.encode(found).decode() if as_json else text(found))
+
+
+def _place(config_path: Path | None, socket_path: Path | None, store_path: Path | None, url: str | None) -> Place:
+    """Say where everything is. Raises ConfigError, UpdateError."""
+    config = load_config(config_path)
+    root = store_path or (None if config.model.store is None else Path(config.model.store))
+    if root is None:
+        raise UpdateError(Refusal.NOT_SET_UP, "no store for models: set [model] store, or give --store DIRECTORY")
+    return Place(config, config_path, Store(root), url or config.update.url, control_socket(socket_path, config_path))
+
+
+def _carry_out(command: str, as_json: bool, where: dict[str, Any], **arguments: bool) -> None:
+    """Do it, remember how it ended, and say so. Raises UpdateError, ConfigError."""
+    place = _place(**where)
+    try:
+        from pitcore.cli.updating import updater  # noqa: PLC0415  pitcore runs without the extra
+    except ModuleNotFoundError as error:
+        mend = "install pitcore with its extra: pip install 'pitcore[ota]'"
+        raise UpdateError(Refusal.NOT_SET_UP, f"{error.name} is not installed; {mend}") from error
+    try:
+        outcome: Outcome = getattr(updater(place, fetches=command in FETCHING), command)(**arguments)
+    except UpdateError as error:
+        remember(place.store, command, error)
+        if as_json:
+            click.echo(
+                msgspec.json.encode({"result": "failed", "refusal": error.refusal, "message": str(error)}).decode()
+            )
+        raise
+    remember(place.store, command, outcome)
+    answer = {"result": outcome.result, "message": outcome.message}
+    click.echo(msgspec.json.encode(answer).decode() if as_json else f"{outcome.result}: {outcome.message}")
+    if outcome.result == "on trial":
+        sys.exit(ON_TRIAL)
+
+
+def text(found: Overview) -> str:
+    """Lay out for a terminal; what is wrong comes last, where one looks."""
+    rows = [
+        [view.slot, view.role, view.label or "-", "-" if view.release_seq is None else str(view.release_seq),
+         "-" if view.label is None else "damaged" if view.damage else "whole"]
+        for view in found.slots
+    ]  # fmt: skip
+    lines = [
+        f"store       {found.store}, {found.free_bytes / 1e6:.0f} MB free",
+        f"runs now    {found.running or 'the service does not answer'}",
+        f"would run   {found.serves} ({found.role})",
+        f"taken from  release {found.release_seq_floor} on",
+        table(["slot", "role", "model", "release", "files"], rows),
+    ]
+    lines += [f"not taken again  {card[:12]}: {why}" for card, why in found.bad.items()]
+    if found.attempts_left is not None:
+        lines.append(f"on trial    {found.attempts_left} more loads before it counts as a crash loop")
+    if found.last is not None:
+        lines.append(f"last update {found.last.at} {found.last.command}: {found.last.message}")
+    if not found.troubles:
+        return "\n".join([*lines, "all is well"])
+    return "\n".join([*lines, "", *(f"WRONG  {trouble.what}\n   DO  {trouble.mend}" for trouble in found.troubles)])

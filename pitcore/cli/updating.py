@@ -1,0 +1,98 @@
+"""Builds what `pitcore update` works with, out of a board's configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import onnxruntime as ort
+
+from pitcore.cli.progress import growing
+from pitcore.config import UpdateConfig
+from pitcore.control.remote import RunningService
+from pitcore.errors import ConfigError, Refusal, UpdateError
+from pitcore.ota.channel import Machine
+from pitcore.ota.gate import Gate
+from pitcore.ota.offer import Offer, Repository
+from pitcore.ota.selftest import Limits, SelfTest
+from pitcore.ota.trust import Board, Source, TrustedRepository
+from pitcore.ota.update import Means, Updater
+
+if TYPE_CHECKING:
+    from pitcore.cli.update import Place
+
+MACHINE_ID = Path("/etc/machine-id")
+
+
+def updater(place: Place, *, fetches: bool) -> Updater:
+    """Build the updater; one that fetches nothing needs no repository. Raises UpdateError, ConfigError."""
+    update = place.config.update
+    child = [sys.executable, "-m", "pitcore.selftest", "-" if place.config_path is None else str(place.config_path)]
+    limits = Limits(update.selftest_timeout_s, update.selftest_latency_ratio, update.selftest_memory_mb)
+    means = Means(
+        repository=_Shown(_repository(place)) if fetches else None,
+        self_test=SelfTest(child, limits),
+        service=RunningService(place.socket),
+        gate=Gate(
+            frames=update.gate_frames,
+            timeout_s=update.gate_timeout_s,
+            max_infer_ms=update.gate_max_infer_ms,
+            more_troubles=update.gate_more_troubles,
+        ),
+        attempts=update.attempts,
+        tell=lambda line: click.echo(line, err=True),
+    )
+    return Updater(place.store, means)
+
+
+def _repository(place: Place) -> Repository:
+    """Build the trusted repository. Raises UpdateError, ConfigError."""
+    update = place.config.update
+    if place.url is None:
+        raise UpdateError(Refusal.NOT_SET_UP, "no repository: set [update] url, or give --from URL or --from DIRECTORY")
+    try:
+        root = Path(update.root).read_bytes()
+    except OSError as error:
+        message = f"{update.root}: {error.strerror}; put the publisher's root.json there, or set [update] root"
+        raise UpdateError(Refusal.NOT_SET_UP, message) from error
+    source = Source(as_url(place.url), update.channel, root, device_id(update))
+    board = Board(Machine(platform.machine(), ort.__version__), disk=place.store.disk)
+    return TrustedRepository(source, place.store.tuf, board)
+
+
+def as_url(text: str) -> str:
+    """Return a URL for what may be the path of a directory, as of a stick."""
+    return text if "://" in text else Path(text).absolute().as_uri()
+
+
+def device_id(update: UpdateConfig) -> str:
+    """Return what draws this board's place in a phased rollout. Raises ConfigError."""
+    if update.device_id is not None:
+        return update.device_id
+    try:
+        machine = MACHINE_ID.read_text(encoding="ascii").strip()
+    except OSError as error:
+        mend = "set it, to something no other board has"
+        raise ConfigError(f"[update] device_id: {MACHINE_ID}: {error.strerror}; {mend}") from error
+    # machine-id(5): never let the number itself leave the machine
+    return hashlib.sha256(f"pitcore.device|{machine}".encode()).hexdigest()[:32]
+
+
+class _Shown:
+    """A repository whose downloads show a progress bar."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    def check(self) -> Offer | None:
+        """See ``Repository``."""
+        return self._repository.check()
+
+    def fetch(self, target: str, sha256: str, length: int, part: Path) -> None:
+        """See ``Repository``."""
+        with growing(target.rpartition("/")[2], part, length):
+            self._repository.fetch(target, sha256, length, part)
