@@ -41,7 +41,9 @@ def last_update(store: Store) -> LastUpdate | None:
 
 
 def remember(store: Store, command: str, end: Outcome | UpdateError) -> None:
-    """Write down how an update ended, where the disk lets us."""
+    """Write down how an update ended, where there is a store and the disk lets us."""
+    if not store.root.is_dir():
+        return
     at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     if isinstance(end, UpdateError):
         last = LastUpdate(at, command, None, end.refusal, str(end))

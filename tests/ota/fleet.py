@@ -1,0 +1,112 @@
+"""Whole boards: `pitcore run` in a process of its own over an emulated belt, `pitcore update` as a user calls it."""
+
+import json
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pitcore.control.remote import ask_status
+from pitcore.errors import ControlError
+from pitcore.ota.slots import Store
+from tests.cli.program import SMALL_BELT, program
+from tests.ota.publisher import Publisher
+
+PATIENCE_S = 90.0
+
+
+class Today(Publisher):
+    """The publisher of real boards, whose clock is right."""
+
+    @property
+    def now(self):
+        return datetime.now(UTC) - timedelta(seconds=2)
+
+    @now.setter
+    def now(self, value):
+        pass
+
+
+class RealBoard:
+    """One board, and the supervisor that starts its service again when it dies.
+
+    Args:
+        place: its directory; short, since a socket lies in it.
+        url: of the repository.
+        root: provisioned ``root.json``.
+        options: of ``[update]``, beyond what makes a test quick.
+    """
+
+    def __init__(self, place: Path, url: str, root: bytes, **options):
+        self.place, self.store = place, Store(place / "store")
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "root.json").write_bytes(root)
+        wanted = {"url": url, "root": str(place / "root.json"), "device_id": place.name, "gate_frames": 20}
+        wanted |= {"gate_timeout_s": 60.0, "gate_max_infer_ms": 0.0, "gate_more_troubles": 0.5}
+        wanted |= {"selftest_latency_ratio": 1000.0} | options  # on a machine that does other things too
+        self.config = place / "board.toml"
+        self.config.write_text(
+            SMALL_BELT.replace("frames_per_s = 100.0", "frames_per_s = 40.0")
+            + f'[model]\nstore = "{self.store.root}"\n[sink]\npath = "{self.verdicts}"\n'
+            + f'[control]\nsocket = "{place / "s"}"\nstate_dir = "{place / "control"}"\n'
+            + "[update]\n"
+            + "".join(f"{key} = {json.dumps(value)}\n" for key, value in wanted.items())
+        )
+        self.process, self.starts = None, 0
+
+    @property
+    def verdicts(self):
+        return self.place / "v.jsonl"
+
+    def start(self):
+        with (self.place / "log").open("ab") as log:
+            self.process = subprocess.Popen([program(), "run", "--config", self.config], stdout=log, stderr=log)
+        self.starts += 1
+        return self
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            assert self.process.wait(PATIENCE_S) == 0, self.log
+        return self
+
+    def kill(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def log(self):
+        return (self.place / "log").read_text()
+
+    def label(self):
+        """What runs, as the service says; waits until it answers."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                model = ask_status(self.place / "s").model
+            except ControlError:
+                assert time.monotonic() < deadline, self.log
+                time.sleep(0.05)
+            else:
+                return f"{model.name}@{model.version}"
+
+    def update(self, command, *arguments):
+        """Run one `pitcore update` to its end."""
+        words = [program(), "update", command, "--config", self.config, *arguments]
+        return subprocess.run(
+            list(map(str, words)), capture_output=True, text=True, check=False, timeout=PATIENCE_S * 2
+        )
+
+    def updated(self, command, *arguments):
+        """Run one with ``--json``; return its answer, and exit code as ``code``."""
+        done = self.update(command, "--json", *arguments)
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout) | {"code": done.returncode, "told": done.stderr.splitlines()}
+
+    def models_in_verdicts(self):
+        """Versions that judged, in the order they first did."""
+        lines = self.verdicts.read_text().rpartition("\n")[0].splitlines()
+        seen = [json.loads(line).get("model", {}).get("version") for line in lines]
+        return list(dict.fromkeys(version for version in seen if version))

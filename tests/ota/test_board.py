@@ -1,0 +1,156 @@
+"""Updates as programs on a whole board: a service that judges, and a disk that is full, read-only or rotten."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.ota.fleet import RealBoard, Today
+from tests.ota.server import serving
+
+
+@pytest.fixture(scope="module")
+def publisher(tmp_path_factory):
+    publisher = Today(tmp_path_factory.mktemp("publisher"))
+    publisher.ship("1.0.0")
+    return publisher
+
+
+@pytest.fixture(scope="module")
+def site(publisher):
+    with serving(publisher.directory) as site:
+        yield site
+
+
+@pytest.fixture
+def short():
+    """A short path: the socket's may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="pc-") as place:
+        yield Path(place)
+
+
+@pytest.fixture
+def board(short, site, publisher):
+    board = RealBoard(short / "board", site.url, publisher.root)
+    yield board
+    board.kill()
+
+
+def test_a_board_takes_a_release_while_it_judges_and_goes_back_when_told(board, publisher):
+    bundled = board.start().label()
+    answer = board.updated("check")
+    assert (answer["code"], answer["result"]) == (0, "available")
+    answer = board.updated("install")
+    assert (answer["code"], answer["result"]) == (0, "committed"), answer
+    assert board.label() == "tiny@1.0.0"
+    assert board.updated("install")["result"] == "current"
+    status = board.update("status")
+    assert status.returncode == 0
+    assert "all is well" in status.stdout, status.stdout
+    assert board.updated("rollback")["result"] == "rolled back"
+    assert board.label() == bundled
+    assert board.updated("install")["result"] == "refused here"
+    assert board.updated("install", "--again")["result"] == "committed"
+    board.stop()
+    assert board.models_in_verdicts()[:2] == [bundled.split("@")[1], "1.0.0"]
+    assert "Traceback" not in board.log
+
+
+def test_an_install_without_a_service_is_no_success_and_the_service_tries_it_when_it_starts(board):
+    answer = board.updated("install")
+    assert (answer["code"], answer["result"]) == (3, "on trial")
+    assert board.start().label() == "tiny@1.0.0"
+    assert board.updated("commit")["result"] == "committed"
+
+
+@pytest.fixture
+def small_board(short, site, publisher):
+    """A board whose store lies on a disk of 400 KiB of its own."""
+    board = RealBoard(short / "board", site.url, publisher.root)
+    board.store.root.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", board.store.root]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield board
+    board.kill()
+    subprocess.run(["umount", board.store.root], check=True)
+
+
+def failed(board, refusal):
+    """Install as a user does; return the one line it says."""
+    done = board.update("install")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("pitcore: ")
+    assert board.updated("install")["refusal"] == refusal
+    return last
+
+
+def test_on_a_full_disk_the_old_model_runs_on_and_the_status_says_to_make_room(small_board):
+    before = small_board.start().label()
+    ballast = small_board.store.root / "ballast"
+    ballast.write_bytes(b"x" * 300_000)
+    line = failed(small_board, "no-space")
+    assert "the update needs" in line
+    assert "make room" in line
+    status = small_board.update("status").stdout
+    assert "WRONG  the last update failed (no-space)" in status
+    assert "DO  make room: `df -h" in status
+    assert small_board.label() == before
+    ballast.unlink()
+    assert small_board.updated("install")["result"] == "committed"
+    assert small_board.label() == "tiny@1.0.0"
+
+
+def test_on_a_read_only_disk_the_old_model_runs_on_and_the_status_names_the_card(small_board):
+    small_board.start().label()
+    assert small_board.updated("install")["result"] == "committed"
+    subprocess.run(["mount", "-o", "remount,ro", small_board.store.root], check=True)
+    answer = small_board.updated("rollback")
+    assert (answer["code"], answer["refusal"]) == (2, "read-only")
+    status = small_board.update("status").stdout
+    assert "WRONG" in status
+    assert "the disk is read-only, no update can be taken" in status
+    assert "a card that fails turns read-only: replace it" in status
+    assert small_board.label() == "tiny@1.0.0"
+    assert small_board.stop().start().label() == "tiny@1.0.0"  # also after a restart
+    subprocess.run(["mount", "-o", "remount,rw", small_board.store.root], check=True)
+    assert small_board.updated("rollback")["result"] == "rolled back"
+
+
+def test_a_rotten_slot_leaves_the_running_model_alone_and_the_status_says_how_to_have_it_again(board):
+    bundled = board.start().label()
+    assert board.updated("install")["result"] == "committed"
+    network = board.store.slot("a") / "model.onnx"
+    content = network.read_bytes()
+    network.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert board.label() == "tiny@1.0.0"  # what runs is in memory
+    status = board.update("status").stdout
+    assert "WRONG  slot a (active) is damaged" in status
+    assert "DO  `pitcore update install` has it again" in status
+    assert board.stop().start().label() == bundled  # a restart finds another verified model
+    assert board.updated("install")["result"] == "committed"
+    assert board.label() == "tiny@1.0.0"
+    assert "all is well" in board.update("status").stdout
+
+
+MISSING = {
+    "no store": "set [model] store",
+    "no url": "set [update] url",
+    "no root": "put the publisher's root.json there",
+}
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_a_board_that_is_not_set_up_is_told_what_is_missing(board, what):
+    start = {"no store": "store = ", "no url": "url = ", "no root": "nothing"}[what]
+    lines = [line for line in board.config.read_text().splitlines() if not line.startswith(start)]
+    board.config.write_text("\n".join(lines))
+    if what == "no root":
+        (board.place / "root.json").unlink()
+    done = board.update("check")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert MISSING[what] in done.stderr
