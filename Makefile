@@ -50,14 +50,14 @@ wheels: $(VENV)/.wheels ## dist/: CPython 3.11 and 3.13, x86_64 and aarch64, and
 	tools/wheels/build.sh all
 
 clean: ## remove everything that was built or installed here
-	rm -rf $(VENV) build dist out *.egg-info tools/*.egg-info pitcore/preprocess/_core*.so
+	rm -rf $(VENV) build dist out *.egg-info tools/*.egg-info pitcore/preprocess/_core*.so pitcore/belt/schedule*.so
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pitcore needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
 # The board's part: no torch. Built again when the C++ core or the packaging changes.
-$(VENV)/.board: $(VENV)/bin/python pyproject.toml setup.py CMakeLists.txt constraints.txt $(shell find csrc -name '*.cpp' -o -name '*.h')
+$(VENV)/.board: $(VENV)/bin/python pyproject.toml setup.py CMakeLists.txt constraints.txt pitcore/belt/schedule.py pitcore/belt/schedule.pxd $(shell find csrc -name '*.cpp' -o -name '*.h')
 	$(BIN)/pip install --quiet --editable '.[ota]'
 	touch $@
 

@@ -1,4 +1,7 @@
-"""Builds pitcore.preprocess._core with CMake and Ninja. Everything else about the package is in pyproject.toml.
+"""Builds the two compiled modules with CMake and Ninja. Everything else about the package is in pyproject.toml.
+
+pitcore.preprocess._core is C++ (csrc/). pitcore.belt.schedule is Python, which Cython turns into C++ first; both then
+go the same way, so that a cross compiler for one is a cross compiler for the other.
 
 For another machine or Python than this one, ``tools/wheels`` sets these variables:
   PITCORE_CMAKE_ARGS      more arguments for CMake, such as a cross compiler
@@ -39,11 +42,15 @@ from setuptools.command.build_ext import build_ext  # noqa: E402
 ROOT = Path(__file__).resolve().parent
 
 
+CORE, SCHEDULE = "pitcore.preprocess._core", "pitcore.belt.schedule"
+
+
 class CMakeBuild(build_ext):
-    """Hands the one extension to CMake."""
+    """Hands each extension to CMake, where it is the target of the same name."""
 
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
+        name = ext.name.rpartition(".")[2]
         build = Path(self.build_temp).resolve() / ext.name
         build.mkdir(parents=True, exist_ok=True)
         configure = [
@@ -54,14 +61,32 @@ class CMakeBuild(build_ext):
             "-DPITCORE_PYTHON=ON",
             "-DPITCORE_WERROR=OFF",  # on in our own builds; an installation must not fail on a newer warning
             f"-DPITCORE_PYTHON_INCLUDE={python_include()}",
-            f"-DPITCORE_MODULE_SUFFIX={target.name.removeprefix('_core')}",
+            f"-DPITCORE_MODULE_SUFFIX={target.name.removeprefix(name)}",
+            f"-DPITCORE_SCHEDULE_SOURCE={translate(build) if ext.name == SCHEDULE else ''}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target.parent}",
             *shlex.split(os.environ.get("PITCORE_CMAKE_ARGS", "")),
         ]
-        compile_module = ["cmake", "--build", str(build), "--target", "_core"]
+        compile_module = ["cmake", "--build", str(build), "--target", name]
         for command in (configure, compile_module):
             subprocess.run(command, check=True)
+
+
+def translate(folder: Path) -> Path:
+    """Turn the schedule into C++ by Cython, in its pure-Python mode: the types are in schedule.pxd."""
+    source = folder / "schedule.cpp"
+    options = [
+        "--cplus",
+        "-3",
+        "-X",
+        "annotation_typing=False",
+        "--module-name",
+        SCHEDULE,
+        "--output-file",
+        str(source),
+    ]
+    subprocess.run([sys.executable, "-m", "cython", *options, "pitcore/belt/schedule.py"], cwd=ROOT, check=True)
+    return source
 
 
 def python_include() -> str:
@@ -75,4 +100,4 @@ def python_include() -> str:
     return ";".join(folders)
 
 
-setup(ext_modules=[Extension("pitcore.preprocess._core", sources=[])], cmdclass={"build_ext": CMakeBuild})
+setup(ext_modules=[Extension(name, sources=[]) for name in (CORE, SCHEDULE)], cmdclass={"build_ext": CMakeBuild})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pitcore.arming import Arming
+from pitcore.belt.encoder import Encoder
 from pitcore.belt.track import BeltTracker
 from pitcore.camera.emulated import Delivery, EmulatedSource
 from pitcore.camera.picamera import PicameraSource
@@ -37,8 +40,11 @@ from pitcore.pipeline import Hooks, Pipeline, Rules, Stages
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import CropSpec, Preparer
 from pitcore.search import segment_spec, window_of
+from pitcore.sinks.gpio import GpioSink
 from pitcore.sinks.jsonl import JsonlSink
-from pitcore.sinks.sink import Sink
+from pitcore.sinks.simulated_chip import SteadyBelt
+from pitcore.sinks.sink import BeltSink, Sink
+from pitcore.valves import belt_plan, follow_belt
 
 # sections a reload may change
 RELOADABLE = {
@@ -60,7 +66,8 @@ class Options:
     """What a command decides about a run.
 
     Attributes:
-        sinks: get every verdict.
+        sinks: get every verdict, in this order.
+        belt_sink: the one of them that acts on the belt.
         timings: write latencies into verdict lines.
         hooks: where the command looks in.
         service: this is the board's service: a model on trial is for it, and only for it.
@@ -70,6 +77,7 @@ class Options:
     timings: bool = True
     hooks: Hooks = field(default_factory=Hooks)
     service: bool = False
+    belt_sink: BeltSink | None = None
 
 
 def belt_spec(config: Config, *, frames: int | None, ring: int, seed: int | None = None) -> BeltSpec:
@@ -117,12 +125,20 @@ def emulated_belt(config: Config, *, frames: int | None, seed: int | None, crops
     return EmulatedSource(spec, crops=laid, disturbance=_disturbance(config))
 
 
-def build_source(config: Config) -> Source:
-    """Build the source a configuration names, for the service. Raises PitcoreError."""
+def build_source(config: Config, encoder: Encoder | None = None) -> Source:
+    """Build the source a configuration names, for the service.
+
+    Args:
+        config: of the board.
+        encoder: what cameras take the ticks of their frames from; without one, from the belt's configured speed.
+
+    Raises:
+        PitcoreError: a camera is missing, or a value does not fit.
+    """
     if isinstance(config.source, ReplaySourceConfig):
         return ReplaySource(Path(config.source.path), paced=config.source.paced)
     if isinstance(config.source, CameraSourceConfig):
-        return _camera_source(config, config.source)
+        return _camera_source(config, config.source, encoder)
     spec = belt_spec(config, frames=None, ring=config.source.ring_frames)
     return EmulatedSource(spec, Delivery(paced=True), disturbance=_disturbance(config))
 
@@ -149,13 +165,13 @@ def set_exposures(source: Source, config: Config) -> None:
         source.set_exposures(wanted)
 
 
-def _camera_source(config: Config, source: CameraSourceConfig) -> Source:
+def _camera_source(config: Config, source: CameraSourceConfig, encoder: Encoder | None) -> Source:
     """Build the source of real cameras, or of a film."""
     frame = config.frame
     geometry = Geometry(frame.planes, frame.height_px, frame.width_px, config.px_per_tick)
-    if source.px_per_s is None:
+    if encoder is None and source.px_per_s is None:
         raise ConfigError("[source] px_per_s: without an encoder the belt's speed must be given, in pixels a second")
-    ticks = ConstantSpeed(source.px_per_s, config.belt.px_per_tick)
+    ticks = encoder or ConstantSpeed(source.px_per_s or 0.0, config.belt.px_per_tick)
     if isinstance(source, Picamera2SourceConfig):
         return PicameraSource(source, geometry, ticks)
     if isinstance(source, UvcSourceConfig):
@@ -167,6 +183,36 @@ def open_sink(config: Config, metrics: Metrics) -> JsonlSink:
     """Open the file sink of the configuration. Raises SinkError."""
     sink = config.sink
     return JsonlSink(Path(sink.path), rotate_bytes=sink.rotate_bytes, keep=sink.keep, metrics=metrics)
+
+
+def open_line(config: Config, arming: Arming, metrics: Metrics) -> tuple[Source, GpioSink | None]:
+    """Build the source, and open encoder and valves where the configuration has them; the belt is followed from now on.
+
+    Cameras take their ticks from the encoder; an emulated belt turns a simulated one.
+
+    Args:
+        config: of the board.
+        arming: whether valves may be driven.
+        metrics: counts of the run.
+
+    Raises:
+        PitcoreError: the source cannot be built; the chip or a line is not there, or is another's.
+    """
+    if config.actuation.kind == "none":
+        return build_source(config), None
+    spec = belt_spec(config, frames=None, ring=0)
+    ticks_per_s = spec.ticks_per_frame * spec.frames_per_s
+    if isinstance(config.source, EmulatedSourceConfig):
+        belt = build_source(config)
+        assert isinstance(belt, EmulatedSource)  # noqa: S101  by the kind of its configuration
+        return belt, follow_belt(config, SteadyBelt(lambda: belt.started_ns, ticks_per_s), arming, metrics)
+    now_ns = time.monotonic_ns()
+    sink = follow_belt(config, SteadyBelt(lambda: now_ns, ticks_per_s), arming, metrics)
+    try:
+        return build_source(config, encoder=sink), sink
+    except BaseException:
+        sink.close()
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +342,7 @@ class App:
             crops=CropWriter(preparer, card, runtime.max_cherries),
             session=session,
             sinks=self._options.sinks,
+            belt_sink=self._options.belt_sink,
         )
         return Loaded(config, stages, Rules(config, thresholds, live=self._source.live, timings=self._options.timings))
 
@@ -314,6 +361,8 @@ def check_reloadable(now: Config, later: Config) -> None:
         raise ConfigError(
             "[calibration] belt scale or alignment changed: this needs a restart, a reload takes the rest only"
         )
+    if now.actuation.kind != "none" and belt_plan(now) != belt_plan(later):
+        raise ConfigError("[calibration] changed where on the belt a thing is: with valves this needs a restart")
     for key in ("queue_frames", "capture_timeout_s"):
         if getattr(now.runtime, key) != getattr(later.runtime, key):
             raise ConfigError(f"[runtime] {key} changed: this needs a restart, a reload takes the rest only")

@@ -29,7 +29,7 @@ from pitcore.metrics import PARTS, Metrics
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
-from pitcore.sinks.sink import Sink
+from pitcore.sinks.sink import BeltSink, Sink
 from pitcore.verdict import CODES, Event, FrameRef, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
@@ -37,7 +37,11 @@ BOX = ["x", "y", "w", "h"]
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Everything the loop calls."""
+    """Everything the loop calls.
+
+    Attributes:
+        belt_sink: the one of ``sinks`` that acts on the belt, if there is one.
+    """
 
     capture: Capture
     watch: FrameWatch
@@ -47,6 +51,7 @@ class Stages:
     crops: CropWriter
     session: Session
     sinks: Sequence[Sink]
+    belt_sink: BeltSink | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,8 @@ class Pipeline:
         clock.mark("decide")
         self._last, self._last_tick = FrameRef(frame.seq, frame.t_ns), frame.tick
         self._emit(events, self._verdicts(judged, clock.latency(total_from_start=self._rules.live)))
+        if stages.belt_sink is not None:
+            stages.belt_sink.judged(frame.tick)
         clock.mark("emit")
         self._count(clock, chosen, len(asked))
 
@@ -231,7 +238,10 @@ class Pipeline:
 
     def _noted(self, seq: int, tick: int) -> list[Event]:
         """Return what others noted since the last frame."""
-        return [Event("pitcore.event/1", seq, tick, *self._notes.popleft(), 1) for _ in range(len(self._notes))]
+        notes = [(*self._notes.popleft(), 1) for _ in range(len(self._notes))]
+        if self._stages.belt_sink is not None:
+            notes += [(note.event, note.detail, note.count) for note in self._stages.belt_sink.notices()]
+        return [Event("pitcore.event/1", seq, tick, *note) for note in notes]
 
     def _finish(self) -> None:
         """The belt ended: what was entering is `unseen`."""

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pitcore.config import Config, DecisionConfig, decode_config, effective_thresholds, load_config
+from pitcore.config import Config, DecisionConfig, EncoderConfig, decode_config, effective_thresholds, load_config
 from pitcore.errors import ConfigError
 from pitcore.model_card import Thresholds
 
@@ -96,7 +96,8 @@ def test_the_emulated_board_shows_the_defaults():
     for name in Config.__struct_fields__:
         section = getattr(Config(), name)
         if hasattr(section, "__struct_fields__") and name != "model":
-            assert set(shown[name]) - {"kind"} == set(section.__struct_fields__) - hidden
+            assert set(shown[name]) - {"kind"} == set(section.__struct_fields__) - {"kind"} - hidden
+    assert set(shown["actuation"]["encoder"]) | {"line_a", "line_b"} == set(EncoderConfig.__struct_fields__)
 
 
 @pytest.mark.parametrize(
@@ -111,3 +112,62 @@ def test_the_emulated_board_shows_the_defaults():
 def test_a_wrong_choice_names_the_right_ones(text, mend):
     with pytest.raises(ConfigError, match=mend):
         decode_config(text, "board.toml")
+
+
+LANE = """
+[actuation]
+kind = "simulated"
+encoder = { line_a = 1, line_b = 2 }
+review_by_plc = true
+[[actuation.lanes]]
+line = 5
+x_px = [0, 2464]
+distance_ticks = 3000
+pulse_ticks = 60
+"""
+
+
+def test_lanes_of_an_action_are_read_in_order():
+    more = LANE.replace("x_px = [0, 2464]", "x_px = [0, 1300]") + LANE[LANE.index("[[") :].replace(
+        "line = 5", "line = 6"
+    )
+    lanes = decode_config(more, "board.toml").actuation.lanes
+    assert [(lane.line, lane.x_px, lane.action) for lane in lanes] == [
+        (5, (0, 1300), "reject"),
+        (6, (0, 2464), "reject"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mend"),
+    [
+        (
+            "review_by_plc = true",
+            "",
+            r"say `review`, but no lane .*: add one, change \[actions\], or set actuation.review_by",
+        ),
+        ("x_px = [0, 2464]", "x_px = [100, 2464]", "no `reject` lane of actuation serves column 0 of 2464"),
+        ("x_px = [0, 2464]", "x_px = [0, 2465]", "x_px ends at 2465, but frame.width_px is 2464"),
+        ("x_px = [0, 2464]", "x_px = [9, 9]", r"x_px = \[9, 9\] is empty"),
+        (
+            "distance_ticks = 3000",
+            "distance_ticks = 1029",
+            "before the cherry has left the frame, 1000 ticks behind row 0",
+        ),
+        ("line = 5", "line = 2", "line 2 is used twice"),
+        ("line_a = 1, line_b = 2", "", "needs encoder.line_a"),
+        ("line_a = 1, line_b = 2", "line_a = 1, reverse = true", "one channel has no direction"),
+        ("line_a = 1, line_b = 2", "line_b = 1", "needs a line_a"),
+        ('"simulated"', '"gpio"', 'an emulated belt turns no encoder: set actuation.kind = "simulated"'),
+        ("[actuation]", '[source]\nkind = "replay"\npath = "x"\n[actuation]', "a recording moves no belt"),
+        ('"simulated"', '"wired"', "choose one of: none, gpio, simulated"),
+    ],
+)
+def test_valves_that_cannot_do_what_is_asked_are_refused_with_the_mend(old, new, mend):
+    assert old in LANE
+    with pytest.raises(ConfigError, match=mend):
+        decode_config(LANE.replace(old, new, 1), "board.toml")
+
+
+def test_lanes_do_not_matter_while_nothing_is_driven():
+    decode_config(LANE.replace('"simulated"', '"none"').replace("[0, 2464]", "[0, 9]"), "board.toml")

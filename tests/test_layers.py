@@ -23,7 +23,7 @@ CONTRACTS = {
 }
 STAGES = {"camera", "preprocess", "inference", "decision", "belt", "sinks", "ota"}
 LOOP = {"calibration", "search", "capture", "frame_watch", "pipeline", "classifier", "picture"}
-ROOTS = {"app", "model_choice", "scoring", "selftest"}
+ROOTS = {"valves", "app", "model_choice", "scoring", "selftest"}
 COMMANDS = {"cli", "bench", "control", "service", "doctor", "support"}
 LAYERS = [CONTRACTS, STAGES, LOOP, ROOTS, COMMANDS]
 # The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt

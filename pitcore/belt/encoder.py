@@ -44,7 +44,7 @@ class Decoder(Protocol):
 
     Attributes:
         tick: the count.
-        lost: edges that the kernel's buffer lost; they are in the count, in the direction of the last step.
+        lost: edges that the kernel's buffer lost; they are in the count.
         glitches: edges to a level that the line already had: a disturbance, or the edge between was too short.
     """
 
@@ -104,7 +104,7 @@ class QuadratureDecoder:
     def feed(self, edge: Edge) -> int:
         """Take the next edge and return the count after it."""
         if self._seqno is not None and edge.seqno > self._seqno + 1:
-            self._step_over(edge.seqno - self._seqno - 1)
+            self._step_over(edge.seqno - self._seqno - 1, edge)
         self._seqno = edge.seqno
         levels = self._levels
         level = int(edge.rising)
@@ -117,12 +117,19 @@ class QuadratureDecoder:
         self.tick += self._direction * self._sign
         return self.tick
 
-    def _step_over(self, gap: int) -> None:
-        """Count lost edges as steps in the direction of the last one."""
+    def _step_over(self, gap: int, edge: Edge) -> None:
+        """Count lost edges as steps in the direction of the last one.
+
+        If the edge after them does not fit, the belt turned among them: then it is a whole turn back, two steps less.
+        So one lost edge is always counted right, and more are unless the belt turned twice or well within them.
+        """
         self.lost += gap
-        self.tick += gap * self._direction * self._sign
+        steps = gap * self._direction
         phase = _PHASE_OF[self._levels[0], self._levels[1]]
-        self._levels[:] = _LEVELS_OF[(phase + gap * self._direction) % 4]
+        if _LEVELS_OF[(phase + steps) % 4][edge.line] == int(edge.rising):
+            steps -= 2 * self._direction
+        self.tick += steps * self._sign
+        self._levels[:] = _LEVELS_OF[(phase + steps) % 4]
 
 
 class TickHistory:

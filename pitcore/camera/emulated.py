@@ -99,6 +99,11 @@ class EmulatedSource:
         return Geometry(PLANE_NAMES, self._spec.height_px, self._spec.width_px, self._spec.px_per_tick)
 
     @property
+    def started_ns(self) -> int | None:
+        """CLOCK_MONOTONIC at which the belt of a paced source started; None while it stands."""
+        return self._start_ns or None
+
+    @property
     def live(self) -> bool:
         """True if paced."""
         return self._delivery.paced

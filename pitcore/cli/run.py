@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from pitcore.app import App, Options, build_source, open_sink
+from pitcore.app import App, Options, open_line, open_sink
 from pitcore.arming import Arming
 from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.config import Config, emulated
@@ -60,19 +60,24 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         server = ControlServer(Path(config.control.socket))  # first: two services would spoil each other's files
         closing.callback(server.close)
         metrics, recent = Metrics(), RecentEvents()
-        sinks = (open_sink(config, metrics), EventLog(), recent)
+        arming = Arming(Path(config.control.state_dir) / "arming.json")
+        source, actuator = open_line(config, arming, metrics)
+        if actuator is not None:
+            closing.callback(actuator.close)
+        # The valves first: they cannot wait for a disk.
+        acting = () if actuator is None else (actuator,)
+        sinks = (*acting, open_sink(config, metrics), EventLog(), recent)
         teller = Teller(metrics)
 
         def between_frames() -> None:
             teller.between_frames()
             reloader.between_frames()
 
-        options = Options(sinks, hooks=Hooks(between_frames=between_frames), service=True)
-        app = App(config, build_source(config), options, metrics)
+        options = Options(sinks, hooks=Hooks(between_frames=between_frames), service=True, belt_sink=actuator)
+        app = App(config, source, options, metrics)
         reloader = Reloader(app, wanted)
         reloader.start()
         closing.callback(reloader.close)
-        arming = Arming(Path(config.control.state_dir) / "arming.json")
         server.start(Commands(app, sinks, recent, arming, reloader, config_path).by_name())
         _run(app, reloader, config)
         teller.tell()

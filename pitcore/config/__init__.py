@@ -5,6 +5,7 @@ This package reads and checks values: ``sources`` and ``stages`` hold the sectio
 way from a file. What they do stands with the stage they configure.
 """
 
+from pitcore.config.actuation import ActuationConfig, EncoderConfig, LaneConfig, ModbusConfig
 from pitcore.config.board import Config
 from pitcore.config.calibration import (
     AlignmentConfig,
@@ -43,6 +44,7 @@ from pitcore.config.update import UpdateConfig
 
 __all__ = [
     "ActionsConfig",
+    "ActuationConfig",
     "AlarmName",
     "AlignmentConfig",
     "BeltConfig",
@@ -57,10 +59,13 @@ __all__ = [
     "DecisionConfig",
     "DisturbanceConfig",
     "EmulatedSourceConfig",
+    "EncoderConfig",
     "FailSafe",
     "FailsafeConfig",
     "FrameConfig",
+    "LaneConfig",
     "LineConfig",
+    "ModbusConfig",
     "ModelConfig",
     "Picamera2SourceConfig",
     "PlaneCalibration",

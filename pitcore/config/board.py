@@ -7,11 +7,18 @@ from typing import Any, Literal
 
 import msgspec
 
+from pitcore.config.actuation import ActuationConfig, ModbusConfig
 from pitcore.config.calibration import AlignmentConfig, CalibrationConfig
+from pitcore.config.cameras import VideoSourceConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.line import FailsafeConfig, LineConfig
 from pitcore.config.section import Section
-from pitcore.config.sources import CameraSourceConfig, EmulatedSourceConfig, SourceConfig
+from pitcore.config.sources import (
+    CameraSourceConfig,
+    EmulatedSourceConfig,
+    ReplaySourceConfig,
+    SourceConfig,
+)
 from pitcore.config.stages import (
     ActionsConfig,
     BeltConfig,
@@ -44,6 +51,8 @@ class Config(Section, frozen=True):
     alignment: AlignmentConfig = msgspec.field(default_factory=AlignmentConfig)
     line: LineConfig = msgspec.field(default_factory=LineConfig)
     failsafe: FailsafeConfig = msgspec.field(default_factory=FailsafeConfig)
+    actuation: ActuationConfig = msgspec.field(default_factory=ActuationConfig)
+    modbus: ModbusConfig = msgspec.field(default_factory=ModbusConfig)
 
     def __post_init__(self) -> None:
         if isinstance(self.source, EmulatedSourceConfig) and self.source.advance_px > self.frame.height_px:
@@ -67,6 +76,7 @@ class Config(Section, frozen=True):
         if self.shift_px != (0, 0) and planes != 2:
             raise ValueError(f"alignment is of two planes, but frame.planes names {planes}: leave it out")
         self._check_calibration()
+        self._check_actuation()
 
     def _check_calibration(self) -> None:
         """Refuse values that were measured on other frames."""
@@ -77,6 +87,21 @@ class Config(Section, frozen=True):
         want = (self.frame.planes, self.frame.height_px, self.frame.width_px)
         if have != want:
             raise ValueError(f"calibration was measured on {have}, but frame is {want}: calibrate again")
+
+    def _check_actuation(self) -> None:
+        """Refuse valves that cannot do what the rest of the configuration asks of them."""
+        if self.actuation.kind != "none" and isinstance(self.source, ReplaySourceConfig | VideoSourceConfig):
+            raise ValueError('a recording moves no belt: set actuation.kind = "none"')
+        if self.actuation.kind == "gpio" and isinstance(self.source, EmulatedSourceConfig):
+            raise ValueError('an emulated belt turns no encoder: set actuation.kind = "simulated", or use a camera')
+        misfit = self.actuation.misfit(
+            height_px=self.frame.height_px,
+            width_px=self.frame.width_px,
+            px_per_tick=self.px_per_tick,
+            actions=frozenset(msgspec.structs.astuple(self.actions)),
+        )
+        if misfit:
+            raise ValueError(misfit)
 
     @property
     def px_per_tick(self) -> float:

@@ -31,9 +31,13 @@ def emulated(config: Config) -> Config:
         advance_px=advance_px,
         cherries_per_frame=known.cherries_per_frame * min(1.0, room),
     )
+    actuation = config.actuation
+    if actuation.kind == "gpio":  # the emulated belt turns no encoder that has wires
+        actuation = msgspec.structs.replace(actuation, kind="simulated")
     return msgspec.structs.replace(
         config,
         source=source,
+        actuation=actuation,
         belt=msgspec.structs.replace(config.belt, px_per_tick=advance_px / ticks),
         calibration=CalibrationConfig(),  # light and place of the real cameras
         alignment=AlignmentConfig(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from pitcore.verdict import Event, Verdict
@@ -29,4 +30,40 @@ class ReportsStatus(Protocol):
 
         ``kind`` and ``state`` are always there; ``state`` is ``ok``, or one word for what is wrong.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the technician should know of that was noticed between frames; it becomes an event of the next one.
+
+    Attributes:
+        event: short fixed name, for machines.
+        detail: one sentence, for people.
+        count: how many things it concerns.
+    """
+
+    event: str
+    detail: str
+    count: int
+
+
+class BeltSink(Sink, Protocol):
+    """A sink that acts on the belt, and so must know which stretch of it was judged."""
+
+    def judged(self, tick: int) -> None:
+        """Say that every thing in a frame taken at ``tick`` has its verdict, and that ``emit`` had them all."""
+        ...
+
+    def notices(self) -> list[Notice]:
+        """Return what was noticed since the last call."""
+        ...
+
+
+class Arming(Protocol):
+    """Says whether valves may be driven. Read from any thread."""
+
+    @property
+    def armed(self) -> bool:
+        """False is a dry run: everything is done but driving the lines."""
         ...

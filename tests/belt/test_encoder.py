@@ -44,6 +44,15 @@ def test_edges_that_the_kernel_lost_are_in_the_count_and_counted(direction, lost
     assert (decoder.tick, decoder.lost, decoder.glitches) == (40 * direction, lost, 0)
 
 
+def test_one_lost_edge_is_counted_right_even_where_the_belt_turns():
+    steps = [1] * 9 + [-1] * 7 + [1] * 9
+    edges = walk(steps)
+    for lost in range(1, len(edges) - 1):
+        decoder = QuadratureDecoder()
+        counts(decoder, edges[:lost] + edges[lost + 1 :])
+        assert (decoder.tick, decoder.lost, decoder.glitches) == (sum(steps), 1, 0), lost
+
+
 def test_an_edge_to_the_level_the_line_has_is_a_glitch_and_no_step():
     edges = walk([1] * 5)
     decoder = QuadratureDecoder()

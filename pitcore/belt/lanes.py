@@ -1,0 +1,102 @@
+"""From a thing in a frame to pulses of the valves: which lanes, and from which encoder tick to which.
+
+A point at row r of a frame taken at tick t is, or was, at row 0 at tick ``t - r / px_per_tick``, whichever way the belt
+runs through the picture. A lane's nozzle stands ``distance_ticks`` behind row 0. A box that is longer or wider than one
+cherry may hold several: its pulse is as much longer, and every lane across it fires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pitcore.belt.track import Box
+from pitcore.verdict import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One valve's place.
+
+    Attributes:
+        x_px: first column of the frame that it serves, and the one after the last.
+        distance_ticks: from where row 0 of the frame looks to the nozzle.
+        pulse_ticks: how far the belt moves while the valve is open for one cherry.
+        action: what it does to what it hits.
+    """
+
+    x_px: tuple[int, int]
+    distance_ticks: int
+    pulse_ticks: int
+    action: Action = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """One valve open from tick ``on`` until tick ``off``; ``lane`` is an index into the plan's lanes."""
+
+    lane: int
+    on: int
+    off: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where the lanes are and how large one cherry is.
+
+    Attributes:
+        px_per_tick: as of the belt.
+        rows_px: the first row in which cherries are searched, and the one after the last.
+        cherry_px: length and width of the largest single cherry.
+        lanes: of every action, in the order of the lines.
+    """
+
+    px_per_tick: float
+    rows_px: tuple[int, int]
+    cherry_px: int
+    lanes: tuple[Lane, ...]
+
+    def pulses(self, tick: int, box: Box, action: Action) -> list[Pulse]:
+        """Return the pulses that do an action to the thing in a box of a frame taken at ``tick``.
+
+        A thing beside every lane of the action gets the nearest: better hit from the side than passed over.
+        """
+        x, y, width, height = box
+        half_beyond = max(0.0, width - self.cherry_px) / 2
+        left, right = x + width / 2 - half_beyond, x + width / 2 + half_beyond  # where centres of cherries may be
+        at_row_0 = tick - (y + height / 2) / self.px_per_tick
+        longer = max(0.0, height - self.cherry_px) / abs(self.px_per_tick)
+        pulses = []
+        for number in self._across(left, right, action):
+            lane = self.lanes[number]
+            on = round(at_row_0 + lane.distance_ticks - (lane.pulse_ticks + longer) / 2)
+            pulses.append(Pulse(number, on, on + round(lane.pulse_ticks + longer)))
+        return pulses
+
+    def judged(self, tick: int) -> tuple[int, int]:
+        """Return the stretch of belt that a frame judges, as the ticks [from, until) at which it is at row 0.
+
+        A cherry cut by the entry edge waits for the next frame, so the stretch ends half a cherry before it.
+        """
+        first, end = self.rows_px
+        half = self.cherry_px / 2
+        leaving, entering = (end, first + half) if self.px_per_tick > 0 else (first, end - half)
+        return round(tick - leaving / self.px_per_tick), round(tick - entering / self.px_per_tick)
+
+    def of_action(self, action: Action) -> list[int]:
+        """Return the lanes that do an action."""
+        return [number for number, lane in enumerate(self.lanes) if lane.action == action]
+
+    @property
+    def reach_ticks(self) -> int:
+        """How far the belt runs from where the cameras see it last to the nearest nozzle."""
+        seen_last = max(row / self.px_per_tick for row in self.rows_px)
+        distances = [lane.distance_ticks for lane in self.lanes]
+        return max(1, round(min(distances, default=1) - seen_last))
+
+    def _across(self, left: float, right: float, action: Action) -> Sequence[int]:
+        """Return the lanes of an action that serve some column of left..right, or else the nearest one."""
+        able = self.of_action(action)
+        spans = {number: self.lanes[number].x_px for number in able}
+        across = [number for number, (first, end) in spans.items() if left < end and right >= first]
+        return across or sorted(able, key=lambda number: max(spans[number][0] - right, left - spans[number][1]))[:1]

@@ -1,0 +1,130 @@
+"""Holds what the valves did against what they should have done, tick by tick of the true belt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitcore.bench.reject_line import LANES, PULSE_TICKS, Cherries
+
+Opening = tuple[int, int, int]  # first tick, one after the last, and the index of the belt's step at which it opened
+
+
+@dataclass(slots=True)
+class Account:
+    """What came of the cherries.
+
+    Attributes:
+        cherries: on the belt.
+        pits: of them.
+        missed: pits whose pulse did not happen, or lacked more than a tick at either end or within.
+        doubled: pits whose middle was under an open valve more than once. (Where the belt backs up to the cameras
+            before it came to the middle, the cherry is still there, is judged again, and is fired at from the start.)
+        clean_hit: clean cherries whose middle was under an open valve.
+        stray: openings that belong to no pit.
+        error_ticks: of both ends of every pulse, late positive: how many have which.
+        error_us: of the same ends, against the moment at which the belt reached the tick.
+    """
+
+    cherries: int = 0
+    pits: int = 0
+    missed: int = 0
+    doubled: int = 0
+    clean_hit: int = 0
+    stray: int = 0
+    error_ticks: Counter[int] = field(default_factory=Counter)
+    error_us: list[float] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether every pulse was within a tick of its place, and nothing else happened."""
+        beyond = [ticks for ticks in self.error_ticks if abs(ticks) > 1]
+        return not (self.missed or self.doubled or self.clean_hit or self.stray or beyond)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What happened.
+
+    Attributes:
+        t_ns, tick: of every step of the belt, in order.
+        driven: (t_ns, lane, level) of every change of a valve's line, in order.
+    """
+
+    t_ns: NDArray[np.int64]
+    tick: NDArray[np.int64]
+    driven: Sequence[tuple[int, int, int]]
+
+
+def settle(run: Run, cherries: Cherries) -> Account:
+    """Compare a run with what it should have been, for the cherries that came to their nozzles in it."""
+    account = Account()
+    openings = _openings(run)
+    furthest = int(run.tick.max())
+    for lane in range(LANES):
+        mine = np.flatnonzero((cherries.lane == lane) & (cherries.due < furthest - PULSE_TICKS))
+        due, pit = cherries.due[mine], cherries.pit[mine]
+        first = int(due[0]) - PULSE_TICKS if len(due) else furthest
+        found = sorted(opening for opening in openings[lane] if first <= opening[0] < furthest - 2 * PULSE_TICKS)
+        account.cherries += len(mine)
+        account.pits += int(pit.sum())
+        starts = np.asarray([opening[0] for opening in found], np.int64)
+        used = 0
+        for middle in due[pit]:
+            on, off = int(middle) - PULSE_TICKS // 2, int(middle) + PULSE_TICKS // 2
+            low, high = np.searchsorted(starts, [on - PULSE_TICKS, off])
+            parts = [part for part in found[low:high] if part[1] > on]
+            used += len(parts)
+            _settle_pulse(account, run, parts, (on, off))
+        account.stray += len(found) - used
+        for middle in due[~pit]:
+            place = int(np.searchsorted(starts, middle, side="right")) - 1
+            account.clean_hit += int(place >= 0 and found[place][1] > middle)
+    return account
+
+
+def _settle_pulse(account: Account, run: Run, parts: list[Opening], wanted: tuple[int, int]) -> None:
+    """Judge the openings that belong to one pit: one, or several where the belt backed up in between."""
+    on, off = wanted
+    if not parts:
+        account.missed += 1
+        return
+    middle = (on + off) // 2
+    account.doubled += int(sum(start <= middle < end for start, end, _ in parts) > 1)
+    ends = np.maximum.accumulate([end for _, end, _ in parts]).tolist()
+    gaps = [later[0] - end for end, later in zip(ends, parts[1:], strict=False)]
+    errors = (parts[0][0] - on, ends[-1] - off)
+    account.missed += int(any(gap > 1 for gap in gaps) or errors[0] > 1 or errors[1] < -1)
+    account.error_ticks.update(errors)
+    opened_at = parts[0][2]
+    account.error_us.append(_late_us(run, opened_at, on))
+
+
+def _late_us(run: Run, opened_at: int, on: int) -> float:
+    """Return how long after the belt reached ``on`` the valve opened; ``opened_at`` is an index into ``driven``."""
+    t_open = run.driven[opened_at][0]
+    step = int(np.searchsorted(run.t_ns, t_open, side="right")) - 1
+    near = np.flatnonzero(run.tick[max(0, step - 200) : step + 200] == on) + max(0, step - 200)
+    if not len(near):
+        return float("nan")
+    before = near[near <= step]
+    return float(t_open - run.t_ns[before[-1] if len(before) else near[0]]) / 1000
+
+
+def _openings(run: Run) -> list[list[Opening]]:
+    """Return each lane's openings in ticks: from where the belt was to how far it came while the valve was open."""
+    opened: dict[int, tuple[int, int]] = {}
+    found: list[list[Opening]] = [[] for _ in range(LANES)]
+    for number, (t_ns, lane, level) in enumerate(run.driven):
+        step = max(0, int(np.searchsorted(run.t_ns, t_ns, side="right")) - 1)
+        if level:
+            opened[lane] = step, number
+        elif lane in opened:
+            start, index = opened.pop(lane)
+            end = int(run.tick[start : max(step, start + 1)].max()) + 1
+            found[lane].append((int(run.tick[start]), end, index))
+    return found

@@ -1,0 +1,153 @@
+"""What the line does with a verdict: encoder, valves, fail-safe, and what a PLC may read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from pitcore.config.section import MAX_SIDE_PX, Section
+
+LineOffset = Annotated[int, Meta(ge=0, le=511)]
+Ticks = Annotated[int, Meta(ge=1, le=10_000_000)]
+
+
+class EncoderConfig(Section, frozen=True):
+    """The lines of the belt's encoder.
+
+    Attributes:
+        line_a: offset of channel A; None: there is no encoder.
+        line_b: offset of channel B. Without it every rising edge of A is a tick forward, and a belt that runs backwards
+            is not seen.
+        reverse: B leads when the belt runs forward.
+        bias: of both lines.
+        debounce_us: shorter pulses are disturbances.
+    """
+
+    line_a: LineOffset | None = None
+    line_b: LineOffset | None = None
+    reverse: bool = False
+    bias: Literal["as_is", "pull_up", "pull_down", "disabled"] = "as_is"
+    debounce_us: Annotated[int, Meta(ge=0, le=10_000)] = 0
+
+    def __post_init__(self) -> None:
+        if self.line_b is not None and self.line_a in {None, self.line_b}:
+            raise ValueError("encoder.line_b needs a line_a, and another one")
+        if self.reverse and self.line_b is None:
+            raise ValueError("encoder.reverse needs a line_b: one channel has no direction")
+
+
+class LaneConfig(Section, frozen=True):
+    """One valve.
+
+    Attributes:
+        line: offset of its output.
+        x_px: the first column of the frame that it serves, and the one after the last. Lanes may overlap.
+        distance_ticks: from where row 0 of the frame looks to the nozzle. Measured by ``pitcore calibrate belt``.
+        pulse_ticks: how far the belt moves while the valve is open for one cherry.
+        action: what it does to what it hits.
+    """
+
+    line: LineOffset
+    x_px: tuple[Annotated[int, Meta(ge=0, le=MAX_SIDE_PX)], Annotated[int, Meta(ge=1, le=MAX_SIDE_PX)]]
+    distance_ticks: Ticks
+    pulse_ticks: Annotated[int, Meta(ge=1, le=100_000)]
+    action: Literal["reject", "review"] = "reject"
+
+    def __post_init__(self) -> None:
+        if self.x_px[0] >= self.x_px[1]:
+            raise ValueError(f"x_px = [{self.x_px[0]}, {self.x_px[1]}] is empty: the second must be larger")
+
+
+class ActuationConfig(Section, frozen=True):
+    """Valves and encoder.
+
+    Attributes:
+        kind: ``gpio`` drives lines of this board, ``simulated`` a chip in memory, ``none`` nothing.
+        chip: label of the chip; numbers move between kernels (``gpiodetect`` lists the labels).
+        encoder: of the belt.
+        lanes: the valves; none: the encoder is read for the cameras, and nothing is driven.
+        active_low: a valve is open while its line is low.
+        latency_us: from the line to the air at the nozzle; valves are opened and closed earlier by it.
+        cherry_px: length and width of the largest single cherry; a larger box may hold several.
+        jitter_ticks: a belt that goes back by no more trembles; by more, it reverses.
+        max_on_ms: an open valve is closed when the belt has not come on for so long.
+        fail_safe: what happens to belt that reaches the nozzles without a verdict, and at a late verdict.
+        review_by_plc: what is to be reviewed is taken off the belt by a PLC, not by a lane.
+    """
+
+    kind: Literal["none", "gpio", "simulated"] = "none"
+    chip: str = "pinctrl-rp1"
+    encoder: EncoderConfig = EncoderConfig()
+    lanes: Annotated[tuple[LaneConfig, ...], Meta(max_length=32)] = ()
+    active_low: bool = False
+    latency_us: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    cherry_px: Annotated[int, Meta(ge=1, le=MAX_SIDE_PX)] = 100
+    jitter_ticks: Annotated[int, Meta(ge=0, le=100)] = 2
+    max_on_ms: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    fail_safe: Literal["reject", "pass"] = "reject"
+    review_by_plc: bool = False
+
+    def __post_init__(self) -> None:
+        lines = [lane.line for lane in self.lanes]
+        lines += [line for line in (self.encoder.line_a, self.encoder.line_b) if line is not None]
+        twice = sorted({line for line in lines if lines.count(line) > 1})
+        if twice:
+            raise ValueError(f"line {twice[0]} is used twice; every lane and encoder channel has a line of its own")
+        if self.kind != "none" and self.encoder.line_a is None:
+            raise ValueError("actuation needs encoder.line_a: valves are timed by the belt")
+
+    def misfit(self, *, height_px: int, width_px: int, px_per_tick: float, actions: frozenset[str]) -> str | None:
+        """Say what does not fit the rest of the configuration, or None.
+
+        Args:
+            height_px: of the frame.
+            width_px: of the frame.
+            px_per_tick: of the belt.
+            actions: that some verdict has.
+        """
+        if self.kind == "none" or not self.lanes:
+            return None
+        return self._lane_misfit(max(0.0, height_px / px_per_tick), width_px) or self._action_misfit(width_px, actions)
+
+    def _lane_misfit(self, frame_ticks: float, width_px: int) -> str | None:
+        for number, lane in enumerate(self.lanes):
+            place = f"actuation.lanes[{number}]"
+            if lane.x_px[1] > width_px:
+                return f"{place}.x_px ends at {lane.x_px[1]}, but frame.width_px is {width_px}"
+            if lane.distance_ticks - lane.pulse_ticks / 2 < frame_ticks:
+                return (
+                    f"{place}.distance_ticks = {lane.distance_ticks}: the pulse would begin before the cherry has left "
+                    f"the frame, {frame_ticks:.0f} ticks behind row 0"
+                )
+        return None
+
+    def _action_misfit(self, width_px: int, actions: frozenset[str]) -> str | None:
+        for action in sorted(actions - {"pass"}):
+            spans = sorted(lane.x_px for lane in self.lanes if lane.action == action)
+            if not spans and action == "review" and self.review_by_plc:
+                continue
+            if not spans:
+                mend = ", or set actuation.review_by_plc" if action == "review" else ""
+                return f"[actions] say `{action}`, but no lane of actuation does it: add one, change [actions]{mend}"
+            served = 0
+            for first, end in spans:
+                if first <= served:
+                    served = max(served, end)
+            if served < width_px:
+                return f"no `{action}` lane of actuation serves column {served} of {width_px}: widen or add a lane"
+        return None
+
+
+class ModbusConfig(Section, frozen=True):
+    """What a PLC may read over Modbus TCP; it can write nothing. See docs/modbus.md.
+
+    Attributes:
+        enabled: run the server.
+        bind: address to listen on; Modbus knows no passwords, so give it an address of the machine's own network only.
+        port: 502 is Modbus' own and needs a privilege.
+    """
+
+    enabled: bool = False
+    bind: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 1502

@@ -1,0 +1,196 @@
+"""Which valves are open now: verdicts in, encoder counts in, valves out.
+
+No thread, no line and no clock of its own: ``gpio`` gives it those of the board, the reject benchmark virtual ones. The
+belt that reaches the nozzles without a verdict, and a verdict that comes too late, meet the fail-safe here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pitcore.belt.lanes import Plan, Pulse
+from pitcore.belt.schedule import Schedule, parts_within, put_in, size_of, take_out
+from pitcore.sinks.sink import Notice
+from pitcore.verdict import Verdict
+
+LATE_TICKS = 1  # a pulse that loses no more is in time
+COVER_TICKS = 16  # the fail-safe is scheduled so far ahead of the belt, and so may hit as much beyond what is unjudged
+
+DETAILS = {
+    "reject_late": "verdicts to act on came after their cherry had reached the nozzle: the board is too slow, or the "
+    "nozzles stand too near; fail-safe `{fail_safe}`",
+    "reject_skipped": "pulses lay wholly between two readings of the encoder: edges were lost, or the board hung; "
+    "fail-safe `{fail_safe}`",
+    "valve_held": "valves were open while the belt stood, and were closed after max_on_ms",
+    "belt_unjudged": "stretches of belt reached the nozzles without a verdict; fail-safe `{fail_safe}`",
+    "encoder_lost": "encoder edges were lost before they could be read; they were counted by their numbers",
+    "encoder_glitch": "encoder edges made no sense: check cable and shield, or set actuation.encoder.debounce_us",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """As of the section [actuation].
+
+    Attributes:
+        latency_ns: from the line to the air at the nozzle.
+        max_on_ns: an open valve is closed when the belt has not come on for so long.
+        jitter_ticks: a belt that goes back by no more trembles.
+        rejects_unjudged: the fail-safe: True rejects, False lets pass.
+    """
+
+    latency_ns: int = 0
+    max_on_ns: int = 200_000_000
+    jitter_ticks: int = 2
+    rejects_unjudged: bool = True
+
+
+class Actuator:
+    """Follows the belt.
+
+    ``take``, ``judged`` and ``notices`` are for the loop's thread, ``step`` for the one that reads the encoder.
+
+    Args:
+        plan: the lanes.
+        rules: latency, limits, fail-safe.
+        tick: where the belt is. What lies between cameras and nozzles at the start was never judged.
+
+    Attributes:
+        counts: of everything that happened, under the names of ``DETAILS`` and of ``rejects``: ``scheduled``, ``known``
+            (judged before) and ``openings``.
+    """
+
+    def __init__(self, plan: Plan, rules: Rules, tick: int = 0) -> None:
+        self._plan, self._rules = plan, rules
+        self.schedule = Schedule(len(plan.lanes), rules.jitter_ticks, plan.reach_ticks)
+        self.schedule.start_at(tick)
+        self.counts: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
+        self._inbox: deque[Verdict | int] = deque()
+        self._rejecting = plan.of_action("reject")
+        self._unjudged: dict[int, list[int]] = {lane: [] for lane in self._rejecting}
+        self._judged_until = tick - max((lane.distance_ticks for lane in plan.lanes), default=0)
+        self._nearest = min((lane.distance_ticks - lane.pulse_ticks for lane in plan.lanes), default=0)
+        self._mask = 0
+        self._came_to, self._moved_ns, self._held = tick, 0, False
+
+    def take(self, verdicts: Iterable[Verdict]) -> None:
+        """Take verdicts; those that pass are nothing to do."""
+        self._inbox.extend(verdict for verdict in verdicts if verdict.action != "pass")
+
+    def judged(self, tick: int) -> None:
+        """Note that a frame taken at ``tick`` is judged wholly."""
+        self._inbox.append(tick)
+
+    def notices(self) -> list[Notice]:
+        """Return what happened since the last call, a line a kind."""
+        found = []
+        fail_safe = "reject" if self._rules.rejects_unjudged else "pass"
+        for event, detail in DETAILS.items():
+            new = self.counts[event] - self._told[event]
+            if new:
+                self._told[event] += new
+                found.append(Notice(event, f"{new} {detail.format(fail_safe=fail_safe)}", new))
+        return found
+
+    def step(self, tick: int, now_ns: int, ticks_per_s: float = 0.0) -> int:
+        """Follow the belt to a tick.
+
+        Args:
+            tick: the encoder count.
+            now_ns: CLOCK_MONOTONIC.
+            ticks_per_s: of the belt, for valves that need time.
+
+        Returns:
+            Bit n is set if lane n's valve is to be open now.
+        """
+        at_nozzle = tick + round(ticks_per_s * self._rules.latency_ns / 1e9)  # what is under it when the air comes
+        while self._inbox:
+            item = self._inbox.popleft()
+            if isinstance(item, Verdict):
+                self._act_on(item)
+            else:
+                self._extend_judged(item)
+        if at_nozzle + COVER_TICKS // 2 - self._nearest >= self._judged_until:
+            self._cover(at_nozzle)
+        mask = self.schedule.advance(at_nozzle)
+        if self.schedule.skipped:
+            self._make_up_for_skipped()
+        mask = self._close_if_held(mask, tick, now_ns)
+        if mask != self._mask:
+            self.counts["openings"] += (mask & ~self._mask).bit_count()
+            self._mask = mask
+        return mask
+
+    def _act_on(self, verdict: Verdict) -> None:
+        """Schedule the pulses of a verdict."""
+        now = self.schedule.tick
+        late, known = False, True
+        for pulse in self._plan.pulses(verdict.tick, verdict.box, verdict.action):
+            placed = self.schedule.add(pulse.lane, pulse.on, pulse.off)
+            covered = size_of(parts_within(self._unjudged.get(pulse.lane, []), pulse.on, min(pulse.off, now)))
+            late = late or placed.late + covered > LATE_TICKS
+            known = known and not placed.fresh and not placed.late
+            if placed.late > LATE_TICKS and not placed.fresh:
+                self._fire_now(pulse)
+        self.counts["reject_late" if late else "known" if known else "scheduled"] += 1
+
+    def _fire_now(self, pulse: Pulse) -> None:
+        """A pulse came too late for any of it: what is behind may be another cherry, what is before is a pit."""
+        if self._rules.rejects_unjudged:
+            now = self.schedule.tick
+            self.schedule.add(pulse.lane, now, now + pulse.off - pulse.on)
+
+    def _make_up_for_skipped(self) -> None:
+        skipped, self.schedule.skipped = self.schedule.skipped, []
+        self.counts["reject_skipped"] += len(skipped)
+        for pulse in skipped:
+            self._fire_now(Pulse(pulse.lane, pulse.on, pulse.off))
+
+    def _extend_judged(self, tick: int) -> None:
+        """Move the end of the judged belt on; what lies between it and a frame that begins beyond is unjudged."""
+        start, until = self._plan.judged(tick)
+        if start > self._judged_until:
+            for lane in self._rejecting:
+                self._leave_unjudged(lane, self._judged_until, start)
+        self._judged_until = max(self._judged_until, until)
+
+    def _cover(self, at_nozzle: int) -> None:
+        """Belt that is about to reach a nozzle and is not judged yet will not be judged in time."""
+        soon = at_nozzle + COVER_TICKS // 2
+        for lane in self._rejecting:
+            place, borders = self._plan.lanes[lane], self._unjudged[lane]
+            begins = self._judged_until + place.distance_ticks - place.pulse_ticks // 2
+            if begins <= soon and not (borders and borders[-1] >= soon):
+                end = soon + COVER_TICKS // 2 - place.distance_ticks - place.pulse_ticks // 2
+                self._leave_unjudged(lane, self._judged_until, end)
+
+    def _leave_unjudged(self, lane: int, start: int, end: int) -> None:
+        """Meet a stretch of belt by the fail-safe. ``start`` and ``end`` are ticks at which it is at row 0."""
+        place = self._plan.lanes[lane]
+        half = place.pulse_ticks // 2
+        low = max(start + place.distance_ticks - half, self.schedule.tick)
+        high = end + place.distance_ticks + half
+        borders = self._unjudged[lane]
+        if low >= high:
+            return
+        if lane == self._rejecting[0] and not (borders and borders[-1] >= low):
+            self.counts["belt_unjudged"] += 1
+        take_out(borders, -(1 << 62), low - 4 * place.distance_ticks)
+        put_in(borders, low, high)
+        if self._rules.rejects_unjudged:
+            self.schedule.add(lane, low, high)
+
+    def _close_if_held(self, mask: int, tick: int, now_ns: int) -> int:
+        """Close valves while the belt stands. What they were to fire is fired when it moves on."""
+        if not mask or tick > self._came_to:
+            self._moved_ns = now_ns
+        if tick > self._came_to or tick < self._came_to - self._rules.jitter_ticks:
+            self._came_to = tick
+        held = bool(mask) and now_ns - self._moved_ns > self._rules.max_on_ns
+        if held and not self._held:
+            self.counts["valve_held"] += mask.bit_count()
+        self._held = held
+        return 0 if held else mask

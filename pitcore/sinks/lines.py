@@ -1,0 +1,197 @@
+"""The board's lines, by gpiod: encoder edges in, valves out. The chip may be the board's or one in memory.
+
+Only this module and ``simulated_chip`` know gpiod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from pitcore.belt.encoder import Edge
+from pitcore.config import ActuationConfig
+from pitcore.errors import SinkError
+
+CONSUMER = "pitcore"
+BUFFERED_EDGES = 1024  # the most the kernel keeps: 75 ms at 13,600 a second
+
+
+class Request(Protocol):
+    """What is used of ``gpiod.LineRequest``."""
+
+    def get_values(self, lines: Any = None) -> Sequence[Any]:  # noqa: ANN401  gpiod's enums, which may not be installed
+        """Return the levels of lines."""
+        ...
+
+    def set_values(self, values: dict[Any, Any]) -> None:
+        """Drive lines."""
+        ...
+
+    def wait_edge_events(self, timeout: float | None = None) -> bool:
+        """Wait for an edge; False if none came in ``timeout`` seconds."""
+        ...
+
+    def read_edge_events(self, max_events: int | None = None) -> Sequence[Any]:
+        """Return edges that wait."""
+        ...
+
+    def release(self) -> None:
+        """Give the lines back."""
+        ...
+
+
+class Chip(Protocol):
+    """What is used of ``gpiod.Chip``."""
+
+    def request_lines(
+        self, config: dict[Any, Any], consumer: str | None = None, event_buffer_size: int | None = None
+    ) -> Request:
+        """Take lines for ourselves alone."""
+        ...
+
+    def close(self) -> None:
+        """Close the chip; requests stay."""
+        ...
+
+
+def import_gpiod() -> ModuleType:
+    """Return gpiod with its enums. Raises SinkError if it is not installed."""
+    try:
+        import gpiod  # noqa: PLC0415  an extra: only who drives lines needs it
+        import gpiod.line  # noqa: PLC0415
+    except ImportError as error:
+        raise SinkError(
+            f"[actuation] kind needs gpiod: {error}; pip install 'pitcore[gpio]', or set kind = \"none\""
+        ) from error
+    return gpiod
+
+
+def open_chip(label: str, folder: Path = Path("/dev")) -> Chip:
+    """Open a chip by its label: numbers move between kernels.
+
+    Args:
+        label: as ``gpiodetect`` shows it in brackets.
+        folder: where the devices are.
+
+    Raises:
+        SinkError: there is none of that label, or it may not be opened.
+    """
+    gpiod = import_gpiod()
+    found, refused = [], []
+    for path in sorted(folder.glob("gpiochip*")):
+        try:
+            chip = gpiod.Chip(str(path))
+        except OSError as error:
+            refused.append(f"{path}: {error.strerror}")
+            continue
+        name = chip.get_info().label
+        if name == label:
+            opened: Chip = chip
+            return opened
+        chip.close()
+        found.append(name)
+    there = f"there are: {', '.join(found)}" if found else "there is none that can be opened"
+    why = f" ({'; '.join(refused)}; is the user in the group gpio?)" if refused else ""
+    raise SinkError(f"[actuation] chip: no GPIO chip is labelled `{label}`; {there}{why}; gpiodetect lists them")
+
+
+class Lines:
+    """Encoder and valves on one chip.
+
+    Args:
+        chip: open; closed here.
+        config: offsets and electrical facts.
+
+    Raises:
+        SinkError: a line is not there, or another program holds it.
+    """
+
+    def __init__(self, chip: Chip, config: ActuationConfig) -> None:
+        self._gpiod = import_gpiod()
+        self._config = config
+        self._encoder: Request | None = None
+        self._valves: Request | None = None
+        self._offsets = [lane.line for lane in config.lanes]
+        self._driven = 0
+        try:
+            if self._offsets:  # first: whatever else fails, the valves are shut
+                self._valves = chip.request_lines({tuple(self._offsets): self._valve_settings()}, CONSUMER)
+            if config.encoder.line_a is not None:
+                inputs = tuple(line for line in (config.encoder.line_a, config.encoder.line_b) if line is not None)
+                settings = self._encoder_settings()
+                self._encoder = chip.request_lines({inputs: settings}, CONSUMER, event_buffer_size=BUFFERED_EDGES)
+        except (OSError, ValueError) as error:
+            self.close()
+            reason = getattr(error, "strerror", None) or str(error)
+            raise SinkError(
+                f"[actuation] lanes {', '.join(map(str, self._offsets))} or encoder of chip `{config.chip}`: {reason}; "
+                "gpioinfo tells which lines there are and who holds them"
+            ) from error
+        finally:
+            chip.close()
+
+    def levels(self) -> tuple[int, int]:
+        """Return the levels of encoder lines A and B; 0 where there is none."""
+        if self._encoder is None:
+            return 0, 0
+        active = self._gpiod.line.Value.ACTIVE
+        levels = [int(value == active) for value in self._encoder.get_values()]
+        return levels[0], levels[1] if len(levels) > 1 else 0
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for an encoder edge; False if none came."""
+        return self._encoder is not None and self._encoder.wait_edge_events(timeout_s)
+
+    def read(self) -> list[Edge]:
+        """Return the edges that wait, in order; none if none does."""
+        if self._encoder is None:
+            return []
+        rising, line_b = self._gpiod.EdgeEvent.Type.RISING_EDGE, self._config.encoder.line_b
+        edges: list[Edge] = []
+        while self._encoder.wait_edge_events(0):
+            for event in self._encoder.read_edge_events():
+                line, is_rising = int(event.line_offset == line_b), event.event_type is rising
+                edges.append(Edge(event.timestamp_ns, line, is_rising, event.global_seqno))
+        return edges
+
+    def drive(self, mask: int) -> None:
+        """Open the valves of the set bits and shut the others; only changes reach the chip."""
+        changed = mask ^ self._driven
+        if changed and self._valves is not None:
+            value = self._gpiod.line.Value
+            self._valves.set_values(
+                {
+                    offset: value.ACTIVE if mask >> number & 1 else value.INACTIVE
+                    for number, offset in enumerate(self._offsets)
+                    if changed >> number & 1
+                }
+            )
+        self._driven = mask
+
+    def close(self) -> None:
+        """Shut every valve and give the lines back."""
+        if self._valves is not None:
+            self._valves.set_values(dict.fromkeys(self._offsets, self._gpiod.line.Value.INACTIVE))
+            self._valves.release()
+        if self._encoder is not None:
+            self._encoder.release()
+        self._valves = self._encoder = None
+
+    def _valve_settings(self) -> Any:  # noqa: ANN401  gpiod.LineSettings
+        line = self._gpiod.line
+        return self._gpiod.LineSettings(
+            direction=line.Direction.OUTPUT, output_value=line.Value.INACTIVE, active_low=self._config.active_low
+        )
+
+    def _encoder_settings(self) -> Any:  # noqa: ANN401  gpiod.LineSettings
+        line, encoder = self._gpiod.line, self._config.encoder
+        return self._gpiod.LineSettings(
+            direction=line.Direction.INPUT,
+            edge_detection=line.Edge.RISING if encoder.line_b is None else line.Edge.BOTH,
+            bias=line.Bias[encoder.bias.upper()],
+            debounce_period=timedelta(microseconds=encoder.debounce_us),
+            event_clock=line.Clock.MONOTONIC,  # the cameras' clock
+        )

@@ -1,0 +1,45 @@
+"""From a board's configuration to its valves: where the lanes are, on which lines, and what turns the encoder."""
+
+from __future__ import annotations
+
+from pitcore.arming import Arming
+from pitcore.belt.lanes import Lane, Plan
+from pitcore.config import Config
+from pitcore.metrics import Metrics
+from pitcore.search import window_of
+from pitcore.sinks.gpio import GpioSink
+from pitcore.sinks.lines import Lines, open_chip
+from pitcore.sinks.simulated_chip import SimulatedChip, SteadyBelt
+
+
+def belt_plan(config: Config) -> Plan:
+    """Return where the lanes of a configuration are."""
+    window = window_of(config)
+    first_row = window.origin[1]
+    return Plan(
+        px_per_tick=config.px_per_tick,
+        rows_px=(first_row, first_row + window.shape[0]),
+        cherry_px=config.actuation.cherry_px,
+        lanes=tuple(
+            Lane(lane.x_px, lane.distance_ticks, lane.pulse_ticks, lane.action) for lane in config.actuation.lanes
+        ),
+    )
+
+
+def follow_belt(config: Config, simulated: SteadyBelt, arming: Arming, metrics: Metrics) -> GpioSink:
+    """Open encoder and valves, and follow the belt from now on.
+
+    Args:
+        config: of the board; its actuation is not ``none``.
+        simulated: what turns a simulated encoder.
+        arming: whether valves may be driven.
+        metrics: counts of the run.
+
+    Raises:
+        SinkError: the chip or a line is not there, or is another's.
+    """
+    actuation = config.actuation
+    chip = open_chip(actuation.chip) if actuation.kind == "gpio" else SimulatedChip(simulated.steps())
+    sink = GpioSink(belt_plan(config), actuation, Lines(chip, actuation), arming, metrics)
+    sink.start()
+    return sink
