@@ -40,7 +40,6 @@ def open_film(url: str, kind: str | None, options: Mapping[str, str]) -> Any:  #
     if not film.streams.video:
         film.close()
         raise SourceError(f"{url}: holds no pictures; name a film")
-    film.streams.video[0].thread_type = "AUTO"  # decode on all cores: these sources are for films and laptops
     return film
 
 

@@ -40,6 +40,7 @@ class VideoSource:
         """Open the file; see ``Source.start``."""
         self.close()
         self._film = open_film(self._config.path, None, {})
+        self._film.streams.video[0].thread_type = "AUTO"  # several pictures at a time; a live camera would come late
         self._pictures = self._film.decode(video=0)
         self._given, self._ended = 0, False
         self._start_ns = time.monotonic_ns()

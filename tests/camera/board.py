@@ -1,15 +1,23 @@
 """A board with cameras on this machine: puts the fake picamera2 where the real one would be imported from."""
 
 import contextlib
+import json
+import os
 import sys
 import types
+from pathlib import Path
 
+import numpy as np
+
+from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.picamera import PicameraSource
+from pitcore.camera.spec import BeltSpec
 from pitcore.camera.ticks import ConstantSpeed
 from pitcore.config import CameraConfig, Picamera2SourceConfig
 from pitcore.frame import Geometry
 from tests.camera import fake_picamera2
 
+HERE = Path(__file__).parent
 TOP, BOTTOM = "/base/rp1/i2c@88000/imx296@1a", "/base/rp1/i2c@80000/imx296@1a"
 GEOMETRY = Geometry(("top", "bottom"), 48, 100, 0.5)
 PX_PER_S = 1000.0
@@ -49,6 +57,38 @@ def installed():
                 del sys.modules[name]
             else:
                 sys.modules[name] = module
+
+
+def belt_pictures(height_px, width_px, advance_px, count=12):
+    """A loop of (top, bottom) planes of the emulated belt."""
+    spec = BeltSpec(
+        height_px=height_px,
+        width_px=width_px,
+        advance_px=advance_px,
+        cherries_per_frame=24.0 * min(1.0, height_px * width_px / (500 * 2464)),
+        ring=count,
+        frames=count,
+    )
+    source = EmulatedSource(spec)
+    source.start()
+    pictures = []
+    while (frame := source.read(60.0)) is not None:
+        with frame:
+            pictures.append(tuple(np.array(plane) for plane in frame.planes))
+    source.close()
+    return pictures
+
+
+def programs_cameras(**more):
+    """The environment of a program that finds two small cameras, or others, with the faults of ``{id: {...}}``."""
+    cameras = more.get("cameras") or [
+        {"id": name, "plane": plane, "height_px": 240, "width_px": 640, "advance_px": 120}
+        for name, plane in ((TOP, "top"), (BOTTOM, "bottom"))
+    ]
+    for given in cameras:
+        given["faults"] = more.get("faults", {}).get(given["id"], {})
+    path = os.pathsep.join([str(HERE / "as_on_a_board"), os.environ.get("PYTHONPATH", ""), str(HERE.parent.parent)])
+    return os.environ | {"PYTHONPATH": path, "PITCORE_TEST_CAMERAS": json.dumps(cameras)}
 
 
 def camera(plane, camera_id, **changes):

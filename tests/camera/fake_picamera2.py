@@ -38,7 +38,7 @@ class Sensor:
         id: libcamera's.
         num: libcamera's number, which follows what booted first.
         frame_us: its real frame time; None takes what was asked for.
-        scene: called with the frame's number, returns its (H, W) grey level or picture.
+        scene: called with the frame's number, returns its grey level, or picture of (H, W), or (H, W, 3) BGR.
         faults: see ``Faults``.
     """
 
@@ -257,8 +257,8 @@ class Picamera2:
         shown = self.sensor.scene(number)
         if main["format"] == "YUV420":
             rows[:height, :width] = shown
-        else:
-            rows[:height, : 3 * width] = np.repeat(np.broadcast_to(shown, (height, width)), 3, axis=1)
+        else:  # three bytes a pixel
+            rows[:height, : 3 * width] = np.broadcast_to(shown, (height, width, 3)).reshape(height, -1)
         stamp_ns = t_ns + faults.ahead_ns - (2_000_000_000 if number in faults.stale else 0)
         self._deliver(buffer, self._metadata(number, stamp_ns))
         if number in faults.repeated and self._free:

@@ -16,12 +16,15 @@ class Service:
     Args:
         config: file.
         log: file; is appended to.
+        options: further ones of the command.
+        env: of the process.
     """
 
-    def __init__(self, config, log):
+    def __init__(self, config, log, *options, env=None):
         self._log = log
+        command = [program(), "run", "--config", str(config), *options]
         with log.open("ab") as output:
-            self.process = subprocess.Popen([program(), "run", "--config", str(config)], stderr=output, stdout=output)
+            self.process = subprocess.Popen(command, stderr=output, stdout=output, env=env)
 
     def wait_for_log(self, text, times=1):
         self.wait(lambda: self._log.read_text().count(text) >= times, f"{text!r} in the log")

@@ -1,0 +1,5 @@
+"""What ``import libcamera`` finds in a program that a test starts with this folder on its path."""
+
+from tests.camera.board import libcamera_module
+
+globals().update(vars(libcamera_module()))

@@ -1,0 +1,190 @@
+"""Every shipped board starts, with an emulated belt and with the cameras it is for; each fault of a camera is told."""
+
+import json
+import tomllib
+
+import pytest
+
+from pitcore.camera.replay import ReplaySource
+from pitcore.config import CameraConfig, Config, Picamera2SourceConfig, UvcSourceConfig, VideoSourceConfig, load_config
+from tests.camera.board import BOTTOM, TOP, programs_cameras
+from tests.cli.program import run_pitcore
+from tests.cli.service import Service, whole_lines
+from tests.conftest import ROOT
+
+BOARDS = sorted((ROOT / "firmware_configs" / "boards").glob("*.toml"))
+
+
+def at_home(board, place):
+    """The board's configuration with its files below ``place``."""
+    text = board.read_text()
+    for given in ("/var/log/pitcore", "/var/lib/pitcore", "/run/pitcore", "out/run", "out/webcam"):
+        text = text.replace(f'"{given}', f'"{place}')
+    (place / "board.toml").write_text(text)
+    return place / "board.toml"
+
+
+def judged(line):
+    return line["schema"] == "pitcore.verdict/1" and line["probabilities"]
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
+def test_every_shipped_board_starts_the_emulated_service(tmp_path, board):
+    service = Service(at_home(board, tmp_path), tmp_path / "log", "--emulate")
+    try:
+        service.wait_for_line(tmp_path / "verdicts.jsonl", judged)
+        assert service.stop() == 0
+    finally:
+        service.kill()
+
+
+def test_there_is_a_board_for_every_case():
+    assert {board.stem for board in BOARDS} >= {"emulated", "pi5-two-global-shutter", "pi4-one", "webcam"}
+
+
+@pytest.mark.parametrize("name", ["pi5-two-global-shutter", "pi4-one"])
+def test_a_board_with_its_cameras_judges_what_they_show(tmp_path, name):
+    (board,) = (path for path in BOARDS if path.stem == name)
+    source = load_config(board).source
+    cameras = [
+        {
+            "id": camera.id,
+            "plane": "both" if len(camera.planes) == 2 else camera.planes[0],
+            "height_px": 1088,
+            "width_px": 1456,
+            "advance_px": round(source.px_per_s / source.frames_per_s),
+        }
+        for camera in source.cameras
+    ]
+    service = Service(at_home(board, tmp_path), tmp_path / "log", env=programs_cameras(cameras=cameras))
+    try:
+        service.wait_for_line(tmp_path / "verdicts.jsonl", judged)
+        service.wait_for_log("ready: a frame of every camera was processed")
+        assert service.stop() == 0
+    finally:
+        service.kill()
+
+
+def test_a_board_without_its_cameras_says_what_is_missing(tmp_path):
+    (board,) = (path for path in BOARDS if path.stem == "pi5-two-global-shutter")
+    source = load_config(board).source
+    one = {"id": source.cameras[0].id, "plane": "top", "height_px": 1088, "width_px": 1456, "advance_px": 680}
+    done = run_pitcore("run", "--config", at_home(board, tmp_path), env=programs_cameras(cameras=[one]))
+    assert done.returncode == 2
+    assert f"camera bottom ({source.cameras[1].id}) is not connected; found: {one['id']}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("pi5-two-global-shutter", [Picamera2SourceConfig, CameraConfig]),
+        ("webcam", [UvcSourceConfig, VideoSourceConfig]),
+    ],
+)
+def test_the_shipped_board_shows_every_key_of_its_source(name, classes):
+    (board,) = (path for path in BOARDS if path.stem == name)
+    words = board.read_text().replace("#", " ").split()
+    for kind in classes:
+        assert set(kind.__struct_fields__) - {"cameras"} <= set(words)
+
+
+SMALL = f"""
+[frame]
+height_px = 240
+width_px = 640
+[source]
+kind = "picamera2"
+frames_per_s = 50.0
+startup_s = 3.0
+px_per_s = 6000.0
+[[source.cameras]]
+id = "{TOP}"
+planes = ["top"]
+[[source.cameras]]
+id = "{BOTTOM}"
+planes = ["bottom"]
+"""
+
+
+@pytest.fixture
+def small(tmp_path, tiny_bundle):
+    text = SMALL + f'[model]\nbundle = "{tiny_bundle}"\n[sink]\npath = "{tmp_path / "v.jsonl"}"\n'
+    text += f'[control]\nsocket = "{tmp_path / "c.sock"}"\nstate_dir = "{tmp_path / "state"}"\n'
+    (tmp_path / "board.toml").write_text(text)
+    return tmp_path / "board.toml"
+
+
+ENDING = {
+    "hangs": ({"hang_at": 20}, "sent nothing for 1 s: it hangs, or its cable or power failed"),
+    "unplugged": ({"unplug_at": 20}, "sent nothing for 1 s: it hangs, or its cable or power failed"),
+    "never locks": ({"never_locks": True}, "gave no good frame for 3 s: exposure is 1600 us, asked for 500"),
+    "no first frame": ({"hang_at": 0}, "sent nothing for 3 s"),
+    "no stamps": ({"no_stamp": True}, "its frames carry no SensorTimestamp"),
+}
+
+
+@pytest.mark.parametrize("fault", ENDING)
+def test_a_camera_that_fails_ends_the_service_with_its_name_so_that_it_is_started_anew(small, fault):
+    faults, said = ENDING[fault]
+    done = run_pitcore("run", "--config", small, env=programs_cameras(faults={BOTTOM: faults}))
+    assert done.returncode == 2
+    assert f"pitcore: camera bottom ({BOTTOM})" in done.stderr.splitlines()[-1]
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    lines = [json.loads(line) for line in whole_lines(small.parent / "v.jsonl")]
+    assert "frame_stuck" not in {line.get("event") for line in lines}, "a frozen last frame"
+
+
+SURVIVED = {
+    "drops": ({"dropped": [10, 11, 30]}, "sensor"),
+    "start-up frames": ({"startup": 6}, "startup"),
+    "exposure slips": ({"unlock": [12, 13]}, "unlocked"),
+    "repeats": ({"repeated": [9, 12]}, "repeated"),
+    "stale": ({"stale": [0, 1]}, "stale"),
+}
+
+
+@pytest.mark.parametrize("fault", SURVIVED)
+def test_the_service_survives_a_fault_counts_it_and_names_the_camera(small, fault):
+    faults, cause = SURVIVED[fault]
+    service = Service(small, small.parent / "log", env=programs_cameras(faults={TOP: faults}))
+
+    def told():
+        done = run_pitcore("status", "--json", "--config", small)
+        if done.returncode:
+            return False
+        cameras = {camera["id"]: camera for camera in json.loads(done.stdout)["cameras"]}
+        return cameras[TOP]["lost"].get(cause, 0) > 0 and cameras[TOP]["frames"] > 40
+
+    try:
+        service.wait(told, f"{cause} in the status of {TOP}")
+        service.wait_for_line(small.parent / "v.jsonl", lambda line: line["schema"] == "pitcore.verdict/1")
+        assert service.stop() == 0
+    finally:
+        service.kill()
+
+
+@pytest.mark.parametrize("fault", [*SURVIVED, "hangs", "unplugged"])
+def test_a_recording_under_a_fault_is_whole_and_says_what_was_lost(small, fault):
+    faults, _ = (SURVIVED | ENDING)[fault]
+    folder = small.parent / "rec"
+    env = programs_cameras(faults={TOP: faults})
+    done = run_pitcore("record", folder, "--frames", "60", "--config", small, env=env)
+    replay = ReplaySource(folder)
+    assert not replay.torn
+    if fault in SURVIVED:
+        assert (done.returncode, replay.frames) == (0, 60), done.stderr
+        assert " lost" in done.stdout
+    else:
+        assert done.returncode == 2
+        last = done.stderr.splitlines()[-1]  # of an unplugged one the log also says that it does not close
+        assert last.startswith(f"pitcore: camera top ({TOP}) sent nothing for 1 s")
+        assert last.endswith(f"{replay.frames} frames before it are recorded")
+        assert 0 < replay.frames <= 20
+    assert run_pitcore("replay", folder, "--out", small.parent / "r.jsonl", "--config", small).returncode == 0
+
+
+def test_a_configuration_with_cameras_goes_through_every_command_that_needs_none(small):
+    assert run_pitcore("config", "check", small).returncode == 0
+    assert tomllib.loads(small.read_text())["source"]["kind"] == "picamera2"
+    assert load_config(small) != Config()
