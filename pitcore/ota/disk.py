@@ -107,6 +107,12 @@ class Disk:
         self.perform(Operation("create", path))
         return io.BufferedWriter(_Appender(self, path), PIECE_BYTES)
 
+    def keep(self, path: Path, place: Path) -> None:
+        """Put a whole file where it belongs: fsync, rename, fsync of the directory. Raises UpdateError."""
+        self.perform(Operation("sync", path))
+        self.perform(Operation("rename", path, place))
+        self.perform(Operation("sync directory", place.parent))
+
     def make_directory(self, path: Path) -> None:
         """Make a directory, and those above it, that outlive a power cut; not where it is. Raises UpdateError."""
         if not path.is_dir():

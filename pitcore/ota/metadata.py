@@ -26,6 +26,7 @@ from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.floors import RoleFloor
 
 ISSUED = "x-pitcore-issued"  # in the signed part: when it was signed, as `expires` is written
+MAX_ROOT_BYTES = 512_000  # as tuf
 MAX_STEP = 1_000_000  # versions; one an hour for a hundred years
 _TOP = ("timestamp", "snapshot", "targets")
 # Errors of tuf, roles they came with (None: any), and what they mean. The first that fits counts.
@@ -142,6 +143,25 @@ class TrustedMetadata:
                 path.unlink(missing_ok=True)
         return leapt
 
+    def skips_a_root(self) -> bool:
+        """Return whether the repository has the root after next, but not the next."""
+        with suppress(OSError, UpdateError, exceptions.RepositoryError, exceptions.DownloadError, DeserializationError):
+            version = Metadata[Root].from_file(str(self._directory / "root.json")).signed.version
+            self._fetcher.download_bytes(self._root_url(version + 2), MAX_ROOT_BYTES)
+            try:
+                self._fetcher.download_bytes(self._root_url(version + 1), MAX_ROOT_BYTES)
+            except exceptions.DownloadHTTPError:
+                return True
+        return False
+
+    def consistent_snapshot(self) -> bool:
+        """Return whether the names of targets begin with their hash. Raises UpdateError."""
+        with self._border():
+            return bool(Metadata[Root].from_file(str(self._directory / "root.json")).signed.consistent_snapshot)
+
+    def _root_url(self, version: int) -> str:
+        return f"{self._url.rstrip('/')}/{version}.root.json"
+
     @contextmanager
     def _border(self) -> Iterator[None]:
         """Turn tuf's errors into ours."""
@@ -155,22 +175,10 @@ class TrustedMetadata:
     def _refusal(self, error: Exception) -> UpdateError:
         """Return what an error of tuf means: that depends on which role it was after."""
         role = _role(self._fetcher.last_url)
-        if isinstance(error, exceptions.UnsignedMetadataError) and role != "root" and self._root_is_missing():
-            return UpdateError(
-                Refusal.ROOT_GAP, f"{self._url}: a version of root.json is missing; publish every version of it"
-            )
         for kinds, roles, refusal, mend in _MEANINGS:
             if isinstance(error, kinds) and (roles is None or role in roles):
                 return UpdateError(refusal, f"{self._url}: {role}: {first_line(error)}; {mend}")
         return UpdateError(Refusal.MALFORMED, f"{self._url}: {role}: {first_line(error)}; publish it again")
-
-    def _root_is_missing(self) -> bool:
-        """Return whether the repository has the root after next, but not the next."""
-        with suppress(OSError, UpdateError, exceptions.RepositoryError, exceptions.DownloadError, DeserializationError):
-            version = Metadata[Root].from_file(str(self._directory / "root.json")).signed.version
-            self._fetcher.download_bytes(f"{self._url.rstrip('/')}/{version + 2}.root.json", 512_000)
-            return True
-        return False
 
 
 def _seen(signed: Any, keys: list[str] | tuple[str, ...]) -> Seen:  # noqa: ANN401  tuf types the four kinds apart

@@ -7,8 +7,10 @@ does not know the time. It changes no slot; ``update`` does.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 
 import msgspec
@@ -112,7 +114,11 @@ class TrustedRepository:
             raise UpdateError(
                 Refusal.OVERSIZED, f"{target}: {length} bytes, and a board takes no more than {archive.MAX_BYTES}"
             )
-        download(self._fetcher, Wanted(self._target_url(target, sha256), sha256, length), part)
+
+        def verifies(file: BufferedReader) -> bool:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+        download(self._fetcher, Wanted(self._target_url(target, sha256), length, verifies), part)
 
     def _brought_up_to_date(
         self, metadata: TrustedMetadata, floors: Floors
@@ -124,6 +130,10 @@ class TrustedRepository:
             listed = {entry.target: self._listed(metadata, entry.target) for entry in channel.releases}
         except UpdateError as error:
             self._refuse_leaps(metadata, floors)
+            if error.refusal is Refusal.BAD_SIGNATURE and metadata.skips_a_root():
+                raise UpdateError(
+                    Refusal.ROOT_GAP, f"{self._url}: a version of root.json is missing; publish every version of it"
+                ) from error
             if error.refusal is Refusal.EXPIRED and not self._time(floors).sure:
                 raise _clock_not_set(str(error)) from error
             raise

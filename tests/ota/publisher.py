@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tuf.api.metadata import Metadata
 
-from pitcore.ota.channel import Entry, Machine
+from pitcore.ota.channel import Channel, Entry, Machine
 from pitcore.ota.clock import Time
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.trust import Board, Source, TrustedRepository
@@ -84,10 +84,10 @@ class Publisher:
         """A copy of the repository as it is now, to be served later."""
         return Path(shutil.copytree(self.directory, self.folder / name))
 
-    def resign(self, role, change, signers=None):
-        """Write a role's newest metadata again, changed, under its own keys or others; no rule is kept."""
+    def resign(self, directory, role, change, signers=None):
+        """Write a role's newest metadata in a copy again, changed, under its own keys or others; no rule is kept."""
         repository = self.open()
-        path = newest(self.directory, role)
+        path = newest(directory, role)
         md = Metadata.from_file(str(path))
         change(md.signed)
         md.signatures.clear()
@@ -99,8 +99,8 @@ class Publisher:
     def name_in_channel(self, target, percent=100.0):
         """What the holder of the channel's key can do: name anything."""
         repository = self.open()
-        before = read_channel(repository, "stable")
-        write_channel(repository, type(before)(before.schema, "stable", (Entry(target, percent, "s" * 16),)))
+        entry = Entry(target, percent, "s" * 16)
+        write_channel(repository, Channel("pitcore.channel/1", "stable", (entry,)))
         repository.publish()
         repository.commit()
 

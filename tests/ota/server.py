@@ -25,6 +25,7 @@ class Site:
     faults: dict[str, str] = field(default_factory=dict)
     times: int = 10**6
     requests: list[tuple[str, str]] = field(default_factory=list)  # path, Range header
+    raw: list[str] = field(default_factory=list)  # paths as they were sent
     over: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
@@ -48,6 +49,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.name, self.asked = unquote(self.path).lstrip("/"), self.headers.get("Range", "")
+        self.site.raw.append(self.path.lstrip("/"))
         self.site.requests.append((self.name, self.asked))
         with suppress(ConnectionError, TimeoutError):  # a client that gives up hangs up
             getattr(self, "serve_" + self.site.fault(self.name).replace("-", "_"))()
@@ -67,8 +69,9 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, content)
 
     def read(self):
-        with suppress(OSError):
-            return (self.site.root / self.name).read_bytes()
+        for name in (self.path.lstrip("/"), self.name):  # a file may have the quoted name
+            with suppress(OSError):
+                return (self.site.root / name).read_bytes()
         return None
 
     def answer(self, status, content, headers=(), *, length=None, kind="application/octet-stream"):

@@ -1,4 +1,3 @@
-import hashlib
 import itertools
 import os
 import random
@@ -34,7 +33,7 @@ def part(tmp_path):
 
 def fetch(site, part, *, limits=PATIENT, content=CONTENT, clock=None, url=None):
     fetcher = Fetcher(limits, clock) if clock else Fetcher(limits)
-    wanted = Wanted(url or f"{site.url}/model.tar", hashlib.sha256(content).hexdigest(), len(content))
+    wanted = Wanted(url or f"{site.url}/model.tar", len(content), lambda file: file.read() == content)
     try:
         download(fetcher, wanted, part)
     finally:
