@@ -91,12 +91,11 @@ class FloorFile:
         return Floors()
 
     def write(self, floors: Floors) -> None:
-        """Make the floors last, one copy after the other. Raises UpdateError."""
+        """Make the floors last. Raises UpdateError."""
         body = msgspec.json.encode(floors)
         self._serial += 1
         file = _File("pitcore.floors/1", self._serial, msgspec.Raw(body), hashlib.sha256(body).hexdigest())
-        for path in self._paths:
-            self._disk.replace(path, msgspec.json.encode(file) + b"\n")
+        self._disk.replace(self._paths[0], msgspec.json.encode(file) + b"\n", copy=self._paths[1])
 
 
 def _read(path: Path) -> _File | Literal["absent", "damaged"]:
