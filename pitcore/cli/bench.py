@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ from pitcore.bench import machine, report, trials
 from pitcore.bench.load import Load, parse_load
 from pitcore.bench.once import allocations, cold_start_ms, swap_ms
 from pitcore.bench.run import measure
+from pitcore.bench.swaps import swap_trial
+from pitcore.bench.swaps import text as swaps_text
 from pitcore.cli.errors import run_command
 from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.cli.progress import progress
 from pitcore.config import Config
+from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.errors import ConfigError
 from pitcore.model_choice import open_bundle
 
-SLOWER = 3  # exit code of --fail-if-slower
+SLOWER = MISSED = 3  # exit code of --fail-if-slower, and of --swaps that lose a frame or memory
 
 
 @click.command("pitcore-bench", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -35,6 +39,7 @@ SLOWER = 3  # exit code of --fail-if-slower
 @click.option("--quick", is_flag=True, help="Leave out allocations, cold start and change of model.")
 @click.option("--sweep", is_flag=True, help="Instead: cost against cherries a frame, with 1 and 2 threads.")
 @click.option("--overload", type=click.FloatRange(1.0, 20.0), help="Instead: offer so many times what it can do.")
+@click.option("--swaps", type=click.IntRange(1, 10_000), help="Instead: change the model so often while it runs.")
 @config_option
 @bundle_option
 def bench(
@@ -48,6 +53,7 @@ def bench(
     quick: bool,
     sweep: bool,
     overload: float | None,
+    swaps: int | None,
     config_path: Path | None,
     bundle: Path | None,
 ) -> None:
@@ -63,9 +69,14 @@ def bench(
       pitcore-bench --load 60@max --seconds 20 --compare before.json
       pitcore-bench --frames 20000 --load 24@max
       pitcore-bench --overload 3
+      pitcore-bench --swaps 100
     """
+    keep_large_blocks_apart()  # as the service does
     config, load = read_config(config_path, bundle), parse_load(load_text, seconds, frames)
     old = None if compare is None else _read(compare)
+    if swaps is not None:
+        _swap(config, load, swaps)
+        return
     if sweep or overload is not None:
         with progress("measure", 100) as bar:
             click.echo(
@@ -84,6 +95,27 @@ def bench(
             sys.exit(SLOWER)
 
 
+def _swap(config: Config, load: Load, swaps: int) -> None:
+    """Change the model under load; exit code MISSED if anything is not as it must be."""
+    with progress("swap", 100) as bar:
+        trial = swap_trial(config, load, swaps, _moves(bar))
+    click.echo(swaps_text(trial, load))
+    if trial.failures:
+        sys.exit(MISSED)
+
+
+def _moves(bar: Any) -> Callable[[float], None]:  # noqa: ANN401  click's progress bar
+    """Return what moves a bar of 100 to a share."""
+    done = 0
+
+    def tick(share: float) -> None:
+        nonlocal done
+        bar.update(round(share * 100) - done)
+        done = round(share * 100)
+
+    return tick
+
+
 def _measured(
     config: Config, load: Load, threads: int | None, *, quick: bool
 ) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.float64]]]:
@@ -91,14 +123,7 @@ def _measured(
     label, before = open_bundle(config).label, machine.state()
     once: dict[str, float] = {}
     with progress("measure", 100) as bar:
-        done = 0
-
-        def tick(share: float) -> None:
-            nonlocal done
-            bar.update(round(share * 100) - done)
-            done = round(share * 100)
-
-        sample = measure(config, load, threads, tick)
+        sample = measure(config, load, threads, _moves(bar))
     if not quick:
         traced = allocations(config, load)
         once = {
