@@ -2,5 +2,5 @@
 
 ``protocol`` says what goes over the socket, ``server`` answers and ``client`` asks. ``commands`` is what can be asked,
 ``status`` what the service tells of itself, ``remote`` the service as `pitcore update` sees it. ``reload`` is the
-thread that builds a new model beside the old, ``memory`` what it takes to have the old one's memory back.
+thread that builds a new model beside the old, ``memory`` what it takes for the old one's memory to come back.
 """

@@ -1,9 +1,8 @@
-"""Memory of the C library after a model was destroyed.
+"""How the C library hands out large blocks: the memory of models that were changed must come back.
 
-ONNX Runtime's weights and scratch memory come from the C library's heap. Freed in the middle of it they stay with the
-process, and where blocks of two models lie between one another the heap grows with the changes: by 35 % in 60, on
-x86-64 with glibc 2.36. Two calls keep that at 2 %, on the main thread or another: large blocks each get pages of
-their own, and what is free at last goes back to the system.
+ONNX Runtime's weights and scratch memory are blocks of the C library's heap. glibc raises the size from which a block
+gets pages of its own as such blocks are freed; after some changes of model all lie in the heap, those of the old model
+between those of the new, and cannot go back to the system. ADR 11 has the figures.
 """
 
 from __future__ import annotations
@@ -11,9 +10,7 @@ from __future__ import annotations
 import ctypes
 
 M_MMAP_THRESHOLD = -3  # <malloc.h> of glibc
-LARGE_BYTES = 128 * 1024  # glibc's own default, which it raises up to 32 MiB by itself unless it is set
-
-_libc = ctypes.CDLL(None)
+LARGE_BYTES = 128 * 1024  # where glibc starts, before it raises that by itself
 
 
 def keep_large_blocks_apart() -> None:
@@ -21,11 +18,6 @@ def keep_large_blocks_apart() -> None:
 
     A C library that has no such setting is left as it is.
     """
-    if hasattr(_libc, "mallopt"):
-        _libc.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
-
-
-def give_back() -> None:
-    """Return free memory to the system. A C library that cannot is left as it is."""
-    if hasattr(_libc, "malloc_trim"):
-        _libc.malloc_trim(0)
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)

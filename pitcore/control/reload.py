@@ -20,7 +20,6 @@ import msgspec
 
 from pitcore.app import App, Loaded
 from pitcore.config import Config
-from pitcore.control.memory import give_back
 from pitcore.errors import ControlError, PitcoreError
 from pitcore.metrics import Mark
 from pitcore.wall_clock import utc_now
@@ -184,6 +183,5 @@ class Reloader:
                 raise ControlError(
                     "the service stops" if ended else f"no frame came within {TAKEN_WITHIN_S:g} s; see `pitcore status`"
                 )
-            self._replaced = None
-        give_back()
+            self._replaced = None  # here the old network is destroyed, not on the loop's thread
         return detail
