@@ -42,6 +42,7 @@ from pitcore.preprocess.prepare import CropSpec, Preparer
 from pitcore.search import segment_spec, window_of
 from pitcore.sinks.gpio import GpioSink
 from pitcore.sinks.jsonl import JsonlSink
+from pitcore.sinks.modbus import ModbusSink
 from pitcore.sinks.simulated_chip import SteadyBelt
 from pitcore.sinks.sink import BeltSink, Sink
 from pitcore.valves import belt_plan, follow_belt
@@ -183,6 +184,11 @@ def open_sink(config: Config, metrics: Metrics) -> JsonlSink:
     """Open the file sink of the configuration. Raises SinkError."""
     sink = config.sink
     return JsonlSink(Path(sink.path), rotate_bytes=sink.rotate_bytes, keep=sink.keep, metrics=metrics)
+
+
+def open_modbus(config: Config, arming: Arming, metrics: Metrics) -> list[ModbusSink]:
+    """Serve a PLC, if the configuration wants it: a list of one, or of none. Raises SinkError."""
+    return [ModbusSink(config.modbus, belt_plan(config), arming, metrics)] if config.modbus.enabled else []
 
 
 def open_line(config: Config, arming: Arming, metrics: Metrics) -> tuple[Source, GpioSink | None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from pitcore.app import App, Options, open_line, open_sink
+from pitcore.app import App, Options, open_line, open_modbus, open_sink
 from pitcore.arming import Arming
 from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.config import Config, emulated
@@ -26,6 +26,7 @@ from pitcore.service.notify import Notifier
 from pitcore.service.supervision import Supervisor
 from pitcore.sinks.event_log import EventLog
 from pitcore.sinks.recent import RecentEvents
+from pitcore.sinks.sink import Sink
 from pitcore.verdict import CONTROL_EVENTS
 
 log = logging.getLogger("pitcore")
@@ -62,10 +63,11 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         metrics, recent = Metrics(), RecentEvents()
         arming = Arming(Path(config.control.state_dir) / "arming.json")
         source, actuator = open_line(config, arming, metrics)
-        if actuator is not None:
-            closing.callback(actuator.close)
-        # The valves first: they cannot wait for a disk.
-        acting = () if actuator is None else (actuator,)
+        # The valves first, then the PLC: they cannot wait for a disk.
+        acting: list[Sink] = [] if actuator is None else [actuator]
+        acting += open_modbus(config, arming, metrics)
+        for sink in acting:
+            closing.callback(sink.close)  # threads end even if what follows cannot be built
         sinks = (*acting, open_sink(config, metrics), EventLog(), recent)
         teller = Teller(metrics)
 
@@ -103,8 +105,8 @@ def _run(app: App, reloader: Reloader, config: Config) -> None:
     log.info("running: model %s, verdicts to %s", app.bundle.label, config.sink.path)
     with supervisor:
         app.run()
-    if app.config.model.store is not None:  # a reload may have named another
-        refund(Path(app.config.model.store), app.bundle.sha256)
+    if config.model.store is not None:
+        refund(Path(config.model.store), app.bundle.sha256)
     log.info("stopped after %d frames", app.metrics.value("frames"))
 
 

@@ -12,12 +12,7 @@ from pitcore.verdict import Action
 
 
 class FrameConfig(Section, frozen=True):
-    """What each frame looks like. Default: the production geometry.
-
-    Attributes:
-        planes: names of the pictures that make up a frame, in the order of the model's card.
-        height_px, width_px: of each plane; the belt moves along the height.
-    """
+    """What each frame looks like. Default: the production geometry."""
 
     planes: Annotated[tuple[str, ...], Meta(min_length=1, max_length=4)] = ("top", "bottom")
     height_px: Annotated[int, Meta(ge=16, le=MAX_SIDE_PX)] = 500
@@ -84,11 +79,7 @@ class DecisionConfig(Section, frozen=True):
 
 
 class ActionsConfig(Section, frozen=True):
-    """What the line does with each verdict.
-
-    Attributes:
-        clean, maybe, pit, side: "pass", "review" or "reject"; a pit never passes.
-    """
+    """What the line does with each verdict."""
 
     clean: Action = "pass"
     maybe: Action = "review"

@@ -22,13 +22,13 @@ from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
 from pitcore.sinks.actuator import Actuator, Rules
 from pitcore.sinks.lines import Lines
-from pitcore.sinks.sink import Arming, Notice
+from pitcore.sinks.sink import Armed, Notice
 from pitcore.verdict import Event, Verdict
 
 log = logging.getLogger(__name__)
 
 PRIORITY = 40  # SCHED_FIFO: below the kernel's own threads (50), above everything else of ours
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.00005
 REST_S = 0.002  # with nothing to do soon, edges are read so often
 AWAKE_S = 0.0005  # and so long before something is to be done, each edge wakes the thread
 STANDING_S = 0.02  # how often a belt without edges is looked at
@@ -56,7 +56,7 @@ class GpioSink:
         metrics: ``rejects`` and ``valve_openings`` are counted there.
     """
 
-    def __init__(self, plan: Plan, config: ActuationConfig, lines: Lines, arming: Arming, metrics: Metrics) -> None:
+    def __init__(self, plan: Plan, config: ActuationConfig, lines: Lines, arming: Armed, metrics: Metrics) -> None:
         encoder = config.encoder
         self._lines, self._arming, self._metrics = lines, arming, metrics
         self._decoder: Decoder = (
@@ -74,6 +74,11 @@ class GpioSink:
         self._switch_interval_s = 0.0
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="pitcore-actuator", daemon=True)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Everything that happened, by name; see ``Actuator``. From any thread."""
+        return dict(self._actuator.counts)
 
     def start(self) -> None:
         """Start following the belt."""

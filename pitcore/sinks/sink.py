@@ -60,7 +60,7 @@ class BeltSink(Sink, Protocol):
         ...
 
 
-class Arming(Protocol):
+class Armed(Protocol):
     """Says whether valves may be driven. Read from any thread."""
 
     @property

@@ -40,8 +40,8 @@ def verdict(at_row_0, *, action="reject", x=50, tick=None):
         code=2 if action == "reject" else 5,
         reason=None,
         probabilities=None,
-        model=ModelRef("test", "0", ""),
-        config="",
+        model=ModelRef("test", "0", "ab" * 32),
+        config="cd" * 32,
         latency_us=None,
         action=action,
     )

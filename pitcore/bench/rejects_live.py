@@ -1,0 +1,110 @@
+"""The same line in real time: the service's own thread over a chip in memory, on this machine, as busy as it is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from pitcore.bench.reject_account import Run, settle
+from pitcore.bench.reject_line import CHERRY_PX, LANES, PLAN, Camera, Place, exposures, lay, steps
+from pitcore.bench.rejects import Outcome, Progress
+from pitcore.config import ActuationConfig, EncoderConfig, LaneConfig
+from pitcore.metrics import Metrics
+from pitcore.sinks.gpio import GpioSink
+from pitcore.sinks.lines import Lines
+from pitcore.sinks.simulated_chip import SimulatedChip
+
+TICKS_PER_S = 5_000
+JUDGED_AFTER_NS = 60_000_000  # exposure to verdict
+SETTLING_NS = 500_000_000  # from opening the chip to the first step of the belt
+
+CONFIG = ActuationConfig(
+    kind="simulated",
+    encoder=EncoderConfig(line_a=LANES, line_b=LANES + 1),
+    lanes=tuple(
+        LaneConfig(line=number, x_px=lane.x_px, distance_ticks=lane.distance_ticks, pulse_ticks=lane.pulse_ticks)
+        for number, lane in enumerate(PLAN.lanes)
+    ),
+    cherry_px=CHERRY_PX,
+)
+
+
+class _Armed:
+    armed = True
+
+
+def live(count: int, seed: int, *, beside_a_busy_thread: bool = False, progress: Progress | None = None) -> Outcome:
+    """Run cherries by in real time; about five seconds for a thousand.
+
+    Args:
+        count: of cherries.
+        seed: equal seeds give equal belts.
+        beside_a_busy_thread: another thread computes in Python all the while, which is worse than the service's loop:
+            that leaves the interpreter to others for most of a frame.
+        progress: told the share that is done.
+    """
+    cherries = lay(count, seed)
+    t_ns, ticks = steps(int(cherries.due.max()) + 400, TICKS_PER_S, seed + 1)
+    t_ns = t_ns + time.monotonic_ns() + SETTLING_NS
+    furthest = np.maximum.accumulate(ticks)
+    chip = SimulatedChip(list(zip(t_ns.tolist(), ticks.tolist(), strict=True)))
+    sink = GpioSink(PLAN, CONFIG, Lines(chip, CONFIG), _Armed(), Metrics())
+    camera = Camera(cherries)
+    started = time.monotonic()
+    sink.start()
+    try:
+        with _busy_thread() if beside_a_busy_thread else _nothing():
+            for exposed_ns in exposures(int(t_ns[0]), int(t_ns[-1])):
+                _sleep_until(exposed_ns + JUDGED_AFTER_NS)
+                step = max(0, int(np.searchsorted(t_ns, exposed_ns, side="right")) - 1)
+                tick = sink.tick_at(exposed_ns)
+                sink.emit(camera.take(Place(int(ticks[step]), int(furthest[step])), tick, exposed_ns))
+                sink.judged(tick)
+                if progress is not None:
+                    progress(step / len(ticks))
+            _sleep_until(int(t_ns[-1]) + JUDGED_AFTER_NS)
+    finally:
+        sink.close()
+    run = Run(t_ns, ticks, [change for change in chip.driven if change[1] < LANES])
+    counts = dict(sink.counts)
+    return Outcome(
+        account=settle(run, cherries),
+        steps=len(ticks),
+        backed_up=int((np.diff(ticks) < 0).sum()),
+        lost=counts.get("encoder_lost", 0),
+        glitches=counts.get("encoder_glitch", 0),
+        counts=counts,
+        took_s=time.monotonic() - started,
+    )
+
+
+def _sleep_until(t_ns: int) -> None:
+    time.sleep(max(0, t_ns - time.monotonic_ns()) / 1e9)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _busy_thread() -> Iterator[None]:
+    """Compute in Python on another thread, never giving the interpreter up of its own accord."""
+    done = False
+
+    def work() -> None:
+        number = 1
+        while not done:
+            number = number * 1103515245 % 2147483647
+
+    thread = threading.Thread(target=work, name="busy", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done = True
+        thread.join()

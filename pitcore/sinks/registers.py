@@ -1,0 +1,122 @@
+"""The Modbus registers: what stands where. Pure; ``modbus`` serves them, and docs/modbus.md is written from here.
+
+Registers are 16-bit words, read only. A value of two words has its high word first; counts wrap to 0 after 2^32 - 1.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pitcore.belt.lanes import Plan
+from pitcore.verdict import Action, Verdict
+
+SCHEMA = 1
+RING_START, RING_ENTRIES, RING_WORDS = 100, 60, 8
+SIZE = RING_START + RING_ENTRIES * RING_WORDS
+ACTION_CODES: dict[Action, int] = {"pass": 0, "review": 1, "reject": 2}
+
+
+class Field(NamedTuple):
+    """One value: its first register, its words, its name and meaning."""
+
+    address: int
+    words: int
+    name: str
+    meaning: str
+
+
+FIELDS = (
+    Field(0, 1, "schema", f"layout of these registers: {SCHEMA}; refuse another"),
+    Field(
+        1, 1, "heartbeat", "goes up with every frame, and wraps; the service hangs or the belt stands if it does not"
+    ),
+    Field(2, 1, "flags", "bit 0: armed; bit 1: this board drives valves"),
+    Field(3, 2, "model", "first 32 bits of the hash of the model in force"),
+    Field(5, 2, "config", "first 32 bits of the hash of the configuration in force"),
+    Field(7, 2, "frames", "processed since the start"),
+    Field(9, 2, "clean", "verdicts since the start"),
+    Field(11, 2, "maybe", "verdicts since the start"),
+    Field(13, 2, "pit", "verdicts since the start"),
+    Field(15, 2, "side", "verdicts since the start"),
+    Field(17, 2, "events", "of every kind since the start"),
+    Field(19, 2, "late", "verdicts to act on that came too late, since the start"),
+    Field(21, 2, "scheduled", "verdicts to act on that came in time, since the start"),
+    Field(23, 2, "openings", "of valves since the start; none in dry run"),
+    Field(25, 1, "ring_entries", f"how many verdicts the ring holds: {RING_ENTRIES}"),
+    Field(26, 1, "ring_words", f"registers for each: {RING_WORDS}"),
+    Field(27, 2, "newest", "number of the newest verdict; the first has 1, 0 means none yet"),
+)
+ENTRY = (
+    Field(0, 2, "id", "number of the verdict; 0: none yet. Another than expected: the ring went round, read faster"),
+    Field(2, 2, "tick", "low 32 bits of the encoder tick at which the middle of the cherry is at row 0 of the frame"),
+    Field(4, 1, "code", "1 clean, 2 pit, 3 side, 5 maybe"),
+    Field(5, 1, "action", "0 pass, 1 review, 2 reject"),
+    Field(6, 1, "lane", "first lane that acts on it, from 1; 0: none does"),
+    Field(7, 1, "x", "column of its middle in the frame, in pixels"),
+)
+
+
+@dataclass(slots=True)
+class Registers:
+    """What the registers are filled from. Not locked: see ``modbus``.
+
+    Attributes:
+        plan: where lanes are.
+        values: by the names of ``FIELDS``; those that are missing are 0.
+    """
+
+    plan: Plan
+    values: dict[str, int] = field(default_factory=dict)
+    _ring: deque[list[int]] = field(default_factory=lambda: deque(maxlen=RING_ENTRIES))
+    _newest: int = 0
+
+    def add(self, verdict: Verdict) -> None:
+        """Put a verdict into the ring."""
+        self._newest += 1
+        x, y, width, height = verdict.box
+        at_row_0 = round(verdict.tick - (y + height / 2) / self.plan.px_per_tick)
+        pulses = self.plan.pulses(verdict.tick, verdict.box, verdict.action)
+        lane = pulses[0].lane + 1 if pulses else 0
+        middle = min(max(x + width // 2, 0), 0xFFFF)
+        action = ACTION_CODES[verdict.action]
+        self._ring.append([*_words(self._newest, 2), *_words(at_row_0, 2), verdict.code, action, lane, middle])
+
+    def image(self) -> list[int]:
+        """Return every register, (SIZE,)."""
+        words = [0] * SIZE
+        known: Mapping[str, int] = self.values | {
+            "schema": SCHEMA,
+            "ring_entries": RING_ENTRIES,
+            "ring_words": RING_WORDS,
+            "newest": self._newest,
+        }
+        for place in FIELDS:
+            words[place.address : place.address + place.words] = _words(known.get(place.name, 0), place.words)
+        first = self._newest - len(self._ring)
+        for number, entry in enumerate(self._ring, first):
+            start = RING_START + number % RING_ENTRIES * RING_WORDS
+            words[start : start + RING_WORDS] = entry
+        return words
+
+
+def _words(value: int, count: int) -> list[int]:
+    """Cut the low bits of a number into words, the high one first."""
+    return [value >> shift & 0xFFFF for shift in range(16 * (count - 1), -1, -16)]
+
+
+def table() -> str:
+    """Return the map as it stands in docs/modbus.md."""
+    lines = ["| register | words | name | meaning |", "|---|---|---|---|"]
+    lines += [f"| {place.address} | {place.words} | `{place.name}` | {place.meaning} |" for place in FIELDS]
+    lines += [
+        "",
+        f"Each of the {RING_ENTRIES} entries of the ring:",
+        "",
+        "| offset | words | name | meaning |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {place.address} | {place.words} | `{place.name}` | {place.meaning} |" for place in ENTRY]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,90 @@
+"""The service with valves and a PLC: an emulated belt turns the encoder of a chip in memory."""
+
+import json
+import socket
+
+import pytest
+from pyModbusTCP.client import ModbusClient
+
+from pitcore.sinks.registers import FIELDS
+from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
+from tests.cli.service import Service
+
+LINE = """
+[actions]
+maybe = "reject"
+side = "reject"
+
+[modbus]
+enabled = true
+port = {port}
+
+[actuation]
+kind = "simulated"
+encoder = {{ line_a = 10, line_b = 11 }}
+cherry_px = 60
+lanes = [
+  {{ line = 1, x_px = [0, 320], distance_ticks = 1500, pulse_ticks = 40 }},
+  {{ line = 2, x_px = [320, 640], distance_ticks = 1500, pulse_ticks = 40 }},
+]
+"""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class Plc:
+    """Reads the registers over the network, by a library that is not the server's."""
+
+    def __init__(self, port):
+        self._client = ModbusClient("127.0.0.1", port, unit_id=1, timeout=20.0)
+
+    def __call__(self, name):
+        (place,) = (place for place in FIELDS if place.name == name)
+        words = self._client.read_input_registers(place.address, place.words)
+        return None if words is None else int.from_bytes(b"".join(word.to_bytes(2) for word in words))
+
+    def close(self):
+        self._client.close()
+
+
+@pytest.fixture
+def line(tmp_path, tiny_bundle):
+    """A running service and the PLC beside it."""
+    port = free_port()
+    config = write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl", extra=LINE.format(port=port))
+    config.write_text(config.read_text().replace("frames_per_s = 100.0", "frames_per_s = 8.0"))
+    service, plc = Service(config, tmp_path / "log"), Plc(port)
+    yield service, plc, tmp_path
+    plc.close()
+    service.kill()
+
+
+def test_a_plc_sees_the_service_run_and_valves_open_only_while_it_is_armed(line):
+    service, plc, place = line
+    service.wait(lambda: (plc("pit") or 0) + (plc("clean") or 0) + (plc("maybe") or 0) > 10, "verdicts")
+    assert plc("schema") == 1
+    beats, frames = plc("heartbeat"), plc("frames")
+    service.wait(lambda: plc("heartbeat") != beats and plc("frames") > frames, "heartbeat")
+    assert plc("flags") == 0b10
+    assert plc("openings") == 0
+
+    assert run_pitcore("arm", "--config", place / "board.toml").returncode == 0
+    service.wait(lambda: plc("openings"), "opening")
+    assert plc("flags") == 0b11
+    assert plc("newest") > 0
+
+    assert run_pitcore("disarm", "--config", place / "board.toml").returncode == 0
+    service.wait(lambda: plc("flags") == 0b10, "dry run")
+    assert service.stop() == 0
+    events = {json.loads(text).get("event") for text in (place / "v.jsonl").read_text().splitlines()}
+    assert "belt_unjudged" in events  # what lay before the nozzles at the start
+    assert "Traceback" not in (place / "log").read_text()
+
+
+def test_a_board_without_the_chip_says_so_in_one_line(tmp_path, tiny_bundle):
+    extra = LINE.format(port=0).replace("enabled = true", "enabled = false").replace('"simulated"', '"gpio"')
+    config = write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl", extra=extra)
+    assert_one_clear_line(run_pitcore("run", "--config", config), "an emulated belt turns no encoder")
