@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pitcore.camera.source import Source
 from pitcore.frame import Frame
 from pitcore.health import CameraHealth
+
+IDLE_S = 0.1  # soon enough for a person who waits, and no work for the board
+
+
+def _nothing() -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +49,17 @@ class Capture:
         self._ended = False
         self._failure: BaseException | None = None
 
-    def frames(self) -> Iterator[Arrival]:
+    def frames(self, idle: Callable[[], None] = _nothing) -> Iterator[Arrival]:
         """Yield frames until the source ends or ``stop`` is called. Raises SourceError.
 
         Whoever takes a frame releases it.
+
+        Args:
+            idle: called on the caller's thread each ``IDLE_S`` in which a live source gave no frame.
         """
         self._source.start()
         try:
-            yield from self._queued() if self._source.live else self._direct()
+            yield from self._queued(idle) if self._source.live else self._direct()
         finally:
             self._source.close()
 
@@ -79,11 +88,11 @@ class Capture:
                 return
             yield Arrival(frame, dropped=0)
 
-    def _queued(self) -> Iterator[Arrival]:
+    def _queued(self, idle: Callable[[], None]) -> Iterator[Arrival]:
         reader = threading.Thread(target=self._read_all, name="pitcore-capture", daemon=True)
         reader.start()
         try:
-            while (arrival := self._take()) is not None:
+            while (arrival := self._take(idle)) is not None:
                 yield arrival
         finally:
             self._stopping.set()
@@ -93,15 +102,18 @@ class Capture:
         if self._failure is not None:
             raise self._failure
 
-    def _take(self) -> Arrival | None:
+    def _take(self, idle: Callable[[], None]) -> Arrival | None:
         """Wait for a frame; None when there will be none."""
-        with self._changed:
-            while not self._queue and not self._ended and not self._stopping.is_set():
-                self._changed.wait(timeout=0.1)  # a signal handler sets `_stopping` without the lock
-            if not self._queue or self._stopping.is_set():
-                return None
-            dropped, self._dropped = self._dropped, 0
-            return Arrival(self._queue.popleft(), dropped)
+        while True:
+            with self._changed:
+                if not self._queue and not self._ended and not self._stopping.is_set():
+                    self._changed.wait(timeout=IDLE_S)  # a signal handler sets `_stopping` without the lock
+                if self._stopping.is_set() or (self._ended and not self._queue):
+                    return None
+                if self._queue:
+                    dropped, self._dropped = self._dropped, 0
+                    return Arrival(self._queue.popleft(), dropped)
+            idle()
 
     def _read_all(self) -> None:
         """Read until the end, dropping the oldest frame when the queue is full."""

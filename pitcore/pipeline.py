@@ -25,11 +25,12 @@ from pitcore.errors import SegmentationError
 from pitcore.frame import Frame, Window
 from pitcore.frame_watch import FrameWatch, event_of
 from pitcore.inference.session import Session
-from pitcore.metrics import PARTS, Metrics
+from pitcore.metrics import Metrics
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
 from pitcore.sinks.sink import BeltSink, Sink
+from pitcore.stage_clock import StageClock
 from pitcore.verdict import CODES, Event, FrameRef, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
@@ -76,7 +77,8 @@ class Hooks:
 
     Attributes:
         observe: sees each searched frame while it is lent, before it is judged: for pictures and progress.
-        between_frames: called after each frame; the only place from which ``replace`` may be called.
+        between_frames: called after each frame, and every 0.1 s while none comes; the only place from which
+            ``replace`` may be called.
     """
 
     observe: Callable[[Frame], None] | None = None
@@ -106,7 +108,7 @@ class Pipeline:
         self._take(dataclasses.replace(stages, tracker=self._stages.tracker), rules)
 
     def note(self, event: str, detail: str) -> None:
-        """Have an event written with the lines of the next frame, or at the end; from any thread."""
+        """Have an event written with the lines of the next frame, or soon if none comes; from any thread."""
         self._notes.append((event, detail))
 
     def _take(self, stages: Stages, rules: Rules) -> None:
@@ -126,18 +128,26 @@ class Pipeline:
             for sink in self._stages.sinks:
                 closing.callback(sink.close)
             asked_ns = time.monotonic_ns()
-            for arrival in self._stages.capture.frames():
+            for arrival in self._stages.capture.frames(self._idle):
                 self._process(arrival, asked_ns)
-                if self._hooks.between_frames is not None:
-                    self._hooks.between_frames()
+                self._between_frames()
                 asked_ns = time.monotonic_ns()
             self._finish()
+
+    def _between_frames(self) -> None:
+        if self._hooks.between_frames is not None:
+            self._hooks.between_frames()
+
+    def _idle(self) -> None:
+        """No frame comes: the belt stands. What others want done between two frames is done all the same."""
+        self._between_frames()
+        self._emit_notes()
 
     def _process(self, arrival: Arrival, asked_ns: int) -> None:
         """The way of one frame."""
         stages = self._stages
         frame = stages.window.of(arrival.frame)
-        clock = _StageClock(frame.t_ns if self._rules.live else asked_ns)
+        clock = StageClock(frame.t_ns if self._rules.live else asked_ns)
         clock.mark("capture")
         with frame:
             self._metrics.count("frames")
@@ -245,11 +255,17 @@ class Pipeline:
 
     def _finish(self) -> None:
         """The belt ended: what was entering is `unseen`."""
-        self._emit(self._noted(0 if self._last is None else self._last.seq, self._last_tick), [])
+        self._emit_notes()
         left = self._stages.tracker.finish()
         if left.unseen and self._last is not None:
             judged = [(box, policy.judge_unseen("unseen")) for box in left.unseen]
             self._emit([], self._verdicts(judged, None))
+
+    def _emit_notes(self) -> None:
+        """Write what was noted since the last frame, under its number."""
+        events = self._noted(0 if self._last is None else self._last.seq, self._last_tick)
+        if events:
+            self._emit(events, [])
 
     def _emit(self, events: Sequence[Event], verdicts: Sequence[Verdict]) -> None:
         for event in events:
@@ -261,40 +277,13 @@ class Pipeline:
         for sink in self._stages.sinks:
             sink.emit([*events, *verdicts])
 
-    def _count(self, clock: _StageClock, chosen: Selection, asked: int) -> None:
+    def _count(self, clock: StageClock, chosen: Selection, asked: int) -> None:
         for stage, duration_ns in clock.durations_ns.items():
             self._metrics.stages[stage].add(duration_ns)
         self._metrics.stages["prepare"].add(clock.prepare_ns)
         self._metrics.stages["total"].add(clock.total_ns(from_start=self._rules.live))
         self._metrics.count("things_known", by=chosen.known)
         self._metrics.count("crops", by=asked)
-
-
-class _StageClock:
-    """Durations of one frame's stages, each from the mark before."""
-
-    def __init__(self, start_ns: int) -> None:
-        self._last_ns = start_ns
-        self.durations_ns: dict[str, int] = {}
-
-    def mark(self, stage: str) -> None:
-        now = time.monotonic_ns()
-        self.durations_ns[stage] = now - self._last_ns
-        self._last_ns = now
-
-    def total_ns(self, *, from_start: bool) -> int:
-        """Sum of the stages; without ``from_start`` leave out the capture."""
-        return sum(self.durations_ns.values()) - (0 if from_start else self.durations_ns["capture"])
-
-    @property
-    def prepare_ns(self) -> int:
-        """Sum of the parts of prepare."""
-        return sum(self.durations_ns[part] for part in PARTS)
-
-    def latency(self, *, total_from_start: bool) -> LatencyUs:
-        micro = {stage: self.durations_ns[stage] // 1000 for stage in ("capture", "infer", "decide")}
-        total = self.total_ns(from_start=total_from_start) // 1000
-        return LatencyUs(**micro, prepare=self.prepare_ns // 1000, total=total)
 
 
 def _shapes(things: NDArray[np.void], planes: int) -> list[policy.Shape]:

@@ -111,3 +111,18 @@ def test_a_stop_from_another_thread_ends_a_wait_for_a_silent_camera():
     looking.join(SILENCE_S / 2)
     assert not looking.is_alive()
     assert len(seen) <= 2
+
+
+def test_while_no_frame_comes_the_loop_is_free_for_other_things():
+    source = CountingSource(3, live=True, gate=threading.Event())
+    capture = Capture(source, queue_frames=4, timeout_s=SILENCE_S)
+    calls = []
+
+    def idle():
+        calls.append(threading.current_thread())
+        if len(calls) == 3:
+            source.gate.set()
+
+    seen = [(arrival.frame.seq, arrival.frame.release()) for arrival in capture.frames(idle)]
+    assert [seq for seq, _ in seen] == [0, 1, 2]
+    assert calls[:3] == [threading.current_thread()] * 3

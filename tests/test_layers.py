@@ -22,7 +22,7 @@ CONTRACTS = {
     "health",
 }
 STAGES = {"camera", "preprocess", "inference", "decision", "belt", "sinks", "ota"}
-LOOP = {"calibration", "search", "capture", "frame_watch", "pipeline", "classifier", "picture"}
+LOOP = {"calibration", "search", "capture", "stage_clock", "frame_watch", "pipeline", "classifier", "picture"}
 ROOTS = {"valves", "app", "model_choice", "scoring", "selftest"}
 COMMANDS = {"cli", "bench", "control", "service", "doctor", "support"}
 LAYERS = [CONTRACTS, STAGES, LOOP, ROOTS, COMMANDS]

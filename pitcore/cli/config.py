@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pitcore.config import effective_thresholds, load_config
+from pitcore.config import Config, effective_thresholds, explain, load_config
 from pitcore.model_choice import open_bundle
 
 
@@ -17,15 +17,17 @@ def config() -> None:
 
 @config.command()
 @click.argument("path", type=click.Path(path_type=Path))
-def check(path: Path) -> None:
+@click.option("--explain", "is_explained", is_flag=True, help="Print every value, its meaning, default and origin.")
+def check(path: Path, is_explained: bool) -> None:
     """Check a configuration file and its model.
 
     Exit code 0 if both are good, 2 if not; the message names file, section and key. Nothing is started: neither
     cameras nor the verdict file are opened.
 
     \b
-    Example:
+    Examples:
       pitcore config check /etc/pitcore/board.toml
+      pitcore config check --explain /etc/pitcore/board.toml
     """
     loaded = load_config(path)
     bundle = open_bundle(loaded)
@@ -36,3 +38,20 @@ def check(path: Path) -> None:
     click.echo(f"  model       {bundle.label} ({bundle.directory})")
     click.echo(f"  thresholds  clean below {thresholds.accept}, pit from {thresholds.reject}")
     click.echo(f"  hash        {loaded.sha256}")
+    if is_explained:
+        _print_explained(loaded, path)
+
+
+def _print_explained(loaded: Config, path: Path) -> None:
+    """Print every value; a key that the file gives is marked."""
+    section = ""
+    for one in explain(loaded, path.read_text(encoding="utf-8")):
+        if one.section != section:
+            section = one.section
+            click.echo(f"\n[{section}]")
+        origin = f"{path.name}; default {one.default}" if one.given else "default"
+        click.echo(f"{one.key} = {one.value}  ({origin})")
+        if one.meaning:
+            click.echo(f"    {one.meaning}")
+        if (section, one.key) == ("belt", "px_per_tick") and loaded.px_per_tick != loaded.belt.px_per_tick:
+            click.echo(f"    {loaded.px_per_tick} is in force, which `pitcore calibrate belt` measured")

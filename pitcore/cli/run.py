@@ -105,8 +105,8 @@ def _run(app: App, reloader: Reloader, config: Config) -> None:
     log.info("running: model %s, verdicts to %s", app.bundle.label, config.sink.path)
     with supervisor:
         app.run()
-    if config.model.store is not None:
-        refund(Path(config.model.store), app.bundle.sha256)
+    if app.config.model.store is not None:  # a reload may have named another
+        refund(Path(app.config.model.store), app.bundle.sha256)
     log.info("stopped after %d frames", app.metrics.value("frames"))
 
 

@@ -19,6 +19,7 @@ from pitcore.config.calibration import (
 from pitcore.config.cameras import CameraConfig, Channel, Picamera2SourceConfig, UvcSourceConfig, VideoSourceConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.emulate import emulated
+from pitcore.config.explain import explain
 from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
 from pitcore.config.load import calibration_path, decode_config, load_config
 from pitcore.config.sources import (
@@ -83,6 +84,7 @@ __all__ = [
     "decode_config",
     "effective_thresholds",
     "emulated",
+    "explain",
     "load_config",
     "read_calibration",
 ]

@@ -51,6 +51,9 @@ class AlignmentConfig(Section, frozen=True):
     """How far the second plane's picture lies aside from the first's: right and down, whole pixels.
 
     Frames are cut down to what both planes show; no pixel is moved.
+
+    Attributes:
+        dx_px, dy_px: whole pixels, to the right and down.
     """
 
     dx_px: Annotated[int, Meta(ge=-256, le=256)] = 0

@@ -16,7 +16,8 @@ def emulated(config: Config) -> Config:
 
     One that is emulated already is returned as it is. A belt whose speed is not known, or that would move by more than
     a frame's height from frame to frame, moves by two thirds of it. The belt moves towards larger rows by whole pixels
-    a frame, so ``belt.px_per_tick`` becomes the next value that allows it; small frames hold fewer cherries.
+    a frame, so ``belt.px_per_tick`` becomes the next value that allows it; small frames hold fewer cherries. Valves are
+    simulated, and what was calibrated is of the real cameras, so it is left out.
     """
     if isinstance(config.source, EmulatedSourceConfig):
         return config

@@ -51,6 +51,11 @@ class FailsafeConfig(Section, frozen=True):
     """What becomes of verdicts while an alarm is on, for each.
 
     ``alarm``: they stand, it is only said. ``maybe``: none is clean. ``reject``: none is clean, and all are rejected.
+
+    Attributes:
+        light_off, light_dim, light_bright, lens_dirty, planes_misaligned: a picture that cannot be trusted; the first
+            must not be "alarm".
+        nothing_seen, encoder_dead, encoder_mismatch, only_foreign: a line that does not bring what it should.
     """
 
     light_off: FailSafe = "reject"

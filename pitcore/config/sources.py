@@ -64,6 +64,12 @@ class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated
     """The procedural belt.
 
     Attributes:
+        seed: another seed, another belt.
+        cherries_per_frame: in view, on average.
+        pit_share: of the cherries.
+        advance_px: belt travel from frame to frame.
+        frames_per_s: how often the emulated cameras expose.
+        ring_frames: frames that are drawn beforehand and repeated; 0 draws each when it is due.
         true_px_per_tick: of the belt that is drawn, where [belt] is wrong about it; None where it is right.
         disturbance: None where nothing is wrong.
     """
@@ -79,7 +85,12 @@ class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated
 
 
 class ReplaySourceConfig(Section, frozen=True, tag_field="kind", tag="replay"):
-    """A recording made by ``pitcore record``."""
+    """A recording made by ``pitcore record``.
+
+    Attributes:
+        path: its folder.
+        paced: keep the time between frames.
+    """
 
     path: str
     paced: bool = True

@@ -12,7 +12,12 @@ from pitcore.verdict import Action
 
 
 class FrameConfig(Section, frozen=True):
-    """What each frame looks like. Default: the production geometry."""
+    """What each frame looks like. Default: the production geometry.
+
+    Attributes:
+        planes: names of the pictures that make up a frame, in the order of the model's card.
+        height_px, width_px: of each plane; the belt moves along the height.
+    """
 
     planes: Annotated[tuple[str, ...], Meta(min_length=1, max_length=4)] = ("top", "bottom")
     height_px: Annotated[int, Meta(ge=16, le=MAX_SIDE_PX)] = 500
@@ -79,7 +84,11 @@ class DecisionConfig(Section, frozen=True):
 
 
 class ActionsConfig(Section, frozen=True):
-    """What the line does with each verdict."""
+    """What the line does with each verdict.
+
+    Attributes:
+        clean, maybe, pit, side: "pass", "review" or "reject"; a pit never passes.
+    """
 
     clean: Action = "pass"
     maybe: Action = "review"

@@ -26,7 +26,7 @@ from pitcore.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 
-TAKEN_WITHIN_S = 30.0  # by the loop: longer than any capture timeout a board should have
+TAKEN_WITHIN_S = 30.0  # by the loop, which looks after each frame and every 0.1 s while none comes: else it hangs
 
 
 class ReloadResult(msgspec.Struct, frozen=True):
@@ -181,7 +181,7 @@ class Reloader:
             if self._offered is not None:
                 self._offered = None
                 raise ControlError(
-                    "the service stops" if ended else f"no frame came within {TAKEN_WITHIN_S:g} s; see `pitcore status`"
+                    "the service stops" if ended else f"the loop did not take it within {TAKEN_WITHIN_S:g} s; it hangs"
                 )
             self._replaced = None  # here the old network is destroyed, not on the loop's thread
         return detail

@@ -11,9 +11,11 @@ from pitcore.control import reload as reload_module
 from pitcore.control.reload import Reloader
 from pitcore.errors import ConfigError, ControlError
 from pitcore.metrics import Metrics
+from pitcore.pipeline import Hooks
+from pitcore.sinks.memory import MemorySink
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
 from tests.control.scenario import Running
-from tests.scene import ListSource, config_for
+from tests.scene import MAYBE, ListSource, config_for, planes_with, still
 
 PATIENCE_S = 60.0
 
@@ -193,9 +195,42 @@ def test_who_waits_gets_the_result_of_his_own_reload(tiny_bundle, other):
     assert results[0].state == "ok"
 
 
+class StandingBelt(ListSource):
+    """Live: one frame, and then none until ``go_on``; the end follows."""
+
+    def __init__(self):
+        super().__init__(still(planes_with((100, 60, MAYBE))), live=True)
+        self.go_on = threading.Event()
+
+    def read(self, timeout_s):
+        if self.lent:
+            assert self.go_on.wait(PATIENCE_S)
+        return super().read(timeout_s)
+
+
+def test_a_reload_is_taken_and_written_down_while_the_belt_stands(tiny_bundle, other):
+    source, memory, asked = StandingBelt(), MemorySink(), []
+
+    def between_frames():
+        reloader.between_frames()
+        if not asked:
+            asked.append(reloader.ask("anna"))
+        if memory.events and reloader.last is not None:
+            source.go_on.set()
+
+    options = Options(sinks=[memory], hooks=Hooks(between_frames=between_frames))
+    app = App(config_for(tiny_bundle), source, options, Metrics())
+    reloader = Reloader(app, lambda: config_for(other))
+    reloader.start()
+    app.run()
+    reloader.close()
+    assert reloader.last.state == "ok"
+    assert [(event.event, event.seq) for event in memory.events] == [("reload_ok", 0)]
+
+
 @pytest.fixture
 def silent(tiny_bundle):
-    """A service whose belt stands: nobody takes what a reload offers."""
+    """A service whose loop does not run: nobody takes what a reload offers."""
     app = App(config_for(tiny_bundle), ListSource([]), Options(sinks=[]), Metrics())
     reloader = Reloader(app, lambda: config_for(tiny_bundle, decision=DecisionConfig(reject=0.5)))
     reloader.start()
@@ -203,13 +238,13 @@ def silent(tiny_bundle):
     reloader.close()
 
 
-def test_a_reload_that_no_frame_comes_for_is_withdrawn(silent, monkeypatch):
+def test_a_reload_that_the_loop_never_takes_is_withdrawn(silent, monkeypatch):
     monkeypatch.setattr(reload_module, "TAKEN_WITHIN_S", 0.1)
     app, reloader = silent
     before = app.now
     result = reloader.ask_and_wait("anna", PATIENCE_S)
     assert result.state == "refused"
-    assert "no frame came within 0.1 s" in result.detail
+    assert "did not take it within 0.1 s" in result.detail
     reloader.between_frames()
     assert app.now is before
 

@@ -13,10 +13,11 @@ import click
 import msgspec
 
 from pitcore.errors import PublishError
-from pitcore_tools.package import publish, setup, stick, variants
+from pitcore_tools.package import publish, setup, variants
 from pitcore_tools.package.channels import phase, read_channel, releases, write_channel
 from pitcore_tools.package.keys import KeyRing
 from pitcore_tools.package.repository import CHANNEL_PREFIX, StaticRepository, locked, rule_of
+from pitcore_tools.package.stick import export
 from pitcore_tools.package.verify import Report, phases, verify
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -277,8 +278,9 @@ def list_(directory: Path, as_json: bool) -> None:
 @package.command("verify")
 @repository_option
 @click.option("--root", type=click.Path(path_type=Path), help="root.json of a board. Default: the repository's first.")
+@click.option("--stick", is_flag=True, help="What `export-usb` wrote: only what its channels name need be there.")
 @json_option
-def verify_(directory: Path, root: Path | None, as_json: bool) -> None:
+def verify_(directory: Path, root: Path | None, stick: bool, as_json: bool) -> None:
     """Look at a repository or a stick with a board's eyes, and hash every file. Needs no key.
 
     \b
@@ -289,7 +291,7 @@ def verify_(directory: Path, root: Path | None, as_json: bool) -> None:
         provisioned = root.read_bytes() if root else None
     except OSError as error:
         raise PublishError(f"{root}: {error.strerror}; name the root.json that boards were given") from error
-    report = verify(directory, provisioned)
+    report = verify(directory, provisioned, stick=stick)
     click.echo(json.dumps(report.plain()) if as_json else _report(report))
 
 
@@ -309,8 +311,9 @@ def export_usb(directory: Path, channels: tuple[str, ...], destination: Path) ->
     with locked(directory):
         repository = _open(directory, (), None)
         every = [role.removeprefix(CHANNEL_PREFIX) for role in repository.delegated() if role != "models"]
-        size = stick.export(repository, destination, list(channels) or every)
+        size = export(repository, destination, list(channels) or every)
         days = repository.days_left("timestamp")
+    verify(destination, stick=True)
     click.echo(f"{destination}: {size} bytes, good for {days:.1f} days; unmount it before you pull it out")
 
 
@@ -345,10 +348,15 @@ def _publish(repository: StaticRepository, *, quietly: bool = False) -> bool:
     return published
 
 
+def _is_asked() -> bool:
+    """Return whether a person sits at the terminal."""
+    return sys.stdin.isatty()
+
+
 def _confirm(question: str, yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not _is_asked():
         raise PublishError("nobody is here to ask; say --yes in a script")
     if not click.confirm(question):
         raise click.Abort
@@ -356,7 +364,7 @@ def _confirm(question: str, yes: bool) -> None:
 
 def _passphrase(path: Path | None) -> bytes:
     if path is None:
-        if not sys.stdin.isatty():
+        if not _is_asked():
             raise PublishError("a key needs its passphrase, and nobody is here to ask; give --passphrase-file")
         phrase: str = click.prompt("passphrase of the keys", hide_input=True)
         return phrase.encode()
@@ -369,7 +377,7 @@ def _passphrase(path: Path | None) -> bytes:
 def _new_passphrase(path: Path | None) -> bytes:
     if path is not None:
         phrase = _passphrase(path)
-    elif sys.stdin.isatty():
+    elif _is_asked():
         phrase = click.prompt("new passphrase for offline keys", hide_input=True, confirmation_prompt=True).encode()
     else:
         raise PublishError("offline keys need a passphrase, and nobody is here to ask; give --passphrase-file")

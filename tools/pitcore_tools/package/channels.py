@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from pathlib import Path
 
 import msgspec
 
@@ -34,8 +35,21 @@ def read_channel(repository: StaticRepository, channel: str) -> Channel:
     if role not in repository.delegated():
         known = ", ".join(name.removeprefix("channel-") for name in repository.delegated() if name != MODELS)
         raise PublishError(f"channel {channel}: there is none; there are {known or 'none at all'}")
-    target = repository.targets(role).targets[channel_target(channel)]
-    return decode_channel(repository.target_path(target).read_bytes(), channel)
+    path = _path(repository, channel)
+    try:
+        return decode_channel(path.read_bytes(), channel)
+    except OSError as error:
+        raise PublishError(f"{path}: {error.strerror}; copy it back, or release again") from error
+
+
+def has_channel(repository: StaticRepository, channel: str) -> bool:
+    """Return whether a channel's file lies here: a stick may leave some out."""
+    return _path(repository, channel).exists()
+
+
+def _path(repository: StaticRepository, channel: str) -> Path:
+    target = repository.targets(channel_role(channel)).targets[channel_target(channel)]
+    return repository.target_path(target)
 
 
 def write_channel(repository: StaticRepository, channel: Channel) -> None:

@@ -15,7 +15,7 @@ from pitcore.ota.channel import channel_target
 from pitcore.ota.disk import Disk
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.metadata import TrustedMetadata
-from pitcore_tools.package.channels import read_channel, releases
+from pitcore_tools.package.channels import has_channel, read_channel, releases
 from pitcore_tools.package.keys import KeyRing
 from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepository
 
@@ -50,12 +50,13 @@ class Report:
         return asdict(self)
 
 
-def verify(directory: Path, root: bytes | None = None) -> Report:
+def verify(directory: Path, root: bytes | None = None, *, stick: bool = False) -> Report:
     """Verify a repository in a directory.
 
     Args:
         directory: of the repository, or of a stick.
         root: that boards are provisioned with; None takes the repository's first.
+        stick: it holds some channels, and of archives those that these name.
 
     Raises:
         UpdateError: a board would refuse the metadata; says why.
@@ -74,18 +75,21 @@ def verify(directory: Path, root: bytes | None = None) -> Report:
         url = f"{directory.resolve().as_uri()}/metadata/"
         trusted = TrustedMetadata(Path(folder), url, root or first.read_bytes(), fetcher, Disk())
         trusted.refresh()
-        targets = [_trusted(trusted, name) for name in _names(repository)]
+        channels = [name for name in _channels(repository) if not stick or has_channel(repository, name)]
+        named = phases(repository, channels)
+        models = _named(repository, named) if stick else list(repository.targets(MODELS).targets)
+        targets = [_trusted(trusted, name) for name in (*models, *map(channel_target, channels))]
     for target in targets:
         _check_file(repository, target)
     roles = ("root", "targets", *repository.delegated(), "snapshot", "timestamp")
     days_left = {role: round(repository.days_left(role), 1) for role in roles}
-    return Report(days_left, phases(repository), len(targets))
+    return Report(days_left, named, len(targets))
 
 
-def phases(repository: StaticRepository) -> list[Phase]:
-    """Return what each channel asks for. Raises PublishError where it names what is not listed."""
+def phases(repository: StaticRepository, channels: list[str] | None = None) -> list[Phase]:
+    """Return what each channel, or each of those, asks for. Raises PublishError where it names what is not listed."""
     known, found = releases(repository), []
-    for channel in _channels(repository):
+    for channel in _channels(repository) if channels is None else channels:
         for entry in read_channel(repository, channel).releases:
             if entry.target not in known:
                 raise PublishError(f"channel {channel}: {entry.target} is signed by no offline key; release another")
@@ -98,8 +102,11 @@ def _channels(repository: StaticRepository) -> list[str]:
     return [role.removeprefix(CHANNEL_PREFIX) for role in repository.delegated() if role.startswith(CHANNEL_PREFIX)]
 
 
-def _names(repository: StaticRepository) -> list[str]:
-    return [*repository.targets(MODELS).targets, *map(channel_target, _channels(repository))]
+def _named(repository: StaticRepository, named: list[Phase]) -> list[str]:
+    """Return the archives that channels name, and the patches that lead to them."""
+    known = releases(repository)
+    archives = [phase.target for phase in named]
+    return [*archives, *(patch.target for name in archives for patch in known[name].deltas)]
 
 
 def _trusted(trusted: TrustedMetadata, name: str) -> TargetFile:
