@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from pitcore.config import Config, ModelConfig, load_config
+from pitcore.config import Config, ModelConfig, load_config, load_control
 from pitcore.control.protocol import BOARD_SOCKET
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -47,7 +47,7 @@ def control_socket(socket_path: Path | None, config_path: Path | None) -> Path:
     """
     if socket_path is not None:
         return socket_path
-    configured = Path(load_config(config_path).control.socket)
+    configured = Path(load_control(config_path).socket)
     board = Path(BOARD_SOCKET)
     return board if config_path is None and board.exists() and not configured.exists() else configured
 

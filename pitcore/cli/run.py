@@ -81,6 +81,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         reloader.start()
         closing.callback(reloader.close)
         server.start(Commands(app, sinks, recent, arming, reloader, config_path).by_name())
+        log.info("air jet: %s", f"armed, by {arming.state.by}" if arming.armed else "dry run")
         _run(app, reloader, config)
         teller.tell()
 

@@ -21,7 +21,7 @@ from pitcore.config.control import ControlConfig
 from pitcore.config.emulate import emulated
 from pitcore.config.explain import explain
 from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
-from pitcore.config.load import calibration_path, decode_config, load_config
+from pitcore.config.load import calibration_path, decode_config, load_config, load_control
 from pitcore.config.sources import (
     CameraSourceConfig,
     DisturbanceConfig,
@@ -86,5 +86,6 @@ __all__ = [
     "emulated",
     "explain",
     "load_config",
+    "load_control",
     "read_calibration",
 ]

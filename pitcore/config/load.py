@@ -11,6 +11,7 @@ import msgspec
 
 from pitcore.config.board import Config
 from pitcore.config.calibration import read_calibration
+from pitcore.config.control import ControlConfig
 from pitcore.config.sources import SourceConfig
 from pitcore.errors import ConfigError
 
@@ -37,16 +38,35 @@ def load_config(path: Path | None, *, calibrated: bool = True) -> Config:
     """
     if path is None:
         return Config()
+    config = decode_config(_read(path), str(path))
+    return _with_calibration(config, path) if calibrated else config
+
+
+def load_control(path: Path | None) -> ControlConfig:
+    """Read the [control] section alone: a service runs on when its file has become bad elsewhere, and can be asked why.
+
+    Raises:
+        ConfigError: the file cannot be read, is no TOML, or that section is bad.
+    """
+    if path is None:
+        return ControlConfig()
     try:
-        text = path.read_text(encoding="utf-8")
+        return msgspec.convert(tomllib.loads(_read(path)).get("control", {}), type=ControlConfig)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}; give --socket instead") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: [control]: {error}; give --socket instead") from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; give --config an existing TOML file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: not UTF-8 text at byte {error.start}; a configuration is a TOML text file"
         ) from error
-    config = decode_config(text, str(path))
-    return _with_calibration(config, path) if calibrated else config
 
 
 def calibration_path(config: Config, path: Path) -> Path | None:

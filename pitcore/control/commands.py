@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from pitcore import __version__
 from pitcore.app import App
 from pitcore.arming import Arming
 from pitcore.control import status
@@ -62,7 +63,7 @@ class Commands:
         app, metrics, config = self.app, self.app.metrics, self.app.config
         return Status(
             schema="pitcore.status/1",
-            version=status.version(),
+            version=__version__,
             pid=os.getpid(),
             state=status.state_of(app),
             uptime_s=(time.monotonic_ns() - self.started_ns) / 1e9,

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pitcore.control import protocol
 from pitcore.control.protocol import MAX_REQUEST_BYTES, Reply
 from pitcore.errors import ControlError, PitcoreError
@@ -28,6 +30,7 @@ from pitcore.errors import ControlError, PitcoreError
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 8
+RETRY_S = 0.5
 REQUEST_S = 10.0  # from the connection, or the last answer, to the end of the request
 MODE = 0o660
 
@@ -74,6 +77,7 @@ class ControlServer:
         self._path = path
         self._lock_fd = _claim(path)
         self._commands: Mapping[str, Command] = {}
+        self._closing = threading.Event()
         self._listener: socket.socket | None = None
         self._acceptor = threading.Thread(target=self._accept_all, name="pitcore-control", daemon=True)
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
@@ -93,6 +97,7 @@ class ControlServer:
         """Answer no more, and leave the place. May be called twice, and before ``start``."""
         if self._lock_fd < 0:
             return
+        self._closing.set()
         if self._listener is not None:
             self._path.unlink(missing_ok=True)
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`, which `close` does not
@@ -110,46 +115,56 @@ class ControlServer:
 
     def _accept_all(self) -> None:
         assert self._listener is not None  # noqa: S101  `start` made it
-        while True:
+        while not self._closing.is_set():
             try:
                 connection, _ = self._listener.accept()
-            except ConnectionError:
-                continue
-            except OSError:  # shut down
-                return
-            if not self._places.acquire(blocking=False):
-                _send(connection, Reply(ok=False, error=f"{MAX_CONNECTIONS} connections are open; try again later"))
-                connection.close()
-                continue
-            thread = threading.Thread(target=self._serve, args=(connection,), name="pitcore-control-peer", daemon=True)
-            with self._guard:
-                self._open[connection] = thread
+                self._admit(connection)
+            except (OSError, RuntimeError) as error:  # shut down; or the machine has no descriptor or thread to give
+                if not self._closing.wait(RETRY_S):
+                    log.warning("control socket: a connection cannot be taken: %s", error)
+
+    def _admit(self, connection: socket.socket) -> None:
+        """Give a connection a thread of its own, or send it away. Raises RuntimeError."""
+        if not self._places.acquire(blocking=False):
+            _send(connection, Reply(ok=False, error=f"{MAX_CONNECTIONS} connections are open; try again later"))
+            connection.close()
+            return
+        thread = threading.Thread(target=self._serve, args=(connection,), name="pitcore-control-peer", daemon=True)
+        with self._guard:
+            self._open[connection] = thread
+        try:
             thread.start()
+        except RuntimeError:
+            self._dismiss(connection)
+            raise
+
+    def _dismiss(self, connection: socket.socket) -> None:
+        connection.close()
+        with self._guard:
+            self._open.pop(connection, None)
+        self._places.release()
 
     def _serve(self, connection: socket.socket) -> None:
         """Answer one connection until it ends, says too much, or nothing for too long."""
         try:
-            with connection:
-                peer, buffer = Peer.of(connection), b""
-                while (found := _read_line(connection, buffer)) is not None:
-                    line, buffer = found
-                    if not _send(connection, self._answer(line, peer)):
-                        return
+            peer, buffer = Peer.of(connection), b""
+            while (found := _read_line(connection, buffer)) is not None:
+                line, buffer = found
+                if not _send(connection, self._answer(line, peer)):
+                    return
         except ControlError as error:
             log.info("control socket: %s", error)
         except OSError as error:
             log.info("control socket: a connection broke: %s", error)
         finally:
-            with self._guard:
-                self._open.pop(connection, None)
-            self._places.release()
+            self._dismiss(connection)
 
     def _answer(self, line: bytes, peer: Peer) -> Reply:
         try:
             request = protocol.decode_request(line)
             command = self._commands.get(request.command)
             if command is not None:
-                return Reply(ok=True, result=command(request.args, peer))
+                return Reply(ok=True, result=msgspec.to_builtins(command(request.args, peer)))
             known = ", ".join(sorted(self._commands))
             return Reply(ok=False, error=f"no command `{request.command}`; there are {known}")
         except PitcoreError as error:
@@ -165,7 +180,9 @@ def _claim(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
     except OSError as error:
-        raise ControlError(f"{path}: {error.strerror}; choose another [control] socket") from error
+        raise ControlError(
+            f"{path}: {error.strerror}; run the service as who may write there, or choose another [control] socket"
+        ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(fd, 0)

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from pitcore import __version__
 from pitcore.app import App
 from pitcore.arming import ArmingState
 from pitcore.config import Config
@@ -139,11 +138,6 @@ class Status(msgspec.Struct, frozen=True):
     cameras: list[CameraStatus]
     reloading: bool
     reload: ReloadResult | None
-
-
-def version() -> str:
-    """Return the version of pitcore that runs."""
-    return __version__
 
 
 def state_of(app: App) -> Literal["starting", "running", "stopping"]:

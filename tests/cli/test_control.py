@@ -113,6 +113,16 @@ def test_a_refused_reload_is_one_line_here_and_a_reason_in_status(place, service
     assert service.stop() == 0
 
 
+def test_a_service_whose_file_has_become_bad_can_still_be_asked_why(place, service):
+    good = (place / "board.toml").read_text()
+    (place / "board.toml").write_text(good + "\n[decision]\nreject = 7\n")
+    assert_one_clear_line(control(place, "reload"), "reload refused", "[decision] reject")
+    assert "[decision] reject" in status_of(place)["reload"]["detail"]
+    (place / "board.toml").write_text(good + "\n[decision\n")
+    assert_one_clear_line(control(place, "status"), "not valid TOML", "give --socket instead")
+    assert run_pitcore("status", "--socket", place / "c.sock").returncode == 0
+
+
 def test_a_second_service_on_the_same_socket_never_touches_the_firsts_files(place, service):
     service.wait_for_line(place / "v.jsonl", lambda line: line["schema"] == "pitcore.verdict/1")
     assert_one_clear_line(

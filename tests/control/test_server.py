@@ -36,7 +36,11 @@ def who(args, peer):
     return [peer.pid, peer.uid, peer.user]
 
 
-COMMANDS = {"echo": echo, "who": who, "refuse": refuse, "fail": fail}
+def give_no_json(args, peer):
+    return {"lock": threading.Lock()}
+
+
+COMMANDS = {"echo": echo, "who": who, "refuse": refuse, "fail": fail, "give_no_json": give_no_json}
 
 
 @pytest.fixture
@@ -91,11 +95,26 @@ def test_a_refusal_reaches_the_caller_as_its_own_line(server, path):
         ask(path, "refuse")
 
 
-def test_a_fault_in_a_command_is_told_and_the_next_is_answered(server, path, caplog):
-    with pytest.raises(ControlError, match="a fault of pitcore's: RuntimeError"):
-        ask(path, "fail")
-    assert "a fault of ours" in caplog.text
+@pytest.mark.parametrize(("command", "kind"), [("fail", "RuntimeError"), ("give_no_json", "TypeError")])
+def test_a_fault_in_a_command_is_told_and_the_next_is_answered(server, path, caplog, command, kind):
+    with pytest.raises(ControlError, match=f"a fault of pitcore's: {kind}"):
+        ask(path, command)
+    assert "Traceback" in caplog.text
     assert ask(path, "echo") == {}
+
+
+def test_a_machine_short_of_threads_loses_one_connection_and_not_control(server, path, monkeypatch, caplog):
+    def no_thread(self):
+        monkeypatch.undo()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(server_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with pytest.raises(ControlError, match=r"closed the connection|went away"):
+        ask(path, "echo")
+    for _ in range(MAX_CONNECTIONS + 1):  # its place came free
+        assert answered_at_last(path)
+    assert "can't start new thread" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -113,7 +132,7 @@ def test_garbage_is_answered_by_an_error_and_the_connection_goes_on(server, path
 
 
 def test_an_unknown_command_names_those_there_are(server, path):
-    with pytest.raises(ControlError, match="no command `explode`; there are echo, fail, refuse, who"):
+    with pytest.raises(ControlError, match="no command `explode`; there are echo, fail, give_no_json, refuse, who"):
         ask(path, "explode")
 
 
