@@ -17,6 +17,7 @@ from pitcore.frame import Frame
 from pitcore.health import CameraHealth
 
 IDLE_S = 0.1  # soon enough for a person who waits, and no work for the board
+STOP_S = 0.5
 
 
 def _nothing() -> None:
@@ -96,7 +97,7 @@ class Capture:
                 yield arrival
         finally:
             self._stopping.set()
-            reader.join(timeout=self._timeout_s + 1.0)
+            reader.join(timeout=STOP_S)  # a source that waits for a standing belt returns when it is closed
             while self._queue:
                 self._queue.popleft().release()
         if self._failure is not None:

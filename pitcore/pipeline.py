@@ -130,6 +130,7 @@ class Pipeline:
             asked_ns = time.monotonic_ns()
             for arrival in self._stages.capture.frames(self._idle):
                 self._process(arrival, asked_ns)
+                del arrival  # views that outlive the loop would keep the cameras from closing their buffers
                 self._between_frames()
                 asked_ns = time.monotonic_ns()
             self._finish()

@@ -86,7 +86,7 @@ class RpiCamera:
         except SourceError:
             raise
         except Exception as error:  # picamera2 passes on whatever libcamera raises
-            raise SourceError(f"{self} cannot be opened: {first_line(error)}; {_mend(error)}") from error
+            raise SourceError(f"{self} cannot be opened: {_why(error)}") from error
 
     def start(self) -> None:
         """Let frames come. Raises SourceError."""
@@ -95,7 +95,7 @@ class RpiCamera:
             self._camera.pre_callback = self._arrived
             self._camera.start()
         except Exception as error:  # picamera2 passes on whatever libcamera raises
-            raise SourceError(f"{self} cannot be started: {first_line(error)}; {_mend(error)}") from error
+            raise SourceError(f"{self} cannot be started: {_why(error)}") from error
 
     def check(self, now_ns: int, timeout_s: float) -> None:
         """Raise SourceError if the camera broke, fell silent or never does as it is told."""
@@ -140,7 +140,7 @@ class RpiCamera:
         try:
             self._camera.set_controls(self._known(self.arrivals.lock.controls()))
         except Exception as error:  # picamera2 passes on whatever libcamera raises
-            raise SourceError(f"{self} refuses the exposure: {first_line(error)}; {_mend(error)}") from error
+            raise SourceError(f"{self} refuses the exposure: {_why(error)}") from error
 
     @property
     def exposure(self) -> tuple[int, float]:
@@ -240,7 +240,14 @@ def _transform(flip: str) -> Any:  # noqa: ANN401  libcamera has no types
     return libcamera().Transform(hflip=flip in {"horizontal", "both"}, vflip=flip in {"vertical", "both"})
 
 
-def _mend(error: Exception) -> str:
+def _why(error: BaseException) -> str:
+    """Return what went wrong at the bottom, for picamera2 wraps what libcamera says, and what helps against it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{first_line(error)}; {_mend(error)}"
+
+
+def _mend(error: BaseException) -> str:
     """Return what helps against what libcamera and the kernel are known to say."""
     text = str(error).lower()
     if "busy" in text or "acquire" in text:

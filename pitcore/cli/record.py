@@ -89,6 +89,7 @@ def _keep(source: Source, recorder: Recorder, wanted: int | None, timeout_s: flo
                 with frame:
                     recorder.write(frame)
                     ticks.append(frame.tick)
+                del frame  # views that outlive the loop would keep the cameras from closing their buffers
                 bar.update(1)
         except RecordingError:
             raise  # says itself what is safe
