@@ -17,6 +17,8 @@ from pitcore.sinks.recent import Noted
 from pitcore.sinks.sink import ReportsStatus, Sink
 from pitcore.verdict import CONTROL_EVENTS
 
+RECENT_FRAMES = 6000  # of durations: five minutes at 20 frames a second, and no time worth speaking of to sort
+
 
 class ModelStatus(msgspec.Struct, frozen=True):
     """The model that judges, and the thresholds it is held to.
@@ -78,7 +80,7 @@ class SinceModel(msgspec.Struct, frozen=True):
 
     Attributes:
         faults: events that tell of a fault, by name.
-        infer_ms: of the network, a frame; None before the first.
+        infer_ms: of the network, a frame, of the last ``RECENT_FRAMES``; None before the first.
     """
 
     seconds: float
@@ -113,7 +115,7 @@ class Status(msgspec.Struct, frozen=True):
         state: ``starting`` until the first frame.
         events: counts, those of control included.
         last_events: the latest, the oldest first.
-        latency_ms: by stage; those without a duration yet are left out.
+        latency_ms: by stage, of the last ``RECENT_FRAMES``; stages without a duration yet are left out.
         sinks: what each tells; see ``pitcore.sinks.sink.ReportsStatus``.
         reloading: a reload is under way.
         reload: how the last one went; None if there was none.
@@ -224,5 +226,5 @@ def _camera_state(camera: CameraHealth, *, is_stalled: bool) -> Literal["ok", "w
 
 
 def _percentiles(stage: StageTimes, since: int = 0) -> Percentiles | None:
-    found = stage.percentiles_ms((50, 99), since)
+    found = stage.percentiles_ms((50, 99), max(since, stage.count - RECENT_FRAMES))
     return None if found is None else Percentiles(*found)
