@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pitcore.alarm import Alarm
 from pitcore.arming import Arming
 from pitcore.belt.encoder import Encoder
 from pitcore.belt.track import BeltTracker
@@ -33,6 +34,7 @@ from pitcore.errors import ConfigError
 from pitcore.frame import Geometry
 from pitcore.frame_watch import FrameWatch
 from pitcore.health import CameraHealth
+from pitcore.line_watch import LineWatch
 from pitcore.metrics import Metrics
 from pitcore.model_card import Bundle
 from pitcore.model_choice import open_session
@@ -284,6 +286,11 @@ class App:
         """Frames between capture and the loop; from any thread."""
         return self._capture.waiting
 
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What is wrong with the line now; from any thread."""
+        return self._now.stages.line.alarms
+
     def health(self) -> tuple[CameraHealth, ...]:
         """Return how each camera fares; from any thread."""
         return self._capture.health()
@@ -344,6 +351,7 @@ class App:
             watch=FrameWatch(frame.planes, (frame.height_px, frame.width_px), config.segmentation.max_foreground_share),
             preparer=preparer,
             window=window,
+            line=LineWatch(config, window.shape),
             tracker=BeltTracker(window.shape[0], config.px_per_tick, config.belt.tolerance_px),
             crops=CropWriter(preparer, card, runtime.max_cherries),
             session=session,

@@ -25,6 +25,7 @@ from pitcore.errors import SegmentationError
 from pitcore.frame import Frame, Window
 from pitcore.frame_watch import FrameWatch, event_of
 from pitcore.inference.session import Session
+from pitcore.line_watch import LineWatch, Seen
 from pitcore.metrics import Metrics
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
@@ -47,6 +48,7 @@ class Stages:
     capture: Capture
     watch: FrameWatch
     window: Window
+    line: LineWatch
     preparer: Preparer
     tracker: BeltTracker
     crops: CropWriter
@@ -105,6 +107,7 @@ class Pipeline:
     def replace(self, stages: Stages, rules: Rules) -> None:
         """Change model and rules between two frames. What was seen of the belt stays known."""
         stages.watch.go_on_from(self._stages.watch)
+        stages.line.go_on_from(self._stages.line)
         self._take(dataclasses.replace(stages, tracker=self._stages.tracker), rules)
 
     def note(self, event: str, detail: str) -> None:
@@ -154,11 +157,14 @@ class Pipeline:
             self._metrics.count("frames")
             events, things = self._find(arrival, frame)
             if things is None:
-                self._emit(events, [])
+                self._emit([*events, *(more for event in events for more in stages.line.unfit(frame, event.event))], [])
                 return
             clock.mark("search")
-            boxes = things[BOX].tolist()
-            chosen = stages.tracker.update(frame.tick, boxes, things["border"].tolist())
+            if stages.line.is_on("encoder_dead"):
+                stages.tracker.forget()  # without an encoder nothing can be known again: everything is judged
+            seen = Seen(things[BOX].tolist(), things["border"].tolist())
+            chosen = stages.tracker.update(frame.tick, seen.boxes, seen.border)
+            stages.line.look(frame, stages.preparer, seen, chosen)
             clock.mark("track")
             asked = (chosen.whole + chosen.cut)[: self._rules.config.runtime.max_cherries]
             stages.crops.write(frame.planes, np.asarray(asked, dtype=np.int32), stages.session.batch)
@@ -167,11 +173,15 @@ class Pipeline:
         clock.mark("extract")
         logits = stages.session.run(len(asked))
         clock.mark("infer")
-        judged = self._judge(things, boxes, chosen, logits)
+        shapes = _shapes(things, len(frame.planes))
+        judged = self._judge(shapes, chosen, logits)
         events += self._events_of(frame, chosen, len(asked))
+        events += stages.line.judge(frame, [(shapes[index].plane_means, judged[index].reason) for index in asked])
+        unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
+        said = unseen + [(seen.boxes[index], judged[index]) for index in sorted(judged)]
         clock.mark("decide")
         self._last, self._last_tick = FrameRef(frame.seq, frame.t_ns), frame.tick
-        self._emit(events, self._verdicts(judged, clock.latency(total_from_start=self._rules.live)))
+        self._emit(events, self._verdicts(said, clock.latency(total_from_start=self._rules.live)))
         if stages.belt_sink is not None:
             stages.belt_sink.judged(frame.tick)
         clock.mark("emit")
@@ -198,25 +208,25 @@ class Pipeline:
         return events, things
 
     def _judge(
-        self, things: NDArray[np.void], boxes: Sequence[Box], chosen: Selection, logits: NDArray[np.float32]
-    ) -> list[tuple[Box, Judgement]]:
-        """Judge what was chosen, in the order of the frame; things that were never seen whole come first."""
+        self, shapes: Sequence[policy.Shape], chosen: Selection, logits: NDArray[np.float32]
+    ) -> dict[int, Judgement]:
+        """Judge what was chosen of the things of a frame; the keys are their indices."""
         card, limits = self._stages.session.bundle.card, self._rules.config.decision
         cut, asked = frozenset(chosen.cut), (chosen.whole + chosen.cut)[: len(logits)]
-        shapes = _shapes(things, len(card.planes))
         judged: dict[int, Judgement] = dict.fromkeys(chosen.side, policy.SIDE)
         judged |= dict.fromkeys((chosen.whole + chosen.cut)[len(asked) :], policy.judge_unseen("overload"))
         for index, row in zip(asked, logits.tolist(), strict=True):
             doubt = "cut" if index in cut else policy.shape_reason(shapes[index], limits)
             shares = policy.probabilities(row, card.labels, card.calibration)
             judged[index] = policy.judge(shares, doubt, self._rules.thresholds)
-        unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
-        return unseen + [(boxes[index], judged[index]) for index in sorted(judged)]
+        return judged
 
     def _verdicts(self, judged: Sequence[tuple[Box, Judgement]], latency: LatencyUs | None) -> list[Verdict]:
         """Turn judgements of the last frame into verdict lines."""
         assert self._last is not None, "verdicts belong to a frame"  # noqa: S101  set by every caller
         left, top = self._stages.window.origin  # boxes are of the first plane as its camera gives it
+        failsafe = self._stages.line.failsafe
+        judged = [(box, policy.fail_safe(judgement, failsafe)) for box, judgement in judged]
         return [
             Verdict(
                 schema="pitcore.verdict/1",
@@ -230,7 +240,7 @@ class Pipeline:
                 model=self._model,
                 config=self._config_sha256,
                 latency_us=latency if self._rules.timings else None,
-                action=policy.action_of(judgement.verdict, self._rules.config.actions),
+                action=policy.action_of(judgement.verdict, self._rules.config.actions, failsafe),
             )
             for box, judgement in judged
         ]

@@ -12,11 +12,12 @@ from typing import Literal
 import msgspec
 
 VerdictName = Literal["clean", "maybe", "pit", "side"]
-Reason = Literal["uncertain", "touching", "foreign", "cut", "unseen", "overload"]
+Reason = Literal["uncertain", "touching", "foreign", "cut", "unseen", "overload", "failsafe"]
 Action = Literal["pass", "review", "reject"]
 
 VERDICTS: tuple[VerdictName, ...] = ("clean", "maybe", "pit", "side")
 CONTROL_EVENTS = frozenset({"armed", "disarmed", "reload_ok", "reload_refused"})  # what somebody asked for: no faults
+CLEARED = "_cleared"  # ends the name of an event that says an alarm is over
 CODES: dict[VerdictName, int] = {"clean": 1, "pit": 2, "side": 3, "maybe": 5}  # the line's older codes
 
 
@@ -96,6 +97,11 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str
     count: int
     camera: str | None = None
+
+
+def is_fault(event: str) -> bool:
+    """Tell by its name whether an event says that something is wrong."""
+    return event not in CONTROL_EVENTS and not event.endswith(CLEARED)
 
 
 def encode_lines(records: Sequence[Verdict | Event]) -> bytes:

@@ -10,6 +10,7 @@ PACKAGE = ROOT / "pitcore"
 
 # Each layer may import itself and every layer before it; the stages of one layer never import one another.
 CONTRACTS = {
+    "alarm",
     "arming",
     "wall_clock",
     "errors",
@@ -22,7 +23,17 @@ CONTRACTS = {
     "health",
 }
 STAGES = {"camera", "preprocess", "inference", "decision", "belt", "sinks", "ota"}
-LOOP = {"calibration", "search", "capture", "stage_clock", "frame_watch", "pipeline", "classifier", "picture"}
+LOOP = {
+    "calibration",
+    "search",
+    "capture",
+    "stage_clock",
+    "frame_watch",
+    "line_watch",
+    "pipeline",
+    "classifier",
+    "picture",
+}
 ROOTS = {"valves", "app", "model_choice", "scoring", "selftest"}
 COMMANDS = {"cli", "bench", "control", "service", "doctor", "support"}
 LAYERS = [CONTRACTS, STAGES, LOOP, ROOTS, COMMANDS]

@@ -113,6 +113,10 @@ class BeltTracker:
                 chosen.to_judge(edges, self._exit).append(index)
         return chosen
 
+    def forget(self) -> None:
+        """Know nothing again: what comes is judged, whether it was judged before or not."""
+        self._judged, self._waiting = [], []
+
     def finish(self) -> Selection:
         """End of the belt: hand out what still waits, as ``unseen``."""
         left = Selection(unseen=[_in_frame(span, self._last_origin or 0.0) for span in self._waiting])

@@ -24,7 +24,7 @@ OTHER_TARGET = 180.0  # of a plane by another name
 BRIGHT_SHARE = 0.9
 CLIPPED_LEVEL = 254  # real cameras' brightest pixel
 MAX_CLIPPED = 0.05  # of the foreground; of the real crops' bottom planes 0.4 % are
-TOLERANCE = 0.03  # of the target: finer than cherries of one batch differ from the next
+TOLERANCE = 0.05  # of the target: as much as a hundred cherries differ from the next hundred
 ZONES = 4  # across the belt
 MIN_FOREGROUND_PX = 12_000  # in a zone, about five cherries
 

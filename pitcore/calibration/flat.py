@@ -18,10 +18,12 @@ from pitcore.frame import Plane
 
 ROW_STEP = 8  # every 8th row: neighbours tell the same, and a frame is looked at in 3 ms
 CELL_PX = 16  # as the line watch sums the belt
-ZONES = 16  # across the belt; in each the median cherry is taken
-MIN_IN_ZONE = 12
-DEGREE = 4  # of the polynomial through the zones: a lamp's fall-off, off its middle or not, has no more bends
-EVEN_ENOUGH = 1.06  # below, a flat field would correct its own noise
+ZONE_PX = 120  # across the belt, at least; in each zone the median cherry is taken. Two cherries wide
+MIN_ZONES, MAX_ZONES = 6, 16
+MIN_IN_ZONE = 40  # sightings: cherries differ by a third from each other, so that a zone's median is good to 6 %
+ZONES_A_DEGREE = 3.5  # the polynomial through the zones is smooth: of degree 4 over a full-size belt, at least 2
+EVEN_ENOUGH = 0.93  # share of the light; above, a flat field would correct little
+SURE = 5.0  # standard errors of a zone by which a fall-off must stand out: at its ends a fit is half as good
 MAX_GAIN = 3.0
 SPREAD = 4.0  # grey levels round the median that count as belt, besides four deviations
 
@@ -46,7 +48,8 @@ class BeltProfile:
         """Return the (W,) mean grey level of the belt in each column, cherries left out."""
         counts = self._counts
         middle = _quantile(counts, 0.5)
-        deviation = (_quantile(counts, 0.75) - _quantile(counts, 0.25)) / 1.349
+        below, above = middle - _quantile(counts, 0.25), _quantile(counts, 0.75) - middle
+        deviation = np.minimum(below, above) / 0.6745  # cherries widen one side only
         grey = np.arange(256)
         near = np.abs(grey - middle[:, None]) <= np.maximum(SPREAD, 4.0 * deviation)[:, None]
         belt = counts * near
@@ -70,18 +73,21 @@ class Falloff:
     """How the light goes down across the belt.
 
     Attributes:
-        zone_x_px, zone_level: (ZONES,) where cherries were measured, and the median of their mean grey levels.
+        zone_x_px, zone_level: (zones,) where cherries were measured, and the median of their mean grey levels.
         light: (W,) share of the brightest column's light.
+        error: standard error of a zone's share.
     """
 
     zone_x_px: NDArray[np.float64]
     zone_level: NDArray[np.float64]
     light: NDArray[np.float64]
+    error: float
 
     @property
     def is_even(self) -> bool:
-        """Whether nothing needs to be corrected."""
-        return float(self.light.min()) > 1.0 / EVEN_ENOUGH
+        """Whether nothing needs to be corrected, or can be with these cherries."""
+        darkest = float(self.light.min())
+        return darkest > EVEN_ENOUGH or 1.0 - darkest < SURE * self.error
 
 
 def falloff(x_px: NDArray[np.float64], means: NDArray[np.float64], width_px: int) -> Falloff:
@@ -95,29 +101,32 @@ def falloff(x_px: NDArray[np.float64], means: NDArray[np.float64], width_px: int
     Raises:
         CalibrationError: too few cherries in some part of the belt, or the light falls off beyond correction.
     """
-    zone = np.minimum((x_px * ZONES / width_px).astype(int), ZONES - 1)
-    counts = np.bincount(zone, minlength=ZONES)
+    zones = min(max(width_px // ZONE_PX, MIN_ZONES), MAX_ZONES)
+    zone = np.minimum((x_px * zones / width_px).astype(int), zones - 1)
+    counts = np.bincount(zone, minlength=zones)
     if counts.min() < MIN_IN_ZONE:
         poor = int(counts.argmin())
         raise CalibrationError(
-            f"flat: {counts[poor]} cherries between columns {poor * width_px // ZONES} and "
-            f"{(poor + 1) * width_px // ZONES}, {MIN_IN_ZONE} are needed; spread cherries over the whole width, "
+            f"flat: {counts[poor]} cherries between columns {poor * width_px // zones} and "
+            f"{(poor + 1) * width_px // zones}, {MIN_IN_ZONE} are needed; spread cherries over the whole width, "
             "or take more --frames"
         )
-    middles = np.array([np.median(x_px[zone == number]) for number in range(ZONES)])
-    levels = np.array([np.median(means[zone == number]) for number in range(ZONES)])
-    across = np.linspace(-1.0, 1.0, width_px)
-    weights = np.sqrt(counts)
-    curve = np.polynomial.Polynomial.fit(middles, levels, DEGREE, w=weights)(np.arange(width_px))
+    middles = np.array([np.median(x_px[zone == number]) for number in range(zones)])
+    levels = np.array([np.median(means[zone == number]) for number in range(zones)])
+    degree = max(2, round(zones / ZONES_A_DEGREE) - 1)
+    curve = np.polynomial.Polynomial.fit(middles, levels, degree, w=np.sqrt(counts))(np.arange(width_px))
     curve = np.clip(curve, levels.min() / 1.25, None)  # beyond the outermost zones a polynomial may dive
     light = np.asarray(curve / curve.max(), np.float64)
     if light.min() * MAX_GAIN < 1.0:
-        side = "left" if across[int(light.argmin())] < 0 else "right"
+        side = "left" if int(light.argmin()) < width_px / 2 else "right"
         raise CalibrationError(
             f"flat: only {light.min():.0%} of the light reaches the {side} side; mend or move the lamp, "
             f"a flat field corrects down to {1 / MAX_GAIN:.0%}"
         )
-    return Falloff(middles, levels, light)
+    scatter = [np.std(means[zone == number]) / levels[number] for number in range(zones)]
+    # of a median; a cherry is sighted about twice
+    error = 1.2533 * float(np.mean(scatter)) / float(np.sqrt(counts.mean() / 2))
+    return Falloff(middles, levels, light, error)
 
 
 def gains(light: NDArray[np.float64]) -> tuple[int, ...]:

@@ -48,9 +48,13 @@ def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> O
     if not isinstance(source, Adjustable):
         raise CalibrationError("exposure: a recording keeps the light it was made with; calibrate on the live cameras")
     first, started = _seen(survey, frames), source.exposures
-    seen = first
+    seen, reached = first, [False] * len(names)
     for _ in range(EXPOSURE_ROUNDS):
-        reached = [exposure.is_reached(one, target) for one, target in zip(seen.levels, targets, strict=True)]
+        # a plane that once got there stays: other cherries are a little brighter or darker, not the light
+        reached = [
+            done or exposure.is_reached(one, target)
+            for done, one, target in zip(reached, seen.levels, targets, strict=True)
+        ]
         if all(reached):
             break
         source.set_exposures(_next(source, seen, targets, reached))
@@ -181,7 +185,7 @@ def _flat_line(name: str, old: PlaneCalibration, new: PlaneCalibration, found: f
     field = "even enough, no flat field" if not new.flat_field else f"lifted by up to {max(new.flat_field) / 256:.2f}"
     return (
         f"{name}: empty belt {was} -> {new.belt_level:.1f}, cherries {new.cherry_level:.0f}, darkest column gets "
-        f"{found.light.min():.0%} of the light: {field}"
+        f"{found.light.min():.0%} +-{found.error:.0%} of the light: {field}"
     )
 
 

@@ -61,7 +61,7 @@ def _frames(default: int) -> Callable[[Callable[..., None]], Callable[..., None]
 
 
 @calibrate.command("exposure")
-@_frames(12)
+@_frames(16)
 @click.option(
     "--target", multiple=True, metavar="PLANE=LEVEL", help="Bright level to reach. Default: the training data's."
 )

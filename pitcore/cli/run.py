@@ -27,7 +27,7 @@ from pitcore.service.supervision import Supervisor
 from pitcore.sinks.event_log import EventLog
 from pitcore.sinks.recent import RecentEvents
 from pitcore.sinks.sink import Sink
-from pitcore.verdict import CONTROL_EVENTS
+from pitcore.verdict import is_fault
 
 log = logging.getLogger("pitcore")
 TELL_EVERY_NS = 60 * 10**9
@@ -129,7 +129,7 @@ class Teller:
         metrics = self._metrics
         verdicts = ", ".join(f"{name} {count}" for name, count in metrics.labels("verdicts").items()) or "no verdicts"
         events = metrics.labels("events")
-        troubles = {name: count for name, count in events.items() if name not in CONTROL_EVENTS}
+        troubles = {name: count for name, count in events.items() if is_fault(name)}
         troubles |= {name: count for name in ("sink_retries", "sink_lines_lost") if (count := metrics.value(name))}
         trouble = ", ".join(f"{name} {count}" for name, count in troubles.items()) or "no faults"
         level = logging.WARNING if troubles else logging.INFO

@@ -41,6 +41,7 @@ def text(now: Status) -> str:
         ("model", f"{model.name}@{model.version} ({model.sha256[:12]}) in {model.directory}"),
         ("thresholds", _thresholds(now)),
         ("configuration", f"{now.config.sha256[:12]}, {now.config.path or 'the defaults'}"),
+        *[("ALARM", f"{one.name} since {one.since}, frame {one.since_seq}: {one.detail}") for one in now.alarms],
         ("frames", _frames(now)),
         ("verdicts", _counts(now.verdicts)),
         ("maybe because", _counts(now.reasons)),

@@ -71,6 +71,7 @@ class Commands:
             model=status.model_status(app),
             config=ConfigStatus(None if self.config_path is None else str(self.config_path), config.sha256),
             frames=status.frames_status(app, config),
+            alarms=status.alarm_status(app),
             verdicts=metrics.labels("verdicts"),
             reasons=metrics.labels("reasons"),
             events=metrics.labels("events"),

@@ -15,7 +15,7 @@ from pitcore.health import CameraHealth, LockedPicture, stalled
 from pitcore.metrics import STAGES, Mark, Metrics, StageTimes
 from pitcore.sinks.recent import Noted
 from pitcore.sinks.sink import ReportsStatus, Sink
-from pitcore.verdict import CONTROL_EVENTS
+from pitcore.verdict import is_fault
 
 RECENT_FRAMES = 6000  # of durations: five minutes at 20 frames a second, and no time worth speaking of to sort
 
@@ -108,10 +108,28 @@ class CameraStatus(msgspec.Struct, frozen=True):
     locked: LockedPicture | None
 
 
+class AlarmStatus(msgspec.Struct, frozen=True):
+    """Something wrong with the line now; docs/faults.md has a row for each.
+
+    Attributes:
+        name: stable, for machines.
+        detail: what was measured, and what to do.
+        since: when it came on, UTC, RFC 3339; since_seq is the frame.
+        failsafe: what becomes of verdicts while it is on.
+    """
+
+    name: str
+    detail: str
+    since: str
+    since_seq: int
+    failsafe: str
+
+
 class Status(msgspec.Struct, frozen=True):
     """All of it.
 
     Attributes:
+        alarms: what is wrong with the line now, the oldest first.
         state: ``starting`` until the first frame.
         events: counts, those of control included.
         last_events: the latest, the oldest first.
@@ -130,6 +148,7 @@ class Status(msgspec.Struct, frozen=True):
     model: ModelStatus
     config: ConfigStatus
     frames: FramesStatus
+    alarms: list[AlarmStatus]
     verdicts: dict[str, int]
     reasons: dict[str, int]
     events: dict[str, int]
@@ -177,6 +196,11 @@ def frames_status(app: App, config: Config) -> FramesStatus:
     )
 
 
+def alarm_status(app: App) -> list[AlarmStatus]:
+    """Return the alarms that are on."""
+    return [AlarmStatus(one.name, one.detail, one.since, one.since_seq, one.failsafe) for one in app.alarms]
+
+
 def latency_status(metrics: Metrics) -> dict[str, Percentiles]:
     """Return p50 and p99 of each stage."""
     found = {name: _percentiles(metrics.stages[name]) for name in STAGES}
@@ -189,7 +213,7 @@ def since_model(metrics: Metrics, mark: Mark) -> SinceModel:
         seconds=(time.monotonic_ns() - mark.t_ns) / 1e9,
         frames=metrics.labels("frames", mark).get("", 0),
         verdicts=metrics.labels("verdicts", mark),
-        faults={name: count for name, count in metrics.labels("events", mark).items() if name not in CONTROL_EVENTS},
+        faults={name: count for name, count in metrics.labels("events", mark).items() if is_fault(name)},
         infer_ms=_percentiles(metrics.stages["infer"], mark.stages["infer"]),
     )
 

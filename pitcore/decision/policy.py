@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pitcore.config import ActionsConfig, DecisionConfig
+from pitcore.config import ActionsConfig, DecisionConfig, FailSafe
 from pitcore.model_card import Calibration, Thresholds
 from pitcore.verdict import Action, Reason, VerdictName
 
@@ -108,8 +108,17 @@ def judge_unseen(reason: Reason) -> Judgement:
 SIDE = Judgement("side", None, None)
 
 
-def action_of(verdict: VerdictName, actions: ActionsConfig) -> Action:
-    """Return what the line is to do with a verdict."""
+def fail_safe(judgement: Judgement, failsafe: FailSafe) -> Judgement:
+    """Return what a judgement becomes while something is wrong with the line: never clean, unless it is only said."""
+    if failsafe == "alarm" or judgement.verdict != "clean":
+        return judgement
+    return Judgement("maybe", "failsafe", judgement.probabilities)
+
+
+def action_of(verdict: VerdictName, actions: ActionsConfig, failsafe: FailSafe = "alarm") -> Action:
+    """Return what the line is to do with a verdict, and with any while the fail-safe rejects all."""
+    if failsafe == "reject":
+        return "reject"
     action: Action = getattr(actions, verdict)
     return action
 

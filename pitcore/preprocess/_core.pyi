@@ -79,10 +79,10 @@ class Segmenter:
     def segment_whole(self, planes: Sequence[NDArray[np.uint8]]) -> Status:
         """Take every pixel that is not zero as one component. Needs rules ``(0, 1, "bright", None)`` and ``any``."""
 
-    def row_cells(
-        self, planes: Sequence[NDArray[np.uint8]], row: int, cell_px: int, cells: NDArray[np.uint16]
+    def follow_row(
+        self, planes: Sequence[NDArray[np.uint8]], row: int, cell_px: int, step: int, medians: NDArray[np.uint16]
     ) -> list[float]:
-        """Sum a row of each plane in cells into (P, W // cell_px) ``cells``; return each plane's median level."""
+        """Move (P, W // cell_px) ``medians`` to the sums of a row's cells by at most step; return the median levels."""
 
     def mask_centres(self, planes: Sequence[NDArray[np.uint8]], index: int) -> list[tuple[int, float, float]]:
         """Return (area, x, y) of each plane's own foreground in the box of a component of the last frame."""

@@ -17,7 +17,7 @@ from pitcore.errors import FrameError, ImageError, SegmentationError
 from pitcore.frame import Plane
 from pitcore.preprocess import _core
 
-if getattr(_core, "INTERFACE", 1) != 2:  # an editable checkout moved on, its compiled core did not
+if getattr(_core, "INTERFACE", 1) != 3:  # an editable checkout moved on, its compiled core did not
     raise ImportError(
         f"{_core.__file__} is older or newer than the Python beside it; build it again: pip install --editable . "
         "(in a worktree: python setup.py build_ext --inplace)"
@@ -148,19 +148,22 @@ class Preparer:
         """Components below the smallest area in the last frame."""
         return self._segmenter.specks
 
-    def belt_levels(self, planes: Sequence[Plane], row: int, cell_px: int, cells: NDArray[np.uint16]) -> list[float]:
+    def belt_levels(
+        self, planes: Sequence[Plane], row: int, cell_px: int, step: int, medians: NDArray[np.uint16]
+    ) -> list[float]:
         """Sum one row of each plane in cells, for a watch over light and lens.
 
         Args:
             planes: as for ``segment``.
             row: 0 to H - 1.
             cell_px: width of a cell, 1 to 256.
-            cells: (P, W // cell_px) uint16, C-contiguous; written: the cells' sums.
+            step: 0 to 65535.
+            medians: (P, W // cell_px) uint16, C-contiguous; each is moved towards its cell's sum by at most ``step``.
 
         Returns:
             For each plane the median cell's mean grey level: the empty belt's, while cherries cover less than half.
         """
-        return self._segmenter.row_cells(planes, row, cell_px, cells)
+        return self._segmenter.follow_row(planes, row, cell_px, step, medians)
 
     def mask_centres(self, planes: Sequence[Plane], index: int) -> list[tuple[int, float, float]]:
         """Return (area in px, x, y) of each plane's own foreground in the box of a component of the last frame."""

@@ -11,10 +11,12 @@ namespace pitcore {
 
 constexpr std::int32_t max_cell_px = 256;  // the sum of as many bytes fits 16 bits
 
-// Sums the row's pixels in cells of `cell_px`; what is left over at the right is left out. Writes
-// width_px / cell_px sums. Returns the median cell's mean grey level: of the empty belt as long as cherries cover less
-// than half the row. Negative: the row or the cell's size is out of bounds.
-double row_cells(const ImageView& plane, std::int32_t row, std::int32_t cell_px, std::uint16_t* sums) noexcept;
+// Sums the row's pixels in cells of `cell_px`; what is left over at the right is left out. Moves each of the
+// width_px / cell_px medians towards its cell's sum, by at most `step`: over many frames a running median, which
+// cherries passing by do not move far. Returns the median cell's mean grey level: of the empty belt as long as cherries
+// cover less than half the row. Negative: the row or the cell's size is out of bounds.
+double follow_row(const ImageView& plane, std::int32_t row, std::int32_t cell_px, std::int32_t step,
+                  std::uint16_t* medians) noexcept;
 
 // One plane's own foreground.
 struct MaskCentre {

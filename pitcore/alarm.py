@@ -1,0 +1,57 @@
+"""An alarm: something wrong with the line that lasts. Plain data, and the latch that keeps it from flickering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pitcore.config.line import AlarmName, FailSafe
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One alarm that is on.
+
+    Attributes:
+        name: stable, for machines; docs/faults.md has a row for each.
+        detail: one sentence, for people: what was measured, and what to do.
+        since: when it came on, UTC, RFC 3339.
+        since_seq, since_ns: frame at which it came on, and its CLOCK_MONOTONIC stamp.
+        failsafe: what becomes of verdicts while it is on.
+    """
+
+    name: AlarmName
+    detail: str
+    since: str
+    since_seq: int
+    since_ns: int
+    failsafe: FailSafe
+
+
+class Latch:
+    """Comes on after so many bad findings in a row, goes off after so many good ones.
+
+    Args:
+        raise_after, clear_after: how many, at least 1.
+    """
+
+    def __init__(self, raise_after: int, clear_after: int) -> None:
+        self._raise_after, self._clear_after = raise_after, clear_after
+        self._bad = self._good = 0
+        self.on = False
+
+    def update(self, *, bad: bool | None) -> Literal["raised", "cleared"] | None:
+        """Take a finding; None is neither good nor bad and ends no row."""
+        if bad is None:
+            return None
+        if not bad and not self.on:  # as in nearly every frame
+            self._bad = 0
+            return None
+        self._bad, self._good = (self._bad + 1, 0) if bad else (0, self._good + 1)
+        if not self.on and self._bad >= self._raise_after:
+            self.on = True
+            return "raised"
+        if self.on and self._good >= self._clear_after:
+            self.on = False
+            return "cleared"
+        return None

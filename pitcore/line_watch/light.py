@@ -1,0 +1,135 @@
+"""Is there light, and as much as there was? Compares the empty belt and the cherries with their calibrated levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pitcore.config import Config
+
+SMOOTHING = 0.1  # of the belt's level: the last 20 frames, one second, of which every other one is looked at
+CHERRIES = 300.0  # about so many count in the cherries' mean, so that a few ripe ones do not move it
+MIN_CHERRIES = 200  # before it says anything
+DARKEST = 3.5  # an empty belt below cannot be told from the camera's black
+BACK = 0.05  # an alarm goes off this much inside its bound, as a share
+
+
+class LightCheck:
+    """Follows the light of each plane.
+
+    Args:
+        config: of the board; what it was calibrated to is the reference. Without a calibration only missing light is
+            found, by the configured background.
+    """
+
+    def __init__(self, config: Config) -> None:
+        rules, values, names = config.line, config.calibration.values, config.frame.planes
+        self._names, self._rules = names, rules
+        planes = [None if values is None else values.planes[name] for name in names]
+        self._calibrated = [None if plane is None else plane.belt_level for plane in planes]
+        self._cherry_reference = [None if plane is None else plane.cherry_level for plane in planes]
+        self._reference = [
+            float(level) if known is None else known
+            for known, level in zip(self._calibrated, config.segmentation.background, strict=True)
+        ]
+        self._belt: list[float] = []
+        self._cherries = [0.0] * len(names)
+        self._weight = 0.0
+        self._seen = 0
+        self._levels: Sequence[float] = ()
+        self._black = False
+        self._detail = ""
+
+    def add_belt(self, levels: Sequence[float]) -> None:
+        """Take the level of the empty belt in each plane of a frame."""
+        self._levels = levels
+        if not self._belt:
+            self._belt = list(levels)
+        for plane, level in enumerate(levels):
+            self._belt[plane] += SMOOTHING * (level - self._belt[plane])
+
+    def add_cherries(self, cherries: Sequence[Sequence[float]]) -> None:
+        """Take the mean grey levels in each plane of the cherries judged in a frame."""
+        count = len(cherries)
+        if not count:
+            return
+        keep = 1.0 - min(1.0, count / CHERRIES)
+        for plane, means in enumerate(zip(*cherries, strict=True)):
+            self._cherries[plane] = keep * self._cherries[plane] + (1.0 - keep) * sum(means) / count
+        self._weight = keep * self._weight + (1.0 - keep)
+        self._seen = min(self._seen + count, MIN_CHERRIES)
+
+    def set_black(self) -> None:
+        """Take a frame that was all black in some plane."""
+        self._black = True
+
+    def tell(self) -> str:
+        """Say what was measured by the question asked last, and what to do."""
+        return self._detail
+
+    def forget(self) -> None:
+        """Begin anew: what was seen without light says nothing of the light there is now."""
+        self._belt = []
+        self._cherries = [0.0] * len(self._names)
+        self._weight, self._seen = 0.0, 0
+
+    def off(self) -> bool | None:
+        """Tell whether some plane's belt has no light."""
+        if self._black:
+            self._black = False
+            self._detail = "frames are all black in some plane; check the lamp, its supply, lens cap and camera cable"
+            return True
+        known, levels = False, self._levels
+        self._levels = ()  # each is asked about once
+        if not levels:
+            return None
+        for name, level, reference in zip(self._names, levels, self._reference, strict=True):
+            if reference >= DARKEST:
+                known = True
+                if level < self._rules.light_off * reference:
+                    self._detail = (
+                        f"plane {name}: no light, the empty belt is at {level:.1f} grey levels of {reference:.1f}; "
+                        "check the lamp, its supply and its cable"
+                    )
+                    return True
+        return False if known else None
+
+    def dim(self) -> bool | None:
+        """Tell whether some plane has less light than it was calibrated with."""
+        low = self._rules.light_low
+        shares = self._shares()
+        worst = min(shares, default=None)
+        if worst is None or low <= worst[0] < low + BACK:
+            return None
+        if worst[0] < low:
+            self._detail = (
+                f"plane {worst[2]}: {worst[1]} at {worst[0]:.0%} of the calibrated level; clean or replace the lamp, "
+                "clean the glass, then run 'pitcore calibrate exposure' and 'flat'"
+            )
+            return True
+        return False
+
+    def bright(self) -> bool | None:
+        """Tell whether some plane has more light than it was calibrated with."""
+        high = self._rules.light_high
+        shares = self._shares()
+        worst = max(shares, default=None)
+        if worst is None or high - BACK < worst[0] <= high:
+            return None
+        if worst[0] > high:
+            self._detail = (
+                f"plane {worst[2]}: {worst[1]} at {worst[0]:.0%} of the calibrated level; close the hood, keep other "
+                "light out, clean the belt, else run 'pitcore calibrate exposure' and 'flat'"
+            )
+            return True
+        return False
+
+    def _shares(self) -> list[tuple[float, str, str]]:
+        """Return (share of the calibrated level, of what, plane) for all that is known."""
+        shares = []
+        for plane, name in enumerate(self._names):
+            belt, cherries = self._calibrated[plane], self._cherry_reference[plane]
+            if belt is not None and belt >= DARKEST and self._belt:
+                shares.append((self._belt[plane] / belt, "the empty belt is", name))
+            if cherries and self._seen >= MIN_CHERRIES:
+                shares.append((self._cherries[plane] / self._weight / cherries, "cherries are", name))
+        return shares

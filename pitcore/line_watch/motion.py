@@ -1,0 +1,108 @@
+"""Do the cherries move as the encoder says? And does anything come at all?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pitcore.belt.track import Box, Selection
+from pitcore.preprocess._core import matched
+
+SAME_PLACE_PX = 3.0  # a cherry on a standing belt is seen again this near
+SAME_SHARE = 0.8
+FEWEST = 3  # things that must agree on whether the picture stands
+MARGIN_PX = 3.0  # nearer to the edge a thing may have been cut in the frame before
+WINDOW = 40  # cherries that should have been known again, before their share is looked at
+FOLLOWED = 0.5  # of them: fewer means that the encoder and the belt disagree
+LONGEST_S = 1.0  # between two frames; a longer pause says nothing of the belt
+
+
+class MotionCheck:
+    """Compares each searched frame with the one before.
+
+    Args:
+        height_px: of the frame, along the belt.
+        px_per_tick: belt scale in force.
+        tolerance_px: as the tracker's.
+        nothing_seen_s: how long a moving belt may be empty.
+    """
+
+    def __init__(self, height_px: int, px_per_tick: float, tolerance_px: float, nothing_seen_s: float) -> None:
+        self._height, self._scale = height_px, px_per_tick
+        self._margin = tolerance_px + MARGIN_PX
+        self._nothing_seen_s = nothing_seen_s
+        self._last: tuple[int, int, Sequence[Box]] | None = None  # t_ns, tick, boxes
+        self._expected = self._known = 0
+        self._share = 1.0
+        self._empty_s = 0.0
+        self._followed: bool | None = None
+        self._dead: bool | None = None
+        self.moved = False  # whether the encoder counted since the frame before
+
+    def add(self, t_ns: int, tick: int, boxes: Sequence[Box], chosen: Selection) -> None:
+        """Take a searched frame."""
+        last, self._last = self._last, (t_ns, tick, boxes)
+        self._dead = self._followed = None
+        if last is None:
+            return
+        self.moved = tick != last[1]
+        passed_s = min(max((t_ns - last[0]) / 1e9, 0.0), LONGEST_S)
+        if boxes:
+            self._empty_s = 0.0
+        elif self.moved:
+            self._empty_s += passed_s
+        if self.moved:
+            self._dead = False
+            self._follow((tick - last[1]) * self._scale, boxes, chosen.known)
+        elif min(len(boxes), len(last[2])) >= FEWEST:
+            again = matched(_spans(boxes), _spans(last[2]), SAME_PLACE_PX, SAME_SHARE)
+            self._dead = sum(again) < len(boxes) / 2
+
+    def _follow(self, advance_px: float, boxes: Sequence[Box], known: int) -> None:
+        """Count the things that the last frame showed whole, and those of them that were known again."""
+        forward = advance_px if self._scale > 0 else -advance_px
+        if not 0.0 < forward < self._height:
+            return
+        if advance_px > 0:
+            expected = sum(1 for _, y, _, _ in boxes if y >= advance_px + self._margin)
+        else:
+            expected = sum(1 for _, y, _, height in boxes if y + height <= self._height + advance_px - self._margin)
+        self._expected += expected
+        self._known += min(known, expected)
+        if self._expected >= WINDOW:
+            self._followed = self._known >= FOLLOWED * self._expected
+            self._share = self._known / self._expected
+            self._expected = self._known = 0
+
+    def encoder_dead(self) -> bool | None:
+        """Tell whether cherries move though the encoder does not count; None where there are too few to tell."""
+        return self._dead
+
+    def mismatch(self) -> bool | None:
+        """Tell whether cherries are not where the encoder says; None in between."""
+        return None if self._followed is None else not self._followed
+
+    def nothing_seen(self) -> bool:
+        """Tell whether a moving belt was empty for too long."""
+        return self._empty_s >= self._nothing_seen_s
+
+    def tell_dead(self) -> str:
+        """Say what to do."""
+        return "cherries move but the encoder does not count; check its cable, supply and coupling"
+
+    def tell_mismatch(self) -> str:
+        """Say what was measured, and what to do."""
+        return (
+            f"{self._share:.0%} of the cherries that two frames show are where the encoder says; check the encoder's "
+            "coupling and slip, then run 'pitcore calibrate belt'"
+        )
+
+    def tell_nothing(self) -> str:
+        """Say what was seen, and what to do."""
+        return (
+            f"the belt moves and nothing was seen for {self._nothing_seen_s:g} s; is the feed empty, the light on, the "
+            "camera's view free?"
+        )
+
+
+def _spans(boxes: Sequence[Box]) -> list[tuple[float, float, float, float]]:
+    return [(float(x), float(x + width), float(y), float(y + height)) for x, y, width, height in boxes]

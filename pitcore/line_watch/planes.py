@@ -1,0 +1,54 @@
+"""Do both planes show the same place? Compares the two masks of single things."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pitcore.calibration.align import displacement
+from pitcore.frame import Plane
+from pitcore.preprocess.prepare import Preparer
+
+STEP_PX = 0.5  # by which the shift follows one thing: a running median
+BACK = 0.7  # share of the bound below which the planes are in place again
+
+
+class PlanesCheck:
+    """Follows the shift between two planes.
+
+    Args:
+        bound_px: how far they may lie apart, right or down.
+    """
+
+    def __init__(self, bound_px: float) -> None:
+        self._bound = bound_px
+        self._shift = [0.0, 0.0]
+        self._turn = 0
+        self._fresh = False
+
+    def add(self, planes: Sequence[Plane], preparer: Preparer, border: Sequence[int]) -> None:
+        """Take one thing of a searched frame, another each time; one that an edge cuts tells nothing."""
+        self._turn += 1
+        if not border or border[self._turn % len(border)]:
+            return
+        apart = displacement(preparer.mask_centres(planes, self._turn % len(border)))
+        if apart is None:
+            return
+        self._fresh = True
+        for axis, distance in enumerate(apart):
+            self._shift[axis] += min(max(distance - self._shift[axis], -STEP_PX), STEP_PX)
+
+    def misaligned(self) -> bool | None:
+        """Tell whether the planes lie too far apart."""
+        if not self._fresh:
+            return None
+        self._fresh = False
+        worst = max(map(abs, self._shift))
+        return None if BACK * self._bound <= worst <= self._bound else worst > self._bound
+
+    def tell(self) -> str:
+        """Say what was measured, and what to do."""
+        dx, dy = self._shift
+        return (
+            f"the planes lie ({dx:+.1f}, {dy:+.1f}) px apart; check that no camera was moved, then run "
+            "'pitcore calibrate align'"
+        )

@@ -1,0 +1,174 @@
+"""Runs the checks on every frame and keeps the alarms that are on.
+
+A frame costs some tens of microseconds: of every other one a row of each plane is summed, of those between the verdicts
+are looked at, and what changes slowly is asked every few frames only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pitcore.alarm import Alarm, Latch
+from pitcore.belt.track import Box, Selection
+from pitcore.config import AlarmName, Config, FailSafe
+from pitcore.frame import Frame
+from pitcore.frame_watch import event_of
+from pitcore.line_watch.lens import LensCheck
+from pitcore.line_watch.light import LightCheck
+from pitcore.line_watch.motion import MotionCheck
+from pitcore.line_watch.planes import PlanesCheck
+from pitcore.line_watch.stream import StreamCheck
+from pitcore.preprocess.prepare import Preparer
+from pitcore.verdict import CLEARED, Event
+from pitcore.wall_clock import utc_now
+
+SELDOM = 4  # frames, after which planes are compared and what changes slowly is asked
+STRENGTH: tuple[FailSafe, ...] = ("alarm", "maybe", "reject")
+CONSEQUENCES: dict[FailSafe, str] = {
+    "alarm": "verdicts stand",
+    "maybe": "until it is over none is clean",
+    "reject": "until it is over all are rejected",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the search found in a frame.
+
+    Attributes:
+        boxes: of all things.
+        border: their flags of the frame's edges.
+    """
+
+    boxes: Sequence[Box]
+    border: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """How one alarm is found: bad, good or nothing to say; what to tell; and how many findings in a row it takes."""
+
+    ask: Callable[[], bool | None]
+    tell: Callable[[], str]
+    latch: Latch
+
+
+class LineWatch:
+    """Implements the alarms of docs/faults.md. One for a run; one thread, but for ``alarms``.
+
+    Args:
+        config: of the board.
+        shape: (H, W) of the planes as they are searched.
+    """
+
+    def __init__(self, config: Config, shape: tuple[int, int]) -> None:
+        self._config, rules = config, config.line
+        light = self._light = LightCheck(config)
+        lens = self._lens = LensCheck(config.frame.planes, shape, rules.dirt_levels)
+        planes = self._planes = PlanesCheck(rules.misaligned_px)
+        stream = self._stream = StreamCheck(rules.foreign_share)
+        motion = self._motion = MotionCheck(
+            shape[0], config.px_per_tick, config.belt.tolerance_px, rules.nothing_seen_s
+        )
+        # Missing light and a dead encoder are found within four frames, a fifth of a second.
+        self._often: dict[AlarmName, _Check] = {
+            "light_off": _Check(light.off, light.tell, Latch(2, 2)),
+            "encoder_dead": _Check(motion.encoder_dead, motion.tell_dead, Latch(3, 3)),
+            "encoder_mismatch": _Check(motion.mismatch, motion.tell_mismatch, Latch(2, 1)),
+            "lens_dirty": _Check(lens.dirty, lens.tell, Latch(2, 2)),
+        }
+        self._seldom: dict[AlarmName, _Check] = {
+            "light_dim": _Check(light.dim, light.tell, Latch(4, 4)),
+            "light_bright": _Check(light.bright, light.tell, Latch(4, 4)),
+            "planes_misaligned": _Check(planes.misaligned, planes.tell, Latch(4, 4)),
+            "nothing_seen": _Check(motion.nothing_seen, motion.tell_nothing, Latch(1, 1)),
+            "only_foreign": _Check(stream.only_foreign, stream.tell, Latch(1, 1)),
+        }
+        self._frames = 0
+        self._alarms: dict[AlarmName, Alarm] = {}
+
+    def go_on_from(self, before: LineWatch) -> None:
+        """Take over the alarms that are on, after a reload; what was measured is measured anew."""
+        for mine, theirs in ((self._often, before._often), (self._seldom, before._seldom)):
+            for name, check in mine.items():
+                check.latch.on = theirs[name].latch.on
+        self._alarms = before._alarms
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What is on now; from any thread."""
+        return tuple(self._alarms.values())
+
+    @property
+    def failsafe(self) -> FailSafe:
+        """What becomes of verdicts now: the strictest of all alarms that are on."""
+        return max((alarm.failsafe for alarm in self._alarms.values()), key=STRENGTH.index, default="alarm")
+
+    def is_on(self, name: AlarmName) -> bool:
+        """Tell whether an alarm is on."""
+        return name in self._alarms
+
+    def look(self, frame: Frame, preparer: Preparer, seen: Seen, chosen: Selection) -> None:
+        """Look at a searched frame while it is lent.
+
+        Args:
+            frame: cut down to what its planes have in common.
+            preparer: that searched it.
+            seen: what it found.
+            chosen: what the tracker made of it.
+        """
+        self._frames += 1
+        self._motion.add(frame.t_ns, frame.tick, seen.boxes, chosen)
+        if self._frames % 2:
+            self._light.add_belt(self._lens.look(frame.planes, preparer, moved=self._motion.moved))
+        if self._frames % SELDOM == 0 and len(frame.planes) == 2:
+            self._planes.add(frame.planes, preparer, seen.border)
+
+    def judge(self, frame: Frame, judged: Sequence[tuple[Sequence[float], str | None]]) -> list[Event]:
+        """End a frame: take what was judged, and say which alarms came on or went off.
+
+        Args:
+            frame: the same; its planes are not looked at.
+            judged: for each thing that the network was asked about, its mean grey level in each plane, and the reason
+                of its verdict.
+        """
+        if judged and self._frames % 2 == 0:  # half of them tell as much
+            self._stream.add(judged)
+            if self._stream.tells_light:
+                self._light.add_cherries([means for means, reason in judged if reason in {None, "uncertain"}])
+        events = self._run(frame, self._often)
+        if self.is_on("light_off"):  # what is seen without light says nothing of light, nor of what comes along
+            self._light.forget()
+            self._stream.forget()
+        if self._frames % SELDOM == 0:
+            events += self._run(frame, self._seldom)
+        return events
+
+    def unfit(self, frame: Frame, fault: str) -> list[Event]:
+        """Take a frame that was not fit to be searched, by the name of its event."""
+        if fault != "frame_black":
+            return []
+        self._light.set_black()
+        return self._run(frame, {"light_off": self._often["light_off"]})
+
+    def _run(self, frame: Frame, checks: dict[AlarmName, _Check]) -> list[Event]:
+        events = []
+        for name, check in checks.items():
+            change = check.latch.update(bad=check.ask())
+            if change is not None:
+                events.append(
+                    self._raised(frame, name, check.tell()) if change == "raised" else self._cleared(frame, name)
+                )
+        return events
+
+    def _raised(self, frame: Frame, name: AlarmName, detail: str) -> Event:
+        failsafe: FailSafe = getattr(self._config.failsafe, name)
+        text = f"{detail}; {CONSEQUENCES[failsafe]}"
+        self._alarms = {**self._alarms, name: Alarm(name, text, utc_now(), frame.seq, frame.t_ns, failsafe)}
+        return event_of(frame, name, text)
+
+    def _cleared(self, frame: Frame, name: AlarmName) -> Event:
+        lasted_s = (frame.t_ns - self._alarms[name].since_ns) / 1e9
+        self._alarms = {key: alarm for key, alarm in self._alarms.items() if key != name}
+        return event_of(frame, f"{name}{CLEARED}", f"{name} is over, it was on for {lasted_s:.1f} s")

@@ -1,0 +1,88 @@
+"""What is in force, and the way back."""
+
+import msgspec
+import pytest
+
+from pitcore.calibration import store
+from pitcore.config import BeltScale, Calibration, PlaneCalibration, read_calibration
+from pitcore.errors import CalibrationError, ConfigError
+
+
+def made(px_per_tick):
+    return Calibration(
+        schema="pitcore.calibration/1",
+        height_px=240,
+        width_px=320,
+        planes={"top": PlaneCalibration(), "bottom": PlaneCalibration()},
+        belt=BeltScale(px_per_tick=px_per_tick, error=0.001),
+    )
+
+
+def scales(path):
+    found = read_calibration(path)
+    return None if found is None else found.belt.px_per_tick
+
+
+def test_undo_does_not_go_back_step_by_step_to_no_calibration_at_all(tmp_path):
+    path = tmp_path / "board" / "calibration.json"
+    for number, scale in enumerate((0.5, 0.6, 0.7), 1):
+        assert store.save(path, made(scale)).serial == number
+    assert [store.undo(path).serial, scales(path)] == [2, 0.6]
+    assert [store.undo(path).serial, scales(path)] == [1, 0.5]
+    assert store.undo(path) is None
+    assert not path.exists()
+    with pytest.raises(CalibrationError, match="nothing to undo"):
+        store.undo(path)
+
+
+def test_a_state_is_overwritten_after_an_undo(tmp_path):
+    path = tmp_path / "calibration.json"
+    for scale in (0.5, 0.6):
+        store.save(path, made(scale))
+    store.undo(path)
+    again = store.save(path, made(0.8))
+    assert (again.serial, again.previous) == (3, 1)
+    assert [scales(tmp_path / f"calibration.json.{number:04}") for number in (1, 2, 3)] == [0.5, 0.6, 0.8]
+    assert (store.undo(path).serial, scales(path)) == (1, 0.5)
+
+
+def test_a_damaged_file_cannot_be_mended_by_undo(tmp_path):
+    path = tmp_path / "calibration.json"
+    store.save(path, made(0.5))
+    path.write_text("{")
+    with pytest.raises(ConfigError, match=r"damaged: .*; bring back the one before with 'pitcore calibrate undo'"):
+        read_calibration(path)
+    assert store.undo(path).serial == 1
+    assert scales(path) == 0.5
+
+
+def test_a_history_that_is_gone_is_not_named(tmp_path):
+    path = tmp_path / "calibration.json"
+    for scale in (0.5, 0.6):
+        store.save(path, made(scale))
+    (tmp_path / "calibration.json.0001").unlink()
+    with pytest.raises(CalibrationError, match=r"calibration\.json\.0001: No such file or directory; calibrate again"):
+        store.undo(path)
+    assert scales(path) == 0.6
+
+
+def test_a_folder_that_cannot_be_used_is_not_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"calibration\.json: .*; correct \[calibration\] file"):
+        store.save(tmp_path / "file" / "calibration.json", made(0.5))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("background", (6,) * 319, "planes.top.background has 319 values for width_px = 320"),
+        ("flat_field", (255,) * 320, "int` >= 256"),
+    ],
+)
+def test_a_profile_of_the_wrong_kind_is_taken(tmp_path, field, value, message):
+    path = tmp_path / "calibration.json"
+    raw = msgspec.to_builtins(made(0.5))
+    raw["planes"]["top"][field] = value
+    path.write_bytes(msgspec.json.encode(raw))
+    with pytest.raises(ConfigError, match=message):
+        read_calibration(path)
