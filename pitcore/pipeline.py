@@ -182,8 +182,8 @@ class Pipeline:
         clock.mark("decide")
         self._last, self._last_tick = FrameRef(frame.seq, frame.t_ns), frame.tick
         self._emit(events, self._verdicts(said, clock.latency(total_from_start=self._rules.live)))
-        if stages.belt_sink is not None:
-            stages.belt_sink.judged(frame.tick)
+        if stages.belt_sink is not None and stages.line.failsafe != "reject":
+            stages.belt_sink.judged(frame.tick)  # else the belt counts as not judged: without light cherries are missed
         clock.mark("emit")
         self._count(clock, chosen, len(asked))
 
