@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from pitcore.config.board import Config
 from pitcore.config.calibration import read_calibration
 from pitcore.config.control import ControlConfig
+from pitcore.config.section import Section
 from pitcore.config.sources import SourceConfig
 from pitcore.errors import ConfigError
 
@@ -19,11 +20,15 @@ from pitcore.errors import ConfigError
 def decode_config(text: str, where: str) -> Config:
     """Parse and check TOML. ``where`` names it in errors. Raises ConfigError."""
     try:
-        return msgspec.convert(tomllib.loads(text), type=Config)
+        raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not valid TOML: {error}") from error
+    try:
+        return msgspec.convert(raw, type=Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {_place_first(str(error))}") from error
+        source = raw.get("source")
+        kind = source.get("kind") if isinstance(source, dict) else None
+        raise ConfigError(f"{where}: {_place_first(str(error), str(kind))}") from error
 
 
 def load_config(path: Path | None, *, calibrated: bool = True) -> Config:
@@ -89,31 +94,56 @@ def _with_calibration(config: Config, path: Path) -> Config:
         raise ConfigError(f"{file}: {error}") from error
 
 
-def _place_first(message: str) -> str:
-    """Turn msgspec's ``reason - at `$.section.key[0]``` into ``[section] key[0]: reason``."""
+def _place_first(message: str, kind: str) -> str:
+    """Turn msgspec's ``reason - at `$.section.key[0]``` into ``[section] key[0]: reason``.
+
+    Args:
+        message: of msgspec.
+        kind: of the source, on which its keys depend.
+    """
     found = re.fullmatch(r"(?s)(.*?)(?: - at `(?:key in )?\$\.?([^`]*)`)?", message)
     if not found:
         return message
     section, _, key = (found[2] or "").partition(".")
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", found[1])
-    reason = f"unknown key `{unknown[1]}`{_known_keys(section)}" if unknown else found[1] + _choices(section, key)
+    mend = _known_keys(found[2] or "", kind) if unknown else _choices(found[2] or "", kind)
+    reason = (f"unknown key `{unknown[1]}`" if unknown else found[1]) + mend
     place = f"[{section}]" if section and section != "schema" else section
     return ": ".join(part for part in (f"{place} {key}".strip(), reason) if part)
 
 
-def _choices(section: str, key: str) -> str:
+def _choices(path: str, kind: str) -> str:
     """Name the values a key may have where they can be listed, as the mend for another one."""
-    if (section, key) == ("source", "kind"):
-        kinds = (kind.__struct_config__.tag for kind in get_args(SourceConfig))
+    if path == "source.kind":
+        kinds = (source.__struct_config__.tag for source in get_args(SourceConfig))
         return f"; choose one of: {', '.join(map(str, kinds))}"
-    hint = get_type_hints(type(getattr(Config(), section, None))).get(key.partition("[")[0])
+    section, _, key = path.rpartition(".")
+    holder = _class_at(section, kind)
+    hint = None if holder is None else get_type_hints(holder).get(key.partition("[")[0])
     words = [word for part in (hint, *get_args(hint)) if get_origin(part) is Literal for word in get_args(part)]
     return f"; choose one of: {', '.join(words)}" if words else ""
 
 
-def _known_keys(section: str) -> str:
+def _known_keys(path: str, kind: str) -> str:
     """Name the keys of a section (of the file where it is empty), as the mend for an unknown one."""
-    holder = getattr(Config(), section, None) if section else Config()
-    if section == "source" or not isinstance(holder, msgspec.Struct):
-        return ""
-    return f"; known: {', '.join(holder.__struct_fields__)}"
+    holder = _class_at(path, kind)
+    return "" if holder is None else f"; known: {', '.join(holder.__struct_fields__)}"
+
+
+def _class_at(path: str, kind: str) -> type[Section] | None:
+    """Return the class of a section, ``source.cameras[...]`` for instance; None if it is no section."""
+    at: type[Section] = Config
+    for name in filter(None, path.split(".")):
+        found = _classes_in(get_type_hints(at).get(name.partition("[")[0]))
+        fitting = [each for each in found if each.__struct_config__.tag in {None, kind}]
+        if not fitting:
+            return None
+        at = fitting[0]
+    return at
+
+
+def _classes_in(hint: Any) -> list[type[Section]]:  # noqa: ANN401  a type, or what typing makes of several
+    """Return the sections that a type hint speaks of."""
+    if isinstance(hint, type) and issubclass(hint, Section):
+        return [hint]
+    return [each for part in get_args(hint) for each in _classes_in(part)]

@@ -1,0 +1,80 @@
+"""What is told where picamera2 or PyAV cannot be imported: the traps that its users fall into."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pitcore.camera import library
+from pitcore.errors import SourceError
+from tests.cli.program import assert_one_clear_line, run_pitcore
+from tests.conftest import ROOT
+
+
+def importable(tmp_path, monkeypatch, name, text):
+    """Let a module of this text be what ``import name`` finds."""
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def failing(importing):
+    with pytest.raises(SourceError) as caught:
+        importing()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import libcamera", "no module libcamera, which pip does not bring: sudo apt install python3-picamera2"),
+        ("import prctl_that_is_missing", "picamera2 needs prctl_that_is_missing, which is missing: sudo apt install"),
+        (
+            "raise ValueError('numpy.dtype size changed')",
+            "picamera2 was built for another numpy (numpy.dtype size changed): use",
+        ),
+        (
+            "raise ImportError('libcamera.so.0.5: cannot open')",
+            "cannot be imported: libcamera.so.0.5",
+        ),
+    ],
+    ids=["libcamera", "another", "numpy ABI", "shared object"],
+)
+def test_each_trap_of_picamera2_is_told_with_its_mend(tmp_path, monkeypatch, text, said):
+    importable(tmp_path, monkeypatch, "picamera2", text)
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    told = failing(library.picamera2)
+    assert said in told
+    assert "venv" not in told
+
+
+def test_in_a_virtual_environment_it_is_told_how_to_let_it_see_apts_packages(tmp_path, monkeypatch):
+    importable(tmp_path, monkeypatch, "picamera2", "import libcamera")
+    monkeypatch.setattr(sys, "prefix", "/home/pi/env")
+    assert failing(library.picamera2).endswith("python3 -m venv --system-site-packages /home/pi/env")
+
+
+def test_a_missing_film_library_is_told_with_its_mend(tmp_path, monkeypatch):
+    importable(tmp_path, monkeypatch, "av", "raise ImportError('libavcodec.so.62')")
+    assert failing(library.av) == "PyAV cannot be imported (libavcodec.so.62): pip install 'pitcore[video]'"
+
+
+def test_a_board_configuration_on_a_machine_without_cameras_is_one_clear_line(tmp_path):
+    board = (ROOT / "firmware_configs" / "boards" / "pi4-one.toml").read_text()
+    for given in ("/var/log/pitcore", "/var/lib/pitcore", "/run/pitcore"):
+        board = board.replace(given, str(tmp_path))
+    (tmp_path / "board.toml").write_text(board)
+    done = run_pitcore("record", tmp_path / "rec", "--config", tmp_path / "board.toml")
+    assert_one_clear_line(done, "no module libcamera", "sudo apt install python3-picamera2 python3-libcamera")
+
+
+def test_nothing_of_a_camera_is_imported_before_one_is_wanted():
+    code = "import sys, pitcore.app, pitcore.cli.main; print({'picamera2', 'libcamera', 'av'} & set(sys.modules))"
+    done = run_python(code)
+    assert done == "set()"
+
+
+def run_python(code):
+
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
