@@ -36,7 +36,7 @@ from pitcore.ota.disk import Disk
 from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.floors import FloorFile, Floors
-from pitcore.ota.metadata import Seen, TrustedMetadata
+from pitcore.ota.metadata import MAX_STEP, Seen, TrustedMetadata
 from pitcore.ota.offer import Delta, Offer
 
 OFFLINE = frozenset({"root", "targets", "models"})  # signed by keys that no server holds
@@ -208,6 +208,7 @@ class TrustedRepository:
         for entry in channel.releases:
             target, release = listed[entry.target]
             if asked(entry, self._source.device_id) and release.release_seq >= floors.release_seq:
+                _refuse_leap(release, floors, entry.target)
                 check_fits(release, self._board.machine, entry.target)
                 return _offer(target, release, channel.name)
         newest = max((release.release_seq for _, release in listed.values()), default=floors.release_seq)
@@ -226,6 +227,16 @@ class TrustedRepository:
         """Return where a target lies in a repository of consistent snapshots."""
         directory, _, name = target.rpartition("/")
         return f"{self._url}/targets/{directory}/{sha256}.{name}"
+
+
+def _refuse_leap(release: Release, floors: Floors, target: str) -> None:
+    """Refuse a number so high that no honest release could follow."""
+    if release.release_seq > floors.release_seq + MAX_STEP:
+        raise UpdateError(
+            Refusal.FAST_FORWARD,
+            f"{target}: release {release.release_seq}, and {floors.release_seq} was the last; a key is stolen, "
+            "tell the publisher",
+        )
 
 
 def _offer(target: TargetFile, release: Release, channel: str) -> Offer:

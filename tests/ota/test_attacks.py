@@ -239,6 +239,17 @@ def test_a_stolen_channel_key_cannot_bring_an_older_or_a_foreign_model(field, na
     field.converges()
 
 
+def test_a_stolen_models_key_cannot_number_so_high_that_nothing_follows(field):
+    honest = field.publisher.snapshot_of_everything("honest")
+    field.publisher.ship("6.6.6", number=2**40)
+    assert field.refused() is Refusal.FAST_FORWARD
+    shutil.rmtree(field.publisher.directory / "metadata")
+    shutil.copytree(honest / "metadata", field.publisher.directory / "metadata")
+    for role in ("models", "channel-stable", "snapshot", "timestamp"):
+        field.publisher.rotate(role)
+    field.converges()
+
+
 def test_a_stolen_models_key_cannot_write_outside_either(field, tmp_path):
     for name in ("models/../x.tar", "/x.tar", "channels/stable.json"):
         with pytest.raises(UpdateError) as caught:

@@ -203,6 +203,27 @@ class TestAdd:
         assert begun.files() == before
 
 
+class TestWithdraw:
+    def test_what_a_channel_names_stays_and_a_number_is_never_used_twice(self, begun):
+        begun.add("1.0.0")
+        second = json.loads(begun.add("1.1.0").stdout)["target"]
+        begun.run("release", "stable", second, "--percent", 1, "--yes")
+        with pytest.raises(PublishError, match="release another"):
+            begun.run("withdraw", second, "--yes")
+        third = json.loads(begun.add("1.2.0").stdout)["target"]
+        begun.run("withdraw", third, "--yes")
+        assert third not in begun.run("list", keys=()).stdout
+        assert json.loads(begun.add("1.3.0").stdout)["release"]["release_seq"] == 4
+        with pytest.raises(PublishError, match="not in this repository"):
+            begun.run("withdraw", third, "--yes")
+
+    def test_after_a_thief_a_number_above_his_can_be_given(self, begun):
+        begun.add("1.0.0")
+        with pytest.raises(PublishError, match="used already"):
+            begun.add("1.1.0", "--number", 1)
+        assert json.loads(begun.add("1.1.0", "--number", 70_000).stdout)["release"]["release_seq"] == 70_000
+
+
 class TestPatches:
     def test_the_smallest_is_kept(self):
         draw = np.random.default_rng(1)
@@ -236,7 +257,7 @@ class TestRelease:
     def test_a_person_is_asked_and_may_say_no(self, begun, monkeypatch):
         target = json.loads(begun.add("1.0.0").stdout)["target"]
         before = begun.files()
-        monkeypatch.setattr("pitcore_tools.cli.package._is_asked", lambda: True)
+        monkeypatch.setattr("pitcore_tools.cli.package_options.is_asked", lambda: True)
         with pytest.raises(click.Abort):
             begun.run("release", "stable", target, "--percent", 1, input="n\n", standalone_mode=False)
         assert begun.files() == before

@@ -3,46 +3,29 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
 from pitcore.errors import PublishError
-from pitcore_tools.package import publish, setup, variants
+from pitcore_tools.cli.package_keys import add_channel, init, rotate_key
+from pitcore_tools.cli.package_options import (
+    FOLDER,
+    confirm,
+    json_option,
+    keys_option,
+    open_repository,
+    publish_changes,
+    repository_option,
+    yes_option,
+)
+from pitcore_tools.package import publish, variants
+from pitcore_tools.package.channels import channels as every_channel
 from pitcore_tools.package.channels import phase, read_channel, releases, write_channel
-from pitcore_tools.package.keys import KeyRing
-from pitcore_tools.package.repository import CHANNEL_PREFIX, StaticRepository, locked, rule_of
+from pitcore_tools.package.repository import locked
 from pitcore_tools.package.stick import export
 from pitcore_tools.package.verify import Report, phases, verify
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
-MIN_PASSPHRASE = 8
-
-
-def repository_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--repository DIR``."""
-    return click.option(
-        "--repository", "directory", required=True, type=FOLDER, help="Folder of static files that a web server serves."
-    )(function)
-
-
-def keys_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--keys DIR``, several times, and where the passphrase comes from."""
-    function = click.option(
-        "--passphrase-file", type=click.Path(path_type=Path), help="Read the keys' passphrase here, do not ask."
-    )(function)
-    return click.option(
-        "--keys", "folders", required=True, multiple=True, type=FOLDER, help="Folder of private keys. Repeatable."
-    )(function)
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
-yes_option = click.option("--yes", is_flag=True, help="Do not ask before publishing.")
 
 
 @click.group()
@@ -53,54 +36,8 @@ def package() -> None:
     """
 
 
-@package.command()
-@repository_option
-@click.option("--keys", "folder", required=True, type=FOLDER, help="New folder for the private keys.")
-@click.option("--channel", "channels", required=True, multiple=True, help="A first channel. Repeatable.")
-@click.option("--passphrase-file", type=click.Path(path_type=Path), help="Read the passphrase here, do not ask.")
-@click.option("--unprotected", is_flag=True, help="Offline keys without a passphrase: for trials only.")
-def init(
-    directory: Path, folder: Path, channels: tuple[str, ...], passphrase_file: Path | None, *, unprotected: bool
-) -> None:
-    """Make a repository and its keys. Nothing is ever overwritten.
-
-    Root has three keys and needs two; they, targets and models go into KEYS/offline and out of the machine. Channels,
-    snapshot and timestamp are in KEYS/online.
-
-    \b
-    Example:
-      pitcore-tools package init --repository /srv/models --keys /media/safe/keys --channel stable --channel beta
-    """
-    if unprotected and passphrase_file:
-        raise click.UsageError("--unprotected and --passphrase-file exclude each other")
-    phrase = None if unprotected else _new_passphrase(passphrase_file)
-    root = setup.initialise(directory, folder, channels, phrase, lambda: datetime.now(UTC))
-    click.echo(
-        f"repository {directory}, keys {folder}\n"
-        f"1. move {folder}/offline off this machine: root-1, root-2 and root-3 to three places\n"
-        f"2. copy {root} to /etc/pitcore/root.json on every board\n"
-        f"3. run `pitcore-tools package refresh` every day, with {folder}/online"
-    )
-
-
-@package.command("add-channel")
-@repository_option
-@keys_option
-@click.option("--new-keys", required=True, type=FOLDER, help="Folder that the new key goes into, as online/...")
-@click.argument("channel")
-def add_channel(
-    directory: Path, folders: tuple[Path, ...], passphrase_file: Path | None, new_keys: Path, channel: str
-) -> None:
-    """Make a channel. Needs the targets key, and the online ones.
-
-    \b
-    Example:
-      pitcore-tools package add-channel night-shift --repository /srv/models --keys /media/safe/keys --new-keys keys
-    """
-    with locked(directory):
-        repository = _open(directory, folders, passphrase_file)
-        setup.add_channel(repository, channel, new_keys)
-        _publish(repository)
+for command in (init, add_channel, rotate_key):
+    package.add_command(command)
 
 
 @package.command()
@@ -108,6 +45,7 @@ def add_channel(
 @keys_option
 @click.option("--deltas-from", "bases", default=3, show_default=True, type=click.IntRange(0, 20))
 @click.option("--arch", multiple=True, help="Only for machines of this `uname -m`. Repeatable. Default: any.")
+@click.option("--number", type=click.IntRange(1), help="Of the release. Default: the next. Only after a stolen key.")
 @click.option("--again", is_flag=True, help="An archive that is here gets a new number: the way back to it.")
 @json_option
 @click.argument("bundle", type=FOLDER)
@@ -118,6 +56,7 @@ def add(
     bases: int,
     arch: tuple[str, ...],
     again: bool,
+    number: int | None,
     as_json: bool,
     bundle: Path,
 ) -> None:
@@ -130,9 +69,9 @@ def add(
       pitcore-tools package add out/bundle --repository /srv/models --keys /media/safe/keys
     """
     with locked(directory):
-        repository = _open(directory, folders, passphrase_file)
-        added = publish.add(repository, bundle, publish.Wish(bases, arch, again))
-        published = _publish(repository, quietly=as_json)
+        repository = open_repository(directory, folders, passphrase_file)
+        added = publish.add(repository, bundle, publish.Wish(bases, arch, again, number))
+        published = publish_changes(repository, quietly=as_json)
     if as_json:
         plain = {"target": added.target, "length": added.length, "published": published}
         click.echo(json.dumps(plain | {"release": msgspec.to_builtins(added.release)}))
@@ -168,7 +107,7 @@ def release(
           --repository /srv/models --keys keys/online
     """
     with locked(directory):
-        repository = _open(directory, folders, passphrase_file)
+        repository = open_repository(directory, folders, passphrase_file)
         before, known = read_channel(repository, channel), releases(repository)
         after = phase(before, known, target, percent)
         was = next((entry.percent for entry in before.releases if entry.target == target), 0.0)
@@ -180,48 +119,9 @@ def release(
             )
         if not (repository.can_sign("snapshot") and repository.can_sign("timestamp")):
             raise PublishError("the keys of snapshot and timestamp are not at hand; add --keys with their folder")
-        _confirm("publish this?", yes)
+        confirm("publish this?", yes)
         write_channel(repository, after)
-        _publish(repository)
-
-
-@package.command("rotate-key")
-@repository_option
-@keys_option
-@click.option("--key", "old", help="First letters of the id of the key to replace; needed where a role has several.")
-@click.option("--new-keys", required=True, type=FOLDER, help="Folder that the new key goes into.")
-@click.option("--unprotected", is_flag=True, help="A new offline key without a passphrase: for trials only.")
-@yes_option
-@click.argument("role")
-def rotate_key(
-    directory: Path,
-    folders: tuple[Path, ...],
-    passphrase_file: Path | None,
-    old: str | None,
-    new_keys: Path,
-    unprotected: bool,
-    yes: bool,
-    role: str,
-) -> None:
-    """Replace a lost or stolen key. Boards stop to believe the old one with their next check.
-
-    ROLE is root, targets, snapshot, timestamp (needs two root keys), models or channel-NAME (needs the targets key).
-
-    \b
-    Example:
-      pitcore-tools package rotate-key timestamp --repository /srv/models --keys /media/a --keys /media/b \\
-          --keys keys/online --new-keys keys
-    """
-    with locked(directory):
-        repository = _open(directory, folders, passphrase_file)
-        ids = setup.key_ids(repository, role)
-        click.echo(f"{role} has the keys {', '.join(keyid[:12] for keyid in ids)}")
-        _confirm("replace one for good?", yes)
-        offline = rule_of(role).offline and not unprotected
-        phrase = _new_passphrase(passphrase_file) if offline else None
-        keyid = setup.rotate(repository, role, old, new_keys, phrase)
-        _publish(repository)
-    click.echo(f"{role}: new key {keyid[:12]} below {new_keys}")
+        publish_changes(repository)
 
 
 @package.command()
@@ -242,7 +142,7 @@ def refresh(
       pitcore-tools package refresh root targets models --repository /srv/models --keys keys/online --keys /media/safe
     """
     with locked(directory):
-        repository = _open(directory, folders, passphrase_file)
+        repository = open_repository(directory, folders, passphrase_file)
         waiting = publish.refresh(repository, roles)
         written = repository.commit()
     if as_json:
@@ -251,6 +151,25 @@ def refresh(
     click.echo(f"signed: {', '.join(written)}")
     for role in waiting:
         click.echo(f"{role}: half its time is over; sign it again with `refresh {role}` and its key")
+
+
+@package.command()
+@repository_option
+@keys_option
+@yes_option
+@click.argument("target")
+def withdraw(directory: Path, folders: tuple[Path, ...], passphrase_file: Path | None, yes: bool, target: str) -> None:
+    """List an archive no more, as one that a thief has signed. Needs the models key. No channel may name it.
+
+    \b
+    Example:
+      pitcore-tools package withdraw models/cherry-6.6.6.tar --repository /srv/models --keys /media/safe --keys online
+    """
+    with locked(directory):
+        repository = open_repository(directory, folders, passphrase_file)
+        publish.withdraw(repository, target)
+        confirm(f"withdraw {target}?", yes)
+        publish_changes(repository)
 
 
 @package.command("list")
@@ -264,7 +183,7 @@ def list_(directory: Path, as_json: bool) -> None:
       pitcore-tools package list --repository /srv/models
     """
     with locked(directory):
-        repository = _open(directory, (), None)
+        repository = open_repository(directory, (), None)
         known, asked = releases(repository), phases(repository)
     if as_json:
         rows = [{"target": name} | msgspec.to_builtins(release) for name, release in known.items()]
@@ -309,9 +228,8 @@ def export_usb(directory: Path, channels: tuple[str, ...], destination: Path) ->
       pitcore-tools package export-usb /media/stick/pitcore --repository /srv/models --channel stable
     """
     with locked(directory):
-        repository = _open(directory, (), None)
-        every = [role.removeprefix(CHANNEL_PREFIX) for role in repository.delegated() if role != "models"]
-        size = export(repository, destination, list(channels) or every)
+        repository = open_repository(directory, (), None)
+        size = export(repository, destination, list(channels) or every_channel(repository))
         days = repository.days_left("timestamp")
     verify(destination, stick=True)
     click.echo(f"{destination}: {size} bytes, good for {days:.1f} days; unmount it before you pull it out")
@@ -333,57 +251,6 @@ def deltas(bundle: Path, as_json: bool) -> None:
     """
     rows = variants.measure(bundle)
     click.echo(json.dumps([row.plain() for row in rows]) if as_json else variants.table(rows))
-
-
-def _open(directory: Path, folders: tuple[Path, ...], passphrase_file: Path | None) -> StaticRepository:
-    return StaticRepository(directory, KeyRing(folders, lambda: _passphrase(passphrase_file)))
-
-
-def _publish(repository: StaticRepository, *, quietly: bool = False) -> bool:
-    """Write what was changed; say so where it waits for online keys."""
-    published = repository.publish()
-    repository.commit()
-    if not published and not quietly:
-        click.echo("signed, but no board sees it yet: run `pitcore-tools package refresh` where the online keys are")
-    return published
-
-
-def _is_asked() -> bool:
-    """Return whether a person sits at the terminal."""
-    return sys.stdin.isatty()
-
-
-def _confirm(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not _is_asked():
-        raise PublishError("nobody is here to ask; say --yes in a script")
-    if not click.confirm(question):
-        raise click.Abort
-
-
-def _passphrase(path: Path | None) -> bytes:
-    if path is None:
-        if not _is_asked():
-            raise PublishError("a key needs its passphrase, and nobody is here to ask; give --passphrase-file")
-        phrase: str = click.prompt("passphrase of the keys", hide_input=True)
-        return phrase.encode()
-    try:
-        return path.read_bytes().strip()
-    except OSError as error:
-        raise PublishError(f"{path}: {error.strerror}; name a file that holds the passphrase") from error
-
-
-def _new_passphrase(path: Path | None) -> bytes:
-    if path is not None:
-        phrase = _passphrase(path)
-    elif _is_asked():
-        phrase = click.prompt("new passphrase for offline keys", hide_input=True, confirmation_prompt=True).encode()
-    else:
-        raise PublishError("offline keys need a passphrase, and nobody is here to ask; give --passphrase-file")
-    if len(phrase) < MIN_PASSPHRASE:
-        raise PublishError(f"a passphrase of {len(phrase)} bytes is no protection; use {MIN_PASSPHRASE} or more")
-    return phrase
 
 
 def _report(report: Report) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from pitcore.errors import PublishError
 from pitcore.ota.channel import Channel, Entry, Release, channel_target, decode_channel, decode_release
-from pitcore_tools.package.repository import MODELS, StaticRepository, channel_role
+from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepository, channel_role
 
 
 def check_channel_name(channel: str) -> None:
@@ -29,12 +29,17 @@ def releases(repository: StaticRepository) -> dict[str, Release]:
     return dict(sorted(found.items(), key=lambda item: item[1].release_seq))
 
 
+def channels(repository: StaticRepository) -> list[str]:
+    """Return the names of the channels."""
+    return [role.removeprefix(CHANNEL_PREFIX) for role in repository.delegated() if role.startswith(CHANNEL_PREFIX)]
+
+
 def read_channel(repository: StaticRepository, channel: str) -> Channel:
     """Return a channel. Raises PublishError where there is none."""
     role = channel_role(channel)
     if role not in repository.delegated():
-        known = ", ".join(name.removeprefix("channel-") for name in repository.delegated() if name != MODELS)
-        raise PublishError(f"channel {channel}: there is none; there are {known or 'none at all'}")
+        known = ", ".join(channels(repository))
+        raise PublishError(f"channel {channel}: there is none; there are {known}")
     path = _path(repository, channel)
     try:
         return decode_channel(path.read_bytes(), channel)

@@ -17,11 +17,12 @@ from pitcore.model_card import Bundle, load_bundle
 from pitcore.ota import archive
 from pitcore.ota.channel import Patch as SignedPatch
 from pitcore.ota.channel import Release, check_name
-from pitcore_tools.package.channels import releases
+from pitcore_tools.package.channels import channels, read_channel, releases
 from pitcore_tools.package.patches import best_patch
 from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepository, rule_of
 
 GOLDEN_BATCH = 32
+LAST_NUMBER = "x-pitcore-last-release"  # in the models' metadata: a number is never used twice, also after `withdraw`
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,13 @@ class Wish:
         bases: so many of the newest releases get a patch to it.
         arch: machines it is for; empty means any.
         again: an archive that is here already gets a new number.
+        number: of the release, instead of the next.
     """
 
     bases: int = 3
     arch: tuple[str, ...] = ()
     again: bool = False
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +68,33 @@ def add(repository: StaticRepository, directory: Path, wish: Wish) -> Added:
     Session(bundle, capacity=GOLDEN_BATCH)  # loads the network and runs its golden vectors, as a board will
     content = _packed(bundle)
     known = releases(repository)
-    number = max((release.release_seq for release in known.values()), default=0) + 1
+    number = _number(repository, known, wish.number)
     target = _target_name(repository, bundle, content, wish, number)
     patches, custom = _patches(repository, known, target, content, wish.bases), _custom(bundle, number, wish.arch)
     release = msgspec.structs.replace(custom, deltas=tuple(signed for signed, _ in patches))
     with repository.edit_targets(MODELS) as targets:
+        targets.unrecognized_fields[LAST_NUMBER] = number
         for signed, patch in patches:
             targets.targets[signed.target] = repository.put_target(signed.target, patch)
         targets.targets[target] = repository.put_target(target, content, _plain(release))
     return Added(target, len(content), release)
+
+
+def withdraw(repository: StaticRepository, target: str) -> None:
+    """List an archive, and the patches to it, no more. Boards that have it keep it.
+
+    Raises:
+        PublishError: it is not listed, or a channel names it.
+    """
+    known = releases(repository)
+    if target not in known:
+        raise PublishError(f"{target}: not in this repository; `pitcore-tools package list` shows what is")
+    for channel in channels(repository):
+        if any(entry.target == target for entry in read_channel(repository, channel).releases):
+            raise PublishError(f"{target}: channel {channel} names it; release another there first")
+    with repository.edit_targets(MODELS) as targets:
+        for name in (target, *(patch.target for patch in known[target].deltas)):
+            del targets.targets[name]
 
 
 def refresh(repository: StaticRepository, roles: Sequence[str]) -> list[str]:
@@ -107,6 +128,16 @@ def refresh(repository: StaticRepository, roles: Sequence[str]) -> list[str]:
             "the keys of snapshot and timestamp are not at hand; add --keys with the folder of online keys"
         )
     return waiting
+
+
+def _number(repository: StaticRepository, known: dict[str, Release], wanted: int | None) -> int:
+    """Return the number of the next release: above every one before."""
+    last = repository.targets(MODELS).unrecognized_fields.get(LAST_NUMBER, 0)
+    highest = max((release.release_seq for release in known.values()), default=last)
+    highest = max(highest, last)
+    if wanted is not None and wanted <= highest:
+        raise PublishError(f"number {wanted}: {highest} was used already; boards take nothing below it")
+    return wanted or highest + 1
 
 
 def _packed(bundle: Bundle) -> bytes:

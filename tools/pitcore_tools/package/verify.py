@@ -15,9 +15,10 @@ from pitcore.ota.channel import channel_target
 from pitcore.ota.disk import Disk
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.metadata import TrustedMetadata
+from pitcore_tools.package.channels import channels as every_channel
 from pitcore_tools.package.channels import has_channel, read_channel, releases
 from pitcore_tools.package.keys import KeyRing
-from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepository
+from pitcore_tools.package.repository import MODELS, StaticRepository
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def verify(directory: Path, root: bytes | None = None, *, stick: bool = False) -
         url = f"{directory.resolve().as_uri()}/metadata/"
         trusted = TrustedMetadata(Path(folder), url, root or first.read_bytes(), fetcher, Disk())
         trusted.refresh()
-        channels = [name for name in _channels(repository) if not stick or has_channel(repository, name)]
+        channels = [name for name in every_channel(repository) if not stick or has_channel(repository, name)]
         named = phases(repository, channels)
         models = _named(repository, named) if stick else list(repository.targets(MODELS).targets)
         targets = [_trusted(trusted, name) for name in (*models, *map(channel_target, channels))]
@@ -89,17 +90,13 @@ def verify(directory: Path, root: bytes | None = None, *, stick: bool = False) -
 def phases(repository: StaticRepository, channels: list[str] | None = None) -> list[Phase]:
     """Return what each channel, or each of those, asks for. Raises PublishError where it names what is not listed."""
     known, found = releases(repository), []
-    for channel in _channels(repository) if channels is None else channels:
+    for channel in every_channel(repository) if channels is None else channels:
         for entry in read_channel(repository, channel).releases:
             if entry.target not in known:
                 raise PublishError(f"channel {channel}: {entry.target} is signed by no offline key; release another")
             release = known[entry.target]
             found.append(Phase(channel, entry.target, release.label, release.release_seq, entry.percent))
     return found
-
-
-def _channels(repository: StaticRepository) -> list[str]:
-    return [role.removeprefix(CHANNEL_PREFIX) for role in repository.delegated() if role.startswith(CHANNEL_PREFIX)]
 
 
 def _named(repository: StaticRepository, named: list[Phase]) -> list[str]:

@@ -1,0 +1,93 @@
+"""Options that the publisher's commands share, and how they ask a person."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pitcore.errors import PublishError
+from pitcore_tools.package.keys import KeyRing
+from pitcore_tools.package.repository import StaticRepository
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+MIN_PASSPHRASE = 8
+
+
+def repository_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--repository DIR``."""
+    return click.option(
+        "--repository", "directory", required=True, type=FOLDER, help="Folder of static files that a web server serves."
+    )(function)
+
+
+def keys_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--keys DIR``, several times, and where the passphrase comes from."""
+    function = click.option(
+        "--passphrase-file", type=click.Path(path_type=Path), help="Read the keys' passphrase here, do not ask."
+    )(function)
+    return click.option(
+        "--keys", "folders", required=True, multiple=True, type=FOLDER, help="Folder of private keys. Repeatable."
+    )(function)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask before publishing.")
+
+
+def open_repository(directory: Path, folders: tuple[Path, ...], passphrase_file: Path | None) -> StaticRepository:
+    """Return a repository with the keys at hand. Raises PublishError."""
+    return StaticRepository(directory, KeyRing(folders, lambda: read_passphrase(passphrase_file)))
+
+
+def publish_changes(repository: StaticRepository, *, quietly: bool = False) -> bool:
+    """Write what was changed; say so where it waits for online keys."""
+    published = repository.publish()
+    repository.commit()
+    if not published and not quietly:
+        click.echo("signed, but no board sees it yet: run `pitcore-tools package refresh` where the online keys are")
+    return published
+
+
+def is_asked() -> bool:
+    """Return whether a person sits at the terminal."""
+    return sys.stdin.isatty()
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask; end where the answer is no. Raises PublishError where nobody is there and ``yes`` was not said."""
+    if yes:
+        return
+    if not is_asked():
+        raise PublishError("nobody is here to ask; say --yes in a script")
+    if not click.confirm(question):
+        raise click.Abort
+
+
+def read_passphrase(path: Path | None) -> bytes:
+    """Return the passphrase from a file or from the person at the terminal. Raises PublishError."""
+    if path is None:
+        if not is_asked():
+            raise PublishError("a key needs its passphrase, and nobody is here to ask; give --passphrase-file")
+        phrase: str = click.prompt("passphrase of the keys", hide_input=True)
+        return phrase.encode()
+    try:
+        return path.read_bytes().strip()
+    except OSError as error:
+        raise PublishError(f"{path}: {error.strerror}; name a file that holds the passphrase") from error
+
+
+def new_passphrase(path: Path | None) -> bytes:
+    """Return a passphrase for new keys, asked twice. Raises PublishError."""
+    if path is not None:
+        phrase = read_passphrase(path)
+    elif is_asked():
+        phrase = click.prompt("new passphrase for offline keys", hide_input=True, confirmation_prompt=True).encode()
+    else:
+        raise PublishError("offline keys need a passphrase, and nobody is here to ask; give --passphrase-file")
+    if len(phrase) < MIN_PASSPHRASE:
+        raise PublishError(f"a passphrase of {len(phrase)} bytes is no protection; use {MIN_PASSPHRASE} or more")
+    return phrase
