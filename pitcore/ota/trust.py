@@ -39,6 +39,7 @@ from pitcore.ota.floors import FloorFile, Floors
 from pitcore.ota.metadata import MAX_STEP, Seen, TrustedMetadata
 from pitcore.ota.offer import Delta, Offer
 
+CLOCK_STEP_S = 3600.0  # the floor of the time is written no more often: flash wears
 OFFLINE = frozenset({"root", "targets", "models"})  # signed by keys that no server holds
 
 
@@ -198,9 +199,10 @@ class TrustedRepository:
         raised = floors.raised(
             roles=floors.roles | {role: found.floor for role, found in seen.items()},
             issued_s=max(floors.issued_s, issued_s),
-            synced_s=max(floors.synced_s, time.at_s) if time.sure else floors.synced_s,
+            synced_s=time.at_s if time.sure and time.at_s > floors.synced_s + CLOCK_STEP_S else floors.synced_s,
         )
-        self._floors.write(raised)
+        if raised != floors:
+            self._floors.write(raised)
         return raised
 
     def _chosen(self, channel: Channel, listed: dict[str, tuple[TargetFile, Release]], floors: Floors) -> Offer | None:

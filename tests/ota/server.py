@@ -1,6 +1,7 @@
 """A real HTTP server on loopback that serves a directory, honestly or with one fault of transport."""
 
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -51,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
         self.name, self.asked = unquote(self.path).lstrip("/"), self.headers.get("Range", "")
         self.site.raw.append(self.path.lstrip("/"))
         self.site.requests.append((self.name, self.asked))
-        with suppress(ConnectionError, TimeoutError):  # a client that gives up hangs up
+        with suppress(ConnectionError, TimeoutError, ssl.SSLError):  # a client that gives up hangs up
             getattr(self, "serve_" + self.site.fault(self.name).replace("-", "_"))()
 
     def serve_none(self):
@@ -199,16 +200,20 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], ConnectionError):  # clients that give up are what is tested here
+        if not isinstance(
+            sys.exc_info()[1], ConnectionError | ssl.SSLError
+        ):  # clients that give up are what is tested here
             super().handle_error(request, client_address)
 
 
 @contextmanager
-def serving(root):
-    """Serve a directory for the time of a ``with``; yields the ``Site``."""
+def serving(root, tls=None):
+    """Serve a directory for the time of a ``with``; yields the ``Site``. ``tls``: the server's context."""
     site = Site(Path(root))
     server = Server(("127.0.0.1", 0), partial(Handler, site))
-    site.url = f"http://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    site.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
