@@ -45,7 +45,6 @@ from pitcore.search import segment_spec, window_of
 from pitcore.sinks.gpio import GpioSink
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.modbus import ModbusSink
-from pitcore.sinks.simulated_chip import SteadyBelt
 from pitcore.sinks.sink import BeltSink, Sink
 from pitcore.valves import belt_plan, follow_belt
 
@@ -209,18 +208,15 @@ def open_line(config: Config, arming: Arming, metrics: Metrics) -> tuple[Source,
     if config.actuation.kind == "none":
         return build_source(config), None
     spec = belt_spec(config, frames=None, ring=0)
-    ticks_per_s = spec.ticks_per_frame * spec.frames_per_s
-    if isinstance(config.source, EmulatedSourceConfig):
-        belt = build_source(config)
-        assert isinstance(belt, EmulatedSource)  # noqa: S101  by the kind of its configuration
-        return belt, follow_belt(config, SteadyBelt(lambda: belt.started_ns, ticks_per_s), arming, metrics)
-    now_ns = time.monotonic_ns()
-    sink = follow_belt(config, SteadyBelt(lambda: now_ns, ticks_per_s), arming, metrics)
+    sink = follow_belt(config, spec.ticks_per_frame * spec.frames_per_s, arming, metrics)
     try:
-        return build_source(config, encoder=sink), sink
+        source = build_source(config, encoder=sink)
     except BaseException:
         sink.close()
         raise
+    now_ns = time.monotonic_ns()
+    sink.start_simulated_belt(lambda: source.started_ns if isinstance(source, EmulatedSource) else now_ns)
+    return source, sink
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from pitcore.config import Config
 from pitcore.metrics import Metrics
 from pitcore.search import window_of
 from pitcore.sinks.gpio import GpioSink
-from pitcore.sinks.lines import Lines, open_chip
-from pitcore.sinks.simulated_chip import SimulatedChip, SteadyBelt
+from pitcore.sinks.valve_process import RealChip, SteadyChip
 
 
 def belt_plan(config: Config) -> Plan:
@@ -26,12 +25,12 @@ def belt_plan(config: Config) -> Plan:
     )
 
 
-def follow_belt(config: Config, simulated: SteadyBelt, arming: Arming, metrics: Metrics) -> GpioSink:
+def follow_belt(config: Config, ticks_per_s: float, arming: Arming, metrics: Metrics) -> GpioSink:
     """Open encoder and valves, and follow the belt from now on.
 
     Args:
         config: of the board; its actuation is not ``none``.
-        simulated: what turns a simulated encoder.
+        ticks_per_s: of a simulated belt.
         arming: whether valves may be driven.
         metrics: counts of the run.
 
@@ -39,7 +38,5 @@ def follow_belt(config: Config, simulated: SteadyBelt, arming: Arming, metrics: 
         SinkError: the chip or a line is not there, or is another's.
     """
     actuation = config.actuation
-    chip = open_chip(actuation.chip) if actuation.kind == "gpio" else SimulatedChip(simulated.steps())
-    sink = GpioSink(belt_plan(config), actuation, Lines(chip, actuation), arming, metrics)
-    sink.start()
-    return sink
+    chip = RealChip(actuation.chip) if actuation.kind == "gpio" else SteadyChip(ticks_per_s)
+    return GpioSink(belt_plan(config), actuation, chip, arming, metrics)

@@ -6,7 +6,6 @@ count at its mid-exposure (``tick_at``).
 
 from __future__ import annotations
 
-from array import array
 from typing import NamedTuple, Protocol
 
 
@@ -133,42 +132,54 @@ class QuadratureDecoder:
 
 
 class TickHistory:
-    """The last steps of the encoder. One thread appends, any thread asks; no lock is needed.
+    """The last steps of the encoder. One thread or process appends, any asks; no lock is needed.
 
     Args:
         capacity: steps to remember, a power of two; the default is 4.8 s at the reference load's 13,600 ticks a second.
+        memory: ``bytes_for(capacity)`` zeroed bytes to keep them in, for instance shared with another process.
     """
 
-    def __init__(self, capacity: int = 1 << 16) -> None:
+    def __init__(self, capacity: int = 1 << 16, memory: memoryview | None = None) -> None:
         if capacity & (capacity - 1) or capacity < 4:
             raise ValueError(f"capacity = {capacity}: must be a power of two, at least 4")
+        words = (memory or memoryview(bytearray(self.bytes_for(capacity)))).cast("q")
         self._mask = capacity - 1
-        self._t_ns = array("q", bytes(8 * capacity))
-        self._ticks = array("q", bytes(8 * capacity))
-        self._count = 0
+        self._count, self._t_ns, self._ticks = words[:1], words[1 : capacity + 1], words[capacity + 1 :]
         # The oldest eighth may be overwritten while a reader searches, so readers leave it alone.
         self._readable = capacity - capacity // 8
+
+    @staticmethod
+    def bytes_for(capacity: int) -> int:
+        """Return how much memory a history takes."""
+        return 8 * (1 + 2 * capacity)
 
     @property
     def tick(self) -> int:
         """The newest count; 0 before the first edge."""
-        return self._ticks[(self._count - 1) & self._mask] if self._count else 0
+        count = self._count[0]
+        return self._ticks[(count - 1) & self._mask] if count else 0
 
     @property
     def t_ns(self) -> int:
         """When the newest step was; 0 before the first."""
-        return self._t_ns[(self._count - 1) & self._mask] if self._count else 0
+        count = self._count[0]
+        return self._t_ns[(count - 1) & self._mask] if count else 0
 
     def append(self, t_ns: int, tick: int) -> None:
         """Note a step. Times must not fall."""
-        place = self._count & self._mask
-        self._t_ns[place] = t_ns
-        self._ticks[place] = tick
-        self._count += 1  # last: a reader that sees the number finds the step
+        count = self._count[0]
+        self._t_ns[count & self._mask] = t_ns
+        self._ticks[count & self._mask] = tick
+        self._count[0] = count + 1  # last: a reader that sees the number finds the step
+
+    def release(self) -> None:
+        """Let go of the memory, so that it can be closed. Nothing may be asked afterwards."""
+        for words in (self._count, self._t_ns, self._ticks):
+            words.release()
 
     def tick_at(self, t_ns: int) -> int:
         """Return the count at a moment; see ``Encoder``."""
-        count = self._count
+        count = self._count[0]
         if not count:
             return 0
         low = oldest = max(0, count - self._readable)
@@ -185,7 +196,7 @@ class TickHistory:
 
     def ticks_per_s(self, now_ns: int, steps: int = 32) -> float:
         """Return the speed over the last steps; it falls towards 0 while none comes. Negative: backwards."""
-        count = self._count
+        count = self._count[0]
         back = min(steps, count - 1, self._readable - 1)
         if back < 1:
             return 0.0

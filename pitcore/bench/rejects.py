@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pitcore.belt.encoder import Edge, QuadratureDecoder, TickHistory
 from pitcore.bench.reject_account import Account, Run, settle
 from pitcore.bench.reject_line import PLAN, Camera, Cherries, Place, exposures, lay, steps
-from pitcore.sinks.actuator import Actuator, Rules
+from pitcore.sinks.actuator import Actuator, Rules, acts_of
 from pitcore.verdict import Verdict
 
 TICKS_PER_S = 6_000  # and 40 % more at times: 8,400, at which a frame of 500 ticks still overlaps the next
@@ -135,7 +135,7 @@ class _VirtualLine:
     def _act(self, t_ns: int) -> None:
         while self._verdicts and self._verdicts[0][0] <= t_ns:
             _, tick, verdicts = self._verdicts.popleft()
-            self.actuator.take(verdicts)
+            self.actuator.take(acts_of(verdicts))
             self.actuator.judged(tick)
         mask = self.actuator.step(self.history.tick, t_ns)
         changed = mask ^ self._mask

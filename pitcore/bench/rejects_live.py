@@ -1,13 +1,16 @@
-"""The same line in real time: the service's own thread over a chip in memory, on this machine, as busy as it is."""
+"""The same line in real time: the valve process over a chip in memory, on this machine, as busy as it is."""
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pitcore.bench.reject_account import Run, settle
 from pitcore.bench.reject_line import CHERRY_PX, LANES, PLAN, Camera, Place, exposures, lay, steps
@@ -15,8 +18,7 @@ from pitcore.bench.rejects import Outcome, Progress
 from pitcore.config import ActuationConfig, EncoderConfig, LaneConfig
 from pitcore.metrics import Metrics
 from pitcore.sinks.gpio import GpioSink
-from pitcore.sinks.lines import Lines
-from pitcore.sinks.simulated_chip import SimulatedChip
+from pitcore.sinks.valve_process import PlayedChip
 
 TICKS_PER_S = 5_000
 JUDGED_AFTER_NS = 60_000_000  # exposure to verdict
@@ -49,46 +51,51 @@ def live(count: int, seed: int, *, beside_a_busy_thread: bool = False, progress:
     """
     cherries = lay(count, seed)
     t_ns, ticks = steps(int(cherries.due.max()) + 400, TICKS_PER_S, seed + 1)
-    t_ns = t_ns + time.monotonic_ns() + SETTLING_NS
-    furthest = np.maximum.accumulate(ticks)
-    chip = SimulatedChip(list(zip(t_ns.tolist(), ticks.tolist(), strict=True)))
-    sink = GpioSink(PLAN, CONFIG, Lines(chip, CONFIG), _Armed(), Metrics())
-    camera = Camera(cherries)
     started = time.monotonic()
-    sink.start()
-    try:
-        with _busy_thread() if beside_a_busy_thread else _nothing():
-            for exposed_ns in exposures(int(t_ns[0]), int(t_ns[-1])):
-                _sleep_until(exposed_ns + JUDGED_AFTER_NS)
-                step = max(0, int(np.searchsorted(t_ns, exposed_ns, side="right")) - 1)
-                tick = sink.tick_at(exposed_ns)
-                sink.emit(camera.take(Place(int(ticks[step]), int(furthest[step])), tick, exposed_ns))
-                sink.judged(tick)
-                if progress is not None:
-                    progress(step / len(ticks))
-            _sleep_until(int(t_ns[-1]) + JUDGED_AFTER_NS)
-    finally:
-        sink.close()
-    run = Run(t_ns, ticks, [change for change in chip.driven if change[1] < LANES])
-    counts = dict(sink.counts)
+    with tempfile.TemporaryDirectory(prefix="pitcore-rejects-") as folder:
+        chip = PlayedChip(str(Path(folder) / "steps.npy"), str(Path(folder) / "driven.npy"))
+        np.save(chip.steps, np.stack([t_ns, ticks], axis=1))
+        sink = GpioSink(PLAN, CONFIG, chip, _Armed(), Metrics())
+        try:
+            with _busy_thread() if beside_a_busy_thread else nullcontext():
+                start_ns = time.monotonic_ns() + SETTLING_NS
+                sink.start_simulated_belt(lambda: start_ns)
+                t_ns = t_ns + start_ns
+                _show(sink, Camera(cherries), (t_ns, ticks), progress)
+        finally:
+            sink.close()
+        driven = [(t, lane, level) for t, lane, level in np.load(chip.driven).tolist() if lane < LANES]
+    counts = sink.counts
     return Outcome(
-        account=settle(run, cherries),
+        account=settle(Run(t_ns, ticks, driven), cherries),
         steps=len(ticks),
         backed_up=int((np.diff(ticks) < 0).sum()),
-        lost=counts.get("encoder_lost", 0),
-        glitches=counts.get("encoder_glitch", 0),
+        lost=counts["encoder_lost"],
+        glitches=counts["encoder_glitch"],
         counts=counts,
         took_s=time.monotonic() - started,
     )
 
 
+def _show(
+    sink: GpioSink, camera: Camera, belt: tuple[NDArray[np.int64], NDArray[np.int64]], progress: Progress | None
+) -> None:
+    """Take frames of the belt at their time, and hand out their verdicts a little later."""
+    t_ns, ticks = belt
+    furthest = np.maximum.accumulate(ticks)
+    for exposed_ns in exposures(int(t_ns[0]), int(t_ns[-1])):
+        _sleep_until(exposed_ns + JUDGED_AFTER_NS)
+        step = max(0, int(np.searchsorted(t_ns, exposed_ns, side="right")) - 1)
+        tick = sink.tick_at(exposed_ns)
+        sink.emit(camera.take(Place(int(ticks[step]), int(furthest[step])), tick, exposed_ns))
+        sink.judged(tick)
+        if progress is not None:
+            progress(step / len(ticks))
+    _sleep_until(int(t_ns[-1]) + JUDGED_AFTER_NS)
+
+
 def _sleep_until(t_ns: int) -> None:
     time.sleep(max(0, t_ns - time.monotonic_ns()) / 1e9)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 @contextmanager

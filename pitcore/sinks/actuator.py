@@ -7,13 +7,15 @@ belt that reaches the nozzles without a verdict, and a verdict that comes too la
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pitcore.belt.lanes import Plan, Pulse
 from pitcore.belt.schedule import Schedule, parts_within, put_in, size_of, take_out
+from pitcore.belt.track import Box
 from pitcore.sinks.sink import Notice
-from pitcore.verdict import Verdict
+from pitcore.verdict import Action, Verdict
 
 LATE_TICKS = 1  # a pulse that loses no more is in time
 COVER_TICKS = 16  # the fail-safe is scheduled so far ahead of the belt, and so may hit as much beyond what is unjudged
@@ -28,6 +30,51 @@ DETAILS = {
     "encoder_lost": "encoder edges were lost before they could be read; they were counted by their numbers",
     "encoder_glitch": "encoder edges made no sense: check cable and shield, or set actuation.encoder.debounce_us",
 }
+
+
+COUNTED = (*DETAILS, "scheduled", "known", "openings")  # what ``Actuator.counts`` counts
+
+
+class Act(NamedTuple):
+    """What a verdict asks of the valves.
+
+    Attributes:
+        tick: of its frame.
+        box: in that frame.
+        action: not ``pass``.
+    """
+
+    tick: int
+    box: Box
+    action: Action
+
+
+def acts_of(records: Iterable[object]) -> list[Act]:
+    """Return what verdicts among the records ask of the valves; those that pass ask nothing."""
+    verdicts = [record for record in records if isinstance(record, Verdict)]
+    return [Act(one.tick, one.box, one.action) for one in verdicts if one.action != "pass"]
+
+
+class Teller:
+    """Makes notices of counts that only grow.
+
+    Args:
+        fail_safe: as configured.
+    """
+
+    def __init__(self, fail_safe: str) -> None:
+        self._fail_safe = fail_safe
+        self._told: Counter[str] = Counter()
+
+    def notices(self, counts: Mapping[str, int]) -> list[Notice]:
+        """Return what is new since the last call."""
+        new = {event: counts.get(event, 0) - self._told[event] for event in DETAILS}
+        self._told.update(new)
+        return [
+            Notice(event, f"{count} {DETAILS[event].format(fail_safe=self._fail_safe)}", count)
+            for event, count in new.items()
+            if count
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +97,13 @@ class Rules:
 class Actuator:
     """Follows the belt.
 
-    ``take``, ``judged`` and ``notices`` are for the loop's thread, ``step`` for the one that reads the encoder.
-
     Args:
         plan: the lanes.
         rules: latency, limits, fail-safe.
         tick: where the belt is. What lies between cameras and nozzles at the start was never judged.
 
     Attributes:
-        counts: of everything that happened, under the names of ``DETAILS`` and of ``rejects``: ``scheduled``, ``known``
-            (judged before) and ``openings``.
+        counts: of everything that happened, under the names of ``COUNTED``; ``known`` were judged before.
     """
 
     def __init__(self, plan: Plan, rules: Rules, tick: int = 0) -> None:
@@ -67,8 +111,7 @@ class Actuator:
         self.schedule = Schedule(len(plan.lanes), rules.jitter_ticks, plan.reach_ticks)
         self.schedule.start_at(tick)
         self.counts: Counter[str] = Counter()
-        self._told: Counter[str] = Counter()
-        self._inbox: deque[Verdict | int] = deque()
+        self._inbox: deque[Act | int] = deque()
         self._rejecting = plan.of_action("reject")
         self._unjudged: dict[int, list[int]] = {lane: [] for lane in self._rejecting}
         self._judged_until = tick - max((lane.distance_ticks for lane in plan.lanes), default=0)
@@ -76,24 +119,13 @@ class Actuator:
         self._mask = 0
         self._came_to, self._moved_ns, self._held = tick, 0, False
 
-    def take(self, verdicts: Iterable[Verdict]) -> None:
-        """Take verdicts; those that pass are nothing to do."""
-        self._inbox.extend(verdict for verdict in verdicts if verdict.action != "pass")
+    def take(self, acts: Iterable[Act]) -> None:
+        """Take what is to be done; it is scheduled by the next ``step``."""
+        self._inbox.extend(acts)
 
     def judged(self, tick: int) -> None:
         """Note that a frame taken at ``tick`` is judged wholly."""
         self._inbox.append(tick)
-
-    def notices(self) -> list[Notice]:
-        """Return what happened since the last call, a line a kind."""
-        found = []
-        fail_safe = "reject" if self._rules.rejects_unjudged else "pass"
-        for event, detail in DETAILS.items():
-            new = self.counts[event] - self._told[event]
-            if new:
-                self._told[event] += new
-                found.append(Notice(event, f"{new} {detail.format(fail_safe=fail_safe)}", new))
-        return found
 
     def step(self, tick: int, now_ns: int, ticks_per_s: float = 0.0) -> int:
         """Follow the belt to a tick.
@@ -109,7 +141,7 @@ class Actuator:
         at_nozzle = tick + round(ticks_per_s * self._rules.latency_ns / 1e9)  # what is under it when the air comes
         while self._inbox:
             item = self._inbox.popleft()
-            if isinstance(item, Verdict):
+            if isinstance(item, Act):
                 self._act_on(item)
             else:
                 self._extend_judged(item)
@@ -124,11 +156,11 @@ class Actuator:
             self._mask = mask
         return mask
 
-    def _act_on(self, verdict: Verdict) -> None:
-        """Schedule the pulses of a verdict."""
+    def _act_on(self, act: Act) -> None:
+        """Schedule the pulses for one thing."""
         now = self.schedule.tick
         late, known = False, True
-        for pulse in self._plan.pulses(verdict.tick, verdict.box, verdict.action):
+        for pulse in self._plan.pulses(*act):
             placed = self.schedule.add(pulse.lane, pulse.on, pulse.off)
             covered = size_of(parts_within(self._unjudged.get(pulse.lane, []), pulse.on, min(pulse.off, now)))
             late = late or placed.late + covered > LATE_TICKS

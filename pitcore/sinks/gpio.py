@@ -1,48 +1,35 @@
-"""Drives the valves: one thread that wakes on encoder edges, follows the belt, and switches lines.
+"""The service's end of the valves: verdicts to the valve process, ticks and counts from it.
 
-The thread is real-time where the system lets it be. It needs the interpreter for some microseconds at a time, so while
-it runs other threads give the interpreter up ten times as often as Python's default. What is to be done is
-``actuator``'s, how lines are reached ``lines``'.
+What is done and when is ``valve_loop``'s, in a process of its own (``valve_process``).
 """
 
 from __future__ import annotations
 
-import gc
-import logging
 import os
+import socket
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from pitcore.belt.encoder import Decoder, QuadratureDecoder, SingleDecoder, TickHistory
+import msgspec
+
 from pitcore.belt.lanes import Plan
 from pitcore.config import ActuationConfig
 from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
-from pitcore.sinks.actuator import Actuator, Rules
-from pitcore.sinks.lines import Lines
+from pitcore.sinks.actuator import Teller, acts_of
 from pitcore.sinks.sink import Armed, Notice
+from pitcore.sinks.valve_board import ValveBoard
+from pitcore.sinks.valve_process import MAX_MESSAGE_BYTES, Answer, ChipChoice, Start, Work
 from pitcore.verdict import Event, Verdict
 
-log = logging.getLogger(__name__)
-
-PRIORITY = 40  # SCHED_FIFO: below the kernel's own threads (50), above everything else of ours
-SWITCH_INTERVAL_S = 0.00005
-REST_S = 0.002  # with nothing to do soon, edges are read so often
-AWAKE_S = 0.0005  # and so long before something is to be done, each edge wakes the thread
-STANDING_S = 0.02  # how often a belt without edges is looked at
-HUNG_NS = 1_000_000_000  # a thread silent for longer is broken
-
-
-def rules_of(config: ActuationConfig) -> Rules:
-    """Return latency, limits and fail-safe of a configuration."""
-    return Rules(
-        latency_ns=config.latency_us * 1000,
-        max_on_ns=config.max_on_ms * 1_000_000,
-        jitter_ticks=config.jitter_ticks,
-        rejects_unjudged=config.fail_safe == "reject",
-    )
+START_S = 30.0  # a slow board starts Python and opens the chip in two
+END_S = 5.0
+TELL_EVERY_S = 0.01  # how soon arming and disarming reach the valves
+HUNG_NS = 1_000_000_000  # a process silent for longer is broken
 
 
 class GpioSink:
@@ -50,139 +37,142 @@ class GpioSink:
 
     Args:
         plan: the lanes, in the order of the lines.
-        config: latency, limits, fail-safe, encoder.
-        lines: open; closed here.
+        config: lines, latency, limits, fail-safe.
+        chip: which one.
         arming: whether lines may be driven.
         metrics: ``rejects`` and ``valve_openings`` are counted there.
+
+    Raises:
+        SinkError: the chip or a line is not there, or is another's.
     """
 
-    def __init__(self, plan: Plan, config: ActuationConfig, lines: Lines, arming: Armed, metrics: Metrics) -> None:
-        encoder = config.encoder
-        self._lines, self._arming, self._metrics = lines, arming, metrics
-        self._decoder: Decoder = (
-            QuadratureDecoder(*lines.levels(), reverse=encoder.reverse)
-            if encoder.line_b is not None
-            else SingleDecoder()
-        )
-        self._history = TickHistory()
-        self._actuator = Actuator(plan, rules_of(config))
-        self._counted: dict[str, int] = {}
-        self._dry_openings = self._driven_openings = 0
-        self._alive_ns = time.monotonic_ns()
-        self._stopping = threading.Event()
-        self._closed = False
-        self._switch_interval_s = 0.0
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="pitcore-actuator", daemon=True)
+    def __init__(self, plan: Plan, config: ActuationConfig, chip: ChipChoice, arming: Armed, metrics: Metrics) -> None:
+        self._arming, self._metrics = arming, metrics
+        self._teller = Teller(config.fail_safe)
+        self._counted: dict[tuple[str, str], int] = {}
+        self._board, memory = ValveBoard.create()
+        self._board.set("armed", int(arming.armed))
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-m", "pitcore.sinks.valve_process", str(theirs.fileno()), str(memory)]
+        try:
+            self._process = subprocess.Popen(command, pass_fds=(theirs.fileno(), memory), stdin=subprocess.DEVNULL)  # noqa: S603  our own
+        finally:
+            theirs.close()
+            os.close(memory)
+        self._closing = threading.Event()
+        self._belt_started_ns: Callable[[], int | None] = lambda: None
+        self._watcher = threading.Thread(target=self._tell_state, name="pitcore-valves", daemon=True)
+        self._connection.settimeout(START_S)
+        try:
+            self._connection.sendall(msgspec.msgpack.encode(Start(plan, config, chip)))
+            self._hear()
+        except (TimeoutError, SinkError) as error:
+            self.close()
+            raise error if isinstance(error, SinkError) else SinkError("the valve process does not start") from error
+        self._connection.settimeout(0.0)
+        self._watcher.start()
 
     @property
     def counts(self) -> dict[str, int]:
         """Everything that happened, by name; see ``Actuator``. From any thread."""
-        return dict(self._actuator.counts)
+        return self._board.counts()
 
-    def start(self) -> None:
-        """Start following the belt."""
-        # A full collection walks every object of the process and holds the interpreter meanwhile, for longer than a
-        # pulse may be late; what was built until now stays for good.
-        gc.freeze()
-        self._switch_interval_s = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        self._thread.start()
+    def start_simulated_belt(self, started_ns: Callable[[], int | None]) -> None:
+        """Say when a simulated belt starts to run: it stands while ``started_ns`` gives None."""
+        self._belt_started_ns = started_ns
 
     def tick_at(self, t_ns: int) -> int:
         """Return the encoder count at a moment; see ``Encoder``."""
-        return self._history.tick_at(t_ns)
+        return self._board.history.tick_at(t_ns)
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
         """Take the verdicts of a frame.
 
         Raises:
-            SinkError: the thread broke or hangs: a service that cannot reject must not go on.
+            SinkError: the valve process ended or hangs: a service that cannot reject must not go on.
         """
-        if self._failure is not None:
-            raise SinkError(f"the actuator stopped: {self._failure}; the valves are shut") from self._failure
-        if self._thread.is_alive() and time.monotonic_ns() - self._alive_ns > HUNG_NS:
-            raise SinkError("the actuator hangs: its thread did not run for a second; the board is overloaded")
-        self._actuator.take(record for record in records if isinstance(record, Verdict))
+        if time.monotonic_ns() - self._board.get("alive_ns") > HUNG_NS and self._board.get("alive_ns"):
+            self._hear_the_end()
+            raise SinkError("the valve process did not run for a second; the board is overloaded, or its chip hangs")
+        acts = acts_of(records)
+        if acts:
+            self._send(Work(acts))
         self._count()
 
     def judged(self, tick: int) -> None:
         """See ``BeltSink``."""
-        self._actuator.judged(tick)
+        self._send(Work(judged=tick))
 
     def notices(self) -> list[Notice]:
         """See ``BeltSink``."""
-        return self._actuator.notices()
+        return self._teller.notices(self.counts)
+
+    def status(self) -> dict[str, Any]:
+        """See ``sink.ReportsStatus``."""
+        running = self._process.poll() is None
+        openings = {name: self._board.get(name) for name in ("driven", "dry_run")}
+        return {"kind": "valves", "state": "ok" if running else "ended", "openings": openings} | self.counts
 
     def close(self) -> None:
-        """Stop the thread and shut every valve. Safe to call before ``start`` and twice."""
-        self._stopping.set()
-        if self._thread.ident is not None and not self._closed:
-            self._thread.join()
-            sys.setswitchinterval(self._switch_interval_s)
-            gc.unfreeze()
-        self._closed = True
-        self._lines.close()
+        """Have every valve shut and the process end. Safe to call twice."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        self._connection.close()  # that is what it ends by
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._count()
 
-    def _run(self) -> None:
+    def _tell_state(self) -> None:
+        """Keep the process informed of what may change at any time."""
+        while not self._closing.wait(TELL_EVERY_S):
+            self._board.set("armed", int(self._arming.armed))
+            if not self._board.get("belt_start_ns"):
+                self._board.set("belt_start_ns", self._belt_started_ns() or 0)
+
+    def _send(self, work: Work) -> None:
         try:
-            _ask_for_real_time()
-            while not self._stopping.is_set():
-                self._once()
-        except BaseException as error:
-            self._failure = error
-            log.critical("the actuator stopped", exc_info=error)
-        finally:
-            self._lines.drive(0)
+            self._connection.sendall(msgspec.msgpack.encode(work))
+        except BlockingIOError as error:
+            raise SinkError("the valve process does not listen; the board is overloaded, or its chip hangs") from error
+        except OSError as error:
+            self._hear_the_end()
+            raise SinkError(f"the valve process is gone: {error.strerror}; the valves are shut") from error
 
-    def _once(self) -> None:
-        """Wait for the belt, follow it, switch lines."""
-        history, actuator = self._history, self._actuator
-        now_ns = time.monotonic_ns()
-        speed = history.ticks_per_s(now_ns)
-        rest_s = self._rest_s(speed)
-        if rest_s:
-            time.sleep(rest_s)
-        self._lines.wait(STANDING_S)
-        for edge in self._lines.read():
-            history.append(edge.t_ns, self._decoder.feed(edge))
-        actuator.counts["encoder_lost"] = self._decoder.lost
-        actuator.counts["encoder_glitch"] = self._decoder.glitches
-        now_ns = self._alive_ns = time.monotonic_ns()
-        before = actuator.counts["openings"]
-        mask = actuator.step(history.tick, now_ns, history.ticks_per_s(now_ns))
-        armed = self._arming.armed
-        self._lines.drive(mask if armed else 0)
-        opened = actuator.counts["openings"] - before
-        if armed:
-            self._driven_openings += opened
-        else:
-            self._dry_openings += opened
+    def _hear(self) -> None:
+        """Wait for the answer. Raises SinkError with what it says, TimeoutError."""
+        raw = self._connection.recv(MAX_MESSAGE_BYTES)
+        answer = msgspec.msgpack.decode(raw, type=Answer) if raw else Answer("the valve process ended; see the log")
+        if answer.error is not None:
+            raise SinkError(answer.error)
 
-    def _rest_s(self, speed: float) -> float:
-        """Return how long nothing is to be done, so that edges may be read many at a time."""
-        schedule = self._actuator.schedule
-        if schedule.mask or speed <= 0:
-            return 0.0
-        return max(0.0, min(REST_S, (schedule.next_change - schedule.tick) / speed - AWAKE_S))
+    def _hear_the_end(self) -> None:
+        """If the process said why it ended, raise that."""
+        try:
+            self._hear()
+        except OSError:
+            return
 
     def _count(self) -> None:
         """Bring the metrics up to date; the loop's thread writes them, as all others."""
-        counts = self._actuator.counts
-        now = {f"rejects/{name}": counts[name] for name in ("scheduled", "known", "reject_late", "reject_skipped")}
-        now |= {"valve_openings/driven": self._driven_openings, "valve_openings/dry_run": self._dry_openings}
+        counts = self.counts
+        now = {
+            ("rejects", label): counts[name]
+            for name, label in (
+                ("scheduled", "scheduled"),
+                ("known", "known"),
+                ("reject_late", "late"),
+                ("reject_skipped", "skipped"),
+            )
+        }
+        now |= {("valve_openings", name): self._board.get(name) for name in ("driven", "dry_run")}
         for place, number in now.items():
             new = number - self._counted.get(place, 0)
             if new:
-                name, _, label = place.partition("/")
-                self._metrics.count(name, label.removeprefix("reject_"), new)
+                self._metrics.count(*place, new)
                 self._counted[place] = number
-
-
-def _ask_for_real_time() -> None:
-    """Ask for a real-time priority; without one a busy board may fire late, and the counts will show it."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
-    except OSError as error:
-        log.warning("no real-time priority for the valves (%s): allow it with LimitRTPRIO=%d", error.strerror, PRIORITY)

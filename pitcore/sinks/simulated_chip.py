@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -19,26 +18,27 @@ _LEVELS = ((0, 0), (1, 0), (1, 1), (0, 1))  # of A and B, for each tick modulo 4
 Step = tuple[int, int]  # t_ns and the tick from then on; from step to step it changes by 1 either way
 
 
-@dataclass(frozen=True, slots=True)
-class SteadyBelt:
-    """A belt that runs at one speed from some moment on.
+def steady(started_ns: Callable[[], int | None], ticks_per_s: float) -> Iterator[Step | None]:
+    """Yield every step of a belt at one speed, and None as long as it stands.
 
-    Attributes:
-        start_ns: CLOCK_MONOTONIC of tick 0; returns None until the belt runs.
+    Args:
+        started_ns: CLOCK_MONOTONIC of tick 0; None until the belt runs.
         ticks_per_s: its speed.
     """
+    while (start_ns := started_ns()) is None:
+        yield None
+    tick = 0
+    while True:
+        tick += 1
+        yield start_ns + round(tick * 1e9 / ticks_per_s), tick
 
-    start_ns: Callable[[], int | None]
-    ticks_per_s: float
 
-    def steps(self) -> Iterator[Step | None]:
-        """Yield every step in order, and None as long as the belt stands."""
-        while (start_ns := self.start_ns()) is None:
-            yield None
-        tick = 0
-        while True:
-            tick += 1
-            yield start_ns + round(tick * 1e9 / self.ticks_per_s), tick
+def played(started_ns: Callable[[], int | None], steps: Iterable[Sequence[int]]) -> Iterator[Step | None]:
+    """Yield recorded steps, whose times count from the belt's start, and None as long as it stands."""
+    while (start_ns := started_ns()) is None:
+        yield None
+    for t_ns, tick in steps:
+        yield start_ns + t_ns, tick
 
 
 class SimulatedChip:

@@ -1,6 +1,6 @@
 import pytest
 
-from pitcore.sinks.actuator import COVER_TICKS, Actuator, Rules
+from pitcore.sinks.actuator import COVER_TICKS, Actuator, Rules, Teller, acts_of
 from tests.sinks.valves import DISTANCE, PLAN, PULSE, verdict
 
 TICK_NS = 200_000  # 5,000 ticks a second
@@ -14,6 +14,7 @@ class Line:
         self.actuator = Actuator(PLAN, Rules(**rules), start)
         self.open = [set() for _ in PLAN.lanes]
         self._judge = judge
+        self._teller = Teller("reject")
         self.tick, self.now_ns = start, start * TICK_NS
 
     def run(self, ticks, ticks_per_s=0.0):
@@ -34,8 +35,11 @@ class Line:
             mask = self.actuator.step(self.tick, self.now_ns)
         return mask
 
+    def take(self, verdicts):
+        self.actuator.take(acts_of(verdicts))
+
     def notices(self):
-        return {notice.event: notice.count for notice in self.actuator.notices()}
+        return {notice.event: notice.count for notice in self._teller.notices(self.actuator.counts)}
 
 
 def judged_line(**rules):
@@ -52,9 +56,7 @@ def ticks(middle):
 
 def test_each_action_opens_its_own_lane_where_the_cherry_is_and_nothing_else():
     line = judged_line()
-    line.actuator.take(
-        [verdict(1900), verdict(1950, x=150), verdict(1800, action="review"), verdict(1850, action="pass")]
-    )
+    line.take([verdict(1900), verdict(1950, x=150), verdict(1800, action="review"), verdict(1850, action="pass")])
     line.run(range(2000, 4000))
     assert line.open[0] == ticks(1900 + DISTANCE)
     assert line.open[1] == ticks(1950 + DISTANCE)
@@ -64,7 +66,7 @@ def test_each_action_opens_its_own_lane_where_the_cherry_is_and_nothing_else():
 
 def test_a_thing_judged_in_two_frames_is_fired_at_once_and_counted_as_known():
     line = judged_line()
-    line.actuator.take([verdict(1900, tick=1960), verdict(1900, tick=2100)])
+    line.take([verdict(1900, tick=1960), verdict(1900, tick=2100)])
     line.run(range(2000, 4000))
     assert line.open[0] == ticks(1900 + DISTANCE)
     assert (line.actuator.counts["scheduled"], line.actuator.counts["known"]) == (1, 1)
@@ -73,7 +75,7 @@ def test_a_thing_judged_in_two_frames_is_fired_at_once_and_counted_as_known():
 
 def test_a_late_verdict_under_fail_safe_pass_is_counted_and_hits_nothing():
     line = judged_line(rejects_unjudged=False).run(range(2000, 3000))
-    line.actuator.take([verdict(3000 - DISTANCE - 2 * PULSE)])
+    line.take([verdict(3000 - DISTANCE - 2 * PULSE)])
     line.run(range(3000, 4000))
     assert line.open[0] == set()
     assert line.notices() == {"reject_late": 1}
@@ -82,7 +84,7 @@ def test_a_late_verdict_under_fail_safe_pass_is_counted_and_hits_nothing():
 
 def test_a_late_verdict_under_fail_safe_reject_fires_at_once():
     line = judged_line().run(range(2000, 3000))
-    line.actuator.take([verdict(3000 - DISTANCE - 2 * PULSE)])
+    line.take([verdict(3000 - DISTANCE - 2 * PULSE)])
     line.run(range(3000, 4000))
     assert line.open[0] == set(range(3000, 2999 + PULSE))
     assert line.notices() == {"reject_late": 1}
@@ -90,7 +92,7 @@ def test_a_late_verdict_under_fail_safe_reject_fires_at_once():
 
 def test_a_verdict_in_the_middle_of_its_pulse_is_late_and_fires_what_is_left():
     line = judged_line(rejects_unjudged=False).run(range(2000, 3001))
-    line.actuator.take([verdict(3000 - DISTANCE)])
+    line.take([verdict(3000 - DISTANCE)])
     line.run(range(3001, 4000))
     assert line.open[0] == set(range(3001, 3000 + HALF))
     assert line.notices() == {"reject_late": 1}
@@ -98,7 +100,7 @@ def test_a_verdict_in_the_middle_of_its_pulse_is_late_and_fires_what_is_left():
 
 def test_a_verdict_one_tick_late_is_in_time():
     line = judged_line().run(range(2000, 2982))
-    line.actuator.take([verdict(3000 - DISTANCE)])
+    line.take([verdict(3000 - DISTANCE)])
     line.run(range(2982, 4000))
     assert line.open[0] == set(range(2982, 3000 + HALF))
     assert line.notices() == {}
@@ -147,14 +149,14 @@ def test_a_late_verdict_on_belt_that_the_fail_safe_rejected_is_still_counted_as_
     line = judged_line()
     line._judge = False
     line.run(range(2000, 3300))
-    line.actuator.take([verdict(3200 - DISTANCE)])
+    line.take([verdict(3200 - DISTANCE)])
     line.run(range(3300, 3310))
     assert line.notices() == {"belt_unjudged": 1, "reject_late": 1}
 
 
 def test_a_valve_that_is_open_while_the_belt_stands_is_closed_and_goes_on_with_the_belt():
     line = judged_line(max_on_ns=50_000_000)
-    line.actuator.take([verdict(1900)])
+    line.take([verdict(1900)])
     line.run(range(2000, 2901))
     assert line.stand(49_000_000) == 1
     assert line.stand(10_000_000) == 0
@@ -165,7 +167,7 @@ def test_a_valve_that_is_open_while_the_belt_stands_is_closed_and_goes_on_with_t
 
 def test_a_trembling_belt_does_not_keep_a_valve_open():
     line = judged_line(max_on_ns=50_000_000)
-    line.actuator.take([verdict(1900)])
+    line.take([verdict(1900)])
     line.run(range(2000, 2901))
     mask = 1
     for step in range(100):
@@ -177,7 +179,7 @@ def test_a_trembling_belt_does_not_keep_a_valve_open():
 def test_a_pulse_between_two_readings_of_the_encoder_is_counted_and_made_up_for():
     for fail_safe in (True, False):
         line = judged_line(rejects_unjudged=fail_safe)
-        line.actuator.take([verdict(1900)])
+        line.take([verdict(1900)])
         line.run(range(2000, 2800))
         line.actuator.judged(2950)
         line.run(range(2950, 3200))  # the count jumped over it
@@ -188,7 +190,7 @@ def test_a_pulse_between_two_readings_of_the_encoder_is_counted_and_made_up_for(
 @pytest.mark.parametrize("ticks_per_s", [0.0, 2000.0, 5000.0])
 def test_a_slow_valve_is_switched_earlier_by_as_far_as_the_belt_runs_meanwhile(ticks_per_s):
     line = judged_line(latency_ns=10_000_000)
-    line.actuator.take([verdict(1900)])
+    line.take([verdict(1900)])
     line.run(range(2000, 4000), ticks_per_s)
     lead = round(ticks_per_s * 0.010)
     assert line.open[0] == {tick - lead for tick in ticks(1900 + DISTANCE)}
@@ -197,6 +199,6 @@ def test_a_slow_valve_is_switched_earlier_by_as_far_as_the_belt_runs_meanwhile(t
 def test_a_plan_without_lanes_does_nothing():
     actuator = Actuator(type(PLAN)(1.0, (0, 300), 60, ()), Rules())
     actuator.judged(0)
-    actuator.take([verdict(0)])
+    actuator.take(acts_of([verdict(0)]))
     assert [actuator.step(tick, tick) for tick in range(0, 5000, 100)] == [0] * 50
-    assert actuator.notices() == []
+    assert not any(actuator.counts.values())
