@@ -157,10 +157,13 @@ class Actuator:
         return mask
 
     def _act_on(self, act: Act) -> None:
-        """Schedule the pulses for one thing."""
+        """Schedule the pulses for one thing; there are none for what a PLC is to act on."""
+        pulses = self._plan.pulses(*act)
+        if not pulses:
+            return
         now = self.schedule.tick
         late, known = False, True
-        for pulse in self._plan.pulses(*act):
+        for pulse in pulses:
             placed = self.schedule.add(pulse.lane, pulse.on, pulse.off)
             covered = size_of(parts_within(self._unjudged.get(pulse.lane, []), pulse.on, min(pulse.off, now)))
             late = late or placed.late + covered > LATE_TICKS

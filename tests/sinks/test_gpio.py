@@ -1,18 +1,19 @@
-"""The thread that drives valves, in real time over a chip in memory. Nothing here asserts how fast it is."""
+"""The service's end of the valves, with the real valve process. Nothing here asserts how fast it is."""
 
+import os
+import signal
 import time
 
+import numpy as np
 import pytest
 
 from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
 from pitcore.sinks.gpio import GpioSink
-from pitcore.sinks.lines import Lines
-from pitcore.sinks.simulated_chip import SimulatedChip, SteadyBelt
+from pitcore.sinks.valve_process import PlayedChip, RealChip, SteadyChip
 from tests.sinks.valves import CONFIG, DISTANCE, PLAN, verdict
 
-PATIENCE_S = 30.0
-TICKS_PER_S = 4000.0
+PATIENCE_S = 60.0
 
 
 class Switch:
@@ -21,26 +22,18 @@ class Switch:
 
 
 class Rig:
-    """A sink with its chip; the belt runs as soon as ``run`` is called."""
+    """A sink with its process; the belt runs from now on."""
 
-    def __init__(self, *, armed=True):
-        self.start_ns = None
-        self.chip = SimulatedChip(SteadyBelt(lambda: self.start_ns, TICKS_PER_S).steps())
+    def __init__(self, chip, *, armed=True):
         self.arming, self.metrics = Switch(armed=armed), Metrics()
-        self.sink = GpioSink(PLAN, CONFIG, Lines(self.chip, CONFIG), self.arming, self.metrics)
-
-    def run(self):
-        self.sink.start()
-        for tick in range(0, round(TICKS_PER_S * 2 * PATIENCE_S), 200):
-            self.sink.judged(tick)  # whatever comes is judged; what is under the nozzles now is not
+        self.sink = GpioSink(PLAN, CONFIG, chip, self.arming, self.metrics)
+        for tick in range(0, 40_000, 200):
+            self.sink.judged(tick)
         self.start_ns = time.monotonic_ns()
-        return self
+        self.sink.start_simulated_belt(lambda: self.start_ns)
 
     def tick(self):
         return self.sink.tick_at(time.monotonic_ns())
-
-    def driven(self, lane):
-        return [level for _, offset, level in list(self.chip.driven) if offset == lane]
 
 
 def wait_for(condition, what):
@@ -52,95 +45,91 @@ def wait_for(condition, what):
 
 @pytest.fixture
 def rig():
-    made = Rig()
+    made = Rig(SteadyChip(2000.0))
     yield made
     made.sink.close()
 
 
-def test_a_pit_opens_and_shuts_its_valve(rig):
-    rig.run()
-    wait_for(lambda: rig.tick() > 100, "belt")
-    before = len(rig.driven(1))
-    rig.sink.emit([verdict(rig.tick() + 1000, x=150)])
-    wait_for(lambda: rig.driven(1)[before:][-2:] == [1, 0], "pulse of lane 1")
-    rig.sink.emit([])
-    assert rig.metrics.value("rejects", "scheduled") == 1
-    assert rig.metrics.value("valve_openings", "driven") >= 1
-    assert rig.metrics.value("valve_openings", "dry_run") == 0
-
-
-def test_a_dry_run_does_everything_but_drive_and_says_so():
-    rig = Rig(armed=False).run()
-    wait_for(lambda: rig.tick() > 100, "belt")
-    rig.sink.emit([verdict(rig.tick() + 200)])
-
-    def told():
-        rig.sink.emit([])
-        return rig.metrics.value("valve_openings", "dry_run")
-
-    wait_for(told, "dry opening")
-    rig.sink.close()
-    assert all(level == 0 for _, _, level in rig.chip.driven)
-    assert rig.metrics.value("valve_openings", "driven") == 0
-
-
-def test_disarming_shuts_open_valves_and_arming_lets_them_fire(rig):
-    rig.arming.armed = False
-    rig.run()
-    wait_for(lambda: rig.tick() > 100, "belt")
-    assert rig.chip.level(0) == 0
-    place = rig.tick()
-    for number in range(400):  # one long stretch of pits
-        rig.sink.emit([verdict(place + 20 * number)])
-    rig.arming.armed = True
-    wait_for(lambda: rig.chip.level(0) == 1, "open valve")
-    rig.arming.armed = False
-    wait_for(lambda: rig.chip.level(0) == 0, "shut valve")
-
-
-def test_closing_shuts_every_valve_whatever_was_under_it(rig):
-    rig.run()
-    wait_for(lambda: rig.chip.level(0) == 1, "open valve")  # the fail-safe, at the start
-    rig.sink.close()
-    assert [rig.chip.level(lane) for lane in range(3)] == [0, 0, 0]
-    rig.sink.close()
-
-
-def test_frames_get_the_tick_the_belt_had_at_their_exposure(rig):
-    rig.run()
-    wait_for(lambda: rig.tick() > 2000, "belt")
-    for tick in (1, 500, 1999):
-        at_ns = rig.start_ns + round(tick * 1e9 / TICKS_PER_S)
-        assert rig.sink.tick_at(at_ns) == tick
-        assert rig.sink.tick_at(at_ns - 1) == tick - 1
-
-
-def test_a_thread_that_breaks_shuts_the_valves_and_ends_the_service(rig, caplog):
-    rig.run()
-    wait_for(lambda: rig.chip.level(0) == 1, "open valve")
-
-    def broken():
-        raise OSError("the chip is gone")
-
-    rig.sink._lines.read = broken
+def ends_with(rig, text):
+    """Wait until the sink says that its process is gone, and why."""
 
     def told():
         try:
-            rig.sink.emit([])
+            rig.sink.emit([verdict(0)])
         except SinkError as error:
-            return "the actuator stopped: the chip is gone; the valves are shut" in str(error)
+            return text in str(error)
         return False
 
     wait_for(told, "error")
-    assert rig.chip.level(0) == 0
-    assert "the actuator stopped" in caplog.text
+
+
+def test_a_pit_is_fired_at_and_counted(rig):
+    rig.sink.emit([verdict(500), verdict(520, action="pass")])
+    wait_for(lambda: rig.tick() > 500 + DISTANCE + 100, "belt")
+    rig.sink.emit([])
+    assert rig.metrics.value("rejects", "scheduled") == 1
+    assert rig.metrics.value("valve_openings", "driven") == rig.sink.counts["openings"] >= 2
+    assert rig.metrics.value("valve_openings", "dry_run") == 0
+    assert rig.sink.status()["state"] == "ok"
+
+
+def test_arming_reaches_the_valves(rig):
+    rig.arming.armed = False
+    wait_for(lambda: not rig.sink._board.get("armed"), "dry run")
+    rig.arming.armed = True
+    wait_for(lambda: rig.sink._board.get("armed"), "armed valves")
 
 
 def test_what_happened_between_frames_is_told_once(rig):
-    rig.run()
     wait_for(lambda: rig.tick() > DISTANCE, "belt")
-    first = rig.sink.notices()
-    assert [notice.event for notice in first] == ["belt_unjudged"]
+    assert "belt_unjudged" in [notice.event for notice in rig.sink.notices()]
     rig.sink.emit([verdict(rig.tick() - 2 * DISTANCE)])
     wait_for(lambda: "reject_late" in [notice.event for notice in rig.sink.notices()], "late reject")
     assert rig.sink.notices() == []
+
+
+def test_lines_are_driven_where_the_belt_is_and_shut_at_the_end(tmp_path):
+    steps = np.stack([np.arange(1, 4001) * 500_000, np.arange(1, 4001)], axis=1)
+    np.save(tmp_path / "steps.npy", steps)
+    rig = Rig(PlayedChip(str(tmp_path / "steps.npy"), str(tmp_path / "driven.npy")))
+    rig.sink.emit([verdict(500), verdict(600, x=150)])
+    wait_for(lambda: rig.tick() == 4000, "belt")
+    rig.sink.close()
+    rig.sink.close()
+    driven = np.load(tmp_path / "driven.npy")
+    for lane in (0, 1):
+        assert driven[driven[:, 1] == lane][-2:, 2].tolist() == [1, 0]
+    levels = dict(driven[:, 1:].tolist())
+    assert not any(levels.values())
+
+
+def test_a_process_that_is_killed_ends_the_service(rig):
+    os.kill(rig.sink._process.pid, signal.SIGKILL)
+    ends_with(rig, "the valve process")
+
+
+def test_a_process_that_hangs_ends_the_service(rig):
+    wait_for(lambda: rig.sink._board.get("alive_ns"), "first turn")
+    os.kill(rig.sink._process.pid, signal.SIGSTOP)
+    ends_with(rig, "the valve process did not run for a second")
+    os.kill(rig.sink._process.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_to_all_processes_of_the_service_leave_the_valves_to_it(rig, number):
+    wait_for(lambda: rig.sink._board.get("alive_ns"), "first turn")
+    os.kill(rig.sink._process.pid, number)
+    before = rig.tick()
+    wait_for(lambda: rig.tick() > before + 500, "belt")
+    rig.sink.close()
+    assert rig.sink._process.returncode == 0
+
+
+def test_the_process_ends_when_the_service_is_gone_without_a_word(rig):
+    rig.sink._connection.close()
+    assert rig.sink._process.wait(PATIENCE_S) == 0
+
+
+def test_a_chip_that_is_not_there_is_the_services_error_too():
+    with pytest.raises(SinkError, match="no GPIO chip is labelled `pinctrl-nowhere`"):
+        Rig(RealChip("pinctrl-nowhere"))

@@ -1,0 +1,110 @@
+"""What the valve process does turn by turn, in real time over a chip in memory. Nothing here asserts how fast it is."""
+
+import os
+import time
+
+import pytest
+
+from pitcore.sinks.actuator import acts_of
+from pitcore.sinks.lines import Lines
+from pitcore.sinks.simulated_chip import SimulatedChip, steady
+from pitcore.sinks.valve_board import ValveBoard
+from pitcore.sinks.valve_loop import ValveLoop
+from tests.sinks.valves import CONFIG, DISTANCE, PLAN, verdict
+
+PATIENCE_S = 30.0
+TICKS_PER_S = 4000.0
+
+
+class Rig:
+    """A loop with its chip; the belt runs from the first turn on."""
+
+    def __init__(self, *, armed=True):
+        self.board, fd = ValveBoard.create()
+        os.close(fd)
+        self.board.set("armed", int(armed))
+        self.start_ns = time.monotonic_ns()
+        self.chip = SimulatedChip(steady(lambda: self.start_ns, TICKS_PER_S))
+        self.loop = ValveLoop(PLAN, CONFIG, Lines(self.chip, CONFIG), self.board)
+        for tick in range(0, round(TICKS_PER_S * 2 * PATIENCE_S), 200):
+            self.loop.actuator.judged(tick)  # whatever comes is judged; what is under the nozzles now is not
+
+    def turn_until(self, condition, what):
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"no {what}"
+            self.loop.turn()
+
+    def driven(self, lane):
+        return [level for _, offset, level in self.chip.driven if offset == lane]
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+def test_a_pit_opens_and_shuts_its_valve(rig):
+    rig.turn_until(lambda: rig.board.history.tick > 100, "belt")
+    before = len(rig.driven(1))
+    rig.loop.actuator.take(acts_of([verdict(rig.board.history.tick + 500, x=150)]))
+    rig.turn_until(lambda: rig.driven(1)[before:][-2:] == [1, 0], "pulse of lane 1")
+    assert rig.board.get("scheduled") == 1
+    assert rig.board.get("driven") == rig.board.get("openings") >= 1
+    assert rig.board.get("dry_run") == 0
+
+
+def test_a_dry_run_does_everything_but_drive_and_says_so():
+    rig = Rig(armed=False)
+    rig.loop.actuator.take(acts_of([verdict(500)]))
+    rig.turn_until(lambda: rig.board.history.tick > 500 + DISTANCE + 100, "belt")
+    assert all(level == 0 for _, _, level in rig.chip.driven)
+    assert rig.board.get("dry_run") == rig.board.get("openings") >= 1
+    assert rig.board.get("driven") == 0
+
+
+def test_disarming_shuts_an_open_valve_and_arming_opens_it(rig):
+    rig.board.set("armed", 0)
+    rig.loop.actuator.take(acts_of([verdict(20 * number) for number in range(2000)]))  # one long stretch of pits
+    rig.turn_until(lambda: rig.loop.actuator.schedule.mask & 1, "open valve")
+    assert rig.chip.level(0) == 0
+    rig.board.set("armed", 1)
+    rig.turn_until(lambda: rig.chip.level(0) == 1, "open valve")
+    rig.board.set("armed", 0)
+    rig.turn_until(lambda: rig.chip.level(0) == 0, "shut valve")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_at_the_end_every_valve_is_shut_whatever_was_under_it(rig, broken):
+    rig.turn_until(lambda: rig.chip.level(0) == 1, "open valve")  # the fail-safe, at the start
+
+    def listen(actuator):
+        if broken:
+            raise OSError("the chip is gone")
+        return False
+
+    if broken:
+        with pytest.raises(OSError, match="the chip is gone"):
+            rig.loop.run(listen)
+    else:
+        rig.loop.run(listen)
+    assert [rig.chip.level(lane) for lane in range(3)] == [0, 0, 0]
+
+
+def test_frames_get_the_tick_the_belt_had_at_their_exposure(rig):
+    rig.turn_until(lambda: rig.board.history.tick > 2000, "belt")
+    for tick in (1, 500, 1999):
+        at_ns = rig.start_ns + round(tick * 1e9 / TICKS_PER_S)
+        assert rig.board.history.tick_at(at_ns) == tick
+        assert rig.board.history.tick_at(at_ns - 1) == tick - 1
+
+
+def test_two_maps_of_one_board_are_one(rig):
+    here, fd = ValveBoard.create()
+    there = ValveBoard(fd)
+    os.close(fd)
+    here.set("armed", 1)
+    there.set("openings", 1 << 40)
+    for tick in range(1, 10):
+        there.history.append(tick * 1000, tick)
+    assert (there.get("armed"), here.counts()["openings"], here.history.tick_at(5500)) == (1, 1 << 40, 5)
