@@ -35,6 +35,7 @@ build() {
   PITCORE_PYTHON_INCLUDE="$headers/usr/include/python$version;$headers/usr/include" \
   SETUPTOOLS_EXT_SUFFIX=".cpython-${version/./}-$triplet.so" \
     "$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/wheel" .
+  rm -rf build/lib.* build/temp.* build/bdist.*  # else the next build for this machine would go on with that compiler
   rm -f dist/pitcore-*-"$short"-"$short"-*"$machine".whl
   "$python" -m wheel tags --remove --python-tag "$short" --abi-tag "$short" \
     --platform-tag "manylinux_${glibc/./_}_$machine" "$work"/wheel/pitcore-*.whl
