@@ -44,7 +44,7 @@ class Arming:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._state = _read(path)
+        self._state, self._kept = _read(path)
 
     @property
     def armed(self) -> bool:
@@ -57,26 +57,29 @@ class Arming:
         return self._state
 
     def arm(self, by: str) -> ArmingState:
-        """Let the air jet fire.
+        """Let the air jet fire; where it may already, nothing changes.
 
         Raises:
             ControlError: the state cannot be kept; it stays as it was.
         """
         with self._lock:
-            state = ArmingState(armed=True, by=by, at=utc_now())
-            self._keep(state, "nothing changed")
-            self._state = state
-            return state
+            if not self._state.armed:
+                state = ArmingState(armed=True, by=by, at=utc_now())
+                self._keep(state, "nothing changed")
+                self._state = state
+            return self._state
 
     def disarm(self, by: str) -> ArmingState:
-        """Go to dry run, at once, whatever the disk says.
+        """Go to dry run, at once, whatever the disk says; where it is dry run already, make sure that the disk has it.
 
         Raises:
-            ControlError: it is dry run now, but a restart would arm it again.
+            ControlError: it is dry run now, but a restart may arm it again.
         """
         with self._lock:
-            self._state = ArmingState(armed=False, by=by, at=utc_now())
-            self._keep(self._state, "dry run now, but a restart may arm it again")
+            if self._state.armed:
+                self._state, self._kept = ArmingState(armed=False, by=by, at=utc_now()), False
+            if not self._kept:
+                self._keep(self._state, "dry run now, but a restart may arm it again")
             return self._state
 
     def _keep(self, state: ArmingState, otherwise: str) -> None:
@@ -88,14 +91,15 @@ class Arming:
             raise ControlError(
                 f"{self._path}: cannot be written: {error.strerror}; {otherwise}; mend the disk or [control] state_dir"
             ) from error
+        self._kept = True
 
 
-def _read(path: Path) -> ArmingState:
-    """Return what is on disk; dry run where there is nothing, or nothing that can be trusted."""
+def _read(path: Path) -> tuple[ArmingState, bool]:
+    """Return what is on disk, and whether that is what it says: what cannot be trusted counts as dry run."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=ArmingState)
+        return msgspec.json.decode(path.read_bytes(), type=ArmingState), True
     except FileNotFoundError:
-        return ArmingState()
+        return ArmingState(), True
     except (OSError, msgspec.DecodeError) as error:
         log.warning("%s: cannot be read, so the air jet is in dry run: %s; arm it again", path, error)
-        return ArmingState()
+        return ArmingState(), False

@@ -60,6 +60,36 @@ def test_disarming_works_at_once_even_if_it_cannot_be_kept(path):
     assert not arming.armed
 
 
+def test_who_comes_second_changes_nothing(path):
+    arming = Arming(path)
+    first = arming.arm("anna")
+    assert arming.arm("bert") is first
+    state = arming.disarm("bert")
+    assert arming.disarm("anna") is state
+    assert Arming(path).state == state
+
+
+def test_disarming_again_after_the_disk_was_mended_reaches_the_disk(path):
+    arming = Arming(path)
+    arming.arm("anna")
+    armed = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ControlError):
+        arming.disarm("anna")
+    path.rmdir()
+    path.write_bytes(armed)  # what a failing disk would still hold
+    arming.disarm("anna")
+    assert not Arming(path).armed
+
+
+def test_disarming_replaces_a_state_that_could_not_be_read(path):
+    path.parent.mkdir()
+    path.write_bytes(b'{"armed": true')
+    Arming(path).disarm("anna")
+    assert json.loads(path.read_bytes())["armed"] is False
+
+
 def test_the_file_is_one_whole_object(path):
     Arming(path).arm("anna")
     content = json.loads(path.read_bytes())

@@ -97,15 +97,14 @@ class Commands:
 
     def _change(self, *, armed: bool, by: str) -> dict[str, Any]:
         """Arm or disarm; who comes second changes nothing, and is not written down."""
-        changed = self.arming.armed != armed
-        if changed:
-            word = "armed" if armed else "disarmed"
-            try:
-                (self.arming.arm if armed else self.arming.disarm)(by)
-            finally:
-                if self.arming.armed == armed:  # also if only the disk failed
-                    log.warning("%s by %s", word, by)
-                    self.app.note(word, f"{word} by {by}")
+        before, word = self.arming.state, "armed" if armed else "disarmed"
+        try:
+            (self.arming.arm if armed else self.arming.disarm)(by)
+        finally:  # a disk that fails does not keep it armed
+            changed = self.arming.state is not before
+            if changed:
+                log.warning("%s by %s", word, by)
+                self.app.note(word, f"{word} by {by}")
         return {"changed": changed, **msgspec.to_builtins(self.arming.state)}
 
     def _reload(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
