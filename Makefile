@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test tools peers test-arm native-test sanitize lint format wheels clean
+.PHONY: demo test tools peers test-arm native-test sanitize lint format wheels deb test-deb test-systemd clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.board ## set up and run the main job on the emulated belt
@@ -49,6 +49,18 @@ format: $(VENV)/.workstation ## rewrite in the project's style
 wheels: $(VENV)/.wheels ## dist/: CPython 3.11 and 3.13, x86_64 and aarch64, and the sdist
 	tools/wheels/build.sh all
 
+deb: $(VENV)/.wheels ## dist/: the package for Debian 12 and 64-bit Raspberry Pi OS, amd64 and arm64
+	tools/wheels/build.sh 3.11 x86_64
+	tools/debian/build.sh amd64
+	tools/wheels/build.sh 3.11 aarch64
+	tools/debian/build.sh arm64
+
+test-deb: $(VENV)/.debian ## both packages in clean Debian roots without a network, after `make deb`; as root
+	$(BIN)/python tests/debian/package_lane.py
+
+test-systemd: $(VENV)/.debian ## the service under a real systemd in a container, after `make deb`; as root
+	$(BIN)/python tests/debian/systemd_lane.py
+
 clean: ## remove everything that was built or installed here
 	rm -rf $(VENV) build dist out *.egg-info tools/*.egg-info pitcore/preprocess/_core*.so pitcore/belt/schedule*.so
 
@@ -75,4 +87,10 @@ $(VENV)/.peers: $(VENV)/.workstation
 $(VENV)/.wheels: $(VENV)/.workstation
 	command -v qemu-aarch64 >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends qemu-user >/dev/null; }
 	$(BIN)/pip install --quiet --editable '.[wheels]'
+	touch $@
+
+# What makes clean Debian roots, boots them, and runs those of another machine.
+DEBIAN_TOOLS := debootstrap systemd-container qemu-user-static binfmt-support lintian
+$(VENV)/.debian: $(VENV)/.wheels
+	dpkg -s $(DEBIAN_TOOLS) >/dev/null 2>&1 || { apt-get -qq update && apt-get -qq install -y --no-install-recommends $(DEBIAN_TOOLS) >/dev/null; }
 	touch $@

@@ -64,6 +64,10 @@ class NotRunningError(ControlError):
     exit_code = 3
 
 
+class SupportError(PitcoreError):
+    """A support file that cannot be written."""
+
+
 class DataError(PitcoreError):
     """A folder of training or test crops that cannot be used."""
 

@@ -10,12 +10,14 @@ from pitcore.cli.calibrate import calibrate
 from pitcore.cli.classify import classify
 from pitcore.cli.config import config
 from pitcore.cli.demo import demo
+from pitcore.cli.doctor import doctor
 from pitcore.cli.errors import run_command
 from pitcore.cli.record import record
 from pitcore.cli.reload import reload
 from pitcore.cli.replay import replay
 from pitcore.cli.run import run
 from pitcore.cli.status import status
+from pitcore.cli.support import support
 from pitcore.cli.update import update
 from pitcore.service.journal import start_logging
 
@@ -29,7 +31,10 @@ def pitcore() -> None:
     """
 
 
-for command in (demo, run, status, arm, disarm, reload, classify, record, replay, calibrate, update, config):
+LOOKING = (demo, classify, record, replay)
+SERVING = (run, status, arm, disarm, reload, update)
+SETTING_UP = (config, calibrate, doctor, support)
+for command in (*LOOKING, *SERVING, *SETTING_UP):
     pitcore.add_command(command)
 
 

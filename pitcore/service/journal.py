@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SOCKET = Path("/run/systemd/journal/socket")
@@ -22,7 +22,7 @@ _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), 
 def start_logging() -> None:
     """Send records of this process to journald if it reads our standard error, to standard error otherwise."""
     if reads_stderr(os.environ) and SOCKET.exists():
-        logging.basicConfig(level=logging.INFO, handlers=[JournalHandler()])
+        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[JournalHandler()])
     else:
         logging.basicConfig(level=logging.INFO, format=TERMINAL_FORMAT, stream=sys.stderr)
 
@@ -66,21 +66,22 @@ class JournalHandler(logging.Handler):
         self._socket.close()
         super().close()
 
-    def _send(self, fields: Mapping[str, str]) -> None:
+    def _send(self, fields: Mapping[str, str | Sequence[str]]) -> None:
         self._socket.sendto(encode_fields({"SYSLOG_IDENTIFIER": "pitcore", **fields}), self._address)
 
 
-def fields_of(record: logging.LogRecord, text: str) -> dict[str, str]:
+def fields_of(record: logging.LogRecord, text: str) -> dict[str, str | Sequence[str]]:
     """Return the journal's fields of a record whose formatted text is given."""
     priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
-    fields = {"MESSAGE": text, "PRIORITY": str(priority), "PITCORE_LOGGER": record.name}
-    return fields | getattr(record, "journal", {})
+    own: Mapping[str, str | Sequence[str]] = getattr(record, "journal", {})
+    return {"MESSAGE": text, "PRIORITY": str(priority), "PITCORE_LOGGER": record.name, **own}
 
 
-def encode_fields(fields: Mapping[str, str]) -> bytes:
-    """Encode fields; a value of several lines carries its length, as the protocol wants."""
+def encode_fields(fields: Mapping[str, str | Sequence[str]]) -> bytes:
+    """Encode fields; a value of several lines carries its length, and a field of several values comes several times."""
     parts = []
-    for name, value in fields.items():
+    pairs = ((name, value) for name, held in fields.items() for value in ([held] if isinstance(held, str) else held))
+    for name, value in pairs:
         raw = value.encode(errors="replace")[:MAX_MESSAGE_BYTES]
         if b"\n" in raw:
             parts.append(name.encode() + b"\n" + len(raw).to_bytes(8, "little") + raw + b"\n")

@@ -115,6 +115,4 @@ class Supervisor:
         self._notifier.tell(f"STATUS={text}")
         if camera.id != self._told:
             self._told = camera.id
-            log.error(
-                "%s; the watchdog is not fed", text, extra={"journal": {"PITCORE_CAMERA": ",".join(camera.planes)}}
-            )
+            log.error("%s; the watchdog is not fed", text, extra={"journal": {"PITCORE_CAMERA": camera.planes}})

@@ -103,3 +103,7 @@ def test_on_a_terminal_the_log_goes_to_standard_error():
     code = "import logging; from pitcore.service.journal import start_logging; start_logging(); logging.info('there')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "INFO root: there\n"
+
+
+def test_a_fault_of_both_cameras_is_found_under_either():
+    assert encode_fields({"PITCORE_CAMERA": ("top", "bottom")}) == b"PITCORE_CAMERA=top\nPITCORE_CAMERA=bottom\n"

@@ -113,7 +113,7 @@ def test_a_camera_that_hangs_is_not_fed_but_named_to_systemd_and_once_in_the_log
         line.wait_for("WATCHDOG=1")  # it came back before the watchdog bit
     faults = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(faults) == 1
-    assert faults[0].journal == {"PITCORE_CAMERA": "bottom"}
+    assert faults[0].journal == {"PITCORE_CAMERA": ("bottom",)}
 
 
 def test_stopping_is_told_once_and_nothing_is_fed_after_it(line):

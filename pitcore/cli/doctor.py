@@ -1,0 +1,54 @@
+"""``pitcore doctor``: looks this board over."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from pitcore import __version__
+from pitcore.cli.options import config_option
+from pitcore.doctor.check import Check
+from pitcore.doctor.examine import examine, worst
+
+
+@click.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object, schema pitcore.doctor/1.")
+def doctor(config_path: Path | None, as_json: bool) -> None:
+    """Look this board over: configuration, model, processor, cameras, memory, GPIO, disk, service.
+
+    Each line is ok, warn, fail, or skip where this machine has no such thing; what is not good says its mend.
+    Opens no camera and drives no line, so it may run beside the service. Without --config it looks at
+    /etc/pitcore/board.toml where there is one. Exit code 1 if anything fails.
+
+    \b
+    Example:
+      pitcore doctor
+    """
+    checks = examine(config_path)
+    if as_json:
+        click.echo(json.dumps(report(checks), indent=1))
+    else:
+        for check in checks:
+            click.echo(line(check))
+    sys.exit(1 if worst(checks) == "fail" else 0)
+
+
+def report(checks: list[Check]) -> dict[str, object]:
+    """Return the checks as an object for programs."""
+    return {
+        "schema": "pitcore.doctor/1",
+        "version": __version__,
+        "worst": worst(checks),
+        "checks": msgspec.to_builtins(checks),
+    }
+
+
+def line(check: Check) -> str:
+    """Return a check for people: one line, and one more with its mend."""
+    mend = f"\n{'':6}{'':16}-> {check.mend}" if check.mend else ""
+    return f"{check.status:6}{check.name:16}{check.found}{mend}"

@@ -1,0 +1,41 @@
+"""``pitcore support``: one file for whoever helps."""
+
+from __future__ import annotations
+
+import platform
+import time
+from pathlib import Path
+
+import click
+
+from pitcore.cli.options import config_option
+from pitcore.cli.tables import table
+from pitcore.support.bundle import gather, pack
+
+
+@click.command()
+@config_option
+@click.option("--out", type=click.Path(path_type=Path), help="Default: pitcore-support-HOST-TIME.tar.gz, here.")
+def support(config_path: Path | None, out: Path | None) -> None:
+    """Pack what helps to find a fault: doctor, status, configuration, versions, last verdicts, journal, bench.
+
+    Passwords, tokens and keys are taken out, no picture is in it, and it stays below a few megabytes. What it holds
+    is listed; look into it before you send it. An existing file is never overwritten.
+
+    \b
+    Example:
+      sudo pitcore support --out /tmp/board7.tar.gz
+    """
+    out = out or Path(
+        f"pitcore-support-{platform.node() or 'board'}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.tar.gz"
+    )
+    parts = gather(config_path)
+    pack(parts, out)
+    rows = [[name, str(len(text.encode())), _remark(text)] for name, text in parts.items()]
+    click.echo(table(["part", "bytes", ""], rows))
+    click.echo(f"\nwritten: {out} ({out.stat().st_size} bytes)")
+
+
+def _remark(text: str) -> str:
+    """Say of a part that it could not be had."""
+    return text.strip().splitlines()[0][:80] if text.startswith("not available") else ""

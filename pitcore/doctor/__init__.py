@@ -1,0 +1,1 @@
+"""`pitcore doctor`: looks a board over, and says for whatever is not good how to mend it."""

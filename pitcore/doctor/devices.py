@@ -1,0 +1,180 @@
+"""Cameras, their memory, GPIO, and who may use them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from pitcore.doctor.check import Board, Check, fail, ok, skip, warn
+
+SERVICE_USER = "pitcore"
+GROUPS = ("video", "gpio")
+HEAPS = ("vidbuf_cached", "linux,cma", "system")  # in the order that libcamera looks for them
+GPIO_LABELS = {
+    "Raspberry Pi 5": "pinctrl-rp1",
+    "Raspberry Pi 4": "pinctrl-bcm2711",
+    "Raspberry Pi Compute Module 4": "pinctrl-bcm2711",
+}
+REINSTALL = "sudo apt install --reinstall ./pitcore_*.deb"
+
+
+def check_cameras(board: Board, wanted: tuple[str, ...]) -> Check:
+    """Look for the sensors that the kernel found.
+
+    Args:
+        board: its ``/sys/class/video4linux``.
+        wanted: libcamera's ids of the cameras in the configuration; each holds the sensor's name and its bus address,
+            as in ``/base/axi/pcie@1000120000/rp1/i2c@88000/imx296@1a``.
+    """
+    name = "cameras"
+    names = [path.read_text(encoding="ascii").strip() for path in board.find("/sys/class/video4linux", "*/name")]
+    sensors = sorted({text for text in names if len(text.split()) == 2 and "-" in text.split()[1]})
+    found = ", ".join(sensors) or "none"
+    if not wanted:
+        return skip(name, f"the configuration wants none; the kernel found {found}")
+    free, missing = list(sensors), []
+    for one in wanted:  # two of a kind need two sensors
+        seen = next((text for text in free if _is_sensor(text, one)), None)
+        if seen is None:
+            missing.append(one)
+        else:
+            free.remove(seen)
+    if not missing:
+        return ok(name, found)
+    return fail(
+        name,
+        f"{', '.join(missing)} of the configuration is not there; the kernel found {found}",
+        "switch the board off, seat the ribbon cable at both ends, start it and look at: rpicam-hello --list-cameras. "
+        "If the camera is there under another id, put that into [source]; some need a dtoverlay= in "
+        "/boot/firmware/config.txt",
+    )
+
+
+def _is_sensor(text: str, camera_id: str) -> bool:
+    """Compare the kernel's ``imx296 10-001a`` with libcamera's id, which ends in ``imx296@1a``."""
+    driver, address = text.split()
+    sensor, at, wanted = camera_id.rpartition("/")[2].partition("@")
+    return driver == sensor and (not at or address.rpartition("-")[2].lstrip("0") == wanted.lstrip("0"))
+
+
+def check_permissions(board: Board, may_open: Callable[[Path], bool]) -> Check:
+    """Look whether whoever asks, and the service, may use the devices.
+
+    Args:
+        board: its ``/dev`` and ``/etc/group``.
+        may_open: tells whether this process may read and write a device.
+    """
+    name = "permissions"
+    patterns = ("video*", "media*", "dma_heap/*", "gpiochip*", "vcio")
+    devices = [path for pattern in patterns for path in board.find("/dev", pattern) if _is_device(path)]
+    if not devices:
+        return skip(name, "no camera or GPIO devices here")
+    barred = sorted("/" + path.relative_to(board.root).as_posix() for path in devices if not may_open(path))
+    if barred:
+        return fail(
+            name,
+            f"no access to {', '.join(barred[:4])}{' ...' if len(barred) > 4 else ''}",
+            f"sudo usermod -aG {','.join(GROUPS)} $USER, log in again; or look as the service does: "
+            f"sudo -u {SERVICE_USER} pitcore doctor. If it stays, the udev rules are missing: {REINSTALL}",
+        )
+    outside = [group for group in GROUPS if SERVICE_USER not in _members(board, group)]
+    if _has_user(board) and outside:
+        return fail(
+            name,
+            f"the service's user {SERVICE_USER} is not in {', '.join(outside)}",
+            f"sudo usermod -aG {','.join(outside)} {SERVICE_USER} && sudo systemctl restart pitcore",
+        )
+    return ok(name, f"{len(devices)} devices open to us")
+
+
+def _is_device(path: Path) -> bool:
+    mode = path.stat().st_mode
+    return stat.S_ISCHR(mode) or stat.S_ISREG(mode)  # a snapshot of a board has files for its devices
+
+
+def _members(board: Board, group: str) -> list[str]:
+    lines = (line.split(":") for line in (board.text("/etc/group") or "").splitlines())
+    return next((fields[3].split(",") for fields in lines if fields[0] == group and len(fields) == 4), [])
+
+
+def _has_user(board: Board) -> bool:
+    return any(line.startswith(f"{SERVICE_USER}:") for line in (board.text("/etc/passwd") or "").splitlines())
+
+
+def may_open(path: Path) -> bool:
+    """Tell whether this process may read and write a device."""
+    return os.access(path, os.R_OK | os.W_OK)
+
+
+def check_camera_memory(board: Board, needed_bytes: int) -> Check:
+    """Look whether the contiguous memory that cameras write to suffices.
+
+    Args:
+        board: its ``/proc/meminfo`` and ``/dev/dma_heap``.
+        needed_bytes: that the cameras' buffers take; 0 where the configuration wants no camera.
+    """
+    name = "camera memory"
+    lines = dict(line.split(":", 1) for line in (board.text("/proc/meminfo") or "").splitlines() if ":" in line)
+    total_kb, free_kb = (int(lines[key].split()[0]) if key in lines else 0 for key in ("CmaTotal", "CmaFree"))
+    heaps = [heap for heap in HEAPS if board.path(f"/dev/dma_heap/{heap}").exists()]
+    if not needed_bytes:
+        return skip(name, f"the configuration wants no camera; {total_kb // 1024} MB reserved")
+    if not heaps:
+        return fail(
+            name,
+            "no heap in /dev/dma_heap",
+            "libcamera cannot allocate: use the kernel of Raspberry Pi OS, and dtoverlay=vc4-kms-v3d in "
+            "/boot/firmware/config.txt",
+        )
+    needed_mb = -(-needed_bytes // 1024**2)
+    found = f"{free_kb // 1024} of {total_kb // 1024} MB free, the cameras take about {needed_mb}, heap {heaps[0]}"
+    if total_kb // 1024 < needed_mb:
+        size_mb = next(size for size in (128, 256, 320, 512, 1 << 20) if size >= needed_mb)
+        mend = f"dtoverlay=vc4-kms-v3d,cma-{size_mb} in /boot/firmware/config.txt, and restart"
+        return fail(name, found, mend)
+    if free_kb // 1024 < needed_mb:
+        return warn(name, found, "if the service does not run, something else holds it: close programs that show video")
+    return ok(name, found)
+
+
+def check_gpio(board: Board, chips: dict[str, str], wanted: str | None) -> Check:
+    """Look for the GPIO chip by its label; numbers changed between kernels.
+
+    Args:
+        board: which it is.
+        chips: path of each chip by label, see ``find_chips``.
+        wanted: label that the configuration names; None where it drives no lines.
+    """
+    name = "gpio"
+    found = ", ".join(f"{label} ({path})" for label, path in sorted(chips.items())) or "no chip"
+    label = wanted or next(
+        (label for model, label in GPIO_LABELS.items() if (board.model or "").startswith(model)), None
+    )
+    if label is None:
+        return skip(name, f"the configuration drives no lines; {found}")
+    if label in chips:
+        return ok(name, f"{label} is {chips[label]}")
+    mend = (
+        "take the label from `gpiodetect` into the configuration"
+        if chips
+        else f"python3-libgpiod or {REINSTALL}; and a kernel with GPIO character devices (CONFIG_GPIO_CDEV)"
+    )
+    return (fail if wanted else warn)(name, f"no chip is labelled {label}; there is {found}", mend)
+
+
+def find_chips() -> dict[str, str]:
+    """Return the path of each GPIO chip by its label, by gpiod; empty where it is not installed or may open none."""
+    try:
+        import gpiod  # noqa: PLC0415  an extra
+    except ImportError:
+        return {}
+    chips: dict[str, str] = {}
+    for path in sorted(Path("/dev").glob("gpiochip*")):
+        try:
+            with gpiod.Chip(str(path)) as chip:
+                chips.setdefault(chip.get_info().label, str(path))
+        except OSError:  # no access: `permissions` says so
+            continue
+    return chips

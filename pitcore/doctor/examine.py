@@ -1,0 +1,73 @@
+"""Every check in the order in which one mends them, and what they come to."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from pitcore.config import Config, Picamera2SourceConfig
+from pitcore.doctor import devices, processor, software, system
+from pitcore.doctor.check import Board, Check
+from pitcore.preprocess import _core
+
+BOARD_CONFIG = Path("/etc/pitcore/board.toml")
+ORDER = ("ok", "skip", "warn", "fail")
+
+
+def examine(config_path: Path | None, board: Board | None = None) -> list[Check]:
+    """Run every check. Opens no camera and drives no line, so it may run beside the service.
+
+    Args:
+        config_path: of the board; None takes the installed one where there is one, else the defaults.
+        board: to look at, this machine by default.
+    """
+    board = board or Board()
+    if config_path is None and BOARD_CONFIG.exists():
+        config_path = BOARD_CONFIG
+    found, config = software.check_config(config_path)
+    settings = config or Config()
+    cameras = camera_ids(settings)
+    return [
+        found,
+        software.check_model(settings),
+        processor.check_features(board, _core.active_kernel()),
+        software.check_flush_to_zero(),
+        processor.check_governor(board),
+        processor.check_heat(board),
+        processor.check_throttling(board),
+        processor.check_clock_source(board),
+        processor.check_time(board, time.time(), Path(__file__).stat().st_mtime),
+        devices.check_cameras(board, cameras),
+        software.check_picamera2(software.run_python, wanted=bool(cameras)),
+        devices.check_camera_memory(board, camera_bytes(settings)),
+        devices.check_permissions(board, devices.may_open),
+        devices.check_gpio(board, devices.find_chips(), gpio_label(settings)),
+        system.check_disk(settings, system.free_bytes),
+        system.check_service(system.show_service()),
+    ]
+
+
+def camera_ids(config: Config) -> tuple[str, ...]:
+    """Return libcamera's ids of the cameras that a configuration wants."""
+    source = config.source
+    return tuple(camera.id for camera in source.cameras) if isinstance(source, Picamera2SourceConfig) else ()
+
+
+def camera_bytes(config: Config) -> int:
+    """Return the buffers that libcamera allocates for a configuration."""
+    source = config.source
+    if not isinstance(source, Picamera2SourceConfig):
+        return 0
+    width_px, height_px = source.picture_for(config.frame.width_px, config.frame.height_px)
+    # YUV420 has half as many bytes again as its grey plane; the sensor's raw frames, two bytes a pixel, are a few.
+    return len(source.cameras) * source.buffers * width_px * height_px * 7 // 2
+
+
+def gpio_label(config: Config) -> str | None:
+    """Return the label of the GPIO chip that a configuration drives; None where it drives none."""
+    return config.actuation.chip if config.actuation.kind == "gpio" else None
+
+
+def worst(checks: list[Check]) -> str:
+    """Return the worst status."""
+    return max((check.status for check in checks), key=ORDER.index)

@@ -1,0 +1,113 @@
+"""Processor, clock and heat: what decides how fast a verdict comes. Reads files alone."""
+
+from __future__ import annotations
+
+import re
+
+from pitcore.bench.machine import THERMAL, THROTTLE_BITS, THROTTLED
+from pitcore.doctor.check import Board, Check, fail, ok, skip, warn
+
+ARM_PARTS = {"0xd03": "Cortex-A53", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
+HOT_C, TOO_HOT_C = 75.0, 84.0  # a Pi 5 caps its clock at 85; source: raspberrypi.com, frequency management
+NOW_BITS = 0xF  # of the firmware's throttle word; the rest tells of the past
+BAD_CLOCK_SOURCES = {"jiffies", "refined-jiffies", "acpi_pm", "hpet"}
+
+
+def check_features(board: Board, kernel: str) -> Check:
+    """Look for the int8 dot product.
+
+    Args:
+        board: its ``/proc/cpuinfo``.
+        kernel: that our segmentation chose, see ``csrc/src/kernel.cpp``.
+    """
+    name, text = "processor", board.text("/proc/cpuinfo") or ""
+    words = set(" ".join(re.findall(r"^(?:Features|flags)\s*:(.*)$", text, re.MULTILINE)).split())
+    part = re.search(r"^CPU part\s*:\s*(\S+)", text, re.MULTILINE)
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    what = model[1] if model else ARM_PARTS.get(part[1], f"Arm part {part[1]}") if part else "unknown processor"
+    found = f"{what}, segmentation by {kernel}"
+    if not words:
+        return warn(name, f"{found}; /proc/cpuinfo names no features", "mount /proc; ONNX Runtime reads it too")
+    if kernel == "scalar":
+        return warn(name, found, "the search is slow here: use a 64-bit Arm, or an x86-64 with AVX2")
+    if words & {"asimddp", "avx512_vnni", "avx_vnni"}:
+        return ok(name, f"{found}, int8 dot product")
+    return warn(
+        name,
+        f"{found}, no int8 dot product",
+        "the network takes about four times as long as on a Pi 5: check with `pitcore-bench` that the belt leaves time",
+    )
+
+
+def check_governor(board: Board) -> Check:
+    """Look whether the clock waits for load before it rises."""
+    name = "governor"
+    files = board.find("/sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_governor")
+    found = {path.read_text(encoding="ascii").strip() for path in files}
+    if not found:
+        return skip(name, "this machine does not change its clock")
+    if found == {"performance"}:
+        return ok(name, "performance")
+    return warn(
+        name,
+        ", ".join(sorted(found)),
+        "frames after a pause are slow: echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/"
+        "scaling_governor; to keep it, put that line into a unit or /etc/rc.local",
+    )
+
+
+def check_heat(board: Board) -> Check:
+    """Look at the temperature of the processor."""
+    name, milli = "temperature", board.number(str(THERMAL))
+    if milli is None:
+        return skip(name, "no thermal sensor")
+    found = f"{milli / 1000:.0f} C"
+    mend = "fit a heat sink or a fan, and keep the case out of the sun; then `pitcore-bench --seconds 600`"
+    if milli / 1000 >= TOO_HOT_C:
+        return fail(name, found, mend)
+    return warn(name, found, mend) if milli / 1000 >= HOT_C else ok(name, found)
+
+
+def check_throttling(board: Board) -> Check:
+    """Look whether the firmware slowed the processor down, now or since the board started."""
+    name, text = "throttling", board.text(str(THROTTLED))
+    if text is None:
+        return skip(name, "no Raspberry Pi firmware")
+    bits = int(text, 16)
+    if not bits:
+        return ok(name, "none since the board started")
+    found = ", ".join(word for bit, word in THROTTLE_BITS.items() if bits >> bit & 1)
+    supply = "use the board's own power supply (5 V 5 A for a Pi 5) and a short cable"
+    mend = supply if bits & 0x10001 else "fit a heat sink or a fan"
+    return fail(name, found, mend) if bits & NOW_BITS else warn(name, found, f"{mend}; a restart clears the record")
+
+
+def check_clock_source(board: Board) -> Check:
+    """Look whether the kernel counts time finely enough for stamps of frames and encoder edges."""
+    name = "clock source"
+    found = board.text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    if found is None:
+        return skip(name, "the kernel does not say")
+    if found in BAD_CLOCK_SOURCES:
+        return warn(
+            name, found, "time stamps are coarse or slow to take: remove clocksource= from the kernel's command line"
+        )
+    return ok(name, found)
+
+
+def check_time(board: Board, now_s: float, built_s: float) -> Check:
+    """Look whether the wall clock is set, which updates and logs need; verdicts do not.
+
+    Args:
+        board: its ``/run/systemd/timesync``.
+        now_s: the wall clock.
+        built_s: a time that has certainly passed, such as when pitcore was installed.
+    """
+    name, mend = "wall clock", "connect the board to a time server: sudo timedatectl set-ntp true"
+    if now_s < built_s:
+        return fail(name, "before pitcore was installed", f"{mend}; until then updates look expired or not yet valid")
+    if board.path("/run/systemd/timesync/synchronized").exists():
+        return ok(name, "synchronised")
+    if board.find("/run/chrony", "chronyd.pid") or board.find("/run", "ntpd.pid"):
+        return ok(name, "kept by a time server's client")
+    return warn(name, "nothing synchronises it", f"{mend}; logs cannot be put beside the line's without it")

@@ -1,0 +1,117 @@
+"""What runs: configuration, model, flush-to-zero on the workers, picamera2 beside our NumPy."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from pitcore.config import Config, EmulatedSourceConfig, load_config
+from pitcore.doctor.check import Check, fail, ok, skip, warn
+from pitcore.errors import PitcoreError
+from pitcore.inference.session import Session, session_options
+from pitcore.model_choice import open_bundle
+from pitcore.preprocess._core import FlushToZero
+
+# y = x * one, x of any length: made by tests/doctor/test_software.py, since a board has nothing to write networks with.
+MULTIPLY = base64.b64decode(
+    "CAoSADpOChAKAXgKA29uZRIBeSIDTXVsEgNtdWxaEAoBeBILCgkIARIFCgMSAW5aEQoDb25lEgoKCAgBEgQKAggBYhAKAXkSCwoJ"
+    "CAESBQoDEgFuQgQKABAR"
+)
+SUBNORMAL = np.float32(1e-40)
+SIZE = 1_000_000  # large enough that ONNX Runtime shares the work between its threads
+TRIES = 5
+IMPORT_S = 60.0
+
+
+def check_config(path: Path | None) -> tuple[Check, Config | None]:
+    """Read the configuration; None checks the defaults. Returns the check, and the configuration if it is good."""
+    name = "configuration"
+    try:
+        config = load_config(path)
+    except PitcoreError as error:
+        return fail(name, str(error), f"correct it, then: pitcore config check {path}"), None
+    where = "the defaults" if path is None else str(path)
+    if isinstance(config.source, EmulatedSourceConfig) and path is not None:
+        mend = "for the line, start from your board's file in /usr/share/pitcore/boards"
+        return warn(name, f"{where} is good, but its belt is emulated: no camera is looked at", mend), config
+    return ok(name, f"{where}, hash {config.sha256[:12]}"), config
+
+
+def check_model(config: Config) -> Check:
+    """Check every file of the model against its card, and compute its golden vectors here."""
+    name = "model"
+    try:
+        bundle = open_bundle(config)
+        Session(bundle, capacity=config.runtime.max_cherries, threads=config.runtime.threads)
+    except PitcoreError as error:
+        mend = "pitcore update rollback, or leave [model] out: the model that came with pitcore is good"
+        return fail(name, str(error), mend)
+    return ok(name, f"{bundle.label}, {len(bundle.card.files)} files as its card says, golden vectors reproduced")
+
+
+def check_flush_to_zero(threads: int = 2) -> Check:
+    """Multiply subnormals on ONNX Runtime's workers, whose creator flushes, while the caller does not."""
+    name = "flush to zero"
+    with FlushToZero():
+        session = ort.InferenceSession(MULTIPLY, session_options(threads), providers=["CPUExecutionProvider"])
+    x, one = np.full(SIZE, SUBNORMAL, np.float32), np.ones(1, np.float32)
+    shares = []
+    for _ in range(TRIES):  # on a busy machine the caller may do all the work by itself
+        (y,) = session.run(None, {"x": x, "one": one})
+        shares.append(float((y.view(np.uint32) == 0).mean()))  # bits: a flushing thread sees subnormals as 0
+        if shares[-1] > 0.0:
+            return ok(name, "ONNX Runtime's workers flush subnormals")
+    if len(os.sched_getaffinity(0)) < 2:
+        return skip(name, "one core: there are no workers")
+    mend = (
+        "subnormal weights may cost time here: pitcore-tools inspect --zero MODEL; and report it with `pitcore support`"
+    )
+    return warn(name, f"no worker flushed in {TRIES} runs", mend)
+
+
+def check_picamera2(run_python: Callable[[str], subprocess.CompletedProcess[str]], *, wanted: bool) -> Check:
+    """Import picamera2 in a process of its own, beside our NumPy.
+
+    Args:
+        run_python: runs a line of Python with our modules; see ``run_python``.
+        wanted: the configuration wants its cameras.
+    """
+    name = "picamera2"
+    done = run_python("import numpy, libcamera, picamera2; print(numpy.__version__)")
+    if done.returncode == 0:
+        return ok(name, f"loads beside numpy {done.stdout.strip()}")
+    last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+    if not wanted:
+        return skip(name, "not wanted by the configuration")
+    if "No module named" in last:
+        mend = (
+            "sudo apt install python3-picamera2 python3-libcamera; in a virtual environment, make it again with "
+            "--system-site-packages"
+        )
+    elif "numpy" in (done.stderr.lower()):
+        mend = (
+            "two builds of NumPy meet: use the Debian package, which brings the one that fits, or in a virtual "
+            "environment: pip install 'numpy<2'"
+        )
+    else:
+        mend = "sudo apt install --reinstall python3-picamera2 python3-libcamera"
+    return fail(name, last, mend)
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of Python in a process of its own, which may crash, with the modules that this one sees."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", code]
+    try:
+        return subprocess.run(  # noqa: S603  our own interpreter
+            command, env=environment, capture_output=True, text=True, timeout=IMPORT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"not loaded within {IMPORT_S:g} s")

@@ -1,0 +1,30 @@
+import json
+
+import pytest
+
+from tests.cli.program import run_pitcore, write_config
+
+pytestmark = pytest.mark.usefixtures("tmp_path")
+
+
+def test_this_machine_is_looked_over_and_each_line_has_its_mend(tmp_path, tiny_bundle):
+    config = write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl")
+    done = run_pitcore("doctor", "--config", config, cwd=tmp_path)
+    assert done.returncode in {0, 1}, done.stderr
+    assert "tiny@1.2.3" in done.stdout
+    assert "emulated: no camera is looked at\n" in done.stdout
+    report = json.loads(run_pitcore("doctor", "--config", config, "--json", cwd=tmp_path).stdout)
+    assert report["schema"] == "pitcore.doctor/1"
+    names = [check["name"] for check in report["checks"]]
+    assert len(names) == len(set(names)) == 16
+    for check in report["checks"]:
+        assert bool(check["mend"]) == (check["status"] in {"warn", "fail"}), check
+
+
+def test_a_board_that_must_not_go_to_the_line_so_is_exit_code_1(tmp_path, tiny_bundle):
+    config = write_config(tmp_path / "board.toml", tiny_bundle, extra="\n[decision]\nreject = 7\n")
+    done = run_pitcore("doctor", "--config", config, "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert report["worst"] == "fail"
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,280 @@
+"""Proves the service under a real systemd: `make test-systemd`.
+
+Boots a clean Debian 12 in a container by systemd-nspawn, installs the package, and shows: ready only after a frame of
+every camera was processed; inside the unit's limits; a hung camera named, not fed, killed and started anew; arming that
+outlives it; a reload without a lost frame, and one that is refused; a clean stop within 2 s.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from roots import ROOT, copy_of, mounted, need, package, run_in
+
+PATIENCE_S = 180.0
+HANG_DROP_IN = """[Service]
+ExecStart=
+ExecStart=/usr/bin/python3 -I /usr/lib/hanging_camera.py run --config /etc/pitcore/board.toml
+"""
+BELT = """
+[frame]
+height_px = 240
+width_px = 640
+
+[source]
+kind = "emulated"
+cherries_per_frame = 4.0
+advance_px = 120
+frames_per_s = 10.0
+ring_frames = 6
+
+[runtime]
+queue_frames = 16
+
+[sink]
+path = "/var/log/pitcore/verdicts.jsonl"
+
+[control]
+socket = "/run/pitcore/control.sock"
+state_dir = "/var/lib/pitcore"
+"""
+MAX_EXPOSURE = 2.0
+STOP_US = 2_000_000
+
+
+def main() -> None:
+    """Run the lane and exit with 1 if anything is wrong."""
+    need({"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"})
+    begin = time.monotonic()
+    with copy_of("amd64", "systemd") as root:
+        prepare(root)
+        with Container(root) as container:
+            failures = Lane(root, container).run()
+    print(f"{'FAIL: ' + '; '.join(failures) if failures else 'all pass'}, {time.monotonic() - begin:.0f} s")
+    sys.exit(1 if failures else 0)
+
+
+def prepare(root: Path) -> None:
+    """Install the package in the root before it boots."""
+    shutil.copy(package("amd64"), root / "root/pitcore.deb")
+    with mounted(root, "amd64"):
+        done = run_in(root, ["dpkg", "-i", "/root/pitcore.deb"])
+    if done.returncode != 0:
+        sys.exit(f"dpkg: {done.stdout}{done.stderr}")
+    shutil.copy(ROOT / "tests/debian/hanging_camera.py", root / "usr/lib/hanging_camera.py")
+    drop_in = root / "etc/systemd/system/pitcore.service.d/hanging-camera.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text(HANG_DROP_IN)
+    (root / "etc/pitcore/board.toml").write_text(BELT)
+
+
+class Container:
+    """A booted root."""
+
+    def __init__(self, root: Path) -> None:
+        self._log = root.with_suffix(".log").open("wb")
+        command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"]
+        command += ["--directory", str(root), "--console=passive"]
+        self._nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        self._leader = ""
+
+    def __enter__(self) -> Container:
+        wait_for("the container's systemd", self._booted)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._nspawn.send_signal(signal.SIGTERM)
+        try:
+            self._nspawn.wait(60)
+        except subprocess.TimeoutExpired:
+            self._nspawn.kill()
+        self._log.close()
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command beside the container's systemd."""
+        inside = ["nsenter", "--target", self._leader, "--all", "--", "env", "-i", "PATH=/usr/sbin:/usr/bin", *command]
+        return subprocess.run(inside, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+
+    def show(self, name: str) -> str:
+        """Return a property of the service."""
+        return self.run("systemctl", "show", "pitcore", f"--property={name}", "--value").stdout.strip()
+
+    def journal(self, *match: str) -> str:
+        """Return the service's journal."""
+        return self.run("journalctl", "--no-pager", "--output=cat", *match).stdout
+
+    def _booted(self) -> bool:
+        if self._nspawn.poll() is not None:
+            sys.exit(f"systemd-nspawn ended: {Path(self._log.name).read_text()}")
+        found = subprocess.run(["pgrep", "-P", str(self._nspawn.pid)], capture_output=True, text=True, check=False)
+        self._leader = found.stdout.split()[0] if found.stdout else ""
+        return bool(self._leader) and self.run("systemctl", "is-system-running").stdout.strip() in (
+            "running",
+            "degraded",
+        )
+
+
+class Lane:
+    """The steps, in order; each prints a line."""
+
+    def __init__(self, root: Path, container: Container) -> None:
+        self.root, self.container = root, container
+        self.verdicts = root / "var/log/pitcore/verdicts.jsonl"
+        self.failures: list[str] = []
+
+    def run(self) -> list[str]:
+        """Run every step; return what failed."""
+        self.starts_ready()
+        self.lives_within_its_limits()
+        self.arms()
+        self.survives_a_hung_camera()
+        self.reloads_without_a_lost_frame()
+        self.stops_cleanly()
+        return self.failures
+
+    def starts_ready(self) -> None:
+        """`systemctl start` returns when a frame of every camera was processed, not before."""
+        before = self.container.run("systemctl", "is-enabled", "pitcore").stdout.strip()
+        self.expect("not enabled", before == "disabled" and self.container.show("ActiveState") == "inactive", before)
+        begin = time.monotonic()
+        started = self.container.run("systemctl", "start", "pitcore")
+        self.expect("start", started.returncode == 0, f"{started.stderr.strip()} {time.monotonic() - begin:.1f} s")
+        cameras = self.status()["cameras"]
+        wait_for("a verdict", lambda: bool(self.lines()))
+        first_us = min(line["frame"]["t_ns"] for line in self.lines() if "frame" in line) // 1000
+        ready_us = int(self.container.show("ActiveEnterTimestampMonotonic"))
+        good = ready_us > first_us and all(camera["frames"] > 0 for camera in cameras)
+        self.expect(
+            "ready", good, f"{(ready_us - first_us) / 1e6:.2f} s after the first exposure, cameras {len(cameras)}"
+        )
+        self.expect(
+            "status text", "frames, model" in self.container.show("StatusText"), self.container.show("StatusText")
+        )
+
+    def lives_within_its_limits(self) -> None:
+        """The unit's exposure is at most 2.0, and the process has what it says."""
+        said = self.container.run("systemd-analyze", "security", "--no-pager", "pitcore.service").stdout.splitlines()
+        found = re.search(r"pitcore.service: ([0-9.]+)", said[-1] if said else "")
+        self.expect(
+            "exposure", bool(found) and float(found[1]) <= MAX_EXPOSURE, said[-1].strip() if said else "nothing"
+        )
+        pid = self.container.show("MainPID")
+        lines = self.container.run("cat", f"/proc/{pid}/status").stdout.splitlines()
+        status = dict(line.split(":", 1) for line in lines)
+        caps, user = int(status["CapBnd"], 16), self.container.run("id", "-u", "pitcore").stdout.strip()
+        good = caps == 0 and status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
+        self.expect(
+            "confined", good and user in status["Uid"].split(), f"uid {user}, capabilities {caps}, seccomp filter"
+        )
+        touched = self.container.run("nsenter", "--target", pid, "--mount", "touch", "/usr/x", "/etc/pitcore/x")
+        self.expect("read-only", touched.stderr.count("Read-only file system") == 2, touched.stderr.replace("\n", "; "))
+        uncovered = [
+            line for line in self.journal_errors() if "denied" in line.lower() or "not permitted" in line.lower()
+        ]
+        self.expect("nothing denied", not uncovered, "; ".join(uncovered) or "no refusal in the journal")
+
+    def arms(self) -> None:
+        """Dry until armed; who armed is told."""
+        dry = self.status()["arming"]
+        armed = self.container.run("pitcore", "arm", "--socket", "/run/pitcore/control.sock")
+        now = self.status()["arming"]
+        self.expect("arm", armed.returncode == 0 and not dry["armed"] and now["armed"], f"{armed.stderr.strip()}{now}")
+
+    def survives_a_hung_camera(self) -> None:
+        """It is named, the watchdog is not fed, systemd kills and starts anew, and it is ready and armed again."""
+        pid = self.container.show("MainPID")
+        self.container.run("touch", "/run/pitcore/hang")
+        begin = time.monotonic()
+        wait_for("a restart", lambda: self.container.show("NRestarts") == "1")
+        wait_for("ready again", lambda: self.container.show("ActiveState") == "active")
+        text = self.container.journal("-u", "pitcore")
+        self.expect(
+            "watchdog", "Watchdog timeout" in text, f"killed and ready again after {time.monotonic() - begin:.1f} s"
+        )
+        named = self.container.journal("PITCORE_CAMERA=top", f"_PID={pid}").strip()
+        self.expect("named", "the watchdog is not fed" in named, named)
+        self.expect("where it hung", "read_or_hang" in text, "the journal has the stack of the hung thread")
+        arming = self.status()["arming"]
+        self.expect("still armed", arming["armed"], str(arming))
+
+    def reloads_without_a_lost_frame(self) -> None:
+        """`systemctl reload` takes a new configuration while every frame is judged, and fails where it is bad."""
+        old, before = self.status(), self.frames()
+        (self.root / "etc/pitcore/board.toml").write_text(BELT + "\n[decision]\naccept = 0.001\n")
+        done = self.container.run("systemctl", "reload", "pitcore")
+        wait_for("the new configuration", lambda: self.status()["config"]["sha256"] != old["config"]["sha256"])
+        at = self.frames()["processed"]
+        wait_for("frames after it", lambda: self.frames()["processed"] > at + 20)
+        after = self.frames()
+        lost = {key: after[key] - before[key] for key in ("dropped", "lost")}
+        hashes = {line["config"] for line in self.lines() if "config" in line}
+        good = done.returncode == 0 and not any(lost.values()) and len(hashes) == 2
+        self.expect("reload", good, f"{after['processed'] - before['processed']} frames across it, {lost}")
+        self.expect("same process", self.container.show("NRestarts") == "1", "no restart")
+        (self.root / "etc/pitcore/board.toml").write_text(BELT + "\n[decision]\naccept = 7\n")
+        refused = self.container.run("systemctl", "reload", "pitcore")
+        good = refused.returncode != 0 and self.container.show("ActiveState") == "active"
+        why = self.container.journal("-u", "pitcore", "-n", "4").strip().replace("\n", "; ")
+        self.expect("bad reload", good and "[decision] accept" in why, why)
+
+    def stops_cleanly(self) -> None:
+        """SIGTERM: every line whole, exit code 0, within 2 s."""
+        stopped = self.container.run("systemctl", "stop", "pitcore")
+        told = self.container.run("journalctl", "--no-pager", "--output=json", "-u", "pitcore").stdout.splitlines()
+        at_us = {entry["MESSAGE"]: int(entry["__MONOTONIC_TIMESTAMP"]) for entry in map(json.loads, told)}
+        # systemd forgets a unit that stopped, its times and its result too: the journal has them.
+        begin_us = max(at for text, at in at_us.items() if text.startswith("Stopping pitcore.service"))
+        end_us = at_us.get("pitcore.service: Deactivated successfully.", 0)
+        said = next((text for text in at_us if text.startswith("stopped after")), "nothing")
+        good = stopped.returncode == 0 and 0 < end_us - begin_us < STOP_US
+        self.expect("stop", good, f"deactivated successfully in {(end_us - begin_us) / 1e6:.2f} s; {said}")
+        text = self.verdicts.read_text()
+        self.expect(
+            "whole lines", text.endswith("\n") and all(map(json.loads, text.splitlines())), f"{len(text)} bytes"
+        )
+        self.expect("no socket left", not (self.root / "run/pitcore").exists(), "/run/pitcore is gone")
+
+    def status(self) -> dict:
+        """Return what the service tells over its socket."""
+        done = self.container.run("pitcore", "status", "--json", "--socket", "/run/pitcore/control.sock")
+        return json.loads(done.stdout) if done.returncode == 0 else sys.exit(f"pitcore status: {done.stderr}")
+
+    def frames(self) -> dict[str, int]:
+        """Return its counts of frames."""
+        frames = self.status()["frames"]
+        return {key: sum(value.values()) if isinstance(value, dict) else value for key, value in frames.items()}
+
+    def journal_errors(self) -> list[str]:
+        """Return what the service said at priority err or worse."""
+        return self.container.journal("-u", "pitcore", "-p", "err").splitlines()
+
+    def lines(self) -> list[dict]:
+        """Return every whole line of the verdict file."""
+        text = self.verdicts.read_text() if self.verdicts.exists() else ""
+        return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
+
+    def expect(self, name: str, good: bool, said: str) -> None:  # noqa: FBT001  the one thing it is told
+        """Print a line, and note a failure."""
+        print(f"{name:16}{'pass' if good else 'FAIL'}  {said.strip()}", flush=True)
+        if not good:
+            self.failures.append(name)
+
+
+def wait_for(what: str, condition) -> None:
+    """Wait for a condition; end the lane if it never holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"waited {PATIENCE_S:g} s in vain for {what}")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+import pytest
+
+from pitcore.doctor import devices
+from tests.doctor.boards import PI4, PI5, board
+
+TOP = "/base/axi/pcie@1000120000/rp1/i2c@88000/imx296@1a"
+RIBBON = "/base/axi/pcie@1000120000/rp1/i2c@80000/imx477@1a"
+MB = 1024**2
+
+
+def test_cameras_that_are_there_are_good(tmp_path):
+    check = devices.check_cameras(board(tmp_path, PI5), (TOP,))
+    assert (check.status, check.found) == ("ok", "imx296 10-001a, imx296 11-001a")
+
+
+def test_a_camera_that_is_missing_is_named_with_what_there_is(tmp_path):
+    check = devices.check_cameras(board(tmp_path, PI5), (TOP, RIBBON))
+    assert check.status == "fail"
+    assert RIBBON in check.found
+    assert TOP not in check.found
+    assert "rpicam-hello --list-cameras" in check.mend
+
+
+def test_two_cameras_of_one_kind_need_two_sensors(tmp_path):
+    one = {name: text for name, text in PI5.items() if "subdev5" not in name}
+    check = devices.check_cameras(board(tmp_path, one), (TOP, TOP.replace("88000", "80000")))
+    assert check.status == "fail"
+
+
+def test_a_configuration_without_cameras_asks_for_none(tmp_path):
+    assert devices.check_cameras(board(tmp_path, {}), ()).status == "skip"
+
+
+def test_devices_that_we_may_not_open_are_named(tmp_path):
+    check = devices.check_permissions(board(tmp_path, PI5), lambda path: path.name != "gpiochip0")
+    assert check.status == "fail"
+    assert "/dev/gpiochip0" in check.found
+    assert "usermod -aG video,gpio" in check.mend
+
+
+def test_a_service_user_outside_the_groups_is_told_of(tmp_path):
+    group = "video:x:44:pi\ngpio:x:986:pi,pitcore\n"
+    check = devices.check_permissions(board(tmp_path, PI5 | {"etc/group": group}), lambda _: True)
+    assert check.status == "fail"
+    assert check.found == "the service's user pitcore is not in video"
+    assert "usermod -aG video pitcore" in check.mend
+
+
+def test_open_devices_and_no_devices_are_no_fault(tmp_path):
+    assert devices.check_permissions(board(tmp_path, PI5), lambda _: True).status == "ok"
+    assert devices.check_permissions(board(tmp_path / "none", {}), lambda _: True).status == "skip"
+
+
+@pytest.mark.parametrize(
+    ("files", "needed", "status", "words"),
+    [
+        (PI5, 88 * MB, "ok", "heap vidbuf_cached"),
+        (PI5, 310 * MB, "warn", "close programs"),
+        (PI4, 88 * MB, "fail", "cma-128"),
+        (PI4, 300 * MB, "fail", "cma-320"),
+        (PI5, 0, "skip", ""),
+        ({"proc/meminfo": "MemTotal: 1 kB\n"}, 88 * MB, "fail", "/dev/dma_heap"),
+    ],
+)
+def test_camera_memory_that_is_short_says_how_much_to_reserve(tmp_path, files, needed, status, words):
+    check = devices.check_camera_memory(board(tmp_path, files), needed)
+    assert check.status == status
+    assert words in check.found + check.mend
+
+
+def test_the_gpio_chip_is_found_by_its_label_whatever_its_number(tmp_path):
+    pi5 = board(tmp_path, PI5)
+    assert devices.check_gpio(pi5, {"pinctrl-rp1": "/dev/gpiochip4"}, "pinctrl-rp1").status == "ok"
+    assert devices.check_gpio(pi5, {"pinctrl-rp1": "/dev/gpiochip0"}, None).status == "ok"  # the board's own
+
+
+def test_a_label_that_is_not_there_fails_only_where_lines_are_driven(tmp_path):
+    pi5 = board(tmp_path, PI5)
+    check = devices.check_gpio(pi5, {"pinctrl-bcm2711": "/dev/gpiochip0"}, "pinctrl-rp1")
+    assert check.status == "fail"
+    assert "pinctrl-bcm2711 (/dev/gpiochip0)" in check.found
+    assert "gpiodetect" in check.mend
+    assert devices.check_gpio(pi5, {}, None).status == "warn"
+    assert "CONFIG_GPIO_CDEV" in devices.check_gpio(pi5, {}, "pinctrl-rp1").mend
+    assert devices.check_gpio(board(tmp_path / "laptop", {}), {}, None).status == "skip"

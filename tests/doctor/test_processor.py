@@ -1,0 +1,97 @@
+import pytest
+
+from pitcore.doctor import processor
+from tests.doctor.boards import PI4, PI5, board
+
+THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
+TEMP = "sys/class/thermal/thermal_zone0/temp"
+CLOCK = "sys/devices/system/clocksource/clocksource0/current_clocksource"
+
+
+def test_a_good_board_needs_no_mend(tmp_path):
+    pi5 = board(tmp_path, PI5)
+    checks = [
+        processor.check_features(pi5, "neon"),
+        processor.check_governor(pi5),
+        processor.check_heat(pi5),
+        processor.check_throttling(pi5),
+        processor.check_clock_source(pi5),
+        processor.check_time(pi5, now_s=2.0, built_s=1.0),
+    ]
+    assert [(check.status, check.mend) for check in checks] == [("ok", "")] * 6
+    assert "Cortex-A76, segmentation by neon, int8 dot product" in checks[0].found
+    assert checks[2].found == "52 C"
+
+
+def test_a_processor_without_dot_product_is_told_of(tmp_path):
+    check = processor.check_features(board(tmp_path, PI4), "neon")
+    assert check.status == "warn"
+    assert "Cortex-A72" in check.found
+    assert "pitcore-bench" in check.mend
+
+
+@pytest.mark.parametrize(("flag", "status"), [("avx512_vnni", "ok"), ("avx_vnni", "ok"), ("avx2", "warn")])
+def test_an_x86_is_judged_by_the_same_rule(tmp_path, flag, status):
+    cpuinfo = f"model name\t: Some Core\nflags\t\t: fpu sse2 {flag}\n"
+    check = processor.check_features(board(tmp_path, {"proc/cpuinfo": cpuinfo}), "avx2")
+    assert check.status == status
+    assert "Some Core" in check.found
+
+
+def test_a_scalar_kernel_or_no_proc_is_told_of(tmp_path):
+    assert "64-bit Arm" in processor.check_features(board(tmp_path, PI5), "scalar").mend
+    assert "mount /proc" in processor.check_features(board(tmp_path / "none", {}), "neon").mend
+
+
+def test_a_clock_that_waits_for_load_is_told_of(tmp_path):
+    check = processor.check_governor(board(tmp_path, PI4))
+    assert (check.status, check.found) == ("warn", "ondemand")
+    assert "scaling_governor" in check.mend
+
+
+@pytest.mark.parametrize(("milli", "status"), [("74000", "ok"), ("75000", "warn"), ("84000", "fail")])
+def test_heat_is_told_before_it_throttles(tmp_path, milli, status):
+    check = processor.check_heat(board(tmp_path, PI5 | {TEMP: milli}))
+    assert check.status == status
+    assert ("heat sink" in check.mend) == (status != "ok")
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "found", "mend"),
+    [
+        ("50005", "fail", "under-voltage now", "power supply"),
+        ("50000", "warn", "under-voltage has been", "power supply"),
+        ("80008", "fail", "soft heat limit now", "heat sink"),
+        ("e0000", "warn", "throttling has been", "heat sink"),
+    ],
+)
+def test_throttling_names_its_cause_and_its_mend(tmp_path, word, status, found, mend):
+    check = processor.check_throttling(board(tmp_path, PI5 | {THROTTLED: word}))
+    assert check.status == status
+    assert found in check.found
+    assert mend in check.mend
+
+
+def test_a_coarse_clock_source_is_told_of(tmp_path):
+    assert processor.check_clock_source(board(tmp_path, PI5 | {CLOCK: "hpet"})).status == "warn"
+
+
+def test_a_wall_clock_that_nothing_keeps_or_that_stands_before_the_installation_is_told_of(tmp_path):
+    alone = board(tmp_path, {"run/nothing": ""})
+    assert processor.check_time(alone, now_s=2.0, built_s=1.0).status == "warn"
+    check = processor.check_time(alone, now_s=1.0, built_s=2.0)
+    assert check.status == "fail"
+    assert "timedatectl" in check.mend
+    kept = board(tmp_path / "chrony", {"run/chrony/chronyd.pid": "1"})
+    assert processor.check_time(kept, now_s=2.0, built_s=1.0).status == "ok"
+
+
+def test_a_machine_without_these_things_is_not_blamed(tmp_path):
+    bare = board(tmp_path, {"proc/cpuinfo": "flags : avx_vnni\n"})
+    found = [
+        processor.check_governor(bare),
+        processor.check_heat(bare),
+        processor.check_throttling(bare),
+        processor.check_clock_source(bare),
+    ]
+    assert [check.status for check in found] == ["skip"] * 4
