@@ -20,6 +20,7 @@ from pitcore.bench.swaps import text as swaps_text
 from pitcore.cli.errors import run_command
 from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.cli.progress import progress
+from pitcore.cli.rejects import tell_rejects
 from pitcore.config import Config
 from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.errors import ConfigError
@@ -40,6 +41,13 @@ SLOWER = MISSED = 3  # exit code of --fail-if-slower, and of --swaps that lose a
 @click.option("--sweep", is_flag=True, help="Instead: cost against cherries a frame, with 1 and 2 threads.")
 @click.option("--overload", type=click.FloatRange(1.0, 20.0), help="Instead: offer so many times what it can do.")
 @click.option("--swaps", type=click.IntRange(1, 10_000), help="Instead: change the model so often while it runs.")
+@click.option(
+    "--rejects",
+    type=click.IntRange(100, 10_000_000),
+    is_flag=False,
+    flag_value=100_000,
+    help="Instead: run 100000 cherries, or so many, past the valves: is every pit hit where it should be?",
+)
 @config_option
 @bundle_option
 def bench(
@@ -54,6 +62,7 @@ def bench(
     sweep: bool,
     overload: float | None,
     swaps: int | None,
+    rejects: int | None,
     config_path: Path | None,
     bundle: Path | None,
 ) -> None:
@@ -70,7 +79,11 @@ def bench(
       pitcore-bench --frames 20000 --load 24@max
       pitcore-bench --overload 3
       pitcore-bench --swaps 100
+      pitcore-bench --rejects
     """
+    if rejects is not None:
+        tell_rejects(rejects)
+        return
     keep_large_blocks_apart()  # as the service does
     config, load = read_config(config_path, bundle), parse_load(load_text, seconds, frames)
     old = None if compare is None else _read(compare)

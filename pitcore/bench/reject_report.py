@@ -1,0 +1,50 @@
+"""Says in words what a run of the reject benchmark showed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pitcore.bench.rejects import Outcome
+from pitcore.bench.schedule_speed import TICKS_PER_S, Speed
+
+BAR_WIDTH = 40
+
+
+def text(title: str, outcome: Outcome) -> str:
+    """Return the account of a run and the histogram of its errors."""
+    account = outcome.account
+    lines = [
+        f"{title}: {account.cherries} cherries, {outcome.took_s:.1f} s",
+        f"  belt      {outcome.steps} ticks, {outcome.backed_up} of them backwards; "
+        f"{outcome.lost} edges lost, {outcome.glitches} disturbed",
+        f"  pits      {account.pits}: {account.missed} missed, {account.doubled} fired at twice",
+        f"  others    {account.cherries - account.pits}: {account.clean_hit} under an open valve",
+        f"  openings  {account.stray} that belong to no pit",
+        "  error of a pulse's ends in ticks, late positive",
+    ]
+    most = max(account.error_ticks.values(), default=1)
+    for ticks, number in sorted(account.error_ticks.items()):
+        lines.append(f"  {ticks:6d}  {number:7d}  {'#' * round(number / most * BAR_WIDTH)}")
+    known = [value for value in account.error_us if not math.isnan(value)]  # the belt reached the tick
+    if known:
+        percentiles = np.percentile(known, [0, 50, 90, 99, 100])
+        named = zip(("least", "p50", "p90", "p99", "most"), percentiles, strict=True)
+        lines.append("  error of its start in us: " + ", ".join(f"{name} {value:.0f}" for name, value in named))
+    lines.append(
+        f"  {'every' if account.good else 'NOT every'} pulse is within a tick of its place, and none beside it"
+    )
+    return "\n".join(lines)
+
+
+def speed_text(speed: Speed) -> str:
+    """Return what the schedule costs, compiled and plain."""
+    if not speed.compiled:
+        return f"the schedule is not compiled here: {speed.plain_ns:.0f} ns a tick"
+    compiled, plain = speed.installed_ns, speed.plain_ns
+    share = [f"{cost * TICKS_PER_S / 1e9:.3%}" for cost in (compiled, plain)]
+    return (
+        f"the schedule, compiled by Cython: {compiled:.0f} ns a tick; as plain Python {plain:.0f}: "
+        f"{plain / compiled:.1f} times. At {TICKS_PER_S} ticks a second {share[0]} of a core instead of {share[1]}"
+    )

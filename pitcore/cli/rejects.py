@@ -1,0 +1,49 @@
+"""``pitcore-bench --rejects``: whether every pit is hit where it should be."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import click
+
+from pitcore.bench import reject_report, schedule_speed
+from pitcore.bench.rejects import Outcome, Progress, virtual
+from pitcore.bench.rejects_live import live
+from pitcore.cli.progress import progress
+
+OFF = 3  # exit code if a pulse is not where it should be
+LIVE_SHARE = 100
+SEED = 1
+
+
+def tell_rejects(cherries: int) -> None:
+    """Run cherries in virtual time and a hundredth of them in real time, and say what came of them.
+
+    The last run, beside a thread that never rests, is worse than any service: it is told, and not judged.
+    """
+    count = max(100, cherries // LIVE_SHARE)
+    outcomes = {
+        "virtual time": _with_progress(lambda tell: virtual(cherries, SEED, tell)),
+        "real time": _with_progress(lambda tell: live(count, SEED, progress=tell)),
+        "real time, beside a thread that never rests": _with_progress(
+            lambda tell: live(count, SEED, beside_a_busy_thread=True, progress=tell)
+        ),
+    }
+    for title, outcome in outcomes.items():
+        click.echo(reject_report.text(title, outcome) + "\n")
+    click.echo(reject_report.speed_text(schedule_speed.measure()))
+    if not (outcomes["virtual time"].account.good and outcomes["real time"].account.good):
+        sys.exit(OFF)
+
+
+def _with_progress(run: Callable[[Progress], Outcome]) -> Outcome:
+    with progress("measure", 100) as bar:
+        done = 0
+
+        def tell(share: float) -> None:
+            nonlocal done
+            bar.update(round(share * 100) - done)
+            done = round(share * 100)
+
+        return run(tell)

@@ -1,0 +1,124 @@
+"""The line in virtual time, reduced, and whether its account would notice what it is there to notice."""
+
+import numpy as np
+import pytest
+
+from pitcore.bench import reject_report, schedule_speed
+from pitcore.bench.reject_account import Run, settle
+from pitcore.bench.reject_line import LANES, PULSE_TICKS, SPACING_TICKS, lay, steps
+from pitcore.bench.rejects import virtual
+from pitcore.bench.schedule_speed import Speed
+from pitcore.sinks.actuator import Actuator
+
+CHERRIES = 4000
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_pit_is_hit_within_a_tick_and_nothing_else_whatever_the_belt_does(seed):
+    outcome = virtual(CHERRIES, seed)
+    account = outcome.account
+    assert (account.missed, account.doubled, account.clean_hit, account.stray) == (0, 0, 0, 0)
+    assert set(account.error_ticks) <= {-1, 0, 1}
+    assert account.good
+    assert account.cherries == CHERRIES
+    assert account.pits > CHERRIES // 5
+    assert sum(account.error_ticks.values()) == 2 * account.pits
+    assert outcome.backed_up > 1000  # and the belt did all that it is meant to do
+    assert outcome.lost > 10
+    assert outcome.glitches > 10
+    assert outcome.counts["known"] > 20  # things were judged twice
+    assert outcome.counts["belt_unjudged"] == 1  # at the start only
+
+
+def test_a_board_that_fires_nothing_is_found_out(monkeypatch):
+    monkeypatch.setattr(Actuator, "take", lambda *_: None)
+    account = virtual(1000, 1).account
+    assert account.missed == account.pits
+    assert not account.good
+
+
+def even_run(shift=0, lanes=range(LANES), extra=()):
+    """Cherries on a belt at one tick a microsecond, and valves that do right but for a shift."""
+    cherries = lay(800, 1)
+    ticks = np.arange(1, int(cherries.due.max()) + 400)
+    pulses = [
+        (int(due) + shift - PULSE_TICKS // 2, int(due) + shift + PULSE_TICKS // 2, int(lane))
+        for due, lane, pit in zip(cherries.due, cherries.lane, cherries.pit, strict=True)
+        if pit and lane in lanes
+    ]
+    driven = [(at * 1000, lane, level) for on, off, lane in [*pulses, *extra] for at, level in ((on, 1), (off, 0))]
+    return Run(ticks * 1000, ticks, sorted(driven)), cherries
+
+
+def test_the_account_of_a_right_run_is_clear():
+    account = settle(*even_run())
+    assert account.good
+    assert set(account.error_ticks) == {0}
+    assert set(account.error_us) == {0.0}
+
+
+@pytest.mark.parametrize("shift", [-3, -2, 2, 3])
+def test_the_account_finds_pulses_that_are_off(shift):
+    account = settle(*even_run(shift))
+    assert set(account.error_ticks) == {shift}
+    assert set(account.error_us) == {float(shift)}
+    assert not account.good
+
+
+def test_the_account_finds_missing_and_stray_pulses_and_clean_ones_that_are_hit():
+    assert settle(*even_run(lanes=range(1, LANES))).missed > 0
+    _, cherries = even_run()
+    clean = next(
+        index
+        for index in np.flatnonzero(~cherries.pit)
+        if 0 < index < 90 and not cherries.pit[index - 1] and not cherries.pit[index + 1]
+    )
+    middle = int(cherries.due[clean])
+    account = settle(*even_run(extra=[(middle - 5, middle + 5, int(cherries.lane[clean]))]))
+    assert (account.clean_hit, account.stray, account.good) == (1, 1, False)
+
+
+def test_the_account_finds_a_pit_that_is_fired_at_twice():
+    cherries = lay(800, 1)
+    first = int(np.flatnonzero(cherries.pit & (cherries.lane == 0))[0])
+    due = int(cherries.due[first])
+    forward, back = np.arange(1, due + 30), np.arange(due + 28, due - 40, -1)
+    again = np.arange(due - 38, int(cherries.due.max()) + 400)
+    ticks = np.concatenate([forward, back, again])
+    t_ns = np.arange(1, len(ticks) + 1) * 1000
+    run, _ = even_run()
+    on, off = due - PULSE_TICKS // 2, due + PULSE_TICKS // 2
+    delay = len(forward) + len(back)
+    later = [(t + (delay - (due - 39)) * 1000, lane, level) for t, lane, level in run.driven if t > off * 1000]
+    second = [((delay + on - due + 39) * 1000, 0, 1), ((delay + off - due + 39) * 1000, 0, 0)]
+    firsts = [change for change in run.driven if change[0] <= off * 1000]
+    account = settle(Run(t_ns, ticks, sorted([*firsts, *second, *later])), cherries)
+    assert account.doubled == 1
+
+
+def test_the_line_is_what_it_says():
+    cherries = lay(2000, 3)
+    for lane in range(LANES):
+        assert np.diff(cherries.at_row_0[cherries.lane == lane]).min() >= SPACING_TICKS
+    t_ns, ticks = steps(50_000, 5000.0, 4)
+    assert (np.diff(t_ns) > 0).all()
+    assert set(np.diff(ticks).tolist()) == {1, -1}
+    assert ticks.min() >= 0
+    assert ticks.max() > 50_000
+
+
+def test_the_report_says_what_there_is():
+    said = reject_report.text("virtual time", virtual(500, 1))
+    assert "500 cherries" in said
+    assert "0 missed, 0 fired at twice" in said
+    assert said.endswith("  every pulse is within a tick of its place, and none beside it")
+    assert reject_report.speed_text(Speed(compiled=True, installed_ns=100.0, plain_ns=300.0)).endswith(
+        "100 ns a tick; as plain Python 300: 3.0 times. At 5000 ticks a second 0.050% of a core instead of 0.150%"
+    )
+
+
+def test_both_schedules_are_timed_on_the_same_load(monkeypatch):
+    monkeypatch.setattr(schedule_speed, "TICKS", 2000)
+    speed = schedule_speed.measure()
+    assert speed.compiled
+    assert speed.plain_ns > 0
