@@ -17,8 +17,8 @@ def text(title: str, outcome: Outcome) -> str:
     account = outcome.account
     lines = [
         f"{title}: {account.cherries} cherries, {outcome.took_s:.1f} s",
-        f"  belt      {outcome.steps} ticks, {outcome.backed_up} of them backwards; "
-        f"{outcome.lost} edges lost, {outcome.glitches} disturbed",
+        f"  belt      {outcome.steps} ticks, {outcome.backed_up} of them backwards",
+        f"  encoder   {outcome.lost} edges lost, {outcome.glitches} disturbed",
         f"  pits      {account.pits}: {account.missed} missed, {account.doubled} fired at twice",
         f"  others    {account.cherries - account.pits}: {account.clean_hit} under an open valve",
         f"  openings  {account.stray} that belong to no pit",
