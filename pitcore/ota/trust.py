@@ -22,6 +22,7 @@ from pitcore.ota import archive
 from pitcore.ota.channel import (
     MAX_CHANNEL_BYTES,
     Channel,
+    Entry,
     Machine,
     Release,
     asked,
@@ -69,12 +70,14 @@ class Source:
         channel: to follow.
         root: provisioned ``root.json``.
         device_id: draws the board's place in a phase; must differ between boards.
+        order: an archive that a fleet's server has selected for this board; the channel is not asked then.
     """
 
     url: str
     channel: str
     root: bytes
     device_id: str
+    order: str | None = None
 
 
 class TrustedRepository:
@@ -151,6 +154,9 @@ class TrustedRepository:
             )
 
     def _channel(self, metadata: TrustedMetadata) -> Channel:
+        if self._source.order is not None:
+            check_name(self._source.order)
+            return Channel("pitcore.channel/1", "order", (Entry(self._source.order, 100.0, "no phases"),))
         name = channel_target(self._source.channel)
         target = metadata.target(name)
         if target is None:
@@ -176,8 +182,8 @@ class TrustedRepository:
         if target is None:
             raise UpdateError(
                 Refusal.UNLISTED,
-                f"{name}: in channel {self._source.channel}, but signed by no offline key; "
-                "the channel's key is misused, tell the publisher",
+                f"{name}: selected for this board, but signed by no offline key; whoever selected it may be misused, "
+                "tell the publisher",
             )
         return target, decode_release(target.custom, name)
 

@@ -28,6 +28,7 @@ from pitcore.ota.pace import Limits, Pace
 CHUNK = 64 * 1024
 HEADERS = {"User-Agent": f"pitcore/{__version__}", "Accept-Encoding": "identity"}
 _RETRIES = urllib3.Retry(total=3, connect=0, read=0, status=0, other=0, redirect=3)
+_NO_RETRIES = urllib3.Retry(total=0, redirect=False)
 _PAGE = re.compile(rb"\s*<(!doctype\s+html|html|head|meta|script)", re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
@@ -45,6 +46,23 @@ class Body:
     start: int
     total: int | None
     chunks: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that is no download.
+
+    Attributes:
+        method: of HTTP.
+        url: where to.
+        headers: beside ours.
+        body: to send.
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None = None
 
 
 class Web:
@@ -67,17 +85,58 @@ class Web:
         Raises:
             UpdateError: in the ``with`` statement or while the chunks are read.
         """
-        self._pace.request(url)
-        watchdog = threading.Timer(self._pace.remaining_s(), self._hang_up)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
+        with self._watched(url):
             with _refusals(url, self._pace):
                 response = self._request(url, start)
             try:
                 yield self._body(response, url, start)
             finally:
                 response.close()
+
+    def exchange(self, call: Call, max_length: int) -> bytes:
+        """Make a call that is no download, and return the answer.
+
+        Raises:
+            UpdateError: as ``open``; or the answer is longer than ``max_length``.
+        """
+        url = call.url
+        with self._watched(url):
+            with _refusals(url, self._pace):
+                response = self._manager(url).request(
+                    call.method,
+                    url,
+                    body=call.body,
+                    headers=HEADERS | call.headers,
+                    preload_content=False,
+                    decode_content=False,
+                    retries=_NO_RETRIES,  # a redirect would carry the token elsewhere
+                    timeout=urllib3.Timeout(self._limits.silence_s),
+                )
+            try:
+                if response.status in {401, 403}:
+                    raise UpdateError(
+                        Refusal.NOT_SET_UP, f"{url}: the server refuses this board's token; set the right one"
+                    )
+                if response.status not in {200, 201, 204}:
+                    raise _refused_status(response.status, url)
+                content = bytearray()
+                for chunk in self._chunks(response, url, sniff=True):
+                    content += chunk
+                    if len(content) > max_length:
+                        raise UpdateError(Refusal.OVERSIZED, f"{url}: an answer of more than {max_length} bytes")
+                return bytes(content)
+            finally:
+                response.close()
+
+    @contextmanager
+    def _watched(self, url: str) -> Iterator[None]:
+        """Hang up at the deadline."""
+        self._pace.request(url)
+        watchdog = threading.Timer(self._pace.remaining_s(), self._hang_up)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield
         finally:
             watchdog.cancel()
             self._forget_line()

@@ -1,0 +1,162 @@
+"""What a board does about a fleet's orders: hawkBit selects, signatures authorise, success is said after COMMIT.
+
+One poll at a time, by a timer. Nothing is kept between two: the server knows the action, the store knows the state, so
+a board that lost power anywhere says the right thing at its next poll.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pitcore.errors import Refusal, UpdateError
+from pitcore.ota.channel import check_name
+from pitcore.ota.hawkbit import PART, TARGET_KEY, Chunk, DdiServer, Deployment, Feedback, Link
+from pitcore.ota.slots import Store, installed_models
+from pitcore.ota.trial import Outcome
+from pitcore.ota.update import Updater
+
+# What goes away by itself: the action stays open, and the next poll tries again. Everything else ends it.
+_PASSING = {
+    Refusal.UNREACHABLE,
+    Refusal.UNAVAILABLE,
+    Refusal.CUT_SHORT,
+    Refusal.TOO_SLOW,
+    Refusal.CAPTIVE_PORTAL,
+    Refusal.CLOCK,
+    Refusal.BUSY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """How a poll went.
+
+    Attributes:
+        sleep_s: until the next.
+        message: for people.
+    """
+
+    sleep_s: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a deployment asks for.
+
+    Attributes:
+        target: archive in the signed repository.
+        label: ``name@version`` that the board must run in the end.
+    """
+
+    target: str
+    label: str
+
+
+class Campaign:
+    """This board's part in a fleet's campaigns.
+
+    Args:
+        server: that selects.
+        store: of this board.
+        updater: returns what installs an archive by name.
+        attributes: of this board, for the server's filters.
+    """
+
+    def __init__(
+        self, server: DdiServer, store: Store, updater: Callable[[str], Updater], attributes: dict[str, str]
+    ) -> None:
+        self._server, self._store, self._updater, self._attributes = server, store, updater, attributes
+
+    def poll(self) -> Polled:
+        """Ask for orders, carry them out, and say how that went.
+
+        Raises:
+            UpdateError: the server cannot be asked, or not be told.
+        """
+        base = self._server.poll()
+        links = base.links
+        if links.config_data is not None:
+            running = next(installed_models(self._store.root)).bundle.label
+            self._server.describe(links.config_data, self._attributes | {"model": running})
+        if links.cancel_action is not None:
+            message = self._cancel(links.cancel_action)
+        elif links.deployment_base is not None:
+            message = self._deploy(links.deployment_base)
+        else:
+            message = "no orders"
+        return Polled(base.sleep_s, message)
+
+    def _cancel(self, link: Link) -> str:
+        """Give an action up, unless its model is on trial: that ends by itself, one way or the other."""
+        cancel = self._server.cancel(link)
+        if self._store.read().trial is not None:
+            feedback = Feedback("rejected", "none", "the model is on trial; it is committed or rolled back soon")
+        else:
+            feedback = Feedback("closed", "success", "given up; nothing was changed")
+        self._server.say("cancelAction", cancel.id, feedback)
+        return f"action {cancel.cancel_action.stop_id}: {feedback.details}"
+
+    def _deploy(self, link: Link) -> str:
+        deployment = self._server.deployment(link)
+        try:
+            order = _order(deployment)
+            if deployment.may_install:
+                self._say(deployment, Feedback("proceeding", "none", f"{order.label}: begun"))
+                feedback = self._install(order)
+            elif deployment.deployment.download != "skip":
+                feedback = self._fetch(order)
+            else:
+                feedback = Feedback("scheduled", "none", f"{order.label}: waits until it may be downloaded")
+        except UpdateError as error:
+            details = f"{error.refusal}: {error}"
+            passing = error.refusal in _PASSING
+            feedback = Feedback("proceeding", "none", details) if passing else Feedback("closed", "failure", details)
+        self._say(deployment, feedback)
+        return f"action {deployment.id}: {feedback.execution}, {feedback.finished}: {feedback.details}"
+
+    def _fetch(self, order: Order) -> Feedback:
+        outcome = self._updater(order.target).fetch()
+        if outcome.result == "refused here":
+            return Feedback("closed", "failure", outcome.message)
+        return Feedback("downloaded", "none", outcome.message)
+
+    def _install(self, order: Order) -> Feedback:
+        """Install, and say success only of the ordered model, committed."""
+        outcome = self._updater(order.target).install()
+        if outcome.result == "committed" and not self._runs(order):  # that ended an earlier trial, of another model
+            outcome = self._updater(order.target).install()
+        return self._feedback(order, outcome)
+
+    def _feedback(self, order: Order, outcome: Outcome) -> Feedback:
+        if outcome.result == "on trial":
+            return Feedback("proceeding", "none", outcome.message)
+        if outcome.result in {"committed", "current"} and self._runs(order):
+            return Feedback("closed", "success", outcome.message)
+        return Feedback("closed", "failure", outcome.message)
+
+    def _runs(self, order: Order) -> bool:
+        return next(installed_models(self._store.root)).bundle.label == order.label
+
+    def _say(self, deployment: Deployment, feedback: Feedback) -> None:
+        self._server.say("deploymentBase", deployment.id, feedback)
+
+
+def _order(deployment: Deployment) -> Order:
+    """Return what a deployment asks for. Raises UpdateError."""
+    chunks = [chunk for chunk in deployment.deployment.chunks if chunk.part == PART]
+    if len(chunks) != 1:
+        raise UpdateError(
+            Refusal.MALFORMED,
+            f"action {deployment.id}: {len(chunks)} software modules of type {PART!r}, and it must be one; "
+            "mend the distribution set",
+        )
+    target = _target(chunks[0])
+    check_name(target)
+    return Order(target, f"{chunks[0].name}@{chunks[0].version}")
+
+
+def _target(chunk: Chunk) -> str:
+    named = [fact.value for fact in chunk.metadata if fact.key == TARGET_KEY]
+    return named[0] if named else f"models/{chunk.name}-{chunk.version}.tar"

@@ -1,0 +1,215 @@
+"""The device's side of Eclipse hawkBit's Direct Device Integration (DDI) API: JSON over HTTP. ``campaign`` acts on it.
+
+Source: https://eclipse.dev/hawkbit/apis/ddi_api/ and https://eclipse.dev/hawkbit/rest-api/ddi/. hawkBit *selects*: of a
+deployment only the name and the version of its ``model`` chunk count, and the archive comes from the signed repository.
+Links are followed on the configured server alone, since each request carries the token.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from pitcore.errors import Refusal, UpdateError, first_line
+from pitcore.ota.pace import Limits, Pace, Seconds
+from pitcore.ota.web import Call, Web
+
+MAX_BYTES = 1024 * 1024
+CALL_S = 60.0
+SLEEP_S = (10.0, 86_400.0)  # between two polls, at least and at most, whatever the server says
+PART = "model"  # key of the software module type
+TARGET_KEY = "pitcore.target"  # metadata of the module, for an archive that is published a second time
+
+Execution = Literal["closed", "proceeding", "canceled", "scheduled", "rejected", "downloaded", "download"]
+Finished = Literal["success", "failure", "none"]
+Answer = TypeVar("Answer")
+
+
+class Link(msgspec.Struct, frozen=True):
+    """Where to go on."""
+
+    href: str
+
+
+class Links(msgspec.Struct, frozen=True, rename="camel"):
+    """What the server has for this board."""
+
+    deployment_base: Link | None = None
+    cancel_action: Link | None = None
+    config_data: Link | None = None
+
+
+class Polling(msgspec.Struct, frozen=True):
+    """``HH:MM:SS`` until the next poll."""
+
+    sleep: Annotated[str, Meta(pattern=r"^\d{2,3}:[0-5]\d:[0-5]\d$")] = "00:05:00"
+
+
+class PollConfig(msgspec.Struct, frozen=True):
+    """How to poll."""
+
+    polling: Polling = Polling()
+
+
+class Base(msgspec.Struct, frozen=True):
+    """The answer to a poll."""
+
+    config: PollConfig = PollConfig()
+    links: Links = msgspec.field(default_factory=Links, name="_links")
+
+    @property
+    def sleep_s(self) -> float:
+        """Seconds until the next poll."""
+        hours, minutes, seconds = map(int, self.config.polling.sleep.split(":"))
+        return min(max(hours * 3600.0 + minutes * 60.0 + seconds, SLEEP_S[0]), SLEEP_S[1])
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """Metadata of a software module."""
+
+    key: str
+    value: str
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A software module. Its artifacts are not looked at."""
+
+    part: str
+    name: str
+    version: str
+    metadata: tuple[Fact, ...] = ()
+
+
+class Orders(msgspec.Struct, frozen=True, rename="camel"):
+    """What is to be done, and whether now."""
+
+    chunks: tuple[Chunk, ...]
+    download: Literal["skip", "attempt", "forced"] = "forced"
+    update: Literal["skip", "attempt", "forced"] = "forced"
+    maintenance_window: Literal["available", "unavailable"] | None = None
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """An action: a distribution set that is assigned to this board."""
+
+    id: str
+    deployment: Orders
+
+    @property
+    def may_install(self) -> bool:
+        """Whether to install now, or only to download."""
+        return self.deployment.update != "skip" and self.deployment.maintenance_window != "unavailable"
+
+
+class Stop(msgspec.Struct, frozen=True, rename="camel"):
+    """Which action is to be given up."""
+
+    stop_id: str
+
+
+class Cancel(msgspec.Struct, frozen=True, rename="camel"):
+    """An action that cancels another."""
+
+    id: str
+    cancel_action: Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """This board at the server.
+
+    Attributes:
+        url: of the server.
+        tenant: ``DEFAULT`` on most.
+        controller_id: of this board.
+        authorization: ``TargetToken ...`` or ``GatewayToken ...``.
+    """
+
+    url: str
+    tenant: str
+    controller_id: str
+    authorization: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What to say of an action.
+
+    Attributes:
+        execution: how far it is; ``closed`` ends it.
+        finished: how it ended; ``none`` until then.
+        details: for people.
+    """
+
+    execution: Execution
+    finished: Finished
+    details: str
+
+
+class DdiServer:
+    """One server, one board.
+
+    Args:
+        account: where, and who.
+        limits, clock: as of a fetcher.
+    """
+
+    def __init__(self, account: Account, limits: Limits | None = None, clock: Seconds = time.monotonic) -> None:
+        self._account = account
+        self._pace = Pace(limits or Limits(), clock)
+        self._web = Web(limits or Limits(), self._pace)
+        tenant, controller = quote(account.tenant, ""), quote(account.controller_id, "")
+        self._base = f"{account.url.rstrip('/')}/{tenant}/controller/v1/{controller}"
+
+    def poll(self) -> Base:
+        """Ask what there is to do. Raises UpdateError."""
+        return self._get(self._base, Base)
+
+    def deployment(self, link: Link) -> Deployment:
+        """Fetch what is assigned. Raises UpdateError."""
+        return self._get(link.href, Deployment)
+
+    def cancel(self, link: Link) -> Cancel:
+        """Fetch what is to be given up. Raises UpdateError."""
+        return self._get(link.href, Cancel)
+
+    def say(self, kind: Literal["deploymentBase", "cancelAction"], action: str, feedback: Feedback) -> None:
+        """Give feedback on an action. Raises UpdateError."""
+        status = {
+            "execution": feedback.execution,
+            "result": {"finished": feedback.finished},
+            "details": [feedback.details],
+        }
+        url = f"{self._base}/{kind}/{quote(action, '')}/feedback"
+        self._call("POST", url, {"id": action, "status": status})
+
+    def describe(self, link: Link, attributes: dict[str, str]) -> None:
+        """Say what this board is. Raises UpdateError."""
+        self._call("PUT", link.href, {"mode": "merge", "data": attributes})
+
+    def _get(self, url: str, kind: type[Answer]) -> Answer:
+        raw = self._call("GET", url, None)
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UpdateError(
+                Refusal.MALFORMED, f"{url}: {first_line(error)}; is this a hawkBit server, and its URL right?"
+            ) from error
+
+    def _call(self, method: str, url: str, body: object) -> bytes:
+        if urlsplit(url)[:2] != urlsplit(self._base)[:2]:
+            raise UpdateError(
+                Refusal.BAD_NAME, f"{url}: a link away from {self._account.url}, which this board's token is for"
+            )
+        headers = {"Authorization": self._account.authorization, "Accept": "application/hal+json, application/json"}
+        raw = None
+        if body is not None:
+            raw = msgspec.json.encode(body)
+            headers["Content-Type"] = "application/json"
+        self._pace.begin(CALL_S)
+        return self._web.exchange(Call(method, url, headers, raw), MAX_BYTES)

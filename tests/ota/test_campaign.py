@@ -1,0 +1,231 @@
+"""A fleet's server selects, signatures authorise, and success is said after COMMIT only: over HTTP on both sides, with
+the real trust, self-test, slots and gate."""
+
+import pytest
+
+from pitcore.errors import Refusal, UpdateError
+from pitcore.ota.campaign import Campaign
+from pitcore.ota.channel import Machine
+from pitcore.ota.hawkbit import Account, DdiServer
+from pitcore.ota.slots import installed_models
+from pitcore.ota.trust import Board, Source, TrustedRepository
+from pitcore.ota.update import Means, Updater
+from tests.ota.board import prove
+from tests.ota.ddi import AUTHORIZATION, hawkbit
+from tests.ota.line import GATE, Line
+from tests.ota.publisher import Clock, Publisher
+from tests.ota.server import serving
+from tests.ota.stores import new_store
+
+
+class Fleet:
+    """One board of a fleet, its publisher, its repository's site and its server."""
+
+    def __init__(self, place, site, server):
+        self.publisher, self.site, self.server = Publisher(place), site, server
+        site.root = self.publisher.directory
+        self.store = new_store(place / "store")
+        self.line = Line(self.store.root).start()
+        self.authorization = AUTHORIZATION
+
+    def updater(self, target):
+        source = Source(self.site.url, "stable", self.publisher.root, "board-1", target)
+        machine = Board(Machine("aarch64", "1.30.0"), Clock(self.publisher))
+        repository = TrustedRepository(source, self.store.tuf, machine)
+        return Updater(self.store, Means(repository, prove, self.line, GATE, attempts=2))
+
+    def poll(self):
+        account = Account(self.server.url, "DEFAULT", "board-1", self.authorization)
+        return Campaign(DdiServer(account), self.store, self.updater, {"arch": "aarch64"}).poll()
+
+    @property
+    def runs(self):
+        return next(installed_models(self.store.root)).bundle.label
+
+    def said(self, number):
+        return [(execution, finished) for action, execution, finished, _ in self.server.log if action == number]
+
+
+@pytest.fixture
+def fleet(tmp_path, bundled):
+    with serving(tmp_path) as site, hawkbit() as server:
+        yield Fleet(tmp_path, site, server)
+
+
+def test_a_poll_without_orders_says_what_this_board_is(fleet):
+    polled = fleet.poll()
+    assert (polled.sleep_s, polled.message) == (60.0, "no orders")
+    assert fleet.server.attributes == {"arch": "aarch64", "model": "tiny@0.0.1"}
+    fleet.poll()
+    assert [method for method, _ in fleet.server.calls] == ["GET", "PUT", "GET"]  # once is enough
+
+
+def test_an_ordered_model_is_installed_and_success_said_after_commit(fleet):
+    fleet.publisher.add("1.0.0")
+    fleet.publisher.add("1.1.0")
+    first = fleet.server.assign("tiny", "1.0.0")  # the server selects; the newest is not asked for
+    fleet.poll()
+    assert fleet.runs == "tiny@1.0.0"
+    assert fleet.said(first) == [("proceeding", "none"), ("closed", "success")]
+    assert fleet.server.status(first) == "FINISHED"
+    second = fleet.server.assign("tiny", "1.1.0")
+    fleet.poll()
+    assert (fleet.runs, fleet.server.status(second)) == ("tiny@1.1.0", "FINISHED")
+    fleet.poll()
+    assert fleet.server.attributes["model"] == "tiny@1.1.0"
+
+
+def test_while_on_trial_the_action_stays_open_and_a_later_poll_closes_it(fleet):
+    fleet.publisher.add("1.0.0")
+    number = fleet.server.assign("tiny", "1.0.0")
+    fleet.line.stop()
+    fleet.poll()
+    assert fleet.said(number) == [("proceeding", "none"), ("proceeding", "none")]
+    assert fleet.server.status(number) == "RUNNING"
+    fleet.line.start()
+    fleet.poll()
+    assert fleet.server.status(number) == "FINISHED"
+    assert fleet.runs == "tiny@1.0.0"
+
+
+def test_power_lost_between_commit_and_feedback_still_ends_in_success(fleet):
+    fleet.publisher.add("1.0.0")
+    number = fleet.server.assign("tiny", "1.0.0")
+    fleet.updater("models/tiny-1.0.0.tar").install()
+    assert fleet.said(number) == []
+    fleet.poll()
+    assert fleet.server.status(number) == "FINISHED"
+
+
+def test_an_order_for_another_model_than_the_one_on_trial_ends_with_the_ordered_one(fleet):
+    for version in ("1.0.0", "1.1.0"):
+        fleet.publisher.add(version)
+    fleet.line.stop()
+    first = fleet.server.assign("tiny", "1.0.0")
+    fleet.poll()
+    fleet.server.actions[first]["active"] = False  # force-quit by the operator
+    fleet.line.start()
+    second = fleet.server.assign("tiny", "1.1.0")
+    fleet.poll()
+    assert (fleet.runs, fleet.server.status(second)) == ("tiny@1.1.0", "FINISHED")
+
+
+def test_a_model_that_no_offline_key_signed_is_not_taken_whoever_selects_it(fleet):
+    number = fleet.server.assign("tiny", "6.6.6")
+    fleet.poll()
+    assert fleet.server.status(number) == "ERROR"
+    assert fleet.server.log[-1][3].startswith("unlisted: ")
+    assert fleet.runs == "tiny@0.0.1"
+
+
+@pytest.mark.parametrize("target", ["../../etc/passwd", "channels/stable.json"])
+def test_a_name_from_the_server_reaches_no_file(fleet, target):
+    number = fleet.server.assign("tiny", "1.0.0", metadata=[("pitcore.target", target)])
+    fleet.poll()
+    assert fleet.server.status(number) == "ERROR"
+    assert fleet.server.log[-1][3].startswith("bad-name: ")
+
+
+def test_the_server_cannot_order_an_older_model_back_but_its_second_release(fleet):
+    fleet.publisher.add("1.0.0")
+    fleet.publisher.add("1.1.0")
+    fleet.server.assign("tiny", "1.1.0")
+    fleet.poll()
+    back = fleet.server.assign("tiny", "1.0.0")
+    fleet.poll()
+    assert fleet.server.status(back) == "ERROR"
+    assert fleet.server.log[-1][3].startswith("rolled-back: ")
+    again = fleet.publisher.add("1.0.0", again=True)
+    back = fleet.server.assign("tiny", "1.0.0", metadata=[("pitcore.target", again.target)])
+    fleet.poll()
+    assert (fleet.runs, fleet.server.status(back)) == ("tiny@1.0.0", "FINISHED")
+
+
+def test_a_network_that_fails_leaves_the_action_open_and_a_missing_file_ends_it(fleet):
+    fleet.publisher.add("1.0.0")
+    number = fleet.server.assign("tiny", "1.0.0")
+    fleet.site.faults = {"tiny-1.0.0": "503"}
+    fleet.poll()
+    assert fleet.said(number)[-1] == ("proceeding", "none")
+    fleet.site.faults = {"tiny-1.0.0": "404"}
+    fleet.poll()
+    assert fleet.said(number)[-1] == ("closed", "failure")
+    assert fleet.server.status(number) == "ERROR"
+
+
+def test_outside_the_maintenance_window_it_downloads_and_within_it_installs(fleet):
+    fleet.publisher.add("1.0.0")
+    number = fleet.server.assign("tiny", "1.0.0", maintenanceWindow="unavailable", update="skip")
+    fleet.poll()
+    assert fleet.server.status(number) == "DOWNLOADED"
+    assert fleet.runs == "tiny@0.0.1"
+    fleet.server.actions[number]["deployment"] |= {"maintenanceWindow": "available", "update": "forced"}
+    asked = len([path for path, _ in fleet.site.requests if path.endswith("tiny-1.0.0.tar")])
+    fleet.poll()
+    assert (fleet.runs, fleet.server.status(number)) == ("tiny@1.0.0", "FINISHED")
+    assert len([path for path, _ in fleet.site.requests if path.endswith("tiny-1.0.0.tar")]) == asked
+    waits = fleet.server.assign("tiny", "1.0.0", download="skip", update="skip")
+    fleet.poll()
+    assert fleet.said(waits) == [("scheduled", "none")]
+
+
+def test_a_canceled_action_is_given_up_and_one_on_trial_refuses(fleet):
+    fleet.publisher.add("1.0.0")
+    early = fleet.server.assign("tiny", "1.0.0")
+    fleet.server.cancel(early)
+    fleet.poll()
+    assert fleet.server.status(early) == "CANCELED"
+    assert fleet.runs == "tiny@0.0.1"
+    late = fleet.server.assign("tiny", "1.0.0")
+    fleet.line.stop()
+    fleet.poll()
+    fleet.server.cancel(late)
+    fleet.poll()
+    assert fleet.said(late)[-1] == ("rejected", "none")
+    fleet.line.start()
+    fleet.poll()
+    assert (fleet.runs, fleet.server.status(late)) == ("tiny@1.0.0", "FINISHED")
+
+
+@pytest.mark.parametrize("part", ["os", "bApp"])
+def test_a_set_without_a_model_is_refused(fleet, part):
+    number = fleet.server.assign("tiny", "1.0.0", part=part)
+    fleet.poll()
+    assert fleet.server.status(number) == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("answer", "refusal"),
+    [
+        ((200, b"<html><head></head></html>"), Refusal.CAPTIVE_PORTAL),
+        ((200, b"{"), Refusal.MALFORMED),
+        ((200, b" " * 2**21), Refusal.OVERSIZED),
+        ((302, None), Refusal.UNAVAILABLE),
+        ((429, None), Refusal.UNAVAILABLE),
+        ((500, None), Refusal.UNAVAILABLE),
+        ((401, None), Refusal.NOT_SET_UP),
+        ((404, None), Refusal.NOT_FOUND),
+        (
+            (
+                200,
+                {"config": {"polling": {"sleep": "00:01:00"}}, "_links": {"deploymentBase": {"href": "http://evil/x"}}},
+            ),
+            Refusal.BAD_NAME,
+        ),
+    ],
+)
+def test_a_server_that_answers_otherwise_is_refused_and_nothing_changes(fleet, answer, refusal):
+    fleet.server.answer = answer
+    with pytest.raises(UpdateError) as caught:
+        fleet.poll()
+    assert caught.value.refusal is refusal
+    assert "\n" not in str(caught.value)
+    assert AUTHORIZATION.split()[1] not in str(caught.value)
+    fleet.server.answer = None
+    assert fleet.poll().message == "no orders"
+
+
+def test_another_token_is_refused(fleet):
+    fleet.authorization = "TargetToken wrong"
+    with pytest.raises(UpdateError, match="token"):
+        fleet.poll()
