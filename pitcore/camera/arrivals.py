@@ -22,6 +22,7 @@ class Arrivals:
         camera: for messages.
         lock: what every frame must confirm.
         cadence: when frames are due.
+        sync: software brings the camera into step with another; no frame is good before it says that it is.
 
     Attributes:
         frames: good ones.
@@ -33,8 +34,9 @@ class Arrivals:
         last_new_ns, last_good_ns: CLOCK_MONOTONIC when the last new, the last good frame arrived; None before.
     """
 
-    def __init__(self, camera: str, lock: Lock, cadence: Cadence) -> None:
+    def __init__(self, camera: str, lock: Lock, cadence: Cadence, *, sync: bool = False) -> None:
         self._camera, self.lock, self._cadence = camera, lock, cadence
+        self._in_step = not sync
         self._clock = StampClock(camera)
         self._last_stamp_ns: int | None = None
         self.frames = 0
@@ -85,7 +87,8 @@ class Arrivals:
         if now_ns - stamp_ns > STALE_NS:
             self.doubt = f"its frames are {(now_ns - stamp_ns) / 1e9:.1f} s old when they arrive"
             return "stale"
-        self.doubt = self.lock.differs(metadata)
+        self._in_step = self._in_step or bool(metadata.get("SyncReady"))
+        self.doubt = self.lock.differs(metadata) or ("" if self._in_step else "it is not yet in step with the other")
         if not self.doubt:
             return ""
         return "startup" if self.locked is None else "unlocked"

@@ -21,13 +21,11 @@ class Lock:
         exposure_us: how long.
         gain: analogue.
         frame_us: from frame to frame; None if a trigger decides, as it then does for the exposure too.
-        in_step: two cameras keep step by software, and say when they do.
     """
 
     exposure_us: int
     gain: float
     frame_us: int | None
-    in_step: bool = False
 
     def controls(self) -> dict[str, Any]:
         """Return libcamera's controls, by name. A sensor has not all of them: ``ColourGains`` only one with colours."""
@@ -53,8 +51,6 @@ class Lock:
             return f"exposure is {_said(exposure_us)} us, asked for {self.exposure_us}"
         if frame_us is None or abs(frame_us - self.frame_us) > max(_LINES_US, _SHARE * self.frame_us):
             return f"frame time is {_said(frame_us)} us, asked for {self.frame_us}: the sensor may not be as fast"
-        if self.in_step and not metadata.get("SyncReady", False):
-            return "it is not yet in step with the other camera"
         return ""
 
     def confirmed(self, metadata: Mapping[str, Any]) -> LockedPicture:

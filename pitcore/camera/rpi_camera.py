@@ -72,14 +72,14 @@ class RpiCamera:
         self._library: Any = None
         self._started_ns = 0
         self.failure: Exception | None = None
-        self.arrivals = Arrivals(str(self), self._lock(config.exposure_us, config.gain), cadence)
+        self.arrivals = self._arrivals(self._lock(config.exposure_us, config.gain))
 
     def __str__(self) -> str:
         return f"camera {' + '.join(self._config.planes)} ({self._config.id})"
 
     def open(self, library: ModuleType) -> None:
         """Open and configure the camera, by its id. Raises SourceError."""
-        self._library = library
+        self._library, self.failure, self.arrivals = library, None, self._arrivals(self.arrivals.lock)
         try:
             self._camera = library.Picamera2(self._place(library))
             self._configure()
@@ -182,10 +182,11 @@ class RpiCamera:
         except Exception as error:  # noqa: BLE001  raised where frames are read, by ``check``
             self.failure = error
 
+    def _arrivals(self, lock: Lock) -> Arrivals:
+        return Arrivals(str(self), lock, self._cadence, sync=self._shared.sync == "software")
+
     def _lock(self, exposure_us: int, gain: float) -> Lock:
-        shared = self._shared
-        free = shared.trigger == "none"
-        return Lock(exposure_us, gain, shared.frame_us if free else None, in_step=shared.sync == "software")
+        return Lock(exposure_us, gain, self._shared.frame_us if self._shared.trigger == "none" else None)
 
     def _place(self, library: ModuleType) -> int:
         """Return where picamera2 lists the camera. Not its ``Num``: the list is sorted by id, the numbers are not."""

@@ -65,6 +65,8 @@ class UvcSource:
                 "`v4l2-ctl --list-devices` shows"
             )
         self._stopping.clear()
+        self._queue.clear()
+        self._failure = self._stamp_ns = self._put_ns = self._arrived_ns = None
         self._started_ns = time.monotonic_ns()
         self._reader = threading.Thread(target=self._read_all, name=f"camera {self._config.device}", daemon=True)
         self._reader.start()

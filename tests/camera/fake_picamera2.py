@@ -38,13 +38,14 @@ class Sensor:
         id: libcamera's.
         num: libcamera's number, which follows what booted first.
         frame_us: its real frame time; None takes what was asked for.
+        by_time: number the frames for ``scene`` by the time of exposure, the same for every camera.
         scene: called with the frame's number, returns its grey level, or picture of (H, W), or (H, W, 3) BGR.
         faults: see ``Faults``.
     """
 
-    def __init__(self, id, num=0, *, frame_us=None, scene=None, faults=None, model="imx296"):  # noqa: A002  libcamera's
+    def __init__(self, id, num=0, *, frame_us=None, scene=None, faults=None, by_time=False, model="imx296"):  # noqa: A002  libcamera's
         self.id, self.num, self.model = id, num, model
-        self.frame_us, self.faults = frame_us, faults or Faults()
+        self.frame_us, self.faults, self.by_time = frame_us, faults or Faults(), by_time
         self.scene = scene or (lambda number: 10 + number % 200)
 
 
@@ -254,7 +255,8 @@ class Picamera2:
         main = self.camera_config["main"]
         width, height = main["size"]
         rows = self.buffers[buffer].reshape(-1, main["stride"])
-        shown = self.sensor.scene(number)
+        frame_ns = 1000 * (self.sensor.frame_us or self.controls["FrameDurationLimits"][0])
+        shown = self.sensor.scene((t_ns - faults.late_ns) // frame_ns if self.sensor.by_time else number)
         if main["format"] == "YUV420":
             rows[:height, :width] = shown
         else:  # three bytes a pixel

@@ -4,16 +4,22 @@ import time
 import numpy as np
 import pytest
 
+from pitcore.app import App, Options, build_source
 from pitcore.camera import picamera
 from pitcore.camera.source import Adjustable, Exposure, Source
 from pitcore.camera.ticks import ConstantSpeed
 from pitcore.capture import Capture
+from pitcore.config import Config, FrameConfig, ModelConfig
 from pitcore.errors import SourceError
 from pitcore.frame import Geometry
 from pitcore.health import LockedPicture, stalled
+from pitcore.metrics import Metrics
+from pitcore.pipeline import Hooks
+from pitcore.sinks.memory import MemorySink
 from tests.camera import board
 from tests.camera.board import BOTTOM, PATIENCE_S, TOP
-from tests.camera.fake_picamera2 import POISON, Faults, Sensor
+from tests.camera.fake_picamera2 import Faults, Sensor
+from tests.scene import ListSource
 
 FRAME_NS = 20_000_000
 
@@ -42,16 +48,15 @@ def opened(bench):
 
 
 def read_until_it_breaks(source, timeout_s=1.0, limit=2000):
-    """Frames before the error, and the error with the time from the last frame to it."""
-    frames, last_s = [], time.monotonic()
+    """Frames before the error, and the error."""
+    frames = []
     for _ in range(limit):
         try:
             frame = source.read(timeout_s)
         except SourceError as error:
-            return frames, error, time.monotonic() - last_s
+            return frames, error
         with frame:
             frames.append((frame.seq, frame.t_ns, tuple(int(plane[0, 0]) for plane in frame.planes)))
-        last_s = time.monotonic()
     raise AssertionError("it never broke")
 
 
@@ -149,7 +154,6 @@ def test_no_view_is_read_after_its_buffer_went_back_and_every_buffer_goes_back(b
             if number % 7 == 0:
                 time.sleep(0.03)  # the cameras go on, and must not come by this buffer
             assert all(np.array_equal(plane, kept) for plane, kept in zip(frame.planes, before, strict=True))
-        assert all((plane == POISON).all() or plane.min() == plane.max() for plane in frame.planes)
     source.close()
     assert all(camera.lent == 0 and camera.closed for camera in bench.opened)
 
@@ -189,7 +193,7 @@ def test_a_camera_that_never_holds_its_exposure_is_named_with_what_it_does(opene
     source = opened(
         Sensor(TOP), Sensor(BOTTOM, faults=Faults(never_locks=True)), config=board.source_config(startup_s=0.5)
     )
-    frames, error, _ = read_until_it_breaks(source)
+    frames, error = read_until_it_breaks(source)
     assert frames == []
     assert str(error).startswith(
         f"camera bottom ({BOTTOM}) gave no good frame for 0.5 s: exposure is 1600 us, asked for 500"
@@ -198,7 +202,7 @@ def test_a_camera_that_never_holds_its_exposure_is_named_with_what_it_does(opene
 
 def test_a_camera_slower_than_asked_is_named_not_paired_wrongly(opened):
     source = opened(Sensor(TOP), Sensor(BOTTOM, frame_us=30_000), config=board.source_config(startup_s=0.5))
-    frames, error, _ = read_until_it_breaks(source)
+    frames, error = read_until_it_breaks(source)
     assert frames == []
     assert f"camera bottom ({BOTTOM})" in str(error)
     assert "frame time is 30000 us, asked for 20000" in str(error)
@@ -239,24 +243,23 @@ def test_stale_buffered_frames_are_discarded(opened):
 
 @pytest.mark.parametrize("fault", ["hang_at", "unplug_at"])
 @pytest.mark.parametrize("plane", ["top", "bottom"])
-def test_a_camera_that_hangs_or_is_unplugged_is_found_within_a_second_and_named(opened, fault, plane):
+def test_a_camera_that_hangs_or_is_unplugged_is_found_and_named(opened, fault, plane):
     name = {"top": TOP, "bottom": BOTTOM}[plane]
     sensors = [Sensor(each, faults=Faults(**{fault: 10}) if each == name else None) for each in (TOP, BOTTOM)]
     source = opened(*sensors)
-    frames, error, after_s = read_until_it_breaks(source, timeout_s=1.0)
-    assert str(error).startswith(f"camera {plane} ({name}) sent nothing for 1 s: it hangs, or its cable")
+    frames, error = read_until_it_breaks(source, timeout_s=3.0)
+    assert str(error).startswith(f"camera {plane} ({name}) sent nothing for 3 s: it hangs, or its cable")
     assert {shown for _, _, planes in frames for shown in planes} <= set(range(10, 20))
     assert len({seq for seq, _, _ in frames}) == len(frames), "no frozen last frame"
     now_ns = time.monotonic_ns()
     limits = [health.planes[0] for health in stalled(source.health(), now_ns, 0.5)]
     assert plane in limits, "the watchdog must not be fed"
-    assert after_s < PATIENCE_S
     closing = time.monotonic()
     source.close()
     assert time.monotonic() - closing < PATIENCE_S, "a camera that does not close must not keep the service"
 
 
-def test_a_hang_is_found_in_time_by_the_rule(bench, opened):
+def test_a_hang_is_found_within_the_second_that_it_is_allowed(bench, opened):
     source = opened()
     take(source, 1)
     camera = source._cameras[0]
@@ -270,9 +273,52 @@ def test_a_hang_is_found_in_time_by_the_rule(bench, opened):
 
 def test_a_camera_that_never_sends_a_frame_is_named(opened):
     source = opened(Sensor(TOP), Sensor(BOTTOM, faults=Faults(hang_at=0)), config=board.source_config(startup_s=0.4))
-    frames, error, _ = read_until_it_breaks(source)
+    frames, error = read_until_it_breaks(source)
     assert frames == []
     assert f"camera bottom ({BOTTOM}) sent nothing" in str(error)
+
+
+def test_a_source_can_be_started_anew(bench, opened):
+    source = opened()
+    take(source, 3)
+    source.close()
+    time.sleep(0.05)
+    source.start()
+    assert take(source, 3)[0][0] == 0
+    assert source.health()[0].lost.get("sensor", 0) == 0
+
+
+def judged_over(source, config, seen, enough):
+    memory = MemorySink()
+    hooks = Hooks(observe=seen, between_frames=lambda: app.stop() if enough() else None)
+    app = App(config, source, Options([memory], timings=False, hooks=hooks), Metrics())
+    app.run()
+    return [(line.frame.seq, line.tick, line.box, line.verdict, line.probabilities) for line in memory.verdicts]
+
+
+def test_verdicts_over_cameras_are_those_of_the_belt_they_look_at(bench, tiny_bundle):
+    """Whoever read a view after its release would find it overwritten, and judge something else."""
+    pictures, frames = board.belt_pictures(240, 640, 120), []
+    sensors = [
+        Sensor(name, by_time=True, scene=lambda slot, place=place: pictures[slot % len(pictures)][place])
+        for place, name in enumerate((TOP, BOTTOM))
+    ]
+    bench.connect(*sensors)
+    config = Config(
+        frame=FrameConfig(height_px=240, width_px=640),
+        source=board.source_config(px_per_s=6000.0),
+        model=ModelConfig(bundle=str(tiny_bundle)),
+    )
+
+    def note(frame):
+        slot = (frame.t_ns + 250_000) // FRAME_NS
+        frames.append((frame.seq, frame.tick, pictures[slot % len(pictures)]))
+
+    over_cameras = judged_over(build_source(config), config, note, lambda: len(frames) >= 40)
+    without = ListSource(frames, geometry=Geometry(("top", "bottom"), 240, 640, 0.5))
+    over_pictures = judged_over(without, config, lambda _: None, lambda: False)
+    assert len(over_cameras) > 20
+    assert over_cameras == over_pictures
 
 
 def test_two_cameras_out_of_step_are_told_apart_from_a_broken_one(opened):
@@ -281,7 +327,7 @@ def test_two_cameras_out_of_step_are_told_apart_from_a_broken_one(opened):
         Sensor(BOTTOM, faults=Faults(late_ns=8_000_000)),
         config=board.source_config(pair_within_us=2000, startup_s=0.5),
     )
-    frames, error, _ = read_until_it_breaks(source)
+    frames, error = read_until_it_breaks(source)
     assert frames == []
     assert "expose at different moments" in str(error)
     assert TOP in str(error)
@@ -312,7 +358,7 @@ def test_stamps_since_boot_are_brought_to_the_clock_of_the_encoder(bench, opened
     ids=["none", "another clock"],
 )
 def test_frames_that_no_reject_could_be_timed_by_end_the_service_with_the_cameras_name(opened, faults, said):
-    _, error, _ = read_until_it_breaks(opened(Sensor(TOP), Sensor(BOTTOM, faults=faults)))
+    _, error = read_until_it_breaks(opened(Sensor(TOP), Sensor(BOTTOM, faults=faults)))
     assert said in str(error)
     assert f"camera bottom ({BOTTOM})" in str(error)
 
@@ -446,7 +492,7 @@ def test_no_frame_is_missed_while_the_belt_stands_and_the_service_can_be_stopped
 def test_a_triggered_camera_that_sends_nothing_while_the_belt_runs_is_named(opened, trigger_mode):
     sensors = [Sensor(TOP, frame_us=20_000), Sensor(BOTTOM, frame_us=20_000, faults=Faults(hang_at=8))]
     source = opened(*sensors, config=board.source_config(**TRIGGERED), ticks=Belt())
-    _, error, _ = read_until_it_breaks(source)
+    _, error = read_until_it_breaks(source)
     assert str(error).startswith(f"camera bottom ({BOTTOM}) sent nothing")
 
 

@@ -112,10 +112,15 @@ def test_a_triggered_camera_is_exposed_by_the_pulse_whatever_its_metadata_says()
     assert "FrameDurationLimits" not in lock.controls()
 
 
-def test_frames_wait_for_software_to_bring_the_cameras_into_step():
-    lock = Lock(500, 2.0, 50_000, in_step=True)
-    assert "not yet in step" in lock.differs(GOOD)
-    assert lock.differs(GOOD | {"SyncReady": True}) == ""
+def test_frames_wait_until_software_brought_the_cameras_into_step_once():
+    start_ns = time.monotonic_ns() - 5000 * MS
+    arrivals = Arrivals("camera top", Lock(500, 2.0, 50_000), FreeRunning(50_000), sync=True)
+    assert judged(arrivals, (0, 50), start_ns) == [None, None]
+    assert "not yet in step" in arrivals.doubt
+    stamp_ns = start_ns + 100 * MS
+    assert arrivals.judge(GOOD | {"SensorTimestamp": stamp_ns, "SyncReady": True}, stamp_ns) is not None
+    assert judged(arrivals, (150,), start_ns) != [None], "libcamera says it of one frame"
+    assert arrivals.lost == {"startup": 2, "sensor": 0}
 
 
 def test_mid_exposure_is_half_an_exposure_before_the_stamp():

@@ -23,7 +23,7 @@ def connected():
         else:
             shown = [pair[("top", "bottom").index(given["plane"])] for pair in pictures]
         scene = lambda number, shown=shown: shown[number % len(shown)]  # noqa: E731  one for each camera
-        yield Sensor(given["id"], scene=scene, faults=Faults(**given.get("faults", {})))
+        yield Sensor(given["id"], scene=scene, by_time=True, faults=Faults(**given.get("faults", {})))
 
 
 BENCH.connect(*connected())
