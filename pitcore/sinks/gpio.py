@@ -5,6 +5,7 @@ What is done and when is ``valve_loop``'s, in a process of its own (``valve_proc
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -30,6 +31,8 @@ START_S = 30.0  # a slow board starts Python and opens the chip in two
 END_S = 5.0
 TELL_EVERY_S = 0.01  # how soon arming and disarming reach the valves
 HUNG_NS = 1_000_000_000  # a process silent for longer is broken
+# The same modules as here, wherever they lie: the Debian package has its own place for them.
+_RUN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pitcore.sinks.valve_process import main; main()"
 
 
 class GpioSink:
@@ -53,7 +56,7 @@ class GpioSink:
         self._board, memory = ValveBoard.create()
         self._board.set("armed", int(arming.armed))
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "pitcore.sinks.valve_process", str(theirs.fileno()), str(memory)]
+        command = [sys.executable, "-I", "-c", _RUN, json.dumps(sys.path), str(theirs.fileno()), str(memory)]
         try:
             self._process = subprocess.Popen(command, pass_fds=(theirs.fileno(), memory), stdin=subprocess.DEVNULL)  # noqa: S603  our own
         finally:

@@ -1,4 +1,4 @@
-"""The valve process: ``python -m pitcore.sinks.valve_process SOCKET MEMORY``, started by ``gpio`` and by nobody else.
+"""The valve process, which ``gpio`` starts.
 
 A process of its own, because a pulse may be no more than a tick late, and a Python thread waits for the interpreter
 as long as another has it. It shares memory with the service (``valve_board``) and hears from it over a socket; when
@@ -82,11 +82,11 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def main() -> None:
-    """Entry point."""
+    """Entry point. The last two arguments are the descriptors of socket and shared memory."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # sent to all of the service's processes; the service ends first
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    connection, board = socket.socket(fileno=int(sys.argv[1])), ValveBoard(int(sys.argv[2]))
+    connection, board = socket.socket(fileno=int(sys.argv[2])), ValveBoard(int(sys.argv[3]))
     try:
         start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
         chip = _chip(start.chip, board)
@@ -152,7 +152,3 @@ def _take_the_processor() -> None:
             error.strerror,
             PRIORITY,
         )
-
-
-if __name__ == "__main__":
-    main()
