@@ -172,11 +172,6 @@ class TickHistory:
         self._ticks[count & self._mask] = tick
         self._count[0] = count + 1  # last: a reader that sees the number finds the step
 
-    def release(self) -> None:
-        """Let go of the memory, so that it can be closed. Nothing may be asked afterwards."""
-        for words in (self._count, self._t_ns, self._ticks):
-            words.release()
-
     def tick_at(self, t_ns: int) -> int:
         """Return the count at a moment; see ``Encoder``."""
         count = self._count[0]
