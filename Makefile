@@ -18,7 +18,7 @@ test: $(VENV)/.workstation native-test ## set up and run every test, with covera
 
 tools: $(VENV)/.workstation ## pitcore-tools (torch, onnx, ...) in .venv: about 1.5 GB, two to five minutes
 
-peers: $(VENV)/.peers ## pitcore beside OpenCV, OpenVINO and torch, on this machine: about five minutes
+peers: $(VENV)/.peers ## pitcore beside OpenCV, OpenVINO, ncnn and torch, on this machine: about five minutes
 	$(BIN)/pitcore-tools peers
 
 test-arm: $(VENV)/.wheels ## the same verdicts on a Cortex-A76, a Cortex-A72 and an x86-64 without VNNI, emulated

@@ -87,6 +87,7 @@ def network(threads: int, rounds: int, tick: Tick) -> Question:
     made: dict[str, Callable[[], nets.Net]] = {
         "ONNX Runtime int8 ResNet18, 128 px": partial(nets.onnxruntime_int8, threads, calibration),
         "OpenVINO int8 ResNet18, 128 px": partial(nets.openvino_int8, threads, calibration),
+        "ncnn int8 ResNet18, 128 px": partial(nets.ncnn_int8, threads, calibration),
         "ONNX Runtime float ResNet18, 128 px": partial(nets.onnxruntime_float, threads),
         "torch eager ResNet18, 128 px": partial(nets.torch_eager, "resnet18", 2, threads),
         "torch eager ResNet50, 128 px": partial(nets.torch_eager, "resnet50", 3, threads),
@@ -163,4 +164,8 @@ def versions() -> dict[str, str]:
         import openvino  # noqa: PLC0415  a peer that need not be there
 
         found["openvino"] = openvino.__version__
+    with suppress(ImportError):
+        import ncnn  # noqa: PLC0415  a peer that need not be there
+
+        found["ncnn"] = ncnn.__version__
     return found
