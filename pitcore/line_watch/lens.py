@@ -50,7 +50,9 @@ class LensCheck:
             preparer: that searched it.
             moved: whether the belt did since the frame before; on a standing one everything stays where it is.
         """
-        at = self._looks % self._rows
+        # Each pass starts a row later: else a row would meet the same flights of the belt, or the same frames of an
+        # emulated loop, again and again.
+        at = (self._looks + self._looks // self._rows) % self._rows
         medians, step = self._medians[at], self._step if moved else 0
         levels = preparer.belt_levels(planes, at * ROW_STEP_PX, self.cell_px, step, medians)
         if self._looks < self._rows:  # start from the belt, not from a cherry that happens to lie there

@@ -78,20 +78,18 @@ class LightCheck:
             self._black = False
             self._detail = "frames are all black in some plane; check the lamp, its supply, lens cap and camera cable"
             return True
-        known, levels = False, self._levels
+        levels = self._levels
         self._levels = ()  # each is asked about once
         if not levels:
             return None
         for name, level, reference in zip(self._names, levels, self._reference, strict=True):
-            if reference >= DARKEST:
-                known = True
-                if level < self._rules.light_off * reference:
-                    self._detail = (
-                        f"plane {name}: no light, the empty belt is at {level:.1f} grey levels of {reference:.1f}; "
-                        "check the lamp, its supply and its cable"
-                    )
-                    return True
-        return False if known else None
+            if reference >= DARKEST and level < self._rules.light_off * reference:
+                self._detail = (
+                    f"plane {name}: no light, the empty belt is at {level:.1f} grey levels of {reference:.1f}; check "
+                    "the lamp, its supply and its cable"
+                )
+                return True
+        return False
 
     def dim(self) -> bool | None:
         """Tell whether some plane has less light than it was calibrated with."""

@@ -1,0 +1,203 @@
+"""Each fault of the line, injected: found, named, met with its fail-safe, and over when it is over."""
+
+import functools
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pitcore.alarm import Latch
+from pitcore.app import App, Options
+from pitcore.calibration.steps import measure_flat
+from pitcore.calibration.survey import opened
+from pitcore.camera.recorder import Recorder
+from pitcore.camera.replay import ReplaySource
+from pitcore.config import BeltConfig, CalibrationConfig, FailsafeConfig, LineConfig, SpotConfig, decode_config
+from pitcore.config.line import AlarmName
+from pitcore.errors import ConfigError
+from pitcore.metrics import Metrics
+from pitcore.sinks.memory import MemorySink
+from tests.line_belt import HEIGHT, WIDTH, line_config, line_source, run_line, wrong
+
+FAULTS = Path(__file__).parent.parent.parent / "docs" / "faults.md"
+
+
+@functools.cache
+def flat_values(bundle):
+    """What 'calibrate flat' finds on the undisturbed belt."""
+    with opened(line_source(240), line_config(bundle), lambda: None) as survey:
+        return measure_flat(survey, 240).values
+
+
+@pytest.fixture
+def calibrated(tiny_bundle):
+    return line_config(tiny_bundle, calibration=CalibrationConfig(values=flat_values(tiny_bundle)))
+
+
+def line_events(memory):
+    ours = {*AlarmName.__args__, *(f"{name}_cleared" for name in AlarmName.__args__)}
+    return [event for event in memory.events if event.event in ours]
+
+
+SPOT = SpotConfig(plane=0, x_px=300, y_px=120, radius_px=30, share=0.3)
+GLOW = SpotConfig(plane=1, x_px=500, y_px=60, radius_px=12, share=1.0, glow=9)
+# what is wrong, from frame 60 on, and for how many frames; the alarm, within how many frames it is found and over, and
+# words of its text
+CASES = {
+    "light off in one plane": ({"light": (0.0, 1.0)}, 60, "light_off", 4, 4, "plane top: no light, .* check the lamp"),
+    "light off": ({"light": (0.0, 0.0)}, 40, "light_off", 4, 4, "plane top: no light"),
+    "lamp fading": (
+        {"light": (1.0, 0.65), "dim_frames": 40},
+        120,
+        "light_dim",
+        60,
+        60,
+        "plane bottom: .* at 7.% of the calibrated level; clean or replace the lamp",
+    ),
+    "hood open": ({"light": (1.5, 1.0)}, 80, "light_bright", 40, 80, "plane top: .* close the hood"),
+    "camera moved": ({"shift_px": (6, -3)}, 160, "planes_misaligned", 120, 160, "pitcore calibrate align"),
+    "feed empty": ({"shows": "nothing"}, 90, "nothing_seen", 66, 6, "nothing was seen for 3 s; is the feed empty"),
+    "leaves only": ({"shows": "foreign"}, 120, "only_foreign", 80, 80, "no single cherries; look at what comes along"),
+    "encoder dead": ({"encoder": "dead"}, 60, "encoder_dead", 4, 4, "cherries move but the encoder does not count"),
+    "encoder runs alone": ({"belt": "stands"}, 90, "encoder_mismatch", 60, 40, "0% of the cherries .* calibrate belt"),
+    "dirt": ({"spots": (SPOT,)}, 800, "lens_dirty", 720, 600, r"plane top: .* columns 272 to 3\d\d, .* clean lens"),
+    "glare": ({"spots": (GLOW,)}, 1000, "lens_dirty", 900, 600, "plane bottom: .* grey levels brighter"),
+}
+FIRST = 60
+
+
+def suffering(case):
+    fields, frames, *_ = CASES[case]
+    spec = {"foreign_share": 0.8} if "foreign" in fields.values() else {}
+    if "spots" in fields:
+        spec = {"ring": 50}  # long ones are drawn once
+    over = CASES[case][4]
+    return line_source(FIRST + frames + over + 20, wrong(first=FIRST, last=FIRST + frames - 1, **fields), **spec)
+
+
+def recorded(folder, source):
+    """The belt as a recording of it."""
+    source.start()
+    with Recorder(folder, source.geometry) as recorder:
+        while (frame := source.read(1.0)) is not None:
+            with frame:
+                recorder.write(frame)
+    return ReplaySource(folder)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_fault_of_the_line_is_not_found_or_never_over(case, calibrated, tmp_path):
+    """On a recording of it, where that is not too long."""
+    _, frames, name, within, over, text = CASES[case]
+    source = suffering(case)
+    memory, metrics, app = run_line(calibrated, source if frames > 200 else recorded(tmp_path / "rec", source))
+    events = line_events(memory)
+    mine = [event for event in events if event.event.startswith(name)]
+    assert [event.event for event in mine] == [name, f"{name}_cleared"]
+    raised, cleared = mine
+    assert FIRST < raised.seq <= FIRST + within
+    assert FIRST + frames <= cleared.seq <= FIRST + frames + over
+    assert re.search(text, raised.detail), raised.detail
+    assert {event.event.removesuffix("_cleared") for event in events} <= {name, "nothing_seen"}  # no light, no cherry
+    assert app.alarms == ()
+    assert metrics.value("events", name) == 1
+    failsafe = getattr(FailsafeConfig(), name)
+    during = [verdict for verdict in memory.verdicts if raised.seq <= verdict.frame.seq < cleared.seq]
+    if failsafe != "alarm":
+        assert not [verdict for verdict in during if verdict.verdict == "clean"]
+        assert any(verdict.reason == "failsafe" for verdict in during) or case == "light off"
+    assert (failsafe == "reject") == all(verdict.action == "reject" for verdict in during)
+    after = [verdict for verdict in memory.verdicts if verdict.frame.seq >= cleared.seq]
+    assert any(verdict.verdict == "clean" and verdict.action == "pass" for verdict in after)
+
+
+@pytest.mark.parametrize("case", ["light off in one plane", "encoder dead"])
+def test_a_recording_under_a_fault_says_other_than_the_line_did(case, calibrated, tmp_path):
+    live, _, _ = run_line(calibrated, suffering(case))
+    replayed, metrics, _ = run_line(calibrated, recorded(tmp_path / "rec", suffering(case)))
+    assert replayed.events == live.events
+    assert replayed.verdicts == live.verdicts
+    assert metrics.value("events", CASES[case][2]) == 1
+
+
+@pytest.mark.parametrize("with_calibration", [True, False])
+def test_an_ordinary_belt_raises_an_alarm(with_calibration, calibrated, tiny_bundle):
+    config = calibrated if with_calibration else line_config(tiny_bundle)
+    memory, metrics, app = run_line(config, line_source(3000, ring=62, seed=7))
+    assert metrics.value("frames") == 3000
+    assert line_events(memory) == []
+    assert app.alarms == ()
+
+
+def test_a_belt_that_stops_and_starts_raises_an_alarm(calibrated):
+    stopped = wrong(belt="stands", encoder="dead", first=40, last=400)
+    memory, _, _ = run_line(calibrated, line_source(500, stopped))
+    assert line_events(memory) == []
+
+
+@pytest.mark.parametrize("px_per_tick", [0.3, 0.8])
+def test_a_wrong_scale_is_not_noticed(px_per_tick, tiny_bundle):
+    config = line_config(tiny_bundle, belt=BeltConfig(px_per_tick=px_per_tick))
+    source = msgspec.structs.replace(config.source, true_px_per_tick=0.5)
+    memory, _, app = run_line(msgspec.structs.replace(config, source=source), line_source(150))
+    assert [event.event for event in line_events(memory)] == ["encoder_mismatch"]
+    (alarm,) = app.alarms
+    assert alarm.name == "encoder_mismatch"
+    assert alarm.detail == line_events(memory)[0].detail
+    assert "run 'pitcore calibrate belt'" in alarm.detail
+
+
+def test_with_a_dead_encoder_cherries_pass_unjudged(calibrated):
+    """The same place of the frame is another cherry each time; none may count as known."""
+    memory, _, _ = run_line(calibrated, line_source(160, wrong(encoder="dead", first=20)))
+    judged = [verdict.frame.seq for verdict in memory.verdicts]
+    early, late = (sum(1 for seq in judged if first <= seq < first + 40) for first in (30, 110))
+    assert late > 0.6 * early > 60
+
+
+def test_an_alarm_is_forgotten_by_a_reload(calibrated):
+    metrics, memory = Metrics(), MemorySink()
+    source = line_source(80, wrong(light=(0.0, 1.0), first=20))
+    app = App(calibrated, source, Options(sinks=[memory]), metrics)
+    app.run()
+    assert [alarm.name for alarm in app.alarms] == ["light_off"]
+    app.reload(msgspec.structs.replace(calibrated, line=LineConfig(misaligned_px=5.0)))
+    assert [alarm.name for alarm in app.alarms] == ["light_off"]
+
+
+def test_black_frames_of_an_uncalibrated_dark_belt_are_no_missing_light(tiny_bundle):
+    config = line_config(tiny_bundle)
+    dark = msgspec.structs.replace(config.segmentation, background=(0, 0))
+    source = line_source(60, wrong(light=(0.0, 0.0), first=20, last=40), noise=0.0)
+    memory, _, _ = run_line(msgspec.structs.replace(config, segmentation=dark), source)
+    assert [event.event for event in line_events(memory)] == ["light_off", "light_off_cleared"]
+    assert "black" in line_events(memory)[0].detail
+
+
+def test_what_was_judged_without_light_may_be_clean():
+    with pytest.raises(
+        ConfigError, match="light_off must not be `alarm`: what was judged without light is never clean"
+    ):
+        decode_config('[failsafe]\nlight_off = "alarm"', "board.toml")
+    with pytest.raises(ConfigError, match=r"\[failsafe\] lens_dirty: .*; choose one of: alarm, maybe, reject"):
+        decode_config('[failsafe]\nlens_dirty = "ignore"', "board.toml")
+
+
+def test_a_latch_flickers():
+    latch = Latch(3, 2)
+    found = [True, True, False, True, True, None, True, True, False, True, False, None, False, False]
+    changes = [latch.update(bad=bad) for bad in found]
+    assert changes == [None] * 6 + ["raised"] + [None] * 5 + ["cleared", None]
+
+
+@pytest.mark.parametrize("name", AlarmName.__args__)
+def test_an_alarm_has_no_row_in_the_table_for_the_technician(name):
+    rows = [line for line in FAULTS.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}`")]
+    assert len(rows) == 1
+    assert rows[0].count("|") == 6
+
+
+def test_the_small_belt_is_not_the_one_the_tests_speak_of():
+    geometry = line_source(1).geometry
+    assert (geometry.height_px, geometry.width_px) == (HEIGHT, WIDTH)
