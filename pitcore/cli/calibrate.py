@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import msgspec
 
-from pitcore.app import build_source, check_geometry, emulated_belt, set_exposures
+from pitcore.app import check_geometry, emulated_belt, open_line, set_exposures
+from pitcore.arming import Arming
 from pitcore.calibration import exposure, store
 from pitcore.calibration.steps import Outcome, measure_align, measure_belt, measure_exposure, measure_flat
 from pitcore.calibration.survey import Survey, opened
@@ -19,6 +21,7 @@ from pitcore.cli.options import config_option
 from pitcore.cli.progress import progress
 from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, Step, calibration_path, load_config
 from pitcore.errors import CalibrationError
+from pitcore.metrics import Metrics
 
 Measure = Callable[[Survey], Outcome]
 
@@ -165,13 +168,10 @@ class _Sitting:
 
     def run(self, frames: int, measure: Measure, *, endless: bool = False) -> None:
         """Measure with so many frames; ``endless`` where it may be more."""
-        source = self._source(None if endless else frames)
-        set_exposures(source, self._config)
-        with (
-            progress(f"calibrate {self._step}", frames) as bar,
-            opened(source, self._config, lambda: bar.update(1)) as survey,
-        ):
-            outcome = measure(survey)
+        with ExitStack() as closing, progress(f"calibrate {self._step}", frames) as bar:
+            source = self._source(None if endless else frames, closing)
+            set_exposures(source, self._config)
+            outcome = measure(closing.enter_context(opened(source, self._config, lambda: bar.update(1))))
         for line in outcome.lines:
             click.echo(line)
         self._draw(outcome)
@@ -186,15 +186,21 @@ class _Sitting:
             f"stored: {self._path}, number {made.serial}; 'pitcore calibrate undo' brings number {made.previous} back"
         )
 
-    def _source(self, frames: int | None) -> Source:
+    def _source(self, frames: int | None, closing: ExitStack) -> Source:
+        """Build the source; what was opened beside it is closed with the stack."""
+        config = self._config
         if self._recording is not None:
             return ReplaySource(self._recording)
-        if isinstance(self._config.source, EmulatedSourceConfig):
-            return emulated_belt(self._config, frames=frames, seed=None, crops=None)
-        if isinstance(self._config.source, ReplaySourceConfig):
-            return ReplaySource(Path(self._config.source.path))
-        source = build_source(self._config)
-        check_geometry(self._config, source.geometry)
+        if isinstance(config.source, EmulatedSourceConfig):
+            return emulated_belt(config, frames=frames, seed=None, crops=None)
+        if isinstance(config.source, ReplaySourceConfig):
+            return ReplaySource(Path(config.source.path))
+        # Cameras take their ticks from the encoder. No valve is opened: there are no lanes, and nobody arms.
+        idle = msgspec.structs.replace(config, actuation=msgspec.structs.replace(config.actuation, lanes=()))
+        source, encoder = open_line(idle, Arming(self._path.with_name("never-armed")), Metrics())
+        if encoder is not None:
+            closing.callback(encoder.close)
+        check_geometry(config, source.geometry)
         return source
 
     def _draw(self, outcome: Outcome) -> None:

@@ -43,7 +43,8 @@ class LaneConfig(Section, frozen=True):
     Attributes:
         line: offset of its output.
         x_px: the first column of the frame that it serves, and the one after the last. Lanes may overlap.
-        distance_ticks: from where row 0 of the frame looks to the nozzle. Measured by ``pitcore calibrate belt``.
+        distance_ticks: from where row 0 of the frame looks to the nozzle. Measured with a tape: mm,
+            times px a mm, over px a tick.
         pulse_ticks: how far the belt moves while the valve is open for one cherry.
         action: what it does to what it hits.
     """
