@@ -56,6 +56,7 @@ RELOADABLE = {
     "model",
     "runtime",
     "update",
+    "hawkbit",
     "calibration",
     "alignment",
     "line",

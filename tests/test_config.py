@@ -92,7 +92,18 @@ def test_the_emulated_board_shows_the_defaults():
     assert load_config(path) == Config()
     shown = tomllib.loads(path.read_text())
     # optional: they override the card, the bundled model and the [belt], or come from elsewhere
-    hidden = {"accept", "reject", "bundle", "url", "device_id", "true_px_per_tick", "disturbance", "file", "values"}
+    hidden = {
+        "accept",
+        "reject",
+        "bundle",
+        "url",
+        "device_id",
+        "controller_id",
+        "true_px_per_tick",
+        "disturbance",
+        "file",
+        "values",
+    }
     for name in Config.__struct_fields__:
         section = getattr(Config(), name)
         if hasattr(section, "__struct_fields__") and name != "model":

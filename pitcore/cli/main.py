@@ -7,6 +7,7 @@ import click
 from pitcore import __version__
 from pitcore.cli.arm import arm, disarm
 from pitcore.cli.calibrate import calibrate
+from pitcore.cli.campaign import campaign
 from pitcore.cli.classify import classify
 from pitcore.cli.config import config
 from pitcore.cli.demo import demo
@@ -36,6 +37,8 @@ SERVING = (run, status, arm, disarm, reload, update)
 SETTING_UP = (config, calibrate, doctor, support)
 for command in (*LOOKING, *SERVING, *SETTING_UP):
     pitcore.add_command(command)
+
+update.add_command(campaign)
 
 
 def main() -> None:

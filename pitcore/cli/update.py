@@ -144,7 +144,7 @@ def status(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options ab
     Example:
       pitcore update status --config /etc/pitcore/board.toml
     """
-    place = _place(**where)
+    place = place_of(**where)
     try:
         model = ask_status(place.socket).model
         running: str | None = f"{model.name}@{model.version}"
@@ -154,7 +154,7 @@ def status(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options ab
     click.echo(msgspec.json.encode(found).decode() if as_json else text(found))
 
 
-def _place(config_path: Path | None, socket_path: Path | None, store_path: Path | None, url: str | None) -> Place:
+def place_of(config_path: Path | None, socket_path: Path | None, store_path: Path | None, url: str | None) -> Place:
     """Say where everything is. Raises ConfigError, UpdateError."""
     config = load_config(config_path)
     root = store_path or (None if config.model.store is None else Path(config.model.store))
@@ -165,7 +165,7 @@ def _place(config_path: Path | None, socket_path: Path | None, store_path: Path 
 
 def _carry_out(command: str, as_json: bool, where: dict[str, Any], **arguments: bool) -> None:
     """Do it, remember how it ended, and say so. Raises UpdateError, ConfigError."""
-    place = _place(**where)
+    place = place_of(**where)
     try:
         from pitcore.cli.updating import updater  # noqa: PLC0415  pitcore runs without the extra
     except ModuleNotFoundError as error:

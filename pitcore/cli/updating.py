@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import click
 import onnxruntime as ort
 
+from pitcore import __version__
 from pitcore.cli.progress import growing
 from pitcore.config import UpdateConfig
 from pitcore.control.remote import RunningService
-from pitcore.errors import ConfigError, Refusal, UpdateError
+from pitcore.errors import ConfigError, Refusal, UpdateError, first_line
+from pitcore.ota.campaign import Campaign
 from pitcore.ota.channel import Machine
 from pitcore.ota.gate import Gate
+from pitcore.ota.hawkbit import Account, DdiServer
 from pitcore.ota.offer import Offer, Repository
 from pitcore.ota.selftest import Limits, SelfTest
 from pitcore.ota.trust import Board, Source, TrustedRepository
@@ -28,13 +31,35 @@ if TYPE_CHECKING:
 MACHINE_ID = Path("/etc/machine-id")
 
 
-def updater(place: Place, *, fetches: bool) -> Updater:
-    """Build the updater; one that fetches nothing needs no repository. Raises UpdateError, ConfigError."""
+def fleet(place: Place) -> Campaign:
+    """Build this board's part in a fleet. Raises UpdateError, ConfigError."""
+    said = place.config.hawkbit
+    if said.url is None:
+        raise UpdateError(Refusal.NOT_SET_UP, "this board is in no fleet: set [hawkbit] url")
+    try:
+        token = Path(said.token_file).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{said.token_file}: {first_line(error)}; put this board's token there, or set [hawkbit] token_file"
+        raise UpdateError(Refusal.NOT_SET_UP, message) from error
+    controller = said.controller_id or device_id(place.config.update)
+    server = DdiServer(Account(said.url, said.tenant, controller, f"{said.token_kind} {token}"))
+    attributes = {"pitcore": __version__, "arch": platform.machine()}
+    return Campaign(server, place.store, lambda order: updater(place, fetches=True, order=order), attributes)
+
+
+def updater(place: Place, *, fetches: bool, order: str | None = None) -> Updater:
+    """Build the updater; one that fetches nothing needs no repository. Raises UpdateError, ConfigError.
+
+    Args:
+        place: of the board.
+        fetches: whether it will.
+        order: an archive that a fleet's server selected; None follows the channel.
+    """
     update = place.config.update
     child = [sys.executable, "-m", "pitcore.selftest", "-" if place.config_path is None else str(place.config_path)]
     limits = Limits(update.selftest_timeout_s, update.selftest_latency_ratio, update.selftest_memory_mb)
     means = Means(
-        repository=_Shown(_repository(place)) if fetches else None,
+        repository=_Shown(_repository(place, order)) if fetches else None,
         self_test=SelfTest(child, limits),
         service=RunningService(place.socket),
         gate=Gate(
@@ -49,7 +74,7 @@ def updater(place: Place, *, fetches: bool) -> Updater:
     return Updater(place.store, means)
 
 
-def _repository(place: Place) -> Repository:
+def _repository(place: Place, order: str | None) -> Repository:
     """Build the trusted repository. Raises UpdateError, ConfigError."""
     update = place.config.update
     if place.url is None:
@@ -59,7 +84,7 @@ def _repository(place: Place) -> Repository:
     except OSError as error:
         message = f"{update.root}: {error.strerror}; put the publisher's root.json there, or set [update] root"
         raise UpdateError(Refusal.NOT_SET_UP, message) from error
-    source = Source(as_url(place.url), update.channel, root, device_id(update))
+    source = Source(as_url(place.url), update.channel, root, device_id(update), order)
     board = Board(Machine(platform.machine(), ort.__version__), disk=place.store.disk)
     return TrustedRepository(source, place.store.tuf, board)
 

@@ -20,6 +20,7 @@ from pitcore.config.cameras import CameraConfig, Channel, Picamera2SourceConfig,
 from pitcore.config.control import ControlConfig
 from pitcore.config.emulate import emulated
 from pitcore.config.explain import explain
+from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
 from pitcore.config.load import calibration_path, decode_config, load_config, load_control
 from pitcore.config.sources import (
@@ -64,6 +65,7 @@ __all__ = [
     "FailSafe",
     "FailsafeConfig",
     "FrameConfig",
+    "HawkbitConfig",
     "LaneConfig",
     "LineConfig",
     "ModbusConfig",

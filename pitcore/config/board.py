@@ -11,6 +11,7 @@ from pitcore.config.actuation import ActuationConfig, ModbusConfig
 from pitcore.config.calibration import AlignmentConfig, CalibrationConfig
 from pitcore.config.cameras import VideoSourceConfig
 from pitcore.config.control import ControlConfig
+from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import FailsafeConfig, LineConfig
 from pitcore.config.section import Section
 from pitcore.config.sources import (
@@ -47,6 +48,7 @@ class Config(Section, frozen=True):
     sink: SinkConfig = msgspec.field(default_factory=SinkConfig)
     control: ControlConfig = msgspec.field(default_factory=ControlConfig)
     update: UpdateConfig = msgspec.field(default_factory=UpdateConfig)
+    hawkbit: HawkbitConfig = msgspec.field(default_factory=HawkbitConfig)
     calibration: CalibrationConfig = msgspec.field(default_factory=CalibrationConfig)
     alignment: AlignmentConfig = msgspec.field(default_factory=AlignmentConfig)
     line: LineConfig = msgspec.field(default_factory=LineConfig)

@@ -1,0 +1,50 @@
+"""``pitcore update campaign``: a fleet's server selects what this board installs."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import click
+
+from pitcore.cli.update import options, place_of
+from pitcore.errors import Refusal, UpdateError
+
+RETRY_S = 60.0
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Ask once and end. Default: go on, as often as the server wants.")
+@options
+def campaign(once: bool, as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options of all update commands
+    """Take orders from the fleet's Eclipse hawkBit server of [hawkbit], and report how they went.
+
+    The server selects; what is installed comes from the signed repository of [update], and the server is told of
+    success only when the new model is committed.
+
+    \b
+    Example:
+      pitcore update campaign --config /etc/pitcore/board.toml
+    """
+    place = place_of(**where)
+    try:
+        from pitcore.cli.updating import fleet  # noqa: PLC0415  pitcore runs without the extra
+    except ModuleNotFoundError as error:
+        mend = "install pitcore with its extra: pip install 'pitcore[ota]'"
+        raise UpdateError(Refusal.NOT_SET_UP, f"{error.name} is not installed; {mend}") from error
+    board = fleet(place)
+    while True:
+        try:
+            polled = board.poll()
+        except UpdateError as error:
+            if once:
+                raise
+            click.echo(f"campaign: {error}", err=True)  # the server or the network is away: that is no end
+            time.sleep(RETRY_S)
+            continue
+        answer = {"message": polled.message, "sleep_s": polled.sleep_s}
+        click.echo(json.dumps(answer) if as_json else polled.message)
+        if once:
+            return
+        time.sleep(polled.sleep_s)

@@ -1,0 +1,27 @@
+"""The fleet's server, which selects what a board installs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from pitcore.config.section import Section
+
+
+class HawkbitConfig(Section, frozen=True):
+    """The section ``[hawkbit]``, for `pitcore update campaign`; the service does not look at it.
+
+    Attributes:
+        url: of the Eclipse hawkBit server; None: this board is in no fleet.
+        tenant: at the server.
+        controller_id: of this board at the server; None is the device_id of [update].
+        token_kind: what the file holds.
+        token_file: one line; for its owner alone.
+    """
+
+    url: str | None = None
+    tenant: Annotated[str, Meta(min_length=1, max_length=64)] = "DEFAULT"
+    controller_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    token_kind: Literal["TargetToken", "GatewayToken"] = "TargetToken"  # noqa: S105  the name of a kind of token
+    token_file: str = "/etc/pitcore/hawkbit.token"  # noqa: S105  the name of a file
