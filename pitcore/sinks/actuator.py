@@ -117,6 +117,7 @@ class Actuator:
         self._judged_until = tick - max((lane.distance_ticks for lane in plan.lanes), default=0)
         self._nearest = min((lane.distance_ticks - lane.pulse_ticks for lane in plan.lanes), default=0)
         self._mask = 0
+        self._start, self._has_run = tick, False
         self._came_to, self._moved_ns, self._held = tick, 0, False
 
     def take(self, acts: Iterable[Act]) -> None:
@@ -219,7 +220,13 @@ class Actuator:
             self.schedule.add(lane, low, high)
 
     def _close_if_held(self, mask: int, tick: int, now_ns: int) -> int:
-        """Close valves while the belt stands. What they were to fire is fired when it moves on."""
+        """Close valves while the belt stands, and open none before it first ran: a person may be at the nozzles.
+
+        What they were to fire is fired when it moves on.
+        """
+        self._has_run = self._has_run or tick != self._start
+        if not self._has_run:
+            return 0
         if not mask or tick > self._came_to:
             self._moved_ns = now_ns
         if tick > self._came_to or tick < self._came_to - self._rules.jitter_ticks:

@@ -114,7 +114,7 @@ class GpioSink:
         """See ``sink.ReportsStatus``."""
         running = self._process.poll() is None
         openings = {name: self._board.get(name) for name in ("driven", "dry_run")}
-        return {"kind": "valves", "state": "ok" if running else "ended", "openings": openings} | self.counts
+        return {"kind": "valves", "state": "ok" if running else "ended"} | openings | self.counts
 
     def close(self) -> None:
         """Have every valve shut and the process end. Safe to call twice."""

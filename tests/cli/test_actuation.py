@@ -75,6 +75,11 @@ def test_a_plc_sees_the_service_run_and_valves_open_only_while_it_is_armed(line)
     service.wait(lambda: plc("openings"), "opening")
     assert plc("flags") == 0b11
     assert plc("newest") > 0
+    told = json.loads(run_pitcore("status", "--json", "--config", place / "board.toml").stdout)
+    (valves,) = (sink for sink in told["sinks"] if sink["kind"] == "valves")
+    assert valves["state"] == "ok"
+    assert valves["driven"] > 0
+    assert valves["dry_run"] > 0
 
     assert run_pitcore("disarm", "--config", place / "board.toml").returncode == 0
     service.wait(lambda: plc("flags") == 0b10, "dry run")

@@ -109,7 +109,7 @@ def test_a_verdict_one_tick_late_is_in_time():
 def test_what_lies_before_the_nozzles_at_the_start_was_never_judged_and_is_rejected():
     line = Line().run(range(2000))
     first_judged = -300  # the row at the frame's far end at tick 0
-    assert line.open[0] == set(range(first_judged + DISTANCE + HALF))
+    assert line.open[0] == set(range(1, first_judged + DISTANCE + HALF))
     assert line.notices() == {"belt_unjudged": 1}
 
 
@@ -163,6 +163,14 @@ def test_a_valve_that_is_open_while_the_belt_stands_is_closed_and_goes_on_with_t
     assert line.notices() == {"valve_held": 1}
     line.run(range(2901, 4000))
     assert line.open[0] == ticks(1900 + DISTANCE)
+
+
+def test_no_valve_opens_before_the_belt_has_run():
+    line = Line(judge=False)
+    assert line.stand(500_000_000) == 0
+    assert line.notices() == {"belt_unjudged": 1}
+    line.run(range(1, 5))
+    assert line.open[0] == {1, 2, 3, 4}
 
 
 def test_a_trembling_belt_does_not_keep_a_valve_open():
