@@ -80,9 +80,12 @@ def belt_pictures(height_px, width_px, advance_px, count=12):
 
 
 def programs_cameras(**more):
-    """The environment of a program that finds two small cameras, or others, with the faults of ``{id: {...}}``."""
+    """The environment of a program that finds two small cameras, or others.
+
+    ``faults`` are those of ``{id: {...}}``, ``each`` is more of both small ones.
+    """
     cameras = more.get("cameras") or [
-        {"id": name, "plane": plane, "height_px": 240, "width_px": 640, "advance_px": 120}
+        {"id": name, "plane": plane, "height_px": 240, "width_px": 640, "advance_px": 120, **more.get("each", {})}
         for name, plane in ((TOP, "top"), (BOTTOM, "bottom"))
     ]
     for given in cameras:

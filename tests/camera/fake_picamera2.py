@@ -38,13 +38,14 @@ class Sensor:
         id: libcamera's.
         num: libcamera's number, which follows what booted first.
         frame_us: its real frame time; None takes what was asked for.
+        lit_at_us: the exposure that shows the scene as bright as it is; None shows it so at any.
         by_time: number the frames for ``scene`` by the time of exposure, the same for every camera.
         scene: called with the frame's number, returns its grey level, or picture of (H, W), or (H, W, 3) BGR.
         faults: see ``Faults``.
     """
 
-    def __init__(self, id, num=0, *, frame_us=None, scene=None, faults=None, by_time=False, model="imx296"):  # noqa: A002  libcamera's
-        self.id, self.num, self.model = id, num, model
+    def __init__(self, id, num=0, *, frame_us=None, scene=None, faults=None, lit_at_us=None, by_time=False):  # noqa: A002  libcamera's
+        self.id, self.num, self.lit_at_us = id, num, lit_at_us
         self.frame_us, self.faults, self.by_time = frame_us, faults or Faults(), by_time
         self.scene = scene or (lambda number: 10 + number % 200)
 
@@ -135,7 +136,7 @@ class Picamera2:
 
     @staticmethod
     def global_camera_info():
-        cameras = [{"Model": s.model, "Location": 2, "Rotation": 0, "Id": s.id, "Num": s.num} for s in BENCH.cameras]
+        cameras = [{"Model": "imx296", "Location": 2, "Rotation": 0, "Id": s.id, "Num": s.num} for s in BENCH.cameras]
         return sorted(cameras, key=lambda camera: camera["Id"], reverse=True)  # as the real one: not by Num
 
     def __init__(self, camera_num=0, verbose_console=None, tuning=None, allocator=None):
@@ -257,6 +258,9 @@ class Picamera2:
         rows = self.buffers[buffer].reshape(-1, main["stride"])
         frame_ns = 1000 * (self.sensor.frame_us or self.controls["FrameDurationLimits"][0])
         shown = self.sensor.scene((t_ns - faults.late_ns) // frame_ns if self.sensor.by_time else number)
+        if self.sensor.lit_at_us is not None:
+            light = self.controls["ExposureTime"] * self.controls["AnalogueGain"] / self.sensor.lit_at_us
+            shown = np.minimum(shown * light, 255)
         if main["format"] == "YUV420":
             rows[:height, :width] = shown
         else:  # three bytes a pixel

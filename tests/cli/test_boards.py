@@ -181,6 +181,31 @@ def test_a_recording_under_a_fault_is_whole_and_says_what_was_lost(small, fault)
     assert run_pitcore("replay", folder, "--out", small.parent / "r.jsonl", "--config", small).returncode == 0
 
 
+def test_a_calibrated_exposure_is_what_the_cameras_are_given(small):
+    small.write_text(small.read_text() + '[calibration]\nfile = "calibration.json"\n')
+    env = programs_cameras(each={"lit_at_us": 2000})  # four times as long as the configuration says
+    done = run_pitcore("calibrate", "exposure", "--config", small, env=env)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads((small.parent / "calibration.json").read_text())["planes"]
+    service = Service(small, small.parent / "log", env=env)
+
+    def locked():
+        done = run_pitcore("status", "--json", "--config", small)
+        if done.returncode:
+            return None
+        cameras = json.loads(done.stdout)["cameras"]
+        return [camera["locked"] for camera in cameras if camera["locked"]]
+
+    try:
+        service.wait(lambda: len(locked() or []) == 2, "two locked cameras")
+        told = {one: round(measured[one]["exposure_us"]) for one in ("top", "bottom")}
+        assert [one["exposure_us"] for one in locked()] == [told["top"], told["bottom"]]
+        assert min(told.values()) > 550
+        assert service.stop() == 0
+    finally:
+        service.kill()
+
+
 def test_a_configuration_with_cameras_goes_through_every_command_that_needs_none(small):
     assert run_pitcore("config", "check", small).returncode == 0
     assert tomllib.loads(small.read_text())["source"]["kind"] == "picamera2"

@@ -1,7 +1,7 @@
 """What ``import picamera2`` finds in a program that a test starts with this folder on its path.
 
-``PITCORE_TEST_CAMERAS`` says what is connected: JSON, a list of objects with id, plane, height_px, width_px, advance_px
-and faults. The cameras look at the emulated belt.
+``PITCORE_TEST_CAMERAS`` says what is connected: JSON, a list of objects with id, plane, height_px, width_px,
+advance_px, faults and lit_at_us. The cameras look at the emulated belt.
 """
 
 import json
@@ -23,7 +23,13 @@ def connected():
         else:
             shown = [pair[("top", "bottom").index(given["plane"])] for pair in pictures]
         scene = lambda number, shown=shown: shown[number % len(shown)]  # noqa: E731  one for each camera
-        yield Sensor(given["id"], scene=scene, by_time=True, faults=Faults(**given.get("faults", {})))
+        yield Sensor(
+            given["id"],
+            scene=scene,
+            by_time=True,
+            lit_at_us=given.get("lit_at_us"),
+            faults=Faults(**given.get("faults", {})),
+        )
 
 
 BENCH.connect(*connected())
