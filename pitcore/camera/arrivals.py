@@ -31,6 +31,7 @@ class Arrivals:
             frames adds ``unpaired`` and ``queue_full``.
         locked: what the metadata confirmed; None until then.
         doubt: why the last frame was not good; empty if it was.
+        bad_in_row: frames since the last good one.
         last_new_ns, last_good_ns: CLOCK_MONOTONIC when the last new, the last good frame arrived; None before.
     """
 
@@ -43,6 +44,7 @@ class Arrivals:
         self.lost: Counter[str] = Counter()
         self.locked: LockedPicture | None = None
         self.doubt = "it has not sent a frame yet"
+        self.bad_in_row = 0
         self.last_new_ns: int | None = None
         self.last_good_ns: int | None = None
 
@@ -67,9 +69,10 @@ class Arrivals:
             self._last_stamp_ns, self.last_new_ns = stamp_ns, now_ns
         if cause:
             self.lost[cause] += 1
+            self.bad_in_row += 1
             return None
         self.locked = self.lock.confirmed(metadata)
-        self.frames, self.last_good_ns, self.doubt = self.frames + 1, now_ns, ""
+        self.frames, self.last_good_ns, self.bad_in_row = self.frames + 1, now_ns, 0
         return mid_exposure_ns(stamp_ns, self.locked.exposure_us)
 
     def relock(self, lock: Lock) -> None:

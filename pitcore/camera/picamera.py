@@ -56,7 +56,7 @@ class PicameraSource:
         self._closed = True
         self._last_ns: int | None = None  # mid-exposure of the last frame
         self._seq = 0
-        self._together_ns = 0  # when a pair was last whole
+        self._alone = 0  # frames without a partner since the last pair
         self._cameras = tuple(
             RpiCamera(camera, config, geometry, self._cadence, self._deliver_for(number))
             for number, camera in enumerate(config.cameras)
@@ -69,7 +69,7 @@ class PicameraSource:
         if self._config.trigger == "external" or TRIGGER_MODE.exists():
             _check_trigger(self._config.trigger)  # first: picamera2 sets the variable that it looks for
         library = picamera2()
-        self._closed, self._last_ns, self._seq = False, None, 0
+        self._closed, self._last_ns, self._seq, self._alone = False, None, 0, 0
         try:
             for camera in self._cameras:
                 camera.open(library)
@@ -78,7 +78,6 @@ class PicameraSource:
         except SourceError:
             self.close()
             raise
-        self._together_ns = time.monotonic_ns()
 
     def read(self, timeout_s: float) -> Frame | None:
         """Wait for every camera's frame of one moment; see ``Source.read``.
@@ -106,8 +105,8 @@ class PicameraSource:
 
         See ``Source.close``; another thread may be in ``read``, which then returns None.
         """
-        self._closed = True
         with self._changed:
+            self._closed = True
             waiting = self._pairing.clear()
             self._changed.notify_all()
         for shot in waiting:
@@ -146,6 +145,8 @@ class PicameraSource:
             (one,) = asked
             if not (limits.min_us <= one.exposure_us <= limits.max_us and 1.0 <= one.gain <= limits.max_gain):
                 raise SourceError(f"{camera}: {one} is beyond {limits}")
+            if self._config.trigger == "external" and round(one.exposure_us) != camera.exposure[0]:
+                raise SourceError(f"{camera}: the trigger's pulse exposes it; make the pulse longer or shorter")
             if (round(one.exposure_us), one.gain) != camera.exposure:
                 camera.relock(round(one.exposure_us), one.gain)
 
@@ -154,10 +155,8 @@ class PicameraSource:
 
         def deliver(shot: Shot) -> None:
             with self._changed:
-                left = [] if self._closed else self._pairing.add(number, shot.mid_ns, shot)
+                left = [Left(number, "closed", shot)] if self._closed else self._pairing.add(number, shot.mid_ns, shot)
                 self._changed.notify()
-            if self._closed:
-                shot.request.release()
             self._give_up(left)
 
         return deliver
@@ -167,6 +166,7 @@ class PicameraSource:
         with self._changed:  # two cameras and the reader count here
             for frame in left:
                 self._cameras[frame.camera].arrivals.lost[frame.cause] += 1
+                self._alone += frame.cause == "unpaired"
         for frame in left:
             frame.item.request.release()
 
@@ -174,20 +174,15 @@ class PicameraSource:
         now_ns, limit_s = time.monotonic_ns(), self._config.startup_s
         for camera in self._cameras:
             camera.check(now_ns, timeout_s)
-        good = [camera.arrivals.last_good_ns for camera in self._cameras]
-        if None not in good and now_ns - self._together_ns > limit_s * 1e9 and self._due(now_ns):
+        if self._alone * self._config.frame_us > 2e6 * limit_s:  # of both: twice as many as one that starts late costs
             raise SourceError(
                 f"{' and '.join(map(str, self._cameras))} expose at different moments and gave no pair for "
                 f'{limit_s:g} s: trigger them together, or set [source] sync = "software"'
             )
 
-    def _due(self, now_ns: int) -> bool:
-        """Return whether a pair is due: none is while the belt that triggers the cameras stands."""
-        return self._cadence.due(self._together_ns, now_ns)
-
     def _frame(self, shots: Sequence[Shot]) -> Frame:
         """Make one frame of every camera's."""
-        self._together_ns = time.monotonic_ns()
+        self._alone = 0
         mid_ns = sum(shot.mid_ns for shot in shots) // len(shots)
         if self._last_ns is not None:
             self._seq += max(1, self._cadence.steps(self._last_ns, mid_ns))

@@ -110,27 +110,24 @@ class RpiCamera:
                 f"{self} sent nothing for {silent_s + frame_s:.2g} s: it hangs, or its cable or power failed; the "
                 "service has to start anew"
             )
-        good_ns = seen.last_good_ns or self._started_ns
-        if seen.doubt and last_ns is not None and now_ns - good_ns > round(limit_s * 1e9):
+        if seen.bad_in_row * frame_s > limit_s:  # counted, since a belt that stands and triggers nothing is no fault
             raise SourceError(f"{self} gave no good frame for {limit_s:g} s: {seen.doubt}; correct [source] cameras")
 
     def lend(self, shot: Shot) -> tuple[tuple[Plane, ...], Callable[[], None]]:
         """Return a frame's planes and what gives them back: views of the camera's buffer, except for colours."""
         mapped = self._library.MappedArray(shot.request, "main", write=False)
-        mapped.__enter__()
-        planes: list[Plane] = []
-        for channel in self._config.channels:
-            if channel == "luma":
-                planes.append(mapped.array[self._rows, self._columns])
-            else:
-                # a copy, since the core wants the pixels of a row side by side, and here the colours are
-                planes.append(np.ascontiguousarray(mapped.array[self._rows, self._columns, _BGR[channel]]))
+        window = mapped.__enter__().array[self._rows, self._columns]
 
         def release() -> None:
             mapped.__exit__(None, None, None)
             shot.request.release()
 
-        return tuple(planes), release
+        if "luma" in self._config.channels:
+            return (window,) * len(self._config.channels), release
+        # copies, since the core wants the pixels of a row side by side, and here the colours are
+        colours = tuple(np.ascontiguousarray(window[..., _BGR[channel]]) for channel in self._config.channels)
+        release()
+        return colours, _nothing
 
     def relock(self, exposure_us: int, gain: float) -> None:
         """Ask for another exposure and gain; frames are lost until the camera confirms. Raises SourceError."""
@@ -235,6 +232,10 @@ class RpiCamera:
             return {}
         modes = libcamera().controls.rpi.SyncModeEnum
         return {"SyncMode": modes.Server if self._config is self._shared.cameras[0] else modes.Client}
+
+
+def _nothing() -> None:
+    return None
 
 
 def _transform(flip: str) -> Any:  # noqa: ANN401  libcamera has no types

@@ -394,11 +394,13 @@ def test_a_missing_camera_is_named_beside_those_that_are_there(opened):
     assert str(caught.value).startswith(f"camera bottom ({BOTTOM}) is not connected; found: {TOP}: check its cable")
 
 
-def test_one_colour_camera_gives_two_planes(opened):
+def test_one_colour_camera_gives_two_planes(bench, opened):
     one = board.camera("top", TOP, planes=("top", "bottom"), channels=("red", "blue"))
     blue_green_red = np.arange(48 * 100 * 3, dtype=np.uint32).reshape(48, 100, 3) % 251
     source = opened(Sensor(TOP, scene=lambda _: blue_green_red), config=board.source_config(cameras=(one,)))
     _, _, _, (top, bottom) = take(source, 1)[0]
+    frame = source.read(PATIENCE_S)
+    assert not any(np.shares_memory(frame.planes[0], buffer) for buffer in bench.by_id(TOP).buffers)
     assert np.array_equal(top, blue_green_red[..., 2])
     assert np.array_equal(bottom, blue_green_red[..., 0])
 
@@ -459,6 +461,14 @@ def test_a_triggered_camera_is_not_told_a_frame_time_and_is_exposed_by_the_pulse
     ]
     assert "FrameDurationLimits" not in bench.by_id(TOP).controls
     assert source.health()[0].locked.exposure_us == 500
+
+
+def test_the_exposure_of_a_triggered_camera_is_not_ours_to_set(trigger_mode):
+    source = board.source_of(board.source_config(**TRIGGERED), ticks=Belt())
+    source.set_exposures([Exposure(500.0, 4.0), Exposure(500.0)])
+    assert source.exposures[0].gain == 4.0
+    with pytest.raises(SourceError, match="the trigger's pulse exposes it"):
+        source.set_exposures([Exposure(600.0, 4.0), Exposure(500.0)])
 
 
 def test_pulses_that_brought_no_frame_are_counted(opened, trigger_mode):

@@ -160,6 +160,9 @@ def test_a_frame_earlier_than_the_last_is_no_progress():
     assert judged(arrivals, (100, 50, 100), start_ns)[1:] == [None, None]
     assert (arrivals.lost["repeated"], arrivals.last_new_ns) == (2, start_ns + 105 * MS)
     assert "same exposure again" in arrivals.doubt
+    assert arrivals.bad_in_row == 2
+    judged(arrivals, (150,), start_ns)
+    assert (arrivals.bad_in_row, arrivals.doubt) == (0, "")
 
 
 def test_a_constant_speed_gives_ticks_that_rise_with_time_whatever_the_direction_in_the_frame():
