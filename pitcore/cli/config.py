@@ -37,9 +37,26 @@ def check(path: Path, is_explained: bool) -> None:
     click.echo(f"  frame       {' + '.join(frame.planes)}, {frame.height_px}x{frame.width_px} px")
     click.echo(f"  model       {bundle.label} ({bundle.directory})")
     click.echo(f"  thresholds  clean below {thresholds.accept}, pit from {thresholds.reject}")
+    click.echo(f"  calibration {_calibration(loaded)}")
     click.echo(f"  hash        {loaded.sha256}")
     if is_explained:
         _print_explained(loaded, path)
+
+
+def _calibration(loaded: Config) -> str:
+    """Say what was measured, and when last."""
+    values = loaded.calibration.values
+    if values is None:
+        return "none"
+    planes = values.planes.values()
+    parts = {
+        "exposure": any(plane.exposure_us is not None for plane in planes),
+        "flat": any(plane.background for plane in planes),
+        "align": values.alignment is not None,
+        "belt": values.belt is not None,
+    }
+    measured = ", ".join(name for name, known in parts.items() if known)
+    return f"number {values.serial} of {values.measured_at}: {measured}"
 
 
 def _print_explained(loaded: Config, path: Path) -> None:

@@ -55,6 +55,9 @@ def test_the_truth_table_does_not_come_back_after_a_calibration_nor_the_old_one_
             assert picture.width == 1232
     stored = json.loads((board.parent / "calibration.json").read_text())
     assert (stored["serial"], stored["step"]) == (4, "belt")
+    checked = run_pitcore("config", "check", board).stdout
+    assert "calibration number 4 of 20" in checked
+    assert ": exposure, flat, align, belt\n" in checked
     undone = run_pitcore("calibrate", "undo", "--config", board)
     assert "number 3 is in force again (align, " in undone.stdout
     assert missed() != "missed 0, judged twice 0, nothing there 0"
