@@ -7,11 +7,14 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test tools peers test-arm native-test sanitize lint format wheels deb test-deb test-systemd clean
+.PHONY: demo ota-demo test tools peers test-arm native-test sanitize lint format wheels deb test-deb test-systemd clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.board ## set up and run the main job on the emulated belt
 	$(BIN)/pitcore demo
+
+ota-demo: $(VENV)/.workstation ## two boards, a publisher, a server: roll-out, patches, a bad model that rolls itself back (two minutes)
+	$(BIN)/python -m tests.ota.timeline
 
 test: $(VENV)/.workstation native-test ## set up and run every test, with coverage
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term

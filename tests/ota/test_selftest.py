@@ -2,14 +2,13 @@
 
 import sys
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.selftest import Limits, SelfTest
 from tests.conftest import SIZE, tiny_network
+from tests.ota.networks import with_memory, with_nan, with_work
 from tests.ota.stores import bundle_of
 
 CHILD = [sys.executable, "-m", "pitcore.selftest", "-"]
@@ -29,34 +28,6 @@ def fails(bundle, reference, command=CHILD, limits=PATIENT):
     return str(caught.value)
 
 
-def tiny_network_with(*, square_root=False, work=0):
-    """The tiny network with a NaN where the top plane is dark, or with much to compute that changes nothing."""
-    model = onnx.load_from_string(tiny_network())
-    graph = model.graph
-    if square_root:  # logits + 0 * sqrt(mean - 50): no number for a black crop, which the golden vectors do not have
-        graph.node[2].output[0] = "plain"
-        graph.initializer.append(numpy_helper.from_array(np.array(50, np.float32), "fifty"))
-        graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "none"))
-        graph.node.append(helper.make_node("Sub", ["means", "fifty"], ["above"]))
-        graph.node.append(helper.make_node("Sqrt", ["above"], ["root"]))
-        graph.node.append(helper.make_node("Mul", ["root", "none"], ["nothing"]))
-        graph.node.append(helper.make_node("Add", ["plain", "nothing"], ["logits"]))
-    if work:
-        weights = np.random.default_rng(0).normal(size=(work, 2, 3, 3)).astype(np.float32)
-        graph.node[2].output[0] = "plain"
-        graph.initializer.append(numpy_helper.from_array(weights, "kernels"))
-        graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "none"))
-        graph.node.append(helper.make_node("Transpose", ["pixels"], ["planar"], perm=[0, 3, 1, 2]))
-        graph.node.append(helper.make_node("Conv", ["planar", "kernels"], ["maps"]))
-        graph.node.append(helper.make_node("ReduceMax", ["maps"], ["peaks"], axes=[1, 2, 3], keepdims=0))
-        graph.node.append(helper.make_node("Unsqueeze", ["peaks", "axis"], ["column"]))
-        graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "axis"))
-        graph.node.append(helper.make_node("Mul", ["column", "none"], ["nothing"]))
-        graph.node.append(helper.make_node("Add", ["plain", "nothing"], ["logits"]))
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
-
-
 def test_a_good_model_passes_and_its_latency_is_measured_beside_the_running_one(tmp_path, good):
     report = SelfTest(CHILD, PATIENT)(bundle_of(tmp_path / "new", "2.0.0"), good)
     assert report.latency_ms > 0
@@ -70,7 +41,7 @@ def test_a_running_model_that_is_broken_does_not_stop_its_replacement(tmp_path, 
 
 
 def test_numbers_that_are_none_are_found_beyond_the_golden_vectors(tmp_path, good):
-    bundle = bundle_of(tmp_path / "nan", "2.0.0", network=tiny_network_with(square_root=True))
+    bundle = bundle_of(tmp_path / "nan", "2.0.0", network=with_nan())
     assert "black crops give logits that are no numbers" in fails(bundle, good)
 
 
@@ -84,14 +55,14 @@ def test_a_network_with_another_input_than_its_card_says_fails(tmp_path, good):
 
 
 def test_a_latency_regression_fails_and_names_both_figures(tmp_path, good):
-    heavy = bundle_of(tmp_path / "heavy", "2.0.0", network=tiny_network_with(work=64))
+    heavy = bundle_of(tmp_path / "heavy", "2.0.0", network=with_work(4))
     message = fails(heavy, good, limits=Limits(latency_ratio=1.5))
     assert "times the running model's" in message
     assert "at most 1.5 times is allowed" in message
 
 
 def test_a_model_that_wants_more_memory_than_it_may_fails(tmp_path, good):
-    heavy = bundle_of(tmp_path / "large", "2.0.0", network=tiny_network_with(work=1024))  # 16 x 1024 x 62 x 62 floats
+    heavy = bundle_of(tmp_path / "large", "2.0.0", network=with_memory(1024))  # 16 x 1024 x 62 x 62 floats
     message = fails(heavy, good, limits=Limits(latency_ratio=1000.0, memory_mb=128))
     assert "it does not run within 128 MB of memory" in message
 
