@@ -7,6 +7,7 @@ a clipped picture hides how far above it is, and is halved until it no longer cl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -74,9 +75,15 @@ def _level(one: Brightness) -> float:
     return one.level
 
 
-def is_reached(seen: Brightness, target: float) -> bool:
-    """Tell whether a plane is as bright as wanted."""
-    return abs(seen.level - target) <= TOLERANCE * target and seen.clipped <= MAX_CLIPPED
+def is_reached(seen: Sequence[Brightness], targets: Sequence[float]) -> bool:
+    """Tell whether the planes of one camera, which have one exposure, are as bright as they can be.
+
+    One is as bright as wanted, and none brighter.
+    """
+    pairs = list(zip(seen, targets, strict=True))
+    if any(one.clipped > MAX_CLIPPED or one.level > (1.0 + TOLERANCE) * target for one, target in pairs):
+        return False
+    return any(one.level >= (1.0 - TOLERANCE) * target for one, target in pairs)
 
 
 def next_exposure(now: Exposure, seen: Brightness, target: float, limits: ExposureLimits) -> Exposure:

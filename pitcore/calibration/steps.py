@@ -14,7 +14,14 @@ from PIL import Image
 from pitcore.calibration import align, belt, chart, exposure, flat
 from pitcore.calibration.survey import Look, Survey
 from pitcore.camera.source import Adjustable, Exposure
-from pitcore.config import AlignmentConfig, BeltScale, Calibration, Config, PlaneCalibration
+from pitcore.config import (
+    AlignmentConfig,
+    BeltScale,
+    Calibration,
+    Config,
+    Picamera2SourceConfig,
+    PlaneCalibration,
+)
 from pitcore.errors import CalibrationError
 from pitcore.frame import Plane, Window
 from pitcore.search import window_of
@@ -48,16 +55,17 @@ def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> O
     if not isinstance(source, Adjustable):
         raise CalibrationError("exposure: a recording keeps the light it was made with; calibrate on the live cameras")
     first, started = _seen(survey, frames), source.exposures
-    seen, reached = first, [False] * len(names)
+    seen, left = first, _cameras(survey.config)
     for _ in range(EXPOSURE_ROUNDS):
-        # a plane that once got there stays: other cherries are a little brighter or darker, not the light
-        reached = [
-            done or exposure.is_reached(one, target)
-            for done, one, target in zip(reached, seen.levels, targets, strict=True)
+        # a camera that once got there stays: other cherries are a little brighter or darker, not the light
+        left = [
+            planes
+            for planes in left
+            if not exposure.is_reached([seen.levels[at] for at in planes], [targets[at] for at in planes])
         ]
-        if all(reached):
+        if not left:
             break
-        source.set_exposures(_next(source, seen, targets, reached))
+        source.set_exposures(_next(source, seen, targets, left))
         for _skipped in survey.frames(source.settle_frames):
             pass
         seen = _seen(survey, frames)
@@ -103,12 +111,25 @@ def _seen(survey: Survey, frames: int) -> _Seen:
     return _Seen([exposure.brightness(*one) for one in zip(histograms, floors, strict=True)], kept)
 
 
-def _next(source: Adjustable, seen: _Seen, targets: Sequence[float], reached: Sequence[bool]) -> list[Exposure]:
-    limits = source.exposure_limits
-    return [
-        now if done else exposure.next_exposure(now, one, target, limits)
-        for now, one, target, done in zip(source.exposures, seen.levels, targets, reached, strict=True)
-    ]
+def _cameras(config: Config) -> list[list[int]]:
+    """Return the numbers of the planes that each camera gives: they have one exposure."""
+    names = config.frame.planes
+    if not isinstance(config.source, Picamera2SourceConfig):
+        return [[number] for number in range(len(names))]
+    return [[names.index(name) for name in camera.planes] for camera in config.source.cameras]
+
+
+def _next(source: Adjustable, seen: _Seen, targets: Sequence[float], left: Sequence[Sequence[int]]) -> list[Exposure]:
+    """Return what to ask for: of a camera's planes the brightest decides."""
+    wanted = list(source.exposures)
+    for planes in left:
+        steps = [
+            exposure.next_exposure(wanted[at], seen.levels[at], targets[at], source.exposure_limits) for at in planes
+        ]
+        least = min(steps, key=lambda one: one.exposure_us * one.gain)
+        for at in planes:
+            wanted[at] = least
+    return wanted
 
 
 def _text(one: Exposure) -> str:

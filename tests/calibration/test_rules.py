@@ -43,6 +43,22 @@ def test_the_next_exposure_does_not_go_straight_to_the_target(seen, wanted):
     assert exposure.next_exposure(Exposure(1000.0, 1.0), seen, 156.0, LIMITS) == wanted
 
 
+@pytest.mark.parametrize(
+    ("levels", "reached"),
+    [
+        ((156.0,), True),
+        ((120.0,), False),
+        ((156.0, 100.0), True),  # the other cannot be brighter: they are one camera's
+        ((156.0, 230.0), False),
+        ((100.0, 100.0), False),
+    ],
+)
+def test_of_two_planes_with_one_exposure_the_brighter_is_not_the_one_that_decides(levels, reached):
+    seen = [exposure.Brightness(level, 0.0) for level in levels]
+    assert exposure.is_reached(seen, (156.0, 210.0)[: len(levels)]) == reached
+    assert not exposure.is_reached([exposure.Brightness(156.0, 0.2)], (156.0,))
+
+
 @pytest.mark.parametrize(("level", "mend"), [(1.0, "more light, or a wider lens"), (250.0, "dim the lamp")])
 def test_an_exposure_beyond_the_camera_is_asked_for(level, mend):
     now = Exposure(1000.0 if level < 9 else 21.0, 1.0)

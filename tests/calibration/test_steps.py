@@ -11,7 +11,7 @@ from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Adjustable, Source
-from pitcore.config import BeltConfig, CalibrationConfig
+from pitcore.config import BeltConfig, CalibrationConfig, CameraConfig, Picamera2SourceConfig
 from pitcore.errors import CalibrationError
 from pitcore.scoring import score
 from tests.line_belt import line_config, line_source, run_line, wrong
@@ -76,6 +76,17 @@ def test_exposure_leaves_a_plane_clipped_or_dark(tiny_bundle):
     assert top.exposure_us * top.gain == pytest.approx(3300, rel=0.25)
     assert bottom.exposure_us * bottom.gain == pytest.approx(310, rel=0.25)
     assert "run 'pitcore calibrate flat'" in outcome.lines[-1]
+
+
+def test_two_planes_of_one_camera_are_given_two_exposures(tiny_bundle):
+    config = line_config(tiny_bundle)
+    camera = CameraConfig(id="one", planes=("top", "bottom"), channels=("red", "blue"))
+    colour = msgspec.structs.replace(config, source=Picamera2SourceConfig(cameras=(camera,), px_per_s=2400.0))
+    source = line_source(None, wrong(light=(0.3, 0.6)))
+    measured(colour, source, measure_exposure, 16, TARGETS)
+    top, bottom = source.exposures
+    assert top == bottom
+    assert bottom.exposure_us == pytest.approx(1580, rel=0.25)  # as bright as the brighter plane allows
 
 
 def test_a_recording_is_exposed_anew(tiny_bundle, tmp_path):

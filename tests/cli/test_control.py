@@ -62,6 +62,27 @@ def test_status_for_people_and_for_programs_tell_the_same(place, service):
         assert part in said
 
 
+def test_an_alarm_is_not_shown_with_its_mend_nor_when_it_is_over(tmp_path, tiny_bundle):
+    dark = "[source.disturbance]\nlight = [0.0, 1.0]\nfirst = 20\n"
+    board = write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl")
+    text = board.read_text()
+    board.write_text(text.replace("ring_frames = 6\n", f"ring_frames = 6\n{dark}"))
+    running = Service(board, tmp_path / "log")
+    try:
+        running.wait_for_line(tmp_path / "v.jsonl", lambda line: line.get("event") == "light_off")
+        (alarm,) = status_of(tmp_path)["alarms"]
+        assert alarm["name"] == "light_off"
+        assert alarm["failsafe"] == "reject"
+        assert alarm["since_seq"] > 20
+        assert "plane top: no light" in alarm["detail"]
+        said = control(tmp_path, "status").stdout
+        assert f"ALARM           light_off since {alarm['since']}" in said
+        assert "check the lamp, its supply and its cable; until it is over all are rejected" in said
+        assert running.stop() == 0
+    finally:
+        running.kill()
+
+
 def test_stricter_thresholds_show(place, service):
     text = (place / "board.toml").read_text()
     (place / "board.toml").write_text(text + "\n[decision]\naccept = 0.1\n")
