@@ -12,16 +12,15 @@ from pitcore.sinks.valve_process import RealChip, SteadyChip
 
 
 def belt_plan(config: Config) -> Plan:
-    """Return where the lanes of a configuration are."""
-    window = window_of(config)
+    """Return where the lanes of a configuration are; there are none where nothing is driven."""
+    window, actuation = window_of(config), config.actuation
+    lanes = () if actuation.kind == "none" else actuation.lanes
     first_row = window.origin[1]
     return Plan(
         px_per_tick=config.px_per_tick,
         rows_px=(first_row, first_row + window.shape[0]),
         cherry_px=config.actuation.cherry_px,
-        lanes=tuple(
-            Lane(lane.x_px, lane.distance_ticks, lane.pulse_ticks, lane.action) for lane in config.actuation.lanes
-        ),
+        lanes=tuple(Lane(lane.x_px, lane.distance_ticks, lane.pulse_ticks, lane.action) for lane in lanes),
     )
 
 

@@ -1,17 +1,31 @@
 import numpy as np
 import pytest
 
-from pitcore.app import RELOADABLE, App, Options, belt_spec, build_source, check_geometry, emulated_belt, open_sink
+from pitcore.app import (
+    RELOADABLE,
+    App,
+    Options,
+    belt_spec,
+    build_source,
+    check_geometry,
+    check_reloadable,
+    emulated_belt,
+    open_sink,
+)
 from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
 from pitcore.config import (
+    ActuationConfig,
+    AlignmentConfig,
     BeltConfig,
     Config,
     ControlConfig,
     DecisionConfig,
     EmulatedSourceConfig,
+    EncoderConfig,
     FrameConfig,
+    LaneConfig,
     ReplaySourceConfig,
     RuntimeConfig,
     SegmentationConfig,
@@ -23,6 +37,7 @@ from pitcore.metrics import Metrics
 from pitcore.model_choice import open_bundle
 from pitcore.pipeline import Hooks
 from pitcore.sinks.memory import MemorySink
+from pitcore.valves import belt_plan
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
 from tests.scene import CLEAN, GEOMETRY, HEIGHT, MAYBE, PIT, WIDTH, ListSource, config_for, planes_with, still
 
@@ -69,6 +84,28 @@ def test_the_service_replays_a_recording(tmp_path):
     check_geometry(Config(frame=FrameConfig(height_px=HEIGHT, width_px=WIDTH), source=replay), source.geometry)
     with pytest.raises(RecordingError, match="pitcore record"):
         build_source(Config(source=ReplaySourceConfig(path=str(tmp_path / "nothing"))))
+
+
+LANES = (LaneConfig(line=4, x_px=(0, 2464), distance_ticks=3000, pulse_ticks=60),)
+ENCODER = EncoderConfig(line_a=1, line_b=2)
+
+
+def test_lanes_act_only_where_valves_are_driven():
+    driven = ActuationConfig(kind="simulated", encoder=ENCODER, lanes=LANES, review_by_plc=True)
+    plan = belt_plan(Config(actuation=driven))
+    assert [(lane.x_px, lane.distance_ticks) for lane in plan.lanes] == [((0, 2464), 3000)]
+    assert (plan.rows_px, plan.px_per_tick) == ((0, 500), 0.5)
+    shifted = belt_plan(Config(actuation=driven, alignment=AlignmentConfig(dy_px=-3)))
+    assert shifted.rows_px == (3, 500)
+    assert belt_plan(Config(actuation=ActuationConfig(lanes=LANES))).lanes == ()
+
+
+def test_a_reload_does_not_move_the_belt_under_the_valves():
+    driven = ActuationConfig(kind="simulated", encoder=ENCODER, lanes=LANES, review_by_plc=True)
+    shifted = Config(actuation=driven, alignment=AlignmentConfig(dy_px=-3))
+    with pytest.raises(ConfigError, match="with valves this needs a restart"):
+        check_reloadable(Config(actuation=driven), shifted)
+    check_reloadable(Config(), Config(alignment=AlignmentConfig(dy_px=-3)))
 
 
 def test_the_sink_is_where_the_configuration_says(tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pitcore.bench.rejects import Outcome
 from pitcore.bench.schedule_speed import TICKS_PER_S, Speed
@@ -29,13 +31,22 @@ def text(title: str, outcome: Outcome) -> str:
         lines.append(f"  {ticks:6d}  {number:7d}  {'#' * round(number / most * BAR_WIDTH)}")
     known = [value for value in account.error_us if not math.isnan(value)]  # the belt reached the tick
     if known:
-        percentiles = np.percentile(known, [0, 50, 90, 99, 100])
-        named = zip(("least", "p50", "p90", "p99", "most"), percentiles, strict=True)
-        lines.append("  error of its start in us: " + ", ".join(f"{name} {value:.0f}" for name, value in named))
+        lines.append(f"  error of its start in us: {_spread(known)}")
     lines.append(
         f"  {'every' if account.good else 'NOT every'} pulse is within a tick of its place, and none beside it"
     )
     return "\n".join(lines)
+
+
+def wake_text(late_us: NDArray[np.float64]) -> str:
+    """Return how late this machine wakes a sleeper, for comparison with the errors in real time."""
+    return "for comparison, this machine wakes a sleeper of the same priority late by us: " + _spread(late_us)
+
+
+def _spread(values: Sequence[float] | NDArray[np.float64]) -> str:
+    percentiles = np.percentile(values, [0, 50, 90, 99, 100])
+    named = zip(("least", "p50", "p90", "p99", "most"), percentiles, strict=True)
+    return ", ".join(f"{name} {value:.0f}" for name, value in named)
 
 
 def speed_text(speed: Speed) -> str:

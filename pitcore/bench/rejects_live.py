@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pitcore.bench.rejects import Outcome, Progress
 from pitcore.config import ActuationConfig, EncoderConfig, LaneConfig
 from pitcore.metrics import Metrics
 from pitcore.sinks.gpio import GpioSink
-from pitcore.sinks.valve_process import PlayedChip
+from pitcore.sinks.valve_process import PRIORITY, PlayedChip
 
 TICKS_PER_S = 5_000
 JUDGED_AFTER_NS = 60_000_000  # exposure to verdict
@@ -92,6 +93,24 @@ def _show(
         if progress is not None:
             progress(step / len(ticks))
     _sleep_until(int(t_ns[-1]) + JUDGED_AFTER_NS)
+
+
+def wake_ups_us(count: int = 2000) -> NDArray[np.float64]:
+    """Return how late sleeps of a millisecond at the valve process's priority end, (count,): the machine's share."""
+    late = np.zeros(count)
+
+    def sleep() -> None:
+        with suppress(OSError):  # without the right to a priority the valves have none either
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+        for number in range(count):
+            due_ns = time.monotonic_ns() + 1_000_000
+            time.sleep(0.001)
+            late[number] = (time.monotonic_ns() - due_ns) / 1000
+
+    thread = threading.Thread(target=sleep, name="sleeper")
+    thread.start()
+    thread.join()
+    return late
 
 
 def _sleep_until(t_ns: int) -> None:

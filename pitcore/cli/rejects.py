@@ -9,7 +9,7 @@ import click
 
 from pitcore.bench import reject_report, schedule_speed
 from pitcore.bench.rejects import Outcome, Progress, virtual
-from pitcore.bench.rejects_live import live
+from pitcore.bench.rejects_live import live, wake_ups_us
 from pitcore.cli.progress import progress
 
 OFF = 3  # exit code if a pulse is not where it should be
@@ -32,6 +32,7 @@ def tell_rejects(cherries: int) -> None:
     }
     for title, outcome in outcomes.items():
         click.echo(reject_report.text(title, outcome) + "\n")
+    click.echo(reject_report.wake_text(wake_ups_us()) + "\n")
     click.echo(reject_report.speed_text(schedule_speed.measure()))
     if not (outcomes["virtual time"].account.good and outcomes["real time"].account.good):
         sys.exit(OFF)

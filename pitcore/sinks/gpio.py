@@ -69,9 +69,12 @@ class GpioSink:
         try:
             self._connection.sendall(msgspec.msgpack.encode(Start(plan, config, chip)))
             self._hear()
-        except (TimeoutError, SinkError) as error:
+        except SinkError:
             self.close()
-            raise error if isinstance(error, SinkError) else SinkError("the valve process does not start") from error
+            raise
+        except OSError as error:
+            self.close()
+            raise SinkError(f"the valve process does not start: {error}; the log says why") from error
         self._connection.settimeout(0.0)
         self._watcher.start()
 

@@ -112,6 +112,7 @@ def test_the_report_says_what_there_is():
     assert "500 cherries" in said
     assert "0 missed, 0 fired at twice" in said
     assert said.endswith("  every pulse is within a tick of its place, and none beside it")
+    assert reject_report.wake_text(np.arange(101.0)).endswith("least 0, p50 50, p90 90, p99 99, most 100")
     assert reject_report.speed_text(Speed(compiled=True, installed_ns=100.0, plain_ns=300.0)).endswith(
         "100 ns a tick; as plain Python 300: 3.0 times. At 5000 ticks a second 0.050% of a core instead of 0.150%"
     )

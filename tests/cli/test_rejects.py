@@ -1,0 +1,18 @@
+"""``pitcore-bench --rejects`` as a program; how late this machine fires is not judged here."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_the_command_tells_virtual_and_real_time_and_what_the_schedule_costs():
+    command = [Path(sys.executable).with_name("pitcore-bench"), "--rejects", "1000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode in {0, 3}, done.stderr  # 3: a pulse of the real-time run was off
+    virtual, alone, beside = done.stdout.split("\n\n")[:3]
+    assert virtual.startswith("virtual time: 1000 cherries")
+    assert virtual.endswith("every pulse is within a tick of its place, and none beside it")
+    assert alone.startswith("real time: 100 cherries")
+    assert beside.startswith("real time, beside a thread that never rests: 100 cherries")
+    assert "this machine wakes a sleeper" in done.stdout
+    assert "the schedule, compiled by Cython" in done.stdout
