@@ -372,8 +372,6 @@ def check_reloadable(now: Config, later: Config) -> None:
         raise ConfigError(
             "[calibration] belt scale or alignment changed: this needs a restart, a reload takes the rest only"
         )
-    if now.actuation.kind != "none" and belt_plan(now) != belt_plan(later):
-        raise ConfigError("[calibration] changed where on the belt a thing is: with valves this needs a restart")
     for key in ("queue_frames", "capture_timeout_s"):
         if getattr(now.runtime, key) != getattr(later.runtime, key):
             raise ConfigError(f"[runtime] {key} changed: this needs a restart, a reload takes the rest only")

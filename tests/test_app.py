@@ -8,7 +8,6 @@ from pitcore.app import (
     belt_spec,
     build_source,
     check_geometry,
-    check_reloadable,
     emulated_belt,
     open_sink,
 )
@@ -98,14 +97,6 @@ def test_lanes_act_only_where_valves_are_driven():
     shifted = belt_plan(Config(actuation=driven, alignment=AlignmentConfig(dy_px=-3)))
     assert shifted.rows_px == (3, 500)
     assert belt_plan(Config(actuation=ActuationConfig(lanes=LANES))).lanes == ()
-
-
-def test_a_reload_does_not_move_the_belt_under_the_valves():
-    driven = ActuationConfig(kind="simulated", encoder=ENCODER, lanes=LANES, review_by_plc=True)
-    shifted = Config(actuation=driven, alignment=AlignmentConfig(dy_px=-3))
-    with pytest.raises(ConfigError, match="with valves this needs a restart"):
-        check_reloadable(Config(actuation=driven), shifted)
-    check_reloadable(Config(), Config(alignment=AlignmentConfig(dy_px=-3)))
 
 
 def test_the_sink_is_where_the_configuration_says(tmp_path):
