@@ -39,6 +39,11 @@ class LightCheck:
         self._black = False
         self._detail = ""
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether there is anything from which the light could have drifted."""
+        return any(level is not None for level in (*self._calibrated, *self._cherry_reference))
+
     def add_belt(self, levels: Sequence[float]) -> None:
         """Take the level of the empty belt in each plane of a frame."""
         self._levels = levels

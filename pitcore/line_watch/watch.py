@@ -89,11 +89,14 @@ class LineWatch:
         self._alarms: dict[AlarmName, Alarm] = {}
 
     def go_on_from(self, before: LineWatch) -> None:
-        """Take over the alarms that are on, after a reload; what was measured is measured anew."""
-        for mine, theirs in ((self._often, before._often), (self._seldom, before._seldom)):
-            for name, check in mine.items():
-                check.latch.on = theirs[name].latch.on
-        self._alarms = before._alarms
+        """Take over the alarms that are on, after a reload; what was measured is measured anew.
+
+        Light that drifted from what it was calibrated to has not, where nothing is calibrated any more.
+        """
+        gone = set() if self._light.is_calibrated else {"light_dim", "light_bright"}
+        self._alarms = {name: alarm for name, alarm in before._alarms.items() if name not in gone}
+        for name, check in (self._often | self._seldom).items():
+            check.latch.on = name in self._alarms
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:

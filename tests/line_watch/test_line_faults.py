@@ -166,6 +166,15 @@ def test_an_alarm_is_forgotten_by_a_reload(calibrated):
     assert [alarm.name for alarm in app.alarms] == ["light_off"]
 
 
+def test_an_alarm_stays_for_ever_after_the_calibration_is_undone(calibrated, tiny_bundle):
+    source = line_source(160, wrong(light=(0.7, 1.0), first=20))
+    app = App(calibrated, source, Options(sinks=[MemorySink()]), Metrics())
+    app.run()
+    assert [alarm.name for alarm in app.alarms] == ["light_dim"]
+    app.reload(msgspec.structs.replace(calibrated, calibration=CalibrationConfig()))
+    assert app.alarms == ()
+
+
 def test_black_frames_of_an_uncalibrated_dark_belt_are_no_missing_light(tiny_bundle):
     config = line_config(tiny_bundle)
     dark = msgspec.structs.replace(config.segmentation, background=(0, 0))
