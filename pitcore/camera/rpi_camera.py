@@ -148,7 +148,8 @@ class RpiCamera:
         """Return how the camera fares."""
         seen = self.arrivals
         lost = {cause: count for cause, count in sorted(dict(seen.lost).items()) if count}
-        due = self._cadence.due(seen.last_new_ns or self._started_ns, now_ns)
+        free = self._shared.trigger == "none"
+        due = free or self._cadence.due(seen.last_new_ns or self._started_ns, now_ns)
         return CameraHealth(
             self._config.id, self._config.planes, seen.frames, seen.last_good_ns, due, lost, seen.locked
         )

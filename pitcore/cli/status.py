@@ -96,7 +96,8 @@ def _thresholds(now: Status) -> str:
 def _camera(camera: CameraStatus) -> str:
     age = "none yet" if camera.age_s is None else f"the last {camera.age_s:.2f} s ago"
     lost = f"; lost: {_counts(camera.lost)}" if camera.lost else ""
-    return f"{camera.id} ({', '.join(camera.planes)}): {camera.state}, {camera.frames} frames, {age}{lost}"
+    locked = "" if camera.locked is None else f"; holds {camera.locked.exposure_us} us, gain {camera.locked.gain:.3g}"
+    return f"{camera.id} ({', '.join(camera.planes)}): {camera.state}, {camera.frames} frames, {age}{locked}{lost}"
 
 
 def _reload(now: Status) -> str:

@@ -141,6 +141,7 @@ def test_every_frame_comes_once_in_pairs_of_one_moment_stamped_at_mid_exposure(o
         assert tick == ConstantSpeed(board.PX_PER_S, 0.5).tick_at(t_ns)
         assert (t_ns + 250_000) % FRAME_NS == 0  # the grid of the cameras, and half of 500 us before it
     assert 0 < frames[-1][1] - before_ns < 60 * 10**9
+    assert all(health.due for health in source.health()), "a camera that runs freely is never idle"
     assert all(health.locked == LockedPicture(500, pytest.approx(1.004), 20_000) for health in source.health())
 
 
