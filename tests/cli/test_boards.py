@@ -6,7 +6,16 @@ import tomllib
 import pytest
 
 from pitcore.camera.replay import ReplaySource
-from pitcore.config import CameraConfig, Config, Picamera2SourceConfig, UvcSourceConfig, VideoSourceConfig, load_config
+from pitcore.config import (
+    CameraConfig,
+    Config,
+    Picamera2SourceConfig,
+    UvcSourceConfig,
+    VideoSourceConfig,
+    decode_config,
+    emulated,
+    load_config,
+)
 from tests.camera.board import BOTTOM, TOP, programs_cameras
 from tests.cli.program import run_pitcore
 from tests.cli.service import Service, whole_lines
@@ -86,6 +95,19 @@ def test_the_shipped_board_shows_every_key_of_its_source(name, classes):
     words = board.read_text().replace("#", " ").split()
     for kind in classes:
         assert set(kind.__struct_fields__) - {"cameras"} <= set(words)
+
+
+@pytest.mark.parametrize("name", ["pi5-two-global-shutter", "pi4-one"])
+def test_the_valves_that_a_board_shows_can_be_uncommented(name):
+    (board,) = (path for path in BOARDS if path.stem == name)
+    before, mark, rest = board.read_text().partition("# To be measured and then uncommented")
+    lines, blank, after = rest.partition("\n\n")
+    first, *shown = lines.splitlines()
+    driven = before + mark + first + "\n" + "\n".join(line.removeprefix("# ") for line in shown) + blank + after
+    config = decode_config(driven.replace('kind = "none"', 'kind = "gpio"'), "board.toml")
+    assert len(config.actuation.lanes) == 2
+    assert config.actuation.encoder.line_a == 23
+    assert emulated(config).actuation.kind == "simulated"
 
 
 SMALL = f"""
