@@ -9,6 +9,7 @@ from tuf.api.metadata import Metadata
 
 from pitcore.ota.channel import Channel, Entry, Machine
 from pitcore.ota.clock import Time
+from pitcore.ota.disk import Disk
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.trust import Board, Source, TrustedRepository
 from pitcore_tools.package import publish, setup
@@ -129,12 +130,12 @@ class BoardUnderTest:
     def __init__(self, publisher, directory, url, device_id="board-1"):
         self.publisher, self.directory, self.url, self.device_id = publisher, Path(directory), url, device_id
         self.root, self.clock, self.machine = publisher.root, Clock(publisher), Machine("aarch64", "1.22.0")
-        self.fetcher = Fetcher
+        self.fetcher, self.disk = Fetcher, Disk()
         self.directory.mkdir(exist_ok=True)
 
     def repository(self, url=None):
         source = Source(url or self.url, "stable", self.root, self.device_id)
-        return TrustedRepository(source, self.directory, Board(self.machine, self.clock, self.fetcher()))
+        return TrustedRepository(source, self.directory, Board(self.machine, self.clock, self.fetcher(), self.disk))
 
     def check(self, url=None):
         return self.repository(url).check()

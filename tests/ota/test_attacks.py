@@ -162,6 +162,14 @@ def leap(role):
     return attack
 
 
+def leap_to_a_snapshot_that_is_not_there(field):
+    def change(signed):
+        signed.version += 2**31
+        signed.snapshot_meta = MetaFile(signed.snapshot_meta.version + 1)
+
+    field.publisher.resign(field.evil(), "timestamp", change)
+
+
 def break_the_json(field):
     (field.evil() / "metadata" / "timestamp.json").write_bytes(b'{"signed": {')
 
@@ -191,6 +199,7 @@ REPOSITORY = {
     "mixed: old targets": (mix_in_an_old("targets"), Refusal.MIXED),
     "mixed: another channel file": (swap_the_channels_file, Refusal.MIXED),
     "fast-forward of the timestamp": (leap("timestamp"), Refusal.FAST_FORWARD),
+    "fast-forward to what is not there": (leap_to_a_snapshot_that_is_not_there, Refusal.FAST_FORWARD),
     "fast-forward of the snapshot": (leap("snapshot"), Refusal.FAST_FORWARD),
     "a role vanishes": (drop_a_role_from_the_snapshot, Refusal.MALFORMED),
     "broken JSON": (break_the_json, Refusal.MALFORMED),

@@ -2,6 +2,7 @@ import hashlib
 
 import pytest
 
+from pitcore.ota.disk import Disk
 from tests.ota.publisher import BoardUnderTest, Publisher
 from tests.ota.server import serving
 
@@ -32,3 +33,41 @@ def test_a_release_is_offered_and_its_bytes_come(board, publisher, tmp_path):
     assert (offer.target, offer.length, offer.release_seq) == ("models/tiny-1.0.0.tar", added.length, 1)
     board.repository().fetch(offer.target, offer.sha256, offer.length, tmp_path / "part")
     assert hashlib.sha256((tmp_path / "part").read_bytes()).hexdigest() == offer.sha256
+
+
+class Recorder(Disk):
+    """A disk that remembers what was done to it, in order."""
+
+    def __init__(self):
+        self.done = []
+
+    def attempt(self, operation):
+        super().attempt(operation)
+        self.done.append((operation.kind, operation.path.name))
+
+
+def test_metadata_are_on_disk_before_the_floors_rise_to_them(board, publisher):
+    publisher.ship("1.0.0")
+    board.disk = Recorder()
+    board.check()
+    raised = board.disk.done.index(("rename", ".floors.json.part"))
+    for name in (
+        "1.root.json",
+        "timestamp.json",
+        "snapshot.json",
+        "targets.json",
+        "models.json",
+        "channel-stable.json",
+    ):
+        assert ("sync", name) in board.disk.done[:raised]
+    for directory in ("root_history", "metadata"):
+        assert ("sync directory", directory) in board.disk.done[:raised]
+    assert board.disk.done[raised:].count(("sync directory", board.directory.name)) >= 1
+
+
+def test_a_check_that_brings_nothing_new_leaves_the_floors_alone(board, publisher):
+    publisher.ship("1.0.0")
+    board.check()
+    board.disk = Recorder()
+    board.check()
+    assert not [operation for operation in board.disk.done if operation[0] in {"create", "write", "rename"}]
