@@ -1,16 +1,7 @@
 import numpy as np
 import pytest
 
-from pitcore.app import (
-    RELOADABLE,
-    App,
-    Options,
-    belt_spec,
-    build_source,
-    check_geometry,
-    emulated_belt,
-    open_sink,
-)
+from pitcore.app import RELOADABLE, App, Options, open_sink
 from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
@@ -36,6 +27,7 @@ from pitcore.metrics import Metrics
 from pitcore.model_choice import open_bundle
 from pitcore.pipeline import Hooks
 from pitcore.sinks.memory import MemorySink
+from pitcore.sources import belt_spec, build_source, check_geometry, emulated_belt
 from pitcore.valves import belt_plan
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
 from tests.scene import CLEAN, GEOMETRY, HEIGHT, MAYBE, PIT, WIDTH, ListSource, config_for, planes_with, still

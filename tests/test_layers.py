@@ -34,7 +34,7 @@ LOOP = {
     "classifier",
     "picture",
 }
-ROOTS = {"valves", "app", "model_choice", "scoring", "selftest"}
+ROOTS = {"valves", "sources", "app", "model_choice", "scoring", "selftest"}
 COMMANDS = {"cli", "bench", "control", "service", "doctor", "support"}
 LAYERS = [CONTRACTS, STAGES, LOOP, ROOTS, COMMANDS]
 # The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from pitcore.app import App, Options, belt_spec, emulated_belt
+from pitcore.app import App, Options
 from pitcore.bench.load import Load, config_for
 from pitcore.camera.emulated import Delivery, EmulatedSource
 from pitcore.camera.recorder import Recorder
@@ -22,6 +22,7 @@ from pitcore.config import Config
 from pitcore.errors import SourceError, first_line
 from pitcore.metrics import Metrics
 from pitcore.pipeline import Hooks
+from pitcore.sources import belt_spec, emulated_belt
 
 FRAMES, SKIPPED = 60, 20
 COLD_RUNS, SWAPS = 5, 5

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.app import App, Options, belt_spec
+from pitcore.app import App, Options
 from pitcore.bench.load import Load, config_for
 from pitcore.bench.machine import memory_mb
 from pitcore.camera.emulated import Delivery, EmulatedSource
@@ -19,6 +19,7 @@ from pitcore.config import Config
 from pitcore.metrics import PARTS, STAGES, Metrics
 from pitcore.pipeline import Hooks
 from pitcore.sinks.jsonl import JsonlSink
+from pitcore.sources import belt_spec
 
 WARM_UP_FRAMES = 30
 MEMORY_EVERY_FRAMES = 50

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from pitcore.app import App, Options, belt_spec
+from pitcore.app import App, Options
 from pitcore.bench.load import RING_FRAMES, Load, config_for
 from pitcore.bench.machine import memory_mb
 from pitcore.bench.run import Tick
@@ -30,6 +30,7 @@ from pitcore.frame import Frame
 from pitcore.metrics import Metrics
 from pitcore.model_choice import open_bundle
 from pitcore.pipeline import Hooks
+from pitcore.sources import belt_spec
 from pitcore.verdict import Event, ModelRef, Verdict
 
 WARM_UP_SWAPS = 3  # until the heap has its steady size: both models were there at once

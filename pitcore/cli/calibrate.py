@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from pitcore.app import check_geometry, emulated_belt, open_line, set_exposures
+from pitcore.app import open_line
 from pitcore.arming import Arming
 from pitcore.calibration import exposure, store
 from pitcore.calibration.steps import Outcome, measure_align, measure_belt, measure_exposure, measure_flat
@@ -22,6 +22,7 @@ from pitcore.cli.progress import progress
 from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, Step, calibration_path, load_config
 from pitcore.errors import CalibrationError
 from pitcore.metrics import Metrics
+from pitcore.sources import check_geometry, emulated_belt, set_exposures
 
 Measure = Callable[[Survey], Outcome]
 

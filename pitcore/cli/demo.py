@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pitcore import __version__
-from pitcore.app import App, Options, emulated_belt
+from pitcore.app import App, Options
 from pitcore.camera.crops import fold_of
 from pitcore.camera.truth import Truth
 from pitcore.cli.options import bundle_option, config_option, read_config
@@ -25,6 +25,7 @@ from pitcore.picture import draw
 from pitcore.pipeline import Hooks
 from pitcore.scoring import Score, score
 from pitcore.sinks.memory import MemorySink
+from pitcore.sources import emulated_belt
 
 DEFAULT_FRAMES = 60
 HALF = 0.5

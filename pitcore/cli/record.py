@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from pitcore.app import build_source, emulated_belt
 from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.source import Source
@@ -14,6 +13,7 @@ from pitcore.cli.options import config_option, read_config
 from pitcore.cli.progress import progress
 from pitcore.config import Config, EmulatedSourceConfig, emulated
 from pitcore.errors import RecordingError, SourceError
+from pitcore.sources import build_source, emulated_belt
 
 DEFAULT_FRAMES = 60
 

@@ -4,7 +4,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from pitcore.app import set_exposures
 from pitcore.calibration.steps import measure_align, measure_belt, measure_exposure, measure_flat
 from pitcore.calibration.survey import opened
 from pitcore.camera.emulated import EmulatedSource
@@ -14,6 +13,7 @@ from pitcore.camera.source import Adjustable, Source
 from pitcore.config import BeltConfig, CalibrationConfig, CameraConfig, Picamera2SourceConfig
 from pitcore.errors import CalibrationError
 from pitcore.scoring import score
+from pitcore.sources import set_exposures
 from tests.line_belt import line_config, line_source, run_line, wrong
 
 TARGETS = (156.0, 210.0)

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from pitcore.app import App, Options, build_source
+from pitcore.app import App, Options
 from pitcore.camera import picamera
 from pitcore.camera.source import Adjustable, Exposure, Source
 from pitcore.camera.ticks import ConstantSpeed
@@ -16,6 +16,7 @@ from pitcore.health import LockedPicture, stalled
 from pitcore.metrics import Metrics
 from pitcore.pipeline import Hooks
 from pitcore.sinks.memory import MemorySink
+from pitcore.sources import build_source
 from tests.camera import board
 from tests.camera.board import BOTTOM, PATIENCE_S, TOP
 from tests.camera.fake_picamera2 import Faults, Sensor

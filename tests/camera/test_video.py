@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from pitcore.app import App, Options, build_source
+from pitcore.app import App, Options
 from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.source import Source
 from pitcore.camera.ticks import ConstantSpeed
@@ -21,6 +21,7 @@ from pitcore.errors import SourceError
 from pitcore.frame import Geometry
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
+from pitcore.sources import build_source
 from tests.camera.belts import belt_of, small_spec
 
 SPEC = small_spec(frames=6)

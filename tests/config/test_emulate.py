@@ -1,7 +1,6 @@
 import msgspec
 import pytest
 
-from pitcore.app import belt_spec
 from pitcore.config import (
     BeltConfig,
     CameraConfig,
@@ -11,6 +10,7 @@ from pitcore.config import (
     ReplaySourceConfig,
     emulated,
 )
+from pitcore.sources import belt_spec
 
 CAMERAS = (CameraConfig(id="a", planes=("top",)), CameraConfig(id="b", planes=("bottom",)))
 
