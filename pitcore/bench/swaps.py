@@ -35,6 +35,7 @@ from pitcore.verdict import Event, ModelRef, Verdict
 
 WARM_UP_SWAPS = 3  # until the heap has its steady size: both models were there at once
 FRAMES_BETWEEN = 8  # judged by each model
+QUIET_FRAMES = 200  # before the first swap: if frames are lost there too, it is not the swaps that lose them
 MAX_GROWTH = 0.05
 
 
@@ -47,6 +48,7 @@ class SwapTrial:
         refused: of them.
         offered, processed, dropped, lost: frames, of the whole run.
         verdicts: lines by the version they name, of the whole run.
+        gone_before: dropped or lost in the first ``QUIET_FRAMES``, before any swap.
         strangers: lines that name another model than the two, or one that was not in force.
         changes: how often a line named another model than the line before, of the whole run.
         swap_ms: of each: from asking to the end of the old model.
@@ -61,6 +63,7 @@ class SwapTrial:
     processed: int = 0
     dropped: int = 0
     lost: int = 0
+    gone_before: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     strangers: int = 0
     changes: int = 0
@@ -76,10 +79,14 @@ class SwapTrial:
     @property
     def failures(self) -> list[str]:
         """What is not as it must be; empty if all is well."""
+        gone = self.dropped + self.lost
+        why = (
+            f" ({self.gone_before} before any swap: this machine is too busy for the load)" if self.gone_before else ""
+        )
         checks = {
             f"{self.refused} swaps refused": self.refused,
-            f"{self.dropped + self.lost} frames lost": self.dropped + self.lost,
-            "frames unaccounted for": self.offered != self.processed + self.dropped + self.lost,
+            f"{gone} frames lost{why}": gone,
+            "frames unaccounted for": self.offered != self.processed + gone,
             f"{self.strangers} lines name a model that was not in force": self.strangers,
             f"{self.changes} changes of model in the lines": self.changes != self.swaps + WARM_UP_SWAPS,
             f"memory grew by {self.growth:.1%}": self.growth > MAX_GROWTH,
@@ -192,8 +199,10 @@ class _Driver:
         self._reloader.between_frames()
         self._frames += 1
         last, trial = self._reloader.last, self._trial
-        if self._frames < FRAMES_BETWEEN or (self._asked and last is self._before):
+        if self._frames < (FRAMES_BETWEEN if self._asked else QUIET_FRAMES) or (self._asked and last is self._before):
             return
+        if not self._asked:
+            trial.gone_before = _gone(self._app.metrics)
         if self._asked > WARM_UP_SWAPS and last is not None:
             trial.swap_ms.append(last.took_s * 1e3)
             trial.refused += last.state != "ok"
@@ -205,6 +214,10 @@ class _Driver:
             return
         self._asked, self._frames, self._before = self._asked + 1, 0, last
         self._reloader.ask("bench")
+
+
+def _gone(metrics: Metrics) -> int:
+    return sum(metrics.value("events", name) for name in ("frames_dropped", "frames_lost"))
 
 
 def _copy_as_another(bundle: Path, place: Path) -> None:

@@ -30,6 +30,7 @@ def test_ten_swaps_of_the_default_model_lose_nothing_and_every_line_names_its_mo
     [
         ({"refused": 1}, "1 swaps refused"),
         ({"dropped": 2, "offered": 12}, "2 frames lost"),
+        ({"dropped": 2, "offered": 12, "gone_before": 1}, "2 frames lost (1 before any swap"),
         ({"offered": 11}, "frames unaccounted for"),
         ({"strangers": 3}, "3 lines name a model that was not in force"),
         ({"changes": 4}, "4 changes of model"),
