@@ -34,7 +34,7 @@ from pitcore.sources import belt_spec
 from pitcore.verdict import Event, ModelRef, Verdict
 
 WARM_UP_SWAPS = 3  # until the heap has its steady size: both models were there at once
-FRAMES_BETWEEN = 8  # judged by each model
+FRAMES_BETWEEN = 8  # judged by each model, at least
 QUIET_FRAMES = 200  # before the first swap: if frames are lost there too, it is not the swaps that lose them
 MAX_GROWTH = 0.05
 
@@ -197,9 +197,11 @@ class _Driver:
 
     def step(self) -> None:
         self._reloader.between_frames()
-        self._frames += 1
         last, trial = self._reloader.last, self._trial
-        if self._frames < (FRAMES_BETWEEN if self._asked else QUIET_FRAMES) or (self._asked and last is self._before):
+        if self._asked and last is self._before:
+            return
+        self._frames += 1
+        if self._frames < (FRAMES_BETWEEN if self._asked else QUIET_FRAMES):
             return
         if not self._asked:
             trial.gone_before = _gone(self._app.metrics)

@@ -8,11 +8,14 @@ configuration after all of them. What is refused changes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,6 +29,7 @@ from pitcore.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 
+NICENESS = 10  # a tenth of the weight of the loop, where both want one core
 TAKEN_WITHIN_S = 30.0  # by the loop, which looks after each frame and every 0.1 s while none comes: else it hangs
 
 
@@ -173,7 +177,7 @@ class Reloader:
         """Build, hand over, and destroy what was replaced. Raises PitcoreError."""
         if self._closing:
             raise ControlError("the service stops")
-        loaded = self._app.prepare(self._read_config())
+        loaded = self._build(self._read_config())
         detail = f"model {loaded.bundle.label}, configuration {loaded.config.sha256[:12]}; asked by {by}"
         with self._changed:
             self._offered = (loaded, detail)
@@ -185,3 +189,20 @@ class Reloader:
                 )
             self._replaced = None  # here the old network is destroyed, not on the loop's thread
         return detail
+
+    def _build(self, config: Config) -> Loaded:
+        """Build what a configuration wants, and let the loop go first where cores are scarce. Raises PitcoreError.
+
+        Priority is a thread's own, and is inherited: a network's workers would keep a low one for life. So only a
+        network without workers is built with a low one, on a thread that ends with it: none can raise its own again.
+        """
+        alone = config.runtime.threads == 1
+        with ThreadPoolExecutor(1, "pitcore-build", initializer=_go_second if alone else None) as builder:
+            return builder.submit(self._app.prepare, config).result()
+
+
+def _go_second() -> None:
+    """Lower the priority of this thread, where that is allowed; it takes no harm otherwise."""
+    with contextlib.suppress(OSError):
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
