@@ -17,9 +17,8 @@ class EndlessSource(ListSource):
 
     def __init__(self):
         super().__init__([])
-        self._planes = [
-            planes_with((100 + seed, 60, MAYBE), seed=seed) for seed in range(7)
-        ]  # each differs from the last
+        # each elsewhere across the belt: what stays where it is would be dirt on the glass
+        self._planes = [planes_with((5 + 42 * seed, 60, MAYBE), seed=seed) for seed in range(7)]
 
     def read(self, timeout_s):  # noqa: ARG002  never waits
         assert self.lent < MAX_FRAMES, "what the script waits for never came"
