@@ -14,7 +14,8 @@ from pitcore.pipeline import Hooks
 from pitcore.preprocess.prepare import CropSpec, crop_from_image
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.memory import MemorySink
-from pitcore.verdict import encode_lines
+from pitcore.sinks.sink import Notice
+from pitcore.verdict import Verdict, encode_lines
 from tests.conftest import SIZE, tiny_card, tiny_network, write_card, write_tiny_bundle
 from tests.scene import (
     CLEAN,
@@ -269,3 +270,34 @@ def test_what_others_note_is_written_with_the_next_frame_and_at_the_end(tiny_bun
         (1, "armed", "armed by anna"),
         (1, "disarmed", "disarmed by bert"),
     ]
+
+
+class Valves(MemorySink):
+    """A belt sink that notes in which order it is told of frames."""
+
+    def __init__(self):
+        super().__init__()
+        self.told, self._notices = [], [Notice("reject_late", "2 verdicts came late", 2)]
+
+    def emit(self, records):
+        super().emit(records)
+        self.told += [record.verdict for record in records if isinstance(record, Verdict)]
+
+    def judged(self, tick):
+        self.told.append(tick)
+
+    def notices(self):
+        notices, self._notices = self._notices, []
+        return notices
+
+
+def test_valves_hear_which_belt_is_judged_after_its_verdicts_and_of_no_frame_that_was_not_searched(tiny_bundle):
+    black = (np.zeros((HEIGHT, WIDTH), np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8))
+    frames = still(planes_with((100, 60, PIT)), black, planes_with((100, 60, CLEAN), seed=1), planes_with(seed=2))
+    valves, metrics = Valves(), Metrics()
+    App(config_for(tiny_bundle), ListSource(frames), Options([valves], belt_sink=valves), metrics).run()
+    ticks = [tick for _, tick, _ in frames]
+    assert valves.told == ["pit", ticks[0], "clean", ticks[2], ticks[3]]
+    late = [found for found in valves.events if found.event == "reject_late"]
+    assert [(found.seq, found.count, found.detail) for found in late] == [(0, 2, "2 verdicts came late")]
+    assert metrics.value("events", "reject_late") == 2

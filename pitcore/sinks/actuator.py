@@ -1,7 +1,7 @@
 """Which valves are open now: verdicts in, encoder counts in, valves out.
 
-No thread, no line and no clock of its own: ``gpio`` gives it those of the board, the reject benchmark virtual ones. The
-belt that reaches the nozzles without a verdict, and a verdict that comes too late, meet the fail-safe here.
+No line and no clock of its own: ``valve_loop`` gives it those of the board, the reject benchmark virtual ones. The belt
+that reaches the nozzles without a verdict, and a verdict that comes too late, meet the fail-safe here.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ DETAILS = {
     "encoder_lost": "encoder edges were lost before they could be read; they were counted by their numbers",
     "encoder_glitch": "encoder edges made no sense: check cable and shield, or set actuation.encoder.debounce_us",
 }
-
-
 COUNTED = (*DETAILS, "scheduled", "known", "openings")  # what ``Actuator.counts`` counts
 
 

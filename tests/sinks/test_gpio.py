@@ -130,6 +130,11 @@ def test_the_process_ends_when_the_service_is_gone_without_a_word(rig):
     assert rig.sink._process.wait(PATIENCE_S) == 0
 
 
+def test_a_process_that_breaks_says_why(tmp_path):
+    with pytest.raises(SinkError, match=r"the valve process ended: .*nowhere.npy.*; the valves are shut"):
+        Rig(PlayedChip(str(tmp_path / "nowhere.npy"), str(tmp_path / "driven.npy")))
+
+
 def test_a_chip_that_is_not_there_is_the_services_error_too():
     with pytest.raises(SinkError, match="no GPIO chip is labelled `pinctrl-nowhere`"):
         Rig(RealChip("pinctrl-nowhere"))
