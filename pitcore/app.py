@@ -30,7 +30,6 @@ from pitcore.preprocess.prepare import CropSpec, Preparer
 from pitcore.search import segment_spec, window_of
 from pitcore.sinks.gpio import GpioSink
 from pitcore.sinks.jsonl import JsonlSink
-from pitcore.sinks.modbus import ModbusSink
 from pitcore.sinks.sink import BeltSink, Sink
 from pitcore.sources import belt_spec, build_source, check_geometry, set_exposures
 from pitcore.valves import belt_plan, follow_belt
@@ -76,9 +75,13 @@ def open_sink(config: Config, metrics: Metrics) -> JsonlSink:
     return JsonlSink(Path(sink.path), rotate_bytes=sink.rotate_bytes, keep=sink.keep, metrics=metrics)
 
 
-def open_modbus(config: Config, arming: Arming, metrics: Metrics) -> list[ModbusSink]:
+def open_modbus(config: Config, arming: Arming, metrics: Metrics) -> list[Sink]:
     """Serve a PLC, if the configuration wants it: a list of one, or of none. Raises SinkError."""
-    return [ModbusSink(config.modbus, belt_plan(config), arming, metrics)] if config.modbus.enabled else []
+    if not config.modbus.enabled:
+        return []
+    from pitcore.sinks.modbus import ModbusSink  # noqa: PLC0415  brings asyncio, for which no other start should wait
+
+    return [ModbusSink(config.modbus, belt_plan(config), arming, metrics)]
 
 
 def open_line(config: Config, arming: Arming, metrics: Metrics) -> tuple[Source, GpioSink | None]:
