@@ -174,11 +174,11 @@ def _carry_out(command: str, as_json: bool, where: dict[str, Any], **arguments: 
     try:
         outcome: Outcome = getattr(updater(place, fetches=command in FETCHING), command)(**arguments)
     except UpdateError as error:
-        remember(place.store, command, error)
+        if error.refusal is not Refusal.BUSY:  # that is the other one's story
+            remember(place.store, command, error)
         if as_json:
-            click.echo(
-                msgspec.json.encode({"result": "failed", "refusal": error.refusal, "message": str(error)}).decode()
-            )
+            said = {"result": "failed", "refusal": error.refusal, "message": str(error)}
+            click.echo(msgspec.json.encode(said).decode())
         raise
     remember(place.store, command, outcome)
     answer = {"result": outcome.result, "message": outcome.message}

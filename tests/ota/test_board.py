@@ -64,6 +64,15 @@ def test_an_install_without_a_service_is_no_success_and_the_service_tries_it_whe
     assert board.updated("commit")["result"] == "committed"
 
 
+def test_a_second_update_is_told_that_one_is_under_way_and_leaves_its_last_word_alone(board):
+    assert board.updated("check")["result"] == "available"
+    with board.store.updating():
+        answer = board.updated("install")
+        assert (answer["code"], answer["refusal"]) == (2, "busy")
+        assert "last update" in board.update("status").stdout
+        assert "busy" not in board.update("status").stdout
+
+
 @pytest.fixture
 def small_board(short, site, publisher):
     """A board whose store lies on a disk of 400 KiB of its own."""

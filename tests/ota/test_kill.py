@@ -2,11 +2,12 @@
 
 import os
 import warnings
+from functools import partial
 
 import pytest
 
 from tests.ota.disks import Killing, Recording
-from tests.ota.scenes import CRASHED, INSTALL, NEW, ROLLED_BACK, SCENES, Stage, check
+from tests.ota.scenes import CRASHED, INSTALL, NEW, ROLLED_BACK, SCENES, Stage, check, service_on
 
 OK = 77  # exit code of a child that came to its end
 
@@ -16,14 +17,15 @@ def stage(quick_place, quick_bundled):
     return Stage(quick_place, quick_bundled)
 
 
-def killed(stage, board, disk):
-    """Play a scene in a child until the disk kills it; return whether it did."""
+def killed(act, disk):
+    """Act in a child until the disk kills it; return whether it did."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: the child only writes files
         child = os.fork()
     if child == 0:
         try:
-            stage.play(board, disk)
+            with service_on(disk):
+                act()
         finally:
             os._exit(OK)
     _, status = os.waitpid(child, 0)
@@ -55,7 +57,7 @@ def test_killed_at_any_operation_a_verified_model_loads_and_a_retry_converges(st
     for number, moment in moments:
         where = f"killed {moment} {number}: {recording.operations[number]}"
         board = stage.set_up(scene, disk := Killing(number, moment))
-        assert killed(stage, board, disk), f"not {where}"
+        assert killed(partial(stage.play, board, disk), disk), f"not {where}"
         board = stage.open(scene)
         try:
             check(board, scene)
@@ -68,6 +70,20 @@ def test_killed_at_any_operation_a_verified_model_loads_and_a_retry_converges(st
         assert list(board.store.staging.iterdir()) == [], where
     with capsys.disabled():
         print(f"\n  {scene.name}: {len(recording.operations)} operations, killed at {len(moments)} moments")  # noqa: T201  the count is asked for
+
+
+def test_killed_while_it_goes_back_by_hand_either_model_runs(stage):
+    recording = Recording()
+    with service_on(recording):
+        stage.set_up(INSTALL, recording).updater().rollback()
+    moments = list(points(recording.operations))
+    for number, moment in moments:
+        board = stage.set_up(INSTALL, disk := Killing(number, moment))
+        assert killed(board.updater().rollback, disk), (number, moment)
+        board = stage.open(INSTALL)
+        assert board.line.start().label in {"tiny@1.0.0", "tiny@2.0.0"}, (number, moment)
+        assert board.state.release_seq_floor == 2
+    assert len(moments) >= 20
 
 
 def test_the_scenes_that_end_in_a_rollback_do_roll_back(stage):

@@ -92,7 +92,8 @@ def test_without_any_one_of_its_fsyncs_an_install_breaks_a_promise(stage, scene,
     recorded = record(stage, scene)
     inspector = Inspector(stage, scene)
     lines, needless = [], []
-    for index in recorded.syncs:
+    syncs = recorded.syncs if scene is INSTALL else recorded.syncs[:2]  # the store is made; the rest is as above
+    for index in syncs:
         left_out = str(recorded.entry(index)).replace(str(stage.place / "now"), "")
         images = recorded.without(index).images()
         found = next((found for image, notes in images if (found := inspector.violation(image, notes))), None)
