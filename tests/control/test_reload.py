@@ -1,14 +1,17 @@
+import contextlib
 import itertools
 import logging
+import os
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
 
 from pitcore.app import App, Options
 from pitcore.config import DecisionConfig, RuntimeConfig
 from pitcore.control import reload as reload_module
-from pitcore.control.reload import Reloader
+from pitcore.control.reload import NICENESS, Reloader
 from pitcore.errors import ConfigError, ControlError
 from pitcore.metrics import Metrics
 from pitcore.pipeline import Hooks
@@ -193,6 +196,36 @@ def test_who_waits_gets_the_result_of_his_own_reload(tiny_bundle, other):
     run = Running(config_for(tiny_bundle), script, config_for(other))
     assert results == [run.reloader.last]
     assert results[0].state == "ok"
+
+
+def niceness_of_all_threads():
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            found.add(os.getpriority(os.PRIO_PROCESS, int(task.name)))
+    return found
+
+
+@pytest.mark.parametrize(("threads", "lower"), [(1, NICENESS), (2, 0)])
+def test_the_loop_goes_first_but_no_worker_of_a_network_inherits_a_low_priority(
+    tiny_bundle, monkeypatch, threads, lower
+):
+    before, while_building = niceness_of_all_threads(), []
+    prepare = App.prepare
+
+    def watched(app, config):
+        while_building.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return prepare(app, config)
+
+    def script(run):
+        yield from run.reloaded()
+        while niceness_of_all_threads() != before:  # the new network's workers are among them; the builder has ended
+            yield
+
+    monkeypatch.setattr(App, "prepare", watched)
+    run = Running(config_for(tiny_bundle), script, config_for(tiny_bundle, runtime=RuntimeConfig(threads=threads)))
+    assert run.reloader.last.state == "ok"
+    assert while_building == [min(19, os.getpriority(os.PRIO_PROCESS, 0) + lower)]
 
 
 class StandingBelt(ListSource):
