@@ -40,6 +40,7 @@ from pitcore.ota.floors import FloorFile, Floors
 from pitcore.ota.metadata import MAX_STEP, Seen, TrustedMetadata
 from pitcore.ota.offer import Delta, Offer
 
+SKEW_S = 86_400.0  # by so much a signer's clock is believed to be ahead of one that is set
 CLOCK_STEP_S = 3600.0  # the floor of the time is written no more often: flash wears
 OFFLINE = frozenset({"root", "targets", "models"})  # signed by keys that no server holds
 
@@ -197,14 +198,17 @@ class TrustedRepository:
                     f"{self._url}: {role} is version {found.floor.version}, and this board has seen "
                     f"{floors.roles[role].version}; an old copy of the repository, use a new one",
                 )
-        issued_s = max(found.issued_s for role, found in seen.items() if role in OFFLINE)
-        time = self._time(floors.raised(issued_s=max(floors.issued_s, issued_s)))
+        news = [found for role, found in seen.items() if role in OFFLINE and floors.roles.get(role) != found.floor]
+        signed_s = max((found.issued_s for found in news), default=0.0)  # of the others it is in the floor already
+        time = self._time(floors.raised(issued_s=max(floors.issued_s, signed_s)))
+        if time.sure:
+            signed_s = min(signed_s, time.at_s + SKEW_S)
         for role, found in seen.items():
             _check_expiry(self._url, role, found, time)
         metadata.sync()
         raised = floors.raised(
             roles=floors.roles | {role: found.floor for role, found in seen.items()},
-            issued_s=max(floors.issued_s, issued_s),
+            issued_s=max(floors.issued_s, signed_s),
             synced_s=time.at_s if time.sure and time.at_s > floors.synced_s + CLOCK_STEP_S else floors.synced_s,
         )
         if raised != floors:
@@ -229,7 +233,10 @@ class TrustedRepository:
         return None
 
     def _time(self, floors: Floors) -> Judgement:
-        return judge(self._board.clock(), max(WRITTEN_S, floors.issued_s, floors.synced_s))
+        """Return the time to judge by. A clock that is set counts more than a signer's, which may be years ahead."""
+        reading = self._board.clock()
+        floor_s = max(WRITTEN_S, floors.synced_s)
+        return judge(reading, floor_s if reading.synced else max(floor_s, floors.issued_s))
 
     def _target_url(self, target: str, sha256: str) -> str:
         """Return where a target lies in a repository of consistent snapshots."""

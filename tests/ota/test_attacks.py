@@ -507,6 +507,25 @@ def test_a_time_service_that_lies_by_ten_years_does_not_poison_the_floor(field):
     field.converges()
 
 
+def test_a_signer_whose_clock_was_years_ahead_shuts_no_board_out(field, tmp_path):
+    today = field.publisher.now
+    field.publisher.now = today + 800 * DAY
+    field.publisher.refresh("models")
+    field.publisher.now = today + timedelta(hours=1)
+    field.publisher.refresh()
+    assert field.board.check().release_seq == 2
+    field.board.clock.synced = False
+    assert field.board.check().release_seq == 2  # what a set clock contradicted is not held against one that is not
+    new = BoardUnderTest(field.publisher, tmp_path / "new", field.site.url)
+    new.clock.synced = False
+    with pytest.raises(UpdateError):
+        new.check()  # it cannot know better
+    new.clock.synced = True
+    assert new.check().release_seq == 2
+    field.board.clock.synced = True
+    field.converges()
+
+
 def test_a_clock_that_jumps_between_checks_follows_the_publisher_all_the_same(field):
     for ahead_days, synced, outcome in [
         (-20_000, False, 2),
