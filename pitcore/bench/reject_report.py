@@ -12,6 +12,7 @@ from pitcore.bench.rejects import Outcome
 from pitcore.bench.schedule_speed import TICKS_PER_S, Speed
 
 BAR_WIDTH = 40
+BOUNDS_US = (-200, -100, 0, 25, 50, 100, 200, 500, 1000, 5000)
 
 
 def text(title: str, outcome: Outcome) -> str:
@@ -26,16 +27,26 @@ def text(title: str, outcome: Outcome) -> str:
         f"  openings  {account.stray} that belong to no pit",
         "  error of a pulse's ends in ticks, late positive",
     ]
-    most = max(account.error_ticks.values(), default=1)
-    for ticks, number in sorted(account.error_ticks.items()):
-        lines.append(f"  {ticks:6d}  {number:7d}  {'#' * round(number / most * BAR_WIDTH)}")
+    lines += _bars({f"{ticks}": number for ticks, number in sorted(account.error_ticks.items())})
     known = [value for value in account.error_us if not math.isnan(value)]  # the belt reached the tick
     if known:
         lines.append(f"  error of its start in us: {_spread(known)}")
+        counts, _ = np.histogram(known, [-np.inf, *BOUNDS_US, np.inf])
+        names = [f"< {bound}" for bound in BOUNDS_US] + [f">= {BOUNDS_US[-1]}"]
+        lines += _bars({name: int(count) for name, count in zip(names, counts, strict=True) if count})
     lines.append(
         f"  {'every' if account.good else 'NOT every'} pulse is within a tick of its place, and none beside it"
     )
     return "\n".join(lines)
+
+
+def _bars(numbers: dict[str, int]) -> list[str]:
+    """Draw a histogram, a line a bin."""
+    most = max(numbers.values(), default=1)
+    return [
+        f"  {name:>8}  {number:7d}  {'#' * round(number / most * BAR_WIDTH)}".rstrip()
+        for name, number in numbers.items()
+    ]
 
 
 def wake_text(late_us: NDArray[np.float64]) -> str:
