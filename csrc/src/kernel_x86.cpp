@@ -1,5 +1,6 @@
 // SSE2 is part of x86-64; AVX2 is compiled for single functions and chosen at run time.
 #include "kernel_list.h"
+#include "pitcore/cpu.h"
 
 #if defined(__x86_64__)
 
@@ -112,7 +113,7 @@ PITCORE_AVX2 std::uint64_t avx2_sum_row(const std::uint8_t* pixels, std::int32_t
   return sum;
 }
 
-bool avx2_runs_here() noexcept { return __builtin_cpu_supports("avx2") != 0; }
+bool avx2_runs_here() noexcept { return has_avx2(); }
 
 }  // namespace pitcore
 

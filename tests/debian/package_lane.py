@@ -63,6 +63,8 @@ class Lane:
             self.step(root, "doctor", [*user, "cd && pitcore doctor"])
             checks = json.loads(self.step(root, "doctor --json", [*user, "cd && pitcore doctor --json"]))["checks"]
             print("\n".join(f"{'':22}{one['status']:5} {one['name']:14} {one['found']}" for one in checks))
+            processor = next(one["found"] for one in checks if one["name"] == "processor")
+            self.expect("kernel", f"by {best_kernel(self.arch)}," in processor, processor)
             frames = FRAMES[self.arch]
             said = self.step(root, "demo", [*user, f"cd && pitcore demo --frames {frames} --out demo"])
             print("\n".join(f"{'':22}{line}" for line in said.splitlines()[:4]))
@@ -98,6 +100,13 @@ class Lane:
         print(f"{self.arch:6}{name:16}{'pass' if good else 'FAIL'}  {said}", flush=True)
         if not good:
             self.failures.append(f"{self.arch} {name}")
+
+
+def best_kernel(arch: str) -> str:
+    """Return the search kernel that this processor should run."""
+    if arch == "arm64":
+        return "neon"
+    return "avx2" if "avx2" in Path("/proc/cpuinfo").read_text(encoding="ascii").split() else "sse2"
 
 
 def files_of(root: Path) -> set[str]:
