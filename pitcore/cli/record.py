@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
+import msgspec
 
+from pitcore.app import open_line
+from pitcore.arming import Arming
 from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.source import Source
@@ -13,7 +17,8 @@ from pitcore.cli.options import config_option, read_config
 from pitcore.cli.progress import progress
 from pitcore.config import Config, EmulatedSourceConfig, emulated
 from pitcore.errors import RecordingError, SourceError
-from pitcore.sources import build_source, emulated_belt
+from pitcore.metrics import Metrics
+from pitcore.sources import emulated_belt, set_exposures
 
 DEFAULT_FRAMES = 60
 
@@ -55,11 +60,10 @@ def record(
     if emulate or crops is not None or seed is not None:
         config = emulated(config)
     wanted = frames or (None if crops else DEFAULT_FRAMES)
-    source = _source(config, wanted, seed, crops)
-    with Recorder(directory, source.geometry) as recorder:
-        ticks = _keep(source, recorder, wanted, config.runtime.capture_timeout_s)
-        if not ticks:
-            raise SourceError(f"{directory}: the source gave no frame; nothing is recorded")
+    with ExitStack() as closing:
+        source = _source(config, wanted, (seed, crops), closing)
+        set_exposures(source, config)
+        recorder, ticks = _keep(source, directory, wanted, config.runtime.capture_timeout_s, closing)
         truths = source.truths(ticks[0], ticks[-1]) if isinstance(source, EmulatedSource) else []
         if truths:
             recorder.write_truth(truths)
@@ -68,18 +72,32 @@ def record(
     click.echo(f"{directory}: {len(ticks)} frames{known}{f', {lost} lost' if lost else ''}")
 
 
-def _source(config: Config, frames: int | None, seed: int | None, crops: Path | None) -> Source:
-    """Build what is recorded; an emulated belt draws each frame once and waits for us."""
+def _source(config: Config, frames: int | None, belt: tuple[int | None, Path | None], closing: ExitStack) -> Source:
+    """Build what is recorded; an emulated belt draws each frame once and waits for us, with its seed and crops."""
     if isinstance(config.source, EmulatedSourceConfig):
-        return emulated_belt(config, frames=frames, seed=seed, crops=crops)
-    return build_source(config)
+        return emulated_belt(config, frames=frames, seed=belt[0], crops=belt[1])
+    # Cameras take their ticks from the encoder. No valve is opened: there are no lanes, and nobody arms.
+    idle = msgspec.structs.replace(config, actuation=msgspec.structs.replace(config.actuation, lanes=()))
+    source, encoder = open_line(idle, Arming(Path(config.control.state_dir) / "never-armed.json"), Metrics())
+    if encoder is not None:
+        closing.callback(encoder.close)
+    return source
 
 
-def _keep(source: Source, recorder: Recorder, wanted: int | None, timeout_s: float) -> list[int]:
-    """Record until there are enough frames or no more. Returns the tick of each. Raises SourceError."""
-    ticks: list[int] = []
-    length = wanted or getattr(source, "frames", None) or 0
-    with progress("record", length) as bar:
+def _keep(
+    source: Source, directory: Path, wanted: int | None, timeout_s: float, closing: ExitStack
+) -> tuple[Recorder, list[int]]:
+    """Record until there are enough frames or no more.
+
+    Returns:
+        The recording, begun with the first frame, so that a camera that gives none leaves no folder; and each tick.
+
+    Raises:
+        SourceError: the source broke, or gave nothing.
+    """
+    recorder, ticks = None, list[int]()
+    with progress("record", wanted or getattr(source, "frames", None) or 0) as bar:
+        closing.callback(source.close)
         source.start()
         try:
             while wanted is None or len(ticks) < wanted:
@@ -87,6 +105,7 @@ def _keep(source: Source, recorder: Recorder, wanted: int | None, timeout_s: flo
                 if frame is None:
                     break
                 with frame:
+                    recorder = recorder or closing.enter_context(Recorder(directory, source.geometry))
                     recorder.write(frame)
                     ticks.append(frame.tick)
                 del frame  # views that outlive the loop would keep the cameras from closing their buffers
@@ -94,7 +113,8 @@ def _keep(source: Source, recorder: Recorder, wanted: int | None, timeout_s: flo
         except RecordingError:
             raise  # says itself what is safe
         except SourceError as error:
-            raise SourceError(f"{error}; {len(ticks)} frames before it are recorded") from error
-        finally:
-            source.close()
-    return ticks
+            kept = f"; {len(ticks)} frames before it are recorded" if ticks else "; nothing is recorded"
+            raise SourceError(f"{error}{kept}") from error
+    if recorder is None:
+        raise SourceError("the source gave no frame; nothing is recorded")
+    return recorder, ticks

@@ -12,6 +12,7 @@ import pytest
 
 from pitcore.app import App, Options
 from pitcore.camera.emulated import EmulatedSource
+from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Source
 from pitcore.camera.ticks import ConstantSpeed
 from pitcore.camera.uvc import UvcSource
@@ -23,6 +24,8 @@ from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
 from pitcore.sources import build_source
 from tests.camera.belts import belt_of, small_spec
+from tests.cli.program import run_pitcore
+from tests.conftest import ROOT
 
 SPEC = small_spec(frames=6)
 GEOMETRY = Geometry(("top", "bottom"), SPEC.height_px, SPEC.width_px, SPEC.px_per_tick)
@@ -234,3 +237,23 @@ def test_the_device_is_asked_for_size_rate_and_format():
     asked = UvcSource(config, GEOMETRY, TICKS)._options()
     assert asked == {"video_size": "1280x720", "framerate": "29.97", "input_format": "mjpeg"}
     assert "video4linux2,v4l2" in av.formats_available, "PyAV was built without Video4Linux"
+
+
+def test_a_recording_of_a_film_holds_the_belts_planes(belt, film, tmp_path):
+    text = f'[frame]\nheight_px = {SPEC.height_px}\nwidth_px = {SPEC.width_px}\n[source]\nkind = "video"\n'
+    text += f'path = "{film}"\npaced = false\npx_per_s = {PX_PER_S}\n'
+    (tmp_path / "board.toml").write_text(text)
+    done = run_pitcore("record", tmp_path / "rec", "--config", tmp_path / "board.toml")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'rec'}: 6 frames\n"), done.stderr
+    kept = frames_of(ReplaySource(tmp_path / "rec"))
+    assert all(np.array_equal(planes, shown[3]) for (*_, planes), shown in zip(kept, belt, strict=True))
+
+
+def test_a_laptop_without_a_webcam_is_told_so_in_one_line(tmp_path):
+    text = (ROOT / "firmware_configs" / "boards" / "webcam.toml").read_text()
+    (tmp_path / "board.toml").write_text(text.replace('"/dev/video0"', f'"{tmp_path / "video0"}"'))
+    done = run_pitcore("record", tmp_path / "rec", "--config", tmp_path / "board.toml")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"pitcore: {tmp_path / 'video0'}: no such camera; plug it in")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "rec").exists(), "it can be tried again as soon as the webcam is there"
