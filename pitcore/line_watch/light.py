@@ -87,12 +87,14 @@ class LightCheck:
         self._levels = ()  # each is asked about once
         if not levels:
             return None
-        for name, level, reference in zip(self._names, levels, self._reference, strict=True):
+        for plane, (name, level, reference) in enumerate(zip(self._names, levels, self._reference, strict=True)):
             if reference >= DARKEST and level < self._rules.light_off * reference:
                 self._detail = (
                     f"plane {name}: no light, the empty belt is at {level:.1f} grey levels of {reference:.1f}; check "
                     "the lamp, its supply and its cable"
                 )
+                if self._calibrated[plane] is None:
+                    self._detail += "; if it is on, run 'pitcore calibrate flat', which measures the belt"
                 return True
         return False
 

@@ -175,6 +175,11 @@ def test_an_alarm_stays_for_ever_after_the_calibration_is_undone(calibrated, tin
     assert app.alarms == ()
 
 
+def test_a_board_that_never_measured_its_belt_is_not_told_to(tiny_bundle):
+    memory, _, _ = run_line(line_config(tiny_bundle), line_source(30, wrong(light=(0.0, 1.0))))
+    assert "; if it is on, run 'pitcore calibrate flat'" in line_events(memory)[0].detail
+
+
 def test_black_frames_of_an_uncalibrated_dark_belt_are_no_missing_light(tiny_bundle):
     config = line_config(tiny_bundle)
     dark = msgspec.structs.replace(config.segmentation, background=(0, 0))
