@@ -73,6 +73,12 @@ class Updater:
     def fetch(self) -> Outcome:
         """Bring what is on offer onto the disk, verified, and go no further. Raises UpdateError."""
         with self._ready():
+            state = self._store.read()
+            if state.trial is not None:
+                raise UpdateError(
+                    Refusal.BUSY, "a model is on trial in that slot: `pitcore update commit` judges it first"
+                )
+            self._leave_damaged()
             found = self._wanted()
             if isinstance(found, Outcome):
                 return found
@@ -92,6 +98,7 @@ class Updater:
         with self._ready():
             if self._store.read().trial is not None:
                 return self._trial.finish()
+            self._leave_damaged()
             offer = self._wanted(again=again)
             if isinstance(offer, Outcome):
                 return offer
@@ -120,26 +127,30 @@ class Updater:
 
     @contextmanager
     def _ready(self) -> Iterator[None]:
-        """Hold the store, with a state that can be read and an active model that is whole. Raises UpdateError."""
+        """Hold the store, with a state that can be read. Raises UpdateError."""
         store, tell = self._store, self._means.tell
         store.prepare()
         with store.updating():
             try:
-                state = store.read()
+                store.read()
             except UpdateError as error:
                 if error.refusal is Refusal.NEWER_STATE:
                     raise
                 tell(f"{error}; starting over from the model that came with pitcore")
                 store.start_over()
-                state = store.read()
-            while state.trial is None and state.active is not None:
-                try:
-                    store.verified(state, state.active)
-                    break
-                except (BundleError, CardError) as error:
-                    tell(f"the active model is damaged and left: {error}")
-                    state = store.change(states.leave_damaged)
             yield
+
+    def _leave_damaged(self) -> None:
+        """Leave an active model whose files are damaged for the previous one, so that the repair spares that one."""
+        state = self._store.read()
+        while state.trial is None and state.active is not None:
+            try:
+                self._store.verified(state, state.active)
+            except (BundleError, CardError) as error:
+                self._means.tell(f"the active model is damaged and left: {error}")
+                state = self._store.change(states.leave_damaged)
+            else:
+                return
 
     def _wanted(self, *, again: bool = False) -> Offer | Outcome:
         """Return the offer if it is to be installed, or why there is nothing to do. Raises UpdateError."""
@@ -176,11 +187,11 @@ class Updater:
             means.tell(f"self-test of {bundle.label}")
             report = means.self_test(bundle.directory, running.directory)
         except (BundleError, CardError) as error:
-            raise self._refused(offer, UpdateError(Refusal.SELF_TEST, str(error))) from error
+            raise self._refused(offer, packed, UpdateError(Refusal.SELF_TEST, str(error))) from error
         except UpdateError as error:
             if error.refusal is not Refusal.SELF_TEST:
                 raise
-            raise self._refused(offer, error) from error
+            raise self._refused(offer, packed, error) from error
         means.tell(_describe(report))
         store.disk.remove_tree(packed)
         release = Release(bundle.sha256, offer.release_seq, bundle.label)
@@ -195,8 +206,9 @@ class Updater:
             raise UpdateError(Refusal.NOT_SET_UP, "no repository is set up")
         return self._means.repository
 
-    def _refused(self, offer: Offer, error: UpdateError) -> UpdateError:
-        """Remember that an offer is bad."""
+    def _refused(self, offer: Offer, packed: Path, error: UpdateError) -> UpdateError:
+        """Remember that an offer is bad, and return what to tell."""
+        self._store.disk.remove_tree(packed)
         self._store.change(lambda state: states.refuse(state, offer.card_sha256, str(error)))
         return UpdateError(error.refusal, f"{offer.target}: {error}; it is not taken again, and the old model runs on")
 

@@ -22,14 +22,18 @@ def prove(bundle, reference):
 
 
 class Board:
-    """A store, a line and a shelf."""
+    """A store, a line and a shelf.
 
-    def __init__(self, place, bundled):
-        self.place, self.bundled, self.told = place, bundled, []
-        self.store, self.shelf = new_store(place / "store"), Shelf()
-        self.line = Line(self.store.root).start()
-        self.gate = GATE
-        self.bundles = {}
+    Args:
+        place: bundles are made here, and a store where none is given.
+        bundled: stands for the model that came with pitcore.
+        store, shelf: that are there already.
+    """
+
+    def __init__(self, place, bundled, store=None, shelf=None):
+        self.place, self.bundled, self.told, self.bundles = place, bundled, [], {}
+        self.store, self.shelf = store or new_store(place / "store"), shelf or Shelf()
+        self.line, self.gate = Line(self.store.root), GATE
 
     def bundle(self, version, **options):
         if version not in self.bundles:

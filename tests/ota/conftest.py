@@ -19,7 +19,9 @@ def bundled(tmp_path, monkeypatch):
 
 @pytest.fixture
 def board(tmp_path, bundled):
-    return Board(tmp_path, bundled)
+    board = Board(tmp_path, bundled)
+    board.line.start()
+    return board
 
 
 @pytest.fixture

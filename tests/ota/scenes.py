@@ -82,6 +82,7 @@ class Stage:
     def __init__(self, place: Path, bundled: Path):
         self.place, self.bundled = place, bundled
         self._original = Board(place / "original", bundled)
+        self._original.line.start()
         for number in (1, 2):
             self._original.install(f"{number}.0.0", number)
         self._original.bundle("3.0.0")
@@ -98,10 +99,9 @@ class Stage:
 
     def open(self, scene: Scene, disk=None) -> Board:
         """Return the board as it lies there now, its service started anew."""
-        board = Board.__new__(Board)
-        board.place, board.bundled, board.told = self._original.place, self.bundled, []
-        board.bundles, board.gate = self._original.bundles, self._original.gate
-        board.store, board.shelf = Store(self.place / "now" / "store", disk), Shelf(disk)
+        store = Store(self.place / "now" / "store", disk)
+        board = Board(self._original.place, self.bundled, store, Shelf(disk))
+        board.bundles = self._original.bundles
         bases = [board.bundles["2.0.0"]] if scene.by_patch else []
         board.shelf.put(board.bundles["3.0.0"], 3, bases=bases)
         board.line = scene.line(board.store.root)

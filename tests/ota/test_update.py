@@ -293,6 +293,27 @@ def test_going_back_by_hand_changes_the_service_over_and_the_timer_does_not_undo
     refused(Refusal.NOT_SET_UP, board.updater().rollback)
 
 
+def test_going_back_from_a_damaged_model_goes_back_one_step_only(board):
+    board.install("1.0.0", 1)
+    board.install("2.0.0", 2)
+    os.truncate(board.store.slot("b") / "model.onnx", 10)
+    board.updater().rollback()
+    assert board.line.label == "tiny@1.0.0"
+
+
+def test_nothing_is_fetched_into_a_slot_that_is_on_trial(board):
+    board.line.stop()
+    assert board.install("1.0.0", 1).result == "on trial"
+    board.shelf.put(board.bundle("2.0.0"), 2)
+    assert "on trial in that slot" in refused(Refusal.BUSY, board.updater().fetch)
+    assert board.line.start().label == "tiny@1.0.0"
+
+
+def test_a_model_that_failed_leaves_nothing_in_the_way(board):
+    refused(Refusal.SELF_TEST, board.install, "2.0.0", 2, golden_shift=1.0)
+    assert [entry.name for entry in board.store.staging.iterdir()] in ([], ["unpacked"])
+
+
 def test_commit_without_a_trial_says_so(board):
     refused(Refusal.NOT_SET_UP, board.updater().commit)
 
