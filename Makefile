@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo ota-demo test tools peers test-arm native-test sanitize lint format wheels deb test-deb test-systemd clean
+.PHONY: demo ota-demo test tools peers test-arm native-test sanitize lint format wheels deb deb-amd64 deb-arm64 test-deb test-systemd clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.board ## set up and run the main job on the emulated belt
@@ -52,14 +52,15 @@ format: $(VENV)/.workstation ## rewrite in the project's style
 wheels: $(VENV)/.wheels ## dist/: CPython 3.11 and 3.13, x86_64 and aarch64, and the sdist
 	tools/wheels/build.sh all
 
-deb: $(VENV)/.wheels ## dist/: the package for Debian 12 and 64-bit Raspberry Pi OS, amd64 and arm64
-	tools/wheels/build.sh 3.11 x86_64
-	tools/debian/build.sh amd64
-	tools/wheels/build.sh 3.11 aarch64
-	tools/debian/build.sh arm64
+deb: deb-amd64 deb-arm64 ## dist/: the package for Debian 12 and 64-bit Raspberry Pi OS
 
+deb-amd64 deb-arm64: deb-%: $(VENV)/.wheels
+	tools/wheels/build.sh 3.11 $(if $(filter arm64,$*),aarch64,x86_64)
+	tools/debian/build.sh $*
+
+DEB_ARCH := amd64,arm64
 test-deb: $(VENV)/.debian ## both packages in clean Debian roots without a network, after `make deb`; as root
-	$(BIN)/python tests/debian/package_lane.py
+	$(BIN)/python tests/debian/package_lane.py --arch $(DEB_ARCH)
 
 test-systemd: $(VENV)/.debian ## the service under a real systemd in a container, after `make deb`; as root
 	$(BIN)/python tests/debian/systemd_lane.py

@@ -39,10 +39,11 @@ for tag in manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014; do platfo
 PIP_CONSTRAINT=$work/constraints.txt "$python" -m pip install --quiet --no-compile --no-warn-conflicts --only-binary :all: \
   --python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none "${platforms[@]}" \
   --target "$stage/usr/lib/pitcore" "${wheel}[$extras]"
-# Nor does what a board never loads: ONNX Runtime for C programs, and both packages' tools for building.
-(cd "$stage/usr/lib/pitcore" && rm -rf bin numpy/{f2py,distutils} onnxruntime/{tools,transformers,quantization} onnxruntime/capi/libonnxruntime.so.*)
+# So does what a board never loads: ONNX Runtime for C programs, tools for building, what CPython has no use for.
+(cd "$stage/usr/lib/pitcore" && rm -rf bin numpy/{f2py,distutils} onnxruntime/{tools,transformers,quantization} \
+  onnxruntime/capi/libonnxruntime.so.* zstandard/{_cffi.*,backend_cffi.py} securesystemslib/_vendor/test-*)
 find "$stage/usr/lib/pitcore" -depth -type d -name tests -exec rm -rf {} +
-find "$stage/usr/lib/pitcore" -type f \( -name '*.pyi' -o -name '*.h' -o -name '*.pxd' -o -name '*.a' \) ! -path '*/pitcore/pitcore/*' -delete
+find "$stage/usr/lib/pitcore" -type f \( -name '*.pyi' -o -name '*.h' -o -name '*.pxd' -o -name '*.a' -o -name '.git*' \) ! -path '*/pitcore/pitcore/*' -delete
 
 # 2. Commands: those the wheel declares.
 mkdir -p "$stage/usr/bin"
