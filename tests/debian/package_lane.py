@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from roots import copy_of, mounted, need, package, run_in
+from roots import copy_of, emulate_arm64, mounted, need, package, run_in
 
 # What dpkg and the account tools themselves keep: lists, backups and locks. The accounts are compared by content.
 BOOKKEEPING = ("var/lib/dpkg/", "var/log/dpkg.log", "var/cache/ldconfig", "etc/.pwd.lock")
@@ -48,9 +48,8 @@ class Lane:
 
     def run(self) -> list[str]:
         """Run every step; return what failed."""
-        if self.arch == "arm64" and not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
-            need({"update-binfmts": "binfmt-support qemu-user-static"})
-            sys.exit("no qemu-aarch64 in binfmt_misc: apt-get install --reinstall qemu-user-static binfmt-support")
+        if self.arch == "arm64":
+            emulate_arm64()
         with copy_of(self.arch, f"package-{self.arch}") as root, mounted(root, self.arch):
             shutil.copy(package(self.arch), root / "root")
             deb = f"/root/{package(self.arch).name}"

@@ -41,11 +41,22 @@ def clean_root(arch: str) -> Path:
         ]
     )
     if foreign:
-        with mounted(root, "arm64"):
-            run_in(root, ["/debootstrap/debootstrap", "--second-stage"], offline=False)
+        done = run_in(root, ["/debootstrap/debootstrap", "--second-stage"], offline=False)
+        if done.returncode != 0:
+            sys.exit(f"debootstrap: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
     whole.touch()
     return root
+
+
+def emulate_arm64() -> None:
+    """Have the kernel start programs for arm64 under qemu-user; once a boot."""
+    binfmt = Path("/proc/sys/fs/binfmt_misc")
+    if not (binfmt / "status").exists():
+        run(["mount", "-t", "binfmt_misc", "binfmt_misc", binfmt])
+    if not (binfmt / "qemu-aarch64").exists():
+        need({"update-binfmts": "binfmt-support qemu-user-static"})
+        run(["update-binfmts", "--enable", "qemu-aarch64"])
 
 
 @contextmanager
