@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from pitcore.verdict import CONTROL_EVENTS, Event, Verdict
+from pitcore.verdict import CONTROL_EVENTS, Event, Verdict, is_fault
 
 log = logging.getLogger("pitcore.events")
 REPEAT_AFTER_NS = 10 * 10**9
@@ -50,4 +50,5 @@ class EventLog:
         if last.camera is not None:
             fields["PITCORE_CAMERA"] = last.camera
         more = f" ({events} such since the last line)" if events > 1 else ""
-        log.warning("%s at frame %d: %s%s", name, last.seq, last.detail, more, extra={"journal": fields})
+        level = logging.WARNING if is_fault(name) else logging.INFO
+        log.log(level, "%s at frame %d: %s%s", name, last.seq, last.detail, more, extra={"journal": fields})

@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from pitcore.sinks.event_log import EventLog
-from pitcore.verdict import Event
+from pitcore.verdict import CLEARED, Event
 
 S = 10**9
 
@@ -69,3 +69,9 @@ def test_what_was_held_is_told_when_its_time_is_there_though_it_never_came_again
     clock.now_ns = 11 * S
     log.emit([])
     assert told()[1:] == ["frame_black at frame 1: detail 1"]
+
+
+def test_an_alarm_that_cleared_is_no_warning(clock, caplog):
+    caplog.set_level(logging.INFO)
+    EventLog(clock).emit([event(0, f"light_dim{CLEARED}"), event(0)])
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
