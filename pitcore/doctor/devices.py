@@ -59,6 +59,16 @@ def _is_sensor(text: str, camera_id: str) -> bool:
     return driver == sensor and (not at or address.rpartition("-")[2].lstrip("0") == wanted.lstrip("0"))
 
 
+def check_usb_camera(board: Board, device: str) -> Check:
+    """Look for the device of a camera on USB."""
+    name = "cameras"
+    if board.path(device).exists():
+        return ok(name, device)
+    found = [f"/dev/{path.name}" for path in board.find("/dev", "video*")]
+    mend = "plug the camera in, and take a name from /dev/v4l/by-id into [source] device: those stay"
+    return fail(name, f"{device} is not there; there is {', '.join(found) or 'no camera'}", mend)
+
+
 def check_permissions(board: Board, may_open: Callable[[Path], bool]) -> Check:
     """Look whether whoever asks, and the service, may use the devices.
 

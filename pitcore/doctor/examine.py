@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pitcore.config import Config, Picamera2SourceConfig
+from pitcore.config import Config, Picamera2SourceConfig, UvcSourceConfig
 from pitcore.doctor import devices, processor, software, system
 from pitcore.doctor.check import Board, Check
 from pitcore.preprocess import _core
@@ -37,7 +37,7 @@ def examine(config_path: Path | None, board: Board | None = None) -> list[Check]
         processor.check_throttling(board),
         processor.check_clock_source(board),
         processor.check_time(board, time.time(), Path(__file__).stat().st_mtime),
-        devices.check_cameras(board, cameras),
+        check_source(board, settings),
         software.check_picamera2(software.run_python, wanted=bool(cameras)),
         devices.check_camera_memory(board, camera_bytes(settings)),
         devices.check_permissions(board, devices.may_open),
@@ -45,6 +45,13 @@ def examine(config_path: Path | None, board: Board | None = None) -> list[Check]
         system.check_disk(settings, system.free_bytes),
         system.check_service(system.show_service()),
     ]
+
+
+def check_source(board: Board, config: Config) -> Check:
+    """Look for the cameras of whichever source the configuration names."""
+    if isinstance(config.source, UvcSourceConfig):
+        return devices.check_usb_camera(board, config.source.device)
+    return devices.check_cameras(board, camera_ids(config))
 
 
 def camera_ids(config: Config) -> tuple[str, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from pitcore.bench.machine import THERMAL, THROTTLE_BITS, THROTTLED
+from pitcore.bench.machine import THERMAL, THROTTLE_BITS
 from pitcore.doctor.check import Board, Check, fail, ok, skip, warn
 
 ARM_PARTS = {"0xd03": "Cortex-A53", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
 HOT_C, TOO_HOT_C = 75.0, 84.0  # a Pi 5 caps its clock at 85; source: raspberrypi.com, frequency management
+FIRMWARE_WORD = "soc*/soc*:firmware/get_throttled"  # the bus is called soc, or soc@ and its address
 NOW_BITS = 0xF  # of the firmware's throttle word; the rest tells of the past
 BAD_CLOCK_SOURCES = {"jiffies", "refined-jiffies", "acpi_pm", "hpet"}
 
@@ -70,10 +71,10 @@ def check_heat(board: Board) -> Check:
 
 def check_throttling(board: Board) -> Check:
     """Look whether the firmware slowed the processor down, now or since the board started."""
-    name, text = "throttling", board.text(str(THROTTLED))
-    if text is None:
+    name, files = "throttling", board.find("/sys/devices/platform", FIRMWARE_WORD)
+    if not files:
         return skip(name, "no Raspberry Pi firmware")
-    bits = int(text, 16)
+    bits = int(files[0].read_text(encoding="ascii"), 16)
     if not bits:
         return ok(name, "none since the board started")
     found = ", ".join(word for bit, word in THROTTLE_BITS.items() if bits >> bit & 1)

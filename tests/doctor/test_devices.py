@@ -31,6 +31,14 @@ def test_a_configuration_without_cameras_asks_for_none(tmp_path):
     assert devices.check_cameras(board(tmp_path, {}), ()).status == "skip"
 
 
+def test_a_camera_on_usb_is_looked_for_by_its_device(tmp_path):
+    pi5 = board(tmp_path, PI5)
+    assert devices.check_usb_camera(pi5, "/dev/video0").status == "ok"
+    check = devices.check_usb_camera(pi5, "/dev/video7")
+    assert (check.status, check.found) == ("fail", "/dev/video7 is not there; there is /dev/video0")
+    assert "/dev/v4l/by-id" in check.mend
+
+
 def test_devices_that_we_may_not_open_are_named(tmp_path):
     check = devices.check_permissions(board(tmp_path, PI5), lambda path: path.name != "gpiochip0")
     assert check.status == "fail"

@@ -72,6 +72,11 @@ def test_throttling_names_its_cause_and_its_mend(tmp_path, word, status, found, 
     assert mend in check.mend
 
 
+def test_the_firmware_is_found_whatever_its_bus_is_called(tmp_path):
+    word = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
+    assert processor.check_throttling(board(tmp_path, {word: "50005\n"})).status == "fail"
+
+
 def test_a_coarse_clock_source_is_told_of(tmp_path):
     assert processor.check_clock_source(board(tmp_path, PI5 | {CLOCK: "hpet"})).status == "warn"
 
