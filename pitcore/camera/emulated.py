@@ -197,7 +197,8 @@ class EmulatedSource:
             late = (time.monotonic_ns() - self._start_ns) * self._spec.frames_per_s / 1e9 - self._index
             if late > self._delivery.buffers:  # that many wait in a real camera's buffers, the others are gone
                 # The last frame is never stepped over: it stays in the buffers, and only the next one tells of a gap.
-                skipped = int(late) if self._frames is None else min(int(late), self._frames - 1 - self._index)
+                left = int(late) if self._frames is None else max(0, self._frames - 1 - self._index)
+                skipped = min(int(late), left)
                 self.lost += skipped
                 self._index += skipped
                 self._repeat = None
