@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -98,14 +99,14 @@ class ActuationConfig(Section, frozen=True):
         if self.kind != "none" and self.encoder.line_a is None:
             raise ValueError("actuation needs encoder.line_a: valves are timed by the belt")
 
-    def misfit(self, *, height_px: int, width_px: int, px_per_tick: float, actions: frozenset[str]) -> str | None:
+    def misfit(self, *, height_px: int, width_px: int, px_per_tick: float, actions: Mapping[str, str]) -> str | None:
         """Say what does not fit the rest of the configuration, or None.
 
         Args:
             height_px: of the frame.
             width_px: of the frame.
             px_per_tick: of the belt.
-            actions: that some verdict has.
+            actions: that may be asked for, each with the keys that ask for it.
         """
         if self.kind == "none" or not self.lanes:
             return None
@@ -123,14 +124,16 @@ class ActuationConfig(Section, frozen=True):
                 )
         return None
 
-    def _action_misfit(self, width_px: int, actions: frozenset[str]) -> str | None:
-        for action in sorted(actions - {"pass"}):
+    def _action_misfit(self, width_px: int, actions: Mapping[str, str]) -> str | None:
+        for action, keys in sorted(actions.items()):
+            if action == "pass":
+                continue
             spans = sorted(lane.x_px for lane in self.lanes if lane.action == action)
             if not spans and action == "review" and self.review_by_plc:
                 continue
             if not spans:
                 mend = ", or set actuation.review_by_plc" if action == "review" else ""
-                return f"[actions] say `{action}`, but no lane of actuation does it: add one, change [actions]{mend}"
+                return f"{keys} say `{action}`, but no lane of actuation does it: add one, change {keys}{mend}"
             served = 0
             for first, end in spans:
                 if first <= served:

@@ -100,10 +100,20 @@ class Config(Section, frozen=True):
             height_px=self.frame.height_px,
             width_px=self.frame.width_px,
             px_per_tick=self.px_per_tick,
-            actions=frozenset(msgspec.structs.astuple(self.actions)),
+            actions=self._wanted_actions(),
         )
         if misfit:
             raise ValueError(misfit)
+
+    def _wanted_actions(self) -> dict[str, str]:
+        """Return every action that may be asked for, and the keys that ask for it: a fail-safe needs a valve too."""
+        rejecting = [
+            f"failsafe.{name}" for name, rule in msgspec.structs.asdict(self.failsafe).items() if rule == "reject"
+        ]
+        if self.actuation.fail_safe == "reject":
+            rejecting.append("actuation.fail_safe")
+        wanted = {"reject": ", ".join(rejecting)} if rejecting else {}
+        return wanted | dict.fromkeys(msgspec.structs.astuple(self.actions), "[actions]")
 
     @property
     def px_per_tick(self) -> float:
