@@ -7,7 +7,7 @@ are looked at, and what changes slowly is asked every few frames only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pitcore.alarm import Alarm, Latch
 from pitcore.belt.track import Box, Selection
@@ -91,10 +91,11 @@ class LineWatch:
     def go_on_from(self, before: LineWatch) -> None:
         """Take over the alarms that are on, after a reload; what was measured is measured anew.
 
-        Light that drifted from what it was calibrated to has not, where nothing is calibrated any more.
+        Light that drifted from what it was calibrated to has not, where nothing is calibrated any more. What becomes of
+        verdicts is as this configuration says, not as that under which an alarm came on.
         """
         gone = set() if self._light.is_calibrated else {"light_dim", "light_bright"}
-        self._alarms = {name: alarm for name, alarm in before._alarms.items() if name not in gone}
+        self._alarms = {name: self._as_configured(alarm) for name, alarm in before._alarms.items() if name not in gone}
         for name, check in (self._often | self._seldom).items():
             check.latch.on = name in self._alarms
 
@@ -170,6 +171,11 @@ class LineWatch:
         text = f"{detail}; {CONSEQUENCES[failsafe]}"
         self._alarms = {**self._alarms, name: Alarm(name, text, utc_now(), frame.seq, frame.t_ns, failsafe)}
         return event_of(frame, name, text)
+
+    def _as_configured(self, alarm: Alarm) -> Alarm:
+        failsafe: FailSafe = getattr(self._config.failsafe, alarm.name)
+        found = alarm.detail.removesuffix(CONSEQUENCES[alarm.failsafe])
+        return replace(alarm, failsafe=failsafe, detail=found + CONSEQUENCES[failsafe])
 
     def _cleared(self, frame: Frame, name: AlarmName) -> Event:
         lasted_s = (frame.t_ns - self._alarms[name].since_ns) / 1e9

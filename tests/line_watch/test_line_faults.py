@@ -166,6 +166,20 @@ def test_an_alarm_is_forgotten_by_a_reload(calibrated):
     assert [alarm.name for alarm in app.alarms] == ["light_off"]
 
 
+def test_a_fail_safe_made_stricter_by_a_reload_waits_for_the_next_alarm(calibrated):
+    mild = msgspec.structs.replace(calibrated, failsafe=FailsafeConfig(light_dim="alarm"))
+    app = App(mild, line_source(160, wrong(light=(0.7, 1.0), first=20)), Options(sinks=[MemorySink()]), Metrics())
+    app.run()
+    (alarm,) = app.alarms
+    assert (alarm.name, alarm.failsafe) == ("light_dim", "alarm")
+    assert alarm.detail.endswith("; verdicts stand")
+    app.reload(msgspec.structs.replace(mild, failsafe=FailsafeConfig(light_dim="reject")))
+    (after,) = app.alarms
+    assert after.failsafe == app.now.stages.line.failsafe == "reject"
+    assert after.detail == alarm.detail.replace("verdicts stand", "until it is over all are rejected")
+    assert (after.since, after.since_seq) == (alarm.since, alarm.since_seq)
+
+
 def test_an_alarm_stays_for_ever_after_the_calibration_is_undone(calibrated, tiny_bundle):
     source = line_source(160, wrong(light=(0.7, 1.0), first=20))
     app = App(calibrated, source, Options(sinks=[MemorySink()]), Metrics())
