@@ -1,5 +1,7 @@
 """A service in this process: an endless belt, the loop on this thread, and a script that runs between its frames."""
 
+import time
+
 from pitcore.app import App, Options
 from pitcore.control.reload import Reloader
 from pitcore.frame import Frame
@@ -10,6 +12,9 @@ from pitcore.sinks.recent import RecentEvents
 from tests.scene import HEIGHT, MAYBE, PX_PER_TICK, ListSource, planes_with
 
 MAX_FRAMES = 20_000  # a script that waits for what never comes fails by this, not by a clock
+PAUSE_S = (
+    0.002  # after each frame of a reload: a belt without pauses would starve the builder, whom the loop goes before
+)
 
 
 class EndlessSource(ListSource):
@@ -66,3 +71,5 @@ class Running:
         self.reloader.between_frames()
         if next(self._script, "end") == "end":
             self.app.stop()
+        if self.reloader.busy:
+            time.sleep(PAUSE_S)

@@ -3,6 +3,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from pitcore.metrics import Metrics
 from pitcore.pipeline import Hooks
 from pitcore.sinks.memory import MemorySink
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
-from tests.control.scenario import Running
+from tests.control.scenario import PAUSE_S, Running
 from tests.scene import MAYBE, ListSource, config_for, planes_with, still
 
 PATIENCE_S = 60.0
@@ -77,6 +78,7 @@ def test_many_changes_lose_nothing_and_every_line_names_its_model_and_configurat
     def script(run):
         for _ in range(10):
             yield from run.reloaded()
+        yield  # a frame of the last one
 
     run = Running(configs[0], script, lambda: next(order))
     lines = run.memory.verdicts
@@ -220,6 +222,7 @@ def test_the_loop_goes_first_but_no_worker_of_a_network_inherits_a_low_priority(
     def script(run):
         yield from run.reloaded()
         while niceness_of_all_threads() != before:  # the new network's workers are among them; the builder has ended
+            time.sleep(PAUSE_S)
             yield
 
     monkeypatch.setattr(App, "prepare", watched)
