@@ -209,6 +209,9 @@ class App:
 
         Returns:
             What was in force until now and is not needed any more.
+
+        Raises:
+            SourceError: a camera refuses its exposure; everything is as it was.
         """
         set_exposures(self._source, loaded.config)
         self._pipeline.replace(loaded.stages, loaded.rules)

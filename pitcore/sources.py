@@ -5,6 +5,7 @@ With ``pitcore.app`` the only place that builds concrete sources.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from pitcore.belt.encoder import Encoder
@@ -25,7 +26,7 @@ from pitcore.config import (
     ReplaySourceConfig,
     UvcSourceConfig,
 )
-from pitcore.errors import ConfigError
+from pitcore.errors import ConfigError, SourceError
 from pitcore.frame import Geometry
 
 
@@ -114,7 +115,7 @@ def set_exposures(source: Source, config: Config) -> None:
     """Give a source that can be adjusted the calibrated exposures, where there are any.
 
     Raises:
-        SourceError: the camera refuses.
+        SourceError: the camera refuses; those that it had hold again.
     """
     values = config.calibration.values
     if values is None or not isinstance(source, Adjustable):
@@ -124,8 +125,14 @@ def set_exposures(source: Source, config: Config) -> None:
     wanted = [
         Exposure(exposure_us, gain) for exposure_us, gain in pairs if exposure_us is not None and gain is not None
     ]
-    if len(wanted) == len(planes) and tuple(wanted) != source.exposures:
-        source.set_exposures(wanted)
+    before = source.exposures
+    if len(wanted) == len(planes) and tuple(wanted) != before:
+        try:
+            source.set_exposures(wanted)
+        except SourceError:
+            with contextlib.suppress(SourceError):  # the first of two cameras may have taken its own
+                source.set_exposures(before)
+            raise
 
 
 def check_geometry(config: Config, found: Geometry) -> None:

@@ -75,6 +75,7 @@ class Reloader:
         self._changed = threading.Condition()
         self._offered: tuple[Loaded, str] | None = None
         self._replaced: Loaded | None = None
+        self._refusal: PitcoreError | None = None  # by the loop
         self._closing = False
         self._busy = False
         self._last: ReloadResult | None = None
@@ -135,10 +136,14 @@ class Reloader:
         with self._changed:
             if self._offered is not None:  # else it was withdrawn just now
                 (loaded, detail), self._offered = self._offered, None
-                self._replaced = self._app.take(loaded)
+                self._changed.notify_all()
+                try:
+                    self._replaced = self._app.take(loaded)
+                except PitcoreError as error:  # a camera refuses its exposure: no reason to stop the line
+                    self._refusal = error
+                    return
                 self._since = self._app.metrics.mark()
                 self._app.note("reload_ok", detail)
-                self._changed.notify_all()
 
     def _serve(self) -> None:
         ended = False
@@ -187,6 +192,9 @@ class Reloader:
                 raise ControlError(
                     "the service stops" if ended else f"the loop did not take it within {TAKEN_WITHIN_S:g} s; it hangs"
                 )
+            refusal, self._refusal = self._refusal, None
+            if refusal is not None:
+                raise refusal
             self._replaced = None  # here the old network is destroyed, not on the loop's thread
         return detail
 

@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 from pitcore.app import App, Options
-from pitcore.config import DecisionConfig, RuntimeConfig
+from pitcore.camera.source import Exposure, ExposureLimits
+from pitcore.config import Calibration, CalibrationConfig, DecisionConfig, PlaneCalibration, RuntimeConfig
 from pitcore.control import reload as reload_module
 from pitcore.control.reload import NICENESS, Reloader
-from pitcore.errors import ConfigError, ControlError
+from pitcore.errors import ConfigError, ControlError, SourceError
 from pitcore.metrics import Metrics
 from pitcore.pipeline import Hooks
 from pitcore.sinks.memory import MemorySink
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
 from tests.control.scenario import PAUSE_S, Running
-from tests.scene import MAYBE, ListSource, config_for, planes_with, still
+from tests.scene import HEIGHT, MAYBE, WIDTH, ListSource, config_for, planes_with, still
 
 PATIENCE_S = 60.0
 
@@ -127,6 +128,34 @@ def test_a_refused_reload_leaves_everything_as_it_was_and_says_why(tiny_bundle, 
     assert why in event[1]
     assert {line.config for line in run.memory.verdicts} == {config.sha256}
     assert "reload refused, the old configuration goes on" in caplog.text
+
+
+def test_a_camera_that_refuses_the_new_exposure_does_not_end_the_service(tiny_bundle, other):
+    refusing, asked = [], []
+
+    def set_exposures(wanted):
+        asked.append(tuple(wanted))
+        if wanted[0].exposure_us == 700.0:
+            raise SourceError("camera top: the trigger's pulse exposes it")
+
+    def script(run):
+        run.source.exposures, run.source.set_exposures = (Exposure(500.0), Exposure(500.0)), set_exposures
+        run.source.exposure_limits, run.source.settle_frames = ExposureLimits(1.0, 1e4, 4.0), 0
+        yield from run.reloaded()
+        refusing.append(run.reloader.last)
+        for _ in range(5):
+            yield
+        yield from run.reloaded()
+
+    plane = PlaneCalibration(exposure_us=700.0, gain=1.0)
+    values = Calibration("pitcore.calibration/1", HEIGHT, WIDTH, {"top": plane, "bottom": plane})
+    laters = [config_for(other, calibration=CalibrationConfig(values=values)), config_for(other)]
+    run = Running(config_for(tiny_bundle), script, lambda: laters.pop(0))
+    assert refusing[0].state == "refused"
+    assert "the trigger's pulse exposes it; asked by anna" in refusing[0].detail
+    assert asked == [(Exposure(700.0),) * 2, (Exposure(500.0),) * 2]  # those from before hold again
+    assert [event for event, _ in run.events] == ["reload_refused", "reload_ok"]
+    assert [line.frame.seq for line in run.memory.verdicts] == list(range(run.source.lent))
 
 
 def test_a_model_that_fails_its_golden_vectors_never_judges(tiny_bundle, tmp_path):
