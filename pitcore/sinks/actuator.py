@@ -167,12 +167,12 @@ class Actuator:
             covered = size_of(parts_within(self._unjudged.get(pulse.lane, []), pulse.on, min(pulse.off, now)))
             late = late or placed.late + covered > LATE_TICKS
             known = known and not placed.fresh and not placed.late
-            if placed.late > LATE_TICKS and not placed.fresh:
+            if placed.late > max(LATE_TICKS, placed.fresh):  # its middle, where the cherry is, has passed
                 self._fire_now(pulse)
         self.counts["reject_late" if late else "known" if known else "scheduled"] += 1
 
     def _fire_now(self, pulse: Pulse) -> None:
-        """A pulse came too late for any of it: what is behind may be another cherry, what is before is a pit."""
+        """A pulse came too late for most of it: what is behind may be another cherry, what is before is a pit."""
         if self._rules.rejects_unjudged:
             now = self.schedule.tick
             self.schedule.add(pulse.lane, now, now + pulse.off - pulse.on)

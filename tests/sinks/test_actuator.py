@@ -98,6 +98,15 @@ def test_a_verdict_in_the_middle_of_its_pulse_is_late_and_fires_what_is_left():
     assert line.notices() == {"reject_late": 1}
 
 
+def test_a_verdict_whose_cherry_has_passed_fires_a_whole_pulse_under_fail_safe_reject():
+    came = 3000 + HALF - 3
+    line = judged_line().run(range(2000, came))
+    line.take([verdict(3000 - DISTANCE)])
+    line.run(range(came, 4000))
+    assert line.open[0] == set(range(came, came - 1 + PULSE))
+    assert line.notices() == {"reject_late": 1}
+
+
 def test_a_verdict_one_tick_late_is_in_time():
     line = judged_line().run(range(2000, 2982))
     line.take([verdict(3000 - DISTANCE)])
