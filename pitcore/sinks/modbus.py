@@ -68,7 +68,8 @@ class ModbusSink:
 
     def status(self) -> dict[str, Any]:
         """See ``sink.ReportsStatus``."""
-        return {"kind": "modbus", "state": "ok", "address": f"{self._config.bind}:{self.port}"}
+        state = "ok" if self._thread.is_alive() else "ended"
+        return {"kind": "modbus", "state": state, "address": f"{self._config.bind}:{self.port}"}
 
     def close(self) -> None:
         """Stop the server. Safe to call twice."""

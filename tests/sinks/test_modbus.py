@@ -62,6 +62,14 @@ def test_a_plc_reads_counts_flags_and_the_last_verdicts(served):
     assert second == {"id": 2, "tick": 70_000, "code": 5, "action": 1, "lane": 3, "x": 50}
 
 
+def test_the_status_of_a_server_that_answers_no_more_is_not_ok(served):
+    sink, _, _, _ = served
+    address = f"127.0.0.1:{sink.port}"
+    assert sink.status() == {"kind": "modbus", "state": "ok", "address": address}
+    sink.close()
+    assert sink.status() == {"kind": "modbus", "state": "ended", "address": address}
+
+
 def test_the_heartbeat_goes_up_with_each_frame_even_without_cherries(served):
     sink, client, _, _ = served
     beats = []
