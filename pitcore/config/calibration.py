@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from pitcore.config.section import MAX_SIDE_PX, Count, Level, Section
+from pitcore.config.section import MAX_SIDE_PX, MIN_PX_PER_TICK, Count, Level, Section
 from pitcore.errors import ConfigError
 
 GAIN_ONE = 256  # of a flat field: the pixel stays as it is
@@ -45,6 +45,10 @@ class BeltScale(Section, frozen=True):
 
     px_per_tick: Annotated[float, Meta(ge=-1000.0, le=1000.0)]
     error: Annotated[float, Meta(ge=0.0)]
+
+    def __post_init__(self) -> None:
+        if abs(self.px_per_tick) < MIN_PX_PER_TICK:
+            raise ValueError("belt.px_per_tick must not be 0: without it frames cannot be matched")
 
 
 class AlignmentConfig(Section, frozen=True):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from pitcore.config.section import MAX_SIDE_PX, GreyMean, Level, Section, Share
+from pitcore.config.section import MAX_SIDE_PX, MIN_PX_PER_TICK, GreyMean, Level, Section, Share
 from pitcore.model_card import Probability
 from pitcore.verdict import Action
 
@@ -36,7 +36,7 @@ class BeltConfig(Section, frozen=True):
     tolerance_px: Annotated[float, Meta(ge=0.0, le=500.0)] = 8.0
 
     def __post_init__(self) -> None:
-        if abs(self.px_per_tick) < 1e-6:
+        if abs(self.px_per_tick) < MIN_PX_PER_TICK:
             raise ValueError("px_per_tick must not be 0: without it frames cannot be matched")
 
 

@@ -86,3 +86,13 @@ def test_a_profile_of_the_wrong_kind_is_taken(tmp_path, field, value, message):
     path.write_bytes(msgspec.json.encode(raw))
     with pytest.raises(ConfigError, match=message):
         read_calibration(path)
+
+
+@pytest.mark.parametrize("px_per_tick", [0.0, -1e-7])
+def test_a_belt_scale_of_nothing_makes_every_cherry_after_the_first_a_known_one(tmp_path, px_per_tick):
+    path = tmp_path / "calibration.json"
+    raw = msgspec.to_builtins(made(0.5))
+    raw["belt"]["px_per_tick"] = px_per_tick
+    path.write_bytes(msgspec.json.encode(raw))
+    with pytest.raises(ConfigError, match=r"px_per_tick must not be 0: .*; bring back the one before"):
+        read_calibration(path)
