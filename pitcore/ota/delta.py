@@ -115,9 +115,8 @@ def _apply_bsdiff(base: Path, patch: Path, out: _Output) -> None:
             if steps > promised:  # a real one may be empty, but not most of them
                 raise ValueError("more steps than bytes")
             for piece in _pieces(differences, add):
-                before = np.frombuffer(old, np.uint8, len(piece), position)
-                out.write((np.frombuffer(piece, np.uint8) + before).tobytes())
-                del before  # an exported buffer would keep the map open
+                made = np.frombuffer(piece, np.uint8) + np.frombuffer(old, np.uint8, len(piece), position)
+                out.write(made.tobytes())  # may raise: no view of the map has a name here, or it could not be closed
                 position += len(piece)
             for piece in _pieces(extras, copy):
                 out.write(piece)

@@ -100,6 +100,31 @@ def test_a_patch_that_lies_about_itself_is_refused(applied, name):
     assert refused.value.refusal in {Refusal.CORRUPT_PATCH, Refusal.PATCH_BOMB}
 
 
+def test_a_step_that_adds_more_than_was_signed_is_a_patch_bomb(applied):
+    patch = bsdiff_of(step(8, 0, 0), bytes(8), b"", 5)
+    with pytest.raises(UpdateError) as refused:
+        applied("bsdiff4", b"0123456789", patch, 5)
+    assert refused.value.refusal is Refusal.PATCH_BOMB
+
+
+class FullDisk(io.RawIOBase):
+    def writable(self):
+        return True
+
+    def write(self, content):
+        raise UpdateError(Refusal.NO_SPACE, f"no room for {len(content)} bytes")
+
+
+@pytest.mark.parametrize("method", MAKE)
+def test_a_disk_that_fills_up_while_a_patch_is_applied_is_told_as_such(tmp_path, method):
+    old, new = versions()
+    (tmp_path / "base").write_bytes(old)
+    (tmp_path / "patch").write_bytes(MAKE[method](old, new))
+    with pytest.raises(UpdateError) as refused:
+        delta.apply(method, tmp_path / "base", tmp_path / "patch", FullDisk(), len(new))
+    assert refused.value.refusal is Refusal.NO_SPACE
+
+
 @pytest.mark.parametrize("method", MAKE)
 def test_bit_rot_and_truncation_never_pass_as_the_new_archive(applied, method):
     old, new = versions()
