@@ -100,6 +100,6 @@ def _read(path: Path) -> tuple[ArmingState, bool]:
         return msgspec.json.decode(path.read_bytes(), type=ArmingState), True
     except FileNotFoundError:
         return ArmingState(), True
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         log.warning("%s: cannot be read, so the air jet is in dry run: %s; arm it again", path, error)
         return ArmingState(), False

@@ -32,7 +32,16 @@ def test_armed_or_not_survives_a_restart_with_who_and_when(path):
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"\xff", b"[]", b'{"armed": "yes"}', b'{"armed": true, "more": 1}', b'{"schema": "pitcore.arming/2"}'],
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[]",
+        b'{"armed": "yes"}',
+        b'{"armed": true, "more": 1}',
+        b'{"schema": "pitcore.arming/2"}',
+        b'{"armed": true, "by": "\xff"}',
+    ],
 )
 def test_a_state_that_cannot_be_trusted_is_dry_run_and_the_log_says_so(path, raw, caplog):
     path.parent.mkdir()

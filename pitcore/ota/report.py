@@ -36,7 +36,7 @@ def last_update(store: Store) -> LastUpdate | None:
     """Return what the last update said; None where there was none, or it cannot be read."""
     try:
         return msgspec.json.decode((store.root / "last.json").read_bytes(), type=LastUpdate)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -13,6 +13,7 @@ from pitcore.errors import Refusal
 from pitcore.model_card import load_bundle
 from pitcore.ota import state as states
 from pitcore.ota.gate import Health
+from pitcore.ota.overview import look
 from pitcore.ota.slots import Store
 from pitcore.ota.update import Means, Updater
 from tests.conftest import tiny_card, write_card
@@ -381,6 +382,13 @@ def test_what_an_update_left_behind_is_swept_by_the_next(board):
     shutil.copytree(board.bundle("1.0.0"), board.store.slot("a"))  # moved in, but the power went before TRIAL
     assert board.install("2.0.0", 2).result == "committed"
     assert list(board.store.staging.iterdir()) == []
+
+
+@pytest.mark.parametrize("rotten", [b"", b"{", b'{"at": "\xff"}'])
+def test_a_rotten_note_of_the_last_update_does_not_hide_the_rest(board, rotten):
+    (board.store.root / "last.json").write_bytes(rotten)
+    found = look(board.store, None)
+    assert (found.last, found.role) == (None, "bundled")
 
 
 def test_a_store_is_made_where_there_is_none(tmp_path):
