@@ -8,12 +8,14 @@ Contents are not decoded: a compressed answer is not what was signed.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -196,16 +198,28 @@ class Web:
         return self._managers[proxy]
 
     def _pool_classes(self) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-        """Return urllib3's pools with connections that hand the watchdog a second handle of their socket."""
-        opened = self._opened
+        """Return urllib3's pools with connections that hand the watchdog a second handle of their socket.
+
+        They do so when they connect, before TLS shakes hands, and at each request: it may go over a connection that an
+        earlier one has left open.
+        """
+        opened, used = self._opened, self._used
 
         class Plain(HTTPConnection):
             def _new_conn(self) -> socket.socket:
                 return opened(super()._new_conn())
 
+            def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  as urllib3's
+                used(self.sock)
+                super().request(*args, **kwargs)
+
         class Secure(HTTPSConnection):
             def _new_conn(self) -> socket.socket:
                 return opened(super()._new_conn())
+
+            def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  as urllib3's
+                used(self.sock)
+                super().request(*args, **kwargs)
 
         class PlainPool(urllib3.HTTPConnectionPool):
             ConnectionCls = Plain
@@ -216,9 +230,17 @@ class Web:
         return {"http": PlainPool, "https": SecurePool}
 
     def _opened(self, connection: socket.socket) -> socket.socket:
-        self._forget_line()
-        self._line = connection.dup()  # TLS takes the socket itself over
+        self._used(connection)
         return connection
+
+    def _used(self, connection: socket.socket | None) -> None:
+        """Take a second handle of a connection; None has not been opened yet."""
+        if connection is not None:
+            self._forget_line()
+            # TLS takes the socket itself over, and its own kind of socket cannot `dup`.
+            self._line = socket.socket(fileno=os.dup(connection.fileno()))
+            if self._pace.remaining_s() == 0.0:  # the watchdog came while there was no handle
+                self._hang_up()
 
     def _forget_line(self) -> None:
         """Close the second handle: while it lives, so does the connection."""

@@ -27,6 +27,7 @@ class Site:
     times: int = 10**6
     requests: list[tuple[str, str]] = field(default_factory=list)  # path, Range header
     raw: list[str] = field(default_factory=list)  # paths as they were sent
+    clients: set[tuple[str, int]] = field(default_factory=set)  # one for each connection
     over: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
@@ -51,6 +52,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.name, self.asked = unquote(self.path).lstrip("/"), self.headers.get("Range", "")
         self.site.raw.append(self.path.lstrip("/"))
+        self.site.clients.add(self.client_address)
         self.site.requests.append((self.name, self.asked))
         with suppress(ConnectionError, TimeoutError, ssl.SSLError):  # a client that gives up hangs up
             getattr(self, "serve_" + self.site.fault(self.name).replace("-", "_"))()

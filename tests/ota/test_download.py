@@ -2,6 +2,7 @@ import itertools
 import os
 import random
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,27 @@ def refused(site, part, **how):
         fetch(site, part, **how)
     assert "\n" not in str(caught.value)
     return caught.value.refusal
+
+
+def refused_on_a_kept_connection(site):
+    """A first answer leaves its connection open; over that the next one drips."""
+    (site.root / "small").write_bytes(b"small")
+    site.faults = {"model": "dripped-headers"}
+    fetcher = Fetcher(Limits(silence_s=30))
+    rescue = threading.Timer(30.0, site.over.set)  # else a broken watchdog would keep the test for ever
+    rescue.start()
+    try:
+        fetcher.begin(60.0)
+        assert fetcher.download_bytes(f"{site.url}/small", 5) == b"small"
+        fetcher.begin(0.3)
+        with pytest.raises(UpdateError) as caught:
+            fetcher.download_bytes(f"{site.url}/model.tar", 10**6)
+    finally:
+        rescue.cancel()
+        fetcher.close()
+    assert not site.over.is_set()
+    assert caught.value.refusal is Refusal.TOO_SLOW
+    assert len(site.clients) == 1
 
 
 def converges(site, part):
@@ -158,6 +180,10 @@ def test_headers_that_drip_are_hung_up_on_at_the_deadline(site, part):
     limits = Limits(silence_s=30, min_rate=10**9, window_s=30, spare_s=0.3)
     assert refused(site, part, limits=limits) is Refusal.TOO_SLOW
     converges(site, part)
+
+
+def test_headers_that_drip_over_a_connection_that_was_kept_open_are_hung_up_on_too(site):
+    refused_on_a_kept_connection(site)
 
 
 def test_no_server_at_all_is_unreachable(site, part):

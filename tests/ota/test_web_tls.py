@@ -15,6 +15,7 @@ from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.pace import Limits
 from tests.ota.server import serving
+from tests.ota.test_download import refused_on_a_kept_connection
 
 
 def certificate(folder):
@@ -72,3 +73,8 @@ def test_a_file_comes_over_tls_and_a_drip_is_hung_up_on(site, tmp_path, monkeypa
     site.faults = {}
     fetch(site, tmp_path / "part", Limits())
     assert (tmp_path / "part").stat().st_size == 250_000
+
+
+def test_a_drip_over_a_tls_connection_that_was_kept_open_is_hung_up_on(site, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls.pem"))
+    refused_on_a_kept_connection(site)
