@@ -19,9 +19,10 @@ def test_the_network_that_doctor_carries_multiplies_by_one_and_is_made_as_said()
     assert onnx.ModelProto.FromString(software.MULTIPLY) == made
 
 
-def test_workers_that_flush_are_seen_to_flush():
+def test_workers_that_flush_are_seen_to_flush(monkeypatch):
+    monkeypatch.setattr(software, "TRIES", 2000)  # however busy the machine is, in one of them a worker takes part
     check = software.check_flush_to_zero()
-    assert check.status == "ok" or len(os.sched_getaffinity(0)) == 1 or "no worker" in check.found
+    assert check.status == "ok" or len(os.sched_getaffinity(0)) == 1
 
 
 def test_workers_that_do_not_flush_are_told_of(monkeypatch):
