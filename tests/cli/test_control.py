@@ -77,7 +77,8 @@ def test_an_alarm_is_not_shown_with_its_mend_nor_when_it_is_over(tmp_path, tiny_
         assert "plane top: no light" in alarm["detail"]
         said = control(tmp_path, "status").stdout
         assert f"ALARM           light_off since {alarm['since']}" in said
-        assert "check the lamp, its supply and its cable; until it is over all are rejected" in said
+        assert "check the lamp, its supply and its cable; if it is on, run 'pitcore calibrate flat'" in said
+        assert "; until it is over all are rejected" in said
         assert running.stop() == 0
     finally:
         running.kill()
