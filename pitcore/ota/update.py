@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pitcore.errors import BundleError, CardError, Refusal, UpdateError
+from pitcore.errors import BundleError, CardError, ControlError, NotRunningError, Refusal, UpdateError
 from pitcore.ota import place
 from pitcore.ota import state as states
 from pitcore.ota.bring import Bringer
-from pitcore.ota.gate import Gate, Service
+from pitcore.ota.gate import Gate, Health, Service
 from pitcore.ota.offer import Offer, Repository
 from pitcore.ota.selftest import Report
 from pitcore.ota.slots import Store, installed_models
@@ -102,7 +102,7 @@ class Updater:
             offer = self._wanted(again=again)
             if isinstance(offer, Outcome):
                 return offer
-            before = self._trial.health()
+            before = self._health_before()
             self._put(offer)
             return self._trial.begin(before)
 
@@ -175,6 +175,20 @@ class Updater:
                 "to go back, publish the old model under a new release",
             )
         return offer
+
+    def _health_before(self) -> Health | None:
+        """Return how the service fares; None where none runs.
+
+        Raises:
+            UpdateError: it runs, but cannot be spoken to. A trial would fail for that, and the model be blamed.
+        """
+        try:
+            return self._means.service.health()
+        except NotRunningError:
+            return None
+        except ControlError as error:
+            message = f"the service could not be told to change over, so nothing was changed: {error}"
+            raise UpdateError(Refusal.NOT_SET_UP, message) from error
 
     def _put(self, offer: Offer) -> None:
         """From the offer to TRIAL. Raises UpdateError."""

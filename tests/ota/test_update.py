@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from pitcore.config import DecisionConfig
-from pitcore.errors import Refusal
+from pitcore.errors import ControlError, Refusal
 from pitcore.model_card import load_bundle
 from pitcore.ota import state as states
 from pitcore.ota.gate import Health
@@ -255,6 +255,23 @@ def test_without_a_service_the_trial_waits_for_one_and_is_no_success(board):
     assert "start it, then `pitcore update commit`" in outcome.message
     assert board.line.start().label == "tiny@1.0.0"
     assert board.updater().commit().result == "committed"
+
+
+class Deaf(Line):
+    """It runs, but cannot be spoken to: its socket is another's, or it is of another version."""
+
+    def health(self):
+        raise ControlError("Permission denied; become a member of the socket's group")
+
+    reload = health
+
+
+def test_a_service_that_cannot_be_spoken_to_is_not_the_models_fault(board):
+    board.line = Deaf(board.store.root).start()
+    assert "become a member of the socket's group" in refused(Refusal.NOT_SET_UP, board.install, "1.0.0", 1)
+    assert (board.state.trial, board.state.bad) == (None, {})
+    board.line = Line(board.store.root).start()
+    assert board.updater().install().result == "committed"
 
 
 class Idle(Line):
