@@ -153,7 +153,7 @@ def _disk(root: Path) -> tuple[int, list[Trouble]]:
         mend = "`dmesg` says why; a card that fails turns read-only: replace it"
         troubles.append(Trouble(f"{root}: the disk is read-only, no update can be taken", mend))
     elif not os.access(root, os.W_OK):
-        mend = "use sudo, or give the directory to the service's user"
+        mend = "act as the service does: `sudo -u pitcore pitcore update ...`"
         troubles.append(Trouble(f"{root}: not writable for this user", mend))
     if free < LOW_BYTES:
         mend = f"make room: `df -h {root}`, `journalctl --vacuum-size=50M`, older verdict files"

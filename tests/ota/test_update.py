@@ -408,6 +408,12 @@ def test_a_rotten_note_of_the_last_update_does_not_hide_the_rest(board, rotten):
     assert (found.last, found.role) == (None, "bundled")
 
 
+def test_who_may_not_write_is_told_to_act_as_the_service_not_as_root(board, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may always, and tests may run as root
+    mends = [trouble.mend for trouble in look(board.store, None).troubles if "not writable" in trouble.what]
+    assert ["sudo -u pitcore" in mend for mend in mends] == [True]
+
+
 def test_a_store_is_made_where_there_is_none(tmp_path):
     store = Store(tmp_path / "fresh")
     Updater(store, Means(Shelf(), prove, Line(store.root))).check()
