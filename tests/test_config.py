@@ -22,6 +22,9 @@ from pitcore.model_card import Thresholds
         ("[sink]\npaht = 'x'", "[sink]: unknown key `paht`; known: path, rotate_bytes, keep"),
         ("[sinks]\npath = 'x'", "unknown key `sinks`; known: schema, frame, belt"),
         ("x =", "not valid TOML"),
+        ("[actuation]\nlanes = []\n[[actuation.lanes]]\nline = 5", "; it is given twice: keep one"),
+        ("[belt]\npx_per_tick = 1\npx_per_tick = 2", "; it is given twice: keep one"),
+        ("[belt]\n[belt]", "; it is given twice: keep one"),
         ("schema = 'pitcore.config/2'", "schema: "),
     ],
 )

@@ -48,9 +48,11 @@ class Watcher:
 def fresh_file(path: Path, metrics: Metrics) -> JsonlSink:
     """Open a verdict file anew: it holds the verdicts of one run. Raises SinkError."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
+        path.touch()
     except OSError as error:
-        raise SinkError(f"{path}: cannot be replaced: {error.strerror}; choose another --out") from error
+        raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another --out") from error
     return JsonlSink(path, rotate_bytes=NO_ROTATION, keep=1, metrics=metrics)
 
 

@@ -22,7 +22,8 @@ def decode_config(text: str, where: str) -> Config:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: not valid TOML: {error}") from error
+        twice = "; it is given twice: keep one" if "Cannot" in str(error) else ""
+        raise ConfigError(f"{where}: not valid TOML: {error}{twice}") from error
     try:
         return msgspec.convert(raw, type=Config)
     except msgspec.ValidationError as error:

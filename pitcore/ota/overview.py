@@ -146,7 +146,11 @@ def _unreadable(error: UpdateError) -> Trouble:
 def _disk(root: Path) -> tuple[int, list[Trouble]]:
     """Return the free bytes, and what keeps an update from writing."""
     if not root.exists():
-        return 0, [Trouble(f"{root}: there is no store yet", "`pitcore update install` makes it")]
+        holds = next(folder for folder in root.absolute().parents if folder.exists())
+        found = os.statvfs(holds)
+        return found.f_bavail * found.f_frsize, [
+            Trouble(f"{root}: there is no store yet", "`pitcore update install` makes it")
+        ]
     found = os.statvfs(root)
     free, troubles = found.f_bavail * found.f_frsize, []
     if found.f_flag & os.ST_RDONLY:

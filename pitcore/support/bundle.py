@@ -80,10 +80,10 @@ def tail(path: Path) -> str:
 
 
 def bench() -> str:
-    """Return the last report of ``pitcore-bench --out``, where it is usually put."""
+    """Return the last report of ``pitcore-bench --json``, where it is usually put."""
     found = [path for path in map(Path, BENCH_NAMES) if path.is_file()]
     if not found:
-        return "not available: no report; make one with: pitcore-bench --json > bench.json\n"
+        return "not available: no report; make one with: pitcore-bench --json bench.json\n"
     return max(found, key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8")
 
 

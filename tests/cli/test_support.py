@@ -31,6 +31,7 @@ def test_one_file_holds_what_helps_and_says_why_a_part_is_missing(place):
     assert "numpy" in json.loads(parts["versions.json"])["packages"]
     assert parts["status.json"].startswith("not available")  # no service runs, and that is told
     assert "no report" in parts["bench.json"]
+    assert parts["bench.json"].endswith("pitcore-bench --json bench.json\n")  # the option takes a path
     assert "Traceback" not in done.stderr
 
 
