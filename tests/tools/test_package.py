@@ -196,6 +196,19 @@ class TestAdd:
         begun.run("refresh", keys=("keys/online",))
         assert begun.verify()["files"] == 2
 
+    @pytest.mark.parametrize("fault", ["lost", "rotten"])
+    def test_a_patch_is_made_from_nothing_but_the_archive_that_boards_have(self, begun, fault):
+        begun.add("1.0.0")
+        (archive,) = (begun.repository / "targets" / "models").glob("*.tar")
+        content = archive.read_bytes()
+        archive.unlink()
+        if fault == "rotten":
+            archive.write_bytes(content[:-1] + b"x")
+        before = begun.files()
+        with pytest.raises(PublishError, match="copy it back"):
+            begun.add("9.0.0")
+        assert begun.files() == before
+
     def test_without_the_models_key_nothing_changes(self, begun):
         before = begun.files()
         with pytest.raises(PublishError, match="offline keys"):

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tuf.api.exceptions import LengthOrHashMismatchError
+from tuf.api.metadata import TargetFile
 
-from pitcore.errors import PublishError
+from pitcore.errors import PublishError, first_line
 from pitcore.inference.session import Session
 from pitcore.model_card import Bundle, load_bundle
 from pitcore.ota import archive
@@ -176,6 +178,19 @@ def _plain(release: Release) -> dict[str, Any]:
     return plain
 
 
+def _base(repository: StaticRepository, target: TargetFile) -> bytes:
+    """Return an archive that is listed. A patch made from other bytes would fit no board."""
+    path = repository.target_path(target)
+    try:
+        content = path.read_bytes()
+        target.verify_length_and_hashes(content)
+    except OSError as error:
+        raise PublishError(f"{path}: {error.strerror}; copy it back") from error
+    except LengthOrHashMismatchError as error:
+        raise PublishError(f"{path}: {first_line(error)}; copy it back") from error
+    return content
+
+
 def _patches(
     repository: StaticRepository, known: dict[str, Release], target: str, content: bytes, bases: int
 ) -> list[tuple[SignedPatch, bytes]]:
@@ -187,8 +202,7 @@ def _patches(
         base_sha256 = listed[name].hashes["sha256"]
         if base_sha256 in {full_sha256, *found}:
             continue
-        base = repository.target_path(listed[name]).read_bytes()
-        patch = best_patch(base, content)
+        patch = best_patch(_base(repository, listed[name]), content)
         if patch is None:
             continue
         patch_name = f"{target.removesuffix('.tar')}.from-{base_sha256[:12]}.{patch.method}"
