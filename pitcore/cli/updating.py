@@ -41,6 +41,8 @@ def fleet(place: Place) -> Campaign:
     except (OSError, UnicodeDecodeError) as error:
         message = f"{said.token_file}: {first_line(error)}; put this board's token there, or set [hawkbit] token_file"
         raise UpdateError(Refusal.NOT_SET_UP, message) from error
+    if len(token.split()) != 1:  # else it is no header, and the error that says so would show it
+        raise UpdateError(Refusal.NOT_SET_UP, f"{said.token_file}: no token in one line; put this board's token there")
     controller = said.controller_id or device_id(place.config.update)
     server = DdiServer(Account(said.url, said.tenant, controller, f"{said.token_kind} {token}"))
     attributes = {"pitcore": __version__, "arch": platform.machine()}

@@ -3,6 +3,10 @@ the real trust, self-test, slots and gate."""
 
 import pytest
 
+from pitcore.cli.update import Place
+from pitcore.cli.updating import fleet as build_campaign
+from pitcore.config import Config
+from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.campaign import Campaign
 from pitcore.ota.channel import Machine
@@ -229,3 +233,14 @@ def test_another_token_is_refused(fleet):
     fleet.authorization = "TargetToken wrong"
     with pytest.raises(UpdateError, match="token"):
         fleet.poll()
+
+
+@pytest.mark.parametrize("content", ["", "SECRET\nSECRET", "SECRET SECRET"])
+def test_a_file_that_holds_no_token_is_told_without_showing_it(tmp_path, content):
+    (tmp_path / "token").write_text(content)
+    said = HawkbitConfig(url="http://localhost", controller_id="board", token_file=str(tmp_path / "token"))
+    place = Place(Config(hawkbit=said), None, new_store(tmp_path / "store"), None, tmp_path / "socket")
+    with pytest.raises(UpdateError, match="no token in one line") as caught:
+        build_campaign(place)
+    assert caught.value.refusal is Refusal.NOT_SET_UP
+    assert "SECRET" not in str(caught.value)
