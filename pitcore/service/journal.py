@@ -25,6 +25,7 @@ def start_logging() -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[JournalHandler()])
     else:
         logging.basicConfig(level=logging.INFO, format=TERMINAL_FORMAT, stream=sys.stderr)
+    logging.getLogger("tuf").setLevel(logging.WARNING)  # what it refuses is told once, by our line
 
 
 def reads_stderr(environment: Mapping[str, str]) -> bool:

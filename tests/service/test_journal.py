@@ -105,5 +105,14 @@ def test_on_a_terminal_the_log_goes_to_standard_error():
     assert done.stderr == "INFO root: there\n"
 
 
+def test_the_library_of_the_updates_tells_nothing_beside_our_line():
+    code = (
+        "import logging; from pitcore.service.journal import start_logging; start_logging(); "
+        "logging.getLogger('tuf.api').info('No signature'); logging.getLogger('tuf.api').warning('odd')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "WARNING tuf.api: odd\n"
+
+
 def test_a_fault_of_both_cameras_is_found_under_either():
     assert encode_fields({"PITCORE_CAMERA": ("top", "bottom")}) == b"PITCORE_CAMERA=top\nPITCORE_CAMERA=bottom\n"

@@ -48,7 +48,10 @@ def publish_changes(repository: StaticRepository, *, quietly: bool = False) -> b
     published = repository.publish()
     repository.commit()
     if not published and not quietly:
-        click.echo("signed, but no board sees it yet: run `pitcore-tools package refresh` where the online keys are")
+        click.echo(
+            "signed, but not published: run `pitcore-tools package refresh` where the online keys are; "
+            "after a change of root boards take no update until then"
+        )
     return published
 
 
