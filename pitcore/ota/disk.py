@@ -69,7 +69,7 @@ class Disk:
             case "sync":
                 _sync_file(path)
             case "mkdir":
-                path.mkdir()
+                path.mkdir(exist_ok=True)  # a store is made before it can be locked: another may have been quicker
             case "rename":
                 assert operation.target is not None, "a rename has a target"  # noqa: S101  every caller gives one
                 path.rename(operation.target)

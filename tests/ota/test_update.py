@@ -12,6 +12,7 @@ from pitcore.config import DecisionConfig
 from pitcore.errors import ControlError, Refusal
 from pitcore.model_card import load_bundle
 from pitcore.ota import state as states
+from pitcore.ota.disk import Disk
 from pitcore.ota.gate import Health
 from pitcore.ota.overview import look
 from pitcore.ota.slots import Store
@@ -406,6 +407,21 @@ def test_a_rotten_note_of_the_last_update_does_not_hide_the_rest(board, rotten):
     (board.store.root / "last.json").write_bytes(rotten)
     found = look(board.store, None)
     assert (found.last, found.role) == (None, "bundled")
+
+
+class Quicker(Disk):
+    """Before each directory is made, another update has made it."""
+
+    def perform(self, operation):
+        if operation.kind == "mkdir":
+            operation.path.mkdir()
+        super().perform(operation)
+
+
+def test_two_first_updates_at_once_make_one_store(tmp_path):
+    store = Store(tmp_path / "some" / "store", Quicker())
+    store.prepare()
+    assert store.read() == states.State()
 
 
 def test_who_may_not_write_is_told_to_act_as_the_service_not_as_root(board, monkeypatch):
