@@ -3,6 +3,7 @@ import json
 import logging
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -204,7 +205,7 @@ def test_two_updates_never_run_at_once(store):
 def test_a_lock_dies_with_its_process(store):
     hold = "import sys; from pathlib import Path; from pitcore.ota.slots import Store\n"
     hold += "with Store(Path(sys.argv[1])).updating():\n print('held', flush=True); sys.stdin.read()"
-    command = ["python", "-c", hold, str(store.root)]
+    command = [sys.executable, "-c", hold, str(store.root)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"held\n"
         with pytest.raises(UpdateError, match="another update"), store.updating():
