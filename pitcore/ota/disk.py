@@ -139,6 +139,9 @@ def storage_error(path: Path, error: OSError) -> UpdateError:
             Refusal.READ_ONLY,
             "the disk is read-only: `dmesg` says why; replace a failing card",
         ),
+        errno.ENOENT: (Refusal.STORAGE, "a directory on the way is missing: the package makes it, or correct the path"),
+        errno.ENOTDIR: (Refusal.STORAGE, "a part of the path is a file: correct the path"),
+        errno.EACCES: (Refusal.STORAGE, "not yours to change: run it as the service's user, `sudo -u pitcore`"),
     }
     refusal, mend = mends.get(
         error.errno or 0, (Refusal.STORAGE, "check the owner of the directory, and `dmesg` for a failing card")

@@ -16,6 +16,7 @@ import msgspec
 
 from pitcore.errors import Refusal, UpdateError, first_line
 
+SENT_BY_PEOPLE = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}  # a model that breaks dies of others
 CHILD_FAULT = 2  # exit code: the last line on standard error says what is wrong with the model
 
 
@@ -105,6 +106,11 @@ class SelfTest:
             except BaseException:
                 child.kill()
                 raise
+        if -child.returncode in SENT_BY_PEOPLE:
+            name = signal.Signals(-child.returncode).name
+            raise UpdateError(
+                Refusal.NOT_SET_UP, f"the self-test was ended from outside ({name}): start the update again"
+            )
         if child.returncode < 0:
             raise _failed(f"its process died of {signal.Signals(-child.returncode).name}, {_where(out)}")
         if child.returncode != 0:

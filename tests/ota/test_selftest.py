@@ -86,11 +86,12 @@ def test_a_model_that_takes_its_process_down_is_named_by_signal_and_step(good):
     ("command", "said"),
     [
         (program("sys.exit(7)"), "its process ended with 7"),
+        (program("os.kill(os.getpid(), 15)"), "was ended from outside (SIGTERM): start the update again"),
         (program("pass"), "no report"),
         (program("import pitcore.nothing"), "No module named 'pitcore.nothing'"),
         (["/does/not/exist"], "No such file"),
     ],
-    ids=["exit code", "no report", "broken installation", "no program"],
+    ids=["exit code", "ended from outside", "no report", "broken installation", "no program"],
 )
 def test_a_self_test_that_could_not_be_run_is_no_success_and_blames_no_model(good, command, said):
     with pytest.raises(UpdateError) as caught:
