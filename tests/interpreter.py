@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 
-def run_script(script, *options):
-    """Run a script in a new interpreter; raises if it fails."""
+def run_script(script, *options, env=None):
+    """Run a script in a new interpreter, with this environment or another; raises if it fails."""
     command = json.loads(os.environ.get("PITCORE_TEST_PYTHON", "null")) or [sys.executable]
-    subprocess.run([*command, *options, "-c", script], check=True)
+    subprocess.run([*command, *options, "-c", script], env=env, check=True, timeout=300)

@@ -1,8 +1,8 @@
 """ONNX Runtime's Linux builds name the machine and send events to their maker, unless told not to."""
 
 import os
-import subprocess
-import sys
+
+from tests.interpreter import run_script
 
 SESSION = (
     "from pitcore.app import open_session; from pitcore.config import Config; open_session(Config(), service=False)"
@@ -13,7 +13,7 @@ def files_made(home, code):
     environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
     environment |= {"HOME": str(home), "TMPDIR": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("XDG_CACHE_HOME", None)
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+    run_script(code, env=environment)
     return sorted(path.name for path in home.rglob("*") if path.is_file())
 
 
