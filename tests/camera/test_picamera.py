@@ -478,7 +478,8 @@ def test_pulses_that_brought_no_frame_are_counted(opened, trigger_mode):
     sensors = [Sensor(name, frame_us=20_000, faults=Faults(dropped=(6, 7))) for name in (TOP, BOTTOM)]
     source = opened(*sensors, config=board.source_config(**TRIGGERED), ticks=Belt())
     take(source, 12)
-    assert lost_of(source) == {"top": {"sensor": 2}, "bottom": {"sensor": 2}}
+    # Not "unpaired": on a busy machine one of the two may lag behind.
+    assert {plane: lost["sensor"] for plane, lost in lost_of(source).items()} == {"top": 2, "bottom": 2}
 
 
 def test_no_frame_is_missed_while_the_belt_stands_and_the_service_can_be_stopped(opened, trigger_mode):
