@@ -88,7 +88,6 @@ class Refusal(StrEnum):
     BAD_NAME = "bad-name"  # a target whose name could leave its directory
     UNLISTED = "unlisted"  # the channel names what no offline key has signed
     INCOMPATIBLE = "incompatible"  # for another architecture, contract or runtime
-    REJECTED = "rejected"  # this board has already tried it and rolled it back
     # The way here.
     UNREACHABLE = "unreachable"  # no connection
     UNAVAILABLE = "unavailable"  # the server says that it cannot serve now

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from pitcore.cli.update import options, place_of
-from pitcore.errors import Refusal, UpdateError
+from pitcore.cli.update import needing_the_extra, options, place_of
+from pitcore.errors import UpdateError
 
 RETRY_S = 60.0
 
@@ -28,11 +28,8 @@ def campaign(once: bool, as_json: bool, **where: Any) -> None:  # noqa: ANN401  
       pitcore update campaign --config /etc/pitcore/board.toml
     """
     place = place_of(**where)
-    try:
+    with needing_the_extra():
         from pitcore.cli.updating import fleet  # noqa: PLC0415  pitcore runs without the extra
-    except ModuleNotFoundError as error:
-        mend = "install pitcore with its extra: pip install 'pitcore[ota]'"
-        raise UpdateError(Refusal.NOT_SET_UP, f"{error.name} is not installed; {mend}") from error
     board = fleet(place)
     while True:
         try:

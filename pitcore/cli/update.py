@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,14 +164,21 @@ def place_of(config_path: Path | None, socket_path: Path | None, store_path: Pat
     return Place(config, config_path, Store(root), url or config.update.url, control_socket(socket_path, config_path))
 
 
-def _carry_out(command: str, as_json: bool, where: dict[str, Any], **arguments: bool) -> None:
-    """Do it, remember how it ended, and say so. Raises UpdateError, ConfigError."""
-    place = place_of(**where)
+@contextmanager
+def needing_the_extra() -> Iterator[None]:
+    """Import what needs the extra `ota`. Raises UpdateError with the mend where it is not installed."""
     try:
-        from pitcore.cli.updating import updater  # noqa: PLC0415  pitcore runs without the extra
+        yield
     except ModuleNotFoundError as error:
         mend = "install pitcore with its extra: pip install 'pitcore[ota]'"
         raise UpdateError(Refusal.NOT_SET_UP, f"{error.name} is not installed; {mend}") from error
+
+
+def _carry_out(command: str, as_json: bool, where: dict[str, Any], **arguments: bool) -> None:
+    """Do it, remember how it ended, and say so. Raises UpdateError, ConfigError."""
+    place = place_of(**where)
+    with needing_the_extra():
+        from pitcore.cli.updating import updater  # noqa: PLC0415  pitcore runs without the extra
     try:
         outcome: Outcome = getattr(updater(place, fetches=command in FETCHING), command)(**arguments)
     except UpdateError as error:
