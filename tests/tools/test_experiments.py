@@ -175,11 +175,11 @@ def test_every_table_says_what_was_not_run_and_fills_up_with_results(tmp_path):
     right = int(((drawn(1).float_margins > 0) == (drawn(1).labels == 1)).sum())
     assert f"{right / 400:.2%}" in table
     assert "Not run: stage-one" in TABLES["stages"](tmp_path)
-    for seed, name in enumerate(("half-pooled-80", "half-pooled-96")):
+    for seed, name in enumerate(("half-pooled-80", "half-pooled-64")):
         write_logits(tmp_path / f"{name}.csv", drawn(seed))
     assert "points (p = " in TABLES["accuracy"](tmp_path)
     assert "wrong by every net" in TABLES["agreement"](tmp_path)
-    assert "`half-pooled-96`" in TABLES["thresholds"](tmp_path)
+    assert "`half-pooled-64`" in TABLES["thresholds"](tmp_path)
     nets = sum("frontier" in experiments.load(name).groups for name in experiments.names())
     assert TABLES["frontier"](tmp_path).count("not run") == nets - 3
 
