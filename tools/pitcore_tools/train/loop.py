@@ -325,9 +325,10 @@ def _batch(setting: _Setting, chosen: Tensor, generator: torch.Generator) -> tup
     view = augment(setting.pixels[chosen], _of_size(recipe, wanted), generator)
     taught = None
     if setting.teachers:
-        with torch.no_grad():
+        # a teacher's opinion needs no more digits than bfloat16 has, and comes in 0.6 of the time
+        with torch.no_grad(), torch.autocast(view.device.type, torch.bfloat16):
             said = [
-                torch.softmax(net(_as_input(_middle(view, taught_by.crop_size_px), taught_by)), 1)
+                torch.softmax(net(_as_input(_middle(view, taught_by.crop_size_px), taught_by)).float(), 1)
                 for taught_by, net in setting.teachers
             ]
         taught = torch.stack(said).mean(0)
