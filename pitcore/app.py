@@ -239,7 +239,12 @@ class App:
         preparer = Preparer(*window.shape, segment_spec(config, window), crop)
         stages = Stages(
             capture=self._capture,
-            watch=FrameWatch(frame.planes, (frame.height_px, frame.width_px), config.segmentation.max_foreground_share),
+            watch=FrameWatch(
+                frame.planes,
+                (frame.height_px, frame.width_px),
+                config.segmentation.max_foreground_share,
+                self._source.noise,
+            ),
             preparer=preparer,
             window=window,
             line=LineWatch(config, window.shape),

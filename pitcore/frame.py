@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.uint8]  # (H, W), row stride arbitrary, pixels of a row adjacent
+# What tells two exposures of the same thing apart: a sensor's own noise; what compression left of it; nothing, as in a
+# film, where one picture may rightly follow another that is its equal.
+Noise = Literal["sensor", "compressed", "none"]
 
 
 def _nothing() -> None:

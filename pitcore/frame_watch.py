@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitcore.errors import FrameError
-from pitcore.frame import Frame
+from pitcore.frame import Frame, Noise
+from pitcore.frozen import FrozenCheck
 from pitcore.verdict import Event
 
 SAMPLE_STEP = 16  # every 16th pixel of every 16th row is enough to tell a black plane: no lens passes exactly 0
@@ -28,10 +29,18 @@ class FrameWatch:
         plane_names: for messages.
         shape: (H, W) that every plane must have.
         max_foreground_share: a frame with more is flooded.
+        noise: of the source.
+
+    Attributes:
+        frozen: the plane that shows its last picture again, and for how many seconds; None if none does.
     """
 
-    def __init__(self, plane_names: tuple[str, ...], shape: tuple[int, int], max_foreground_share: float) -> None:
+    def __init__(
+        self, plane_names: tuple[str, ...], shape: tuple[int, int], max_foreground_share: float, noise: Noise
+    ) -> None:
         self._names, self._shape, self._max_share = plane_names, shape, max_foreground_share
+        self._frozen = FrozenCheck(len(plane_names), noise)
+        self.frozen: tuple[str, float] | None = None
         self._last_seq: int | None = None
         self._dropped = 0  # since the last new frame
         self._last_tick: int | None = None
@@ -41,6 +50,7 @@ class FrameWatch:
         """Remember what another watch saw last, so that a change of limits between two frames forgets nothing."""
         self._last_seq, self._dropped = before._last_seq, before._dropped
         self._last_tick, self._last_things = before._last_tick, before._last_things
+        self._frozen.go_on_from(before._frozen)
 
     def check_arrival(self, frame: Frame, dropped: int) -> tuple[list[Event], bool]:
         """Compare a frame's number with the last one's.
@@ -78,13 +88,20 @@ class FrameWatch:
             events.append(event_of(frame, "frames_lost", f"{lost} frames never came from the source", lost))
         return events, True
 
-    def check_light(self, frame: Frame) -> Event | None:
-        """Return an event if a plane is black, pixel for pixel."""
+    def check_picture(self, frame: Frame) -> Event | None:
+        """Return an event if a plane is black, or its last picture again, pixel for pixel."""
+        self.frozen = None
         for name, plane in zip(self._names, frame.planes, strict=True):
             if not plane[len(plane) // 2].any() and not plane[::SAMPLE_STEP, ::SAMPLE_STEP].any():
                 detail = f"plane {name} is all 0: light, lens cap or cable"
                 return event_of(frame, "frame_black", detail, camera=name)
-        return None
+        found = self._frozen.find(frame)
+        if found is None:
+            return None
+        name, for_s = self._names[found[0]], found[1]
+        self.frozen = name, for_s
+        detail = f"plane {name} shows its last picture again, pixel for pixel, for {for_s:.2f} s now: its camera hangs"
+        return event_of(frame, "frame_stuck", detail, camera=name)
 
     def check_things(self, frame: Frame, things: NDArray[np.void], foreground_px: int) -> Event | None:
         """Return an event if the frame is flooded with foreground, or is the last one's picture again."""

@@ -21,7 +21,7 @@ from pitcore.capture import Arrival, Capture
 from pitcore.config import Config
 from pitcore.decision import policy
 from pitcore.decision.policy import Judgement
-from pitcore.errors import SegmentationError
+from pitcore.errors import SegmentationError, SourceError
 from pitcore.frame import Frame, Window
 from pitcore.frame_watch import FrameWatch, event_of
 from pitcore.inference.session import Session
@@ -124,7 +124,7 @@ class Pipeline:
         """Process every frame, then say what never came whole.
 
         Raises:
-            SourceError: the source broke.
+            SourceError: the source broke, or a camera froze.
             SinkError: at the end, if lines could not be written.
         """
         with ExitStack() as closing:
@@ -134,6 +134,7 @@ class Pipeline:
             for arrival in self._stages.capture.frames(self._idle):
                 self._process(arrival, asked_ns)
                 del arrival  # views that outlive the loop would keep the cameras from closing their buffers
+                self._end_if_frozen()
                 self._between_frames()
                 asked_ns = time.monotonic_ns()
             self._finish()
@@ -157,7 +158,7 @@ class Pipeline:
             self._metrics.count("frames")
             events, things = self._find(arrival, frame)
             if things is None:
-                self._emit([*events, *(more for event in events for more in stages.line.unfit(frame, event.event))], [])
+                self._emit([*events, *(more for event in events for more in stages.line.unfit(frame, event))], [])
                 return
             clock.mark("search")
             if stages.line.is_on("encoder_dead"):
@@ -194,7 +195,7 @@ class Pipeline:
         events = [*self._noted(frame.seq, frame.tick), *events]
         if not is_new:
             return events, None
-        fault = watch.check_light(frame)
+        fault = watch.check_picture(frame)
         if fault is None:
             try:
                 things = preparer.segment(frame.planes)
@@ -206,6 +207,18 @@ class Pipeline:
             return [*events, fault], None
         self._metrics.count("specks", by=preparer.specks)
         return events, things
+
+    def _end_if_frozen(self) -> None:
+        """End a live run whose camera froze, as if it sent nothing. Raises SourceError."""
+        if not self._rules.live or self._stages.watch.frozen is None:
+            return
+        plane, for_s = self._stages.watch.frozen
+        if for_s >= self._rules.config.runtime.capture_timeout_s:
+            camera = next(one for one in self._stages.capture.health() if plane in one.planes)
+            raise SourceError(
+                f"camera {' + '.join(camera.planes)} ({camera.id}) sent one and the same picture for {for_s:.2g} s: it "
+                "hangs; the service has to start anew"
+            )
 
     def _judge(
         self, shapes: Sequence[policy.Shape], chosen: Selection, logits: NDArray[np.float32]

@@ -12,7 +12,7 @@ from tests.scene import HEIGHT, PIT, WIDTH, planes_with
 
 @pytest.fixture
 def watch():
-    return FrameWatch(("top", "bottom"), (HEIGHT, WIDTH), max_foreground_share=0.6)
+    return FrameWatch(("top", "bottom"), (HEIGHT, WIDTH), max_foreground_share=0.6, noise="sensor")
 
 
 def frame(seq, tick=None, planes=None):
@@ -71,13 +71,13 @@ def test_frames_dropped_before_a_repeated_one_are_told_once_and_are_no_loss(watc
 def test_a_black_plane_is_named(watch, black):
     planes = list(planes_with())
     planes[black] = np.zeros((HEIGHT, WIDTH), np.uint8)
-    event = watch.check_light(frame(1, planes=tuple(planes)))
+    event = watch.check_picture(frame(1, planes=tuple(planes)))
     assert event.event == "frame_black"
     assert f"plane {('top', 'bottom')[black]} " in event.detail
 
 
 def test_a_dark_belt_is_not_a_black_plane(watch):
-    assert watch.check_light(frame(1)) is None
+    assert watch.check_picture(frame(1)) is None
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,26 @@ def test_an_empty_belt_twice_is_not_a_hung_camera(watch):
     assert watch.check_things(frame(2, 300), *nothing) is None
 
 
+def test_a_frozen_plane_is_named_though_the_other_goes_on(watch):
+    still, _ = planes_with(seed=1)
+    moving = [planes_with(seed=seed)[1] for seed in (2, 3, 4)]
+    events = [watch.check_picture(frame(seq, planes=(still, moving[seq]))) for seq in range(3)]
+    assert events[0] is None
+    assert [(event.event, event.camera) for event in events[1:]] == [("frame_stuck", "top")] * 2
+    assert watch.frozen == ("top", 0.0)
+    assert watch.check_picture(frame(4, planes=planes_with(seed=9))) is None
+    assert watch.frozen is None
+
+
+def test_a_reload_does_not_make_a_frozen_picture_a_new_one(watch):
+    planes = planes_with(seed=1)
+    assert watch.check_picture(frame(1, planes=planes)) is None
+    later = FrameWatch(("top", "bottom"), (HEIGHT, WIDTH), max_foreground_share=0.6, noise="sensor")
+    later.go_on_from(watch)
+    assert later.check_picture(frame(2, planes=planes)).event == "frame_stuck"
+
+
 def test_an_event_names_its_frame(watch):
     planes = (np.zeros((HEIGHT, WIDTH), np.uint8),) * 2
-    event = watch.check_light(dataclasses.replace(frame(11, 77), planes=planes))
+    event = watch.check_picture(dataclasses.replace(frame(11, 77), planes=planes))
     assert (event.schema, event.seq, event.tick, event.count) == ("pitcore.event/1", 11, 77, 1)

@@ -29,6 +29,7 @@ LOOP = {
     "capture",
     "stage_clock",
     "frame_watch",
+    "frozen",
     "line_watch",
     "pipeline",
     "classifier",

@@ -23,7 +23,7 @@ from pitcore.camera.surface import PLANES, Surface, View
 from pitcore.camera.truth import Truth
 from pitcore.config import DisturbanceConfig
 from pitcore.errors import ConfigError, SourceError
-from pitcore.frame import Frame, Geometry
+from pitcore.frame import Frame, Geometry, Noise
 from pitcore.health import CameraHealth
 
 PLANE_NAMES = ("top", "bottom")
@@ -84,6 +84,7 @@ class EmulatedSource:
         self._surface: Surface | None = None
         self._buffers: BufferRing | None = None
         self._loop: list[Planes] = []
+        self._kept: Planes | None = None  # what a frozen camera shows
         self._index = 0
         self._repeat: int | None = None
         self._shown = -1  # exposure that the last frame was drawn from; none yet
@@ -107,6 +108,11 @@ class EmulatedSource:
     def live(self) -> bool:
         """True if paced."""
         return self._delivery.paced
+
+    @property
+    def noise(self) -> Noise:
+        """None where the belt is drawn without."""
+        return "sensor" if self._spec.noise > 0 else "none"
 
     @property
     def frames(self) -> int | None:
@@ -151,6 +157,7 @@ class EmulatedSource:
         self._buffers = BufferRing(self._delivery.buffers, shape, poison=self._delivery.poison)
         self._loop = [self._draw_for_loop(index, shape) for index in range(spec.ring)]
         self._index, self._repeat, self._shown, self.lost = 0, None, -1, 0
+        self._kept = None
         self.injected = []
         self._start_ns = time.monotonic_ns() if self._delivery.paced else 0
 
@@ -233,7 +240,8 @@ class EmulatedSource:
 
     def _lend(self, shown: int, fault: str | None, deadline_ns: int) -> tuple[Planes, Callable[[], None]]:
         """Return planes that show an exposure, and what releases them."""
-        altered = fault in {"black", "white", "torn"} or self._view(shown) is not None or self._optics.alters(shown)
+        altered = self._view(shown) is not None or self._optics.alters(shown) or self._freezes(shown)
+        altered = altered or fault in {"black", "white", "torn"}
         if self._loop and not self._delivery.poison and not altered:
             return self._loop[shown % len(self._loop)], _nothing
         if self._buffers is None:
@@ -267,6 +275,14 @@ class EmulatedSource:
             self._surface.render(planes, self._spec.tick_of(index), index)
         if self._optics.alters(index):
             self._optics.apply(planes, index)
+        if self._freezes(index):
+            self._kept = self._kept or tuple(plane.copy() for plane in planes)  # copies: buffers are drawn anew
+            for plane, kept, frozen in zip(planes, self._kept, self._disturbance.frozen, strict=True):
+                if frozen:
+                    np.copyto(plane, kept)
+
+    def _freezes(self, index: int) -> bool:
+        return any(self._disturbance.frozen) and self._disturbance.holds(index)
 
     def _view(self, index: int) -> View | None:
         """Return what the cameras see in place of the whole belt in its place, or None if they see just that."""

@@ -21,7 +21,7 @@ from pitcore.camera.source import Exposure, ExposureLimits
 from pitcore.camera.ticks import Ticks
 from pitcore.config import Picamera2SourceConfig
 from pitcore.errors import SourceError
-from pitcore.frame import Frame, Geometry, Plane
+from pitcore.frame import Frame, Geometry, Noise, Plane
 from pitcore.health import CameraHealth
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class PicameraSource:
     """
 
     live = True
+    noise: Noise = "sensor"
     settle_frames = 0  # frames of the old exposure are not handed out
 
     def __init__(self, config: Picamera2SourceConfig, geometry: Geometry, ticks: Ticks) -> None:

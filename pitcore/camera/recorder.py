@@ -16,7 +16,7 @@ from pitcore.camera.recording import FRAMES, INDEX, MANIFEST, TRUTH, IndexEntry,
 from pitcore.camera.truth import Truth
 from pitcore.durable import replace_file
 from pitcore.errors import RecordingError
-from pitcore.frame import Frame, Geometry
+from pitcore.frame import Frame, Geometry, Noise
 
 
 class Recorder:
@@ -25,15 +25,16 @@ class Recorder:
     Args:
         folder: made if it is missing; must not hold a recording yet.
         geometry: of every frame to come.
+        noise: of the source.
         sync_every: after so many frames the files are forced to disk; a power cut loses no more than these.
 
     Raises:
         RecordingError: the folder cannot be written or already holds a recording.
     """
 
-    def __init__(self, folder: Path, geometry: Geometry, sync_every: int = 20) -> None:
+    def __init__(self, folder: Path, geometry: Geometry, *, noise: Noise = "sensor", sync_every: int = 20) -> None:
         self._folder = folder
-        self._manifest = manifest_of(geometry)
+        self._manifest = manifest_of(geometry, noise)
         self._sync_every = max(1, sync_every)
         self._files: tuple[BinaryIO, BinaryIO] | None = None
         self.written = 0

@@ -1,6 +1,6 @@
 """The format of a recording: a folder that any tool can read, and that a power cut does not spoil.
 
-``manifest.json``   written once, first: schema, plane names, sizes, belt scale.
+``manifest.json``   written once, first: schema, plane names, sizes, belt scale; ``noise`` where it is not a sensor's.
 ``frames.raw``      the frames one after another; a frame is its planes one after another, row by row, uint8.
 ``index.jsonl``     one line a frame, appended after its pixels: ``{"seq","t_ns","tick","offset","crc32"}``; the CRC is
                     of the frame's bytes.
@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from pitcore.errors import RecordingError
-from pitcore.frame import Geometry
+from pitcore.frame import Geometry, Noise
 
 SCHEMA = "pitcore.recording/1"
 MANIFEST = "manifest.json"
@@ -26,7 +26,7 @@ INDEX = "index.jsonl"
 TRUTH = "truth.jsonl"
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What every frame of the recording looks like."""
 
     schema: str
@@ -34,6 +34,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     height_px: int
     width_px: int
     px_per_tick: float
+    noise: Noise = "sensor"
 
     @property
     def geometry(self) -> Geometry:
@@ -61,9 +62,9 @@ class IndexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crc32: int
 
 
-def manifest_of(geometry: Geometry) -> Manifest:
+def manifest_of(geometry: Geometry, noise: Noise) -> Manifest:
     """Return the manifest of a recording with this geometry."""
-    return Manifest(SCHEMA, geometry.plane_names, geometry.height_px, geometry.width_px, geometry.px_per_tick)
+    return Manifest(SCHEMA, geometry.plane_names, geometry.height_px, geometry.width_px, geometry.px_per_tick, noise)
 
 
 def read_manifest(folder: Path) -> Manifest:

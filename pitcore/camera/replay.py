@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pitcore.camera.recording import FRAMES, TRUTH, IndexEntry, Manifest, read_index, read_manifest
 from pitcore.camera.truth import Truth
 from pitcore.errors import RecordingError
-from pitcore.frame import Frame, Geometry
+from pitcore.frame import Frame, Geometry, Noise
 from pitcore.health import CameraHealth
 
 
@@ -55,6 +55,11 @@ class ReplaySource:
     def geometry(self) -> Geometry:
         """Shape, plane names and belt scale, from the manifest."""
         return self._manifest.geometry
+
+    @property
+    def noise(self) -> Noise:
+        """Of what was recorded."""
+        return self._manifest.noise
 
     @property
     def frames(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from pitcore.frame import Frame, Geometry
+from pitcore.frame import Frame, Geometry, Noise
 from pitcore.health import CameraHealth
 
 
@@ -24,6 +24,11 @@ class Source(Protocol):
 
         A recording read as fast as possible is not live: its reader may take its time.
         """
+        ...
+
+    @property
+    def noise(self) -> Noise:
+        """What tells two of its frames apart that show the same; by it a frozen camera is known."""
         ...
 
     def start(self) -> None:

@@ -18,7 +18,7 @@ from pitcore.camera.stamps import StampClock
 from pitcore.camera.ticks import Ticks
 from pitcore.config import UvcSourceConfig
 from pitcore.errors import SourceError, first_line
-from pitcore.frame import Frame, Geometry
+from pitcore.frame import Frame, Geometry, Noise
 from pitcore.health import CameraHealth
 
 QUEUE_FRAMES = 2
@@ -37,6 +37,7 @@ class UvcSource:
     """
 
     live = True
+    noise: Noise = "compressed"  # most of them send JPEGs
 
     def __init__(
         self, config: UvcSourceConfig, geometry: Geometry, ticks: Ticks, kind: str | None = "video4linux2"

@@ -11,7 +11,7 @@ from pitcore.camera.library import av
 from pitcore.camera.ticks import Ticks
 from pitcore.config import VideoSourceConfig
 from pitcore.errors import SourceError, first_line
-from pitcore.frame import Frame, Geometry
+from pitcore.frame import Frame, Geometry, Noise
 from pitcore.health import CameraHealth
 
 
@@ -25,6 +25,7 @@ class VideoSource:
     """
 
     live = False
+    noise: Noise = "none"
 
     def __init__(self, config: VideoSourceConfig, geometry: Geometry, ticks: Ticks) -> None:
         self._config, self.geometry, self._ticks = config, geometry, ticks

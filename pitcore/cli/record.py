@@ -105,7 +105,9 @@ def _keep(
                 if frame is None:
                     break
                 with frame:
-                    recorder = recorder or closing.enter_context(Recorder(directory, source.geometry))
+                    recorder = recorder or closing.enter_context(
+                        Recorder(directory, source.geometry, noise=source.noise)
+                    )
                     recorder.write(frame)
                     ticks.append(frame.tick)
                 del frame  # views that outlive the loop would keep the cameras from closing their buffers

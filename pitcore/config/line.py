@@ -10,6 +10,7 @@ from pitcore.config.section import Section, Share
 
 FailSafe = Literal["alarm", "maybe", "reject"]
 AlarmName = Literal[
+    "camera_frozen",
     "light_off",
     "light_dim",
     "light_bright",
@@ -53,11 +54,13 @@ class FailsafeConfig(Section, frozen=True):
     ``alarm``: they stand, it is only said. ``maybe``: none is clean. ``reject``: none is clean, and all are rejected.
 
     Attributes:
+        camera_frozen: its frames are never judged; this is for those between, if it freezes again and again.
         light_off, light_dim, light_bright, lens_dirty, planes_misaligned: a picture that cannot be trusted; the first
             must not be "alarm".
         nothing_seen, encoder_dead, encoder_mismatch, only_foreign: a line that does not bring what it should.
     """
 
+    camera_frozen: FailSafe = "maybe"
     light_off: FailSafe = "reject"
     light_dim: FailSafe = "maybe"
     light_bright: FailSafe = "maybe"

@@ -41,6 +41,7 @@ class DisturbanceConfig(Section, frozen=True):
         spots: dirt on the glass.
         shows: what of the things on the belt is there.
         belt, encoder: either may stand still by itself.
+        frozen: cameras that show the first picture of then again and again.
         first, last: frames it holds for, both included; by default all.
     """
 
@@ -52,6 +53,7 @@ class DisturbanceConfig(Section, frozen=True):
     shows: Literal["all", "foreign", "nothing"] = "all"
     belt: Literal["runs", "stands"] = "runs"
     encoder: Literal["counts", "dead"] = "counts"
+    frozen: tuple[bool, bool] = (False, False)
     first: Count = 0
     last: Count | None = None
 
@@ -82,6 +84,10 @@ class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated
     ring_frames: Annotated[int, Meta(ge=0, le=1000)] = 24
     true_px_per_tick: Annotated[float, Meta(gt=0.0, le=1000.0)] | None = None
     disturbance: DisturbanceConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.ring_frames == 1:
+            raise ValueError("ring_frames = 1 is a frozen picture; a loop has two frames at least, 0 draws each anew")
 
 
 class ReplaySourceConfig(Section, frozen=True, tag_field="kind", tag="replay"):

@@ -72,7 +72,10 @@ class LineWatch:
             shape[0], config.px_per_tick, config.belt.tolerance_px, rules.nothing_seen_s
         )
         # Missing light and a dead encoder are found within four frames, a fifth of a second.
+        self._stuck = False  # whether the frame in hand shows the last one's picture
+        self._stuck_plane: str | None = None  # None: all of them
         self._often: dict[AlarmName, _Check] = {
+            "camera_frozen": _Check(self._frozen, self._tell_frozen, Latch(2, 2)),
             "light_off": _Check(light.off, light.tell, Latch(2, 2)),
             "encoder_dead": _Check(motion.encoder_dead, motion.tell_dead, Latch(3, 3)),
             "encoder_mismatch": _Check(motion.mismatch, motion.tell_mismatch, Latch(2, 1)),
@@ -149,12 +152,23 @@ class LineWatch:
             events += self._run(frame, self._seldom)
         return events
 
-    def unfit(self, frame: Frame, fault: str) -> list[Event]:
-        """Take a frame that was not fit to be searched, by the name of its event."""
-        if fault != "frame_black":
-            return []
-        self._light.set_black()
-        return self._run(frame, {"light_off": self._often["light_off"]})
+    def unfit(self, frame: Frame, fault: Event) -> list[Event]:
+        """Take a frame that was not fit to be searched, by the event that says why."""
+        if fault.event == "frame_black":
+            self._light.set_black()
+            return self._run(frame, {"light_off": self._often["light_off"]})
+        if fault.event == "frame_stuck":
+            self._stuck, self._stuck_plane = True, fault.camera
+            return self._run(frame, {"camera_frozen": self._often["camera_frozen"]})
+        return []
+
+    def _frozen(self) -> bool:
+        stuck, self._stuck = self._stuck, False
+        return stuck
+
+    def _tell_frozen(self) -> str:
+        where = "all planes" if self._stuck_plane is None else f"plane {self._stuck_plane}"
+        return f"{where}: the same picture again and again, the camera hangs; check its cable and supply"
 
     def _run(self, frame: Frame, checks: dict[AlarmName, _Check]) -> list[Event]:
         events = []

@@ -59,13 +59,13 @@ def installed():
                 sys.modules[name] = module
 
 
-def belt_pictures(height_px, width_px, advance_px, count=12):
+def belt_pictures(height_px, width_px, advance_px, count=12, cherries=None):
     """A loop of (top, bottom) planes of the emulated belt."""
     spec = BeltSpec(
         height_px=height_px,
         width_px=width_px,
         advance_px=advance_px,
-        cherries_per_frame=24.0 * min(1.0, height_px * width_px / (500 * 2464)),
+        cherries_per_frame=24.0 * min(1.0, height_px * width_px / (500 * 2464)) if cherries is None else cherries,
         ring=count,
         frames=count,
     )

@@ -152,10 +152,13 @@ class CameraConfiguration:
 
 
 class Camera:
-    """One camera that exposes every ``frame_us`` into the next buffer that is queued."""
+    """One camera that exposes every ``frame_us`` into the next buffer that is queued.
+
+    It shows an even grey, or what ``scene`` returns for the number of the exposure: a grey level or an (H, W) picture.
+    """
 
     def __init__(self, camera_id, grey):
-        self.id, self.grey = camera_id, grey
+        self.id, self.grey, self.scene = camera_id, grey, None
         self.properties = {
             IDS[name]: value
             for name, value in {"Model": "imx296", "Location": 2, "Rotation": 0, "ColorFilterArrangement": 5}.items()
@@ -186,7 +189,7 @@ class Camera:
 
     def queue_request(self, request):
         (buffer,) = request.buffers.values()
-        self._write(buffer, POISON)
+        self._write(buffer, None)
         self.queued.append(request)
 
     def start(self, controls):
@@ -210,7 +213,7 @@ class Camera:
 
     def _expose(self, request, t_ns):
         (buffer,) = request.buffers.values()
-        self._write(buffer, self.grey)
+        self._write(buffer, self.grey if self.scene is None else self.scene(self.number))
         controls = self.started_with | request.set
         values = {
             "SensorTimestamp": t_ns,
@@ -225,15 +228,17 @@ class Camera:
         self.number += 1
         CameraManager.singleton().complete(request)
 
-    def _write(self, buffer, grey):
+    def _write(self, buffer, shown):
         plane = buffer.planes[0]
         with mmap.mmap(plane.fd, plane.length) as memory:
             rows = np.frombuffer(memory, np.uint8).reshape(-1, self.stream.stride)
             rows[:] = POISON
-            if grey != POISON:
+            if shown is not None:
                 samples = 3 if self.stream.pixel_format == "RGB888" else 1
                 for sample in range(samples):
-                    rows[: self.stream.size.height, sample : self.stream.size.width * samples : samples] = grey + sample
+                    rows[: self.stream.size.height, sample : self.stream.size.width * samples : samples] = (
+                        shown + sample
+                    )
             del rows
 
 

@@ -60,6 +60,7 @@ class Faults:
         dropped: never leave the sensor.
         repeated: delivered twice, with the same stamp.
         stale: delivered with a stamp two seconds old.
+        freeze_at: from here on every frame shows this one's picture, with new stamps.
         hang_at, unplug_at: from here on nothing comes; unplugged, it does not close either.
         late_ns: how much later than its partner it exposes.
         ahead_ns: by how much the clock of the stamps is before CLOCK_MONOTONIC.
@@ -70,7 +71,7 @@ class Faults:
     def __init__(self, **given):
         self.startup, self.never_locks, self.unlock = 0, False, ()
         self.dropped, self.repeated, self.stale = (), (), ()
-        self.hang_at = self.unplug_at = None
+        self.freeze_at = self.hang_at = self.unplug_at = None
         self.late_ns, self.ahead_ns, self.no_stamp = 0, 0, False
         self.open_error = self.start_error = None
         unknown = set(given) - set(vars(self))
@@ -148,6 +149,7 @@ class Picamera2:
         self.pre_callback, self.camera_config, self.controls = None, {}, {}
         self.buffers, self._free, self.released = [], [], 0
         self.number, self.starved, self.closed = 0, 0, False
+        self._frozen = None  # the picture at which it froze
         self._stop = threading.Event()
         self._thread = None
         BENCH.opened.append(self)
@@ -258,6 +260,8 @@ class Picamera2:
         rows = self.buffers[buffer].reshape(-1, main["stride"])
         frame_ns = 1000 * (self.sensor.frame_us or self.controls["FrameDurationLimits"][0])
         shown = self.sensor.scene((t_ns - faults.late_ns) // frame_ns if self.sensor.by_time else number)
+        if faults.freeze_at is not None and number >= faults.freeze_at:
+            shown = self._frozen = shown if self._frozen is None else self._frozen
         if self.sensor.lit_at_us is not None:
             light = self.controls["ExposureTime"] * self.controls["AnalogueGain"] / self.sensor.lit_at_us
             shown = np.minimum(shown * light, 255)

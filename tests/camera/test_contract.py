@@ -120,7 +120,7 @@ def test_exposure_gain_and_frame_time_are_locked_by_controls_that_the_sensor_has
 
 def test_the_service_runs_over_it_and_leaves_no_memory_mapped(cameras, tiny_bundle):
     for camera in cameras.values():
-        camera.grey = 6  # an empty belt
+        shows(camera, [np.full((48, 100), 5 + number % 3, np.uint8) for number in range(3)])  # an empty belt
     frame = FrameConfig(height_px=48, width_px=100)
     config = Config(
         frame=frame, source=board.source_config(px_per_s=1000.0), model=ModelConfig(bundle=str(tiny_bundle))
@@ -143,6 +143,72 @@ def test_a_camera_that_hangs_is_found_and_closed(cameras, source):
             source.read(1.0).release()
     source.close()
     assert cameras[TOP].queued == []
+
+
+def shows(camera, pictures, frozen_from=None):
+    """Have a camera show pictures one after the other, or one and the same from a number on."""
+
+    def scene(number):
+        at = number if frozen_from is None else min(number, frozen_from)
+        return pictures[at % len(pictures)]
+
+    camera.scene = scene
+
+
+def run_over(bundle, frames=None):
+    """Run the loop over both cameras to its end, or for so many frames; return sink and error."""
+    config = Config(
+        frame=FrameConfig(height_px=240, width_px=640),
+        source=board.source_config(px_per_s=6000.0),
+        model=ModelConfig(bundle=str(bundle)),
+    )
+    memory, metrics = MemorySink(), Metrics()
+    hooks = Hooks(between_frames=lambda: app.stop() if metrics.value("frames") == frames else None)
+    app = App(config, build_source(config), Options([memory], hooks=hooks), metrics)
+    try:
+        app.run()
+    except SourceError as error:
+        return memory, error
+    finally:
+        gc.collect()
+    return memory, None
+
+
+@pytest.mark.parametrize("cherries", [0.0, 6.0], ids=["empty belt", "cherries"])
+@pytest.mark.parametrize("frozen", [(TOP,), (BOTTOM,), (TOP, BOTTOM)], ids=["top", "bottom", "both"])
+def test_a_frozen_camera_is_named_and_none_of_its_frames_judged(cameras, tiny_bundle, frozen, cherries):
+    """Stamps and numbers go on, and so does the other camera: only the picture tells."""
+    pictures = board.belt_pictures(240, 640, 120, cherries=cherries)
+    for place, (name, camera) in enumerate(sorted(cameras.items(), reverse=True)):
+        shows(camera, [planes[place] for planes in pictures], frozen_from=30 if name in frozen else None)
+    memory, error = run_over(tiny_bundle)
+    first = ("top", TOP) if TOP in frozen else ("bottom", BOTTOM)
+    assert str(error).startswith(f"camera {first[0]} ({first[1]}) sent one and the same picture for 1")
+    stuck = next(event for event in memory.events if event.event == "frame_stuck")
+    assert stuck.camera == first[0]
+    alarm = next(event for event in memory.events if event.event == "camera_frozen")
+    assert alarm.seq > stuck.seq
+    assert alarm.detail.endswith("until it is over none is clean")
+    assert all(verdict.frame.seq < stuck.seq for verdict in memory.verdicts)
+    assert bool(memory.verdicts) == bool(cherries), "before it froze"
+
+
+def test_an_empty_belt_is_not_a_frozen_camera(cameras, tiny_bundle):
+    pictures = board.belt_pictures(240, 640, 120, cherries=0.0)
+    for place, (_, camera) in enumerate(sorted(cameras.items(), reverse=True)):
+        shows(camera, [planes[place] for planes in pictures])
+    memory, error = run_over(tiny_bundle, frames=60)
+    assert error is None
+    assert not {event.event for event in memory.events} & {"frame_stuck", "camera_frozen"}
+
+
+def test_the_dark_noise_of_a_sensor_without_light_is_not_a_frozen_camera(cameras, tiny_bundle):
+    rng = np.random.default_rng(5)
+    for camera in cameras.values():
+        shows(camera, [(rng.random((240, 640)) < 0.001).astype(np.uint8) for _ in range(90)])
+    memory, error = run_over(tiny_bundle, frames=60)
+    assert error is None
+    assert not {event.event for event in memory.events} & {"frame_stuck", "camera_frozen"}
 
 
 def test_an_exposure_set_while_it_runs_reaches_the_sensor(cameras, source):

@@ -61,6 +61,15 @@ CASES = {
     "leaves only": ({"shows": "foreign"}, 120, "only_foreign", 80, 80, "no single cherries; look at what comes along"),
     "encoder dead": ({"encoder": "dead"}, 60, "encoder_dead", 4, 4, "cherries move but the encoder does not count"),
     "encoder runs alone": ({"belt": "stands"}, 90, "encoder_mismatch", 60, 40, "0% of the cherries .* calibrate belt"),
+    "camera frozen": (
+        {"frozen": (False, True)},
+        60,
+        "camera_frozen",
+        3,
+        4,
+        "plane bottom: the same picture again and again",
+    ),
+    "cameras frozen": ({"frozen": (True, True)}, 60, "camera_frozen", 3, 4, "check its cable and supply"),
     "dirt": ({"spots": (SPOT,)}, 800, "lens_dirty", 720, 600, r"plane top: .* columns 272 to 3\d\d, .* clean lens"),
     "glare": ({"spots": (GLOW,)}, 1000, "lens_dirty", 900, 600, "plane bottom: .* grey levels brighter"),
 }

@@ -1,0 +1,87 @@
+"""Is a picture the last one again, though a new exposure was promised? A camera that froze can look like an empty belt.
+
+A sensor trembles: no two of its exposures are alike in every pixel. So a thousand pixels of each plane are compared
+with those of the frame before, which costs a few microseconds. Where they are alike, they alone are proof if enough of
+them can tremble. Where the picture is mostly black, or was compressed, the whole plane is compared with a copy, which
+is taken then and only then. What becomes of a frozen picture is others' business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitcore.frame import Frame, Noise, Plane
+
+SAMPLE_ROWS = 16  # spread over the height
+SAMPLE_PX = 64  # of each: a line of the processor's cache
+# Of a sensor whose noise moves one pixel in twenty by a grey level, 512 stay alike once in 10^11 frames.
+TREMBLING_PX = 512
+
+
+@dataclass(slots=True)
+class _Last:
+    """What is remembered of a plane.
+
+    Attributes:
+        pixels: a sample of it.
+        since_ns: stamp of the first frame that showed this picture.
+        whole: a copy of it; None as long as the next is another.
+    """
+
+    pixels: bytes = b""
+    since_ns: int = 0
+    whole: NDArray[np.uint8] | None = None
+
+
+class FrozenCheck:
+    """Follows the picture of each plane.
+
+    Args:
+        planes: how many.
+        noise: what tells two exposures of the source apart.
+    """
+
+    def __init__(self, planes: int, noise: Noise) -> None:
+        self._noise = noise
+        self._last = [_Last() for _ in range(planes)]
+
+    def go_on_from(self, before: FrozenCheck) -> None:
+        """Remember what another check saw last."""
+        self._last = before._last
+
+    def find(self, frame: Frame) -> tuple[int, float] | None:
+        """Look at the next frame while it is lent.
+
+        Returns:
+            The plane whose picture is the last one's, and for how many seconds it was shown; None if all are new.
+        """
+        if self._noise == "none":
+            return None
+        found = None
+        for number, (plane, last) in enumerate(zip(frame.planes, self._last, strict=True)):
+            if self._repeats(plane, last, frame.t_ns):
+                found = found or (number, (frame.t_ns - last.since_ns) / 1e9)
+        return found
+
+    def _repeats(self, plane: Plane, last: _Last, t_ns: int) -> bool:
+        height, width = plane.shape
+        left = max(0, (width - SAMPLE_PX) // 2)
+        sample = plane[:: max(1, height // SAMPLE_ROWS), left : left + SAMPLE_PX]
+        pixels = sample.tobytes()
+        if pixels != last.pixels:
+            last.pixels, last.whole, last.since_ns = pixels, None, t_ns
+            return False
+        if last.whole is not None:
+            if np.array_equal(plane, last.whole):
+                return bool(_trembling(plane).any())
+            last.since_ns = t_ns
+        last.whole = plane.copy()  # to be compared with the next frame, when this one's buffer is the camera's again
+        return self._noise == "sensor" and int(_trembling(sample).sum()) >= TREMBLING_PX
+
+
+def _trembling(pixels: Plane) -> NDArray[np.bool_]:
+    """Tell which pixels can show a sensor's noise: those that are neither black nor white."""
+    return np.asarray((pixels > 0) & (pixels < 255))
