@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pitcore.bench.reject_line import LANES, PULSE_TICKS, Cherries
 
-Opening = tuple[int, int, int]  # first tick, one after the last, and the index of the belt's step at which it opened
+
+class Opening(NamedTuple):
+    """One opening of a valve: the ticks [first, end) of the belt, and when it opened and shut."""
+
+    first: int
+    end: int
+    opened_ns: int
+    shut_ns: int
 
 
 @dataclass(slots=True)
@@ -27,7 +35,9 @@ class Account:
         clean_hit: clean cherries whose middle was under an open valve.
         stray: openings that belong to no pit.
         error_ticks: of both ends of every pulse, late positive: how many have which.
-        error_us: of the same ends, against the moment at which the belt reached the tick.
+        error_us: of each pulse's start, against the moment at which the belt reached the tick.
+        off: of everything that was wrong, from when to when it happened, in ns: an end of a pulse that was off by more
+            than a tick from when it was due until it came, a missed pulse, a stray one.
     """
 
     cherries: int = 0
@@ -38,6 +48,7 @@ class Account:
     stray: int = 0
     error_ticks: Counter[int] = field(default_factory=Counter)
     error_us: list[float] = field(default_factory=list)
+    off: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -69,21 +80,23 @@ def settle(run: Run, cherries: Cherries) -> Account:
         mine = np.flatnonzero((cherries.lane == lane) & (cherries.due < furthest - PULSE_TICKS))
         due, pit = cherries.due[mine], cherries.pit[mine]
         first = int(due[0]) - PULSE_TICKS if len(due) else furthest
-        found = sorted(opening for opening in openings[lane] if first <= opening[0] < furthest - 2 * PULSE_TICKS)
+        found = sorted(opening for opening in openings[lane] if first <= opening.first < furthest - 2 * PULSE_TICKS)
         account.cherries += len(mine)
         account.pits += int(pit.sum())
-        starts = np.asarray([opening[0] for opening in found], np.int64)
-        used = 0
+        starts = np.asarray([opening.first for opening in found], np.int64)
+        used: set[Opening] = set()
         for middle in due[pit]:
             on, off = int(middle) - PULSE_TICKS // 2, int(middle) + PULSE_TICKS // 2
             low, high = np.searchsorted(starts, [on - PULSE_TICKS, off])
-            parts = [part for part in found[low:high] if part[1] > on]
-            used += len(parts)
+            parts = [part for part in found[low:high] if part.end > on]
+            used.update(parts)
             _settle_pulse(account, run, parts, (on, off))
-        account.stray += len(found) - used
+        stray = [opening for opening in found if opening not in used]
+        account.stray += len(stray)
+        account.off += [(opening.opened_ns, opening.shut_ns) for opening in stray]
         for middle in due[~pit]:
             place = int(np.searchsorted(starts, middle, side="right")) - 1
-            account.clean_hit += int(place >= 0 and found[place][1] > middle)
+            account.clean_hit += int(place >= 0 and found[place].end > middle)
     return account
 
 
@@ -92,39 +105,48 @@ def _settle_pulse(account: Account, run: Run, parts: list[Opening], wanted: tupl
     on, off = wanted
     if not parts:
         account.missed += 1
+        account.off.append((_first_at_ns(run, on), _first_at_ns(run, off)))
         return
     middle = (on + off) // 2
-    account.doubled += int(sum(start <= middle < end for start, end, _ in parts) > 1)
-    ends = np.maximum.accumulate([end for _, end, _ in parts]).tolist()
-    gaps = [later[0] - end for end, later in zip(ends, parts[1:], strict=False)]
-    errors = (parts[0][0] - on, ends[-1] - off)
+    account.doubled += int(sum(part.first <= middle < part.end for part in parts) > 1)
+    ends = np.maximum.accumulate([part.end for part in parts]).tolist()
+    gaps = [later.first - end for end, later in zip(ends, parts[1:], strict=False)]
+    errors = (parts[0].first - on, ends[-1] - off)
     account.missed += int(any(gap > 1 for gap in gaps) or errors[0] > 1 or errors[1] < -1)
     account.error_ticks.update(errors)
-    opened_at = parts[0][2]
-    account.error_us.append(_late_us(run, opened_at, on))
+    opened_ns = parts[0].opened_ns
+    due_ns = _due_ns(run, on, opened_ns)
+    account.error_us.append(float("nan") if due_ns is None else (opened_ns - due_ns) / 1000)
+    for error, tick, at_ns in zip(errors, wanted, (opened_ns, parts[-1].shut_ns), strict=True):
+        if abs(error) > 1:
+            account.off.append((_due_ns(run, tick, at_ns) or at_ns, at_ns))
 
 
-def _late_us(run: Run, opened_at: int, on: int) -> float:
-    """Return how long after the belt reached ``on`` the valve opened; ``opened_at`` is an index into ``driven``."""
-    t_open = run.driven[opened_at][0]
-    step = int(np.searchsorted(run.t_ns, t_open, side="right")) - 1
-    near = np.flatnonzero(run.tick[max(0, step - 200) : step + 200] == on) + max(0, step - 200)
+def _due_ns(run: Run, tick: int, near_ns: int) -> int | None:
+    """Return when the belt reached a tick, the time before ``near_ns``, or else the first one after it."""
+    step = int(np.searchsorted(run.t_ns, near_ns, side="right")) - 1
+    near = np.flatnonzero(run.tick[max(0, step - 200) : step + 200] == tick) + max(0, step - 200)
     if not len(near):
-        return float("nan")
+        return None
     before = near[near <= step]
-    return float(t_open - run.t_ns[before[-1] if len(before) else near[0]]) / 1000
+    return int(run.t_ns[before[-1] if len(before) else near[0]])
+
+
+def _first_at_ns(run: Run, tick: int) -> int:
+    """Return when the belt first reached a tick."""
+    return int(run.t_ns[int(np.argmax(run.tick >= tick))])
 
 
 def _openings(run: Run) -> list[list[Opening]]:
     """Return each lane's openings in ticks: from where the belt was to how far it came while the valve was open."""
     opened: dict[int, tuple[int, int]] = {}
     found: list[list[Opening]] = [[] for _ in range(LANES)]
-    for number, (t_ns, lane, level) in enumerate(run.driven):
+    for t_ns, lane, level in run.driven:
         step = max(0, int(np.searchsorted(run.t_ns, t_ns, side="right")) - 1)
         if level:
-            opened[lane] = step, number
+            opened[lane] = step, t_ns
         elif lane in opened:
-            start, index = opened.pop(lane)
+            start, opened_ns = opened.pop(lane)
             end = int(run.tick[start : max(step, start + 1)].max()) + 1
-            found[lane].append((int(run.tick[start]), end, index))
+            found[lane].append(Opening(int(run.tick[start]), end, opened_ns, t_ns))
     return found

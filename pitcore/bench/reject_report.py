@@ -10,9 +10,16 @@ from numpy.typing import NDArray
 
 from pitcore.bench.rejects import Outcome
 from pitcore.bench.schedule_speed import TICKS_PER_S, Speed
+from pitcore.sinks.vigil import Gap
 
 BAR_WIDTH = 40
 BOUNDS_US = (-200, -100, 0, 25, 50, 100, 200, 500, 1000, 5000)
+
+GAPS = {
+    Gap.ASLEEP: "woken late",
+    Gap.AWAKE: "awake, and its core did not run it",
+    Gap.AT_WORK: "between reading edges and switching",
+}
 
 
 def text(title: str, outcome: Outcome) -> str:
@@ -34,6 +41,8 @@ def text(title: str, outcome: Outcome) -> str:
         counts, _ = np.histogram(known, [-np.inf, *BOUNDS_US, np.inf])
         names = [f"< {bound}" for bound in BOUNDS_US] + [f">= {BOUNDS_US[-1]}"]
         lines += _bars({name: int(count) for name, count in zip(names, counts, strict=True) if count})
+    if outcome.gaps is not None:
+        lines += _gaps(outcome.gaps, outcome.held_up())
     lines.append(
         f"  {'every' if account.good else 'NOT every'} pulse is within a tick of its place, and none beside it"
     )
@@ -47,6 +56,17 @@ def _bars(numbers: dict[str, int]) -> list[str]:
         f"  {name:>8}  {number:7d}  {'#' * round(number / most * BAR_WIDTH)}".rstrip()
         for name, number in numbers.items()
     ]
+
+
+def _gaps(gaps: NDArray[np.int64], held_up: dict[Gap | None, int]) -> list[str]:
+    """Return when the process did not get on, and how much of what was off that explains."""
+    lines = ["  the valve process was held up, how often and for how long at most in us; and of what was off, then:"]
+    for gap, name in GAPS.items():
+        lasted_us = (gaps[gaps[:, 2] == gap, 1] - gaps[gaps[:, 2] == gap, 0]) / 1000
+        longest_us = lasted_us.max(initial=0)
+        lines.append(f"    {name:44}  {len(lasted_us):5d} {longest_us:7.0f} {held_up.get(gap, 0):4d}")
+    lines.append(f"    {'not held up':44}  {'':5} {'':7} {held_up.get(None, 0):4d}")
+    return lines
 
 
 def wake_text(late_us: NDArray[np.float64]) -> str:

@@ -7,7 +7,7 @@ also its thread, over a chip in memory. Virtual are the belt, the cherries, and 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,11 +18,13 @@ from pitcore.belt.encoder import Edge, QuadratureDecoder, TickHistory
 from pitcore.bench.reject_account import Account, Run, settle
 from pitcore.bench.reject_line import PLAN, Camera, Cherries, Place, exposures, lay, steps
 from pitcore.sinks.actuator import Actuator, Rules, acts_of
+from pitcore.sinks.vigil import Gap
 from pitcore.verdict import Verdict
 
 TICKS_PER_S = 6_000  # and 40 % more at times: 8,400, at which a frame of 500 ticks still overlaps the next
 LATENCY_NS = (20_000_000, 150_000_000)  # from exposure to verdict; the most is the reference load's limit
 LOST_SHARE, GLITCH_SHARE, TWO_AT_ONCE_SHARE = 0.001, 0.001, 0.02
+CATCH_UP_NS = 1_000_000  # after a core stood still, until what was missed meanwhile is dealt with
 _LEVELS = ((0, 0), (1, 0), (1, 1), (0, 1))
 Progress = Callable[[float], None]
 
@@ -39,6 +41,7 @@ class Outcome:
         glitches: edges that made no sense.
         counts: the actuator's own.
         took_s: on the wall clock.
+        gaps: of a run in real time, (N, 3) int64: when the valve process did not get on; see ``vigil.Noted``.
     """
 
     account: Account
@@ -48,6 +51,17 @@ class Outcome:
     glitches: int
     counts: dict[str, int]
     took_s: float
+    gaps: NDArray[np.int64] | None = None
+
+    def held_up(self) -> dict[Gap | None, int]:
+        """Return how much of ``account.off`` fell into a gap of which kind, or into making up for it; None: neither."""
+        counts: Counter[Gap | None] = Counter()
+        gaps = np.zeros((0, 3), np.int64) if self.gaps is None else self.gaps
+        for since, until in self.account.off:
+            then = gaps[(gaps[:, 0] <= until) & (gaps[:, 1] + CATCH_UP_NS >= since)]
+            longest = then[np.argmax(then[:, 1] - then[:, 0])] if len(then) else None
+            counts[None if longest is None else Gap(int(longest[2]))] += 1
+        return dict(counts)
 
 
 def virtual(count: int, seed: int, progress: Progress | None = None) -> Outcome:

@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,25 +42,39 @@ class _Armed:
     armed = True
 
 
-def live(count: int, seed: int, *, beside_a_busy_thread: bool = False, progress: Progress | None = None) -> Outcome:
-    """Run cherries by in real time; about five seconds for a thousand.
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Of a run in real time.
+
+    Attributes:
+        only_sleeps: the valve process spins for nothing (spin_share = 0), for comparison.
+        beside_a_busy_thread: another thread computes in Python all the while, which is worse than the service's loop:
+            that leaves the interpreter to others for most of a frame.
+    """
+
+    only_sleeps: bool = False
+    beside_a_busy_thread: bool = False
+
+
+def live(count: int, seed: int, conditions: Conditions = Conditions(), progress: Progress | None = None) -> Outcome:
+    """Run cherries by in real time; about seven seconds for a thousand.
 
     Args:
         count: of cherries.
         seed: equal seeds give equal belts.
-        beside_a_busy_thread: another thread computes in Python all the while, which is worse than the service's loop:
-            that leaves the interpreter to others for most of a frame.
+        conditions: of the run.
         progress: told the share that is done.
     """
     cherries = lay(count, seed)
     t_ns, ticks = steps(int(cherries.due.max()) + 400, TICKS_PER_S, seed + 1)
     started = time.monotonic()
+    config = msgspec.structs.replace(CONFIG, spin_share=0.0) if conditions.only_sleeps else CONFIG
     with tempfile.TemporaryDirectory(prefix="pitcore-rejects-") as folder:
-        chip = PlayedChip(str(Path(folder) / "steps.npy"), str(Path(folder) / "driven.npy"))
+        chip = PlayedChip(*(str(Path(folder) / f"{name}.npy") for name in ("steps", "driven", "gaps")))
         np.save(chip.steps, np.stack([t_ns, ticks], axis=1))
-        sink = GpioSink(PLAN, CONFIG, chip, _Armed(), Metrics())
+        sink = GpioSink(PLAN, config, chip, _Armed(), Metrics())
         try:
-            with _busy_thread() if beside_a_busy_thread else nullcontext():
+            with _busy_thread() if conditions.beside_a_busy_thread else nullcontext():
                 start_ns = time.monotonic_ns() + SETTLING_NS
                 sink.start_simulated_belt(lambda: start_ns)
                 t_ns = t_ns + start_ns
@@ -66,6 +82,7 @@ def live(count: int, seed: int, *, beside_a_busy_thread: bool = False, progress:
         finally:
             sink.close()
         driven = [(t, lane, level) for t, lane, level in np.load(chip.driven).tolist() if lane < LANES]
+        gaps = np.load(chip.gaps)
     counts = sink.counts
     return Outcome(
         account=settle(Run(t_ns, ticks, driven), cherries),
@@ -75,6 +92,7 @@ def live(count: int, seed: int, *, beside_a_busy_thread: bool = False, progress:
         glitches=counts["encoder_glitch"],
         counts=counts,
         took_s=time.monotonic() - started,
+        gaps=gaps,
     )
 
 

@@ -9,7 +9,7 @@ import click
 
 from pitcore.bench import reject_report, schedule_speed
 from pitcore.bench.rejects import Outcome, Progress, virtual
-from pitcore.bench.rejects_live import live, wake_ups_us
+from pitcore.bench.rejects_live import Conditions, live, wake_ups_us
 from pitcore.cli.progress import progress
 
 OFF = 3  # exit code if a pulse is not where it should be
@@ -20,14 +20,18 @@ SEED = 1
 def tell_rejects(cherries: int) -> None:
     """Run cherries in virtual time and a hundredth of them in real time, and say what came of them.
 
-    The last run, beside a thread that never rests, is worse than any service: it is told, and not judged.
+    The others are told, and not judged: what the valve process would have by sleeping alone, and what it has beside a
+    thread that never rests, which is worse than any service.
     """
     count = max(100, cherries // LIVE_SHARE)
     outcomes = {
         "virtual time": _with_progress(lambda tell: virtual(cherries, SEED, tell)),
         "real time": _with_progress(lambda tell: live(count, SEED, progress=tell)),
+        "real time, if the valve process only slept": _with_progress(
+            lambda tell: live(count, SEED, Conditions(only_sleeps=True), tell)
+        ),
         "real time, beside a thread that never rests": _with_progress(
-            lambda tell: live(count, SEED, beside_a_busy_thread=True, progress=tell)
+            lambda tell: live(count, SEED, Conditions(beside_a_busy_thread=True), tell)
         ),
     }
     for title, outcome in outcomes.items():

@@ -76,6 +76,8 @@ class ActuationConfig(Section, frozen=True):
         max_on_ms: an open valve is closed when the belt has not come on for so long.
         fail_safe: what happens to belt that reaches the nozzles without a verdict, and at a late verdict.
         review_by_plc: what is to be reviewed is taken off the belt by a PLC, not by a lane.
+        spin_share: of one core, the most that the valve process spends on waiting awake for the tick at which a valve
+            is due, since a sleeper is woken late; 0: it only sleeps.
     """
 
     kind: Literal["none", "gpio", "simulated"] = "none"
@@ -89,6 +91,7 @@ class ActuationConfig(Section, frozen=True):
     max_on_ms: Annotated[int, Meta(ge=1, le=10_000)] = 200
     fail_safe: Literal["reject", "pass"] = "reject"
     review_by_plc: bool = False
+    spin_share: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.2
 
     def __post_init__(self) -> None:
         lines = [lane.line for lane in self.lanes]

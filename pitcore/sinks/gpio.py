@@ -116,8 +116,8 @@ class GpioSink:
     def status(self) -> dict[str, Any]:
         """See ``sink.ReportsStatus``."""
         running = self._process.poll() is None
-        openings = {name: self._board.get(name) for name in ("driven", "dry_run")}
-        return {"kind": "valves", "state": "ok" if running else "ended"} | openings | self.counts
+        told = {name: self._board.get(name) for name in ("driven", "dry_run", "wake_late_us")}
+        return {"kind": "valves", "state": "ok" if running else "ended"} | told | self.counts
 
     def close(self) -> None:
         """Have every valve shut and the process end. Safe to call twice."""

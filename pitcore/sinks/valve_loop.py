@@ -1,6 +1,7 @@
 """One turn after the other: wait for the belt, follow it, switch lines. Runs in the valve process.
 
-Edges wake it only shortly before something is to be done; in between they are read many at a time.
+Far from anything to be done, edges are read many at a time; shortly before it the process is awake and asks for each
+edge over and over (``vigil``), since who sleeps is woken late.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from pitcore.config import ActuationConfig
 from pitcore.sinks.actuator import COUNTED, Actuator, Rules
 from pitcore.sinks.lines import Lines
 from pitcore.sinks.valve_board import ValveBoard
+from pitcore.sinks.vigil import Gap, Vigil
 
-REST_S = 0.002  # with nothing to do soon, edges are read so often
-AWAKE_S = 0.0005  # and so long before something is to be done, each edge wakes the process
-STANDING_S = 0.01  # how often a belt without edges is looked at
+REST_NS = 2_000_000  # with nothing to do soon, edges are read so often
+STANDING_NS = 10_000_000  # how often a belt without edges is looked at
+FADING = 0.9995  # of the belt's top speed, a turn: it is remembered over a stop
 
 
 def rules_of(config: ActuationConfig) -> Rules:
@@ -41,6 +43,7 @@ class ValveLoop:
 
     Attributes:
         actuator: what is to be done is put into it.
+        vigil: how late this process is woken.
     """
 
     def __init__(self, plan: Plan, config: ActuationConfig, lines: Lines, board: ValveBoard) -> None:
@@ -52,6 +55,8 @@ class ValveLoop:
             else SingleDecoder()
         )
         self.actuator = Actuator(plan, rules_of(config))
+        self.vigil = Vigil(config.spin_share)
+        self._fastest = 0.0
 
     def run(self, listen: Callable[[Actuator], bool]) -> None:
         """Go on until ``listen``, which takes in what is to be done, says that it is over; then shut every valve.
@@ -68,11 +73,12 @@ class ValveLoop:
     def turn(self) -> None:
         """Wait for the belt, or a little; follow it; switch lines."""
         history, actuator, board = self._history, self.actuator, self._board
-        rest_s = self._rest_s(history.ticks_per_s(time.monotonic_ns()))
-        if rest_s:
-            time.sleep(rest_s)
-        self._lines.wait(STANDING_S)
-        for edge in self._lines.read():
+        asleep_ns = self._wait(time.monotonic_ns())
+        woke_ns = time.monotonic_ns()
+        edges = self._lines.read()
+        if edges and asleep_ns is not None and edges[0].t_ns > asleep_ns:
+            self.vigil.woke(edges[0].t_ns, woke_ns)
+        for edge in edges:
             history.append(edge.t_ns, self._decoder.feed(edge))
         counts, opened_before = actuator.counts, actuator.counts["openings"]
         counts["encoder_lost"], counts["encoder_glitch"] = self._decoder.lost, self._decoder.glitches
@@ -80,15 +86,54 @@ class ValveLoop:
         mask = actuator.step(history.tick, now_ns, history.ticks_per_s(now_ns))
         armed = board.get("armed")
         self._lines.drive(mask if armed else 0)
+        self.vigil.note(woke_ns, time.monotonic_ns(), Gap.AT_WORK)
         name = "driven" if armed else "dry_run"
         board.set(name, board.get(name) + counts["openings"] - opened_before)
         for count in COUNTED:
             board.set(count, counts[count])
+        board.set("wake_late_us", int(self.vigil.latest_ns) // 1000)
         board.set("alive_ns", now_ns)
 
-    def _rest_s(self, speed: float) -> float:
-        """Return how long nothing is to be done, so that edges may be read many at a time."""
-        schedule = self.actuator.schedule
-        if schedule.mask or speed <= 0:
-            return 0.0
-        return max(0.0, min(REST_S, (schedule.next_change - schedule.tick) / speed - AWAKE_S))
+    def _wait(self, now_ns: int) -> int | None:
+        """Wait for the belt, asleep while nothing is due soon and awake for the rest.
+
+        Returns:
+            Since when it slept until the next edge; None if it did not.
+        """
+        due_ns, earliest_ns = self._due_ns(now_ns)
+        lead_ns = self.vigil.lead_ns
+        if due_ns - lead_ns <= now_ns and self.vigil.may_spin(now_ns):
+            self._spin(now_ns)
+            return None
+        rest_ns = 0 if self.actuator.schedule.mask else min(REST_NS, earliest_ns - lead_ns - now_ns)
+        if rest_ns > 0:
+            time.sleep(rest_ns / 1e9)
+            until_ns, now_ns = now_ns + rest_ns, time.monotonic_ns()
+            self.vigil.woke(until_ns, now_ns)
+        limit_ns = due_ns - lead_ns - now_ns if due_ns - lead_ns > now_ns else STANDING_NS
+        self._lines.wait(min(STANDING_NS, limit_ns) / 1e9)
+        return now_ns
+
+    def _spin(self, since_ns: int) -> None:
+        """Ask for an edge over and over, not for long: the belt may have come to a stand."""
+        until_ns = since_ns + 2 * self.vigil.lead_ns
+        now_ns = since_ns
+        found = False
+        while not found and now_ns < until_ns:
+            found, asked_ns = self._lines.wait(0), now_ns
+            now_ns = time.monotonic_ns()
+            self.vigil.note(asked_ns, now_ns, Gap.AWAKE)
+        self.vigil.spun(now_ns - since_ns)
+
+    def _due_ns(self, now_ns: int) -> tuple[int, int]:
+        """Return when a valve is to change next: if the belt goes on as it does, and if it runs as fast as it can.
+
+        A belt that stands changes none: its next edge wakes the process.
+        """
+        history, schedule = self._history, self.actuator.schedule
+        speed = history.ticks_per_s(now_ns)
+        self._fastest = max(speed, self._fastest * FADING)
+        if speed <= 0 or now_ns - history.t_ns > STANDING_NS:
+            return now_ns + 2 * STANDING_NS, now_ns
+        ticks_ns = (schedule.next_change - schedule.tick) * 10**9
+        return history.t_ns + int(ticks_ns / speed), history.t_ns + int(ticks_ns / self._fastest)

@@ -46,15 +46,19 @@ class SteadyChip(msgspec.Struct, frozen=True, tag="steady"):
 
 
 class PlayedChip(msgspec.Struct, frozen=True, tag="played"):
-    """A chip in memory whose belt makes recorded steps; at the end it writes down when which line was driven.
+    """A chip in memory whose belt makes recorded steps.
+
+    At the end it writes down when which line was driven, and when the process was held up.
 
     Attributes:
         steps: file of (N, 2) int64: nanoseconds from ``belt_start_ns`` of the board on, and tick.
         driven: file of (M, 3) int64 to write: t_ns, line, level.
+        gaps: file of (K, 3) int64 to write: see ``vigil.Noted``.
     """
 
     steps: str
     driven: str
+    gaps: str
 
 
 ChipChoice = RealChip | SteadyChip | PlayedChip
@@ -96,6 +100,7 @@ def main() -> None:
         loop.run(lambda actuator: _listen(connection, actuator))
         if isinstance(start.chip, PlayedChip) and isinstance(chip, SimulatedChip):
             np.save(start.chip.driven, np.asarray(list(chip.driven), np.int64).reshape(-1, 3))
+            np.save(start.chip.gaps, np.asarray(list(loop.vigil.noted), np.int64).reshape(-1, 3))
     except SinkError as error:
         _say(connection, Answer(str(error)))
     except Exception as error:  # whatever it is, the service must hear of it: it cannot reject any more

@@ -1,14 +1,17 @@
 """The line in virtual time, reduced, and whether its account would notice what it is there to notice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pitcore.bench import reject_report, schedule_speed
 from pitcore.bench.reject_account import Run, settle
 from pitcore.bench.reject_line import LANES, PULSE_TICKS, SPACING_TICKS, lay, steps
-from pitcore.bench.rejects import virtual
+from pitcore.bench.rejects import Outcome, virtual
 from pitcore.bench.schedule_speed import Speed
 from pitcore.sinks.actuator import Actuator
+from pitcore.sinks.vigil import Gap
 
 CHERRIES = 4000
 
@@ -63,6 +66,32 @@ def test_the_account_finds_pulses_that_are_off(shift):
     assert set(account.error_ticks) == {shift}
     assert set(account.error_us) == {float(shift)}
     assert not account.good
+
+
+def test_what_was_off_is_laid_to_the_gap_it_fell_into_and_to_nothing_else():
+    account = settle(*even_run(3))
+    assert len(account.off) == sum(account.error_ticks.values())
+    since, until = account.off[0]
+    assert until - since == 3000  # three ticks of a microsecond
+    beyond = (max(until for _, until in account.off) + 10, max(until for _, until in account.off) + 20, Gap.AWAKE)
+    gaps = [(since - 10, since + 5, Gap.AT_WORK), (since + 1, until - 1, Gap.ASLEEP), beyond]
+    outcome = Outcome(settle(*even_run()), 1, 0, 0, 0, {}, 1.0, np.asarray(gaps))
+    assert outcome.held_up() == {}
+    only = replace(account, off=[(since, until)])
+    assert replace(outcome, account=only).held_up() == {Gap.ASLEEP: 1}
+    assert replace(outcome, account=only, gaps=np.asarray([beyond])).held_up() == {None: 1}
+    said = reject_report.text("real time", replace(outcome, account=only))
+    told = [line.split() for line in said.splitlines()]
+    assert ["woken", "late", "1", "3", "1"] in told
+    assert ["not", "held", "up", "0"] in told
+
+
+def test_a_missed_pulse_and_a_stray_one_are_noted_with_their_time():
+    run, cherries = even_run(lanes=range(1, LANES), extra=[(100, 120, 1)])
+    account = settle(run, cherries)
+    assert len(account.off) == account.missed + account.stray
+    first = int(cherries.due[cherries.pit & (cherries.lane == 0)][0])
+    assert account.off[0] == ((first - PULSE_TICKS // 2) * 1000, (first + PULSE_TICKS // 2) * 1000)
 
 
 def test_the_account_finds_missing_and_stray_pulses_and_clean_ones_that_are_hit():

@@ -9,10 +9,12 @@ def test_the_command_tells_virtual_and_real_time_and_what_the_schedule_costs():
     command = [Path(sys.executable).with_name("pitcore-bench"), "--rejects", "1000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode in {0, 3}, done.stderr  # 3: a pulse of the real-time run was off
-    virtual, alone, beside = done.stdout.split("\n\n")[:3]
+    virtual, alone, asleep, beside = done.stdout.split("\n\n")[:4]
     assert virtual.startswith("virtual time: 1000 cherries")
     assert virtual.endswith("every pulse is within a tick of its place, and none beside it")
     assert alone.startswith("real time: 100 cherries")
+    assert "the valve process was held up" in alone
+    assert asleep.startswith("real time, if the valve process only slept: 100 cherries")
     assert beside.startswith("real time, beside a thread that never rests: 100 cherries")
     assert "this machine wakes a sleeper" in done.stdout
     assert "the schedule, compiled by Cython" in done.stdout

@@ -36,6 +36,10 @@ class Rig:
         return self.sink.tick_at(time.monotonic_ns())
 
 
+def played(folder, steps="steps"):
+    return PlayedChip(*(str(folder / f"{name}.npy") for name in (steps, "driven", "gaps")))
+
+
 def wait_for(condition, what):
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
@@ -91,7 +95,7 @@ def test_what_happened_between_frames_is_told_once(rig):
 def test_lines_are_driven_where_the_belt_is_and_shut_at_the_end(tmp_path):
     steps = np.stack([np.arange(1, 4001) * 500_000, np.arange(1, 4001)], axis=1)
     np.save(tmp_path / "steps.npy", steps)
-    rig = Rig(PlayedChip(str(tmp_path / "steps.npy"), str(tmp_path / "driven.npy")))
+    rig = Rig(played(tmp_path))
     rig.sink.emit([verdict(500), verdict(600, x=150)])
     wait_for(lambda: rig.tick() == 4000, "belt")
     rig.sink.close()
@@ -132,7 +136,7 @@ def test_the_process_ends_when_the_service_is_gone_without_a_word(rig):
 
 def test_a_process_that_breaks_says_why(tmp_path):
     with pytest.raises(SinkError, match=r"the valve process ended: .*nowhere.npy.*; the valves are shut"):
-        Rig(PlayedChip(str(tmp_path / "nowhere.npy"), str(tmp_path / "driven.npy")))
+        Rig(played(tmp_path, "nowhere"))
 
 
 def test_a_chip_that_is_not_there_is_the_services_error_too():

@@ -2,15 +2,18 @@
 
 import os
 import time
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 
+from pitcore.sinks import valve_loop
 from pitcore.sinks.actuator import acts_of
 from pitcore.sinks.lines import Lines
 from pitcore.sinks.simulated_chip import SimulatedChip, steady
 from pitcore.sinks.valve_board import ValveBoard
 from pitcore.sinks.valve_loop import ValveLoop
-from tests.sinks.valves import CONFIG, DISTANCE, PLAN, verdict
+from tests.sinks.valves import CONFIG, DISTANCE, PLAN, PULSE, verdict
 
 PATIENCE_S = 30.0
 TICKS_PER_S = 4000.0
@@ -89,6 +92,50 @@ def test_at_the_end_every_valve_is_shut_whatever_was_under_it(rig, broken):
     else:
         rig.loop.run(listen)
     assert [rig.chip.level(lane) for lane in range(3)] == [0, 0, 0]
+
+
+class LateMachine:
+    """A clock of its own: every sleeper is woken a millisecond late, and nothing takes no time."""
+
+    LATE_NS = 1_000_000
+
+    def __init__(self):
+        self.now_ns = 1_000_000_000
+
+    def monotonic_ns(self):
+        self.now_ns += 1000
+        return self.now_ns
+
+    def sleep(self, seconds):
+        self.now_ns += round(seconds * 1e9) + self.LATE_NS
+
+
+def starts_late_us(monkeypatch, spin_share):
+    """Run a belt past thirty pits; return how late each pulse began."""
+    machine = LateMachine()
+    monkeypatch.setattr(valve_loop, "time", SimpleNamespace(monotonic_ns=machine.monotonic_ns, sleep=machine.sleep))
+    config = msgspec.structs.replace(CONFIG, spin_share=spin_share)
+    board, fd = ValveBoard.create()
+    os.close(fd)
+    board.set("armed", 1)
+    start_ns = machine.now_ns
+    chip = SimulatedChip(steady(lambda: start_ns, TICKS_PER_S), machine.monotonic_ns, machine.sleep)
+    loop = ValveLoop(PLAN, config, Lines(chip, config), board)
+    pits = range(1000, 16_000, 500)
+    loop.actuator.take(acts_of([verdict(at_row_0) for at_row_0 in pits]))
+    for tick in range(0, 20_000, 200):
+        loop.actuator.judged(tick)
+    while board.history.tick < pits[-1] + DISTANCE + 100:
+        loop.turn()
+    due_ns = [start_ns + (at_row_0 + DISTANCE - PULSE // 2) * 1e9 / TICKS_PER_S for at_row_0 in pits]
+    began_ns = [t_ns for t_ns, line, level in chip.driven if (line, level) == (0, 1)][-len(pits) :]
+    return [(began - due) / 1000 for began, due in zip(began_ns, due_ns, strict=True)]
+
+
+def test_a_machine_that_wakes_late_makes_no_pulse_late(monkeypatch):
+    tick_us = 1e6 / TICKS_PER_S
+    assert max(starts_late_us(monkeypatch, spin_share=0.2)) < tick_us / 5
+    assert max(starts_late_us(monkeypatch, spin_share=0.0)) > tick_us
 
 
 def test_frames_get_the_tick_the_belt_had_at_their_exposure(rig):

@@ -1,0 +1,82 @@
+"""How long before something is due the valve process must be awake, and how much it may spin for that.
+
+A sleeper is woken late: by some tens of microseconds on a quiet board, by milliseconds where a virtual machine's host
+has other things to do. So sleeping ends as long before the next change of a valve as wake-ups were late of late, and
+the rest is spent asking for the encoder's edge over and over. Pure: times come in, none is read here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+from typing import NamedTuple
+
+MARGIN_NS = 100_000  # beyond the latest wake-up: what a turn computes, and a belt that gathers speed
+MOST_NS = 2_000_000  # later wake-ups are no rule to live by: each change would cost a spin as long
+FADES_IN_NS = 10 * 10**9  # by 63 %: what was late once in ten seconds is reckoned with
+SAVED_NS = 10**9  # what was not spun away is kept for so long
+NOTED_NS = 150_000  # shorter gaps are no matter
+
+
+class Gap(IntEnum):
+    """What the process was about when it did not get on."""
+
+    ASLEEP = 0  # it had asked to be woken, and was late
+    AWAKE = 1  # it asked for edges over and over, and between two questions time went by: its core did not run it
+    AT_WORK = 2  # reading edges, following the belt and switching valves took so long
+
+
+class Noted(NamedTuple):
+    """A gap, CLOCK_MONOTONIC."""
+
+    from_ns: int
+    to_ns: int
+    gap: Gap
+
+
+class Vigil:
+    """Follows the wake-ups of one process.
+
+    Args:
+        share: of one core that may go into spinning; 0: none does.
+
+    Attributes:
+        latest_ns: how late wake-ups were of late: the latest, fading.
+        noted: the last times at which the process did not get on: whose doing that was, the kind says.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self.latest_ns = float(MOST_NS)  # until it is known better
+        self._woke_ns = 0
+        self.noted: deque[Noted] = deque(maxlen=4096)
+        self._credit_ns = share * SAVED_NS
+        self._credited_at_ns = 0
+
+    @property
+    def lead_ns(self) -> int:
+        """How long before a change sleeping ends."""
+        return min(int(self.latest_ns) + MARGIN_NS, MOST_NS)
+
+    def woke(self, due_ns: int, now_ns: int) -> None:
+        """Note that a sleep that should have ended at ``due_ns`` ended now."""
+        fading = max(0.0, 1 - (now_ns - self._woke_ns) / FADES_IN_NS)
+        self.latest_ns = max(float(now_ns - due_ns), self.latest_ns * fading)
+        self._woke_ns = now_ns
+        self.note(due_ns, now_ns, Gap.ASLEEP)
+
+    def note(self, from_ns: int, to_ns: int, gap: Gap) -> None:
+        """Note a gap, if it is one."""
+        if to_ns - from_ns > NOTED_NS:
+            self.noted.append(Noted(from_ns, to_ns, gap))
+
+    def may_spin(self, now_ns: int) -> bool:
+        """Tell whether there is something left to spin away."""
+        earned_ns = self._share * (now_ns - self._credited_at_ns)
+        self._credit_ns = min(self._share * SAVED_NS, self._credit_ns + earned_ns)
+        self._credited_at_ns = now_ns
+        return self._credit_ns > 0
+
+    def spun(self, for_ns: int) -> None:
+        """Note that so much was spun away."""
+        self._credit_ns -= for_ns
