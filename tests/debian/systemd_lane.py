@@ -2,7 +2,8 @@
 
 Boots a clean Debian 12 in a container by systemd-nspawn, installs the package, and shows: ready only after a frame of
 every camera was processed; inside the unit's limits; a hung camera named, not fed, killed and started anew; arming that
-outlives it; a reload without a lost frame, and one that is refused; a clean stop within 2 s.
+outlives it; a reload without a lost frame, and one that is refused; a clean stop within 2 s. Then, in ``board_lane``,
+what a board has besides: valves, cameras, updates.
 """
 
 from __future__ import annotations
@@ -10,19 +11,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+from board_lane import MAX_EXPOSURE, BoardLane, put_cameras, put_repository
+from booted import Container, ServiceLane, wait_for
 from roots import ROOT, copy_of, mounted, need, package, run_in
 
-PATIENCE_S = 180.0
-HANG_DROP_IN = """[Service]
-ExecStart=
-ExecStart=/usr/bin/python3 -I /usr/lib/hanging_camera.py run --config /etc/pitcore/board.toml
-"""
 BELT = """
 [frame]
 height_px = 240
@@ -45,7 +41,6 @@ path = "/var/log/pitcore/verdicts.jsonl"
 socket = "/run/pitcore/control.sock"
 state_dir = "/var/lib/pitcore"
 """
-MAX_EXPOSURE = 2.0
 STOP_US = 2_000_000
 
 
@@ -56,7 +51,7 @@ def main() -> None:
     with copy_of("amd64", "systemd") as root:
         prepare(root)
         with Container(root) as container:
-            failures = Lane(root, container).run()
+            failures = Lane(root, container).run() + BoardLane(root, container).run()
     print(f"{'FAIL: ' + '; '.join(failures) if failures else 'all pass'}, {time.monotonic() - begin:.0f} s")
     sys.exit(1 if failures else 0)
 
@@ -69,68 +64,16 @@ def prepare(root: Path) -> None:
     if done.returncode != 0:
         sys.exit(f"dpkg: {done.stdout}{done.stderr}")
     shutil.copy(ROOT / "tests/debian/hanging_camera.py", root / "usr/lib/hanging_camera.py")
-    drop_in = root / "etc/systemd/system/pitcore.service.d/hanging-camera.conf"
-    drop_in.parent.mkdir(parents=True)
-    drop_in.write_text(HANG_DROP_IN)
-    (root / "etc/pitcore/board.toml").write_text(BELT)
+    put_cameras(root)
+    put_repository(root)
 
 
-class Container:
-    """A booted root."""
-
-    def __init__(self, root: Path) -> None:
-        self._log = root.with_suffix(".log").open("wb")
-        command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"]
-        command += ["--directory", str(root), "--console=passive"]
-        self._nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
-        self._leader = ""
-
-    def __enter__(self) -> Container:
-        wait_for("the container's systemd", self._booted)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._nspawn.send_signal(signal.SIGTERM)
-        try:
-            self._nspawn.wait(60)
-        except subprocess.TimeoutExpired:
-            self._nspawn.kill()
-        self._log.close()
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command beside the container's systemd."""
-        inside = ["nsenter", "--target", self._leader, "--all", "--", "env", "-i", "PATH=/usr/sbin:/usr/bin", *command]
-        return subprocess.run(inside, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
-
-    def show(self, name: str) -> str:
-        """Return a property of the service."""
-        return self.run("systemctl", "show", "pitcore", f"--property={name}", "--value").stdout.strip()
-
-    def journal(self, *match: str) -> str:
-        """Return the service's journal."""
-        return self.run("journalctl", "--no-pager", "--output=cat", *match).stdout
-
-    def _booted(self) -> bool:
-        if self._nspawn.poll() is not None:
-            sys.exit(f"systemd-nspawn ended: {Path(self._log.name).read_text()}")
-        found = subprocess.run(["pgrep", "-P", str(self._nspawn.pid)], capture_output=True, text=True, check=False)
-        self._leader = found.stdout.split()[0] if found.stdout else ""
-        return bool(self._leader) and self.run("systemctl", "is-system-running").stdout.strip() in (
-            "running",
-            "degraded",
-        )
-
-
-class Lane:
-    """The steps, in order; each prints a line."""
-
-    def __init__(self, root: Path, container: Container) -> None:
-        self.root, self.container = root, container
-        self.verdicts = root / "var/log/pitcore/verdicts.jsonl"
-        self.failures: list[str] = []
+class Lane(ServiceLane):
+    """An emulated belt; the steps in order."""
 
     def run(self) -> list[str]:
         """Run every step; return what failed."""
+        self.configure(BELT, launcher="hanging_camera.py")
         self.starts_ready()
         self.lives_within_its_limits()
         self.arms()
@@ -207,7 +150,7 @@ class Lane:
     def reloads_without_a_lost_frame(self) -> None:
         """`systemctl reload` takes a new configuration while every frame is judged, and fails where it is bad."""
         old, before = self.status(), self.frames()
-        (self.root / "etc/pitcore/board.toml").write_text(BELT + "\n[decision]\naccept = 0.001\n")
+        self.configure(BELT + "\n[decision]\naccept = 0.001\n", launcher="hanging_camera.py")
         done = self.container.run("systemctl", "reload", "pitcore")
         wait_for("the new configuration", lambda: self.status()["config"]["sha256"] != old["config"]["sha256"])
         at = self.frames()["processed"]
@@ -218,7 +161,7 @@ class Lane:
         good = done.returncode == 0 and not any(lost.values()) and len(hashes) == 2
         self.expect("reload", good, f"{after['processed'] - before['processed']} frames across it, {lost}")
         self.expect("same process", self.container.show("NRestarts") == "1", "no restart")
-        (self.root / "etc/pitcore/board.toml").write_text(BELT + "\n[decision]\naccept = 7\n")
+        self.configure(BELT + "\n[decision]\naccept = 7\n", launcher="hanging_camera.py")
         refused = self.container.run("systemctl", "reload", "pitcore")
         good = refused.returncode != 0 and self.container.show("ActiveState") == "active"
         why = self.container.journal("-u", "pitcore", "-n", "4").strip().replace("\n", "; ")
@@ -240,40 +183,6 @@ class Lane:
             "whole lines", text.endswith("\n") and all(map(json.loads, text.splitlines())), f"{len(text)} bytes"
         )
         self.expect("no socket left", not (self.root / "run/pitcore").exists(), "/run/pitcore is gone")
-
-    def status(self) -> dict:
-        """Return what the service tells over its socket."""
-        done = self.container.run("pitcore", "status", "--json", "--socket", "/run/pitcore/control.sock")
-        return json.loads(done.stdout) if done.returncode == 0 else sys.exit(f"pitcore status: {done.stderr}")
-
-    def frames(self) -> dict[str, int]:
-        """Return its counts of frames."""
-        frames = self.status()["frames"]
-        return {key: sum(value.values()) if isinstance(value, dict) else value for key, value in frames.items()}
-
-    def journal_errors(self) -> list[str]:
-        """Return what the service said at priority err or worse."""
-        return self.container.journal("-u", "pitcore", "-p", "err").splitlines()
-
-    def lines(self) -> list[dict]:
-        """Return every whole line of the verdict file."""
-        text = self.verdicts.read_text() if self.verdicts.exists() else ""
-        return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
-
-    def expect(self, name: str, good: bool, said: str) -> None:  # noqa: FBT001  the one thing it is told
-        """Print a line, and note a failure."""
-        print(f"{name:16}{'pass' if good else 'FAIL'}  {said.strip()}", flush=True)
-        if not good:
-            self.failures.append(name)
-
-
-def wait_for(what: str, condition) -> None:
-    """Wait for a condition; end the lane if it never holds."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit(f"waited {PATIENCE_S:g} s in vain for {what}")
-        time.sleep(0.1)
 
 
 if __name__ == "__main__":
