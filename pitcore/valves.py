@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pitcore.arming import Arming
 from pitcore.belt.lanes import Lane, Plan
-from pitcore.config import Config
+from pitcore.config import ActuationConfig, Config
 from pitcore.metrics import Metrics
 from pitcore.search import window_of
 from pitcore.sinks.gpio import GpioSink
+from pitcore.sinks.lines import Lines, open_chip
 from pitcore.sinks.valve_process import RealChip, SteadyChip
 
 
@@ -39,3 +40,18 @@ def follow_belt(config: Config, ticks_per_s: float, arming: Arming, metrics: Met
     actuation = config.actuation
     chip = RealChip(actuation.chip) if actuation.kind == "gpio" else SteadyChip(ticks_per_s)
     return GpioSink(belt_plan(config), actuation, chip, arming, metrics)
+
+
+def shut_valves(actuation: ActuationConfig) -> int:
+    """Drive the line of every valve shut, and give the lines back; for when nothing that drove them runs any more.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        SinkError: the chip or a line is not there, or is another's.
+    """
+    if actuation.kind != "gpio" or not actuation.lanes:
+        return 0
+    Lines(open_chip(actuation.chip), actuation).close()
+    return len(actuation.lanes)

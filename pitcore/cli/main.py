@@ -17,6 +17,7 @@ from pitcore.cli.record import record
 from pitcore.cli.reload import reload
 from pitcore.cli.replay import replay
 from pitcore.cli.run import run
+from pitcore.cli.shut_valves import shut_valves
 from pitcore.cli.status import status
 from pitcore.cli.support import support
 from pitcore.cli.update import update
@@ -33,7 +34,7 @@ def pitcore() -> None:
 
 
 LOOKING = (demo, classify, record, replay)
-SERVING = (run, status, arm, disarm, reload, update)
+SERVING = (run, status, arm, disarm, shut_valves, reload, update)
 SETTING_UP = (config, calibrate, doctor, support)
 for command in (*LOOKING, *SERVING, *SETTING_UP):
     pitcore.add_command(command)

@@ -6,6 +6,7 @@ that reaches the nozzles without a verdict, and a verdict that comes too late, m
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -117,6 +118,7 @@ class Actuator:
         self._mask = 0
         self._start, self._has_run = tick, False
         self._came_to, self._moved_ns, self._held = tick, 0, False
+        self._ahead: list[int] = []  # a heap: where the last pulse for each thing to act on ends
 
     def take(self, acts: Iterable[Act]) -> None:
         """Take what is to be done; it is scheduled by the next ``step``."""
@@ -155,20 +157,31 @@ class Actuator:
             self._mask = mask
         return mask
 
+    def ahead(self) -> int:
+        """Return how many things that were to be acted on are still on their way to their nozzle."""
+        while self._ahead and self._ahead[0] <= self.schedule.tick:
+            heapq.heappop(self._ahead)
+        return len(self._ahead)
+
     def _act_on(self, act: Act) -> None:
         """Schedule the pulses for one thing; there are none for what a PLC is to act on."""
         pulses = self._plan.pulses(*act)
         if not pulses:
             return
         now = self.schedule.tick
-        late, known = False, True
+        late, known, again = False, True, True
         for pulse in pulses:
             placed = self.schedule.add(pulse.lane, pulse.on, pulse.off)
-            covered = size_of(parts_within(self._unjudged.get(pulse.lane, []), pulse.on, min(pulse.off, now)))
+            failed_safe = parts_within(self._unjudged.get(pulse.lane, []), pulse.on, pulse.off)
+            covered = size_of(parts_within(failed_safe, pulse.on, min(pulse.off, now)))
             late = late or placed.late + covered > LATE_TICKS
             known = known and not placed.fresh and not placed.late
+            again = again and known and not failed_safe
             if placed.late > max(LATE_TICKS, placed.fresh):  # its middle, where the cherry is, has passed
                 self._fire_now(pulse)
+        if not again:
+            heapq.heappush(self._ahead, max(pulse.off for pulse in pulses))
+            self.ahead()
         self.counts["reject_late" if late else "known" if known else "scheduled"] += 1
 
     def _fire_now(self, pulse: Pulse) -> None:

@@ -6,6 +6,7 @@ What is done and when is ``valve_loop``'s, in a process of its own (``valve_proc
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -27,6 +28,8 @@ from pitcore.sinks.valve_board import ValveBoard
 from pitcore.sinks.valve_process import MAX_MESSAGE_BYTES, Answer, ChipChoice, Start, Work
 from pitcore.verdict import Event, Verdict
 
+log = logging.getLogger("pitcore.valves")
+
 START_S = 30.0  # a slow board starts Python and opens the chip in two
 END_S = 5.0
 TELL_EVERY_S = 0.01  # how soon arming and disarming reach the valves
@@ -46,22 +49,21 @@ class GpioSink:
         metrics: ``rejects`` and ``valve_openings`` are counted there.
 
     Raises:
-        SinkError: the chip or a line is not there, or is another's.
+        SinkError: the chip or a line is not there, or is another's; no process can be started.
     """
 
     def __init__(self, plan: Plan, config: ActuationConfig, chip: ChipChoice, arming: Armed, metrics: Metrics) -> None:
         self._arming, self._metrics = arming, metrics
         self._teller = Teller(config.fail_safe)
         self._counted: dict[tuple[str, str], int] = {}
-        self._board, memory = ValveBoard.create()
-        self._board.set("armed", int(arming.armed))
-        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-I", "-c", _RUN, json.dumps(sys.path), str(theirs.fileno()), str(memory)]
         try:
-            self._process = subprocess.Popen(command, pass_fds=(theirs.fileno(), memory), stdin=subprocess.DEVNULL)  # noqa: S603  our own
-        finally:
-            theirs.close()
-            os.close(memory)
+            self._board, self._connection, self._process = _start_process()
+        except OSError as error:
+            raise SinkError(
+                f"the valve process cannot be started: {error}; the board is out of memory, processes or files, "
+                "see [Service] TasksMax and `pitcore doctor`"
+            ) from error
+        self._board.set("armed", int(arming.armed))
         self._closing = threading.Event()
         self._belt_started_ns: Callable[[], int | None] = lambda: None
         self._watcher = threading.Thread(target=self._tell_state, name="pitcore-valves", daemon=True)
@@ -97,9 +99,7 @@ class GpioSink:
         Raises:
             SinkError: the valve process ended or hangs: a service that cannot reject must not go on.
         """
-        if time.monotonic_ns() - self._board.get("alive_ns") > HUNG_NS and self._board.get("alive_ns"):
-            self._hear_the_end()
-            raise SinkError("the valve process did not run for a second; the board is overloaded, or its chip hangs")
+        self._check_alive()
         acts = acts_of(records)
         if acts:
             self._send(Work(acts))
@@ -110,7 +110,12 @@ class GpioSink:
         self._send(Work(judged=tick))
 
     def notices(self) -> list[Notice]:
-        """See ``BeltSink``."""
+        """See ``BeltSink``. Asked for while no frame comes too, so that is how a process that is gone is found then.
+
+        Raises:
+            SinkError: as ``emit``.
+        """
+        self._check_alive()
         return self._teller.notices(self.counts)
 
     def status(self) -> dict[str, Any]:
@@ -120,19 +125,41 @@ class GpioSink:
         return {"kind": "valves", "state": "ok" if running else "ended"} | told | self.counts
 
     def close(self) -> None:
-        """Have every valve shut and the process end. Safe to call twice."""
+        """Have done what is due within a second, then every valve shut and the process end. Safe to call twice."""
         if self._closing.is_set():
             return
-        self._closing.set()
-        if self._watcher.is_alive():
-            self._watcher.join()
         self._connection.close()  # that is what it ends by
         try:
             self._process.wait(END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._closing.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
         self._count()
+        if self._board.get("let_through"):
+            log.warning(
+                "%d things that were to be taken off the belt were let through: the service stopped while they were on "
+                "their way to the nozzles; stop the belt first",
+                self._board.get("let_through"),
+            )
+
+    def _check_alive(self) -> None:
+        """Raise SinkError if the process ended or hangs."""
+        ended = self._process.poll()
+        alive_ns = self._board.get("alive_ns")
+        if ended is None and not (alive_ns and time.monotonic_ns() - alive_ns > HUNG_NS):
+            return
+        self._hear_the_end()
+        if ended is None:
+            raise SinkError("the valve process did not run for a second; the board is overloaded, or its chip hangs")
+        raise SinkError(
+            f"the valve process was killed by signal {-ended}: lines may still be driven until `pitcore shut-valves`, "
+            "which systemd runs next"
+            if ended < 0
+            else "the valve process ended; the valves are shut, the log says why"
+        )
 
     def _tell_state(self) -> None:
         """Keep the process informed of what may change at any time."""
@@ -160,9 +187,11 @@ class GpioSink:
     def _hear_the_end(self) -> None:
         """If the process said why it ended, raise that."""
         try:
-            self._hear()
+            raw = self._connection.recv(MAX_MESSAGE_BYTES)
         except OSError:
             return
+        if raw and (said := msgspec.msgpack.decode(raw, type=Answer).error):
+            raise SinkError(said)
 
     def _count(self) -> None:
         """Bring the metrics up to date; the loop's thread writes them, as all others."""
@@ -182,3 +211,19 @@ class GpioSink:
             if new:
                 self._metrics.count(*place, new)
                 self._counted[place] = number
+
+
+def _start_process() -> tuple[ValveBoard, socket.socket, subprocess.Popen[bytes]]:
+    """Start the process with what it shares with this one. Raises OSError."""
+    board, memory = ValveBoard.create()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-I", "-c", _RUN, json.dumps(sys.path), str(theirs.fileno()), str(memory)]
+    try:
+        process = subprocess.Popen(command, pass_fds=(theirs.fileno(), memory), stdin=subprocess.DEVNULL)  # noqa: S603  our own
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        os.close(memory)
+    return board, ours, process

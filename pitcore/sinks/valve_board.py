@@ -12,7 +12,7 @@ from pitcore.belt.encoder import TickHistory
 from pitcore.sinks.actuator import COUNTED
 
 # Written by the service: armed, belt_start_ns. By the valve process: all others.
-CELLS = ("armed", "belt_start_ns", "alive_ns", "wake_late_us", "driven", "dry_run", *COUNTED)
+CELLS = ("armed", "belt_start_ns", "alive_ns", "wake_late_us", "let_through", "driven", "dry_run", *COUNTED)
 HISTORY_STEPS = 1 << 16
 
 

@@ -19,6 +19,8 @@ from pitcore.sinks.vigil import Gap, Vigil
 
 REST_NS = 2_000_000  # with nothing to do soon, edges are read so often
 STANDING_NS = 10_000_000  # how often a belt without edges is looked at
+DRAIN_NS = 1_200_000_000  # at the end, what is due within it is still done: the service is to stop within 2 s
+STOOD_NS = 100_000_000  # a belt without edges for so long brings nothing to the nozzles any more
 FADING = 0.9995  # of the belt's top speed, a turn: it is remembered over a stop
 
 
@@ -61,14 +63,29 @@ class ValveLoop:
     def run(self, listen: Callable[[Actuator], bool]) -> None:
         """Go on until ``listen``, which takes in what is to be done, says that it is over; then shut every valve.
 
+        What was judged and lies on a belt that still runs is acted on first, as far as ``DRAIN_NS`` allows.
+
         Raises:
             OSError: the chip is gone.
         """
         try:
             while listen(self.actuator):
                 self.turn()
+            self._drain()
         finally:
             self._lines.close()
+
+    def _drain(self) -> None:
+        """Let through nothing that is known to be a pit and will come to its nozzle soon; count what will not."""
+        board, history = self._board, self._history
+        until_ns = time.monotonic_ns() + DRAIN_NS
+        self.turn()  # takes in what was said last
+        while board.get("armed") and self.actuator.ahead():
+            now_ns = time.monotonic_ns()
+            if now_ns > until_ns or now_ns - history.t_ns > STOOD_NS:
+                break
+            self.turn()
+        board.set("let_through", self.actuator.ahead() if board.get("armed") else 0)
 
     def turn(self) -> None:
         """Wait for the belt, or a little; follow it; switch lines."""

@@ -2,7 +2,8 @@
 
 A process of its own, because a pulse may be no more than a tick late, and a Python thread waits for the interpreter
 as long as another has it. It shares memory with the service (``valve_board``) and hears from it over a socket; when
-that ends, however the service ended, it shuts every valve and ends too. Signals are the service's to act on.
+that ends, however the service ended, it does what is due within a second, shuts every valve and ends too. Signals are
+the service's to act on.
 """
 
 from __future__ import annotations

@@ -1,14 +1,17 @@
 """The service with valves and a PLC: an emulated belt turns the encoder of a chip in memory."""
 
 import json
+import os
+import signal
 import socket
+from pathlib import Path
 
 import pytest
 from pyModbusTCP.client import ModbusClient
 
 from pitcore.sinks.registers import FIELDS
 from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
-from tests.cli.service import Service
+from tests.cli.service import PATIENCE_S, Service
 
 LINE = """
 [actions]
@@ -87,6 +90,22 @@ def test_a_plc_sees_the_service_run_and_valves_open_only_while_it_is_armed(line)
     events = {json.loads(text).get("event") for text in (place / "v.jsonl").read_text().splitlines()}
     assert "belt_unjudged" in events  # what lay before the nozzles at the start
     assert "Traceback" not in (place / "log").read_text()
+
+
+def test_a_valve_process_that_is_killed_ends_the_service_with_one_line(line):
+    service, plc, place = line
+    service.wait(lambda: plc("frames"), "frames")
+    (valves,) = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+    os.kill(int(valves), signal.SIGKILL)
+    assert service.process.wait(PATIENCE_S) == 2
+    log = (place / "log").read_text()
+    assert "pitcore: the valve process was killed by signal 9: lines may still be driven" in log
+    assert "Traceback" not in log
+
+
+def test_shut_valves_says_what_it_did(line, tmp_path):
+    done = run_pitcore("shut-valves", "--config", tmp_path / "board.toml")
+    assert (done.returncode, done.stdout) == (0, "[actuation] drives no line of this board; nothing to shut\n")
 
 
 def test_a_board_without_the_chip_says_so_in_one_line(tmp_path, tiny_bundle):

@@ -213,6 +213,25 @@ def test_a_slow_valve_is_switched_earlier_by_as_far_as_the_belt_runs_meanwhile(t
     assert line.open[0] == {tick - lead for tick in ticks(1900 + DISTANCE)}
 
 
+def test_what_is_on_its_way_to_the_nozzles_is_known_until_it_has_passed():
+    line = judged_line()
+    line.take([verdict(1900), verdict(1900, tick=2100), verdict(1950, x=150), verdict(1800, action="review")])
+    line.run(range(2000, 2900))
+    assert line.actuator.ahead() == 3
+    line.run(range(2900, 1950 + DISTANCE + HALF))
+    assert line.actuator.ahead() == 2
+    line.run(range(line.tick, 1800 + DISTANCE + 500 + HALF + 1))
+    assert line.actuator.ahead() == 0
+
+
+def test_a_pit_on_belt_that_the_fail_safe_rejects_is_on_its_way_all_the_same():
+    line = judged_line()
+    line.actuator.judged(8000)
+    line.take([verdict(5000)])
+    line.run(range(2000, 2010))
+    assert line.actuator.ahead() == 1
+
+
 def test_a_plan_without_lanes_does_nothing():
     actuator = Actuator(type(PLAN)(1.0, (0, 300), 60, ()), Rules())
     actuator.judged(0)

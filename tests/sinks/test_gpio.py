@@ -1,7 +1,9 @@
 """The service's end of the valves, with the real valve process. Nothing here asserts how fast it is."""
 
+import errno
 import os
 import signal
+import subprocess
 import time
 
 import numpy as np
@@ -110,6 +112,30 @@ def test_lines_are_driven_where_the_belt_is_and_shut_at_the_end(tmp_path):
 def test_a_process_that_is_killed_ends_the_service(rig):
     os.kill(rig.sink._process.pid, signal.SIGKILL)
     ends_with(rig, "the valve process")
+
+
+def test_a_process_that_is_killed_is_found_while_no_frame_comes(rig):
+    os.kill(rig.sink._process.pid, signal.SIGKILL)
+    rig.sink._process.wait(PATIENCE_S)
+    with pytest.raises(SinkError, match=r"killed by signal 9: lines may still be driven until `pitcore shut-valves`"):
+        rig.sink.notices()
+
+
+def test_a_process_that_cannot_be_started_is_one_line_of_ours(monkeypatch):
+    def refused(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with pytest.raises(SinkError, match=r"the valve process cannot be started: .*temporarily unavailable.*TasksMax"):
+        Rig(SteadyChip(2000.0))
+
+
+def test_what_is_let_through_at_the_end_is_told(rig, caplog):
+    rig.sink.emit([verdict(1 << 30), verdict((1 << 30) + 500)])
+    wait_for(lambda: rig.sink.counts["scheduled"] == 2, "schedule")
+    rig.sink.close()
+    assert "2 things that were to be taken off the belt were let through" in caplog.text
+    assert "stop the belt first" in caplog.text
 
 
 def test_a_process_that_hangs_ends_the_service(rig):

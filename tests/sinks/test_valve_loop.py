@@ -12,7 +12,7 @@ from pitcore.sinks.actuator import acts_of
 from pitcore.sinks.lines import Lines
 from pitcore.sinks.simulated_chip import SimulatedChip, steady
 from pitcore.sinks.valve_board import ValveBoard
-from pitcore.sinks.valve_loop import ValveLoop
+from pitcore.sinks.valve_loop import DRAIN_NS, ValveLoop
 from tests.sinks.valves import CONFIG, DISTANCE, PLAN, PULSE, verdict
 
 PATIENCE_S = 30.0
@@ -110,17 +110,23 @@ class LateMachine:
         self.now_ns += round(seconds * 1e9) + self.LATE_NS
 
 
-def starts_late_us(monkeypatch, spin_share):
-    """Run a belt past thirty pits; return how late each pulse began."""
+def virtual_loop(monkeypatch, config, ticks):
+    """A loop on such a machine, over a belt that makes these steps."""
     machine = LateMachine()
     monkeypatch.setattr(valve_loop, "time", SimpleNamespace(monotonic_ns=machine.monotonic_ns, sleep=machine.sleep))
-    config = msgspec.structs.replace(CONFIG, spin_share=spin_share)
     board, fd = ValveBoard.create()
     os.close(fd)
     board.set("armed", 1)
+    steps = [(machine.now_ns + round(tick * 1e9 / TICKS_PER_S), tick) for tick in ticks]
+    chip = SimulatedChip(steps, machine.monotonic_ns, machine.sleep)
+    return machine, board, chip, ValveLoop(PLAN, config, Lines(chip, config), board)
+
+
+def starts_late_us(monkeypatch, spin_share):
+    """Run a belt past thirty pits; return how late each pulse began."""
+    config = msgspec.structs.replace(CONFIG, spin_share=spin_share)
+    machine, board, chip, loop = virtual_loop(monkeypatch, config, range(1, 20_000))
     start_ns = machine.now_ns
-    chip = SimulatedChip(steady(lambda: start_ns, TICKS_PER_S), machine.monotonic_ns, machine.sleep)
-    loop = ValveLoop(PLAN, config, Lines(chip, config), board)
     pits = range(1000, 16_000, 500)
     loop.actuator.take(acts_of([verdict(at_row_0) for at_row_0 in pits]))
     for tick in range(0, 20_000, 200):
@@ -136,6 +142,54 @@ def test_a_machine_that_wakes_late_makes_no_pulse_late(monkeypatch):
     tick_us = 1e6 / TICKS_PER_S
     assert max(starts_late_us(monkeypatch, spin_share=0.2)) < tick_us / 5
     assert max(starts_late_us(monkeypatch, spin_share=0.0)) > tick_us
+
+
+def gone(_actuator):
+    """What the process hears of a service that is no more."""
+    return False
+
+
+def test_what_comes_to_its_nozzle_within_a_second_is_fired_at_though_the_service_has_gone(monkeypatch):
+    _, board, chip, loop = virtual_loop(monkeypatch, CONFIG, range(1, 9000))
+    for tick in range(0, 9000, 200):
+        loop.actuator.judged(tick)
+    while board.history.tick < 1500:
+        loop.turn()
+    before = len(chip.driven)
+    loop.actuator.take(acts_of([verdict(2500 - DISTANCE, x=150)]))
+    loop.run(gone)
+    assert [(line, level) for _, line, level in chip.driven][before:] == [(1, 1), (1, 0)]
+    assert 2500 < board.history.tick < 2700
+    assert board.get("let_through") == 0
+
+
+def test_what_is_farther_away_is_let_through_and_counted(monkeypatch):
+    machine, board, chip, loop = virtual_loop(monkeypatch, CONFIG, range(1, 9000))
+    for tick in range(0, 6000, 200):  # and the last one, from 6000 on, as part of what the fail-safe rejects
+        loop.actuator.judged(tick)
+    loop.actuator.judged(9000)
+    loop.actuator.take(acts_of([verdict(6000), verdict(6500), verdict(6000, action="pass")]))
+    while board.history.tick < 100:
+        loop.turn()
+    since_ns = machine.now_ns
+    loop.run(gone)
+    assert board.get("let_through") == 2
+    assert DRAIN_NS <= machine.now_ns - since_ns < 1.1 * DRAIN_NS
+    assert [chip.level(lane) for lane in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("armed", "last_tick", "let_through"), [(False, 9000, 0), (True, 500, 1)])
+def test_neither_a_dry_run_nor_a_belt_that_stands_is_waited_for(monkeypatch, armed, last_tick, let_through):
+    machine, board, chip, loop = virtual_loop(monkeypatch, CONFIG, range(1, last_tick))
+    board.set("armed", int(armed))
+    loop.actuator.take(acts_of([verdict(2000)]))
+    while board.history.tick < 499:
+        loop.turn()
+    since_ns = machine.now_ns
+    loop.run(gone)
+    assert machine.now_ns - since_ns < DRAIN_NS / 4
+    assert board.get("let_through") == let_through
+    assert chip.level(0) == 0
 
 
 def test_frames_get_the_tick_the_belt_had_at_their_exposure(rig):

@@ -1,0 +1,26 @@
+"""``pitcore shut-valves``: what systemd runs after a service that did not end well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pitcore.cli.options import config_option, read_config
+from pitcore.valves import shut_valves as drive_shut
+
+
+@click.command()
+@config_option
+def shut_valves(config_path: Path | None) -> None:
+    """Drive the line of every valve shut, while no service runs.
+
+    A service that ends shuts them itself. One that is killed cannot, and a Raspberry Pi's kernel leaves a line as it
+    was last driven: so the unit runs this after a service that did not end well.
+
+    \b
+    Example:
+      pitcore shut-valves --config /etc/pitcore/board.toml
+    """
+    number = drive_shut(read_config(config_path, None).actuation)
+    click.echo(f"{number} valves are shut" if number else "[actuation] drives no line of this board; nothing to shut")
