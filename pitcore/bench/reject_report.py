@@ -60,12 +60,17 @@ def _bars(numbers: dict[str, int]) -> list[str]:
 
 def _gaps(gaps: NDArray[np.int64], held_up: dict[Gap | None, int]) -> list[str]:
     """Return when the process did not get on, and how much of what was off that explains."""
-    lines = ["  the valve process was held up, how often and for how long at most in us; and of what was off, then:"]
+    lines = [
+        "  the valve process was held up: how often, the longest in us, in what share of that time another program ran,",
+        "  and how much of what was off falls into it",
+    ]
     for gap, name in GAPS.items():
-        lasted_us = (gaps[gaps[:, 2] == gap, 1] - gaps[gaps[:, 2] == gap, 0]) / 1000
-        longest_us = lasted_us.max(initial=0)
-        lines.append(f"    {name:44}  {len(lasted_us):5d} {longest_us:7.0f} {held_up.get(gap, 0):4d}")
-    lines.append(f"    {'not held up':44}  {'':5} {'':7} {held_up.get(None, 0):4d}")
+        mine = gaps[gaps[:, 2] == gap]
+        lasted_us = (mine[:, 1] - mine[:, 0]) / 1000
+        queued = min(1.0, mine[:, 3].sum() / 1000 / max(lasted_us.sum(), 1.0))
+        found = f"{len(mine):5d} {lasted_us.max(initial=0):7.0f} {queued:5.0%} {held_up.get(gap, 0):4d}"
+        lines.append(f"    {name:38}  {found}")
+    lines.append(f"    {'not held up':38}  {'':19} {held_up.get(None, 0):4d}")
     return lines
 
 

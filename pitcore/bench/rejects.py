@@ -41,7 +41,7 @@ class Outcome:
         glitches: edges that made no sense.
         counts: the actuator's own.
         took_s: on the wall clock.
-        gaps: of a run in real time, (N, 3) int64: when the valve process did not get on; see ``vigil.Noted``.
+        gaps: of a run in real time, (N, 4) int64: when the valve process did not get on; see ``vigil.Noted``.
     """
 
     account: Account
@@ -56,7 +56,7 @@ class Outcome:
     def held_up(self) -> dict[Gap | None, int]:
         """Return how much of ``account.off`` fell into a gap of which kind, or into making up for it; None: neither."""
         counts: Counter[Gap | None] = Counter()
-        gaps = np.zeros((0, 3), np.int64) if self.gaps is None else self.gaps
+        gaps = np.zeros((0, 4), np.int64) if self.gaps is None else self.gaps
         for since, until in self.account.off:
             then = gaps[(gaps[:, 0] <= until) & (gaps[:, 1] + CATCH_UP_NS >= since)]
             longest = then[np.argmax(then[:, 1] - then[:, 0])] if len(then) else None

@@ -54,7 +54,7 @@ class PlayedChip(msgspec.Struct, frozen=True, tag="played"):
     Attributes:
         steps: file of (N, 2) int64: nanoseconds from ``belt_start_ns`` of the board on, and tick.
         driven: file of (M, 3) int64 to write: t_ns, line, level.
-        gaps: file of (K, 3) int64 to write: see ``vigil.Noted``.
+        gaps: file of (K, 4) int64 to write: see ``vigil.Noted``.
     """
 
     steps: str
@@ -101,7 +101,7 @@ def main() -> None:
         loop.run(lambda actuator: _listen(connection, actuator))
         if isinstance(start.chip, PlayedChip) and isinstance(chip, SimulatedChip):
             np.save(start.chip.driven, np.asarray(list(chip.driven), np.int64).reshape(-1, 3))
-            np.save(start.chip.gaps, np.asarray(list(loop.vigil.noted), np.int64).reshape(-1, 3))
+            np.save(start.chip.gaps, np.asarray(list(loop.vigil.noted), np.int64).reshape(-1, 4))
     except SinkError as error:
         _say(connection, Answer(str(error)))
     except Exception as error:  # whatever it is, the service must hear of it: it cannot reject any more

@@ -2,12 +2,13 @@
 
 A sleeper is woken late: by some tens of microseconds on a quiet board, by milliseconds where a virtual machine's host
 has other things to do. So sleeping ends as long before the next change of a valve as wake-ups were late of late, and
-the rest is spent asking for the encoder's edge over and over. Pure: times come in, none is read here.
+the rest is spent asking for the encoder's edge over and over. Times come in, none is read here.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -27,11 +28,19 @@ class Gap(IntEnum):
 
 
 class Noted(NamedTuple):
-    """A gap, CLOCK_MONOTONIC."""
+    """A gap.
+
+    Attributes:
+        from_ns, to_ns: CLOCK_MONOTONIC.
+        gap: what the process was about.
+        queued_ns: how long of it, at most, the kernel ran something else though the process was ready. The rest is no
+            program's doing: an interrupt came late or took long, or a virtual machine's host ran another guest.
+    """
 
     from_ns: int
     to_ns: int
     gap: Gap
+    queued_ns: int
 
 
 class Vigil:
@@ -39,14 +48,16 @@ class Vigil:
 
     Args:
         share: of one core that may go into spinning; 0: none does.
+        queued_ns: says how long the process was ready and not run, all in all.
 
     Attributes:
         latest_ns: how late wake-ups were of late: the latest, fading.
         noted: the last times at which the process did not get on: whose doing that was, the kind says.
     """
 
-    def __init__(self, share: float) -> None:
-        self._share = share
+    def __init__(self, share: float, queued_ns: Callable[[], int]) -> None:
+        self._share, self._queued_ns = share, queued_ns
+        self._queued_until_now_ns = queued_ns()
         self.latest_ns = float(MOST_NS)  # until it is known better
         self._woke_ns = 0
         self.noted: deque[Noted] = deque(maxlen=4096)
@@ -68,7 +79,8 @@ class Vigil:
     def note(self, from_ns: int, to_ns: int, gap: Gap) -> None:
         """Note a gap, if it is one."""
         if to_ns - from_ns > NOTED_NS:
-            self.noted.append(Noted(from_ns, to_ns, gap))
+            before_ns, self._queued_until_now_ns = self._queued_until_now_ns, self._queued_ns()
+            self.noted.append(Noted(from_ns, to_ns, gap, self._queued_until_now_ns - before_ns))
 
     def may_spin(self, now_ns: int) -> bool:
         """Tell whether there is something left to spin away."""

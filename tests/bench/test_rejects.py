@@ -73,8 +73,8 @@ def test_what_was_off_is_laid_to_the_gap_it_fell_into_and_to_nothing_else():
     assert len(account.off) == sum(account.error_ticks.values())
     since, until = account.off[0]
     assert until - since == 3000  # three ticks of a microsecond
-    beyond = (max(until for _, until in account.off) + 10, max(until for _, until in account.off) + 20, Gap.AWAKE)
-    gaps = [(since - 10, since + 5, Gap.AT_WORK), (since + 1, until - 1, Gap.ASLEEP), beyond]
+    beyond = (max(until for _, until in account.off) + 10, max(until for _, until in account.off) + 20, Gap.AWAKE, 0)
+    gaps = [(since - 10, since + 5, Gap.AT_WORK, 0), (since + 1, until - 1, Gap.ASLEEP, 1499), beyond]
     outcome = Outcome(settle(*even_run()), 1, 0, 0, 0, {}, 1.0, np.asarray(gaps))
     assert outcome.held_up() == {}
     only = replace(account, off=[(since, until)])
@@ -82,7 +82,7 @@ def test_what_was_off_is_laid_to_the_gap_it_fell_into_and_to_nothing_else():
     assert replace(outcome, account=only, gaps=np.asarray([beyond])).held_up() == {None: 1}
     said = reject_report.text("real time", replace(outcome, account=only))
     told = [line.split() for line in said.splitlines()]
-    assert ["woken", "late", "1", "3", "1"] in told
+    assert ["woken", "late", "1", "3", "50%", "1"] in told
     assert ["not", "held", "up", "0"] in told
 
 
