@@ -42,7 +42,7 @@ class Selection:
         side: cut by a lateral edge: ``side``, no need to ask the network.
         cut: leaving without ever having been whole: judge with reason ``cut``.
         unseen: boxes of things that were seen in part and left between two frames, where they would be
-            now (so outside the frame).
+            now (so outside the frame); and of those that were entering when all was forgotten, where they were last.
         known: how many were passed over because an earlier frame had them.
         waiting: how many are entering and will be whole in a later frame.
         gap_px: length of belt that passed unseen before this frame.
@@ -79,6 +79,7 @@ class BeltTracker:
         self._entry, self._exit = (TOP, BOTTOM) if px_per_tick > 0 else (BOTTOM, TOP)
         self._judged: list[Span] = []
         self._waiting: list[Span] = []
+        self._given_up: list[Span] = []
         self._last_origin: float | None = None
 
     def update(self, tick: int, boxes: Sequence[Box], border: Sequence[int]) -> Selection:
@@ -91,6 +92,8 @@ class BeltTracker:
         """
         origin = tick * self._px_per_tick
         chosen = Selection()
+        chosen.unseen += [_in_frame(span, self._last_origin or 0.0) for span in self._given_up]
+        self._given_up = []
         self._follow_belt(origin, chosen)
         seen = [_on_belt(box, origin) for box in boxes]
 
@@ -114,13 +117,17 @@ class BeltTracker:
         return chosen
 
     def forget(self) -> None:
-        """Know nothing again: what comes is judged, whether it was judged before or not."""
+        """Know nothing again: what comes is judged, whether it was judged before or not.
+
+        What was entering cannot be known again either, and may be gone: the next ``update`` hands it out as ``unseen``.
+        """
+        self._given_up += self._waiting
         self._judged, self._waiting = [], []
 
     def finish(self) -> Selection:
         """End of the belt: hand out what still waits, as ``unseen``."""
-        left = Selection(unseen=[_in_frame(span, self._last_origin or 0.0) for span in self._waiting])
-        self._waiting = []
+        left = Selection(unseen=[_in_frame(span, self._last_origin or 0.0) for span in self._given_up + self._waiting])
+        self._given_up, self._waiting = [], []
         return left
 
     def _follow_belt(self, origin: float, chosen: Selection) -> None:

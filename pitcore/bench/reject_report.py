@@ -61,7 +61,7 @@ def _bars(numbers: dict[str, int]) -> list[str]:
 def _gaps(gaps: NDArray[np.int64], held_up: dict[Gap | None, int]) -> list[str]:
     """Return when the process did not get on, and how much of what was off that explains."""
     lines = [
-        "  the valve process was held up: how often, the longest in us, in what share of that time another program ran,",
+        "  the valve process was held up: how often, the longest in us, in what share of it another program ran,",
         "  and how much of what was off falls into it",
     ]
     for gap, name in GAPS.items():

@@ -112,7 +112,8 @@ class Actuator:
         self.counts: Counter[str] = Counter()
         self._inbox: deque[Act | int] = deque()
         self._rejecting = plan.of_action("reject")
-        self._unjudged: dict[int, list[int]] = {lane: [] for lane in self._rejecting}
+        self._followed = self._rejecting or plan.of_action("review")  # where belt without a verdict is noticed
+        self._unjudged: dict[int, list[int]] = {lane: [] for lane in self._followed}
         self._judged_until = tick - max((lane.distance_ticks for lane in plan.lanes), default=0)
         self._nearest = min((lane.distance_ticks - lane.pulse_ticks for lane in plan.lanes), default=0)
         self._mask = 0
@@ -200,14 +201,14 @@ class Actuator:
         """Move the end of the judged belt on; what lies between it and a frame that begins beyond is unjudged."""
         start, until = self._plan.judged(tick)
         if start > self._judged_until:
-            for lane in self._rejecting:
+            for lane in self._followed:
                 self._leave_unjudged(lane, self._judged_until, start)
         self._judged_until = max(self._judged_until, until)
 
     def _cover(self, at_nozzle: int) -> None:
         """Belt that is about to reach a nozzle and is not judged yet will not be judged in time."""
         soon = at_nozzle + COVER_TICKS // 2
-        for lane in self._rejecting:
+        for lane in self._followed:
             place, borders = self._plan.lanes[lane], self._unjudged[lane]
             begins = self._judged_until + place.distance_ticks - place.pulse_ticks // 2
             if begins <= soon and not (borders and borders[-1] >= soon):
@@ -223,11 +224,11 @@ class Actuator:
         borders = self._unjudged[lane]
         if low >= high:
             return
-        if lane == self._rejecting[0] and not (borders and borders[-1] >= low):
+        if lane == self._followed[0] and not (borders and borders[-1] >= low):
             self.counts["belt_unjudged"] += 1
         take_out(borders, -(1 << 62), low - 4 * place.distance_ticks)
         put_in(borders, low, high)
-        if self._rules.rejects_unjudged:
+        if self._rules.rejects_unjudged and lane in self._rejecting:
             self.schedule.add(lane, low, high)
 
     def _close_if_held(self, mask: int, tick: int, now_ns: int) -> int:

@@ -107,6 +107,24 @@ def test_an_encoder_reset_forgets_and_does_not_swallow(tracker):
     assert len(after.unseen) == 1
 
 
+def test_what_was_entering_when_all_was_forgotten_is_handed_out_once(tracker):
+    """The encoder is dead: its count stays, and what was entering is gone in the next frame."""
+    update(tracker, 0, (100, 0, 60, 30), (300, 200, 60, 60))
+    tracker.forget()
+    after = update(tracker, 0, (700, 200, 60, 60))
+    assert after.unseen == [(100, 0, 60, 30)]
+    assert after.whole == [0]
+    tracker.forget()
+    assert update(tracker, 0).unseen == []
+
+
+def test_what_was_entering_in_the_last_frame_of_a_dead_encoder_is_handed_out_at_the_end(tracker):
+    update(tracker, 0, (100, 0, 60, 30))
+    tracker.forget()
+    assert tracker.finish().unseen == [(100, 0, 60, 30)]
+    assert tracker.finish().unseen == []
+
+
 @pytest.mark.parametrize("px_per_tick", [1.0, 0.5, -1.0, -0.5])
 @pytest.mark.parametrize("seed", range(5))
 def test_every_cherry_of_a_random_belt_gets_one_verdict(px_per_tick, seed):

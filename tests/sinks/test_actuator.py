@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from pitcore.sinks.actuator import COVER_TICKS, Actuator, Rules, Teller, acts_of
@@ -10,9 +12,9 @@ HALF = PULSE // 2
 class Line:
     """A belt that goes tick by tick, and notes at which ticks each lane's valve was open."""
 
-    def __init__(self, *, judge=True, start=0, **rules):
-        self.actuator = Actuator(PLAN, Rules(**rules), start)
-        self.open = [set() for _ in PLAN.lanes]
+    def __init__(self, *, judge=True, start=0, plan=PLAN, **rules):
+        self.actuator = Actuator(plan, Rules(**rules), start)
+        self.open = [set() for _ in plan.lanes]
         self._judge = judge
         self._teller = Teller("reject")
         self.tick, self.now_ns = start, start * TICK_NS
@@ -150,6 +152,14 @@ def test_a_frame_missing_in_between_is_rejected_for_as_long_as_no_frame_showed_i
 
 def test_under_fail_safe_pass_unjudged_belt_is_counted_and_let_through():
     line = Line(judge=False, rejects_unjudged=False).run(range(3000))
+    assert line.open[0] == set()
+    assert line.notices() == {"belt_unjudged": 1}
+
+
+@pytest.mark.parametrize("rejects_unjudged", [False, True])
+def test_unjudged_belt_is_counted_where_all_lanes_review_and_fires_none_of_them(rejects_unjudged):
+    line = Line(judge=False, plan=replace(PLAN, lanes=PLAN.lanes[2:]), rejects_unjudged=rejects_unjudged)
+    line.run(range(3000))
     assert line.open[0] == set()
     assert line.notices() == {"belt_unjudged": 1}
 
