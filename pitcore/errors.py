@@ -26,6 +26,10 @@ class BundleError(PitcoreError):
     """A model bundle whose files are missing, altered, or do not fit the card or this machine."""
 
 
+class UnreadableBundleError(BundleError):
+    """A model bundle that the disk or the machine does not give: that says nothing of the model."""
+
+
 class ImageError(PitcoreError):
     """A picture that cannot be decoded, or that is not a cherry crop."""
 
@@ -103,6 +107,7 @@ class Refusal(StrEnum):
     PATCH_BOMB = "patch-bomb"  # unfolds to more than was signed
     # This board.
     SELF_TEST = "self-test"  # the model loads or judges otherwise than it must
+    UNJUDGED = "unjudged"  # the machine could not say whether the model is good; it is tried again
     TRIAL = "trial"  # it did not prove itself in the running service
     NO_SPACE = "no-space"
     READ_ONLY = "read-only"

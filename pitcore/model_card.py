@@ -8,6 +8,7 @@ network (``pitcore.inference`` does) and never writes (``pitcore_tools`` does).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from pitcore.errors import BundleError, CardError
+from pitcore.errors import BundleError, CardError, UnreadableBundleError, first_line
 
 SCHEMA = "pitcore.card/1"
 BUNDLE_FILES = ("model.onnx", "calibration.json", "metrics.json", "config.yaml", "golden.npz")
 DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
+
+# What the names that a bundle brings can cause; every other error of a read is the disk's or the machine's.
+_FAULTS_OF_A_NAME = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -147,17 +151,34 @@ def decode_card(raw: bytes, where: str) -> ModelCard:
         raise CardError(f"{where}: {error}; a card has no defaults, write it with `pitcore-tools quantise`") from error
 
 
+def unread(path: Path, error: OSError, mend: str) -> BundleError:
+    """Return the error of a bundle's file that cannot be read: its own fault, or the machine's.
+
+    Args:
+        path: of the file.
+        error: why.
+        mend: what to do where the bundle is at fault.
+    """
+    why = error.strerror or first_line(error)
+    if error.errno in _FAULTS_OF_A_NAME:
+        return BundleError(f"{path}: {why}; {mend}")
+    return UnreadableBundleError(f"{path}: {why}; `dmesg` says why; replace a failing card")
+
+
 def load_bundle(directory: Path) -> Bundle:
     """Read the card of a bundle and check the hash of every file it names.
 
     Raises:
         BundleError: the directory or a file is missing or altered.
+        UnreadableBundleError: they may be whole, but cannot be read now.
         CardError: the card is not valid.
     """
     card_path = directory / "card.json"
     try:
         raw = card_path.read_bytes()
     except OSError as error:
+        if error.errno not in _FAULTS_OF_A_NAME:
+            raise unread(card_path, error, "") from error
         raise BundleError(
             f"{directory}: no model bundle here ({error.strerror}: {card_path.name}); "
             "give a directory with card.json and model.onnx"
@@ -167,9 +188,7 @@ def load_bundle(directory: Path) -> Bundle:
         try:
             actual = hashlib.sha256((directory / name).read_bytes()).hexdigest()
         except OSError as error:
-            raise BundleError(
-                f"{directory / name}: {error.strerror}; the bundle is incomplete, copy it again"
-            ) from error
+            raise unread(directory / name, error, "the bundle is incomplete, copy it again") from error
         if actual != expected:
             raise BundleError(
                 f"{directory / name}: hash {actual[:12]} is not the card's {expected[:12]}; "

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pitcore.config import Config, effective_thresholds
-from pitcore.errors import BundleError, ConfigError
+from pitcore.errors import BundleError, ConfigError, UnreadableBundleError
 from pitcore.inference.session import Session
 from pitcore.model_card import DEFAULT_BUNDLE, Bundle, load_bundle
 from pitcore.ota.slots import Candidate, give_up, installed_models, models_to_load
@@ -57,7 +57,8 @@ def open_session(config: Config, *, service: bool, running_sha256: str | None = 
             if is_last or config.model.store is None or (isinstance(error, ConfigError) and candidate.role != "trial"):
                 raise  # a configuration that does not fit what was committed is for the technician to mend
             log.error("the %s model does not work here: %s", candidate.role, error)  # noqa: TRY400  no traceback for users
-            give_up(Path(config.model.store), candidate, str(error))
+            if not isinstance(error, UnreadableBundleError):  # else its attempts are the limit
+                give_up(Path(config.model.store), candidate, str(error))
     raise AssertionError("the last candidate is loaded or raises")
 
 

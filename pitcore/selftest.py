@@ -5,7 +5,7 @@
 It loads the bundle as the service would, which proves card, contract and golden vectors, looks for numbers that are
 none, and measures the network against the running model's in turns. One JSON line for each step it begins, the report
 last.
-Exit code 0: the model is good; 2: it is not, and the last line on standard error says why.
+Exit code 0: the model is good; 2: it is not, and the last line on standard error says why; 4: this machine cannot say.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import msgspec
 import numpy as np
 
 from pitcore.config import Config, effective_thresholds, load_config
-from pitcore.errors import BundleError, PitcoreError, first_line
+from pitcore.errors import BundleError, PitcoreError, UnreadableBundleError, first_line
 from pitcore.inference.session import Session
 from pitcore.model_card import Bundle, load_bundle
 from pitcore.model_choice import check_planes
-from pitcore.ota.selftest import CHILD_FAULT, Report, Step
+from pitcore.ota.selftest import CHILD_FAULT, CHILD_UNJUDGED, Report, Step
 
 ROUNDS = 15  # of either model, in turns: other work on the board hits both
 NICE = 10  # the service has the cores
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         report = examine(config, Path(bundle), Path(reference), _say)
     except PitcoreError as error:
         sys.stderr.write(f"{error}\n")
-        return CHILD_FAULT
+        return CHILD_UNJUDGED if isinstance(error, UnreadableBundleError) else CHILD_FAULT
     except Exception as error:
         # What ONNX Runtime raises has no base class of its own; without memory it raises a bare RuntimeError.
         if not (isinstance(error, MemoryError | RuntimeError) or type(error).__module__.startswith("onnxruntime")):

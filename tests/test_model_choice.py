@@ -4,6 +4,7 @@ import pytest
 
 from pitcore.config import Config, DecisionConfig, ModelConfig
 from pitcore.errors import BundleError, ConfigError
+from pitcore.inference import session
 from pitcore.model_card import DEFAULT_BUNDLE
 from pitcore.model_choice import open_bundle, open_session
 from tests.conftest import tiny_card, write_card
@@ -54,6 +55,24 @@ def test_a_trial_that_the_boards_configuration_does_not_allow_is_rolled_back(sto
     release = try_out(store, strict, 2)
     assert loaded(store, decision=DecisionConfig(accept=0.1)) == "1.0.0"
     assert store.read().is_bad(release)
+
+
+def test_a_trial_that_the_disk_stops_giving_while_it_loads_is_not_called_bad(store, tmp_path, monkeypatch):
+    commit(store, bundle_of(tmp_path / "v1", "1.0.0"), 1)
+    release = try_out(store, bundle_of(tmp_path / "v2", "2.0.0"), 2)
+    load = session._load
+
+    def load_and_fail(path, threads):
+        loaded = load(path, threads)
+        golden = path.parent / "golden.npz"
+        if json.loads((path.parent / "card.json").read_text())["version"] == "2.0.0":
+            golden.unlink()
+            golden.symlink_to("/proc/self/mem")  # reading its first byte is an I/O error
+        return loaded
+
+    monkeypatch.setattr(session, "_load", load_and_fail)
+    assert loaded(store) == "1.0.0"
+    assert not store.read().is_bad(release)
 
 
 def test_an_active_model_that_no_longer_works_here_leaves_the_previous_running(store, tmp_path, caplog):

@@ -210,6 +210,7 @@ def text(found: Overview) -> str:
         table(["slot", "role", "model", "release", "files"], rows),
     ]
     lines += [f"not taken again  {card[:12]}: {why}" for card, why in found.bad.items()]
+    lines += [f"not judged yet   {card[:12]}: tried {times} times" for card, times in found.unjudged.items()]
     if found.attempts_left is not None:
         lines.append(f"on trial    {found.attempts_left} more loads before it counts as a crash loop")
     if found.last is not None:

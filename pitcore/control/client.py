@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -47,6 +48,19 @@ def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, time
     if not reply.ok:
         raise ControlError(reply.error or f"the service refused `{command}`")
     return reply.result
+
+
+def lives(path: Path) -> bool:
+    """Tell whether the service of a socket lives, whether it answers or not."""
+    try:
+        os.kill(
+            int(protocol.lock_path(path).read_bytes()), 0
+        )  # not by its lock: a service that starts now would find it taken
+    except PermissionError:  # another's, and so there; or its file is closed to us, and nobody can tell
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _connect(connection: socket.socket, path: Path, deadline: float) -> None:

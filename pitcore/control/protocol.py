@@ -50,6 +50,11 @@ class Reply(msgspec.Struct, frozen=True):
     schema: Literal["pitcore.control/1"] = "pitcore.control/1"
 
 
+def lock_path(path: Path) -> Path:
+    """Return the file that a service holds locked for as long as it lives; its process number stands there."""
+    return path.with_name(path.name + ".lock")
+
+
 def encode(message: Request | Reply) -> bytes:
     """Return a message as one line."""
     return msgspec.json.encode(message) + b"\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from pitcore.control.client import RELOAD_TIMEOUT_S, ask
+from pitcore.control.client import RELOAD_TIMEOUT_S, ask, lives
 from pitcore.control.status import Status
 from pitcore.errors import ControlError
 from pitcore.ota.gate import Health
@@ -33,6 +33,10 @@ class RunningService:
     def reload(self) -> None:
         """Have it take what its configuration and its store say now. Raises NotRunningError, ControlError."""
         ask(self._path, "reload", timeout_s=RELOAD_TIMEOUT_S)
+
+    def lives(self) -> bool:
+        """Tell whether its process lives, whether it answers or not."""
+        return lives(self._path)
 
     def health(self) -> Health:
         """Return how it fares since it took its model. Raises NotRunningError, ControlError."""

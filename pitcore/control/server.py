@@ -178,7 +178,7 @@ def _claim(path: Path) -> int:
     """Take the place: hold the lock beside the socket, for as long as the process lives. Raises ControlError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+        fd = os.open(protocol.lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
     except OSError as error:
         raise ControlError(
             f"{path}: {error.strerror}; run the service as who may write there, or choose another [control] socket"

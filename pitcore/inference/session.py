@@ -19,7 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pitcore.errors import BundleError, first_line
-from pitcore.model_card import Bundle
+from pitcore.model_card import Bundle, unread
 from pitcore.preprocess._core import FlushToZero, int8_products_saturate
 from pitcore.preprocess.prepare import aligned_batch
 
@@ -114,7 +114,9 @@ class Session:
         try:
             with np.load(path, allow_pickle=False) as golden:
                 crops, expected = golden["crops"], golden["logits"]
-        except (OSError, ValueError, KeyError) as error:
+        except OSError as error:
+            raise unread(path, error, "copy the bundle again") from error
+        except (ValueError, KeyError) as error:
             raise BundleError(f"{path}: no golden vectors: {first_line(error)}; copy the bundle again") from error
         if crops.shape[1:] != self.batch.shape[1:] or expected.shape != (len(crops), self._logits.shape[1]):
             raise BundleError(f"{path}: golden vectors of shape {crops.shape} do not fit the card; export it again")

@@ -25,6 +25,7 @@ _PASSING = {
     Refusal.CAPTIVE_PORTAL,
     Refusal.CLOCK,
     Refusal.BUSY,
+    Refusal.UNJUDGED,
 }
 
 

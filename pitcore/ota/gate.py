@@ -40,6 +40,9 @@ class Service(Protocol):
     def health(self) -> Health:
         """Return what the service says of itself. Raises as ``reload``."""
 
+    def lives(self) -> bool:
+        """Tell whether its process lives, whether it answers or not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:

@@ -47,6 +47,7 @@ class Overview(msgspec.Struct, frozen=True):
         role: as what.
         running: what the service says it runs; None where it does not answer.
         bad: ``card_sha256`` and why, of what is not taken again.
+        unjudged: ``card_sha256`` and how often, of what this machine could not judge so far.
         free_bytes: on the store's disk.
     """
 
@@ -59,6 +60,7 @@ class Overview(msgspec.Struct, frozen=True):
     attempts_left: int | None
     release_seq_floor: int
     bad: dict[str, str]
+    unjudged: dict[str, int]
     free_bytes: int
     last: LastUpdate | None
     troubles: tuple[Trouble, ...]
@@ -112,6 +114,7 @@ def look(store: Store, running: str | None) -> Overview:
         attempts_left=None if trial is None else trial.attempts_left,
         release_seq_floor=state.release_seq_floor,
         bad=state.bad,
+        unjudged=state.unjudged,
         free_bytes=free,
         last=last,
         troubles=tuple(troubles),

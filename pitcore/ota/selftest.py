@@ -18,6 +18,7 @@ from pitcore.errors import Refusal, UpdateError, first_line
 
 SENT_BY_PEOPLE = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}  # a model that breaks dies of others
 CHILD_FAULT = 2  # exit code: the last line on standard error says what is wrong with the model
+CHILD_UNJUDGED = 4  # the same, says why nothing can be said of it
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -76,7 +77,7 @@ class SelfTest:
 
         Raises:
             UpdateError: it does not load, hangs, dies, computes something else, is too slow or too large (SELF_TEST);
-                or the self-test itself could not be run.
+                the machine could not say (UNJUDGED); or the self-test itself could not be run.
         """
         limits = self._limits
         out = self._run([*self._command, str(bundle), str(reference), str(limits.memory_mb)])
@@ -111,11 +112,17 @@ class SelfTest:
             raise UpdateError(
                 Refusal.NOT_SET_UP, f"the self-test was ended from outside ({name}): start the update again"
             )
+        if -child.returncode == signal.SIGKILL:  # not by its own limit of memory, which is an error inside it
+            raise _unjudged(
+                f"its process was killed {_where(out)}: most likely the board ran out of memory, see `dmesg`"
+            )
         if child.returncode < 0:
             raise _failed(f"its process died of {signal.Signals(-child.returncode).name}, {_where(out)}")
         if child.returncode != 0:
             said = err.decode(errors="replace").strip().splitlines()
             why = said[-1] if said else f"its process ended with {child.returncode}, {_where(out)}"
+            if child.returncode == CHILD_UNJUDGED:
+                raise _unjudged(why)
             raise _failed(why) if child.returncode == CHILD_FAULT else _not_run(why)
         return out
 
@@ -147,3 +154,8 @@ def _not_run(why: str) -> UpdateError:
 
 def _failed(why: str) -> UpdateError:
     return UpdateError(Refusal.SELF_TEST, f"the new model failed its self-test: {why}")
+
+
+def _unjudged(why: str) -> UpdateError:
+    """Return an error that blames the machine, for now."""
+    return UpdateError(Refusal.UNJUDGED, f"the self-test came to no end: {why}")

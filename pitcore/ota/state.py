@@ -15,7 +15,8 @@ from msgspec import Meta
 from pitcore.errors import Refusal, UpdateError, first_line
 from pitcore.model_card import Sha256
 
-VERSION = 2
+VERSION = 3
+UNJUDGED_LIMIT = 3  # then a model is not tried again: whatever keeps it from being judged here, it may be the model
 SlotName = Literal["a", "b"]
 SLOTS: tuple[SlotName, SlotName] = ("a", "b")
 Transition = Callable[["State"], "State"]
@@ -56,17 +57,19 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         a, b: what the slots hold; None is empty, whatever lies on the disk.
         trial: under way; never in the active slot.
         bad: ``card_sha256`` of what failed here, and why; never taken again.
+        unjudged: ``card_sha256`` of what could not be judged here, and how often that was so far.
         release_seq_floor: of what was ever committed; nothing below is taken, so it never falls.
         generation: grows with each write; of the two copies on disk the later counts.
     """
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     generation: Annotated[int, Meta(ge=0)] = 0
     active: SlotName | None = None
     a: Release | None = None
     b: Release | None = None
     trial: Trial | None = None
     bad: dict[Sha256, str] = {}
+    unjudged: dict[Sha256, Annotated[int, Meta(ge=1)]] = {}
     release_seq_floor: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
@@ -136,7 +139,7 @@ def commit(state: State) -> State:
     release = state.holds(state.trial.slot)
     assert release is not None, "a trial's slot holds a release"  # noqa: S101  State checks it
     floor = max(state.release_seq_floor, release.release_seq)
-    return _replace(state, active=state.trial.slot, trial=None, release_seq_floor=floor)
+    return _replace(state, active=state.trial.slot, trial=None, release_seq_floor=floor, unjudged={})
 
 
 def roll_back(state: State, reason: str) -> State:
@@ -165,14 +168,30 @@ def leave_damaged(state: State) -> State:
     return _replace(state, active=state.previous, **{state.active: None})
 
 
+def count_unjudged(state: State, card_sha256: str, reason: str) -> State:
+    """Note that the machine could not say whether a model is good: it is tried again, but not for ever."""
+    times = state.unjudged.get(card_sha256, 0) + 1
+    if times < UNJUDGED_LIMIT:
+        return _replace(state, unjudged=state.unjudged | {card_sha256: times})
+    on_trial = None if state.trial is None else state.holds(state.trial.slot)
+    reason = f"could not be judged {times} times, the last time: {reason}"
+    if on_trial is not None and on_trial.card_sha256 == card_sha256:
+        return roll_back(state, reason)
+    return refuse(state, card_sha256, reason)
+
+
 def refuse(state: State, card_sha256: str, reason: str) -> State:
     """Never take this model again."""
-    return _replace(state, bad=state.bad | {card_sha256: reason})
+    return _replace(state, bad=state.bad | {card_sha256: reason}, unjudged=_without(state.unjudged, card_sha256))
 
 
 def forgive(state: State, card_sha256: str) -> State:
     """Take back that a model is bad: a technician wants it tried once more."""
-    return _replace(state, bad={bad: reason for bad, reason in state.bad.items() if bad != card_sha256})
+    return _replace(state, bad=_without(state.bad, card_sha256), unjudged=_without(state.unjudged, card_sha256))
+
+
+def _without(known: dict[str, Any], card_sha256: str) -> dict[str, Any]:
+    return {key: value for key, value in known.items() if key != card_sha256}
 
 
 def _replace(state: State, **changes: Any) -> State:  # noqa: ANN401  fields of different types
@@ -188,7 +207,12 @@ def _from_1(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-MIGRATIONS: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+def _from_2(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 blamed the model, or nobody, where the machine could not say."""
+    return fields | {"version": 3, "unjudged": {}}
+
+
+MIGRATIONS: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
 
 
 def encode(state: State) -> bytes:

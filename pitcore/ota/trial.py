@@ -77,7 +77,8 @@ class Trial:
                 "`pitcore update commit`",
             )
         except ControlError as error:
-            raise self._failed(release, f"the service did not take it: {error}") from error
+            # Not the model's fault: one that does not load here, the service rolls back by itself, and takes another.
+            self._tell(f"the service did not say that it took it: {error}")
         return self._watch(release, before)
 
     def _watch(self, release: Release, before: Health | None) -> Outcome:
@@ -99,7 +100,11 @@ class Trial:
                     return self._commit(release)
             time.sleep(gate.poll_s)
         if health is not None and health.model_sha256 != release.card_sha256:
-            raise self._failed(release, f"the service does not run it after {gate.timeout_s:g} s, see its log")
+            return self._unjudged(release, f"the service does not run it after {gate.timeout_s:g} s, see its log")
+        if health is None and self._service.lives():
+            return self._unjudged(
+                release, f"the service lives, but gave no answer for {gate.timeout_s:g} s: restart it"
+            )
         if health is None and self._died():
             raise self._failed(release, "the service died with it")
         return Outcome(
@@ -120,9 +125,23 @@ class Trial:
             self._check_still_on_trial(release)
         return Outcome("committed", f"{release.label} (release {release.release_seq}) is committed and judges")
 
+    def _unjudged(self, release: Release, why: str) -> Outcome:
+        """Leave a model on trial that the machine keeps from being judged, but not for ever. Raises UpdateError."""
+        state = self._store.change(
+            lambda state: states.count_unjudged(state, release.card_sha256, why) if _tries(state, release) else state
+        )
+        if _tries(state, release):
+            times = f"this was {state.unjudged[release.card_sha256]} of {states.UNJUDGED_LIMIT}"
+            return Outcome("on trial", f"{release.label} could not be judged and stays on trial ({times}): {why}")
+        raise self._given_up(release, state.bad.get(release.card_sha256, "its slot was damaged"))
+
     def _failed(self, release: Release, why: str) -> UpdateError:
-        """Roll the trial back, have the service change over, and return what to tell."""
+        """Roll the trial back, and return what to tell."""
         self._store.change(lambda state: states.roll_back(state, why) if _tries(state, release) else state)
+        return self._given_up(release, why)
+
+    def _given_up(self, release: Release, why: str) -> UpdateError:
+        """Have the service change over, and return what to tell."""
         return UpdateError(
             Refusal.TRIAL, f"{release.label} is rolled back and not taken again: {why}; {self.tell_service()}"
         )

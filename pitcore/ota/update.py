@@ -15,7 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pitcore.errors import BundleError, CardError, ControlError, NotRunningError, Refusal, UpdateError
+from pitcore.errors import (
+    BundleError,
+    CardError,
+    ControlError,
+    NotRunningError,
+    Refusal,
+    UnreadableBundleError,
+    UpdateError,
+)
 from pitcore.ota import place
 from pitcore.ota import state as states
 from pitcore.ota.bring import Bringer
@@ -200,9 +208,13 @@ class Updater:
             running = next(installed_models(store.root)).bundle
             means.tell(f"self-test of {bundle.label}")
             report = means.self_test(bundle.directory, running.directory)
+        except UnreadableBundleError as error:
+            raise self._unjudged(offer, packed, UpdateError(Refusal.UNJUDGED, str(error))) from error
         except (BundleError, CardError) as error:
             raise self._refused(offer, packed, UpdateError(Refusal.SELF_TEST, str(error))) from error
         except UpdateError as error:
+            if error.refusal is Refusal.UNJUDGED:
+                raise self._unjudged(offer, packed, error) from error
             if error.refusal is not Refusal.SELF_TEST:
                 raise
             raise self._refused(offer, packed, error) from error
@@ -219,6 +231,22 @@ class Updater:
         if self._means.repository is None:
             raise UpdateError(Refusal.NOT_SET_UP, "no repository is set up")
         return self._means.repository
+
+    def _unjudged(self, offer: Offer, packed: Path, error: UpdateError) -> UpdateError:
+        """Remember that the machine could not say whether an offer is good, and return what to tell.
+
+        The archive stays: it has the hash that was signed, and the next run need not fetch it again.
+        """
+        why = str(error)
+        state = self._store.change(lambda state: states.count_unjudged(state, offer.card_sha256, why))
+        if offer.card_sha256 in state.bad:
+            return self._refused(offer, packed, UpdateError(Refusal.SELF_TEST, state.bad[offer.card_sha256]))
+        times = state.unjudged[offer.card_sha256]
+        return UpdateError(
+            error.refusal,
+            f"{offer.target}: {why}; that says nothing of the model, which is tried again by the next run (this was "
+            f"{times} of {states.UNJUDGED_LIMIT})",
+        )
 
     def _refused(self, offer: Offer, packed: Path, error: UpdateError) -> UpdateError:
         """Remember that an offer is bad, and return what to tell."""

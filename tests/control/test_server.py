@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pitcore.control import server as server_module
-from pitcore.control.client import ask
+from pitcore.control.client import ask, lives
 from pitcore.control.protocol import MAX_REQUEST_BYTES
 from pitcore.control.server import MAX_CONNECTIONS, ControlServer
 from pitcore.errors import ControlError, NotRunningError
@@ -184,7 +184,7 @@ def test_only_owner_and_group_may_connect(server, path):
 STRANGER = """
 import os, sys
 from pathlib import Path
-from pitcore.control.client import ask
+from pitcore.control.client import ask, lives
 from pitcore.errors import ControlError
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
@@ -304,3 +304,23 @@ def answer_once(listener, answer):
             connection.sendall(answer)
         except OSError:  # the client has read enough
             return
+
+
+def test_a_service_lives_though_its_socket_is_gone_and_is_dead_when_its_process_is():
+    with tempfile.TemporaryDirectory(prefix="pc-") as place:
+        path = Path(place) / "s"
+        assert not lives(path)
+        text = "import sys, pathlib; from pitcore.control.server import ControlServer\n"
+        text += (
+            "server = ControlServer(pathlib.Path(sys.argv[1])); server.start({}); print(flush=True); sys.stdin.read()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", text, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as service:
+            service.stdout.readline()
+            path.unlink()
+            with pytest.raises(NotRunningError):
+                ask(path, "status")
+            assert lives(path)
+            service.kill()
+        assert not lives(path)

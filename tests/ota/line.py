@@ -57,6 +57,9 @@ class Line:
         self.frames += LOOK_FRAMES
         return Health(self.session.bundle.sha256, self.frames, self.troubles, None)
 
+    def lives(self):
+        return self.session is not None
+
     def _must_run(self):
         if self.session is None:
             raise NotRunningError("no service runs here")

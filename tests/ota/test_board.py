@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ota.fleet import RealBoard, Today
+from tests.cli.program import program
+from tests.ota.fleet import PATIENCE_S, RealBoard, Today
 from tests.ota.server import serving
 
 
@@ -62,6 +63,23 @@ def test_an_install_without_a_service_is_no_success_and_the_service_tries_it_whe
     assert (answer["code"], answer["result"]) == (3, "on trial")
     assert board.start().label() == "tiny@1.0.0"
     assert board.updated("commit")["result"] == "committed"
+
+
+def test_a_socket_that_is_removed_while_the_gate_looks_blames_no_model(short, site, publisher):
+    board = RealBoard(short / "board", site.url, publisher.root, gate_frames=1_000_000, gate_timeout_s=6.0)
+    try:
+        bundled = board.start().label()
+        words = [program(), "update", "install", "--config", board.config]
+        with subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True) as updating:
+            while board.label() == bundled:
+                assert updating.poll() is None
+            (board.place / "s").unlink()
+            said, _ = updating.communicate(timeout=PATIENCE_S)
+        assert updating.returncode == 3
+        assert "could not be judged and stays on trial (this was 1 of 3): the service lives, but gave no answer" in said
+        assert board.store.read().bad == {}
+    finally:
+        board.kill()
 
 
 def test_a_second_update_is_told_that_one_is_under_way_and_leaves_its_last_word_alone(board):

@@ -20,10 +20,10 @@ def good(tmp_path):
     return bundle_of(tmp_path / "good", "1.0.0")
 
 
-def fails(bundle, reference, command=CHILD, limits=PATIENT):
+def fails(bundle, reference, command=CHILD, limits=PATIENT, refusal=Refusal.SELF_TEST):
     with pytest.raises(UpdateError) as caught:
         SelfTest(command, limits)(bundle, reference)
-    assert caught.value.refusal is Refusal.SELF_TEST
+    assert caught.value.refusal is refusal
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -98,3 +98,23 @@ def test_a_self_test_that_could_not_be_run_is_no_success_and_blames_no_model(goo
         SelfTest(command, PATIENT)(good, good)
     assert caught.value.refusal is Refusal.NOT_SET_UP
     assert said in str(caught.value)
+
+
+def test_a_self_test_that_the_kernel_killed_for_memory_blames_no_model(good):
+    message = fails(good, good, program("os.kill(os.getpid(), 9)"), refusal=Refusal.UNJUDGED)
+    assert "was killed while: loading the network: most likely the board ran out of memory" in message
+
+
+@pytest.mark.parametrize("name", ["card.json", "model.onnx", "golden.npz"])
+def test_a_bundle_that_the_disk_does_not_give_blames_no_model(tmp_path, good, name):
+    bundle = bundle_of(tmp_path / "new", "2.0.0")
+    (bundle / name).unlink()
+    (bundle / name).symlink_to("/proc/self/mem")  # reading its first byte is an I/O error
+    message = fails(bundle, good, refusal=Refusal.UNJUDGED)
+    assert f"{name}: Input/output error; `dmesg` says why; replace a failing card" in message
+
+
+def test_a_bundle_without_a_file_that_its_card_names_is_the_publishers_fault(tmp_path, good):
+    bundle = bundle_of(tmp_path / "new", "2.0.0")
+    (bundle / "golden.npz").unlink()
+    assert "golden.npz: No such file or directory; the bundle is incomplete" in fails(bundle, good)

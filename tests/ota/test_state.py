@@ -99,7 +99,7 @@ def test_a_newer_state_is_refused_and_says_what_to_do():
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"[]", b"\xff" * 9, b'{"version": 0}', b'{"version": 2, "active": "a"}', b'{"version": 1, "x": 1}'],
+    [b"", b"{", b"[]", b"\xff" * 9, b'{"version": 0}', b'{"version": 3, "active": "a"}', b'{"version": 1, "x": 1}'],
     ids=["empty", "cut", "no object", "binary", "version 0", "active but empty", "unknown key"],
 )
 def test_a_damaged_state_is_named(raw):
@@ -112,8 +112,35 @@ def test_a_state_of_version_1_is_migrated():
     old = {"version": 1, "active": "a", "a": msgspec.to_builtins(ONE), "b": None, "trial": None}
     old |= {"bad": ["f" * 64], "release_seq_floor": 7}
     state = states.decode(json.dumps(old).encode(), "state.json")
-    assert (state.version, state.active, state.a, state.release_seq_floor) == (2, "a", ONE, 7)
+    assert (state.version, state.active, state.a, state.release_seq_floor) == (3, "a", ONE, 7)
     assert "no reason" in state.bad["f" * 64]
+
+
+def test_a_state_of_version_2_is_migrated():
+    old = json.loads(states.encode(after(trial(ONE), states.commit))) | {"version": 2}
+    del old["unjudged"]
+    assert states.decode(json.dumps(old).encode(), "state.json") == after(trial(ONE), states.commit)
+
+
+def unjudged(state):
+    return states.count_unjudged(state, ONE.card_sha256, "no memory")
+
+
+def test_what_could_not_be_judged_is_tried_again_but_not_for_ever():
+    assert not after(unjudged, unjudged).bad
+    state = after(unjudged, unjudged, unjudged)
+    assert state.bad == {ONE.card_sha256: "could not be judged 3 times, the last time: no memory"}
+    assert not state.unjudged
+    forgiven = states.forgive(after(unjudged, unjudged), ONE.card_sha256)
+    assert not unjudged(forgiven).bad, "the count began anew"
+
+
+def test_a_trial_that_cannot_be_judged_stays_and_is_rolled_back_at_the_limit():
+    state = after(trial(ONE), unjudged, unjudged)
+    assert state.trial is not None
+    state = unjudged(state)
+    assert (state.trial, state.holds("a"), state.is_bad(ONE)) == (None, None, True)
+    assert after(unjudged, trial(ONE), states.commit).unjudged == {}
 
 
 def test_what_is_forgiven_may_be_taken_again_and_nothing_else():

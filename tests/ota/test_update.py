@@ -301,6 +301,101 @@ def test_a_service_that_cannot_take_the_model_keeps_the_old_one(board):
     assert board.state.bad
 
 
+class Failing(Disk):
+    """A card that does not give back what was written, so many times: reading is an I/O error."""
+
+    def __init__(self, times):
+        self.times = times
+
+    def attempt(self, operation):
+        super().attempt(operation)
+        if self.times and operation.kind == "sync" and operation.path.name == "metrics.json":
+            self.times -= 1
+            operation.path.unlink()
+            operation.path.symlink_to("/proc/self/mem")
+
+
+def test_a_disk_that_does_not_give_the_files_is_not_the_models_fault_and_nothing_is_fetched_again(board):
+    board.store.disk = Failing(1)
+    message = refused(Refusal.UNJUDGED, board.install, "1.0.0", 1)
+    assert "Input/output error" in message
+    assert "that says nothing of the model, which is tried again by the next run (this was 1 of 3)" in message
+    assert (board.state.bad, board.state.trial, board.line.label) == ({}, None, BUNDLED)
+    assert list(look(board.store, BUNDLED).unjudged.values()) == [1]
+    board.shelf.fetched.clear()
+    assert board.updater().install().result == "committed"
+    assert board.shelf.fetched == []
+    assert board.state.unjudged == {}
+
+
+def test_what_the_machine_can_never_judge_is_given_up_after_a_few_times_and_told(board):
+    board.store.disk = Failing(100)
+    for _ in range(2):
+        refused(Refusal.UNJUDGED, board.install, "1.0.0", 1)
+    message = refused(Refusal.SELF_TEST, board.install, "1.0.0", 1)
+    assert "could not be judged 3 times, the last time: " in message
+    assert "it is not taken again" in message
+    assert board.updater().install().result == "refused here"
+    board.store.disk = Disk()
+    assert board.updater().install(again=True).result == "committed"
+
+
+class Unheard(Line):
+    """Its socket closes as soon as it has the new model; it lives and judges on."""
+
+    def health(self):
+        if self.session.bundle.card.version == "1.0.0":
+            raise ControlError("the service closed the connection without an answer")
+        return super().health()
+
+
+def test_a_socket_that_closes_in_the_middle_of_the_gate_is_not_the_models_fault(board):
+    board.line, board.gate = Unheard(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+    outcome = board.install("1.0.0", 1)
+    assert outcome.result == "on trial"
+    assert "could not be judged and stays on trial (this was 1 of 3): the service lives, but gave no" in outcome.message
+    assert board.state.bad == {}
+    board.line, board.gate = Line(board.store.root).start(), GATE
+    assert board.updater().install().result == "committed"
+
+
+def test_a_service_that_is_never_heard_keeps_no_later_release_away(board):
+    board.line, board.gate = Unheard(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+    board.install("1.0.0", 1)
+    assert board.updater().install().result == "on trial"
+    assert "could not be judged 3 times" in refused(Refusal.TRIAL, board.updater().install)
+    assert board.line.label == BUNDLED
+    assert board.install("2.0.0", 2).result == "committed"
+
+
+class CutOff(Line):
+    """The connection breaks while it changes over, before or after it took the model."""
+
+    takes = True
+
+    def reload(self):
+        if self.takes:
+            super().reload()
+        raise ControlError("the service went away: Connection reset by peer")
+
+
+def test_a_connection_that_breaks_while_the_service_changes_over_costs_nothing(board):
+    board.line = CutOff(board.store.root).start()
+    assert board.install("1.0.0", 1).result == "committed"
+    assert any("did not say that it took it" in line for line in board.told)
+
+
+def test_a_service_that_never_changed_over_leaves_the_model_on_trial(board):
+    board.line, board.gate = CutOff(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+    board.line.takes = False
+    outcome = board.install("1.0.0", 1)
+    assert outcome.result == "on trial"
+    assert "the service does not run it after 0.2 s" in outcome.message
+    assert (board.state.bad, board.line.label) == ({}, BUNDLED)
+    board.line = Line(board.store.root).start()
+    assert board.updater().install().result == "committed"
+
+
 def test_going_back_by_hand_changes_the_service_over_and_the_timer_does_not_undo_it(board):
     board.install("1.0.0", 1)
     board.install("2.0.0", 2)
