@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +53,8 @@ def agreement_table(results: Path) -> str:
     probabilities = np.stack([net.probabilities for net in nets])
     wrong = (probabilities > 0.5) != (labels == 1)
     against = np.where(labels == 1, 1.0 - probabilities, probabilities) > SURE
-    mean_logit = np.log(probabilities / (1.0 - probabilities)).mean(0)
-    together = figures.confusion(labels, mean_logit).shares
+    logits = np.log(probabilities / (1.0 - probabilities))
+    best = _best_pair(labels, logits)
     count = len(labels)
     rows = [
         ["nets", str(len(nets)), ", ".join(f"`{result.name}`" for result in full)],
@@ -64,13 +65,28 @@ def agreement_table(results: Path) -> str:
             share_text(Share(int(against.all(0).sum()), count)),
             f"each with probability above {SURE:.0%}",
         ],
-        [
-            "all nets together",
-            share_text(together["accuracy"]),
-            f"mean logit; pit recall {together['pit recall'].value:.2%}",
-        ],
+        _together("all nets together", labels, logits, "mean logit"),
+        _together("the best pair", labels, logits[best], " and ".join(f"`{full[index].name}`" for index in best)),
     ]
     return markdown(["", "share of crops [95 %]", ""], rows)
+
+
+def _best_pair(labels: figures.Labels, logits: figures.Floats) -> list[int]:
+    """Return which two of (nets, N) calibrated logits have the least log loss between them."""
+
+    def loss(pair: tuple[int, ...]) -> float:
+        return figures.log_loss(labels, figures.platt(logits[list(pair)].mean(0), 1.0, 0.0))
+
+    return list(min(combinations(range(len(logits)), 2), key=loss))
+
+
+def _together(title: str, labels: figures.Labels, logits: figures.Floats, remark: str) -> list[str]:
+    """Return the row of some nets' mean."""
+    mean = logits.mean(0)
+    shares = figures.confusion(labels, mean).shares
+    loss = figures.log_loss(labels, figures.platt(mean, 1.0, 0.0))
+    said = f"{remark}; pit recall {shares['pit recall'].value:.2%}, log loss {loss:.4f}"
+    return [title, share_text(shares["accuracy"]), said]
 
 
 def stages_table(results: Path) -> str:
