@@ -129,6 +129,23 @@ def find_crops(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
+def labelled_files(folder: Path) -> list[tuple[int, Path]]:
+    """Return (label, file) of every crop in ``cherry_clean/`` and ``cherry_pit/``, clean ones first, sorted by path.
+
+    Raises:
+        DataError: the folder or one of the two classes is missing or empty.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; name the folder that holds {' and '.join(CLASS_FOLDERS)}")
+    files = []
+    for label, name in enumerate(CLASS_FOLDERS):
+        found = find_crops(folder / name) if (folder / name).is_dir() else []
+        if not found:
+            raise DataError(f"{folder}: no PNG in {name}/; both {' and '.join(CLASS_FOLDERS)} need crops")
+        files += [(label, path) for path in found]
+    return files
+
+
 def load_labelled(folder: Path) -> list[LabelledCrop]:
     """Read ``cherry_clean/`` and ``cherry_pit/`` below a folder, clean ones first, each sorted by path.
 
@@ -136,14 +153,8 @@ def load_labelled(folder: Path) -> list[LabelledCrop]:
         DataError: the folder or one of the two classes is missing or empty.
         ImageError: a crop cannot be used.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; name the folder that holds {' and '.join(CLASS_FOLDERS)}")
     crops = []
-    for label, name in enumerate(CLASS_FOLDERS):
-        paths = find_crops(folder / name) if (folder / name).is_dir() else []
-        if not paths:
-            raise DataError(f"{folder}: no PNG in {name}/; both {' and '.join(CLASS_FOLDERS)} need crops")
-        for path in paths:
-            pixels = read_crop(path)
-            crops.append(LabelledCrop(path, label, pixels, crop_hash(pixels)))
+    for label, path in labelled_files(folder):
+        pixels = read_crop(path)
+        crops.append(LabelledCrop(path, label, pixels, crop_hash(pixels)))
     return crops

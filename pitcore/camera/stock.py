@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from pitcore.camera.cherry import render_cherry
-from pitcore.camera.crops import CLASS_FOLDERS, LABELS, crop_hash, find_crops, read_crop
+from pitcore.camera.crops import LABELS, crop_hash, labelled_files, read_crop
 from pitcore.camera.foreign import render_foreign
 from pitcore.camera.layout import Item, cherries_in, sections_of
 from pitcore.camera.patch import Patch, touching_offset, trimmed
 from pitcore.camera.seeds import Stream, generator
 from pitcore.camera.spec import BeltSpec, RealCrops
 from pitcore.camera.truth import Truth
-from pitcore.errors import DataError
 
 _UNPLACED = Truth(id=0, kind="cherry", label="", x_px=0.0, belt_px=0.0, width_px=0, height_px=0)
 
@@ -82,7 +81,7 @@ class CropStock:
     def __init__(self, spec: BeltSpec, crops: RealCrops) -> None:
         self._spec = spec
         self._folder = crops.folder
-        self._names = _class_files(crops.folder)
+        self._names = labelled_files(crops.folder)
         self._limit = len(self._names) if crops.limit is None else max(1, min(crops.limit, len(self._names)))
         self._chosen = generator(spec.seed, Stream.SHUFFLE).permutation(len(self._names))[: self._limit]
         _, _, self._section_px = sections_of(spec)
@@ -124,14 +123,3 @@ class CropStock:
             hash=crop_hash(pixels),
         )
         return Item(Patch(trimmed(pixels), exact=True), truth)
-
-
-def _class_files(folder: Path) -> list[tuple[int, Path]]:
-    """Return (label, file) of every crop, clean ones first."""
-    files = []
-    for label, name in enumerate(CLASS_FOLDERS):
-        found = find_crops(folder / name) if (folder / name).is_dir() else []
-        if not found:
-            raise DataError(f"{folder}: no PNG in {name}/; both {' and '.join(CLASS_FOLDERS)} need crops")
-        files += [(label, path) for path in found]
-    return files

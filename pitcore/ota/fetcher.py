@@ -1,4 +1,4 @@
-"""Brings bytes from a repository, over HTTP or from a stick, and gives up on whatever does not end.
+"""Brings bytes from a repository, over HTTP or from a folder, and gives up on whatever does not end.
 
 It implements the interface of tuf's client for metadata, and streams for everything larger. It trusts nothing and
 verifies nothing.
@@ -54,7 +54,7 @@ class Fetcher(FetcherInterface):
         scheme = url.partition("://")[0]
         if scheme not in {"file", "http", "https"}:
             raise UpdateError(Refusal.NOT_SET_UP, f"{url}: no http, https or file URL; mend it in the configuration")
-        return self._from_stick(url, start) if scheme == "file" else self._web.open(url, start)
+        return self._from_folder(url, start) if scheme == "file" else self._web.open(url, start)
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
         """Return a whole small file.
@@ -86,22 +86,22 @@ class Fetcher(FetcherInterface):
             yield from body.chunks
 
     @contextmanager
-    def _from_stick(self, url: str, start: int) -> Iterator[Body]:
-        """Read a plain file. A stick may hold anything: no link is followed, no pipe waited for."""
+    def _from_folder(self, url: str, start: int) -> Iterator[Body]:
+        """Read a plain file. A folder, as of a stick, may hold anything: no link is followed, no pipe waited for."""
         path = Path(unquote(urlsplit(url).path))
         self._pace.request(url)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UpdateError(
-                Refusal.NOT_FOUND, f"{path}: not there; copy the whole repository to the stick"
+                Refusal.NOT_FOUND, f"{path}: not there; copy the whole repository to this folder"
             ) from error
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
-            raise UpdateError(Refusal.NOT_FOUND, f"{path}: no plain file; copy the whole repository to the stick")
+            raise UpdateError(Refusal.NOT_FOUND, f"{path}: no plain file; copy the whole repository to this folder")
         with FileIO(fd, "rb") as file:
             start = start if start <= status.st_size else 0
             file.seek(start)
@@ -124,4 +124,6 @@ def oversized(url: str, length: int) -> UpdateError:
 
 
 def _unreadable(path: Path, error: Exception) -> UpdateError:
-    return UpdateError(Refusal.UNAVAILABLE, f"{path}: {error}; the stick may be bad, copy the repository to another")
+    return UpdateError(
+        Refusal.UNAVAILABLE, f"{path}: {error}; the disk or stick may be bad, copy the repository to another"
+    )

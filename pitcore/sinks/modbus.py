@@ -21,6 +21,7 @@ from pitcore.sinks.sink import Armed
 from pitcore.verdict import VERDICTS, Event, Verdict
 
 START_S = 10.0
+READS = {3, 4}  # functions: read holding registers, read input registers
 
 
 class ModbusSink:
@@ -107,10 +108,13 @@ class ModbusSink:
         simulator = pymodbus.simulator
 
         async def fill(
-            _function: int, _start: int, _address: int, _count: int, registers: list[int], values: object
-        ) -> None:
+            function: int, _start: int, _address: int, _count: int, registers: list[int], values: object
+        ) -> Any:  # noqa: ANN401  pymodbus is an extra
+            if function not in READS:
+                return pymodbus.constants.ExcCodes.ILLEGAL_FUNCTION  # else it would make coils of the registers' bits
             if values is None:
                 registers[:] = self.image()
+            return None
 
         blank = simulator.SimData(0, count=SIZE, datatype=simulator.DataType.REGISTERS, readonly=True)
         device = simulator.SimDevice(0, simdata=[blank], action=fill)
@@ -126,6 +130,7 @@ class ModbusSink:
 def _import_pymodbus() -> ModuleType:
     try:
         import pymodbus  # noqa: PLC0415  an extra: only who has a PLC needs it
+        import pymodbus.constants  # noqa: PLC0415
         import pymodbus.server  # noqa: PLC0415
         import pymodbus.simulator  # noqa: PLC0415
     except ImportError as error:

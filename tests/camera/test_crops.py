@@ -213,7 +213,7 @@ def test_a_crop_that_would_lie_over_another_or_the_edge_is_refused(tmp_path, hei
 
 
 def test_crops_that_are_not_there_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"nowhere: no PNG in cherry_clean/"):
+    with pytest.raises(DataError, match=r"nowhere: no such folder; name the folder that holds cherry_clean"):
         EmulatedSource(small_spec(), crops=RealCrops(tmp_path / "nowhere"))
 
 

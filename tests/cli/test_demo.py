@@ -152,3 +152,8 @@ def test_the_bundled_model_judges_the_procedural_belt(tmp_path):
     assert clean + pits > 60
     assert clean_as_clean > 5 * clean_as_pit
     assert pit_as_pit > 5 * pit_as_clean
+
+
+def test_a_folder_of_crops_that_is_not_there_is_named(tmp_path, small):
+    done = run_pitcore("demo", "--config", small, "--crops", tmp_path / "nowhere", "--out", tmp_path / "out")
+    assert_one_clear_line(done, f"{tmp_path / 'nowhere'}: no such folder; name the folder that holds cherry_clean and")

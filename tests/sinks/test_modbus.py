@@ -104,6 +104,14 @@ def test_a_plc_can_write_nothing_and_read_nothing_beyond_the_map(served):
     assert client.read_input_registers(0, 1) == [1]
 
 
+def test_there_are_no_coils_which_would_be_bits_that_mean_nothing(served):
+    _, client, _, _ = served
+    for read in (client.read_coils, client.read_discrete_inputs):
+        assert read(0, 16) is None
+        assert client.last_except_as_txt == "illegal function"
+    assert client.read_holding_registers(0, 1) == [1]
+
+
 def test_an_address_that_is_taken_is_one_clear_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -127,4 +135,6 @@ def test_no_two_values_share_a_register():
 
 
 def test_the_document_has_the_map_that_is_served():
-    assert (ROOT / "docs" / "modbus.md").read_text().endswith(registers.table())
+    text = (ROOT / "docs" / "modbus.md").read_text()
+    assert text.endswith(registers.table())
+    assert text.count("| `schema` |") == 1, "an older map before it"

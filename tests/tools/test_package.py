@@ -315,7 +315,9 @@ class TestRotate:
 
     def test_a_lost_root_key_is_replaced_by_the_other_two(self, begun):
         lost = json.loads((begun.repository / "metadata" / "1.root.json").read_bytes())["signed"]["roles"]["root"]
-        begun.run("rotate-key", "root", "--key", lost["keyids"][0], "--new-keys", begun.folder / "new", "--yes")
+        done = begun.run("rotate-key", "root", "--key", lost["keyids"][0], "--new-keys", begun.folder / "new", "--yes")
+        root = begun.repository / "metadata" / "2.root.json"
+        assert f"the root of trust is now {root}: boards follow it by themselves, give it to new ones" in done.stdout
         assert begun.verify()["days_left"]["root"] > 364
         assert (begun.repository / "metadata" / "2.root.json").exists()
 

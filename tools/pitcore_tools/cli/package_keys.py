@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES
 
 from pitcore_tools.cli.package_options import (
     FOLDER,
@@ -107,4 +108,7 @@ def rotate_key(
         phrase = new_passphrase(passphrase_file) if offline else None
         keyid = setup.rotate(repository, role, old, new_keys, phrase)
         publish_changes(repository)
+        root = directory / "metadata" / f"{repository.root().version}.root.json"
     click.echo(f"{role}: new key {keyid[:12]} below {new_keys}; destroy the old one's file, and run `verify`")
+    if role in TOP_LEVEL_ROLE_NAMES:
+        click.echo(f"the root of trust is now {root}: boards follow it by themselves, give it to new ones")
