@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def agreement_table(results: Path) -> str:
 def _best_pair(labels: figures.Labels, logits: figures.Floats) -> list[int]:
     """Return which two of (nets, N) calibrated logits have the least log loss between them."""
 
-    def loss(pair: tuple[int, ...]) -> float:
+    def loss(pair: Iterable[int]) -> float:
         return figures.log_loss(labels, figures.platt(logits[list(pair)].mean(0), 1.0, 0.0))
 
     return list(min(combinations(range(len(logits)), 2), key=loss))
