@@ -71,6 +71,48 @@ class Run:
     driven: Sequence[tuple[int, int, int]]
 
 
+class Crowd(NamedTuple):
+    """What came of a belt on which cherries lie so close that pulses run together.
+
+    Attributes:
+        pits: on it.
+        missed: pits whose pulse lacked more than a tick at either end, or within.
+        clean: all others.
+        blown_off: clean cherries whose middle was under an open valve.
+        beside: clean cherries within half a pulse of a pit in their lane: all that a valve may hit.
+    """
+
+    pits: int
+    missed: int
+    clean: int
+    blown_off: int
+    beside: int
+
+
+def settle_crowd(run: Run, cherries: Cherries) -> Crowd:
+    """Count what was hit and what was not, tick by tick, for the cherries that came to their nozzles."""
+    furthest = int(run.tick.max()) - PULSE_TICKS
+    half = PULSE_TICKS // 2
+    told = Crowd(0, 0, 0, 0, 0)
+    for lane, openings in enumerate(_openings(run)):
+        fired, wanted = np.zeros(furthest + 2 * PULSE_TICKS, bool), np.zeros(furthest + 2 * PULSE_TICKS, bool)
+        for opening in openings:
+            fired[opening.first : opening.end] = True
+        mine = (cherries.lane == lane) & (cherries.due < furthest)
+        due, pit = cherries.due[mine], cherries.pit[mine]
+        for middle in due[pit]:
+            wanted[middle - half : middle + half] = True
+        found = Crowd(
+            pits=int(pit.sum()),
+            missed=sum(not fired[middle - half + 1 : middle + half - 1].all() for middle in due[pit]),
+            clean=int((~pit).sum()),
+            blown_off=int(fired[due[~pit]].sum()),
+            beside=int(wanted[due[~pit]].sum()),
+        )
+        told = Crowd(*(mine + before for mine, before in zip(found, told, strict=True)))
+    return told
+
+
 def settle(run: Run, cherries: Cherries) -> Account:
     """Compare a run with what it should have been, for the cherries that came to their nozzles in it."""
     account = Account()

@@ -74,6 +74,35 @@ def lay(count: int, seed: int) -> Cherries:
     return Cherries(at_row_0, lane.astype(np.int64), x.astype(np.int64), rng.random(count) < PIT_SHARE)
 
 
+def lay_crowded(count: int, per_frame: int, seed: int) -> Cherries:
+    """Lay cherries anywhere in their lanes, side by side too; none lies over another, or over a lane's border.
+
+    Args:
+        count: of cherries.
+        per_frame: how many a frame shows on average.
+        seed: equal seeds give equal belts.
+    """
+    rng = np.random.default_rng(seed)
+    a_lane = count // LANES
+    belt_ticks = a_lane * LANES * HEIGHT_PX / PX_PER_TICK / per_frame
+    places: list[NDArray[np.int64]] = []
+    for lane in PLAN.lanes:
+        laid: list[tuple[int, int]] = []
+        by_tick: dict[int, list[tuple[int, int]]] = {}  # in stretches as long as a cherry
+        while len(laid) < a_lane:
+            tick = int(rng.integers(0, int(belt_ticks)))
+            x = int(rng.integers(lane.x_px[0] + CHERRY_PX // 2, lane.x_px[1] - CHERRY_PX // 2))
+            stretch = tick // CHERRY_PX
+            near = [other for step in (-1, 0, 1) for other in by_tick.get(stretch + step, [])]
+            if all((tick - at) ** 2 + (x - beside) ** 2 >= CHERRY_PX**2 for at, beside in near):
+                by_tick.setdefault(stretch, []).append((tick, x))
+                laid.append((tick, x))
+        places.append(np.asarray(sorted(laid), np.int64))
+    along, x = np.concatenate(places).T
+    lanes = np.repeat(np.arange(LANES), a_lane).astype(np.int64)
+    return Cherries(FIRST_TICK + along, lanes, x, rng.random(len(lanes)) < PIT_SHARE)
+
+
 def steps(last_tick: int, ticks_per_s: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return times in ns and ticks of every step of the belt until it has passed ``last_tick``.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore.bench.reject_account import Crowd
 from pitcore.bench.rejects import Outcome
 from pitcore.bench.schedule_speed import TICKS_PER_S, Speed
 from pitcore.sinks.vigil import Gap
@@ -72,6 +73,19 @@ def _gaps(gaps: NDArray[np.int64], held_up: dict[Gap | None, int]) -> list[str]:
         lines.append(f"    {name:38}  {found}")
     lines.append(f"    {'not held up':38}  {'':19} {held_up.get(None, 0):4d}")
     return lines
+
+
+def crowd_text(crowds: dict[int, Crowd]) -> str:
+    """Return what a belt full of cherries costs; the keys say how many a frame shows."""
+    lines = [
+        "crowded belt, virtual time: cherries of 60 px anywhere in their lanes, none over another; pulses of 40",
+        f"  {'a frame shows':>13} {'pits':>7} {'missed':>7} {'others':>7}  blown off, of them beside a pit",
+    ]
+    for per_frame, crowd in crowds.items():
+        share = crowd.blown_off / max(1, crowd.clean)
+        numbers = f"{per_frame:13d} {crowd.pits:7d} {crowd.missed:7d} {crowd.clean:7d}"
+        lines.append(f"  {numbers}  {crowd.blown_off} ({share:.1%}), {crowd.beside}")
+    return "\n".join(lines)
 
 
 def wake_text(late_us: NDArray[np.float64]) -> str:

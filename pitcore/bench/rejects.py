@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitcore.belt.encoder import Edge, QuadratureDecoder, TickHistory
-from pitcore.bench.reject_account import Account, Run, settle
-from pitcore.bench.reject_line import PLAN, Camera, Cherries, Place, exposures, lay, steps
+from pitcore.bench.reject_account import Account, Crowd, Run, settle, settle_crowd
+from pitcore.bench.reject_line import PLAN, Camera, Cherries, Place, exposures, lay, lay_crowded, steps
 from pitcore.sinks.actuator import Actuator, Rules, acts_of
 from pitcore.sinks.vigil import Gap
 from pitcore.verdict import Verdict
@@ -87,6 +87,15 @@ def virtual(count: int, seed: int, progress: Progress | None = None) -> Outcome:
         counts=dict(line.actuator.counts),
         took_s=time.monotonic() - started,
     )
+
+
+def crowded(count: int, per_frame: int, seed: int) -> Crowd:
+    """Run cherries by in virtual time that lie anywhere in their lanes, side by side too."""
+    cherries = lay_crowded(count, per_frame, seed)
+    t_ns, ticks = steps(int(cherries.due.max()) + 400, TICKS_PER_S, seed + 1)
+    line = _VirtualLine(cherries, t_ns, ticks, seed + 2)
+    line.run(None)
+    return settle_crowd(Run(t_ns, ticks, line.driven), cherries)
 
 
 class _VirtualLine:

@@ -8,17 +8,18 @@ from collections.abc import Callable
 import click
 
 from pitcore.bench import reject_report, schedule_speed
-from pitcore.bench.rejects import Outcome, Progress, virtual
+from pitcore.bench.rejects import Outcome, Progress, crowded, virtual
 from pitcore.bench.rejects_live import Conditions, live, wake_ups_us
 from pitcore.cli.progress import progress
 
 OFF = 3  # exit code if a pulse is not where it should be
 LIVE_SHARE = 100
+CROWD_SHARE, PER_FRAME = 10, (24, 48, 96)  # the reference load, and twice and four times as many
 SEED = 1
 
 
 def tell_rejects(cherries: int) -> None:
-    """Run cherries in virtual time and a hundredth of them in real time, and say what came of them.
+    """Run cherries in virtual time, a tenth of them crowded and a hundredth in real time, and say what came of them.
 
     The others are told, and not judged: what the valve process would have by sleeping alone, and what it has beside a
     thread that never rests, which is worse than any service.
@@ -36,9 +37,12 @@ def tell_rejects(cherries: int) -> None:
     }
     for title, outcome in outcomes.items():
         click.echo(reject_report.text(title, outcome) + "\n")
+    crowds = {per_frame: crowded(max(800, cherries // CROWD_SHARE), per_frame, SEED) for per_frame in PER_FRAME}
+    click.echo(reject_report.crowd_text(crowds) + "\n")
     click.echo(reject_report.wake_text(wake_ups_us()) + "\n")
     click.echo(reject_report.speed_text(schedule_speed.measure()))
-    if not (outcomes["virtual time"].account.good and outcomes["real time"].account.good):
+    missed = any(crowd.missed for crowd in crowds.values())
+    if missed or not (outcomes["virtual time"].account.good and outcomes["real time"].account.good):
         sys.exit(OFF)
 
 

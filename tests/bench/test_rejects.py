@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pitcore.bench import reject_report, schedule_speed
-from pitcore.bench.reject_account import Run, settle
-from pitcore.bench.reject_line import LANES, PULSE_TICKS, SPACING_TICKS, lay, steps
-from pitcore.bench.rejects import Outcome, virtual
+from pitcore.bench.reject_account import Run, settle, settle_crowd
+from pitcore.bench.reject_line import CHERRY_PX, HEIGHT_PX, LANES, PULSE_TICKS, SPACING_TICKS, lay, lay_crowded, steps
+from pitcore.bench.rejects import Outcome, crowded, virtual
 from pitcore.bench.schedule_speed import Speed
 from pitcore.sinks.actuator import Actuator
 from pitcore.sinks.vigil import Gap
@@ -123,6 +123,38 @@ def test_the_account_finds_a_pit_that_is_fired_at_twice():
     firsts = [change for change in run.driven if change[0] <= off * 1000]
     account = settle(Run(t_ns, ticks, sorted([*firsts, *second, *later])), cherries)
     assert account.doubled == 1
+
+
+def test_on_a_crowded_belt_no_pit_is_missed_and_only_neighbours_of_pits_are_hit():
+    crowd = crowded(1600, 96, 1)
+    assert crowd.missed == 0
+    assert crowd.pits + crowd.clean == 1600
+    assert 0 < crowd.blown_off == crowd.beside < crowd.clean / 2
+    assert f"{crowd.blown_off / crowd.clean:.1%}" in reject_report.crowd_text({96: crowd})
+
+
+def test_the_account_of_a_crowd_finds_what_is_missed_and_what_is_hit_without_need(monkeypatch):
+    right = settle_crowd(*even_run())
+    assert (right.missed, right.blown_off, right.beside) == (0, 0, 0)
+    late = settle_crowd(*even_run(2))
+    assert late.missed == late.pits > 100
+    _, cherries = even_run()
+    middle, lane = int(cherries.due[~cherries.pit][0]), int(cherries.lane[~cherries.pit][0])
+    assert settle_crowd(*even_run(extra=[(middle - 5, middle + 5, lane)])).blown_off == 1
+    monkeypatch.setattr(Actuator, "take", lambda *_: None)
+    silent = crowded(800, 96, 1)
+    assert (silent.missed, silent.blown_off) == (silent.pits, 0)
+
+
+def test_a_crowded_belt_is_as_crowded_as_it_says_and_none_lies_over_another():
+    cherries = lay_crowded(1600, 96, 1)
+    for lane in range(LANES):
+        mine = cherries.lane == lane
+        along, x = cherries.at_row_0[mine], cherries.x[mine]
+        assert (np.diff(along) >= 0).all()
+        apart = np.hypot(along[:, None] - along, x[:, None] - x) + np.eye(len(along)) * CHERRY_PX
+        assert apart.min() >= CHERRY_PX
+    assert 1600 * HEIGHT_PX / np.ptp(cherries.at_row_0) == pytest.approx(96, rel=0.05)
 
 
 def test_the_line_is_what_it_says():
