@@ -1,4 +1,5 @@
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -301,3 +302,31 @@ def test_valves_hear_which_belt_is_judged_after_its_verdicts_and_of_no_frame_tha
     late = [found for found in valves.events if found.event == "reject_late"]
     assert [(found.seq, found.count, found.detail) for found in late] == [(0, 2, "2 verdicts came late")]
     assert metrics.value("events", "reject_late") == 2
+
+
+class StandingBelt(ListSource):
+    """A live source whose camera is triggered by a belt that does not move."""
+
+    def __init__(self):
+        super().__init__([], live=True)
+        self._over = threading.Event()
+
+    def read(self, timeout_s):  # noqa: ARG002  the source's own business while the belt stands
+        self._over.wait(60.0)
+
+    def close(self):
+        super().close()
+        self._over.set()
+
+
+class BrokenValves(Valves):
+    def notices(self):
+        raise SinkError("the valve process is gone")
+
+
+def test_valves_that_are_gone_end_the_service_though_no_frame_comes(tiny_bundle):
+    source, valves = StandingBelt(), BrokenValves()
+    app = App(config_for(tiny_bundle), source, Options([valves], belt_sink=valves), Metrics())
+    with pytest.raises(SinkError, match="the valve process is gone"):
+        app.run()
+    assert source.closed
