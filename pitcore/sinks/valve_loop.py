@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
 from pitcore.belt.encoder import Decoder, QuadratureDecoder, SingleDecoder
 from pitcore.belt.lanes import Plan
@@ -24,7 +22,6 @@ STANDING_NS = 10_000_000  # how often a belt without edges is looked at
 DRAIN_NS = 1_200_000_000  # at the end, what is due within it is still done: the service is to stop within 2 s
 STOOD_NS = 100_000_000  # a belt without edges for so long brings nothing to the nozzles any more
 FADING = 0.9995  # of the belt's top speed, a turn: it is remembered over a stop
-SCHEDSTAT = Path("/proc/thread-self/schedstat")  # Documentation/scheduler/sched-stats.rst of Linux
 
 
 def rules_of(config: ActuationConfig) -> Rules:
@@ -35,13 +32,6 @@ def rules_of(config: ActuationConfig) -> Rules:
         jitter_ticks=config.jitter_ticks,
         rejects_unjudged=config.fail_safe == "reject",
     )
-
-
-def queued_ns() -> int:
-    """Return how long this thread was ready and the kernel ran another; 0 where it keeps no account of that."""
-    with suppress(OSError):
-        return int(SCHEDSTAT.read_bytes().split()[1])
-    return 0
 
 
 class ValveLoop:
@@ -67,7 +57,7 @@ class ValveLoop:
             else SingleDecoder()
         )
         self.actuator = Actuator(plan, rules_of(config))
-        self.vigil = Vigil(config.spin_share, queued_ns)
+        self.vigil = Vigil(config.spin_share)
         self._fastest = 0.0
 
     def run(self, listen: Callable[[Actuator], bool]) -> None:

@@ -96,6 +96,8 @@ def main() -> None:
         start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
         chip = _chip(start.chip, board)
         loop = ValveLoop(start.plan, start.config, Lines(chip, start.config), board)
+        if isinstance(start.chip, PlayedChip):
+            loop.vigil.take_notes(_queued_ns)
         _take_the_processor()
         _say(connection, Answer())
         loop.run(lambda actuator: _listen(connection, actuator))
@@ -121,6 +123,15 @@ def _chip(choice: ChipChoice, board: ValveBoard) -> Chip:
     if isinstance(choice, SteadyChip):
         return SimulatedChip(steady(started_ns, choice.ticks_per_s))
     return SimulatedChip(played(started_ns, np.load(Path(choice.steps)).tolist()))
+
+
+def _queued_ns() -> int:
+    """Return how long this thread was ready and the kernel ran another: Documentation/scheduler/sched-stats.rst.
+
+    0 where the kernel keeps no account of it (CONFIG_SCHED_INFO).
+    """
+    account = Path("/proc/thread-self/schedstat")
+    return int(account.read_bytes().split()[1]) if account.exists() else 0
 
 
 def _listen(connection: socket.socket, actuator: Actuator) -> bool:

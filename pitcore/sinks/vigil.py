@@ -7,7 +7,6 @@ the rest is spent asking for the encoder's edge over and over. Times come in, no
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
@@ -48,19 +47,19 @@ class Vigil:
 
     Args:
         share: of one core that may go into spinning; 0: none does.
-        queued_ns: says how long the process was ready and not run, all in all.
 
     Attributes:
         latest_ns: how late wake-ups were of late: the latest, fading.
-        noted: the last times at which the process did not get on: whose doing that was, the kind says.
+        noted: when the process did not get on, since ``take_notes``.
     """
 
-    def __init__(self, share: float, queued_ns: Callable[[], int]) -> None:
-        self._share, self._queued_ns = share, queued_ns
-        self._queued_until_now_ns = queued_ns()
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._queued_ns: Callable[[], int] | None = None
+        self._queued_until_now_ns = 0
         self.latest_ns = float(MOST_NS)  # until it is known better
         self._woke_ns = 0
-        self.noted: deque[Noted] = deque(maxlen=4096)
+        self.noted: list[Noted] = []
         self._credit_ns = share * SAVED_NS
         self._credited_at_ns = 0
 
@@ -76,9 +75,17 @@ class Vigil:
         self._woke_ns = now_ns
         self.note(due_ns, now_ns, Gap.ASLEEP)
 
+    def take_notes(self, queued_ns: Callable[[], int]) -> None:
+        """Keep every gap from now on: for a benchmark, not for months.
+
+        Args:
+            queued_ns: says how long the process was ready and not run, all in all.
+        """
+        self._queued_ns, self._queued_until_now_ns = queued_ns, queued_ns()
+
     def note(self, from_ns: int, to_ns: int, gap: Gap) -> None:
-        """Note a gap, if it is one."""
-        if to_ns - from_ns > NOTED_NS:
+        """Note a gap, if it is one and somebody wants to know."""
+        if self._queued_ns is not None and to_ns - from_ns > NOTED_NS:
             before_ns, self._queued_until_now_ns = self._queued_until_now_ns, self._queued_ns()
             self.noted.append(Noted(from_ns, to_ns, gap, self._queued_until_now_ns - before_ns))
 

@@ -209,8 +209,3 @@ def test_two_maps_of_one_board_are_one(rig):
     for tick in range(1, 10):
         there.history.append(tick * 1000, tick)
     assert (there.get("armed"), here.counts()["openings"], here.history.tick_at(5500)) == (1, 1 << 40, 5)
-
-
-def test_where_the_kernel_keeps_no_account_nothing_is_laid_to_others(monkeypatch, tmp_path):
-    monkeypatch.setattr(valve_loop, "SCHEDSTAT", tmp_path / "none")
-    assert valve_loop.queued_ns() == 0
