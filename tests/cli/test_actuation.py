@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 from pyModbusTCP.client import ModbusClient
 
 from pitcore.sinks.registers import FIELDS
-from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
+from tests.cli.program import assert_one_clear_line, program, run_pitcore, write_config
 from tests.cli.service import PATIENCE_S, Service
 
 LINE = """
@@ -103,9 +106,24 @@ def test_a_valve_process_that_is_killed_ends_the_service_with_one_line(line):
     assert "Traceback" not in log
 
 
-def test_shut_valves_says_what_it_did(line, tmp_path):
-    done = run_pitcore("shut-valves", "--config", tmp_path / "board.toml")
+def test_shut_valves_says_what_it_did(tmp_path, tiny_bundle):
+    config = write_config(tmp_path / "board.toml", tiny_bundle, extra=LINE.format(port=0))
+    done = run_pitcore("shut-valves", "--config", config)
     assert (done.returncode, done.stdout) == (0, "[actuation] drives no line of this board; nothing to shut\n")
+
+
+@pytest.mark.parametrize(("result", "shut"), [("success", False), ("signal", True), ("exit-code", True)])
+def test_systemd_shuts_the_valves_after_a_service_that_did_not_end_well(tmp_path, tiny_bundle, result, shut):
+    """The unit's own line, with this installation's program and configuration in place of the package's."""
+    config = write_config(tmp_path / "board.toml", tiny_bundle, extra=LINE.format(port=0))
+    unit = Path(__file__).parents[2] / "firmware_configs/systemd/pitcore.service"
+    (wanted,) = re.findall(r"^ExecStopPost=-(/bin/sh .*)$", unit.read_text(), re.MULTILINE)
+    wanted = wanted.replace("$$", "$").replace("/usr/bin/pitcore", program())
+    wanted = wanted.replace("/etc/pitcore/board.toml", str(config))
+    environment = os.environ | {"SERVICE_RESULT": result}
+    done = subprocess.run(shlex.split(wanted), capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert ("nothing to shut" in done.stdout) is shut
 
 
 def test_a_board_without_the_chip_says_so_in_one_line(tmp_path, tiny_bundle):
