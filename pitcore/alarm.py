@@ -40,6 +40,11 @@ class Latch:
         self._bad = self._good = 0
         self.on = False
 
+    @property
+    def rests(self) -> bool:
+        """Whether a good finding would change nothing, as in nearly every frame."""
+        return not self.on and not self._bad
+
     def update(self, *, bad: bool | None) -> Literal["raised", "cleared"] | None:
         """Take a finding; None is neither good nor bad and ends no row."""
         if bad is None:

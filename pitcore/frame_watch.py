@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pitcore.errors import FrameError
 from pitcore.frame import Frame, Noise
-from pitcore.frozen import FrozenCheck
+from pitcore.frozen import FrozenCheck, sample_of
 from pitcore.verdict import Event
 
 SAMPLE_STEP = 16  # every 16th pixel of every 16th row is enough to tell a black plane: no lens passes exactly 0
@@ -91,11 +91,12 @@ class FrameWatch:
     def check_picture(self, frame: Frame) -> Event | None:
         """Return an event if a plane is black, or its last picture again, pixel for pixel."""
         self.frozen = None
-        for name, plane in zip(self._names, frame.planes, strict=True):
-            if not plane[len(plane) // 2].any() and not plane[::SAMPLE_STEP, ::SAMPLE_STEP].any():
+        samples = [sample_of(plane) for plane in frame.planes]
+        for name, plane, pixels in zip(self._names, frame.planes, samples, strict=True):
+            if pixels.count(0) == len(pixels) and not plane[::SAMPLE_STEP, ::SAMPLE_STEP].any():
                 detail = f"plane {name} is all 0: light, lens cap or cable"
                 return event_of(frame, "frame_black", detail, camera=name)
-        found = self._frozen.find(frame)
+        found = self._frozen.find(frame, samples)
         if found is None:
             return None
         name, for_s = self._names[found[0]], found[1]

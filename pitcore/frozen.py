@@ -8,6 +8,7 @@ is taken then and only then. What becomes of a frozen picture is others' busines
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +53,12 @@ class FrozenCheck:
         """Remember what another check saw last."""
         self._last = before._last
 
-    def find(self, frame: Frame) -> tuple[int, float] | None:
+    def find(self, frame: Frame, samples: Sequence[bytes]) -> tuple[int, float] | None:
         """Look at the next frame while it is lent.
+
+        Args:
+            frame: the next.
+            samples: ``sample_of`` each of its planes.
 
         Returns:
             The plane whose picture is the last one's, and for how many seconds it was shown; None if all are new.
@@ -61,16 +66,12 @@ class FrozenCheck:
         if self._noise == "none":
             return None
         found = None
-        for number, (plane, last) in enumerate(zip(frame.planes, self._last, strict=True)):
-            if self._repeats(plane, last, frame.t_ns):
+        for number, (plane, pixels, last) in enumerate(zip(frame.planes, samples, self._last, strict=True)):
+            if self._repeats(plane, pixels, last, frame.t_ns):
                 found = found or (number, (frame.t_ns - last.since_ns) / 1e9)
         return found
 
-    def _repeats(self, plane: Plane, last: _Last, t_ns: int) -> bool:
-        height, width = plane.shape
-        left = max(0, (width - SAMPLE_PX) // 2)
-        sample = plane[:: max(1, height // SAMPLE_ROWS), left : left + SAMPLE_PX]
-        pixels = sample.tobytes()
+    def _repeats(self, plane: Plane, pixels: bytes, last: _Last, t_ns: int) -> bool:
         if pixels != last.pixels:
             last.pixels, last.whole, last.since_ns = pixels, None, t_ns
             return False
@@ -79,9 +80,17 @@ class FrozenCheck:
                 return bool(_trembling(plane).any())
             last.since_ns = t_ns
         last.whole = plane.copy()  # to be compared with the next frame, when this one's buffer is the camera's again
-        return self._noise == "sensor" and int(_trembling(sample).sum()) >= TREMBLING_PX
+        trembling = _trembling(np.frombuffer(pixels, np.uint8))
+        return self._noise == "sensor" and int(trembling.sum()) >= TREMBLING_PX
 
 
-def _trembling(pixels: Plane) -> NDArray[np.bool_]:
+def sample_of(plane: Plane) -> bytes:
+    """Return a copy of some pixels of a plane, spread over its height."""
+    height, width = plane.shape
+    left = max(0, (width - SAMPLE_PX) // 2)
+    return plane[:: max(1, height // SAMPLE_ROWS), left : left + SAMPLE_PX].tobytes()
+
+
+def _trembling(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Tell which pixels can show a sensor's noise: those that are neither black nor white."""
     return np.asarray((pixels > 0) & (pixels < 255))

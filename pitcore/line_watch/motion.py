@@ -63,9 +63,11 @@ class MotionCheck:
         if not 0.0 < forward < self._height:
             return
         if advance_px > 0:
-            expected = sum(1 for _, y, _, _ in boxes if y >= advance_px + self._margin)
+            nearest = advance_px + self._margin
+            expected = len([box for box in boxes if box[1] >= nearest])
         else:
-            expected = sum(1 for _, y, _, height in boxes if y + height <= self._height + advance_px - self._margin)
+            furthest = self._height + advance_px - self._margin
+            expected = len([box for box in boxes if box[1] + box[3] <= furthest])
         self._expected += expected
         self._known += min(known, expected)
         if self._expected >= WINDOW:

@@ -71,15 +71,18 @@ class LineWatch:
         motion = self._motion = MotionCheck(
             shape[0], config.px_per_tick, config.belt.tolerance_px, rules.nothing_seen_s
         )
-        # Missing light and a dead encoder are found within four frames, a fifth of a second.
         self._stuck = False  # whether the frame in hand shows the last one's picture
         self._stuck_plane: str | None = None  # None: all of them
+        # Missing light and a dead encoder are found within four frames, a fifth of a second.
         self._often: dict[AlarmName, _Check] = {
             "camera_frozen": _Check(self._frozen, self._tell_frozen, Latch(2, 2)),
-            "light_off": _Check(light.off, light.tell, Latch(2, 2)),
             "encoder_dead": _Check(motion.encoder_dead, motion.tell_dead, Latch(3, 3)),
             "encoder_mismatch": _Check(motion.mismatch, motion.tell_mismatch, Latch(2, 1)),
-            "lens_dirty": _Check(lens.dirty, lens.tell, Latch(2, 2)),
+        }
+        # Asked only where rows were looked at. Dirt is a median over many passes: one finding is enough.
+        self._by_rows: dict[AlarmName, _Check] = {
+            "light_off": _Check(light.off, light.tell, Latch(2, 2)),
+            "lens_dirty": _Check(lens.dirty, lens.tell, Latch(1, 1)),
         }
         self._seldom: dict[AlarmName, _Check] = {
             "light_dim": _Check(light.dim, light.tell, Latch(4, 4)),
@@ -99,7 +102,7 @@ class LineWatch:
         """
         gone = set() if self._light.is_calibrated else {"light_dim", "light_bright"}
         self._alarms = {name: self._as_configured(alarm) for name, alarm in before._alarms.items() if name not in gone}
-        for name, check in (self._often | self._seldom).items():
+        for name, check in (self._often | self._by_rows | self._seldom).items():
             check.latch.on = name in self._alarms
 
     @property
@@ -145,6 +148,8 @@ class LineWatch:
             if self._stream.tells_light:
                 self._light.add_cherries([means for means, reason in judged if reason in {None, "uncertain"}])
         events = self._run(frame, self._often)
+        if self._frames % 2:
+            events += self._run(frame, self._by_rows)
         if self.is_on("light_off"):  # what is seen without light says nothing of light, nor of what comes along
             self._light.forget()
             self._stream.forget()
@@ -156,7 +161,7 @@ class LineWatch:
         """Take a frame that was not fit to be searched, by the event that says why."""
         if fault.event == "frame_black":
             self._light.set_black()
-            return self._run(frame, {"light_off": self._often["light_off"]})
+            return self._run(frame, {"light_off": self._by_rows["light_off"]})
         if fault.event == "frame_stuck":
             self._stuck, self._stuck_plane = True, fault.camera
             return self._run(frame, {"camera_frozen": self._often["camera_frozen"]})
@@ -173,7 +178,10 @@ class LineWatch:
     def _run(self, frame: Frame, checks: dict[AlarmName, _Check]) -> list[Event]:
         events = []
         for name, check in checks.items():
-            change = check.latch.update(bad=check.ask())
+            bad = check.ask()
+            if bad is None or (not bad and check.latch.rests):
+                continue
+            change = check.latch.update(bad=bad)
             if change is not None:
                 events.append(
                     self._raised(frame, name, check.tell()) if change == "raised" else self._cleared(frame, name)
