@@ -17,6 +17,7 @@ GPIO_LABELS = {
     "Raspberry Pi 4": "pinctrl-bcm2711",
     "Raspberry Pi Compute Module 4": "pinctrl-bcm2711",
 }
+PERSISTENCE = "pinctrl_*/parameters/persist_gpio_outputs"  # raspberrypi/linux#6117, #6150
 REINSTALL = "sudo apt install --reinstall ./pitcore_*.deb"
 
 
@@ -165,6 +166,13 @@ def check_gpio(board: Board, chips: dict[str, str], wanted: str | None) -> Check
     if label is None:
         return skip(name, f"the configuration drives no lines; {found}")
     if label in chips:
+        kept = [path for path in board.find("/sys/module", PERSISTENCE) if path.read_text().strip() == "Y"]
+        if wanted and kept:
+            return warn(
+                name,
+                f"{label} is {chips[label]}; this kernel leaves the line of a program that is killed as it was driven",
+                "add dtparam=strict_gpiod to /boot/firmware/config.txt and start anew: then its valve is shut at once",
+            )
         return ok(name, f"{label} is {chips[label]}")
     mend = (
         "take the label from `gpiodetect` into the configuration"

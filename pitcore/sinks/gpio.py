@@ -31,7 +31,7 @@ from pitcore.verdict import Event, Verdict
 log = logging.getLogger("pitcore.valves")
 
 START_S = 30.0  # a slow board starts Python and opens the chip in two
-END_S = 5.0
+END_S = 3.0  # more than valve_loop.DRAIN_NS, and less than the unit's TimeoutStopSec
 TELL_EVERY_S = 0.01  # how soon arming and disarming reach the valves
 HUNG_NS = 1_000_000_000  # a process silent for longer is broken
 # The same modules as here, wherever they lie: the Debian package has its own place for them.
@@ -60,8 +60,8 @@ class GpioSink:
             self._board, self._connection, self._process = _start_process()
         except OSError as error:
             raise SinkError(
-                f"the valve process cannot be started: {error}; the board is out of memory, processes or files, "
-                "see [Service] TasksMax and `pitcore doctor`"
+                f"the valve process cannot be started: {error}; where the board is out of processes, files or memory, "
+                "TasksMax= of the unit and `pitcore doctor` tell more"
             ) from error
         self._board.set("armed", int(arming.armed))
         self._closing = threading.Event()

@@ -76,6 +76,18 @@ def test_camera_memory_that_is_short_says_how_much_to_reserve(tmp_path, files, n
     assert words in check.found + check.mend
 
 
+@pytest.mark.parametrize(("kept", "status"), [("Y\n", "warn"), ("N\n", "ok")])
+def test_a_kernel_that_leaves_the_lines_of_a_killed_program_driven_is_told_where_lines_are_driven(
+    tmp_path, kept, status
+):
+    pi5 = board(tmp_path, PI5 | {"sys/module/pinctrl_rp1/parameters/persist_gpio_outputs": kept})
+    chips = {"pinctrl-rp1": "/dev/gpiochip0"}
+    check = devices.check_gpio(pi5, chips, "pinctrl-rp1")
+    assert check.status == status
+    assert ("strict_gpiod" in check.mend) is (status == "warn")
+    assert devices.check_gpio(pi5, chips, None).status == "ok"
+
+
 def test_the_gpio_chip_is_found_by_its_label_whatever_its_number(tmp_path):
     pi5 = board(tmp_path, PI5)
     assert devices.check_gpio(pi5, {"pinctrl-rp1": "/dev/gpiochip4"}, "pinctrl-rp1").status == "ok"
