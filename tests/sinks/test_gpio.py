@@ -138,6 +138,20 @@ def test_what_is_let_through_at_the_end_is_told(rig, caplog):
     assert "stop the belt first" in caplog.text
 
 
+def test_disarming_reaches_the_valves_while_the_service_stops(rig):
+    class UntilClosed:
+        @property
+        def armed(self):
+            return rig.sink._connection.fileno() >= 0
+
+    rig.sink._arming = UntilClosed()
+    rig.sink.emit([verdict(1 << 30)])
+    wait_for(lambda: rig.sink.counts["scheduled"] == 1, "schedule")
+    rig.sink.close()
+    assert not rig.sink._board.get("armed")
+    assert not rig.sink._board.get("let_through")  # nothing is let through in a dry run
+
+
 def test_a_process_that_hangs_ends_the_service(rig):
     wait_for(lambda: rig.sink._board.get("alive_ns"), "first turn")
     os.kill(rig.sink._process.pid, signal.SIGSTOP)
