@@ -28,12 +28,12 @@ class _Last:
 
     Attributes:
         pixels: a sample of it.
-        since_ns: stamp of the first frame that showed this picture.
+        since_ns: stamp of the first frame that repeated it; None as long as none did.
         whole: a copy of it; None as long as the next is another.
     """
 
     pixels: bytes = b""
-    since_ns: int = 0
+    since_ns: int | None = None
     whole: NDArray[np.uint8] | None = None
 
 
@@ -61,24 +61,27 @@ class FrozenCheck:
             samples: ``sample_of`` each of its planes.
 
         Returns:
-            The plane whose picture is the last one's, and for how many seconds it was shown; None if all are new.
+            The plane whose picture is the last one's, and for how many seconds frames have repeated it: 0 at the first,
+            however long the belt stood before; None if all are new.
         """
         if self._noise == "none":
             return None
         found = None
         for number, (plane, pixels, last) in enumerate(zip(frame.planes, samples, self._last, strict=True)):
-            if self._repeats(plane, pixels, last, frame.t_ns):
-                found = found or (number, (frame.t_ns - last.since_ns) / 1e9)
+            if not self._repeats(plane, pixels, last):
+                last.since_ns = None
+                continue
+            if last.since_ns is None:
+                last.since_ns = frame.t_ns
+            found = found or (number, (frame.t_ns - last.since_ns) / 1e9)
         return found
 
-    def _repeats(self, plane: Plane, pixels: bytes, last: _Last, t_ns: int) -> bool:
+    def _repeats(self, plane: Plane, pixels: bytes, last: _Last) -> bool:
         if pixels != last.pixels:
-            last.pixels, last.whole, last.since_ns = pixels, None, t_ns
+            last.pixels, last.whole = pixels, None
             return False
-        if last.whole is not None:
-            if np.array_equal(plane, last.whole):
-                return bool(_trembling(plane).any())
-            last.since_ns = t_ns
+        if last.whole is not None and np.array_equal(plane, last.whole):
+            return bool(_trembling(plane).any())
         last.whole = plane.copy()  # to be compared with the next frame, when this one's buffer is the camera's again
         trembling = _trembling(np.frombuffer(pixels, np.uint8))
         return self._noise == "sensor" and int(trembling.sum()) >= TREMBLING_PX

@@ -35,7 +35,13 @@ def frozen(pairs, planes, at=3):
 def test_the_first_frame_that_repeats_a_picture_is_found_with_its_plane_and_since_when(pairs, planes):
     said = found(frozen(pairs, planes))
     assert said[:4] == [None] * 4
-    assert said[4:] == [(planes[0], pytest.approx(0.1 * times)) for times in (1, 2, 3, 4)]
+    assert said[4:] == [(planes[0], pytest.approx(0.1 * times)) for times in (0, 1, 2, 3)]
+
+
+def test_a_single_repeat_after_a_long_stand_of_the_belt_is_not_taken_for_a_long_freeze():
+    check = FrozenCheck(2, "sensor")
+    look(check, Frame(0, 0, 0, EMPTY[0]))
+    assert look(check, Frame(1, 600_000_000_000, 1, EMPTY[0])) == (0, 0.0)
 
 
 def test_a_camera_that_wakes_up_is_well_again():
@@ -57,7 +63,7 @@ def test_a_dark_picture_that_repeats_is_found_once_it_was_compared_whole():
     dark[0, ::40] = 5
     said = found([(top, dark.copy()) for top, _ in EMPTY])
     assert [one is not None for one in said] == [False, False, *[True] * 6]
-    assert said[2] == (1, pytest.approx(0.2))
+    assert said[3] == (1, pytest.approx(0.1))
 
 
 @pytest.mark.parametrize("level", [0, 255])

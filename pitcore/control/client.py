@@ -53,9 +53,9 @@ def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, time
 def lives(path: Path) -> bool:
     """Tell whether the service of a socket lives, whether it answers or not."""
     try:
-        os.kill(
-            int(protocol.lock_path(path).read_bytes()), 0
-        )  # not by its lock: a service that starts now would find it taken
+        # Not by its lock, which a service that starts at this moment would find taken.
+        pid = int(protocol.lock_path(path).read_bytes())
+        os.kill(pid, 0)
     except PermissionError:  # another's, and so there; or its file is closed to us, and nobody can tell
         return True
     except (OSError, ValueError):
