@@ -199,3 +199,8 @@ def test_a_fail_safe_that_rejects_without_a_valve_to_do_it_is_refused():
 
 def test_lanes_do_not_matter_while_nothing_is_driven():
     decode_config(LANE.replace('"simulated"', '"none"').replace("[0, 2464]", "[0, 9]"), "board.toml")
+
+
+def test_an_emulated_loop_of_one_frame_would_look_like_a_frozen_camera():
+    with pytest.raises(ConfigError, match=r"ring_frames = 1 is a frozen picture"):
+        decode_config('[source]\nkind = "emulated"\nring_frames = 1\n', "board.toml")

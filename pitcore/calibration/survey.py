@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pitcore.camera.source import Source
 from pitcore.config import Config
-from pitcore.errors import CalibrationError
+from pitcore.errors import CalibrationError, SourceError
 from pitcore.frame import Frame, Window
+from pitcore.frozen import FrozenCheck, sample_of
 from pitcore.preprocess.prepare import CropSpec, Preparer
 from pitcore.search import segment_spec, window_of
 
@@ -57,19 +58,26 @@ class Survey:
         """Lend up to ``count`` frames as they come; fewer where the source ends.
 
         Raises:
-            SourceError: the source broke.
+            SourceError: the source broke, or a camera froze: nothing can be measured by one picture.
             CalibrationError: a frame is not what the configuration promises.
         """
-        frame_config = self.config.frame
+        frame_config, limit_s = self.config.frame, self.config.runtime.capture_timeout_s
         want = [(frame_config.height_px, frame_config.width_px)] * len(frame_config.planes)
+        frozen = FrozenCheck(len(frame_config.planes), self.source.noise)
         for _ in range(count):
-            frame = self.source.read(self.config.runtime.capture_timeout_s)
+            frame = self.source.read(limit_s)
             if frame is None:
                 return
             with frame:
                 shapes = [plane.shape for plane in frame.planes]
                 if shapes != want:
                     raise CalibrationError(f"the source gives planes {shapes}, [frame] says {want}; correct [frame]")
+                found = frozen.find(frame, [sample_of(plane) for plane in frame.planes])
+                if found is not None and found[1] >= limit_s:
+                    raise SourceError(
+                        f"plane {frame_config.planes[found[0]]}: its camera sends one and the same picture; check its "
+                        "cable and supply, then calibrate anew"
+                    )
                 yield frame
             self.tell()
 

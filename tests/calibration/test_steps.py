@@ -11,7 +11,7 @@ from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Adjustable, Source
 from pitcore.config import BeltConfig, CalibrationConfig, CameraConfig, Picamera2SourceConfig
-from pitcore.errors import CalibrationError
+from pitcore.errors import CalibrationError, SourceError
 from pitcore.scoring import score
 from pitcore.sources import set_exposures
 from tests.line_belt import line_config, line_source, run_line, wrong
@@ -92,6 +92,13 @@ def test_two_planes_of_one_camera_are_given_two_exposures(tiny_bundle):
 def test_a_recording_is_exposed_anew(tiny_bundle, tmp_path):
     with pytest.raises(CalibrationError, match="a recording keeps the light it was made with"):
         measured(line_config(tiny_bundle), recorded(tmp_path / "rec", line_source(4)), measure_exposure, 4, TARGETS)
+
+
+@pytest.mark.parametrize("measure", [measure_flat, measure_align, measure_belt])
+def test_a_camera_that_froze_is_measured(tiny_bundle, measure):
+    source = line_source(240, wrong(frozen=(False, True), first=20))
+    with pytest.raises(SourceError, match="plane bottom: its camera sends one and the same picture"):
+        measured(line_config(tiny_bundle), source, measure, 240)
 
 
 def recorded(folder, source):
