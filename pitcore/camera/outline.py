@@ -20,6 +20,7 @@ class Body:
         depth_px: distance to the outline, positive inside; approximate far from it.
         alpha: 1 inside, 0 outside, soft over some pixels: the lens and what glows round it.
         inner_px: depth at the middle, pixels.
+        radius_px: of a round cherry of that size before it was cut or bitten into, pixels.
     """
 
     x_px: Field
@@ -27,11 +28,12 @@ class Body:
     depth_px: Field
     alpha: Field
     inner_px: float
+    radius_px: float
 
 
 def draw_body(rng: np.random.Generator) -> Body:
-    """Draw a body: median diameter about 53 px, 1 % to 99 % 33..84 px."""
-    diameter_px = float(np.clip(52.0 * np.exp(rng.normal(0.0, 0.135)), 28.0, 88.0))
+    """Draw a body: median diameter about 55 px, 1 % to 99 % 40..75 px."""
+    diameter_px = float(np.clip(54.5 * np.exp(rng.normal(0.0, 0.135)), 28.0, 88.0))
     aspect = 1.0 + min(abs(rng.normal(0.0, 0.22)), 0.75)
     semi_long, semi_short = diameter_px / 2 * np.sqrt(aspect), diameter_px / 2 / np.sqrt(aspect)
     reach = int(np.ceil(semi_long * 1.12)) + MARGIN_PX
@@ -47,7 +49,8 @@ def draw_body(rng: np.random.Generator) -> Body:
     alpha = 1.0 / (1.0 + np.exp(-np.clip(depth_px / softness_px, -30.0, 30.0)))
     halo = rng.uniform(0.0, 0.06) * np.exp(-np.clip(-depth_px, 0.0, None) / 5.0)  # glow on the belt round it
     alpha = np.maximum(alpha, halo)
-    return Body(x_px, y_px, depth_px, np.asarray(alpha, np.float32), max(float(depth_px.max()), 8.0))
+    inner_px = max(float(depth_px.max()), 8.0)
+    return Body(x_px, y_px, depth_px, np.asarray(alpha, np.float32), inner_px, diameter_px / 2)
 
 
 def _round_depth(rng: np.random.Generator, at_px: tuple[Field, Field], semi_px: tuple[float, float]) -> Field:
@@ -66,7 +69,7 @@ def _round_depth(rng: np.random.Generator, at_px: tuple[Field, Field], semi_px: 
     # Divided by the gradient of the ellipse's equation, so that one unit is about one pixel at the outline.
     gradient = np.hypot(u / semi_px[0], v / semi_px[1]) / np.maximum(reach, 1e-3)
     gradient = np.where(reach < 0.05, 1.0 / min(semi_px), gradient)
-    return np.asarray((radius - reach) / gradient, np.float32)
+    return np.asarray((1.0 - reach / radius) / gradient, np.float32)
 
 
 def _halved(rng: np.random.Generator, at_px: tuple[Field, Field], semi_px: float) -> Field:
