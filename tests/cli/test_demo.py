@@ -142,14 +142,14 @@ def test_an_output_place_that_is_a_file_is_one_clear_line(tmp_path, small):
 def test_the_bundled_model_judges_the_procedural_belt(tmp_path):
     if not (DEFAULT_BUNDLE / "card.json").exists():
         pytest.fail(f"the bundled model is missing: {DEFAULT_BUNDLE}")
-    done = run_pitcore("demo", "--frames", "6", "--seed", "2", "--out", tmp_path)
+    done = run_pitcore("demo", "--frames", "20", "--seed", "2", "--out", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     rows = {
         line.split()[0]: numbers_of(line) for line in done.stdout.splitlines() if line[2:7].strip() in {"clean", "pit"}
     }
     clean_as_clean, _, clean_as_pit, _, clean = rows["clean"]
     pit_as_clean, _, pit_as_pit, _, pits = rows["pit"]
-    assert clean + pits > 60
+    assert clean + pits > 250  # so many that one clean cherry more or less does not decide
     assert clean_as_clean > 5 * clean_as_pit
     assert pit_as_pit > 5 * pit_as_clean
 
