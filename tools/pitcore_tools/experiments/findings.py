@@ -23,23 +23,24 @@ RENDERER = [  # what, the least it must reach, the file of its margins
     ("real cherries only, 1,000 procedural ones of seed 3", 0.9, "real-on-procedural"),
     ("procedural cherries only, all real ones", 0.75, "procedural-on-real"),
 ]
+RENDERERS = {"first renderer": "-before", "second": "-second", "now": ""}  # what the names of their files end in
 SURE = 0.9  # probability from which a net is said to contradict a label
 
 
 def renderer_table(results: Path) -> str:
-    """Return what nets trained on one kind of cherry are worth on the other, before and after the last change."""
+    """Return what nets trained on one kind of cherry are worth on the other, for each renderer there was."""
     rows = []
     for title, bar, name in RENDERER:
         cells = [title, f"{bar:.0%}"]
-        for file in (f"{name}-before", name):
-            path = results / f"{file}.csv"
+        for ending in RENDERERS.values():
+            path = results / f"{name}{ending}.csv"
             if path.exists():
                 scored = read_logits(path)
                 cells.append(share_text(figures.confusion(scored.labels, scored.margins).shares["accuracy"]))
             else:
                 cells.append("not run")
         rows.append(cells)
-    return markdown(["trained on, scored on", "bar", "before [95 %]", "now [95 %]"], rows)
+    return markdown(["trained on, scored on", "bar", *(f"{name} [95 %]" for name in RENDERERS)], rows)
 
 
 def agreement_table(results: Path) -> str:
