@@ -183,7 +183,7 @@ def test_suspects_come_most_confident_first_and_their_number_bounds_the_accuracy
 def test_a_crop_that_was_overexposed_stands_out_and_its_neighbours_do_not(data):
     path = path_of(data, 0, 9)
     pixels = read_crop(path)
-    write_crop(path, np.where(pixels > 0, np.clip(pixels * 4.0, 0, 255), 0).astype(np.uint8))
+    write_crop(path, np.where(pixels > 0, np.clip(pixels * 10.0, 0, 255), 0).astype(np.uint8))
     crops = load_labelled(data)
     bright = [each for each in outliers(measure(crops)) if each.feature == "top_mean_level"]
     assert [crops[each.index].path for each in bright] == [path]
