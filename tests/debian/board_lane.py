@@ -122,7 +122,31 @@ class BoardLane(ServiceLane):
         arming = self.status()["arming"]
         wait_for("an opening after the restart", lambda: self.valves()["driven"] > 0)
         self.expect("armed again", arming["armed"] and arming["by"] == "root", str(arming))
+        self.ends_with_its_valve_process()
+        self.is_shut_after_a_kill()
         self.stops()
+
+    def ends_with_its_valve_process(self) -> None:
+        """A valve process that is killed ends the service with a line of ours; systemd starts both anew, armed."""
+        pid, restarts = self.container.show("MainPID"), int(self.container.show("NRestarts"))
+        begin = time.monotonic()
+        (valves,) = self.container.run("cat", f"/proc/{pid}/task/{pid}/children").stdout.split()
+        self.container.run("sh", "-c", f"kill -KILL {valves}")  # a shell has it, a minimal Debian not
+        wait_for("a restart", lambda: int(self.container.show("NRestarts")) > restarts)
+        wait_for("ready again", lambda: self.container.show("ActiveState") == "active")
+        said = self.container.journal(f"_PID={pid}").strip().splitlines()[-1]
+        named = said.startswith("pitcore: the valve process was killed by signal 9")
+        self.expect("valves killed", named, f"{time.monotonic() - begin:.1f} s; {said}")
+
+    def is_shut_after_a_kill(self) -> None:
+        """Everything killed at once: systemd runs what shuts the valves, inside the unit's limits, and starts anew."""
+        restarts = int(self.container.show("NRestarts"))
+        told = self.container.journal("-u", "pitcore").count("nothing to shut")  # what it says of a chip in memory
+        self.container.run("systemctl", "kill", "--signal=KILL", "pitcore")
+        wait_for("a restart", lambda: int(self.container.show("NRestarts")) > restarts)
+        wait_for("ready again", lambda: self.container.show("ActiveState") == "active")
+        now = self.container.journal("-u", "pitcore").count("nothing to shut")
+        self.expect("all killed", now == told + 1, f"`pitcore shut-valves` ran {now - told} times")
 
     def survives_what_befalls_one_of_two_cameras(self) -> None:
         """A camera that hangs, then one that freezes: named; the service starts anew by itself, armed as before."""
