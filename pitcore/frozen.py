@@ -80,9 +80,12 @@ class FrozenCheck:
         if pixels != last.pixels:
             last.pixels, last.whole = pixels, None
             return False
+        compared = last.whole is not None
         if last.whole is not None and np.array_equal(plane, last.whole):
             return bool(_trembling(plane).any())
         last.whole = plane.copy()  # to be compared with the next frame, when this one's buffer is the camera's again
+        if compared:  # and found to differ: the sample is quiet, the camera lives
+            return False
         trembling = _trembling(np.frombuffer(pixels, np.uint8))
         return self._noise == "sensor" and int(trembling.sum()) >= TREMBLING_PX
 

@@ -58,6 +58,14 @@ def test_a_picture_alike_in_the_sample_alone_is_another():
     assert found([tuple(pair) for pair in planes]) == [None] * 8
 
 
+def test_a_sensor_with_a_quiet_middle_whose_rest_goes_on_is_not_frozen():
+    pairs = [(top.copy(), bottom) for top, bottom in EMPTY]
+    for number, (top, _) in enumerate(pairs):
+        top[:] = EMPTY[0][0]
+        top[:, :20] = number + 1
+    assert [one is not None for one in found(pairs)] == [False, True, *[False] * 6]  # one frame, then it is known
+
+
 def test_a_dark_picture_that_repeats_is_found_once_it_was_compared_whole():
     dark = np.zeros((HEIGHT, WIDTH), np.uint8)
     dark[0, ::40] = 5

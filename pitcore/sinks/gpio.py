@@ -144,6 +144,11 @@ class GpioSink:
                 "their way to the nozzles; stop the belt first",
                 self._board.get("let_through"),
             )
+        if self._process.returncode:
+            log.critical(
+                "the valve process did not end well (%d): lines may still be driven; run `pitcore shut-valves`",
+                self._process.returncode,
+            )
 
     def _check_alive(self) -> None:
         """Raise SinkError if the process ended or hangs."""
