@@ -1,6 +1,6 @@
 """The format of a recording: a folder that any tool can read, and that a power cut does not spoil.
 
-``manifest.json``   written once, first: schema, plane names, sizes, belt scale; ``noise`` where it is not a sensor's.
+``manifest.json``   written once, first: schema, plane names, sizes, belt scale; ``noise`` where there is any.
 ``frames.raw``      the frames one after another; a frame is its planes one after another, row by row, uint8.
 ``index.jsonl``     one line a frame, appended after its pixels: ``{"seq","t_ns","tick","offset","crc32"}``; the CRC is
                     of the frame's bytes.
@@ -34,7 +34,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     height_px: int
     width_px: int
     px_per_tick: float
-    noise: Noise = "sensor"
+    noise: Noise = "none"  # so it is not known of older ones, and nothing may be refused by it
 
     @property
     def geometry(self) -> Geometry:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -56,6 +57,7 @@ class GpioSink:
         self._arming, self._metrics = arming, metrics
         self._teller = Teller(config.fail_safe)
         self._counted: dict[tuple[str, str], int] = {}
+        self._owes_an_end = False  # whether it is still to be told if the process does not end well
         try:
             self._board, self._connection, self._process = _start_process()
         except OSError as error:
@@ -79,6 +81,7 @@ class GpioSink:
             raise SinkError(f"the valve process does not start: {error}; the log says why") from error
         self._connection.settimeout(0.0)
         self._watcher.start()
+        self._owes_an_end = True
 
     @property
     def counts(self) -> dict[str, int]:
@@ -125,7 +128,11 @@ class GpioSink:
         return {"kind": "valves", "state": "ok" if running else "ended"} | told | self.counts
 
     def close(self) -> None:
-        """Have done what is due within a second, then every valve shut and the process end. Safe to call twice."""
+        """Have done what is due within a second, then every valve shut and the process end. Safe to call twice.
+
+        Raises:
+            SinkError: it did not end well, and nobody was told so yet: the service must not end as if it had.
+        """
         if self._closing.is_set():
             return
         self._connection.close()  # that is what it ends by
@@ -144,11 +151,8 @@ class GpioSink:
                 "their way to the nozzles; stop the belt first",
                 self._board.get("let_through"),
             )
-        if self._process.returncode:
-            log.critical(
-                "the valve process did not end well (%d): lines may still be driven; run `pitcore shut-valves`",
-                self._process.returncode,
-            )
+        if self._process.returncode and self._owes_an_end:
+            raise _end(self._process.returncode)
 
     def _check_alive(self) -> None:
         """Raise SinkError if the process ended or hangs."""
@@ -156,15 +160,11 @@ class GpioSink:
         alive_ns = self._board.get("alive_ns")
         if ended is None and not (alive_ns and time.monotonic_ns() - alive_ns > HUNG_NS):
             return
+        self._owes_an_end = False
         self._hear_the_end()
         if ended is None:
             raise SinkError("the valve process did not run for a second; the board is overloaded, or its chip hangs")
-        raise SinkError(
-            f"the valve process was killed by signal {-ended}: lines may still be driven until `pitcore shut-valves`, "
-            "which systemd runs next"
-            if ended < 0
-            else "the valve process ended; the valves are shut, the log says why"
-        )
+        raise _end(ended)
 
     def _tell_state(self) -> None:
         """Keep the process informed of what may change at any time."""
@@ -178,9 +178,11 @@ class GpioSink:
             self._connection.sendall(msgspec.msgpack.encode(work))
         except BlockingIOError as error:
             raise SinkError("the valve process does not listen; the board is overloaded, or its chip hangs") from error
-        except OSError as error:
-            self._hear_the_end()
-            raise SinkError(f"the valve process is gone: {error.strerror}; the valves are shut") from error
+        except OSError as error:  # it is ending: how, it or the kernel will say
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_S)
+            self._check_alive()
+            raise SinkError(f"the valve process does not listen: {error.strerror}") from error
 
     def _hear(self) -> None:
         """Wait for the answer. Raises SinkError with what it says, TimeoutError."""
@@ -216,6 +218,16 @@ class GpioSink:
             if new:
                 self._metrics.count(*place, new)
                 self._counted[place] = number
+
+
+def _end(code: int) -> SinkError:
+    """Return what to say of a process that ended with a code, as ``subprocess`` counts them."""
+    if code < 0:
+        return SinkError(
+            f"the valve process was killed by signal {-code}: lines may still be driven until `pitcore shut-valves`, "
+            "which systemd runs next"
+        )
+    return SinkError("the valve process ended; the valves are shut, the log says why")
 
 
 def _start_process() -> tuple[ValveBoard, socket.socket, subprocess.Popen[bytes]]:

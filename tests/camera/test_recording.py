@@ -54,6 +54,7 @@ def test_any_tool_can_read_a_recording(folder, belt):
         "height_px": 240,
         "width_px": 700,
         "px_per_tick": 0.5,
+        "noise": "sensor",
     }
     raw = np.fromfile(folder / "frames.raw", np.uint8).reshape(5, 2, 240, 700)
     index = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]

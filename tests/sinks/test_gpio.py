@@ -121,6 +121,21 @@ def test_a_process_that_is_killed_is_found_while_no_frame_comes(rig):
         rig.sink.notices()
 
 
+def test_a_process_that_is_killed_while_the_service_stops_is_told(rig):
+    wait_for(lambda: rig.sink._board.get("alive_ns"), "first turn")
+    os.kill(rig.sink._process.pid, signal.SIGKILL)
+    with pytest.raises(SinkError, match=r"killed by signal 9: lines may still be driven"):
+        rig.sink.close()
+    rig.sink.close()
+
+
+def test_a_process_that_is_killed_is_not_said_to_have_shut_the_valves(rig):
+    os.kill(rig.sink._process.pid, signal.SIGKILL)
+    rig.sink._process.wait(PATIENCE_S)
+    with pytest.raises(SinkError, match=r"killed by signal 9: lines may still be driven"):
+        rig.sink.judged(0)
+
+
 def test_a_process_that_cannot_be_started_is_one_line_of_ours(monkeypatch):
     def refused(*_, **__):
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")

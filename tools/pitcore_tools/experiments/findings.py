@@ -77,7 +77,7 @@ def _best_pair(labels: figures.Labels, logits: figures.Floats) -> list[int]:
     """Return which two of (nets, N) calibrated logits have the least log loss between them."""
 
     def loss(pair: Iterable[int]) -> float:
-        return figures.log_loss(labels, figures.platt(logits[list(pair)].mean(0), 1.0, 0.0))
+        return _log_loss(labels, logits[list(pair)].mean(0))
 
     return list(min(combinations(range(len(logits)), 2), key=loss))
 
@@ -86,9 +86,12 @@ def _together(title: str, labels: figures.Labels, logits: figures.Floats, remark
     """Return the row of some nets' mean."""
     mean = logits.mean(0)
     shares = figures.confusion(labels, mean).shares
-    loss = figures.log_loss(labels, figures.platt(mean, 1.0, 0.0))
-    said = f"{remark}; pit recall {shares['pit recall'].value:.2%}, log loss {loss:.4f}"
+    said = f"{remark}; pit recall {shares['pit recall'].value:.2%}, log loss {_log_loss(labels, mean):.4f}"
     return [title, share_text(shares["accuracy"]), said]
+
+
+def _log_loss(labels: figures.Labels, logits: figures.Floats) -> float:
+    return figures.log_loss(labels, figures.platt(logits, 1.0, 0.0))
 
 
 def stages_table(results: Path) -> str:
