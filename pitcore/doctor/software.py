@@ -71,7 +71,8 @@ def check_flush_to_zero(threads: int = 2) -> Check:
     if len(os.sched_getaffinity(0)) < 2:
         return skip(name, "one core: there are no workers")
     mend = (
-        "subnormal weights may cost time here: look for them with `pitcore-tools inspect MODEL`, and report it with `pitcore support`"
+        "subnormal weights may cost time here: `pitcore-tools inspect MODEL` finds them, `inspect --zero NEW "
+        "GRAPH` writes a graph without; and report it with `pitcore support`"
     )
     return warn(name, f"no worker flushed in {TRIES} runs", mend)
 
