@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitcore.bench.reject_line import LANES, PULSE_TICKS, Cherries
+from pitcore.sinks.actuator import Rules
+
+RULES = Rules()
 
 
 class Opening(NamedTuple):
@@ -34,7 +37,8 @@ class Account:
             before it came to the middle, the cherry is still there, is judged again, and is fired at from the start.)
         clean_hit: clean cherries whose middle was under an open valve.
         stray: openings that belong to no pit.
-        error_ticks: of both ends of every pulse, late positive: how many have which.
+        error_ticks: of both ends of every pulse, late positive: how many have which. A valve that opens as soon as
+            the belt runs again after a standstill is not late (``belt.running``).
         error_us: of each pulse's start, against the moment at which the belt reached the tick.
         off: of everything that was wrong, from when to when it happened, in ns: an end of a pulse that was off by more
             than a tick from when it was due until it came, a missed pulse, a stray one.
@@ -97,7 +101,7 @@ def settle_crowd(run: Run, cherries: Cherries) -> Crowd:
     for lane, openings in enumerate(_openings(run)):
         fired, wanted = np.zeros(furthest + 2 * PULSE_TICKS, bool), np.zeros(furthest + 2 * PULSE_TICKS, bool)
         for opening in openings:
-            fired[opening.first : opening.end] = True
+            fired[opening.first - _run_up(run, opening) : opening.end] = True
         mine = (cherries.lane == lane) & (cherries.due < furthest)
         due, pit = cherries.due[mine], cherries.pit[mine]
         for middle in due[pit]:
@@ -152,9 +156,11 @@ def _settle_pulse(account: Account, run: Run, parts: list[Opening], wanted: tupl
     middle = (on + off) // 2
     account.doubled += int(sum(part.first <= middle < part.end for part in parts) > 1)
     ends = np.maximum.accumulate([part.end for part in parts]).tolist()
-    gaps = [later.first - end for end, later in zip(ends, parts[1:], strict=False)]
-    errors = (parts[0].first - on, ends[-1] - off)
-    account.missed += int(any(gap > 1 for gap in gaps) or errors[0] > 1 or errors[1] < -1)
+    gaps = [(later.first - end, later) for end, later in zip(ends, parts[1:], strict=False)]
+    late = parts[0].first - on
+    errors = (late - min(late, _run_up(run, parts[0])) if late > 1 else late, ends[-1] - off)
+    parted = any(gap > 1 and gap > _run_up(run, later) for gap, later in gaps)
+    account.missed += int(parted or errors[0] > 1 or errors[1] < -1)
     account.error_ticks.update(errors)
     opened_ns = parts[0].opened_ns
     due_ns = _due_ns(run, on, opened_ns)
@@ -162,6 +168,13 @@ def _settle_pulse(account: Account, run: Run, parts: list[Opening], wanted: tupl
     for error, tick, at_ns in zip(errors, wanted, (opened_ns, parts[-1].shut_ns), strict=True):
         if abs(error) > 1:
             account.off.append((_due_ns(run, tick, at_ns) or at_ns, at_ns))
+
+
+def _run_up(run: Run, opening: Opening) -> int:
+    """Return how far the belt came between a standstill and an opening, if that is no farther than it may tremble."""
+    before = opening.first - RULES.jitter_ticks - 1
+    paused_ns = opening.opened_ns - _first_at_ns(run, before)
+    return opening.first - before if paused_ns > RULES.max_on_ns else 0
 
 
 def _due_ns(run: Run, tick: int, near_ns: int) -> int | None:

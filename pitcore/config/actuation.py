@@ -72,8 +72,9 @@ class ActuationConfig(Section, frozen=True):
         active_low: a valve is open while its line is low.
         latency_us: from the line to the air at the nozzle; valves are opened and closed earlier by it.
         cherry_px: length and width of the largest single cherry; a larger box may hold several.
-        jitter_ticks: a belt that goes back by no more trembles; by more, it reverses.
-        max_on_ms: an open valve is closed when the belt has not come on for so long.
+        jitter_ticks: a belt that goes back by no more trembles; by more, it reverses. A belt that stood
+            runs when it has come on by more.
+        max_on_ms: a belt that has not come on for so long stands, and no valve is open.
         fail_safe: what happens to belt that reaches the nozzles without a verdict, and at a late verdict.
         review_by_plc: what is to be reviewed is taken off the belt by a PLC, not by a lane.
         spin_share: of one core, the most that the valve process spends on waiting awake for the tick at which a valve

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pitcore.belt.lanes import Plan, Pulse
+from pitcore.belt.running import Running
 from pitcore.belt.schedule import Schedule, parts_within, put_in, size_of, take_out
 from pitcore.belt.track import Box
 from pitcore.sinks.sink import Notice
@@ -82,8 +83,8 @@ class Rules:
 
     Attributes:
         latency_ns: from the line to the air at the nozzle.
-        max_on_ns: an open valve is closed when the belt has not come on for so long.
-        jitter_ticks: a belt that goes back by no more trembles.
+        max_on_ns: a belt that has not come on for so long stands, and no valve is open.
+        jitter_ticks: a belt that moves by no more trembles.
         rejects_unjudged: the fail-safe: True rejects, False lets pass.
     """
 
@@ -117,8 +118,7 @@ class Actuator:
         self._judged_until = tick - max((lane.distance_ticks for lane in plan.lanes), default=0)
         self._nearest = min((lane.distance_ticks - lane.pulse_ticks for lane in plan.lanes), default=0)
         self._mask = 0
-        self._start, self._has_run = tick, False
-        self._came_to, self._moved_ns, self._held = tick, 0, False
+        self._running = Running(tick, rules.jitter_ticks, rules.max_on_ns)
         self._ahead: list[int] = []  # a heap: where the last pulse for each thing to act on ends
 
     def take(self, acts: Iterable[Act]) -> None:
@@ -129,13 +129,16 @@ class Actuator:
         """Note that a frame taken at ``tick`` is judged wholly."""
         self._inbox.append(tick)
 
-    def step(self, tick: int, now_ns: int, ticks_per_s: float = 0.0) -> int:
+    def step(self, tick: int, now_ns: int, ticks_per_s: float = 0.0, came_ns: int | None = None) -> int:
         """Follow the belt to a tick.
+
+        While the belt stands (``belt.running``) no valve is open. What is due there is fired when the belt runs.
 
         Args:
             tick: the encoder count.
             now_ns: CLOCK_MONOTONIC.
             ticks_per_s: of the belt, for valves that need time.
+            came_ns: when the belt came to the tick; None: now.
 
         Returns:
             Bit n is set if lane n's valve is to be open now.
@@ -149,10 +152,7 @@ class Actuator:
                 self._extend_judged(item)
         if at_nozzle + COVER_TICKS // 2 - self._nearest >= self._judged_until:
             self._cover(at_nozzle)
-        mask = self.schedule.advance(at_nozzle)
-        if self.schedule.skipped:
-            self._make_up_for_skipped()
-        mask = self._close_if_held(mask, tick, now_ns)
+        mask = self._follow(tick, at_nozzle, now_ns if came_ns is None else came_ns, now_ns)
         if mask != self._mask:
             self.counts["openings"] += (mask & ~self._mask).bit_count()
             self._mask = mask
@@ -231,20 +231,18 @@ class Actuator:
         if self._rules.rejects_unjudged and lane in self._rejecting:
             self.schedule.add(lane, low, high)
 
-    def _close_if_held(self, mask: int, tick: int, now_ns: int) -> int:
-        """Close valves while the belt stands, and open none before it first ran: a person may be at the nozzles.
+    def _follow(self, tick: int, at_nozzle: int, came_ns: int, now_ns: int) -> int:
+        """Bring the schedule to the tick, and return the valves that are to be open.
 
-        What they were to fire is fired when it moves on.
+        The schedule stays behind while a belt that stood comes on by less than it may tremble, so that it takes nothing
+        for fired that was not.
         """
-        self._has_run = self._has_run or tick != self._start
-        if not self._has_run:
-            return 0
-        if not mask or tick > self._came_to:
-            self._moved_ns = now_ns
-        if tick > self._came_to or tick < self._came_to - self._rules.jitter_ticks:
-            self._came_to = tick
-        held = bool(mask) and now_ns - self._moved_ns > self._rules.max_on_ns
-        if held and not self._held:
-            self.counts["valve_held"] += mask.bit_count()
-        self._held = held
-        return 0 if held else mask
+        ran = self._running.on
+        runs = self._running.update(tick, came_ns, now_ns)
+        if runs or at_nozzle < self.schedule.tick:
+            self.schedule.advance(at_nozzle)
+            if self.schedule.skipped:
+                self._make_up_for_skipped()
+        if ran and not runs:
+            self.counts["valve_held"] += self._mask.bit_count()
+        return self.schedule.mask if runs else 0

@@ -100,7 +100,7 @@ class ValveLoop:
         counts, opened_before = actuator.counts, actuator.counts["openings"]
         counts["encoder_lost"], counts["encoder_glitch"] = self._decoder.lost, self._decoder.glitches
         now_ns = time.monotonic_ns()
-        mask = actuator.step(history.tick, now_ns, history.ticks_per_s(now_ns))
+        mask = actuator.step(history.tick, now_ns, history.ticks_per_s(now_ns), history.t_ns)
         armed = board.get("armed")
         self._lines.drive(mask if armed else 0)
         self.vigil.note(woke_ns, time.monotonic_ns(), Gap.AT_WORK)

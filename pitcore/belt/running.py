@@ -1,0 +1,55 @@
+"""Whether the belt runs. A valve may be open only while it does: a person may be at the nozzles of a belt that stands.
+
+Pure: counts and times come in.
+"""
+
+from __future__ import annotations
+
+
+class Running:
+    """Follows the encoder count.
+
+    The belt stands when it has not moved for ``stands_after_ns``. It runs when it has come on by more than it may
+    tremble, with no such pause on the way. A belt that turns round without a pause goes on running.
+
+    Args:
+        tick: where the belt stands at the start.
+        jitter_ticks: the most it trembles.
+        stands_after_ns: the longest pause of a belt that runs.
+
+    Attributes:
+        on: it runs.
+    """
+
+    def __init__(self, tick: int, jitter_ticks: int, stands_after_ns: int) -> None:
+        self.on = False
+        self._jitter, self._stands_after_ns = max(1, jitter_ticks), stands_after_ns
+        self._from = self._foremost = tick  # where it began to come on, and how far it came
+        self._moved_ns: int | None = None
+
+    def update(self, tick: int, came_ns: int, now_ns: int) -> bool:
+        """Take the count and return ``on``.
+
+        Args:
+            tick: the count now.
+            came_ns: when the belt came there, by the edge's own stamp: edges may be read long after.
+            now_ns: by the same clock.
+        """
+        if tick > self._foremost:
+            if self._pause_ns(came_ns) > self._stands_after_ns:
+                self._stand(self._foremost)
+            self._foremost, self._moved_ns = tick, came_ns
+            self.on = self.on or tick - self._from > self._jitter
+        elif tick < self._foremost - self._jitter:
+            self._from = self._foremost = tick
+            self._moved_ns = came_ns
+        if self._pause_ns(now_ns) > self._stands_after_ns and (self.on or self._foremost > self._from):
+            self._stand(tick)
+        return self.on
+
+    def _pause_ns(self, until_ns: int) -> int:
+        return 0 if self._moved_ns is None else until_ns - self._moved_ns
+
+    def _stand(self, tick: int) -> None:
+        self.on = False
+        self._from = self._foremost = tick
