@@ -8,7 +8,7 @@ from pitcore.config import ActuationConfig, Config
 from pitcore.metrics import Metrics
 from pitcore.search import window_of
 from pitcore.sinks.gpio import GpioSink
-from pitcore.sinks.lines import Lines, open_chip
+from pitcore.sinks.lines import shut_lines
 from pitcore.sinks.valve_process import RealChip, SteadyChip
 
 
@@ -53,5 +53,5 @@ def shut_valves(actuation: ActuationConfig) -> int:
     """
     if actuation.kind != "gpio" or not actuation.lanes:
         return 0
-    Lines(open_chip(actuation.chip), actuation).close()
+    shut_lines(actuation)
     return len(actuation.lanes)

@@ -5,6 +5,7 @@ import pytest
 from pitcore import valves
 from pitcore.config import ActuationConfig, EncoderConfig, LaneConfig
 from pitcore.errors import SinkError
+from pitcore.sinks import lines
 from pitcore.sinks.simulated_chip import SimulatedChip
 
 
@@ -18,7 +19,7 @@ def test_lines_that_a_killed_service_left_open_are_driven_shut(monkeypatch, acti
     chip = SimulatedChip([])
     for line in (4, 6):
         chip.put(line, int(not active_low))
-    monkeypatch.setattr(valves, "open_chip", lambda label: chip if label == "here" else None)
+    monkeypatch.setattr(lines, "open_chip", lambda label: chip if label == "here" else None)
     assert valves.shut_valves(config_of(kind="gpio", chip="here", active_low=active_low)) == 2
     assert [chip.level(4), chip.level(6)] == [int(active_low)] * 2
     assert {line for _, line, _ in chip.driven} == {4, 6}

@@ -24,9 +24,11 @@ from pitcore.config import ActuationConfig
 from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
 from pitcore.sinks.actuator import Teller, acts_of
+from pitcore.sinks.lines import import_gpiod, shut_lines
 from pitcore.sinks.sink import Armed, Notice
 from pitcore.sinks.valve_board import ValveBoard
-from pitcore.sinks.valve_process import MAX_MESSAGE_BYTES, Answer, ChipChoice, Start, Work
+from pitcore.sinks.valve_guard import HUNG_NS, ValveGuard
+from pitcore.sinks.valve_process import MAX_MESSAGE_BYTES, Answer, ChipChoice, RealChip, Start, Work
 from pitcore.verdict import Event, Verdict
 
 log = logging.getLogger("pitcore.valves")
@@ -34,7 +36,7 @@ log = logging.getLogger("pitcore.valves")
 START_S = 30.0  # a slow board starts Python and opens the chip in two
 END_S = 3.0  # more than valve_loop.DRAIN_NS, and less than the unit's TimeoutStopSec
 TELL_EVERY_S = 0.01  # how soon arming and disarming reach the valves
-HUNG_NS = 1_000_000_000  # a process silent for longer is broken
+ASK_EVERY_S = 0.0005  # whether the encoder was read
 # The same modules as here, wherever they lie: the Debian package has its own place for them.
 _RUN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pitcore.sinks.valve_process import main; main()"
 
@@ -66,6 +68,8 @@ class GpioSink:
                 "TasksMax= of the unit and `pitcore doctor` tell more"
             ) from error
         self._board.set("armed", int(arming.armed))
+        self._guard = ValveGuard(self._process, self._board, _shutting(config, chip), time.monotonic_ns())
+        self._is_stale = False  # a frame's tick was asked for, and the process did not read the encoder in time
         self._closing = threading.Event()
         self._belt_started_ns: Callable[[], int | None] = lambda: None
         self._watcher = threading.Thread(target=self._tell_state, name="pitcore-valves", daemon=True)
@@ -93,7 +97,18 @@ class GpioSink:
         self._belt_started_ns = started_ns
 
     def tick_at(self, t_ns: int) -> int:
-        """Return the encoder count at a moment; see ``Encoder``."""
+        """Return the encoder count at a moment; see ``Encoder``.
+
+        Waits until the process has read the edges before that moment: a count that stands still because nobody reads
+        would put a verdict in the wrong place. If that takes ``HUNG_NS`` the next ``emit`` raises.
+        """
+        now_ns = time.monotonic_ns()
+        until_ns, t_read_ns = now_ns + HUNG_NS, min(t_ns, now_ns)
+        while self._board.get("read_ns") < t_read_ns and not self._closing.is_set():
+            if time.monotonic_ns() > until_ns:
+                self._is_stale = True
+                break
+            time.sleep(ASK_EVERY_S)
         return self._board.history.tick_at(t_ns)
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
@@ -151,27 +166,26 @@ class GpioSink:
                 "their way to the nozzles; stop the belt first",
                 self._board.get("let_through"),
             )
-        if self._process.returncode and self._owes_an_end:
-            raise _end(self._process.returncode)
+        fault = self._guard.look(time.monotonic_ns()) if self._process.returncode else None
+        if fault and self._owes_an_end:
+            raise SinkError(fault)
 
     def _check_alive(self) -> None:
         """Raise SinkError if the process ended or hangs."""
-        ended = self._process.poll()
-        alive_ns = self._board.get("alive_ns")
-        if ended is None and not (alive_ns and time.monotonic_ns() - alive_ns > HUNG_NS):
+        fault = self._guard.look(time.monotonic_ns())
+        if fault is None and not self._is_stale:
             return
         self._owes_an_end = False
         self._hear_the_end()
-        if ended is None:
-            raise SinkError("the valve process did not run for a second; the board is overloaded, or its chip hangs")
-        raise _end(ended)
+        raise SinkError(fault or "the valve process did not read the encoder for a second: the board is overloaded")
 
     def _tell_state(self) -> None:
-        """Keep the process informed of what may change at any time."""
+        """Keep the process informed of what may change at any time, and look after it."""
         while not self._closing.wait(TELL_EVERY_S):
             self._board.set("armed", int(self._arming.armed))
             if not self._board.get("belt_start_ns"):
                 self._board.set("belt_start_ns", self._belt_started_ns() or 0)
+            self._guard.look(time.monotonic_ns())
 
     def _send(self, work: Work) -> None:
         try:
@@ -220,14 +234,12 @@ class GpioSink:
                 self._counted[place] = number
 
 
-def _end(code: int) -> SinkError:
-    """Return what to say of a process that ended with a code, as ``subprocess`` counts them."""
-    if code < 0:
-        return SinkError(
-            f"the valve process was killed by signal {-code}: lines may still be driven until `pitcore shut-valves`, "
-            "which systemd runs next"
-        )
-    return SinkError("the valve process ended; the valves are shut, the log says why")
+def _shutting(config: ActuationConfig, chip: ChipChoice) -> Callable[[], None]:
+    """Return what shuts the valves of a chip when its process is gone; one in memory is gone with it."""
+    if not isinstance(chip, RealChip) or not config.lanes:
+        return lambda: None
+    import_gpiod()  # now: there is no time for it then
+    return lambda: shut_lines(config)
 
 
 def _start_process() -> tuple[ValveBoard, socket.socket, subprocess.Popen[bytes]]:

@@ -98,6 +98,11 @@ def open_chip(label: str, folder: Path = Path("/dev")) -> Chip:
     raise SinkError(f"[actuation] chip: no GPIO chip is labelled `{label}`; {there}{why}; gpiodetect lists them")
 
 
+def shut_lines(config: ActuationConfig) -> None:
+    """Drive the line of every valve shut, and give the lines back. Raises SinkError."""
+    Lines(open_chip(config.chip), config).close()
+
+
 class Lines:
     """Encoder and valves on one chip.
 

@@ -11,8 +11,12 @@ import os
 from pitcore.belt.encoder import TickHistory
 from pitcore.sinks.actuator import COUNTED
 
-# Written by the service: armed, belt_start_ns. By the valve process: all others.
-CELLS = ("armed", "belt_start_ns", "alive_ns", "wake_late_us", "let_through", "driven", "dry_run", *COUNTED)
+# Written by the service: armed, belt_start_ns. By the valve process: all others; alive_ns in every turn, read_ns when
+# every edge before it is in the history, open the valves that are driven open.
+CELLS = (
+    *("armed", "belt_start_ns", "alive_ns", "read_ns", "open", "wake_late_us", "let_through", "driven", "dry_run"),
+    *COUNTED,
+)
 HISTORY_STEPS = 1 << 16
 
 

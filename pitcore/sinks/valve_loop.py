@@ -74,6 +74,7 @@ class ValveLoop:
             self._drain()
         finally:
             self._lines.close()
+            self._board.set("open", 0)
 
     def _drain(self) -> None:
         """Let through nothing that is known to be a pit and will come to its nozzle soon; count what will not."""
@@ -97,12 +98,16 @@ class ValveLoop:
             self.vigil.woke(edges[0].t_ns, woke_ns)
         for edge in edges:
             history.append(edge.t_ns, self._decoder.feed(edge))
+        board.set("read_ns", woke_ns)
         counts, opened_before = actuator.counts, actuator.counts["openings"]
         counts["encoder_lost"], counts["encoder_glitch"] = self._decoder.lost, self._decoder.glitches
         now_ns = time.monotonic_ns()
         mask = actuator.step(history.tick, now_ns, history.ticks_per_s(now_ns), history.t_ns)
         armed = board.get("armed")
-        self._lines.drive(mask if armed else 0)
+        driven = mask if armed else 0
+        board.set("open", board.get("open") | driven)  # before they are, and cleared after: a chip may hang in between
+        self._lines.drive(driven)
+        board.set("open", driven)
         self.vigil.note(woke_ns, time.monotonic_ns(), Gap.AT_WORK)
         name = "driven" if armed else "dry_run"
         board.set(name, board.get(name) + counts["openings"] - opened_before)

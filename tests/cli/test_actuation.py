@@ -102,7 +102,7 @@ def test_a_valve_process_that_is_killed_ends_the_service_with_one_line(line):
     os.kill(int(valves), signal.SIGKILL)
     assert service.process.wait(PATIENCE_S) == 2
     log = (place / "log").read_text()
-    assert "pitcore: the valve process was killed by signal 9: lines may still be driven" in log
+    assert "pitcore: the valve process was killed by signal 9; the valves were shut" in log
     assert "Traceback" not in log
 
 
