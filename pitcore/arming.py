@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -43,7 +44,9 @@ class Arming:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the state; never held while the disk is waited for
+        self._disk = threading.Lock()
+        self._disarmed = 0  # how often, so that an arming which waits for the disk hears of it
         self._state, self._kept = _read(path)
 
     @property
@@ -56,31 +59,46 @@ class Arming:
         """Armed or not, by whom and since when."""
         return self._state
 
-    def arm(self, by: str) -> ArmingState:
+    def arm(self, by: str, gave_up: Callable[[], bool] = lambda: False) -> ArmingState:
         """Let the air jet fire; where it may already, nothing changes.
 
+        Args:
+            by: who.
+            gave_up: tells whether he wants it no more. The disk may take long, and nobody expects air later.
+
         Raises:
-            ControlError: the state cannot be kept; it stays as it was.
+            ControlError: the state cannot be kept, or it was given up or disarmed meanwhile; it stays as it was.
         """
-        with self._lock:
-            if not self._state.armed:
-                state = ArmingState(armed=True, by=by, at=utc_now())
-                self._keep(state, "nothing changed")
-                self._state = state
-            return self._state
+        with self._disk:
+            with self._lock:
+                before, disarmed = self._state, self._disarmed
+            if before.armed:
+                return before
+            state = ArmingState(armed=True, by=by, at=utc_now())
+            self._keep(state, "nothing changed")
+            with self._lock:
+                if disarmed == self._disarmed and not gave_up():
+                    self._state = state
+                    return state
+                self._kept = False
+            self._keep(before, "dry run now, but a restart may arm it")
+        raise ControlError("arming took too long and was given up, or somebody disarmed meanwhile; nothing changed")
 
     def disarm(self, by: str) -> ArmingState:
-        """Go to dry run, at once, whatever the disk says; where it is dry run already, make sure that the disk has it.
+        """Go to dry run, at once, whatever the disk does; where it is dry run already, make sure that the disk has it.
 
         Raises:
             ControlError: it is dry run now, but a restart may arm it again.
         """
         with self._lock:
+            self._disarmed += 1
             if self._state.armed:
                 self._state, self._kept = ArmingState(armed=False, by=by, at=utc_now()), False
-            if not self._kept:
-                self._keep(self._state, "dry run now, but a restart may arm it again")
-            return self._state
+            state = self._state
+        with self._disk:
+            if not self._kept and self._state is state:
+                self._keep(state, "dry run now, but a restart may arm it again")
+        return state
 
     def _keep(self, state: ArmingState, otherwise: str) -> None:
         raw = msgspec.json.encode(state)

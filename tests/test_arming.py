@@ -1,7 +1,10 @@
 import json
+import threading
+import time
 
 import pytest
 
+from pitcore import arming as arming_module
 from pitcore.arming import Arming, ArmingState
 from pitcore.errors import ControlError
 
@@ -105,3 +108,41 @@ def test_the_file_is_one_whole_object(path):
     assert content["schema"] == "pitcore.arming/1"
     assert content["armed"] is True
     assert [file.name for file in path.parent.iterdir()] == ["arming.json"]
+
+
+def while_the_disk_writes(monkeypatch, act):
+    """Have ``act`` happen once, when the state lies on disk and before who wrote it goes on."""
+    written = arming_module.replace_file
+
+    def slow(path, write):
+        written(path, write)
+        monkeypatch.setattr(arming_module, "replace_file", written)
+        act()
+
+    monkeypatch.setattr(arming_module, "replace_file", slow)
+
+
+def test_arming_that_the_disk_held_up_until_it_was_given_up_does_not_arm(path, monkeypatch):
+    arming, gave_up = Arming(path), []
+    while_the_disk_writes(monkeypatch, lambda: gave_up.append(True))
+    with pytest.raises(ControlError, match="given up"):
+        arming.arm("anna", lambda: bool(gave_up))
+    assert not arming.armed
+    assert not Arming(path).armed
+
+
+def test_disarming_does_not_wait_for_an_arming_that_the_disk_holds_up(path, monkeypatch):
+    arming, disarming = Arming(path), []
+
+    def disarm():
+        disarming.append(threading.Thread(target=arming.disarm, args=("bert",)))
+        disarming[0].start()
+        while not arming._disarmed:  # it did not wait for the disk to say so
+            time.sleep(0.001)
+
+    while_the_disk_writes(monkeypatch, disarm)
+    with pytest.raises(ControlError, match="somebody disarmed meanwhile"):
+        arming.arm("anna")
+    disarming[0].join()
+    assert not arming.armed
+    assert not Arming(path).armed

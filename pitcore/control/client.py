@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
+
 from pitcore.control import protocol
-from pitcore.control.protocol import MAX_REPLY_BYTES, Request
+from pitcore.control.protocol import EXPIRES, MAX_REPLY_BYTES, Request
 from pitcore.errors import ControlError, NotRunningError
 
 TIMEOUT_S = 10.0
@@ -34,14 +36,19 @@ def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, time
     """
     protocol.check_path(path)
     deadline = time.monotonic() + timeout_s
+    # A little before we give up, so that the answer still reaches us.
+    until_ns = int((deadline - timeout_s / 10) * 1e9) if command in EXPIRES else UNSET
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         _connect(connection, path, deadline)
         try:
             with contextlib.suppress(BrokenPipeError):  # it may have refused us already, and said why
-                connection.sendall(protocol.encode(Request(command, dict(args or {}))))
+                connection.sendall(protocol.encode(Request(command, dict(args or {}), until_ns=until_ns)))
             line = _read_line(connection, deadline)
         except TimeoutError as error:
-            raise ControlError(f"{path}: no answer to `{command}` within {timeout_s:g} s; the service hangs") from error
+            later = "; it will not be carried out later, `pitcore status` tells" if command in EXPIRES else ""
+            raise ControlError(
+                f"{path}: no answer to `{command}` within {timeout_s:g} s; the service hangs{later}"
+            ) from error
         except OSError as error:
             raise ControlError(f"{path}: the service went away: {error.strerror}; look into its log") from error
     reply = protocol.decode_reply(line)

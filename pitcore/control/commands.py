@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import msgspec
 
 from pitcore import __version__
 from pitcore.app import App
-from pitcore.arming import Arming
+from pitcore.arming import Arming, ArmingState
 from pitcore.control import status
 from pitcore.control.reload import Reloader
 from pitcore.control.server import Command, Peer
@@ -90,16 +90,18 @@ class Commands:
         return self.status()
 
     def _arm(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
-        return self._change(armed=True, by=_who(args, peer))
+        who = _who(args, peer)
+        return self._change("armed", who, lambda: self.arming.arm(who, peer.gave_up))
 
     def _disarm(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
-        return self._change(armed=False, by=_who(args, peer))
+        who = _who(args, peer)
+        return self._change("disarmed", who, lambda: self.arming.disarm(who))
 
-    def _change(self, *, armed: bool, by: str) -> dict[str, Any]:
+    def _change(self, word: str, by: str, change: Callable[[], ArmingState]) -> dict[str, Any]:
         """Arm or disarm; who comes second changes nothing, and is not written down."""
-        before, word = self.arming.state, "armed" if armed else "disarmed"
+        before = self.arming.state
         try:
-            (self.arming.arm if armed else self.arming.disarm)(by)
+            change()
         finally:  # a disk that fails does not keep it armed
             changed = self.arming.state is not before
             if changed:

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from pitcore.errors import ControlError
 
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_REPLY_BYTES = 1024 * 1024
 MAX_PATH_BYTES = 107  # sun_path of Linux's sockaddr_un, without its last zero byte
+EXPIRES = frozenset({"arm", "reload"})  # must not be carried out after their client gave up
+URGENT = frozenset({"disarm"})  # is carried out whoever waits for it, and answered however many others ask
 BOARD_SOCKET = "/run/pitcore/control.sock"  # in every shipped board configuration
 
 
@@ -28,11 +30,13 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         command: its name.
         args: what it takes, by name.
+        until_ns: CLOCK_MONOTONIC after which it is not to be carried out any more; the client has given up then.
     """
 
     command: Annotated[str, Meta(max_length=64)]
     args: dict[str, Any] = msgspec.field(default_factory=dict)
     schema: Literal["pitcore.control/1"] = "pitcore.control/1"
+    until_ns: int | UnsetType = UNSET  # left out where it is not needed: an older service does not know it
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -68,6 +72,15 @@ def decode_request(line: bytes) -> Request:
         raise ControlError(
             f'not a request: {error}; send {{"command": "status", "args": {{}}}} and a newline'
         ) from error
+
+
+def is_request(raw: bytes) -> bool:
+    """Tell whether this is a whole request."""
+    try:
+        decode_request(raw)
+    except ControlError:
+        return False
+    return True
 
 
 def decode_reply(line: bytes) -> Reply:

@@ -1,7 +1,8 @@
 """Answers at the control socket, on threads of its own; the loop over the frames never waits for it.
 
 Everything is bounded: connections, bytes of a request, and the time to send it. What is no request is answered by an
-error. Which commands there are is not known here.
+error. A request that its client gave up is not carried out. Where all places are taken, the connection that has been
+idle for longest makes room, and some are kept for what is urgent. Which commands there are is not known here.
 """
 
 from __future__ import annotations
@@ -17,19 +18,23 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pitcore.control import protocol
-from pitcore.control.protocol import MAX_REQUEST_BYTES, Reply
+from pitcore.control.protocol import URGENT, Reply
+from pitcore.control.requests import RequestReader, RequestTooLongError, is_given_up
 from pitcore.errors import ControlError, PitcoreError
 
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 8
+URGENT_CONNECTIONS = 4  # more, for urgent requests only
+BUSY = f"{MAX_CONNECTIONS} connections are busy; try again later"
+ROOM_S = 1.0  # how long a connection waits until another that was let go has gone
 RETRY_S = 0.5
 REQUEST_S = 10.0  # from the connection, or the last answer, to the end of the request
 MODE = 0o660
@@ -42,11 +47,13 @@ class Peer:
     Attributes:
         pid, uid: of the process.
         user: name of that user.
+        gave_up: tells whether it waits for this answer no more.
     """
 
     pid: int
     uid: int
     user: str
+    gave_up: Callable[[], bool] = lambda: False
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
@@ -60,6 +67,22 @@ class Peer:
 
 
 Command = Callable[[Mapping[str, Any], Peer], Any]
+
+
+@dataclass(slots=True)
+class _Visit:
+    """A connection's thread, and what it is about.
+
+    Attributes:
+        urgent_only: it has one of the places for urgent requests.
+        idle_since: when it began to wait for a request, by ``time.monotonic``; None while it works on one.
+        leaves: it was let go.
+    """
+
+    thread: threading.Thread
+    urgent_only: bool
+    idle_since: float | None
+    leaves: bool = False
 
 
 class ControlServer:
@@ -80,9 +103,8 @@ class ControlServer:
         self._closing = threading.Event()
         self._listener: socket.socket | None = None
         self._acceptor = threading.Thread(target=self._accept_all, name="pitcore-control", daemon=True)
-        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        self._guard = threading.Lock()
-        self._open: dict[socket.socket, threading.Thread] = {}
+        self._guard = threading.Condition()
+        self._open: dict[socket.socket, _Visit] = {}
 
     def start(self, commands: Mapping[str, Command]) -> None:
         """Answer from now on. Raises ControlError."""
@@ -108,8 +130,8 @@ class ControlServer:
         for connection in connections:
             with contextlib.suppress(OSError):  # it may have ended by itself
                 connection.shutdown(socket.SHUT_RD)
-        for thread in connections.values():
-            thread.join(timeout=1.0)
+        for visit in connections.values():
+            visit.thread.join(timeout=1.0)
         os.close(self._lock_fd)
         self._lock_fd = -1
 
@@ -125,33 +147,61 @@ class ControlServer:
 
     def _admit(self, connection: socket.socket) -> None:
         """Give a connection a thread of its own, or send it away. Raises RuntimeError."""
-        if not self._places.acquire(blocking=False):
-            _send(connection, Reply(ok=False, error=f"{MAX_CONNECTIONS} connections are open; try again later"))
-            connection.close()
-            return
         thread = threading.Thread(target=self._serve, args=(connection,), name="pitcore-control-peer", daemon=True)
         with self._guard:
-            self._open[connection] = thread
+            urgent_only = self._staying() >= MAX_CONNECTIONS and not self._let_one_go()
+            is_room = self._guard.wait_for(lambda: len(self._open) < MAX_CONNECTIONS + URGENT_CONNECTIONS, ROOM_S)
+            if is_room:
+                self._open[connection] = _Visit(thread, urgent_only, time.monotonic())
+        if not is_room:
+            with connection, contextlib.suppress(OSError):
+                _send(connection, Reply(ok=False, error=BUSY))
+            return
         try:
             thread.start()
         except RuntimeError:
             self._dismiss(connection)
             raise
 
+    def _staying(self) -> int:
+        return sum(not visit.leaves for visit in self._open.values())
+
+    def _let_one_go(self) -> bool:
+        """End the connection that has waited for a request for longest; False if none waits."""
+        waits = [
+            (visit.idle_since, number, connection)
+            for number, (connection, visit) in enumerate(self._open.items())
+            if visit.idle_since is not None and not visit.leaves
+        ]
+        if not waits:
+            return False
+        _, _, connection = min(waits)
+        self._open[connection].leaves = True
+        with contextlib.suppress(OSError):  # it may have ended by itself
+            connection.shutdown(socket.SHUT_RD)  # what it has sent is answered first
+        return True
+
     def _dismiss(self, connection: socket.socket) -> None:
         connection.close()
         with self._guard:
             self._open.pop(connection, None)
-        self._places.release()
+            self._guard.notify_all()
 
     def _serve(self, connection: socket.socket) -> None:
         """Answer one connection until it ends, says too much, or nothing for too long."""
+        visit, reader = self._open[connection], RequestReader(connection)
         try:
-            peer, buffer = Peer.of(connection), b""
-            while (found := _read_line(connection, buffer)) is not None:
-                line, buffer = found
-                if not _send(connection, self._answer(line, peer)):
-                    return
+            peer = Peer.of(connection)
+            while (line := reader.read(REQUEST_S)) is not None:
+                visit.idle_since = None
+                answer = self._answer(line, peer, connection, urgent_only=visit.urgent_only)
+                with contextlib.suppress(BrokenPipeError):  # its client has gone; what it sent before may be urgent
+                    _send(connection, answer)
+                visit.idle_since = time.monotonic()
+        except RequestTooLongError as error:
+            log.info("control socket: %s; connection closed", error)
+            with contextlib.suppress(OSError):
+                _send(connection, Reply(ok=False, error=str(error)))
         except ControlError as error:
             log.info("control socket: %s", error)
         except OSError as error:
@@ -159,14 +209,20 @@ class ControlServer:
         finally:
             self._dismiss(connection)
 
-    def _answer(self, line: bytes, peer: Peer) -> Reply:
+    def _answer(self, line: bytes, peer: Peer, connection: socket.socket, *, urgent_only: bool) -> Reply:
         try:
             request = protocol.decode_request(line)
-            command = self._commands.get(request.command)
-            if command is not None:
-                return Reply(ok=True, result=msgspec.to_builtins(command(request.args, peer)))
-            known = ", ".join(sorted(self._commands))
-            return Reply(ok=False, error=f"no command `{request.command}`; there are {known}")
+            command, is_urgent = self._commands.get(request.command), request.command in URGENT
+            if command is None:
+                known = ", ".join(sorted(self._commands))
+                return Reply(ok=False, error=f"no command `{request.command}`; there are {known}")
+            if urgent_only and not is_urgent:
+                return Reply(ok=False, error=BUSY)
+            peer = replace(peer, gave_up=lambda: is_given_up(request, connection))
+            if not is_urgent and peer.gave_up():
+                log.warning("control socket: %s gave up `%s`, so it is not carried out", peer.user, request.command)
+                return Reply(ok=False, error=f"`{request.command}` was given up, and is not carried out")
+            return Reply(ok=True, result=msgspec.to_builtins(command(request.args, peer)))
         except PitcoreError as error:
             return Reply(ok=False, error=str(error))
         except Exception as error:  # a fault of ours in one command must not end control of the service
@@ -216,35 +272,7 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-def _read_line(connection: socket.socket, buffer: bytes) -> tuple[bytes, bytes] | None:
-    """Read one line. Returns it and what came after it, or None at the end.
-
-    Raises:
-        ControlError: it is too long, or did not come in time.
-        OSError: the connection broke.
-    """
-    deadline = time.monotonic() + REQUEST_S
-    while b"\n" not in buffer:
-        if len(buffer) > MAX_REQUEST_BYTES:
-            _send(connection, Reply(ok=False, error=f"a request has at most {MAX_REQUEST_BYTES} bytes"))
-            raise ControlError(f"a request of more than {MAX_REQUEST_BYTES} bytes; connection closed")
-        connection.settimeout(max(deadline - time.monotonic(), 0.001))
-        try:
-            piece = connection.recv(4096)
-        except TimeoutError as error:
-            raise ControlError(f"no whole request within {REQUEST_S:g} s; connection closed") from error
-        if not piece:
-            return None
-        buffer += piece
-    line, _, rest = buffer.partition(b"\n")
-    return line, rest
-
-
-def _send(connection: socket.socket, reply: Reply) -> bool:
-    """Send an answer; False if the other end does not take it."""
+def _send(connection: socket.socket, reply: Reply) -> None:
+    """Send an answer. Raises OSError if the other end does not take it."""
     connection.settimeout(REQUEST_S)
-    try:
-        connection.sendall(protocol.encode(reply))
-    except OSError:
-        return False
-    return True
+    connection.sendall(protocol.encode(reply))

@@ -158,18 +158,6 @@ def test_who_never_finishes_a_request_is_let_go(server, path, monkeypatch):
     assert ask(path, "echo") == {}
 
 
-def test_more_connections_than_allowed_are_told_so_and_places_come_free(server, path):
-    idle = [connect(path) for _ in range(MAX_CONNECTIONS)]
-    for connection in idle:  # answered, so each has its place
-        connection.sendall(b'{"command": "echo"}\n')
-        assert said(connection)["ok"]
-    with pytest.raises(ControlError, match=f"{MAX_CONNECTIONS} connections are open"):
-        ask(path, "echo")
-    for connection in idle:
-        connection.close()
-    assert answered_at_last(path)
-
-
 def test_a_client_that_goes_away_in_the_middle_harms_nobody(server, path):
     for _ in range(3 * MAX_CONNECTIONS):
         with connect(path) as connection:
