@@ -6,6 +6,7 @@ import click
 
 from pitcore.cli.errors import run_command
 from pitcore_tools.cli.audit import audit
+from pitcore_tools.cli.distil import distil
 from pitcore_tools.cli.draw import draw
 from pitcore_tools.cli.evaluate import evaluate
 from pitcore_tools.cli.experiments import experiments
@@ -39,6 +40,7 @@ for command in (
     thresholds,
     inspect,
     denormals,
+    distil,
     experiments,
     draw,
     package,

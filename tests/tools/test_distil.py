@@ -1,0 +1,243 @@
+"""Teachers, pools and students: what a student learns must be what the teachers said of the very same picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from pitcore.errors import ConfigError, DataError
+from pitcore_tools.cli.main import pitcore_tools
+from pitcore_tools.distil import catalogue, run
+from pitcore_tools.distil.catalogue import Student, Teacher
+from pitcore_tools.distil.crops import Crops, load_packed
+from pitcore_tools.distil.fit import Lesson, one_cycle, permutations
+from pitcore_tools.distil.handover import hand_over
+from pitcore_tools.distil.packing import pack_crops
+from pitcore_tools.distil.pool import Answered, draw_pool, from_bytes, to_bytes
+from pitcore_tools.distil.students import build_student, student_lesson, student_margins
+from pitcore_tools.distil.views import Jitter, draw, eight, middle, render
+from pitcore_tools.networks.imagenet import SOURCES, ImageNet, folded, load_by_order
+from pitcore_tools.train.loop import load_network, seen_by
+
+SMALL = Student(title="", expected="", widths=[8, 8, 8, 8], size_px=32, rate=0.002, teachers=["any"])
+
+
+def some_crops(count: int = 40) -> Crops:
+    """Discs of two brightnesses, the class in the brightness, over all five folds."""
+    generator = torch.Generator().manual_seed(1)
+    rows, columns = torch.meshgrid(torch.arange(112), torch.arange(112), indexing="ij")
+    disc = ((rows - 55.5) ** 2 + (columns - 55.5) ** 2 < 24**2).to(torch.uint8)
+    labels = torch.arange(count) % 2
+    level = torch.where(labels == 1, 200, 90) + torch.randint(0, 20, (count,), generator=generator)
+    pixels = (disc * level.view(-1, 1, 1).to(torch.uint8))[:, None].repeat(1, 2, 1, 1)
+    return Crops(pixels, labels, torch.arange(count) // 2 % 5, [f"{index:064x}" for index in range(count)])
+
+
+def one_view(**columns: float) -> torch.Tensor:
+    """A view that changes nothing, but for the columns given."""
+    view = torch.tensor([[1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]])
+    for name, value in columns.items():
+        view[0, int(name[1:])] = value
+    return view
+
+
+def test_a_view_that_changes_nothing_shows_the_cameras_own_pixels() -> None:
+    crops = torch.randint(0, 256, (1, 2, 112, 112), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
+    shown = render(crops, one_view(), 72, 72)
+    assert torch.allclose(shown, middle(crops, 72).float() / 255.0, atol=2e-3)
+
+
+def test_background_stays_zero_whatever_the_light() -> None:
+    shown = render(some_crops(2).pixels, one_view(c6=1.1, c8=0.9).repeat(2, 1), 72, 72)
+    assert float(shown[:, :, 0, 0].abs().max()) == 0.0
+    assert float(shown.max()) <= 1.0
+
+
+def test_equal_seeds_draw_equal_views() -> None:
+    first, second = (draw(50, Jitter(), torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, draw(50, Jitter(), torch.Generator().manual_seed(4)))
+
+
+def test_the_eight_orientations_differ_and_begin_with_the_one_as_given() -> None:
+    picture = torch.arange(9.0).view(1, 1, 3, 3)
+    views = eight(picture)
+    assert torch.equal(views[0], picture)
+    assert len({tuple(view.flatten().tolist()) for view in views}) == 8
+
+
+def test_no_view_of_a_pool_shows_a_crop_of_the_held_out_fold() -> None:
+    crops = some_crops()
+    pool = draw_pool(crops, fold=2, views_each=3)
+    assert len(pool) == 3 * int((crops.folds != 2).sum())
+    assert not bool((crops.folds[pool.crop] == 2).any())
+    assert sorted(pool.partner.tolist()) == list(range(len(pool)))
+
+
+def test_an_entry_that_is_not_blended_is_its_own_view() -> None:
+    crops = some_crops()
+    pool = draw_pool(crops, fold=0, views_each=2)
+    entry = int((pool.share == 1.0).nonzero()[0])
+    entries = torch.tensor([entry])
+    own = render(crops.pixels[pool.crop[entries]], pool.views[entries], 64, 64)
+    assert torch.equal(pool.pictures(crops, entries, 64, 64), own)
+
+
+def test_answers_survive_being_packed_into_bytes() -> None:
+    said = torch.tensor([0.001, 0.02, 0.5, 0.97, 0.9999])
+    back = from_bytes(to_bytes(said))
+    assert torch.allclose(torch.logit(back[:4]), torch.logit(said[:4]), atol=1 / 32)
+    assert float(back[4]) > 0.999
+
+
+def test_every_source_has_the_published_number_of_weights() -> None:
+    # Sources: M. Tan, Q. Le, "EfficientNet-Lite"; torchvision.models. 1,000 classes.
+    published = {
+        "efficientnet_lite0": 4.65,
+        "efficientnet_lite1": 5.42,
+        "efficientnet_lite2": 6.09,
+        "mobilenet_v2": 3.50,
+    }
+    for name, millions in published.items():
+        with torch.device("meta"):
+            count = sum(value.numel() for value in ImageNet(SOURCES[name], 1000).parameters())
+        assert round(count / 1e6, 2) == pytest.approx(millions, abs=0.011), name
+
+
+def test_a_checkpoint_of_another_network_is_refused() -> None:
+    small, large = ImageNet(SOURCES["efficientnet_lite0"], 2), ImageNet(SOURCES["efficientnet_lite2"], 2)
+    with pytest.raises(ValueError, match=r"is .* wants"):
+        load_by_order(small, large.state_dict())
+
+
+def test_folding_batch_norms_changes_no_answer() -> None:
+    torch.manual_seed(0)
+    network = ImageNet(SOURCES["efficientnet_lite0"], 2).train()
+    pictures = torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        network(pictures)  # gives the batch norms statistics of their own
+        network.eval()
+        assert torch.allclose(network(pictures), folded(network)(pictures), atol=1e-5)
+
+
+def test_the_learning_rate_rises_once_and_falls_to_nearly_nothing() -> None:
+    rates = one_cycle(100, 0.01)
+    top = int(rates.argmax())
+    assert float(rates.max()) == pytest.approx(0.01)
+    assert bool((rates[:top].diff() > 0).all())
+    assert bool((rates[top:].diff() <= 0).all())
+    assert float(rates[-1]) < 2e-5
+
+
+def test_each_pass_shows_every_crop_once() -> None:
+    order = permutations(12, 4, 6, seed=1).flatten()
+    assert sorted(order[:12].tolist()) == sorted(order[12:].tolist()) == list(range(12))
+
+
+def taught(crops: Crops, steps: int, resume_at: int | None = None) -> Lesson:
+    """A student that learns for some steps, broken and resumed on the way if wanted."""
+    pool = draw_pool(crops, fold=0, views_each=4)
+    said = torch.where(crops.labels[pool.crop] == 1, 0.95, 0.05)
+    lesson = student_lesson([SMALL], crops, Answered(pool, said), seed=9, total=steps)
+    for number in range(steps):
+        if number == resume_at:
+            state = lesson.state()
+            lesson = student_lesson([SMALL], crops, Answered(pool, said), seed=9, total=steps)
+            lesson.resume(state)
+        torch.manual_seed(number)
+        lesson.before(number)
+        lesson.step()
+    return lesson
+
+
+def test_a_student_learns_what_the_teachers_said() -> None:
+    crops = some_crops()
+    lesson = taught(crops, 60)
+    where = crops.of_folds([0])
+    margins = student_margins(lesson.learners[0].average, SMALL.size_px, crops.pixels[where], 8)
+    assert margins.shape == (len(where), 8)
+    assert torch.equal((margins.mean(1) > 0).long(), crops.labels[where])
+
+
+def test_a_broken_lesson_goes_on_to_the_same_weights() -> None:
+    crops = some_crops(20)
+    whole, broken = taught(crops, 6).learners[0], taught(crops, 6, resume_at=4).learners[0]
+    for one, other in zip(whole.average.state_dict().values(), broken.average.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_packed_crops_are_read_as_they_were(tmp_path: Path) -> None:
+    crops = some_crops(10)
+    pack_crops(crops, tmp_path / "crops.npz")
+    back = load_packed(tmp_path / "crops.npz", torch.device("cpu"))
+    assert torch.equal(back.pixels, crops.pixels)
+    assert (back.hashes, back.labels.tolist()) == (crops.hashes, crops.labels.tolist())
+
+
+def place_at(tmp_path: Path, crops: Crops) -> run.Place:
+    return run.Place(crops, tmp_path / "runs", tmp_path / "results", None, lambda _text: None)
+
+
+def test_students_are_scored_on_the_fold_that_they_never_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = some_crops()
+    place = place_at(tmp_path, crops)
+    monkeypatch.setattr(catalogue, "student", lambda _name: SMALL)
+    for fold in (0, 1):
+        pool = draw_pool(crops, fold, 2)
+        path = run.answers_path(place.results, "any", fold)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, answers=to_bytes(torch.where(crops.labels[pool.crop] == 1, 0.9, 0.1)))
+    run.learn(["small"], "any", place, run.Length(epochs=1), folds=(0, 1))
+    for fold in (0, 1):
+        with np.load(run.margins_path(place.results, "small", fold)) as content:
+            assert [int(name, 16) for name in content["hashes"]] == [
+                int(crops.hashes[index][:16], 16) for index in crops.of_folds([fold]).tolist()
+            ]
+            assert content["margins"].shape == (8, 8)
+    network = build_student(SMALL)
+    network.load_state_dict(torch.load(run.weights_path(place, "small", 0), weights_only=True))
+
+
+def test_a_student_is_handed_over_as_a_run_that_the_quantiser_can_load(tmp_path: Path) -> None:
+    crops = some_crops()
+    place = place_at(tmp_path, crops)
+    name = "quarter-fine-64-taught"
+    network = build_student(catalogue.student(name))
+    path = run.weights_path(place, name, 3)
+    path.parent.mkdir(parents=True)
+    torch.save(network.state_dict(), path)
+    hand_over(name, 3, place, "0.4.0", tmp_path / "run")
+    recipe, loaded = load_network(tmp_path / "run")
+    assert (recipe.held_out_fold, recipe.crop_size_px, recipe.stem) == (3, 64, "fine")
+    assert torch.equal(loaded.state_dict()["fc.weight"], network.state_dict()["fc.weight"])
+    assert seen_by(tmp_path / "run").isdisjoint(crops.hashes[index] for index in crops.of_folds([3]).tolist())
+
+
+def test_answers_to_other_crops_are_refused(tmp_path: Path) -> None:
+    place = place_at(tmp_path, some_crops())
+    path = run.answers_path(place.results, "any", 0)
+    path.parent.mkdir(parents=True)
+    np.savez_compressed(path, answers=np.zeros(33, np.int8))
+    with pytest.raises(DataError, match="33 answers for 32 crops"):
+        run.answered("any", 0, place)
+
+
+def test_every_entry_of_the_catalogue_can_be_read_and_its_teachers_exist() -> None:
+    names = catalogue.names()
+    assert names
+    for name in names:
+        entry = catalogue.load(name)
+        for other in getattr(entry, "teachers", getattr(entry, "members", [])):
+            assert isinstance(catalogue.load(other), Teacher), name
+
+
+def test_a_name_that_is_not_there_is_answered_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match=r"there are .*teacher-lite0"):
+        catalogue.load("nobody")
+    result = CliRunner().invoke(pitcore_tools, ["distil", "teach", "teachers", "--data", "."])
+    assert isinstance(result.exception, ConfigError)
+    assert "teachers is no teacher" in str(result.exception)

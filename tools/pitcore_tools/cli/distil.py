@@ -1,0 +1,173 @@
+"""``pitcore-tools distil``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import torch
+
+from pitcore_tools.distil import catalogue
+from pitcore_tools.distil.crops import FOLDS
+from pitcore_tools.distil.handover import hand_over
+from pitcore_tools.distil.packing import load_crops, pack_crops, pack_weights
+from pitcore_tools.distil.report import taught_table
+from pitcore_tools.distil.run import Length, Place, answer, learn, teach
+from pitcore_tools.networks.imagenet import SOURCES
+
+COMMITTED = Path(__file__).parents[1] / "distil" / "results"
+GROUP = "teachers"
+
+DATA = click.option(
+    "--data", required=True, type=click.Path(path_type=Path), help="Folder with cherry_clean/, cherry_pit/."
+)
+RUNS = click.option(
+    "--runs", default=Path("out/distil"), show_default=True, type=click.Path(path_type=Path), help="For weights."
+)
+RESULTS = click.option(
+    "--results",
+    default=COMMITTED,
+    type=click.Path(path_type=Path),
+    help="For held-out margins and answers. Default: the committed ones.",
+)
+FOLD = click.option("--fold", "folds", multiple=True, type=click.IntRange(0, FOLDS - 1), help="Only this fold.")
+THREADS = click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads.")
+DEVICE = click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+
+
+@click.group()
+def distil() -> None:
+    """Fine-tune teachers with ImageNet's weights, and teach small nets what they say.
+
+    \b
+    Example, hours on two CPU cores, ten minutes on one GPU; each step goes on where it was killed:
+      pitcore-tools distil teach teacher-lite0 --data DIR
+      pitcore-tools distil answer teacher-lite0 --data DIR
+      pitcore-tools distil learn quarter-fine-72-taught --data DIR
+    """
+
+
+@distil.command(name="list")
+def list_() -> None:
+    """Print every teacher, ensemble and student."""
+    for name in catalogue.names():
+        click.echo(f"{name:26} {catalogue.load(name).title}")
+
+
+@distil.command(name="teach")
+@click.argument("name")
+@DATA
+@RUNS
+@RESULTS
+@FOLD
+@THREADS
+@DEVICE
+def teach_command(name: str, folds: tuple[int, ...], **where: object) -> None:
+    """Fine-tune teacher NAME: for each fold a net that never sees that fold.
+
+    \b
+    Example:
+      pitcore-tools distil teach teacher-lite0 --data ../shared/cherries/train --fold 0
+    """
+    catalogue.teacher(name)
+    teach(name, _place(**where), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
+
+
+@distil.command(name="answer")
+@click.argument("names", nargs=-1, required=True)
+@DATA
+@RUNS
+@RESULTS
+@FOLD
+@THREADS
+@DEVICE
+def answer_command(names: tuple[str, ...], folds: tuple[int, ...], **where: object) -> None:
+    """Let teachers NAMES answer each fold's pool of views together.
+
+    \b
+    Example:
+      pitcore-tools distil answer teacher-lite0 teacher-lite2 --data ../shared/cherries/train
+    """
+    for name in names:
+        catalogue.teacher(name)
+    answer(GROUP, names, _place(**where), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
+
+
+@distil.command(name="learn")
+@click.argument("names", nargs=-1, required=True)
+@click.option("--epochs", default=150, show_default=True, type=click.IntRange(1, 10_000))
+@DATA
+@RUNS
+@RESULTS
+@FOLD
+@THREADS
+@DEVICE
+def learn_command(names: tuple[str, ...], epochs: int, folds: tuple[int, ...], **where: object) -> None:
+    """Teach students NAMES the committed answers; several learn side by side from the same pictures.
+
+    \b
+    Example:
+      pitcore-tools distil learn quarter-fine-72-taught --data ../shared/cherries/train --epochs 60
+    """
+    for name in names:
+        catalogue.student(name)
+    learn(names, GROUP, _place(**where), Length(epochs), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
+
+
+@distil.command(name="run-folder")
+@click.argument("name")
+@click.option("--fold", required=True, type=click.IntRange(0, FOLDS - 1), help="That the student never saw.")
+@click.option("--version", default="0.4.0", show_default=True, help="Of the model.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@DATA
+@RUNS
+def run_folder(name: str, fold: int, version: str, out: Path, data: Path, runs: Path) -> None:
+    """Write student NAME as a training run, for `quantise`.
+
+    \b
+    Example:
+      pitcore-tools distil run-folder quarter-fine-72-taught --fold 0 --data DIR --out out/student
+      pitcore-tools quantise out/student --data DIR --out out/bundle
+    """
+    hand_over(name, fold, _place(data, runs, COMMITTED, 2, "cpu"), version, out)
+    click.echo(f"{out}: run `pitcore-tools quantise {out} --data {data} --out BUNDLE`")
+
+
+@distil.command()
+@RESULTS
+def report(results: Path) -> None:
+    """Print the table of teachers and students, from held-out margins alone: seconds, no crops needed.
+
+    \b
+    Example:
+      pitcore-tools distil report
+    """
+    click.echo(taught_table(results))
+
+
+@distil.command()
+@DATA
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+def pack(data: Path, out: Path) -> None:
+    """Pack crops and ImageNet's weights for a machine with a GPU and without a network.
+
+    There, `python -m pitcore_tools.distil.run OUT --out RESULTS` does all steps within --seconds. OUT holds real
+    crops: never commit it.
+
+    \b
+    Example:
+      pitcore-tools distil pack --data ../shared/cherries/train --out out/packed
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    pack_crops(load_crops(data, torch.device("cpu")), out / "crops.npz")
+    used = (catalogue.load(name) for name in catalogue.names())
+    for source in sorted({each.source for each in used if isinstance(each, catalogue.Teacher)} & SOURCES.keys()):
+        pack_weights(source, out / f"{source}.pt")
+    click.echo(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.0f} MB")
+
+
+def _place(data: Path, runs: Path, results: Path, threads: int, device: str) -> Place:
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    return Place(load_crops(data, torch.device(name)), runs.absolute(), results.absolute(), None, click.echo)

@@ -1,0 +1,104 @@
+"""The teachers, ensembles and students there are, each with what was expected of it before it ran."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from pitcore.errors import ConfigError
+from pitcore_tools.networks.imagenet import SOURCES
+
+CONFIGS = Path(__file__).parent / "configs"
+
+Positive = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
+
+
+class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="teacher"):
+    """A net with ImageNet's weights that is fine-tuned on crops.
+
+    Attributes:
+        title, expected: what it is, and what was expected of it.
+        source: key of ``networks.imagenet.SOURCES``.
+        size_px: side that a crop is enlarged to.
+        epochs, batch, rate: of the fine-tuning; ``rate`` is the peak of one cycle, three times that for the head.
+    """
+
+    title: str
+    expected: str
+    source: str
+    size_px: Annotated[int, Meta(ge=32, le=256, multiple_of=32)]
+    epochs: Positive
+    batch: Positive
+    rate: Rate
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise ValueError(f"source must be one of {', '.join(SOURCES)}")
+
+
+class Ensemble(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="ensemble"):
+    """The mean probability of several teachers."""
+
+    title: str
+    expected: str
+    members: Annotated[list[str], Meta(min_length=2)]
+
+
+class Student(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="student"):
+    """A ResNet18 that learns the teachers' answers.
+
+    Attributes:
+        title, expected: what it is, and what was expected of it.
+        widths: channels of the four stages; the stem has no max-pooling.
+        size_px: side of its crop.
+        rate: peak learning rate at a batch of 128.
+        teachers: whose mean answers it learns.
+    """
+
+    title: str
+    expected: str
+    widths: Annotated[list[Annotated[int, Meta(ge=8, le=512)]], Meta(min_length=4, max_length=4)]
+    size_px: Annotated[int, Meta(ge=32, le=112, multiple_of=2)]
+    rate: Rate
+    teachers: Annotated[list[str], Meta(min_length=1)]
+
+
+Entry = Teacher | Ensemble | Student
+
+
+def names(configs: Path = CONFIGS) -> list[str]:
+    """Return every name there is."""
+    return sorted(path.stem for path in configs.glob("*.yaml"))
+
+
+def load(name: str, configs: Path = CONFIGS) -> Entry:
+    """Read one. Raises ConfigError."""
+    path = configs / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"no teacher or student {name}; there are {', '.join(names(configs))}")
+    try:
+        entry: Entry = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), type=Entry)
+    except (msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}; the files beside it show the form") from error
+    return entry
+
+
+def teacher(name: str, configs: Path = CONFIGS) -> Teacher:
+    """Read a teacher. Raises ConfigError."""
+    found = load(name, configs)
+    if not isinstance(found, Teacher):
+        raise ConfigError(f"{name} is no teacher; see `pitcore-tools distil list`")
+    return found
+
+
+def student(name: str, configs: Path = CONFIGS) -> Student:
+    """Read a student. Raises ConfigError."""
+    found = load(name, configs)
+    if not isinstance(found, Student):
+        raise ConfigError(f"{name} is no student; see `pitcore-tools distil list`")
+    return found

@@ -1,0 +1,51 @@
+"""Crops on a device, in the order of their hashes, so that a view of a pool names the same crop on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FOLDS = 5
+SIDE_PX = 112  # of the stored crops: a view of 84 px, enlarged, turned and shifted, needs no more
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """All crops.
+
+    Attributes:
+        pixels: (N, 2, 112, 112) uint8.
+        labels: (N,) int64, 1 for a pit.
+        folds: (N,) int64.
+        hashes: of the pictures on disk, ascending.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    folds: Tensor
+    hashes: list[str]
+
+    def of_folds(self, folds: Sequence[int]) -> Tensor:
+        """Return the positions of the crops of some folds, ascending."""
+        return torch.isin(self.folds, torch.tensor(list(folds), device=self.folds.device)).nonzero()[:, 0]
+
+    def without(self, fold: int) -> Tensor:
+        """Return the positions of the crops of all other folds."""
+        return (self.folds != fold).nonzero()[:, 0]
+
+
+def load_packed(path: Path, device: torch.device) -> Crops:
+    """Read crops that ``packing.pack_crops`` wrote. Raises OSError, KeyError."""
+    with np.load(path) as content:
+        pixels, labels, folds, hashes = (content[key] for key in ("pixels", "labels", "folds", "hashes"))
+    return Crops(
+        torch.from_numpy(pixels).to(device),
+        torch.from_numpy(labels).to(device),
+        torch.from_numpy(folds).to(device),
+        [str(name) for name in hashes],
+    )

@@ -1,0 +1,177 @@
+"""One network that trains in step with others on one device.
+
+A step is a function of tensors alone, so that on a GPU it is recorded once as a CUDA graph and replayed: small nets
+there wait for the launch of their kernels, not for arithmetic.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MAX_GRADIENT_NORM = 5.0
+
+
+def one_cycle(total: int, peak: float, warm_share: float = 0.15) -> Tensor:
+    """Return the learning rate of every step: up along a cosine, then down along one to a thousandth."""
+    steps = torch.arange(total, dtype=torch.float64)
+    warm = max(1.0, total * warm_share)
+    up = 0.04 + 0.96 * (1 - torch.cos(math.pi * (steps / warm).clamp(max=1.0))) / 2
+    down = 1e-3 + (1 - 1e-3) * (1 + torch.cos(math.pi * ((steps - warm) / max(1.0, total - warm)).clamp(0.0, 1.0))) / 2
+    return (peak * torch.where(steps < warm, up, down)).float()
+
+
+class Learner:
+    """A network, its optimiser, its learning rates and the running average of its weights."""
+
+    def __init__(
+        self, network: nn.Module, device: torch.device, weight_decay: float, head_factor: float, ema: float
+    ) -> None:
+        self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.network.train()
+        self.average = copy.deepcopy(self.network)
+        self.average.requires_grad_(requires_grad=False)
+        self.decay, self.head_factor = ema, head_factor
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, value in self.network.named_parameters():
+            groups.setdefault((name.startswith("fc."), value.ndim > 1), []).append(value)
+        self.rates = [(torch.zeros((), device=device), head_factor if head else 1.0) for head, _ in groups]
+        gpu = device.type == "cuda"
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": values, "lr": rate, "weight_decay": weight_decay if matrix else 0.0}
+                for ((_, matrix), values), (rate, _) in zip(groups.items(), self.rates, strict=True)
+            ],
+            capturable=gpu,
+            fused=gpu,
+        )
+        self.followed = [
+            (own, theirs)
+            for own, theirs in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
+            if own.is_floating_point()
+        ]
+
+    def step(self, loss: Tensor, rate: Tensor) -> None:
+        """Take one step down the gradient of ``loss`` at a learning rate, a tensor of no dimension."""
+        for own, factor in self.rates:
+            own.copy_(rate * factor)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM, foreach=True)
+        self.optimizer.step()
+        averages, weights = [pair[0] for pair in self.followed], [pair[1] for pair in self.followed]
+        torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
+
+    def restart_average(self) -> None:
+        """Let the running average begin at the weights of now."""
+        with torch.no_grad():
+            for own, theirs in self.followed:
+                own.copy_(theirs)
+
+
+class Lesson:
+    """What some learners do step by step, with all that changes on the way.
+
+    Attributes:
+        learners: who learns.
+        rates: (steps,) learning rate of each step.
+        at: (1,) int64, the step that comes next, on the device.
+        total: number of steps.
+        step: takes one step; reads and advances ``at``.
+    """
+
+    step: Callable[[], None]
+
+    def __init__(self, learners: Sequence[Learner], rates: Tensor, seed: int) -> None:
+        self.learners, self.rates, self.seed, self.total = learners, rates, seed, len(rates)
+        self.at = torch.zeros(1, dtype=torch.long, device=rates.device)
+
+    def reschedule(self, rates: Tensor) -> None:
+        """Begin again with a shorter schedule, in the same tensors, which a recorded graph reads."""
+        self.rates.zero_()
+        self.rates[: len(rates)].copy_(rates)
+        self.total = len(rates)
+        self.at.zero_()
+
+    def rate(self) -> Tensor:
+        """Return the learning rate of the step that comes next, on the device."""
+        return self.rates.index_select(0, self.at)[0]
+
+    def before(self, number: int) -> None:
+        """Prepare step ``number``: the average begins after a third of the way, when the weights have settled."""
+        if number == self.total // 3:
+            for learner in self.learners:
+                learner.restart_average()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a run goes on from."""
+        return {
+            "at": int(self.at),
+            "learners": [
+                {
+                    "network": learner.network.state_dict(),
+                    "average": learner.average.state_dict(),
+                    "optimizer": learner.optimizer.state_dict(),
+                }
+                for learner in self.learners
+            ],
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        for learner, saved in zip(self.learners, state["learners"], strict=True):
+            learner.network.load_state_dict(saved["network"])
+            learner.average.load_state_dict(saved["average"])
+            learner.optimizer.load_state_dict(saved["optimizer"])
+            for group, (rate, _) in zip(learner.optimizer.param_groups, learner.rates, strict=True):
+                group["lr"] = rate  # the loaded one is another tensor, which no step would change
+        self.at.fill_(state["at"])
+
+
+def permutations(count: int, batch: int, total: int, seed: int) -> Tensor:
+    """Return (total, batch) positions: one shuffle of all after another."""
+    generator = torch.Generator().manual_seed(seed)
+    rounds = -(-total * batch // count)
+    flat = torch.cat([torch.randperm(count, generator=generator) for _ in range(rounds)])
+    return flat[: total * batch].view(total, batch)
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Return a context that computes in bfloat16 on a GPU and in float32 elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False)
+
+
+class Lane:
+    """A step that is repeated: on a GPU on a stream of its own, as a recorded graph."""
+
+    def __init__(self, step: Callable[[], None], device: torch.device, *, graphs: bool = True) -> None:
+        self._step = step
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if self._stream is None or not graphs:
+            return
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            for _ in range(3):
+                step()
+        torch.cuda.synchronize()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, stream=self._stream):
+            step()
+        torch.cuda.synchronize()
+
+    def run(self) -> None:
+        """Start the next step; on a GPU without waiting for it."""
+        if self._stream is None:
+            self._step()
+            return
+        with torch.cuda.stream(self._stream):
+            if self._graph is None:
+                self._step()
+            else:
+                self._graph.replay()

@@ -1,0 +1,45 @@
+"""Packs crops and ImageNet's weights into one small folder, for a machine without a package registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pitcore.camera.crops import fold_of
+from pitcore.durable import replace_file
+from pitcore.preprocess.prepare import CropSpec
+from pitcore_tools.distil.crops import FOLDS, SIDE_PX, Crops
+from pitcore_tools.distil.teachers import weights_of
+from pitcore_tools.networks.imagenet import SOURCES, read_weights
+from pitcore_tools.train.dataset import SOURCE_SIZE_PX, prepare, read_crops
+
+
+def load_crops(folder: Path, device: torch.device) -> Crops:
+    """Read a folder with ``cherry_clean`` and ``cherry_pit``. Raises DataError, ImageError."""
+    crops = prepare(read_crops(folder), CropSpec(SOURCE_SIZE_PX, "centre", 2))
+    order = np.argsort(np.array(crops.hashes), kind="stable")
+    start = (SOURCE_SIZE_PX - SIDE_PX) // 2
+    inner = crops.pixels[order, start : start + SIDE_PX, start : start + SIDE_PX]
+    hashes = [crops.hashes[index] for index in order]
+    return Crops(
+        torch.from_numpy(np.ascontiguousarray(inner.transpose(0, 3, 1, 2))).to(device),
+        torch.from_numpy(crops.labels[order]).to(device),
+        torch.tensor([fold_of(name, FOLDS) for name in hashes], device=device),
+        hashes,
+    )
+
+
+def pack_crops(crops: Crops, path: Path) -> None:
+    """Write crops as ``crops.load_packed`` reads them. They are real cherries: never commit the file."""
+    content = {name: getattr(crops, name).cpu().numpy() for name in ("pixels", "labels", "folds")}
+    replace_file(path, lambda file: np.savez_compressed(file, hashes=np.array(crops.hashes), **content))
+
+
+def pack_weights(source: str, path: Path) -> None:
+    """Write a source's weights without its last layer, matrices in half precision. Raises DataError."""
+    state = read_weights(weights_of(SOURCES[source]), SOURCES[source])
+    kept = list(state)[:-2]
+    small = {name: state[name].half() if state[name].ndim > 1 else state[name] for name in kept}
+    replace_file(path, lambda file: torch.save(small, file))

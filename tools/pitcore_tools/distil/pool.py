@@ -1,0 +1,100 @@
+"""A pool of views drawn by seed, and the teachers' answers to each: what students learn from.
+
+Half of the views are blends of two crops, since a student that copies a function needs inputs on which the function is
+not obvious. Source: L. Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", 2022.
+
+Answers are kept as a signed byte a view, a sixteenth of a logit a step, so that a pool of 32 views of 3,000 crops is
+100 kB. The views themselves are drawn again from the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pitcore_tools.distil.crops import Crops
+from pitcore_tools.distil.teachers import VIEW_PX, Asked, padded
+from pitcore_tools.distil.views import Jitter, draw, render
+
+SEED = 5
+STEPS_A_LOGIT = 16.0
+MAX_STEP = 127
+BLENDED_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Views of the crops of all folds but one. Entry i blends its own view with that of entry ``partner[i]``.
+
+    Attributes:
+        crop: (M,) position of the crop.
+        views: (M, 12), see ``views.draw``.
+        partner: (M,) another entry.
+        share: (M,) of its own view; 1 where nothing is blended.
+    """
+
+    crop: Tensor
+    views: Tensor
+    partner: Tensor
+    share: Tensor
+
+    def __len__(self) -> int:
+        return len(self.crop)
+
+    def pictures(self, crops: Crops, entries: Tensor, source_px: int, out_px: int) -> Tensor:
+        """Render entries: (B, 2, out_px, out_px) float32 in 0..1."""
+        both = torch.cat([entries, self.partner[entries]])
+        pixels = render(crops.pixels[self.crop[both]], self.views[both], source_px, out_px)
+        own, other = pixels.chunk(2)
+        return torch.lerp(other, own, self.share[entries].view(-1, 1, 1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A pool with ``said``: (M,) the teachers' mean probability of a pit for every entry."""
+
+    pool: Pool
+    said: Tensor
+
+
+def draw_pool(crops: Crops, fold: int, views_each: int, seed: int = SEED) -> Pool:
+    """Draw a fold's pool: ``views_each`` views of every crop outside the fold, the same ones on every machine."""
+    device = crops.pixels.device
+    generator = torch.Generator().manual_seed(seed * 1_009 + fold)
+    crop = crops.without(fold).cpu().repeat(views_each)
+    count = len(crop)
+    partner = torch.randperm(count, generator=generator)
+    blended = torch.rand(count, generator=generator) < BLENDED_SHARE
+    share = torch.where(blended, torch.rand(count, generator=generator), torch.ones(count))
+    views = draw(count, Jitter(), generator)
+    return Pool(crop.to(device), views.to(device), partner.to(device), share.to(device))
+
+
+@torch.no_grad()
+def answers(crops: Crops, pool: Pool, asked: Sequence[Asked], batch: int) -> Tensor:
+    """Return the teachers' mean probability of a pit for every entry: (M,)."""
+    said = torch.zeros(len(pool), device=crops.pixels.device)
+    for start in range(0, len(pool), batch):
+        entries = torch.arange(start, min(start + batch, len(pool)), device=said.device)
+        full = padded(entries, batch)
+        pictures = {size: pool.pictures(crops, full, VIEW_PX, size) for size in {one.teacher.size_px for one in asked}}
+        for one in asked:
+            margins = one.margins(pictures[one.teacher.size_px])[: len(entries)]
+            said[entries] += torch.sigmoid(margins) / len(asked)
+    return said
+
+
+def to_bytes(probabilities: Tensor) -> NDArray[np.int8]:
+    """Pack probabilities as logits in sixteenths."""
+    logits = torch.logit(probabilities.double(), eps=1e-6) * STEPS_A_LOGIT
+    return logits.round().clamp(-MAX_STEP, MAX_STEP).to(torch.int8).cpu().numpy()
+
+
+def from_bytes(packed: NDArray[np.int8]) -> Tensor:
+    """Unpack probabilities: (M,) float32."""
+    return torch.sigmoid(torch.from_numpy(packed.astype(np.float32)) / STEPS_A_LOGIT)

