@@ -158,7 +158,7 @@ class Pipeline:
             self._metrics.count("frames")
             events, things = self._find(arrival, frame)
             if things is None:
-                self._emit([*events, *(more for event in events for more in stages.line.unfit(frame, event))], [])
+                self._emit([*events, *stages.line.unfit(frame, events[-1])], [])  # the last one says why
                 return
             clock.mark("search")
             if stages.line.is_on("encoder_dead"):
@@ -185,6 +185,7 @@ class Pipeline:
         self._emit(events, self._verdicts(said, clock.latency(total_from_start=self._rules.live)))
         if stages.belt_sink is not None and stages.line.failsafe != "reject":
             stages.belt_sink.judged(frame.tick)  # else the belt counts as not judged: without light cherries are missed
+        self._metrics.count("judged")  # as a whole: what says that the service works goes by this
         clock.mark("emit")
         self._count(clock, chosen, len(asked))
 

@@ -23,7 +23,7 @@ from pitcore.metrics import Metrics
 from pitcore.ota.slots import refund
 from pitcore.pipeline import Hooks
 from pitcore.service.notify import Notifier
-from pitcore.service.supervision import Supervisor
+from pitcore.service.supervision import Progress, Supervisor
 from pitcore.sinks.event_log import EventLog
 from pitcore.sinks.recent import RecentEvents
 from pitcore.sinks.sink import Sink
@@ -43,7 +43,8 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     Every minute, and at the end, the log says what was counted. SIGHUP, or `pitcore reload`, reads the configuration
     and the model again while the belt is judged on; if either is bad the old ones stay, and the log and `pitcore
     status` say why. Verdicts go to the file of the [sink] section. Under systemd it is ready after a processed frame
-    of every camera, and feeds the watchdog only while every camera and the loop go on.
+    of every camera, and feeds the watchdog only while every camera and the loop go on and
+    frames are judged.
 
     \b
     Example:
@@ -92,8 +93,8 @@ def _run(app: App, reloader: Reloader, config: Config) -> None:
         Notifier(),
         config.runtime.capture_timeout_s,
         health=app.health,
-        processed=lambda: app.metrics.value("frames"),
-        status=lambda: f"{app.metrics.value('frames')} frames, model {app.bundle.label}",
+        progress=lambda: Progress(app.metrics.value("frames"), app.metrics.value("judged")),
+        status=lambda: _line_of(app),
     )
 
     def stop(*_: object) -> None:
@@ -108,7 +109,13 @@ def _run(app: App, reloader: Reloader, config: Config) -> None:
         app.run()
     if app.config.model.store is not None:  # a reload may have named another
         refund(Path(app.config.model.store), app.bundle.sha256)
-    log.info("stopped after %d frames", app.metrics.value("frames"))
+    log.info("stopped after %d frames", app.metrics.value("judged"))
+
+
+def _line_of(app: App) -> str:
+    """Return what `systemctl status` shows: the alarms first."""
+    alarms = [f"ALARM {alarm.name}" for alarm in app.alarms]
+    return ", ".join([*alarms, f"{app.metrics.value('judged')} frames judged", f"model {app.bundle.label}"])
 
 
 class Teller:
@@ -133,4 +140,6 @@ class Teller:
         troubles |= {name: count for name in ("sink_retries", "sink_lines_lost") if (count := metrics.value(name))}
         trouble = ", ".join(f"{name} {count}" for name, count in troubles.items()) or "no faults"
         level = logging.WARNING if troubles else logging.INFO
-        log.log(level, "%d frames: %s; %s", metrics.value("frames"), verdicts, trouble)
+        judged, frames = metrics.value("judged"), metrics.value("frames")
+        of_all = "" if judged == frames else f" judged of {frames}"
+        log.log(level, "%d frames%s: %s; %s", judged, of_all, verdicts, trouble)

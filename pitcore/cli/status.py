@@ -69,7 +69,9 @@ def _arming(now: Status) -> str:
 
 def _frames(now: Status) -> str:
     frames = now.frames
-    counts = f"{frames.processed} processed, {frames.dropped} dropped, {frames.lost} lost before they came"
+    counts = (
+        f"{frames.judged} judged of {frames.processed}, {frames.dropped} dropped, {frames.lost} lost before they came"
+    )
     return f"{counts}; {frames.waiting} of {frames.queue} wait"
 
 

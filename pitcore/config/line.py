@@ -10,6 +10,7 @@ from pitcore.config.section import Section, Share
 
 FailSafe = Literal["alarm", "maybe", "reject"]
 AlarmName = Literal[
+    "not_judging",
     "camera_frozen",
     "light_off",
     "light_dim",
@@ -54,12 +55,14 @@ class FailsafeConfig(Section, frozen=True):
     ``alarm``: they stand, it is only said. ``maybe``: none is clean. ``reject``: none is clean, and all are rejected.
 
     Attributes:
+        not_judging: frames come and belt goes by unjudged; must not be "alarm".
         camera_frozen: its frames are never judged; this is for those between, if it freezes again and again.
         light_off, light_dim, light_bright, lens_dirty, planes_misaligned: a picture that cannot be trusted; the first
             must not be "alarm".
         nothing_seen, encoder_dead, encoder_mismatch, only_foreign: a line that does not bring what it should.
     """
 
+    not_judging: FailSafe = "reject"
     camera_frozen: FailSafe = "maybe"
     light_off: FailSafe = "reject"
     light_dim: FailSafe = "maybe"
@@ -72,5 +75,7 @@ class FailsafeConfig(Section, frozen=True):
     only_foreign: FailSafe = "alarm"
 
     def __post_init__(self) -> None:
+        if self.not_judging == "alarm":
+            raise ValueError("not_judging must not be `alarm`: what was not judged is never clean")
         if self.light_off == "alarm":
             raise ValueError("light_off must not be `alarm`: what was judged without light is never clean")

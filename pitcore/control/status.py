@@ -55,7 +55,7 @@ class FramesStatus(msgspec.Struct, frozen=True):
     """Frames so far.
 
     Attributes:
-        processed: by the loop, unfit ones included.
+        processed: by the loop, unfit ones included; judged of them.
         dropped: by our full queue.
         lost: before they reached us.
         waiting, queue: now in the queue, and how many may be.
@@ -66,6 +66,7 @@ class FramesStatus(msgspec.Struct, frozen=True):
     lost: int
     waiting: int
     queue: int
+    judged: int = 0
 
 
 class Percentiles(msgspec.Struct, frozen=True):
@@ -79,6 +80,7 @@ class SinceModel(msgspec.Struct, frozen=True):
     """What happened since the running model was taken: what a model on trial is judged by.
 
     Attributes:
+        frames: that were judged.
         faults: events that tell of a fault, by name.
         infer_ms: of the network, a frame, of the last ``RECENT_FRAMES``; None before the first.
     """
@@ -130,7 +132,7 @@ class Status(msgspec.Struct, frozen=True):
 
     Attributes:
         alarms: what is wrong with the line now, the oldest first.
-        state: ``starting`` until the first frame.
+        state: ``starting`` until the first judged frame.
         events: counts, those of control included.
         last_events: the latest, the oldest first.
         latency_ms: by stage, of the last ``RECENT_FRAMES``; stages without a duration yet are left out.
@@ -165,7 +167,7 @@ def state_of(app: App) -> Literal["starting", "running", "stopping"]:
     """Return what the loop is about."""
     if app.stopping:
         return "stopping"
-    return "running" if app.metrics.value("frames") else "starting"
+    return "running" if app.metrics.value("judged") else "starting"
 
 
 def model_status(app: App) -> ModelStatus:
@@ -193,6 +195,7 @@ def frames_status(app: App, config: Config) -> FramesStatus:
         lost=metrics.value("events", "frames_lost"),
         waiting=app.frames_waiting,
         queue=config.runtime.queue_frames,
+        judged=metrics.value("judged"),
     )
 
 
@@ -211,7 +214,7 @@ def since_model(metrics: Metrics, mark: Mark) -> SinceModel:
     """Return what happened since a mark."""
     return SinceModel(
         seconds=(time.monotonic_ns() - mark.t_ns) / 1e9,
-        frames=metrics.labels("frames", mark).get("", 0),
+        frames=metrics.labels("judged", mark).get("", 0),
         verdicts=metrics.labels("verdicts", mark),
         faults={name: count for name, count in metrics.labels("events", mark).items() if is_fault(name)},
         infer_ms=_percentiles(metrics.stages["infer"], mark.stages["infer"]),

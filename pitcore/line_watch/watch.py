@@ -14,6 +14,7 @@ from pitcore.belt.track import Box, Selection
 from pitcore.config import AlarmName, Config, FailSafe
 from pitcore.frame import Frame
 from pitcore.frame_watch import event_of
+from pitcore.line_watch.judging import JudgingCheck
 from pitcore.line_watch.lens import LensCheck
 from pitcore.line_watch.light import LightCheck
 from pitcore.line_watch.motion import MotionCheck
@@ -64,6 +65,7 @@ class LineWatch:
 
     def __init__(self, config: Config, shape: tuple[int, int]) -> None:
         self._config, rules = config, config.line
+        judging = self._judging = JudgingCheck()
         light = self._light = LightCheck(config)
         lens = self._lens = LensCheck(config.frame.planes, shape, rules.dirt_levels)
         planes = self._planes = PlanesCheck(rules.misaligned_px)
@@ -75,6 +77,7 @@ class LineWatch:
         self._stuck_plane: str | None = None  # None: all of them
         # Missing light and a dead encoder are found within four frames, a fifth of a second.
         self._often: dict[AlarmName, _Check] = {
+            "not_judging": _Check(judging.not_judging, judging.tell, Latch(1, 1)),
             "camera_frozen": _Check(self._frozen, self._tell_frozen, Latch(2, 2)),
             "encoder_dead": _Check(motion.encoder_dead, motion.tell_dead, Latch(3, 3)),
             "encoder_mismatch": _Check(motion.mismatch, motion.tell_mismatch, Latch(2, 1)),
@@ -129,6 +132,7 @@ class LineWatch:
             chosen: what the tracker made of it.
         """
         self._frames += 1
+        self._judging.add("belt_gap" if chosen.gap_px else None)
         self._motion.add(frame.t_ns, frame.tick, seen.boxes, chosen)
         if self._frames % 2:
             self._light.add_belt(self._lens.look(frame.planes, preparer, moved=self._motion.moved))
@@ -158,7 +162,11 @@ class LineWatch:
         return events
 
     def unfit(self, frame: Frame, fault: Event) -> list[Event]:
-        """Take a frame that was not fit to be searched, by the event that says why."""
+        """Take a frame that was not judged, by the event that says why."""
+        self._judging.add(fault.event)
+        return self._run(frame, {"not_judging": self._often["not_judging"]}) + self._own_fault(frame, fault)
+
+    def _own_fault(self, frame: Frame, fault: Event) -> list[Event]:
         if fault.event == "frame_black":
             self._light.set_black()
             return self._run(frame, {"light_off": self._by_rows["light_off"]})

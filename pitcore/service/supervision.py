@@ -1,6 +1,7 @@
 """When the service is ready, and when its watchdog is fed.
 
-The rule (``Pulse``) does no IO: every camera that should give frames gives them, and the loop takes what they give.
+The rule (``Pulse``) does no IO: every camera that should give frames gives them, the loop takes what they give, and
+some of it can be judged.
 An empty belt is no fault, for its frames come and are searched; nor is a belt that stands and triggers no camera. A
 thread of its own asks the rule and tells systemd, so that the watchdog is fed while the belt stands too.
 """
@@ -11,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from pitcore.health import CameraHealth, stalled
 from pitcore.service.notify import Notifier
@@ -18,7 +20,20 @@ from pitcore.service.notify import Notifier
 log = logging.getLogger("pitcore.supervision")
 FEEDS_PER_WATCHDOG = 4  # so that one late frame never costs a restart
 ASK_S = 0.05  # until the service is ready
+UNJUDGED_S = 60.0  # a flooded belt has its alarm at once; only what lasts is worth the seconds of a restart
 STATUS_S = 1.0  # where no watchdog waits
+
+
+class Progress(NamedTuple):
+    """What the loop did so far.
+
+    Attributes:
+        processed: frames that it took.
+        judged: of them; the others were not fit.
+    """
+
+    processed: int
+    judged: int
 
 
 class Pulse:
@@ -30,14 +45,17 @@ class Pulse:
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._delivered = self._processed = 0
+        self._delivered = self._processed = self._judged = 0
+        self._unjudged_ns, self._asked_ns = 0, 0
 
-    def fault(self, cameras: tuple[CameraHealth, ...], processed: int, now_ns: int) -> tuple[str, CameraHealth] | None:
+    def fault(
+        self, cameras: tuple[CameraHealth, ...], progress: Progress, now_ns: int
+    ) -> tuple[str, CameraHealth] | None:
         """Return what stands still, in words, and the camera it concerns; None if all is well.
 
         Args:
             cameras: of the source, now.
-            processed: frames the loop took so far.
+            progress: of the loop.
             now_ns: CLOCK_MONOTONIC.
         """
         silent = stalled(cameras, now_ns, self._limit_s)
@@ -46,9 +64,20 @@ class Pulse:
             since = "none yet" if age_s is None else f"the last one {age_s:.1f} s ago"
             return f"camera {silent[0].id} ({', '.join(silent[0].planes)}) gives no frames, {since}", silent[0]
         delivered = sum(camera.frames for camera in cameras)
-        stuck = delivered > self._delivered and processed == self._processed
-        self._delivered, self._processed = delivered, processed
-        return ("frames come, but none is processed: the loop hangs", cameras[0]) if stuck else None
+        comes = delivered > self._delivered
+        stuck = comes and progress.processed == self._processed
+        if progress.judged != self._judged:
+            self._unjudged_ns = 0
+        elif comes and self._asked_ns:
+            self._unjudged_ns += now_ns - self._asked_ns
+        self._delivered, self._asked_ns = delivered, now_ns
+        self._processed, self._judged = progress
+        if stuck:
+            return "frames come, but none is processed: the loop hangs", cameras[0]
+        if self._unjudged_ns > UNJUDGED_S * 1e9:
+            unjudged_s = self._unjudged_ns / 1e9
+            return f"frames come, but none was judged for {unjudged_s:.0f} s; `pitcore status` says why", cameras[0]
+        return None
 
 
 class Supervisor:
@@ -58,7 +87,7 @@ class Supervisor:
         notifier: to systemd.
         limit_s: a camera silent for longer stands still.
         health: of every camera; called from the thread.
-        processed: frames the loop took so far; called from the thread.
+        progress: of the loop; called from the thread.
         status: one line for `systemctl status`; called from the thread.
     """
 
@@ -67,10 +96,10 @@ class Supervisor:
         notifier: Notifier,
         limit_s: float,
         health: Callable[[], tuple[CameraHealth, ...]],
-        processed: Callable[[], int],
+        progress: Callable[[], Progress],
         status: Callable[[], str],
     ) -> None:
-        self._notifier, self._health, self._processed, self._status = notifier, health, processed, status
+        self._notifier, self._health, self._progress, self._status = notifier, health, progress, status
         self._pulse = Pulse(limit_s)
         self._told: str | None = None
         self._stopped = threading.Event()
@@ -103,10 +132,10 @@ class Supervisor:
 
     def _all_gave_one(self) -> bool:
         cameras = self._health()
-        return self._processed() > 0 and bool(cameras) and all(camera.frames > 0 for camera in cameras)
+        return self._progress().processed > 0 and bool(cameras) and all(camera.frames > 0 for camera in cameras)
 
     def _feed(self) -> None:
-        fault = self._pulse.fault(self._health(), self._processed(), time.monotonic_ns())
+        fault = self._pulse.fault(self._health(), self._progress(), time.monotonic_ns())
         if fault is None:
             self._notifier.tell("WATCHDOG=1", f"STATUS={self._status()}")
             self._told = None

@@ -42,7 +42,7 @@ class ModbusSink:
         self._config, self._arming, self._metrics = config, arming, metrics
         self._lock = threading.Lock()
         self._registers = Registers(plan)
-        self._heartbeat = self._model = self._config_id = 0
+        self._model = self._config_id = 0
         self._drives = bool(plan.lanes)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Event | None = None
@@ -61,7 +61,6 @@ class ModbusSink:
     def emit(self, records: Sequence[Verdict | Event]) -> None:
         """Put the verdicts of a frame into the ring."""
         with self._lock:
-            self._heartbeat += 1
             for record in records:
                 if isinstance(record, Verdict):
                     self._registers.add(record)
@@ -83,7 +82,8 @@ class ModbusSink:
         metrics = self._metrics
         values = {
             "flags": int(self._arming.armed) | int(self._drives) << 1,
-            "frames": metrics.value("frames"),
+            "heartbeat": metrics.value("judged"),
+            "frames": metrics.value("judged"),
             "events": metrics.value("events"),
             "late": metrics.value("rejects", "late"),
             "scheduled": metrics.value("rejects", "scheduled"),
@@ -91,7 +91,7 @@ class ModbusSink:
         }
         values |= {name: metrics.value("verdicts", name) for name in VERDICTS}
         with self._lock:
-            values |= {"heartbeat": self._heartbeat, "model": self._model, "config": self._config_id}
+            values |= {"model": self._model, "config": self._config_id}
             self._registers.values = values
             return self._registers.image()
 

@@ -30,13 +30,11 @@ class Field(NamedTuple):
 
 FIELDS = (
     Field(0, 1, "schema", f"layout of these registers: {SCHEMA}; refuse another"),
-    Field(
-        1, 1, "heartbeat", "goes up with every frame, and wraps; the service hangs or the belt stands if it does not"
-    ),
+    Field(1, 1, "heartbeat", "up with each judged frame, wraps; if it does not, nothing is judged or the belt stands"),
     Field(2, 1, "flags", "bit 0: armed; bit 1: this board drives valves"),
     Field(3, 2, "model", "first 32 bits of the hash of the model in force"),
     Field(5, 2, "config", "first 32 bits of the hash of the configuration in force"),
-    Field(7, 2, "frames", "processed since the start"),
+    Field(7, 2, "frames", "judged since the start"),
     Field(9, 2, "clean", "verdicts since the start"),
     Field(11, 2, "maybe", "verdicts since the start"),
     Field(13, 2, "pit", "verdicts since the start"),

@@ -43,7 +43,8 @@ def entry_of(number):
 
 def test_a_plc_reads_counts_flags_and_the_last_verdicts(served):
     sink, client, metrics, switch = served
-    metrics.count("frames", by=70_000)
+    metrics.count("frames", by=80_000)
+    metrics.count("judged", by=70_000)
     metrics.count("verdicts", "pit", 3)
     metrics.count("rejects", "late", 2)
     switch.armed = True
@@ -70,13 +71,15 @@ def test_the_status_of_a_server_that_answers_no_more_is_not_ok(served):
     assert sink.status() == {"kind": "modbus", "state": "ended", "address": address}
 
 
-def test_the_heartbeat_goes_up_with_each_frame_even_without_cherries(served):
-    sink, client, _, _ = served
+def test_the_heartbeat_goes_up_with_each_judged_frame_even_without_cherries_and_with_no_other(served):
+    sink, client, metrics, _ = served
     beats = []
-    for _ in range(3):
+    for judged in (1, 0, 1):
+        metrics.count("frames")
         sink.emit([])
+        metrics.count("judged", by=judged)
         beats.append(client.read_input_registers(1, 1)[0])
-    assert beats == [1, 2, 3]
+    assert beats == [1, 1, 2]
 
 
 def test_disarming_shows_at_once(served):
