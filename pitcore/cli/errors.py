@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from pitcore.cli.streams import open_missing_streams
 from pitcore.errors import PitcoreError
 
 INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
@@ -17,6 +18,7 @@ def run_command(command: click.Command) -> None:
     Exit code 0: done; 1: our fault, with a traceback; 2: the user can mend it, and the line says how; 130:
     interrupted.
     """
+    open_missing_streams()
     try:
         command(standalone_mode=False)
     except click.ClickException as error:

@@ -19,6 +19,7 @@ from pitcore.cli.replay import replay
 from pitcore.cli.run import run
 from pitcore.cli.shut_valves import shut_valves
 from pitcore.cli.status import status
+from pitcore.cli.streams import open_missing_streams
 from pitcore.cli.support import support
 from pitcore.cli.update import update
 from pitcore.service.journal import start_logging
@@ -44,5 +45,5 @@ update.add_command(campaign)
 
 def main() -> None:
     """Entry point. Exit code 0: done; 1: our fault; 2: the user can mend it, and the message says how; 3: none runs."""
-    start_logging()
+    start_logging(is_silent=open_missing_streams())
     run_command(pitcore)

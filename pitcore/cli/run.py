@@ -22,6 +22,7 @@ from pitcore.control.server import ControlServer
 from pitcore.metrics import Metrics
 from pitcore.ota.slots import refund
 from pitcore.pipeline import Hooks
+from pitcore.service.hangups import Hangups
 from pitcore.service.notify import Notifier
 from pitcore.service.supervision import Progress, Supervisor
 from pitcore.sinks.event_log import EventLog
@@ -55,6 +56,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         config = read_config(config_path, bundle)
         return emulated(config) if emulate else config
 
+    hangups = Hangups()  # first: by default the signal ends a service that is not ready yet
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the journal where each thread hung
     keep_large_blocks_apart()
     config = wanted()
@@ -83,11 +85,12 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         closing.callback(reloader.close)
         server.start(Commands(app, sinks, recent, arming, reloader, config_path).by_name())
         log.info("air jet: %s", f"armed, by {arming.state.by}" if arming.armed else "dry run")
-        _run(app, reloader, config)
+        hangups.hand_to(lambda: reloader.ask("SIGHUP"))
+        _run(app, config)
         teller.tell()
 
 
-def _run(app: App, reloader: Reloader, config: Config) -> None:
+def _run(app: App, config: Config) -> None:
     """Run to the end of the source or a signal."""
     supervisor = Supervisor(
         Notifier(),
@@ -101,7 +104,6 @@ def _run(app: App, reloader: Reloader, config: Config) -> None:
         supervisor.stopping()
         app.stop()
 
-    signal.signal(signal.SIGHUP, lambda *_: reloader.ask("SIGHUP"))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     log.info("running: model %s, verdicts to %s", app.bundle.label, config.sink.path)

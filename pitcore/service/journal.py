@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 SOCKET = Path("/run/systemd/journal/socket")
 MAX_MESSAGE_BYTES = 64 * 1024  # well below what a datagram may hold
@@ -19,12 +20,16 @@ TERMINAL_FORMAT = "%(levelname)s %(name)s: %(message)s"
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))  # syslog(3)
 
 
-def start_logging() -> None:
-    """Send records of this process to journald if it reads our standard error, to standard error otherwise."""
-    if reads_stderr(os.environ) and SOCKET.exists():
-        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[JournalHandler()])
+def start_logging(*, is_silent: bool = False) -> None:
+    """Send records of this process to journald if it reads our standard error, to standard error otherwise.
+
+    Args:
+        is_silent: nobody reads our standard error, so journald is the only one left.
+    """
+    if (is_silent or reads_stderr(os.environ)) and SOCKET.exists():
+        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[JournalHandler(SOCKET)])
     else:
-        logging.basicConfig(level=logging.INFO, format=TERMINAL_FORMAT, stream=sys.stderr)
+        logging.basicConfig(level=logging.INFO, format=TERMINAL_FORMAT, handlers=[TerminalHandler()])
     logging.getLogger("tuf").setLevel(logging.WARNING)  # what it refuses is told once, by our line
 
 
@@ -35,6 +40,28 @@ def reads_stderr(environment: Mapping[str, str]) -> bool:
     except OSError:  # closed
         return False
     return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+class TerminalHandler(logging.StreamHandler[TextIO]):
+    """Writes to standard error; what that does not take, since its disk is full, goes to journald if there is one."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self._journal: JournalHandler | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """Send the record elsewhere; a fault of the record's own is told as ``logging`` does."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+        elif SOCKET.exists():
+            self._journal = self._journal or JournalHandler(SOCKET)
+            self._journal.emit(record)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._journal is not None:
+            self._journal.close()
+        super().close()
 
 
 class JournalHandler(logging.Handler):

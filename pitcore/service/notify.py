@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Mapping
+
+log = logging.getLogger("pitcore.supervision")
+
+FOR_EVER_USEC = (1 << 64) - 1  # systemd's infinity
+
+
+def _watchdog_ns(usec: str) -> int | None:
+    """Return systemd's time in nanoseconds; None where no watchdog waits, see sd_watchdog_enabled(3)."""
+    if not usec:
+        return None
+    if not (usec.isascii() and usec.isdigit() and len(usec) <= len(str(FOR_EVER_USEC))):
+        log.warning("WATCHDOG_USEC = %r is no time, so no watchdog is fed; unset it, or let systemd set it", usec)
+        return None
+    return int(usec) * 1000 if 0 < int(usec) < FOR_EVER_USEC else None
 
 
 class Notifier:
@@ -20,8 +35,7 @@ class Notifier:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
         meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        usec = environment.get("WATCHDOG_USEC", "")
-        self.watchdog_ns = int(usec) * 1000 if self._address and meant and usec.isdigit() else None
+        self.watchdog_ns = _watchdog_ns(environment.get("WATCHDOG_USEC", "")) if self._address and meant else None
 
     def tell(self, *assignments: str) -> None:
         """Send assignments such as ``READY=1``. A systemd that cannot be reached is not ours to mend."""

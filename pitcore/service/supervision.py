@@ -21,7 +21,8 @@ log = logging.getLogger("pitcore.supervision")
 FEEDS_PER_WATCHDOG = 4  # so that one late frame never costs a restart
 ASK_S = 0.05  # until the service is ready
 UNJUDGED_S = 60.0  # a flooded belt has its alarm at once; only what lasts is worth the seconds of a restart
-STATUS_S = 1.0  # where no watchdog waits
+SHORTEST_S = 0.01  # a watchdog that wants more is not fed in time
+STATUS_S = 1.0  # at least so often, watchdog or not
 
 
 class Progress(NamedTuple):
@@ -122,6 +123,7 @@ class Supervisor:
     def _watch(self) -> None:
         watchdog_ns = self._notifier.watchdog_ns
         every_s = STATUS_S if watchdog_ns is None else watchdog_ns / FEEDS_PER_WATCHDOG / 1e9
+        every_s = min(STATUS_S, max(SHORTEST_S, every_s))
         while not self._all_gave_one():
             if self._stopped.wait(ASK_S):
                 return

@@ -1,12 +1,15 @@
+import contextlib
 import logging
 import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from pitcore.service.journal import JournalHandler, encode_fields, reads_stderr
+from pitcore.service import journal as journal_module
+from pitcore.service.journal import JournalHandler, TerminalHandler, encode_fields, reads_stderr
 
 
 def decode(datagram):
@@ -116,3 +119,25 @@ def test_the_library_of_the_updates_tells_nothing_beside_our_line():
 
 def test_a_fault_of_both_cameras_is_found_under_either():
     assert encode_fields({"PITCORE_CAMERA": ("top", "bottom")}) == b"PITCORE_CAMERA=top\nPITCORE_CAMERA=bottom\n"
+
+
+def test_what_a_full_standard_error_does_not_take_goes_to_the_journal(journald, monkeypatch):
+    monkeypatch.setattr(journal_module, "SOCKET", Path(journald.getsockname()))
+    logger = logging.Logger("pitcore.test")
+    with contextlib.suppress(OSError), Path("/dev/full").open("w", encoding="utf-8", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        handler = TerminalHandler()
+        logger.addHandler(handler)
+        logger.warning("plane %s is dark", "top")
+        monkeypatch.undo()
+    assert received(journald)["MESSAGE"] == "plane top is dark"
+    handler.close()
+
+
+def test_a_service_without_a_standard_error_logs_to_the_journal(journald):
+    code = (
+        "import logging, sys; from pathlib import Path; from pitcore.service import journal; "
+        "journal.SOCKET = Path(sys.argv[1]); journal.start_logging(is_silent=True); logging.info('there')"
+    )
+    subprocess.run([sys.executable, "-c", code, journald.getsockname()], check=True)
+    assert received(journald)["MESSAGE"] == "there"

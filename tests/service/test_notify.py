@@ -49,7 +49,16 @@ def test_a_systemd_that_does_not_read_never_holds_up_the_service(systemd):
         ({"WATCHDOG_USEC": "5000000", "WATCHDOG_PID": str(os.getpid())}, 5_000_000_000),
         ({"WATCHDOG_USEC": "5000000", "WATCHDOG_PID": "1"}, None),  # meant for our parent
         ({}, None),
+        ({"WATCHDOG_USEC": ""}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "18446744073709551615"}, None),  # systemd's infinity
     ],
 )
 def test_the_watchdog_is_taken_from_what_systemd_says(systemd, more, expected_ns):
     assert Notifier(environment_of(systemd, **more)).watchdog_ns == expected_ns
+
+
+@pytest.mark.parametrize("usec", ["infinity", "5s", "-1", "1.5", " 5", "\u00b2", "\u0665", "9" * 5000])
+def test_a_watchdog_time_that_is_none_is_said_and_waited_for_by_nobody(systemd, caplog, usec):
+    assert Notifier(environment_of(systemd, WATCHDOG_USEC=usec)).watchdog_ns is None
+    assert "is no time, so no watchdog is fed" in caplog.text

@@ -71,12 +71,12 @@ def test_a_belt_that_stands_and_triggers_no_camera_is_no_fault():
 class Line:
     """A service whose cameras and loop go as the test says, and the systemd that listens to it."""
 
-    def __init__(self, listening):
+    def __init__(self, listening, usec="200000"):
         self.listening = listening
         self.frames = {"top": 0, "bottom": 0}
         self.processed = 0
         self.going = {"top", "bottom"}
-        environment = {"NOTIFY_SOCKET": listening.getsockname(), "WATCHDOG_USEC": "200000"}
+        environment = {"NOTIFY_SOCKET": listening.getsockname(), "WATCHDOG_USEC": usec}
         self.supervisor = Supervisor(Notifier(environment), 0.5, self.health, self.progress, lambda: "fine")
 
     def progress(self):
@@ -136,6 +136,14 @@ def test_a_camera_that_hangs_is_not_fed_but_named_to_systemd_and_once_in_the_log
     faults = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(faults) == 1
     assert faults[0].journal == {"PITCORE_CAMERA": ("bottom",)}
+
+
+@pytest.mark.parametrize("usec", ["1", "18446744073709551614"])
+def test_a_watchdog_of_any_time_is_fed(line, usec):
+    patient = Line(line.listening, usec)
+    with patient.supervisor:
+        patient.wait_for("WATCHDOG=1")
+        patient.wait_for("WATCHDOG=1")
 
 
 def test_stopping_is_told_once_and_nothing_is_fed_after_it(line):

@@ -1,0 +1,46 @@
+"""The service goes on whatever becomes of its standard streams, and what it opens never takes their numbers."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.program import program, write_config
+from tests.cli.service import Service
+
+NUMBERS = """
+import os, sys
+from pitcore.cli.streams import open_missing_streams
+is_silent = open_missing_streams()
+mine = os.open(os.devnull, os.O_RDONLY)
+print("lost"), print("lost", file=sys.stderr), sys.stdin.read()
+with open(sys.argv[1], "w") as told:
+    print(is_silent, mine > 2, *(os.readlink(f"/proc/self/fd/{number}") for number in range(3)), file=told)
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-", ">&-", "<&-"])
+def test_a_closed_stream_is_the_null_device_and_no_file_of_ours(tmp_path, closed):
+    told = tmp_path / "told"
+    command = f'exec "$0" -c "$1" "$2" </dev/null >/dev/null 2>/dev/null {closed}'
+    subprocess.run(["sh", "-c", command, sys.executable, NUMBERS, told], check=True)
+    assert told.read_text().split() == [str("2>&-" in closed), "True", *["/dev/null"] * 3]
+
+
+class Redirected(Service):
+    """A service whose streams the shell has changed."""
+
+    def __init__(self, config, redirection):
+        command = f'exec "$0" run --config "$1" {redirection}'
+        self.process = subprocess.Popen(["sh", "-c", command, program(), str(config)])
+
+
+@pytest.mark.parametrize("redirection", ["<&- >&- 2>&-", ">/dev/full 2>/dev/full"])
+def test_a_service_without_streams_judges_and_ends_as_any_other(tmp_path, tiny_bundle, redirection):
+    config = write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl")
+    service = Redirected(config, redirection)
+    try:
+        service.wait_for_line(tmp_path / "v.jsonl", lambda line: line["schema"] == "pitcore.verdict/1")
+        assert service.stop() == 0
+    finally:
+        service.kill()
