@@ -96,7 +96,7 @@ class Refusal(StrEnum):
     UNREACHABLE = "unreachable"  # no connection
     UNAVAILABLE = "unavailable"  # the server says that it cannot serve now
     NOT_FOUND = "not-found"  # the server does not have it
-    CAPTIVE_PORTAL = "captive-portal"  # a web page came instead of the file
+    CAPTIVE_PORTAL = "captive-portal"  # a login page or another answer came instead of the file
     CUT_SHORT = "cut-short"  # the connection ended before the file did
     TOO_SLOW = "too-slow"  # under the minimum rate, or past the deadline
     OVERSIZED = "oversized"  # more bytes than signed, or than is ever taken

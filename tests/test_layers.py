@@ -10,6 +10,7 @@ PACKAGE = ROOT / "pitcore"
 
 # Each layer may import itself and every layer before it; the stages of one layer never import one another.
 CONTRACTS = {
+    "address",
     "alarm",
     "arming",
     "wall_clock",

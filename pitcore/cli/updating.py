@@ -12,12 +12,15 @@ import click
 import onnxruntime as ort
 
 from pitcore import __version__
+from pitcore.address import WEB, Address, is_address, read_address
 from pitcore.cli.progress import growing
 from pitcore.config import UpdateConfig
+from pitcore.config.update import check_repository
 from pitcore.control.remote import RunningService
 from pitcore.errors import ConfigError, Refusal, UpdateError, first_line
 from pitcore.ota.campaign import Campaign
 from pitcore.ota.channel import Machine
+from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.gate import Gate
 from pitcore.ota.hawkbit import Account, DdiServer
 from pitcore.ota.offer import Offer, Repository
@@ -28,6 +31,7 @@ from pitcore.ota.update import Means, Updater
 if TYPE_CHECKING:
     from pitcore.cli.update import Place
 
+STICK_FOLDER = "pitcore"  # where `pitcore-tools package export-usb` is told to write
 MACHINE_ID = Path("/etc/machine-id")
 
 
@@ -86,14 +90,41 @@ def _repository(place: Place, order: str | None) -> Repository:
     except OSError as error:
         message = f"{update.root}: {error.strerror}; put the publisher's root.json there, or set [update] root"
         raise UpdateError(Refusal.NOT_SET_UP, message) from error
-    source = Source(as_url(place.url), update.channel, root, device_id(update), order)
-    board = Board(Machine(platform.machine(), ort.__version__), disk=place.store.disk)
+    address = _address(place.url)
+    source = Source(address.url, update.channel, root, device_id(update), order)
+    fetcher = Fetcher(authorization=address.authorization)
+    board = Board(Machine(platform.machine(), ort.__version__), fetcher=fetcher, disk=place.store.disk)
     return TrustedRepository(source, place.store.tuf, board)
 
 
-def as_url(text: str) -> str:
-    """Return a URL for what may be the path of a directory, as of a stick."""
-    return text if "://" in text else Path(text).absolute().as_uri()
+def _address(text: str) -> Address:
+    """Return where a repository is, from a web address or the path of a directory, as of a stick.
+
+    Raises:
+        UpdateError: the address is not usable, or no repository is in the directory.
+    """
+    try:
+        check_repository(text)
+    except ValueError as error:
+        raise UpdateError(Refusal.NOT_SET_UP, f"the repository's {error}") from error
+    if is_address(text):
+        return read_address(text, (*WEB, "file"))
+    return Address(_on_stick(Path(text).absolute()).as_uri())
+
+
+def _on_stick(directory: Path) -> Path:
+    """Return where the repository is in a directory: at its top, or in ``pitcore``, as on most sticks.
+
+    Raises:
+        UpdateError: there is none.
+    """
+    for place in (directory, directory / STICK_FOLDER):
+        if (place / "metadata").is_dir():
+            return place
+    raise UpdateError(
+        Refusal.NOT_FOUND,
+        f"{directory}: no repository here, nor in its folder {STICK_FOLDER}; is the stick mounted? `findmnt` shows it",
+    )
 
 
 def device_id(update: UpdateConfig) -> str:

@@ -17,6 +17,7 @@ import msgspec
 from pitcore.config.board import Config
 
 _ENTRY = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*)$")
+_PASSWORD = re.compile(r"//([^/@:]*):[^/]*@")  # in an address: never shown
 NO_DEFAULT = "must be given"
 
 
@@ -108,7 +109,8 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return f'"{value}"'
+        shown = _PASSWORD.sub(r"//\1:...@", value)
+        return f'"{shown}"'
     if isinstance(value, tuple | list):
         return f"[{', '.join(_toml(part) for part in value)}]"
     return str(value)

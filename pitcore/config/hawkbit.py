@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from pitcore.address import read_address
 from pitcore.config.section import Section
 
 
@@ -25,3 +26,13 @@ class HawkbitConfig(Section, frozen=True):
     controller_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     token_kind: Literal["TargetToken", "GatewayToken"] = "TargetToken"  # noqa: S105  the name of a kind of token
     token_file: str = "/etc/pitcore/hawkbit.token"  # noqa: S105  the name of a file
+
+    def __post_init__(self) -> None:
+        if self.url is None:
+            return
+        try:
+            address = read_address(self.url)
+        except ValueError as error:
+            raise ValueError(f"url: {error}") from error
+        if address.authorization is not None:
+            raise ValueError("url: name and password cannot stand here, the server knows this board by token_file")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from pitcore.address import WEB, is_address, read_address
 from pitcore.config.section import Section
 
 
@@ -13,7 +14,8 @@ class UpdateConfig(Section, frozen=True):
     """The section ``[update]``, for `pitcore update`; the service does not look at it.
 
     Attributes:
-        url: of the repository: https, http, or the path of a directory, as on a stick. None: no updates.
+        url: of the repository: https, http, or the path of a directory, as on a stick. Name and password may stand in
+            it: https://NAME:PASSWORD@HOST/PATH. None: no updates.
         channel: to follow.
         root: keys this board trusts from the beginning, brought onto it with pitcore.
         device_id: draws the board's place in a phased rollout; None is made from the machine's own.
@@ -39,3 +41,18 @@ class UpdateConfig(Section, frozen=True):
     selftest_timeout_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 120.0
     selftest_latency_ratio: Annotated[float, Meta(ge=1.0, le=1e6)] = 1.5
     selftest_memory_mb: Annotated[int, Meta(ge=64, le=65536)] = 1024
+
+    def __post_init__(self) -> None:
+        if self.url is not None:
+            check_repository(self.url)
+
+
+def check_repository(text: str) -> None:
+    """Refuse what is neither a web address nor a path. Raises ValueError, whose message holds no password."""
+    if not text.strip():
+        raise ValueError("url: empty; leave the key out where there is no repository")
+    try:
+        if is_address(text):
+            read_address(text, (*WEB, "file"))
+    except ValueError as error:
+        raise ValueError(f"url: {error}") from error

@@ -19,6 +19,7 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient.fetcher import FetcherInterface
 
 from pitcore.errors import Refusal, UpdateError
+from pitcore.ota.answer import check_text_file
 from pitcore.ota.pace import Limits, Pace, Seconds
 from pitcore.ota.web import CHUNK, Body, Web
 
@@ -29,15 +30,18 @@ class Fetcher(FetcherInterface):
     Args:
         limits: what a repository may take.
         clock: in seconds; never goes back.
+        authorization: value of the header for the repository's server; None: it asks for none.
 
     Attributes:
         last_url: of the newest request, for whoever has to say what went wrong.
     """
 
-    def __init__(self, limits: Limits | None = None, clock: Seconds = time.monotonic) -> None:
+    def __init__(
+        self, limits: Limits | None = None, clock: Seconds = time.monotonic, authorization: str | None = None
+    ) -> None:
         self.limits = limits or Limits()
         self._pace = Pace(self.limits, clock)
-        self._web = Web(self.limits, self._pace)
+        self._web = Web(self.limits, self._pace, authorization)
         self.last_url = ""
 
     def begin(self, seconds: float) -> None:
@@ -51,13 +55,13 @@ class Fetcher(FetcherInterface):
             UpdateError: in the ``with`` statement or while the chunks are read.
         """
         self.last_url = url
-        scheme = url.partition("://")[0]
+        scheme = url.partition("://")[0].lower()
         if scheme not in {"file", "http", "https"}:
-            raise UpdateError(Refusal.NOT_SET_UP, f"{url}: no http, https or file URL; mend it in the configuration")
+            raise UpdateError(Refusal.NOT_SET_UP, f"{url}: no http, https or file URL; fix it in the configuration")
         return self._from_folder(url, start) if scheme == "file" else self._web.open(url, start)
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
-        """Return a whole small file.
+        """Return a whole small text file, as tuf's client asks for them: metadata, or a channel.
 
         Raises:
             UpdateError: it could not be had, or is longer than ``max_length``.
@@ -69,7 +73,11 @@ class Fetcher(FetcherInterface):
                 for chunk in body.chunks:
                     content += chunk
                     if len(content) > max_length:
-                        raise oversized(url, max_length)
+                        break
+            if not url.startswith("file:"):  # a stick has no login page: what is wrong on it was written so
+                check_text_file(bytes(content), url)
+            if len(content) > max_length:
+                raise oversized(url, max_length)
         except UpdateError as error:
             if error.refusal is Refusal.NOT_FOUND:
                 raise DownloadHTTPError(str(error), 404) from error

@@ -2,23 +2,27 @@
 
 Source: https://eclipse.dev/hawkbit/apis/ddi_api/ and https://eclipse.dev/hawkbit/rest-api/ddi/. hawkBit *selects*: of a
 deployment only the name and the version of its ``model`` chunk count, and the archive comes from the signed repository.
-Links are followed on the configured server alone, since each request carries the token.
+A link counts for its path below this board's own address alone. The request goes to the configured server, so the token
+reaches no other, and a proxy before the server may change scheme, host, port and the beginning of the path in links.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
 
+from pitcore.address import read_address
 from pitcore.errors import Refusal, UpdateError, first_line
 from pitcore.ota.pace import Limits, Pace, Seconds
 from pitcore.ota.web import Call, Web
 
+_LINK = re.compile(r"(?:.*/)?controller/v1/[^/?#]+/([^?#]+(?:\?[^#]*)?)(?:#.*)?", re.DOTALL)
 MAX_BYTES = 1024 * 1024
 CALL_S = 60.0
 SLEEP_S = (10.0, 86_400.0)  # between two polls, at least and at most, whatever the server says
@@ -164,7 +168,7 @@ class DdiServer:
         self._pace = Pace(limits or Limits(), clock)
         self._web = Web(limits or Limits(), self._pace)
         tenant, controller = quote(account.tenant, ""), quote(account.controller_id, "")
-        self._base = f"{account.url.rstrip('/')}/{tenant}/controller/v1/{controller}"
+        self._base = f"{read_address(account.url).url}/{tenant}/controller/v1/{controller}"
 
     def poll(self) -> Base:
         """Ask what there is to do. Raises UpdateError."""
@@ -172,11 +176,11 @@ class DdiServer:
 
     def deployment(self, link: Link) -> Deployment:
         """Fetch what is assigned. Raises UpdateError."""
-        return self._get(link.href, Deployment)
+        return self._get(self._followed(link), Deployment)
 
     def cancel(self, link: Link) -> Cancel:
         """Fetch what is to be given up. Raises UpdateError."""
-        return self._get(link.href, Cancel)
+        return self._get(self._followed(link), Cancel)
 
     def say(self, kind: Literal["deploymentBase", "cancelAction"], action: str, feedback: Feedback) -> None:
         """Give feedback on an action. Raises UpdateError."""
@@ -190,7 +194,18 @@ class DdiServer:
 
     def describe(self, link: Link, attributes: dict[str, str]) -> None:
         """Say what this board is. Raises UpdateError."""
-        self._call("PUT", link.href, {"mode": "merge", "data": attributes})
+        self._call("PUT", self._followed(link), {"mode": "merge", "data": attributes})
+
+    def _followed(self, link: Link) -> str:
+        """Return where a link leads on the configured server. Raises UpdateError."""
+        found = _LINK.fullmatch(link.href)
+        if found is None:
+            raise UpdateError(
+                Refusal.MALFORMED,
+                f"{self._base}: the server names {link.href[:200]!r}, which is not an address of its device interface; "
+                "check [hawkbit] url and the proxy before the server",
+            )
+        return f"{self._base}/{found[1]}"
 
     def _get(self, url: str, kind: type[Answer]) -> Answer:
         raw = self._call("GET", url, None)
@@ -202,10 +217,6 @@ class DdiServer:
             ) from error
 
     def _call(self, method: str, url: str, body: object) -> bytes:
-        if urlsplit(url)[:2] != urlsplit(self._base)[:2]:
-            raise UpdateError(
-                Refusal.BAD_NAME, f"{url}: a link away from {self._account.url}, which this board's token is for"
-            )
         headers = {"Authorization": self._account.authorization, "Accept": "application/hal+json, application/json"}
         raw = None
         if body is not None:

@@ -1,15 +1,13 @@
 """HTTP for the fetcher, on urllib3: one request, its answer as a stream, every fault as one of our refusals.
 
-Two things urllib3 does not do by itself: an end in sight (its time-outs start afresh with each byte, also while a
-server drips its headers), so a watchdog hangs up at the deadline; and telling the web page of a hotel's network from a
-file.
-Contents are not decoded: a compressed answer is not what was signed.
+urllib3 sets no deadline: its time-outs start again with each byte, also while a server drips its headers. So a
+watchdog hangs up at the deadline. What an answer means, ``answer`` says. Contents are not decoded: a compressed answer
+is not what was signed.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,19 +18,19 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3 import exceptions as faults
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from pitcore import __version__
-from pitcore.errors import Refusal, UpdateError, first_line
+from pitcore.address import Address, read_address
+from pitcore.errors import Refusal, UpdateError
+from pitcore.ota.answer import check_headers, checked, range_of, refusals, refused_status
 from pitcore.ota.pace import Limits, Pace
 
 CHUNK = 64 * 1024
 HEADERS = {"User-Agent": f"pitcore/{__version__}", "Accept-Encoding": "identity"}
-_RETRIES = urllib3.Retry(total=3, connect=0, read=0, status=0, other=0, redirect=3)
+# A server that is busy is asked again by the next update, not in this one: it may ask for hours.
+_RETRIES = urllib3.Retry(total=3, connect=0, read=0, status=0, other=0, redirect=3, respect_retry_after_header=False)
 _NO_RETRIES = urllib3.Retry(total=0, redirect=False)
-_PAGE = re.compile(rb"\s*<(!doctype\s+html|html|head|meta|script)", re.IGNORECASE)
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +71,14 @@ class Web:
     Args:
         limits: how long a silence may be.
         pace: what has come, and by when all must have.
+        authorization: sent with each request, and to no other server that one redirects to.
     """
 
-    def __init__(self, limits: Limits, pace: Pace) -> None:
+    def __init__(self, limits: Limits, pace: Pace, authorization: str | None = None) -> None:
         self._limits, self._pace = limits, pace
+        self._headers = HEADERS | ({} if authorization is None else {"Authorization": authorization})
         self._line: socket.socket | None = None
-        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._managers: dict[Address | None, urllib3.PoolManager] = {}
 
     @contextmanager
     def open(self, url: str, start: int) -> Iterator[Body]:
@@ -88,7 +88,7 @@ class Web:
             UpdateError: in the ``with`` statement or while the chunks are read.
         """
         with self._watched(url):
-            with _refusals(url, self._pace):
+            with refusals(url, self._pace):
                 response = self._request(url, start)
             try:
                 yield self._body(response, url, start)
@@ -103,7 +103,7 @@ class Web:
         """
         url = call.url
         with self._watched(url):
-            with _refusals(url, self._pace):
+            with refusals(url, self._pace):
                 response = self._manager(url).request(
                     call.method,
                     url,
@@ -120,9 +120,10 @@ class Web:
                         Refusal.NOT_SET_UP, f"{url}: the server refuses this board's token; set the right one"
                     )
                 if response.status not in {200, 201, 204}:
-                    raise _refused_status(response.status, url)
+                    raise refused_status(response.status, response.headers, url)
+                check_headers(response.headers, url)
                 content = bytearray()
-                for chunk in self._chunks(response, url, sniff=True):
+                for chunk in checked(self._chunks(response, url), url):
                     content += chunk
                     if len(content) > max_length:
                         raise UpdateError(Refusal.OVERSIZED, f"{url}: an answer of more than {max_length} bytes")
@@ -149,50 +150,46 @@ class Web:
         response = self._manager(url).request(
             "GET",
             url,
-            headers=HEADERS | ranged,
+            headers=self._headers | ranged,
             preload_content=False,
             decode_content=False,
             retries=_RETRIES,
             timeout=urllib3.Timeout(self._limits.silence_s),
         )
-        refused = response.status == 416 or (response.status == 206 and _range(response)[0] != start)
+        refused = response.status == 416 or (response.status == 206 and range_of(response.headers)[0] != start)
         if start and refused:  # the file has changed, or the other side miscounts: from the beginning, then
             response.close()
             return self._request(url, 0)
         if response.status not in {200, 206}:
             response.close()
-            raise _refused_status(response.status, url)
-        if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+            raise refused_status(response.status, response.headers, url)
+        try:
+            check_headers(response.headers, url)
+        except UpdateError:
             response.close()
-            raise _captive(url)
+            raise
         return response
 
     def _body(self, response: urllib3.BaseHTTPResponse, url: str, start: int) -> Body:
         if response.status == 206:
-            return Body(start, _range(response)[1], self._chunks(response, url, sniff=False))
+            return Body(start, range_of(response.headers)[1], self._chunks(response, url))
         announced = response.headers.get("Content-Length", "")
         total = int(announced) if announced.isdecimal() else None
-        return Body(0, total, self._chunks(response, url, sniff=True))
+        return Body(0, total, checked(self._chunks(response, url), url))
 
-    def _chunks(self, response: urllib3.BaseHTTPResponse, url: str, *, sniff: bool) -> Iterator[bytes]:
+    def _chunks(self, response: urllib3.BaseHTTPResponse, url: str) -> Iterator[bytes]:
         """Yield what has come as soon as it has come: ``read`` would wait for a full chunk, however slow."""
-        with _refusals(url, self._pace):
+        with refusals(url, self._pace):
             while chunk := response.read1(CHUNK):
-                if sniff and _PAGE.match(chunk):
-                    raise _captive(url)
-                sniff = False
                 self._pace.received(len(chunk), url)
                 yield chunk
             self._pace.received(0, url)  # where the watchdog hung up, http.client may see an orderly end
 
     def _manager(self, url: str) -> urllib3.PoolManager:
         """Return the connections for a URL: direct, or through the proxy that the environment names."""
-        parts = urlsplit(url)
-        proxy = getproxies().get(parts.scheme)
-        if proxy_bypass(parts.hostname or ""):
-            proxy = None
+        proxy = proxy_of(url)
         if proxy not in self._managers:
-            manager = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+            manager = urllib3.PoolManager() if proxy is None else _through(proxy)
             manager.pool_classes_by_scheme = self._pool_classes()
             self._managers[proxy] = manager
         return self._managers[proxy]
@@ -261,51 +258,27 @@ class Web:
         self._forget_line()
 
 
-def _range(response: urllib3.BaseHTTPResponse) -> tuple[int, int | None]:
-    """Return where a partial answer begins and how long the whole is; a start of -1 fits nothing."""
-    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if found is None:
-        return -1, None
-    return int(found[1]), None if found[2] == "*" else int(found[2])
+def proxy_of(url: str) -> Address | None:
+    """Return the proxy that the environment names for a URL, as curl reads it.
 
+    The variables are ``https_proxy``, ``http_proxy`` and ``all_proxy``; ``no_proxy`` names what goes without.
 
-def _captive(url: str) -> UpdateError:
-    return UpdateError(
-        Refusal.CAPTIVE_PORTAL, f"{url}: a web page came instead; log this network in, or let the board through"
-    )
-
-
-def _refused_status(status: int, url: str) -> UpdateError:
-    if status in {403, 404, 410}:  # object stores answer 403 for what they do not have
-        return UpdateError(
-            Refusal.NOT_FOUND,
-            f"{url}: the server answers {status}; check the repository's URL, then tell the publisher",
-        )
-    if status == 511:
-        return _captive(url)
-    return UpdateError(Refusal.UNAVAILABLE, f"{url}: the server answers {status}; it is tried again later")
-
-
-@contextmanager
-def _refusals(url: str, pace: Pace) -> Iterator[None]:
-    """Turn urllib3's errors, and those it lets through, into ours."""
+    Raises:
+        UpdateError: no proxy can be read from it.
+    """
+    parts, known = urlsplit(url), getproxies()
+    named = known.get(parts.scheme) or known.get("all")
+    if not named or proxy_bypass(parts.hostname or ""):
+        return None
     try:
-        yield
-    except (faults.HTTPError, OSError, ValueError) as error:
-        cause = error.reason if isinstance(error, faults.MaxRetryError) and error.reason else error
-        if pace.remaining_s() == 0.0:
-            cause = faults.TimeoutError("the time for it is over")  # the watchdog hung up
-        raise _refusal(cause, url) from error
+        return read_address(named if "://" in named else f"http://{named}")
+    except ValueError as error:
+        raise UpdateError(
+            Refusal.NOT_SET_UP,
+            f"the proxy in {parts.scheme}_proxy or all_proxy: {error}; set it to http://NAME:PASSWORD@HOST:PORT",
+        ) from error
 
 
-def _refusal(error: BaseException, url: str) -> UpdateError:
-    what = first_line(error)
-    if isinstance(error, faults.LocationValueError):
-        return UpdateError(Refusal.NOT_SET_UP, f"{url}: no URL: {what}; mend the repository's URL in the configuration")
-    if isinstance(error, (faults.NewConnectionError, faults.ConnectTimeoutError, faults.SSLError, faults.ProxyError)):
-        return UpdateError(Refusal.UNREACHABLE, f"{url}: {what}; check the network and the board's clock")
-    if isinstance(error, (faults.TimeoutError, TimeoutError)):
-        return UpdateError(Refusal.TOO_SLOW, f"{url}: {what}; try again where the network is faster")
-    if isinstance(error, faults.ResponseError):
-        return UpdateError(Refusal.UNAVAILABLE, f"{url}: {what}; check the repository's URL")
-    return UpdateError(Refusal.CUT_SHORT, f"{url}: {what}; what has come is kept, and the rest fetched next time")
+def _through(proxy: Address) -> urllib3.ProxyManager:
+    login = {} if proxy.authorization is None else {"Proxy-Authorization": proxy.authorization}
+    return urllib3.ProxyManager(proxy.url, proxy_headers=login)

@@ -23,6 +23,7 @@ class Hawkbit:
         self.actions, self.attributes, self.wants_attributes = {}, {}, True
         self.log = []  # (action, execution, finished, details)
         self.calls = []
+        self.links = None  # what links begin with, where that is not the server's address
         self.answer = None  # (status, body): what every call gets instead
 
     # What an operator does.
@@ -64,7 +65,7 @@ class Hawkbit:
         return {"config": {"polling": {"sleep": "00:01:00"}}, "_links": links}
 
     def link(self, rest):
-        return f"{self.url}/DEFAULT/controller/v1/{self.controller}/{rest}"
+        return f"{self.url if self.links is None else self.links}/DEFAULT/controller/v1/{self.controller}/{rest}"
 
     def handle(self, method, path, body):
         """Return status and answer."""

@@ -149,7 +149,7 @@ def mix_in_an_old(role):
 def swap_the_channels_file(field):
     evil = field.evil()
     for path in (evil / "targets" / "channels").iterdir():
-        path.write_bytes(path.read_bytes()[::-1])
+        path.write_bytes(path.read_bytes().replace(b"stable", b"elbats"))
 
 
 def leap(role):

@@ -214,7 +214,7 @@ def test_a_set_without_a_model_is_refused(fleet, part):
                 200,
                 {"config": {"polling": {"sleep": "00:01:00"}}, "_links": {"deploymentBase": {"href": "http://evil/x"}}},
             ),
-            Refusal.BAD_NAME,
+            Refusal.MALFORMED,
         ),
     ],
 )
@@ -227,6 +227,16 @@ def test_a_server_that_answers_otherwise_is_refused_and_nothing_changes(fleet, a
     assert AUTHORIZATION.split()[1] not in str(caught.value)
     fleet.server.answer = None
     assert fleet.poll().message == "no orders"
+
+
+@pytest.mark.parametrize("links", ["https://fleet.example.org:443/hawkbit", "http://localhost:1", "", "/behind"])
+def test_links_of_a_server_behind_a_proxy_are_followed_on_the_configured_server(fleet, links):
+    fleet.publisher.add("1.0.0")
+    number = fleet.server.assign("tiny", "1.0.0")
+    fleet.server.links = links
+    fleet.poll()
+    assert fleet.server.status(number) == "FINISHED"
+    assert all(path.startswith("/DEFAULT/controller/v1/board-1") for _, path in fleet.server.calls)
 
 
 def test_another_token_is_refused(fleet):

@@ -50,14 +50,14 @@ def refused(site, part, **how):
 
 def refused_on_a_kept_connection(site):
     """A first answer leaves its connection open; over that the next one drips."""
-    (site.root / "small").write_bytes(b"small")
+    (site.root / "small").write_bytes(b'{"signed": 0}')
     site.faults = {"model": "dripped-headers"}
     fetcher = Fetcher(Limits(silence_s=30))
     rescue = threading.Timer(30.0, site.over.set)  # else a broken watchdog would keep the test for ever
     rescue.start()
     try:
         fetcher.begin(60.0)
-        assert fetcher.download_bytes(f"{site.url}/small", 5) == b"small"
+        assert fetcher.download_bytes(f"{site.url}/small", 13) == b'{"signed": 0}'
         fetcher.begin(0.3)
         with pytest.raises(UpdateError) as caught:
             fetcher.download_bytes(f"{site.url}/model.tar", 10**6)
