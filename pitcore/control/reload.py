@@ -53,9 +53,10 @@ class ReloadResult(msgspec.Struct, frozen=True):
 
 @dataclass(eq=False, slots=True)
 class _Wish:
-    """One who asked, and waits or not."""
+    """One who asked, and waits or not; who gave up before it began wants it no more."""
 
     by: str
+    given_up: bool = False
     asked: float = field(default_factory=time.monotonic)
     answer: queue.SimpleQueue[ReloadResult] = field(default_factory=queue.SimpleQueue)
 
@@ -118,15 +119,16 @@ class Reloader:
         """Ask for a reload and wait for its end; not from the loop's thread.
 
         Raises:
-            ControlError: it did not end in time; it may still.
+            ControlError: it did not end in time. One that has begun may still; one that has not is not carried out.
         """
         wish = _Wish(by)
         self._wishes.put(wish)
         try:
             return wish.answer.get(timeout=timeout_s)
         except queue.Empty as error:
+            wish.given_up = True
             raise ControlError(
-                f"the reload has not ended within {timeout_s:g} s and may still; see `pitcore status`"
+                f"the reload has not ended within {timeout_s:g} s and may still if it has begun; see `pitcore status`"
             ) from error
 
     def between_frames(self) -> None:
@@ -152,7 +154,7 @@ class Reloader:
             while not self._wishes.empty():
                 waiting.append(self._wishes.get())
             ended = None in waiting
-            wishes = [wish for wish in waiting if wish is not None]
+            wishes = [wish for wish in waiting if wish is not None and not wish.given_up]
             if not wishes:
                 continue
             self._busy = True
