@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from pitcore.inference.session import Session
 from pitcore.model_card import Bundle
 from pitcore.preprocess.prepare import CropSpec, aligned_batch, crop_from_image, to_float
 from pitcore.verdict import CODES, VerdictName
+
+_Read = NDArray[np.uint8] | ImageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +40,17 @@ class CropVerdict:
 class Classifier:
     """Judges crop pictures by the card's thresholds alone: a picture has no belt edge, so never ``side``.
 
+    The pictures of the next batch are read while the network judges this one.
+
     Args:
         bundle: verified.
-        threads: ONNX Runtime's threads.
-        batch: pictures in one call of the network.
+        workers: cores that read and judge.
+        batch: pictures judged at once.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1, batch: int = 32) -> None:
-        self._session = Session(bundle, capacity=batch, threads=threads, sub_batch=batch)
-        self._card, self._capacity = bundle.card, batch
+    def __init__(self, bundle: Bundle, *, workers: int = 1, batch: int = 64) -> None:
+        self._session = Session(bundle, capacity=batch, workers=workers)
+        self._card, self._capacity, self._workers = bundle.card, batch, workers
         card = bundle.card
         self._spec = CropSpec(card.crop_size_px, card.resize, len(card.planes))
         shape = (card.crop_size_px, card.crop_size_px, len(card.planes))
@@ -52,24 +58,25 @@ class Classifier:
 
     def classify(self, paths: Iterable[str]) -> Iterator[CropVerdict]:
         """Yield a verdict for each path, in order. A picture that cannot be read yields its error."""
-        waiting: list[CropVerdict | None] = []  # None stands for the next picture of the batch
-        names: list[str] = []
-        for path in paths:
-            try:
-                self._write(read_crop(Path(path)), len(names))
-            except ImageError as error:
-                waiting.append(CropVerdict(path, None, None, str(error)))
-            else:
-                waiting.append(None)
-                names.append(path)
-            if len(names) == self._capacity:
-                yield from self._flush(waiting, names)
-                waiting, names = [], []
-        yield from self._flush(waiting, names)
+        waiting = iter(paths)
+        readers = ThreadPoolExecutor(self._workers, "pitcore-read")
+        try:
+            following = self._start_reading(readers, waiting)
+            while following:
+                current, following = following, self._start_reading(readers, waiting)
+                yield from self._judge([(path, reading.result()) for path, reading in current])
+        finally:
+            readers.shutdown(wait=True, cancel_futures=True)
 
-    def _write(self, image: NDArray[np.uint8], index: int) -> None:
-        """Prepare one picture into slot ``index`` of the batch. Raises ImageError."""
-        self._crops[index] = crop_from_image(image, self._spec)
+    def _start_reading(self, readers: Executor, paths: Iterator[str]) -> list[tuple[str, Future[_Read]]]:
+        return [(path, readers.submit(self._read, path)) for path in islice(paths, self._capacity)]
+
+    def _read(self, path: str) -> _Read:
+        """Read and prepare one picture: (S, S, planes) uint8, or what is wrong with it."""
+        try:
+            return crop_from_image(read_crop(Path(path)), self._spec)
+        except ImageError as error:
+            return error
 
     def _run(self, count: int) -> list[float]:
         """Run the network over the batch and return a probability for each crop."""
@@ -79,13 +86,16 @@ class Classifier:
         logits = self._session.run(count).tolist()
         return [policy.pit_probability(row, self._card.labels, self._card.calibration) for row in logits]
 
-    def _flush(self, waiting: list[CropVerdict | None], names: list[str]) -> Iterator[CropVerdict]:
-        """Run the batch and yield what waits, each in its place."""
-        judged = iter(zip(names, self._run(len(names)), strict=True))
-        for entry in waiting:
-            if entry is not None:
-                yield entry
+    def _judge(self, read: Sequence[tuple[str, _Read]]) -> Iterator[CropVerdict]:
+        """Run the network over the pictures that could be read, and yield a verdict or an error for each."""
+        crops = [found for _, found in read if not isinstance(found, ImageError)]
+        for index, crop in enumerate(crops):
+            self._crops[index] = crop  # one copy a picture: the network reads a batch in one piece
+        probabilities = iter(self._run(len(crops)))
+        for path, found in read:
+            if isinstance(found, ImageError):
+                yield CropVerdict(path, None, None, str(found))
                 continue
-            name, p_pit = next(judged)
+            p_pit = next(probabilities)
             verdict, _ = policy.judge_probability(p_pit, self._card.thresholds)
-            yield CropVerdict(name, verdict, p_pit, None)
+            yield CropVerdict(path, verdict, p_pit, None)

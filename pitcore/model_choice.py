@@ -50,7 +50,11 @@ def open_session(config: Config, *, service: bool, running_sha256: str | None = 
             check_planes(candidate.bundle, config)
             effective_thresholds(candidate.bundle.card.thresholds, config.decision)
             return Session(
-                candidate.bundle, capacity=runtime.max_cherries, threads=runtime.threads, sub_batch=runtime.sub_batch
+                candidate.bundle,
+                capacity=runtime.max_cherries,
+                threads=runtime.threads,
+                sub_batch=runtime.sub_batch,
+                workers=runtime.workers,
             )
         except (BundleError, ConfigError) as error:
             is_last = candidate.role == "bundled"

@@ -92,7 +92,13 @@ def examine(config: Config, directory: Path, reference: Path, say: Callable[[Ste
 
 def _session(bundle: Bundle, config: Config) -> Session:
     runtime = config.runtime
-    return Session(bundle, capacity=runtime.sub_batch, threads=runtime.threads, sub_batch=runtime.sub_batch)
+    return Session(
+        bundle,
+        capacity=runtime.sub_batch,
+        threads=runtime.threads,
+        sub_batch=runtime.sub_batch,
+        workers=runtime.workers,
+    )
 
 
 def _check_numbers(session: Session) -> None:

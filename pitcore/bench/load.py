@@ -1,4 +1,4 @@
-"""What is asked of the service: cherries a frame, frames a second, threads, and for how long."""
+"""What is asked of the service: cherries a frame, frames a second, workers, and for how long."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def parse_load(text: str, seconds: float, frames: int | None) -> Load:
     return Load(cherries, frames_per_s, seconds, frames)
 
 
-def config_for(config: Config, load: Load, threads: int | None) -> Config:
-    """Return the configuration with the emulated belt at that load, every cherry judged, and so many threads."""
+def config_for(config: Config, load: Load, workers: int | None) -> Config:
+    """Return the configuration with the emulated belt at that load, every cherry judged, and so many workers."""
     belt = config.source if isinstance(config.source, EmulatedSourceConfig) else EmulatedSourceConfig()
     source = msgspec.structs.replace(
         belt,
@@ -60,6 +60,6 @@ def config_for(config: Config, load: Load, threads: int | None) -> Config:
         advance_px=min(belt.advance_px, config.frame.height_px),
     )
     runtime = msgspec.structs.replace(
-        config.runtime, threads=threads or config.runtime.threads, max_cherries=MAX_CHERRIES
+        config.runtime, workers=workers or config.runtime.workers, max_cherries=MAX_CHERRIES
     )
     return msgspec.structs.replace(config, source=source, runtime=runtime)

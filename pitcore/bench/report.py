@@ -58,7 +58,7 @@ def text(content: dict[str, Any], total_ms: NDArray[np.float64]) -> str:
     lines = [
         (
             f"{machine['processor']}, {machine['cores']} cores, onnxruntime {machine['onnxruntime']}, "
-            f"kernel {machine['kernel']}, model {content['model']}, {content['threads']} threads"
+            f"kernel {machine['kernel']}, model {content['model']}, {content['workers']} workers"
         ),
         (
             f"{content['load']}: {frames['measured']} frames, {run['crops_per_frame']:.1f} crops a frame for the "
@@ -114,7 +114,7 @@ def comparison(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, bool]:
     """
     if old.get("schema") != SCHEMA:
         raise ConfigError(f"--compare: no report of schema {SCHEMA}; write one with pitcore-bench --json FILE")
-    for key in ("load", "threads"):
+    for key in ("load", "workers"):
         if old[key] != new[key]:
             raise ConfigError(f"--compare: the old report has {key} {old[key]}, this one {new[key]}; measure the same")
     rows, slower = [], False

@@ -64,19 +64,19 @@ class Sample:
         return np.asarray(sum(self.stage_ms[name] for name in STAGES if name not in {"capture", "total"}))
 
 
-def measure(config: Config, load: Load, threads: int | None = None, tick: Tick = lambda _: None) -> Sample:
+def measure(config: Config, load: Load, workers: int | None = None, tick: Tick = lambda _: None) -> Sample:
     """Run the service over the emulated belt and take its own measurements.
 
     Args:
         config: of the board.
         load: what to ask of it.
-        threads: of ONNX Runtime, instead of the configuration's.
+        workers: cores that judge cherries, instead of the configuration's.
         tick: gets the share that is done.
 
     Raises:
         PitcoreError: the configuration or the model cannot be used.
     """
-    config = config_for(config, load, threads)
+    config = config_for(config, load, workers)
     paced = load.frames_per_s is not None
     spec = belt_spec(config, frames=None if load.frames is None else load.frames + WARM_UP_FRAMES, ring=24)
     source = EmulatedSource(spec, Delivery(paced=paced))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -10,52 +15,100 @@ import numpy as np
 from pitcore.bench.load import Load
 from pitcore.bench.machine import memory_mb
 from pitcore.bench.run import Sample, measure
+from pitcore.cli.options import usable_cores
 from pitcore.cli.tables import table
 from pitcore.config import Config, EmulatedSourceConfig
 
 HIGHER = 3
-CHERRIES, THREADS = (0, 1, 8, 24, 60, 200), (1, 2)
+CHERRIES, REFERENCE_CHERRIES = (0, 1, 8, 24, 60, 200), 24
 EASY = 0.3  # of what it can do: the load of a quiet day
 MAX_LATENCY_RATIO = 2.0
 
 
-def sweep(config: Config, seconds: float, bar: Any) -> str:  # noqa: ANN401  click's progress bar
-    """Measure the cost of a frame over its cherries, and fit a line.
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How the network's work is shared among cores: whole cherries among workers, or each layer among threads."""
 
-    The frames are higher than the configuration's, since 200 cherries do not fit the production geometry.
+    workers: int
+    threads: int = 1
+
+    def __str__(self) -> str:
+        if self.threads > 1:
+            return f"each layer on {self.threads} threads"
+        return f"{self.workers} worker{'s' * (self.workers > 1)}"
+
+
+def sweep(config: Config, seconds: float, bar: Any) -> str:  # noqa: ANN401  click's progress bar
+    """Measure the cost of a frame over its cherries and over the number of workers, and fit a line.
+
+    The frames are higher than the configuration's, since 200 cherries do not fit the production geometry. A second
+    table repeats the reference load beside a program that keeps one core busy.
 
     Args:
         config: of the board.
         seconds: for all runs together.
         bar: is moved from 0 to 100.
     """
+    cores = usable_cores()
+    ways = [*(Sharing(workers) for workers in range(1, cores + 1)), *([Sharing(1, cores)] if cores > 1 else [])]
     frame = msgspec.structs.replace(config.frame, height_px=config.frame.height_px * HIGHER)
     belt = EmulatedSourceConfig(advance_px=frame.height_px)  # every cherry is new in every frame
     config = msgspec.structs.replace(config, frame=frame, source=belt)
-    runs = [(threads, cherries) for threads in THREADS for cherries in CHERRIES]
-    found: dict[int, list[tuple[float, float]]] = {threads: [] for threads in THREADS}
+    each_s = max(0.5, seconds / (len(ways) * (len(CHERRIES) + 2)))
+    move = 100 / (len(ways) * (len(CHERRIES) + 2))
+    found: dict[Sharing, list[tuple[float, float]]] = {way: [] for way in ways}
     rows = []
-    for threads, cherries in runs:
-        load = Load(cherries, None, max(0.5, seconds / len(runs)))
-        sample = measure(config, load, threads)
-        busy, crops = float(np.median(sample.busy_ms)), sample.crops / max(1, sample.frames)
-        found[threads].append((crops, busy))
-        others = float(np.median(sample.busy_ms - sample.stage_ms["infer"]))
-        rows.append([f"{threads} threads", str(cherries), f"{crops:.1f}", f"{busy:.2f}", f"{others:.3f}"])
-        bar.update(round(100 / len(runs)))
+    for cherries in CHERRIES:
+        for way in ways:  # in turns, so that a noisy minute meets all of them
+            sample = _shared(config, Load(cherries, None, each_s), way)
+            busy, crops = float(np.median(sample.busy_ms)), sample.crops / max(1, sample.frames)
+            found[way].append((crops, busy))
+            others = float(np.median(sample.busy_ms - sample.stage_ms["infer"]))
+            rows.append([str(way), str(cherries), f"{crops:.1f}", f"{busy:.2f}", f"{others:.3f}"])
+            bar.update(round(move))
     lines = [
         f"  frames of {frame.width_px}x{frame.height_px} px",
         table(["", "in view", "crops", "ms a frame", "of it not network"], rows),
         "",
     ]
-    for threads, points in found.items():
+    for way, points in found.items():
         x, y = np.array(points).T
         slope, start = np.polyfit(x, y, 1)
         worst = float(np.abs(y - slope * x - start).max())
-        lines.append(
-            f"  {threads} threads: {start:.2f} ms a frame, {slope:.3f} ms a cherry; at most {worst:.2f} ms off the line"
+        lines.append(f"  {way}: {start:.2f} ms a frame, {slope:.3f} ms a cherry; at most {worst:.2f} ms off the line")
+    rows = []
+    for way in ways:
+        alone = _shared(config, Load(REFERENCE_CHERRIES, None, each_s), way)
+        with _busy_neighbour():
+            beside = _shared(config, Load(REFERENCE_CHERRIES, None, each_s), way)
+        rows.append(
+            [
+                str(way),
+                *(f"{np.percentile(one.busy_ms, share):.2f}" for one in (alone, beside) for share in (50, 99)),
+            ]
         )
-    return "\n".join(lines)
+        bar.update(round(2 * move))
+    head = ["", "alone p50", "alone p99", "beside p50", "beside p99"]
+    lines += [
+        "",
+        f"  {REFERENCE_CHERRIES} cherries in view, ms a frame; beside: another program keeps one core busy",
+    ]
+    return "\n".join([*lines, table(head, rows)])
+
+
+def _shared(config: Config, load: Load, way: Sharing) -> Sample:
+    runtime = msgspec.structs.replace(config.runtime, threads=way.threads)
+    return measure(msgspec.structs.replace(config, runtime=runtime), load, way.workers)
+
+
+@contextmanager
+def _busy_neighbour() -> Iterator[None]:
+    """Keep one core busy with another program."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
+        try:
+            yield
+        finally:
+            neighbour.kill()
 
 
 def overload(config: Config, load: Load, factor: float, bar: Any) -> str:  # noqa: ANN401

@@ -33,12 +33,16 @@ SLOWER = MISSED = 3  # exit code of --fail-if-slower, and of --swaps that lose a
 @click.option("--load", "load_text", default="24", show_default=True, help="CHERRIES or CHERRIES@FPS; FPS may be max.")
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.2, 86_400.0), help="To measure.")
 @click.option("--frames", type=click.IntRange(50, 10_000_000), help="Measure so many frames instead.")
-@click.option("--threads", type=click.IntRange(1, 64), help="Of the network. Default: the configuration's.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Cores that judge. Default: the configuration's.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True), help="Write the report here.")
 @click.option("--compare", type=click.Path(path_type=Path), help="Hold it against an earlier --json report.")
 @click.option("--fail-if-slower", is_flag=True, help=f"Exit code {SLOWER} if --compare finds a stage slower.")
 @click.option("--quick", is_flag=True, help="Leave out allocations, cold start and change of model.")
-@click.option("--sweep", is_flag=True, help="Instead: cost against cherries a frame, with 1 and 2 threads.")
+@click.option(
+    "--sweep",
+    is_flag=True,
+    help="Instead: cost against cherries a frame, for 1 worker and more.",
+)
 @click.option("--overload", type=click.FloatRange(1.0, 20.0), help="Instead: offer so many times what it can do.")
 @click.option("--swaps", type=click.IntRange(1, 10_000), help="Instead: change the model so often while it runs.")
 @click.option(
@@ -54,7 +58,7 @@ def bench(
     load_text: str,
     seconds: float,
     frames: int | None,
-    threads: int | None,
+    workers: int | None,
     json_path: Path | None,
     compare: Path | None,
     fail_if_slower: bool,
@@ -96,7 +100,7 @@ def bench(
                 trials.sweep(config, seconds, bar) if sweep else trials.overload(config, load, overload or 1.0, bar)
             )
         return
-    content, total_ms = _measured(config, load, threads, quick=quick)
+    content, total_ms = _measured(config, load, workers, quick=quick)
     if json_path is not None:
         _write(json_path, content)
     if str(json_path) != "-":
@@ -130,13 +134,13 @@ def _moves(bar: Any) -> Callable[[float], None]:  # noqa: ANN401  click's progre
 
 
 def _measured(
-    config: Config, load: Load, threads: int | None, *, quick: bool
+    config: Config, load: Load, workers: int | None, *, quick: bool
 ) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.float64]]]:
     """Run everything; returns the report and each frame's total."""
     label, before = open_bundle(config).label, machine.state()
     once: dict[str, float] = {}
     with progress("measure", 100) as bar:
-        sample = measure(config, load, threads, _moves(bar))
+        sample = measure(config, load, workers, _moves(bar))
     if not quick:
         traced = allocations(config, load)
         once = {
@@ -148,7 +152,7 @@ def _measured(
     content = {
         "schema": report.SCHEMA,
         "model": label,
-        "threads": threads or config.runtime.threads,
+        "workers": workers or config.runtime.workers,
         "load": str(load),
         "machine": machine.facts(),
         "before": before,

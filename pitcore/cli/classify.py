@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from pitcore.classifier import Classifier, CropVerdict
-from pitcore.cli.options import bundle_option, read_config
+from pitcore.cli.options import bundle_option, read_config, usable_cores
 from pitcore.cli.progress import progress
 from pitcore.errors import ImageError
 from pitcore.model_choice import open_bundle
@@ -18,9 +18,9 @@ from pitcore.model_choice import open_bundle
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64), help="Threads of the network.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Cores that read and judge. Default: all.")
 @bundle_option
-def classify(paths: tuple[str, ...], as_json: bool, threads: int, bundle: Path | None) -> None:
+def classify(paths: tuple[str, ...], as_json: bool, workers: int | None, bundle: Path | None) -> None:
     """Judge every PNG below each PATH (a file or a folder), in sorted order.
 
     A picture is a cherry cut out by its mask: red the plane lit from above, blue the one lit from below,
@@ -32,7 +32,8 @@ def classify(paths: tuple[str, ...], as_json: bool, threads: int, bundle: Path |
       pitcore classify crops/
       pitcore classify crops/ --json > verdicts.jsonl
     """
-    classifier = Classifier(opened := open_bundle(read_config(None, bundle)), threads=threads)
+    opened = open_bundle(read_config(None, bundle))
+    classifier = Classifier(opened, workers=workers or usable_cores())
     files = [name for path in paths for name in find_pictures(path)]
     failed = 0
     with progress("classify", len(files)) as bar:

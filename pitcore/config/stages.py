@@ -120,13 +120,15 @@ class RuntimeConfig(Section, frozen=True):
     """How the board's cores and memory are used.
 
     Attributes:
-        threads: ONNX Runtime's threads in one network call.
+        workers: cores that judge the cherries of a frame, each its own ones. Leave one core for cameras and valves.
+        threads: ONNX Runtime's threads in one network call. It splits every layer, which pays for large networks only.
         queue_frames: frames that may wait between capture and prepare; then the oldest is dropped.
         sub_batch: cherries in one network call; bounds memory.
         max_cherries: cherries judged in one frame; the rest are ``maybe`` with reason ``overload``.
         capture_timeout_s: a live source silent for longer is broken.
     """
 
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     queue_frames: Annotated[int, Meta(ge=1, le=64)] = 2
     sub_batch: Annotated[int, Meta(ge=1, le=256)] = 16

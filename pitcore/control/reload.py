@@ -206,7 +206,7 @@ class Reloader:
         Priority is a thread's own, and is inherited: a network's workers would keep a low one for life. So only a
         network without workers is built with a low one, on a thread that ends with it: none can raise its own again.
         """
-        alone = config.runtime.threads == 1
+        alone = config.runtime.threads == 1 and config.runtime.workers == 1
         with ThreadPoolExecutor(1, "pitcore-build", initializer=_go_second if alone else None) as builder:
             return builder.submit(self._app.prepare, config).result()
 

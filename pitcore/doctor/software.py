@@ -49,7 +49,8 @@ def check_model(config: Config) -> Check:
     name = "model"
     try:
         bundle = open_bundle(config)
-        Session(bundle, capacity=config.runtime.max_cherries, threads=config.runtime.threads)
+        runtime = config.runtime
+        Session(bundle, capacity=runtime.max_cherries, threads=runtime.threads, workers=runtime.workers)
     except PitcoreError as error:
         mend = "pitcore update rollback, or leave [model] out: the model that came with pitcore is good"
         return fail(name, str(error), mend)

@@ -2,16 +2,17 @@
 
 Loads the network of a verified bundle into ONNX Runtime, checks that its input and output are what the
 card says, proves it on the golden vectors, and runs batches in pieces of at most ``sub_batch`` crops into
-memory it allocated once. It neither prepares crops nor interprets logits.
+memory it allocated once. Several workers share the pieces. It neither prepares crops nor interprets logits.
 
 Subnormal numbers: ONNX Runtime's workers must flush them, and its own option does so on x86 only. On
 Arm a thread inherits the mode of its creator, so the session is created under our guard, with the
-option set as well. Each call runs under the guard too, since the caller's thread computes along.
+option set as well. The crew's threads, the caller's among them, run under the guard too.
 """
 
 from __future__ import annotations
 
 import platform
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pitcore.errors import BundleError, first_line
+from pitcore.inference.crew import Crew
 from pitcore.model_card import Bundle, unread
 from pitcore.preprocess._core import FlushToZero, int8_products_saturate
 from pitcore.preprocess.prepare import aligned_batch
 
 INPUT, OUTPUT = "crops", "logits"
+SHARED_PIECE = 4  # crops in a piece that several workers share: small enough that all of them end together
 GOLDEN_TOLERANCE = 1e-3  # in logits. int8 graphs agree to the bit between machines; float ones to about 1e-6
 
 
@@ -46,8 +49,9 @@ class Session:
     Args:
         bundle: verified by ``load_bundle``.
         capacity: crops the input batch holds.
-        threads: ONNX Runtime's threads in one call.
-        sub_batch: crops in one call.
+        threads: ONNX Runtime's threads in one call; it splits each layer.
+        sub_batch: crops in one call at most.
+        workers: threads that share a batch, the caller's included. Logits are equal to the bit for any number.
 
     Attributes:
         batch: (capacity, S, S, P) or (capacity, P, S, S), uint8 or float32 as the card says, 64-byte
@@ -57,9 +61,13 @@ class Session:
         BundleError: the network does not load, does not fit its card, or fails its golden vectors.
     """
 
-    def __init__(self, bundle: Bundle, *, capacity: int, threads: int = 1, sub_batch: int = 16) -> None:
+    def __init__(
+        self, bundle: Bundle, *, capacity: int, threads: int = 1, sub_batch: int = 16, workers: int = 1
+    ) -> None:
         self.bundle = bundle
-        self._sub_batch = sub_batch
+        self._piece = sub_batch if workers == 1 else min(sub_batch, SHARED_PIECE)
+        self._crew = Crew(workers)
+        weakref.finalize(self, self._crew.stop)
         self._session = _load(bundle.model_path, threads)
         self._check_contract()
         card = bundle.card
@@ -74,10 +82,12 @@ class Session:
         Returns:
             (count, labels) float32 logits: a view, valid until the next call.
         """
-        with FlushToZero():
-            for start in range(0, count, self._sub_batch):
-                size = min(self._sub_batch, count - start)
-                self._session.run_with_iobinding(self._binding(start, size))
+
+        def run_piece(number: int) -> None:
+            start = number * self._piece
+            self._session.run_with_iobinding(self._binding(start, min(self._piece, count - start)))
+
+        self._crew.run(run_piece, -(-count // self._piece))
         return self._logits[:count]
 
     def _binding(self, start: int, size: int) -> ort.IOBinding:

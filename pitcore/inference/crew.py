@@ -1,0 +1,88 @@
+"""Threads that run the pieces of one batch side by side.
+
+ONNX Runtime splits a layer over its threads, and the layers of a small network are too short for that. Here each
+thread takes a whole piece of the batch, runs the network on it alone, and takes the next piece. A thread whose core is
+busy with another program takes fewer pieces, and the others take more.
+
+Every thread flushes subnormal numbers to zero for as long as it lives.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Callable
+
+from pitcore.preprocess._core import FlushToZero
+
+Task = Callable[[int], None]
+
+
+class Crew:
+    """The caller's thread and ``size - 1`` more that wait for work.
+
+    Args:
+        size: number of threads that work, the caller's included; at least 1.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._orders: list[queue.SimpleQueue[_Order | None]] = [queue.SimpleQueue() for _ in range(size - 1)]
+        self._threads = [
+            threading.Thread(target=_work, args=(orders,), name=f"pitcore-infer-{number}", daemon=True)
+            for number, orders in enumerate(self._orders, start=1)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def run(self, task: Task, pieces: int) -> None:
+        """Call ``task`` once for each piece, from whichever thread is free, and return when all are done.
+
+        Args:
+            task: gets the number of a piece. Calls for different pieces run at the same time.
+            pieces: how many there are.
+
+        Raises:
+            Exception: the first that a call raised, after every thread has stopped.
+        """
+        order = _Order(task, pieces)
+        helpers = self._orders[: pieces - 1]  # one piece needs no help
+        for orders in helpers:
+            orders.put(order)
+        with FlushToZero():
+            order.take_pieces()
+        for _ in helpers:
+            order.finished.get()
+        if order.failure is not None:
+            raise order.failure
+
+    def stop(self) -> None:
+        """End the threads. The crew must not be used again."""
+        for orders in self._orders:
+            orders.put(None)
+
+
+class _Order:
+    """One batch: its pieces are handed out one at a time."""
+
+    def __init__(self, task: Task, pieces: int) -> None:
+        self._task, self._pieces = task, pieces
+        self._next = itertools.count()  # next() on it is one step of the interpreter, so no piece is taken twice
+        self.finished: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.failure: Exception | None = None
+
+    def take_pieces(self) -> None:
+        """Do pieces until none is left, or one failed."""
+        try:
+            while (piece := next(self._next)) < self._pieces and self.failure is None:
+                self._task(piece)
+        except Exception as error:  # noqa: BLE001  it is raised again in the caller's thread
+            self.failure = error
+
+
+def _work(orders: queue.SimpleQueue[_Order | None]) -> None:
+    with FlushToZero():
+        while (order := orders.get()) is not None:
+            order.take_pieces()
+            order.finished.put(None)
+            del order  # it holds the batch

@@ -1,0 +1,107 @@
+"""Workers share a batch: the answers must not depend on how many there are, nor on which of them does what."""
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+from pitcore.inference.crew import Crew
+from pitcore.inference.session import Session
+from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
+from pitcore.preprocess._core import flushes_subnormals
+
+
+def infer_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("pitcore-infer")]
+
+
+@pytest.fixture
+def crew():
+    made = []
+
+    def make(size):
+        made.append(Crew(size))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("pieces", [0, 1, 2, 5, 64])
+def test_every_piece_is_done_once(crew, size, pieces):
+    done = []
+    crew(size).run(done.append, pieces)
+    assert sorted(done) == list(range(pieces))
+
+
+def test_a_worker_that_is_held_up_leaves_its_pieces_to_the_others(crew):
+    rest_is_done = threading.Event()
+    done = []
+
+    def task(piece):
+        if threading.current_thread() is not threading.main_thread():
+            assert rest_is_done.wait(10), "one piece that takes long keeps the others from being done"
+        done.append(piece)
+        if len(done) == 19:
+            rest_is_done.set()
+
+    crew(2).run(task, 20)
+    assert sorted(done) == list(range(20))
+
+
+def test_all_threads_flush_subnormals_and_the_caller_gets_its_own_mode_back(crew):
+    meeting = threading.Barrier(3)
+    flushed = []
+
+    def task(_piece):
+        meeting.wait(10)  # each of three threads holds one piece
+        flushed.append(flushes_subnormals())
+
+    before = flushes_subnormals()
+    crew(3).run(task, 3)
+    assert flushed == [True, True, True]
+    assert flushes_subnormals() == before
+
+
+def test_what_a_worker_raises_reaches_the_caller_and_the_crew_goes_on(crew):
+    ours = crew(2)
+    meeting = threading.Barrier(2)
+
+    def fails_beside(_piece):
+        meeting.wait(10)
+        if threading.current_thread() is not threading.main_thread():
+            raise ValueError("piece is bad")
+
+    with pytest.raises(ValueError, match="piece is bad"):
+        ours.run(fails_beside, 2)
+    done = []
+    ours.run(done.append, 4)
+    assert sorted(done) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4])
+def test_logits_are_equal_to_the_bit_for_any_number_of_workers(workers):
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    with np.load(bundle.golden_path) as golden:
+        crops = golden["crops"][:27]
+    alone, shared = Session(bundle, capacity=32), Session(bundle, capacity=32, workers=workers)
+    for session in (alone, shared):
+        session.batch[: len(crops)] = crops
+    for count in (27, 1, 4, 5, 0, 27):
+        assert alone.run(count).tobytes() == shared.run(count).tobytes()
+
+
+def test_the_threads_of_a_model_end_with_it(tiny_bundle):
+    before = len(infer_threads())
+    session = Session(load_bundle(tiny_bundle), capacity=8, workers=3)
+    session.run(8)
+    threads = infer_threads()
+    assert len(threads) == before + 2
+    del session
+    gc.collect()
+    for thread in threads[before:]:
+        thread.join(10)
+    assert len(infer_threads()) == before
