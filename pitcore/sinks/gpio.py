@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from pitcore.sinks.lines import import_gpiod, shut_lines
 from pitcore.sinks.sink import Armed, Notice
 from pitcore.sinks.valve_board import ValveBoard
 from pitcore.sinks.valve_guard import HUNG_NS, ValveGuard
-from pitcore.sinks.valve_process import MAX_MESSAGE_BYTES, Answer, ChipChoice, RealChip, Start, Work
+from pitcore.sinks.valve_process import MAX_MESSAGE_BYTES, TO_THE_SERVICE, Answer, ChipChoice, RealChip, Start, Work
 from pitcore.verdict import Event, Verdict
 
 log = logging.getLogger("pitcore.valves")
@@ -247,12 +248,14 @@ def _start_process() -> tuple[ValveBoard, socket.socket, subprocess.Popen[bytes]
     board, memory = ValveBoard.create()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-I", "-c", _RUN, json.dumps(sys.path), str(theirs.fileno()), str(memory)]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_THE_SERVICE)  # the process inherits that until it ignores them
     try:
         process = subprocess.Popen(command, pass_fds=(theirs.fileno(), memory), stdin=subprocess.DEVNULL)  # noqa: S603  our own
     except OSError:
         ours.close()
         raise
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         os.close(memory)
     return board, ours, process

@@ -32,6 +32,7 @@ log = logging.getLogger("pitcore.valves")
 
 PRIORITY = 40  # SCHED_FIFO: below the kernel's own threads (50), above everything else of ours
 MAX_MESSAGE_BYTES = 1 << 18
+TO_THE_SERVICE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # sent to all its processes; it acts on them first
 
 
 class RealChip(msgspec.Struct, frozen=True, tag="real"):
@@ -88,8 +89,9 @@ class Answer(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Entry point. The last two arguments are the descriptors of socket and shared memory."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # sent to all of the service's processes; the service ends first
+    for number in TO_THE_SERVICE:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_THE_SERVICE)  # who started this process blocked them until now
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     connection, board = socket.socket(fileno=int(sys.argv[2])), ValveBoard(int(sys.argv[3]))
     try:

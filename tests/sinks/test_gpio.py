@@ -6,13 +6,15 @@ import signal
 import subprocess
 import time
 
+import msgspec
 import numpy as np
 import pytest
 
 from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
+from pitcore.sinks import gpio
 from pitcore.sinks.gpio import GpioSink
-from pitcore.sinks.valve_process import PlayedChip, RealChip, SteadyChip
+from pitcore.sinks.valve_process import Answer, PlayedChip, RealChip, Start, SteadyChip
 from tests.sinks.valves import CONFIG, DISTANCE, PLAN, verdict
 
 PATIENCE_S = 60.0
@@ -182,6 +184,17 @@ def test_signals_to_all_processes_of_the_service_leave_the_valves_to_it(rig, num
     wait_for(lambda: rig.tick() > before + 500, "belt")
     rig.sink.close()
     assert rig.sink._process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_the_process_starts_does_not_end_it(number):
+    _, connection, process = gpio._start_process()
+    os.kill(process.pid, number)  # it has not read a line of ours yet
+    with connection:
+        connection.settimeout(PATIENCE_S)
+        connection.sendall(msgspec.msgpack.encode(Start(PLAN, CONFIG, SteadyChip(2000.0))))
+        assert msgspec.msgpack.decode(connection.recv(1000), type=Answer) == Answer()
+    assert process.wait(PATIENCE_S) == 0
 
 
 def test_the_process_ends_when_the_service_is_gone_without_a_word(rig):
