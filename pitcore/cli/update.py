@@ -16,7 +16,8 @@ from pitcore.cli.options import config_option, control_socket, socket_option
 from pitcore.cli.tables import table
 from pitcore.config import Config, load_config
 from pitcore.control.remote import ask_status
-from pitcore.errors import ControlError, Refusal, UpdateError
+from pitcore.errors import ConfigError, ControlError, Refusal, UpdateError
+from pitcore.ota.identity import Identity, read_identity
 from pitcore.ota.overview import Overview, look
 from pitcore.ota.report import remember
 from pitcore.ota.slots import Store
@@ -152,7 +153,16 @@ def status(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options ab
     except ControlError:
         running = None
     found = look(place.store, running)
-    click.echo(msgspec.json.encode(found).decode() if as_json else text(found))
+    try:
+        identity = read_identity(place.config.update.device_id)
+    except ConfigError as error:
+        identity = Identity("none", str(error))
+    if as_json:
+        shown = msgspec.to_builtins(found) | {"device_id": identity.device_id, "device_id_from": identity.origin}
+        click.echo(msgspec.json.encode(shown).decode())
+    else:
+        click.echo(f"this board  {identity.device_id} (from {identity.origin})")
+        click.echo(text(found))
 
 
 def place_of(config_path: Path | None, socket_path: Path | None, store_path: Path | None, url: str | None) -> Place:

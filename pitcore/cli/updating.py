@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import sys
 from pathlib import Path
@@ -14,15 +13,15 @@ import onnxruntime as ort
 from pitcore import __version__
 from pitcore.address import WEB, Address, is_address, read_address
 from pitcore.cli.progress import growing
-from pitcore.config import UpdateConfig
 from pitcore.config.update import check_repository
 from pitcore.control.remote import RunningService
-from pitcore.errors import ConfigError, Refusal, UpdateError, first_line
+from pitcore.errors import Refusal, UpdateError, first_line
 from pitcore.ota.campaign import Campaign
 from pitcore.ota.channel import Machine
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.gate import Gate
 from pitcore.ota.hawkbit import Account, DdiServer
+from pitcore.ota.identity import read_identity
 from pitcore.ota.offer import Offer, Repository
 from pitcore.ota.selftest import Limits, SelfTest
 from pitcore.ota.trust import Board, Source, TrustedRepository
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from pitcore.cli.update import Place
 
 STICK_FOLDER = "pitcore"  # where `pitcore-tools package export-usb` is told to write
-MACHINE_ID = Path("/etc/machine-id")
 
 
 def fleet(place: Place) -> Campaign:
@@ -47,7 +45,7 @@ def fleet(place: Place) -> Campaign:
         raise UpdateError(Refusal.NOT_SET_UP, message) from error
     if len(token.split()) != 1:  # else it is no header, and the error that says so would show it
         raise UpdateError(Refusal.NOT_SET_UP, f"{said.token_file}: no token in one line; put this board's token there")
-    controller = said.controller_id or device_id(place.config.update)
+    controller = said.controller_id or read_identity(place.config.update.device_id).device_id
     server = DdiServer(Account(said.url, said.tenant, controller, f"{said.token_kind} {token}"))
     attributes = {"pitcore": __version__, "arch": platform.machine()}
     return Campaign(server, place.store, lambda order: updater(place, fetches=True, order=order), attributes)
@@ -91,7 +89,7 @@ def _repository(place: Place, order: str | None) -> Repository:
         message = f"{update.root}: {error.strerror}; put the publisher's root.json there, or set [update] root"
         raise UpdateError(Refusal.NOT_SET_UP, message) from error
     address = _address(place.url)
-    source = Source(address.url, update.channel, root, device_id(update), order)
+    source = Source(address.url, update.channel, root, read_identity(update.device_id).device_id, order)
     fetcher = Fetcher(authorization=address.authorization)
     board = Board(Machine(platform.machine(), ort.__version__), fetcher=fetcher, disk=place.store.disk)
     return TrustedRepository(source, place.store.tuf, board)
@@ -125,19 +123,6 @@ def _on_stick(directory: Path) -> Path:
         Refusal.NOT_FOUND,
         f"{directory}: no repository here, nor in its folder {STICK_FOLDER}; is the stick mounted? `findmnt` shows it",
     )
-
-
-def device_id(update: UpdateConfig) -> str:
-    """Return what draws this board's place in a phased rollout. Raises ConfigError."""
-    if update.device_id is not None:
-        return update.device_id
-    try:
-        machine = MACHINE_ID.read_text(encoding="ascii").strip()
-    except OSError as error:
-        mend = "set it, to something no other board has"
-        raise ConfigError(f"[update] device_id: {MACHINE_ID}: {error.strerror}; {mend}") from error
-    # machine-id(5): never let the number itself leave the machine
-    return hashlib.sha256(f"pitcore.device|{machine}".encode()).hexdigest()[:32]
 
 
 class _Shown:

@@ -84,7 +84,7 @@ def test_from_a_bundle_to_every_board_and_a_stick(begun, tmp_path):
         assert phases == {second["target"]: percent} | kept
     begun.run("refresh")
     assert "2  models/tiny-1.1.0.tar  stable 100 %" in begun.run("list", keys=()).stdout
-    assert "good for 7.0 days" in begun.run("export-usb", tmp_path / "stick", keys=()).stdout
+    assert "good for 7.0 days" in begun.run("export-usb", "--folder", tmp_path / "stick", keys=()).stdout
     begun.repository = tmp_path / "stick"
     assert begun.verify("--stick")["files"] == 3  # the archive, the patch to it, the channel
     with pytest.raises(PublishError, match="copy it back"):

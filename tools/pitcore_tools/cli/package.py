@@ -24,7 +24,7 @@ from pitcore_tools.package import publish, variants
 from pitcore_tools.package.channels import channels as every_channel
 from pitcore_tools.package.channels import phase, read_channel, releases, write_channel
 from pitcore_tools.package.repository import locked
-from pitcore_tools.package.stick import export
+from pitcore_tools.package.stick import check_is_stick, export
 from pitcore_tools.package.verify import Report, phases, verify
 
 
@@ -217,9 +217,10 @@ def verify_(directory: Path, root: Path | None, stick: bool, as_json: bool) -> N
 @package.command("export-usb")
 @repository_option
 @click.option("--channel", "channels", multiple=True, help="To take along. Repeatable. Default: all.")
+@click.option("--folder", is_flag=True, help="DESTINATION is a folder of this machine, not a stick.")
 @click.argument("destination", type=FOLDER)
-def export_usb(directory: Path, channels: tuple[str, ...], destination: Path) -> None:
-    """Copy what boards without a network need to a stick, and verify it there. Needs no key.
+def export_usb(directory: Path, channels: tuple[str, ...], folder: bool, destination: Path) -> None:
+    """Copy what boards without a network need to a mounted stick, and verify it there. Needs no key.
 
     The stick is good until its timestamp expires: run `refresh` first.
 
@@ -228,10 +229,14 @@ def export_usb(directory: Path, channels: tuple[str, ...], destination: Path) ->
       pitcore-tools package export-usb /media/stick/pitcore --repository /srv/models --channel stable
     """
     with locked(directory):
+        if not folder:
+            check_is_stick(destination, directory)
         repository = open_repository(directory, (), None)
         size = export(repository, destination, list(channels) or every_channel(repository))
         days = repository.days_left("timestamp")
     verify(destination, stick=True)
+    board = destination.parent if destination.name == "pitcore" else destination
+    click.echo(f"on the board: pitcore update install --from {board}, with the folder where it is mounted there")
     click.echo(f"{destination}: {size} bytes, good for {days:.1f} days; unmount it before you pull it out")
 
 

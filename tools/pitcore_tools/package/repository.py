@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tuf.api.metadata import (
     TOP_LEVEL_ROLE_NAMES,
@@ -31,10 +30,12 @@ from tuf.api.metadata import (
 )
 from tuf.repository import Repository
 
-from pitcore.durable import replace_file
 from pitcore.errors import PublishError
+from pitcore.ota.clock import read_clock
 from pitcore.ota.metadata import ISSUED
 from pitcore_tools.package.keys import KeyRing
+from pitcore_tools.package.served import write_served_file
+from pitcore_tools.package.signing_time import check_signing_time
 
 Now = Callable[[], datetime]
 MODELS, CHANNEL_PREFIX = "models", "channel-"
@@ -111,6 +112,7 @@ class StaticRepository(Repository):
         """Sign the next version of a role, for ``commit`` to write. Raises PublishError."""
         now = self._now().replace(microsecond=0)
         signed = md.signed
+        check_signing_time(now, self._last_signed(signed), synced=read_clock().synced)
         signed.version += 0 if role in self._pending else 1
         signed.expires = now + timedelta(days=rule_of(role).days)
         signed.unrecognized_fields[ISSUED] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -185,6 +187,13 @@ class StaticRepository(Repository):
         left: timedelta = self.open(role).signed.expires - self._now()
         return left / timedelta(days=1)
 
+    def _last_signed(self, signed: Any) -> datetime | None:  # noqa: ANN401  tuf types the four kinds apart
+        """Return when a role, or the timestamp on disk, was signed; None where neither was."""
+        path = self._newest("timestamp")
+        both = [signed] if path is None else [signed, self.open("timestamp").signed]
+        issued = [each.unrecognized_fields[ISSUED] for each in both if ISSUED in each.unrecognized_fields]
+        return max(map(datetime.fromisoformat, issued), default=None)
+
     def _snapshot_is_due(self, infos: dict[str, MetaFile]) -> bool:
         path = self._newest("snapshot")
         if path is None or "root" in self._pending:  # its key may be another
@@ -201,9 +210,7 @@ class StaticRepository(Repository):
             files[self._metadata / name] = md.to_bytes()
         for path, content in files.items():
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(path, partial(_write, content))
-                path.chmod(0o644)
+                write_served_file(path, content)
             except OSError as error:
                 raise PublishError(
                     f"{path}: {error.strerror}; boards still see the old publication, run the command again"
@@ -252,10 +259,6 @@ class StaticRepository(Repository):
                     f"{role}: signed by {len(result.signed)} of the {result.threshold} keys it needs; add --keys with "
                     f"the folder of its {kind} keys (missing: {missing})"
                 )
-
-
-def _write(content: bytes, file: BinaryIO) -> None:
-    file.write(content)
 
 
 def _position(role: str) -> int:

@@ -19,6 +19,7 @@ from pitcore_tools.package.repository import (
     channel_role,
     rule_of,
 )
+from pitcore_tools.package.served import make_served_folder
 
 
 def initialise(directory: Path, folder: Path, channels: Iterable[str], passphrase: bytes | None, now: Now) -> Path:
@@ -43,7 +44,7 @@ def initialise(directory: Path, folder: Path, channels: Iterable[str], passphras
     if directory.exists() and any(directory.iterdir()):
         raise PublishError(f"{directory}: not empty, and no repository is overwritten; name a new folder")
     check_place(folder, directory)
-    (directory / "metadata").mkdir(parents=True, exist_ok=True)
+    _make_folders(directory)
     repository = StaticRepository(directory, KeyRing((), lambda: b""), now)
     with repository.edit_root() as root:
         root.consistent_snapshot = True
@@ -63,6 +64,14 @@ def initialise(directory: Path, folder: Path, channels: Iterable[str], passphras
     repository.publish()
     repository.commit()
     return directory / "metadata" / "1.root.json"
+
+
+def _make_folders(directory: Path) -> None:
+    try:
+        make_served_folder(directory / "metadata")
+        directory.chmod(0o755)  # also where it was there, and empty
+    except OSError as error:
+        raise PublishError(f"{directory}: {error.strerror}; name a folder you may write to") from error
 
 
 def add_channel(repository: StaticRepository, channel: str, folder: Path) -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
-from pitcore.durable import replace_file
 from pitcore.errors import PublishError
 from pitcore.ota.channel import channel_target
 from pitcore_tools.package.channels import read_channel, releases
 from pitcore_tools.package.repository import MODELS, StaticRepository, channel_role
+from pitcore_tools.package.served import write_served_file
+
+
+def check_is_stick(destination: Path, repository: Path) -> None:
+    """Refuse a destination on a file system of this machine: the stick is not mounted. Raises PublishError."""
+    place = next(folder for folder in (destination.absolute(), *destination.absolute().parents) if folder.exists())
+    own = {folder.stat().st_dev for folder in (Path("/"), Path("/run"), repository) if folder.exists()}
+    if place.stat().st_dev in own:
+        raise PublishError(
+            f"{destination}: on this machine's own disk, so no stick is mounted there; mount it (`findmnt` shows it), "
+            "or give --folder to write to a folder of this machine"
+        )
 
 
 def export(repository: StaticRepository, destination: Path, channels: list[str]) -> int:
@@ -34,17 +43,12 @@ def export(repository: StaticRepository, destination: Path, channels: list[str])
     for path in files:
         to = destination / path.relative_to(repository.directory)
         try:
-            to.parent.mkdir(parents=True, exist_ok=True)
             content = path.read_bytes()
-            replace_file(to, partial(_write, content))
+            write_served_file(to, content)
         except OSError as error:
             raise PublishError(f"{to}: {error.strerror}; is the stick full, or its switch on read-only?") from error
         total += len(content)
     return total
-
-
-def _write(content: bytes, file: BinaryIO) -> None:
-    file.write(content)
 
 
 def _targets(repository: StaticRepository, channels: list[str]) -> list[Path]:

@@ -19,6 +19,7 @@ from pitcore_tools.package.channels import channels as every_channel
 from pitcore_tools.package.channels import has_channel, read_channel, releases
 from pitcore_tools.package.keys import KeyRing
 from pitcore_tools.package.repository import MODELS, StaticRepository
+from pitcore_tools.package.served import check_readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ def verify(directory: Path, root: bytes | None = None, *, stick: bool = False) -
         targets = [_trusted(trusted, name) for name in (*models, *map(channel_target, channels))]
     for target in targets:
         _check_file(repository, target)
+    if not stick:
+        check_readable(directory)
     roles = ("root", "targets", *repository.delegated(), "snapshot", "timestamp")
     days_left = {role: round(repository.days_left(role), 1) for role in roles}
     return Report(days_left, named, len(targets))

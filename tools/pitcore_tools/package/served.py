@@ -1,0 +1,47 @@
+"""Files that a web server, or a board's account, can read, whatever the umask of the one who publishes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from pitcore.durable import replace_file
+from pitcore.errors import PublishError
+
+_FOLDER, _FILE = 0o755, 0o644
+_OTHERS_READ, _OTHERS_ENTER = 0o044, 0o011  # by the group, or by everybody
+
+
+def make_served_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, readable by everybody. Raises OSError."""
+    if folder.is_dir():
+        return
+    make_served_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    with suppress(PermissionError):  # a stick's file system has no modes
+        folder.chmod(_FOLDER)
+
+
+def write_served_file(path: Path, content: bytes) -> None:
+    """Write a file and its folder, readable by everybody. Raises OSError."""
+    make_served_folder(path.parent)
+    replace_file(path, partial(_write, content))
+    with suppress(PermissionError):
+        path.chmod(_FILE)
+
+
+def check_readable(directory: Path) -> None:
+    """Refuse a repository of which a web server under another account cannot read every file. Raises PublishError."""
+    for path in (directory, *sorted(directory.rglob("*"))):
+        mode = path.stat().st_mode
+        enters = not path.is_dir() or mode & _OTHERS_ENTER
+        if not (mode & _OTHERS_READ and enters):
+            raise PublishError(
+                f"{path}: only its owner may read it, and a web server is another user; run `chmod -R a+rX {directory}`"
+            )
+
+
+def _write(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
