@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from pitcore.errors import BundleError, CardError, UnreadableBundleError, first_line
+from pitcore.plain_text import check_json, decode_text
 
 SCHEMA = "pitcore.card/1"
 BUNDLE_FILES = ("model.onnx", "calibration.json", "metrics.json", "config.yaml", "golden.npz")
@@ -146,8 +147,10 @@ class Bundle:
 def decode_card(raw: bytes, where: str) -> ModelCard:
     """Decode and check a card. ``where`` names it in errors. Raises CardError."""
     try:
-        return msgspec.json.decode(raw, type=ModelCard)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
+        text = decode_text(raw)
+        check_json(text)
+        return msgspec.json.decode(text, type=ModelCard)
+    except (msgspec.DecodeError, ValueError) as error:  # ValidationError is a DecodeError
         raise CardError(f"{where}: {error}; a card has no defaults, write it with `pitcore-tools quantise`") from error
 
 

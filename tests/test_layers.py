@@ -13,6 +13,7 @@ CONTRACTS = {
     "address",
     "alarm",
     "arming",
+    "plain_text",
     "wall_clock",
     "errors",
     "verdict",

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pitcore.config import Config, effective_thresholds, explain, load_config
+from pitcore.config.load import config_text
 from pitcore.model_choice import open_bundle
 
 
@@ -62,7 +63,7 @@ def _calibration(loaded: Config) -> str:
 def _print_explained(loaded: Config, path: Path) -> None:
     """Print every value; a key that the file gives is marked."""
     section = ""
-    for one in explain(loaded, path.read_text(encoding="utf-8")):
+    for one in explain(loaded, config_text(path)):
         if one.section != section:
             section = one.section
             click.echo(f"\n[{section}]")

@@ -26,6 +26,7 @@ from pitcore.ota.offer import Offer, Repository
 from pitcore.ota.selftest import Limits, SelfTest
 from pitcore.ota.trust import Board, Source, TrustedRepository
 from pitcore.ota.update import Means, Updater
+from pitcore.plain_text import decode_text
 
 if TYPE_CHECKING:
     from pitcore.cli.update import Place
@@ -39,11 +40,11 @@ def fleet(place: Place) -> Campaign:
     if said.url is None:
         raise UpdateError(Refusal.NOT_SET_UP, "this board is in no fleet: set [hawkbit] url")
     try:
-        token = Path(said.token_file).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        token = decode_text(Path(said.token_file).read_bytes()).strip()
+    except (OSError, ValueError) as error:
         message = f"{said.token_file}: {first_line(error)}; put this board's token there, or set [hawkbit] token_file"
         raise UpdateError(Refusal.NOT_SET_UP, message) from error
-    if len(token.split()) != 1:  # else it is no header, and the error that says so would show it
+    if len(token.split()) != 1 or not token.isascii():  # else it is no header, and the error that says so would show it
         raise UpdateError(Refusal.NOT_SET_UP, f"{said.token_file}: no token in one line; put this board's token there")
     controller = said.controller_id or read_identity(place.config.update.device_id).device_id
     server = DdiServer(Account(said.url, said.tenant, controller, f"{said.token_kind} {token}"))

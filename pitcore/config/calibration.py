@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from pitcore.config.section import MAX_SIDE_PX, MIN_PX_PER_TICK, Count, Level, Section
 from pitcore.errors import ConfigError
+from pitcore.plain_text import check_json, decode_text
 
 GAIN_ONE = 256  # of a flat field: the pixel stays as it is
 MAX_GAIN = 4 * GAIN_ONE
@@ -119,10 +120,12 @@ def read_calibration(path: Path) -> Calibration | None:
     """
     mend = "bring back the one before with 'pitcore calibrate undo', or remove it and calibrate again"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Calibration)
+        text = decode_text(path.read_bytes())
+        check_json(text)
+        return msgspec.json.decode(text, type=Calibration)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; correct [calibration] file") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigError(f"{path}: damaged: {error}; {mend}") from error

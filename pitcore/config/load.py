@@ -15,6 +15,7 @@ from pitcore.config.control import ControlConfig
 from pitcore.config.section import Section
 from pitcore.config.sources import SourceConfig
 from pitcore.errors import ConfigError
+from pitcore.plain_text import decode_text, unusual_character
 
 
 def decode_config(text: str, where: str) -> Config:
@@ -23,7 +24,7 @@ def decode_config(text: str, where: str) -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         twice = "; it is given twice: keep one" if "Cannot" in str(error) else ""
-        raise ConfigError(f"{where}: not valid TOML: {error}{twice}") from error
+        raise ConfigError(f"{where}: not valid TOML: {error}{twice}{_unusual(text, str(error))}") from error
     try:
         return msgspec.convert(raw, type=Config)
     except msgspec.ValidationError as error:
@@ -44,7 +45,7 @@ def load_config(path: Path | None, *, calibrated: bool = True) -> Config:
     """
     if path is None:
         return Config()
-    config = decode_config(_read(path), str(path))
+    config = decode_config(config_text(path), str(path))
     return _with_calibration(config, path) if calibrated else config
 
 
@@ -57,22 +58,27 @@ def load_control(path: Path | None) -> ControlConfig:
     if path is None:
         return ControlConfig()
     try:
-        return msgspec.convert(tomllib.loads(_read(path)).get("control", {}), type=ControlConfig)
+        return msgspec.convert(tomllib.loads(config_text(path)).get("control", {}), type=ControlConfig)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}; give --socket instead") from error
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: [control]: {error}; give --socket instead") from error
 
 
-def _read(path: Path) -> str:
+def config_text(path: Path) -> str:
+    """Return the text of a configuration file. Raises ConfigError."""
     try:
-        return path.read_text(encoding="utf-8")
+        return decode_text(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; give --config an existing TOML file") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: not UTF-8 text at byte {error.start}; a configuration is a TOML text file"
-        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}; a configuration is a TOML text file") from error
+
+
+def _unusual(text: str, message: str) -> str:
+    """Name the word processor's character in the line that a message of ``tomllib`` tells."""
+    place = re.search(r"at line (\d+)", message)
+    return unusual_character(text, int(place[1]) if place else None)
 
 
 def calibration_path(config: Config, path: Path) -> Path | None:

@@ -254,3 +254,10 @@ def test_a_file_that_holds_no_token_is_told_without_showing_it(tmp_path, content
         build_campaign(place)
     assert caught.value.refusal is Refusal.NOT_SET_UP
     assert "SECRET" not in str(caught.value)
+
+
+def test_a_token_that_an_editor_saved_with_a_byte_order_mark_is_the_same_token(fleet, tmp_path):
+    (tmp_path / "token").write_bytes(AUTHORIZATION.split()[1].encode("utf-8-sig") + b"\r\n")
+    said = HawkbitConfig(url=fleet.server.url, controller_id="board-1", token_file=str(tmp_path / "token"))
+    place = Place(Config(hawkbit=said), None, fleet.store, None, tmp_path / "socket")
+    assert build_campaign(place).poll().message == "no orders"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,7 @@ def read_passphrase(path: Path | None) -> bytes:
         phrase: str = click.prompt("passphrase of the keys", hide_input=True)
         return phrase.encode()
     try:
-        return path.read_bytes().strip()
+        return path.read_bytes().removeprefix(codecs.BOM_UTF8).strip()
     except OSError as error:
         raise PublishError(f"{path}: {error.strerror}; name a file that holds the passphrase") from error
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from pitcore.errors import ConfigError
 from pitcore_tools.networks.imagenet import SOURCES
+from pitcore_tools.yaml_text import read_yaml
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -82,8 +82,8 @@ def load(name: str, configs: Path = CONFIGS) -> Entry:
     if not path.is_file():
         raise ConfigError(f"no teacher or student {name}; there are {', '.join(names(configs))}")
     try:
-        entry: Entry = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), type=Entry)
-    except (msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+        entry: Entry = msgspec.convert(read_yaml(path), type=Entry)
+    except (msgspec.ValidationError, ValueError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}; the files beside it show the form") from error
     return entry
 

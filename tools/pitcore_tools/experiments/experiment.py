@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from pitcore.errors import ConfigError
 from pitcore_tools.train.recipe import Recipe, recipe_from
+from pitcore_tools.yaml_text import read_yaml
 
 CONFIGS = Path(__file__).parent / "configs"
 Group = Literal["user", "pretraining", "accuracy", "stages", "frontier"]
@@ -73,8 +73,8 @@ def load(name: str, configs: Path = CONFIGS) -> Experiment:
     if not path.is_file():
         raise ConfigError(f"no experiment {name}; there are {', '.join(names(configs))}")
     try:
-        experiment = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), type=Experiment)
-    except (msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+        experiment = msgspec.convert(read_yaml(path), type=Experiment)
+    except (msgspec.ValidationError, ValueError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}; the other files beside it show the form") from error
     recipe_of(name, experiment, Path(), experiment.folds[0], configs)
     return experiment

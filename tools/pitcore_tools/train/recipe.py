@@ -13,6 +13,7 @@ from pitcore.errors import ConfigError
 from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.networks.symmetric import Symmetry
 from pitcore_tools.networks.zoo import Architecture, Stem
+from pitcore_tools.yaml_text import read_yaml
 
 MAX_BASES = 4
 
@@ -130,11 +131,11 @@ def recipe_yaml(recipe: Recipe) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; give a recipe (YAML)") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: not a recipe; see train/configs/base.yaml for every key and its reason")
     return content
