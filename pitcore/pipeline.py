@@ -179,7 +179,7 @@ class Pipeline:
         events += self._events_of(frame, chosen, len(asked))
         events += stages.line.judge(frame, [(shapes[index].plane_means, judged[index].reason) for index in asked])
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
-        said = unseen + [(seen.boxes[index], judged[index]) for index in sorted(judged)]
+        said = unseen + [(chosen.box_of(index, seen.boxes), judged[index]) for index in sorted(judged)]
         clock.mark("decide")
         self._last, self._last_tick = FrameRef(frame.seq, frame.t_ns), frame.tick
         self._emit(events, self._verdicts(said, clock.latency(total_from_start=self._rules.live)))

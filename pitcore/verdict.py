@@ -58,7 +58,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=False):
         tick: belt encoder count of the frame.
         box: x, y, width, height in pixels of the frame.
         code: the line's older code: 1 clean, 2 pit, 3 side, 5 maybe.
-        reason: why it is ``maybe``; None for the rest.
+        reason: why it is ``maybe``; of a pit, why it may be more than one cherry; else None.
         probabilities: calibrated; None where the network was not asked (side, foreign, unseen ...).
         config: hash of the board's configuration.
         latency_us: None where timings were not wanted, so that two runs can be compared byte by byte.
@@ -77,6 +77,11 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=False):
     config: str
     latency_us: LatencyUs | None
     action: Action
+
+    @property
+    def is_one_cherry(self) -> bool:
+        """Tell whether the thing has the shape of one whole cherry, so that its pit is near its middle."""
+        return self.verdict != "side" and self.reason in {None, "uncertain", "failsafe"}
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):

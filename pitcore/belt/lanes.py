@@ -1,8 +1,8 @@
 """From a thing in a frame to pulses of the valves: which lanes, and from which encoder tick to which.
 
 A point at row r of a frame taken at tick t is, or was, at row 0 at tick ``t - r / px_per_tick``, whichever way the belt
-runs through the picture. A lane's nozzle stands ``distance_ticks`` behind row 0. A box that is longer or wider than one
-cherry may hold several: its pulse is as much longer, and every lane across it fires.
+runs through the picture. A lane's nozzle stands ``distance_ticks`` behind row 0. A box that is not known to hold one
+cherry is hit over its whole length, by every lane that it covers: a pit may be anywhere in it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from pitcore.belt.track import Box
 from pitcore.verdict import Action
+
+SMALLEST_PX = 20  # of a cherry: its middle is at least half of this within the box
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +58,25 @@ class Plan:
     cherry_px: int
     lanes: tuple[Lane, ...]
 
-    def pulses(self, tick: int, box: Box, action: Action) -> list[Pulse]:
-        """Return the pulses that do an action to the thing in a box of a frame taken at ``tick``.
+    def pulses(self, tick: int, box: Box, action: Action, *, one_cherry: bool = True) -> list[Pulse]:
+        """Return the pulses that do an action to the thing in a box of a frame.
 
         A thing beside every lane of the action gets the nearest: better hit from the side than passed over.
+
+        Args:
+            tick: of the frame.
+            box: of the thing.
+            action: what is to be done.
+            one_cherry: the thing has the shape of one cherry. Its middle is hit, unless it is larger than any cherry.
         """
         x, y, width, height = box
-        half_beyond = max(0.0, width - self.cherry_px) / 2
+        single_px = self.cherry_px if one_cherry else SMALLEST_PX
+        half_beyond = max(0.0, width - single_px) / 2
         left, right = x + width / 2 - half_beyond, x + width / 2 + half_beyond  # where centres of cherries may be
+        if not one_cherry:
+            left, right = x, x + width
         at_row_0 = tick - (y + height / 2) / self.px_per_tick
-        longer = max(0.0, height - self.cherry_px) / abs(self.px_per_tick)
+        longer = max(0.0, height - single_px) / abs(self.px_per_tick)
         pulses = []
         for number in self._across(left, right, action):
             lane = self.lanes[number]
@@ -82,6 +93,11 @@ class Plan:
         half = self.cherry_px / 2
         leaving, entering = (end, first + half) if self.px_per_tick > 0 else (first, end - half)
         return round(tick - leaving / self.px_per_tick), round(tick - entering / self.px_per_tick)
+
+    def entering(self, tick: int) -> int:
+        """Return the tick at which the belt that enters the frame at ``tick`` is at row 0."""
+        first, end = self.rows_px
+        return round(tick - (first if self.px_per_tick > 0 else end) / self.px_per_tick)
 
     def of_action(self, action: Action) -> list[int]:
         """Return the lanes that do an action."""

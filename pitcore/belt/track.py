@@ -1,14 +1,22 @@
 """One verdict for each cherry, though overlapping frames show it more than once.
 
-The belt moves along the rows. A point that is at row ``r`` when the encoder says ``t`` has the belt position
-``t * px_per_tick - r``, and keeps it from frame to frame; that is how a box is matched with the boxes
-of earlier frames. This module decides *which* things of a frame are to be judged now; it knows neither
-pixels nor probabilities.
+A point of the belt keeps its position from frame to frame, and that is how a box is matched with the boxes of earlier
+frames. Positions are in pixels and grow towards the feed: the entry edge of a frame taken at tick ``t`` is at
+``t * |px_per_tick|``, and its exit edge ``height_px`` less. This module decides *which* things of a frame are to be
+judged now; it knows neither pixels nor probabilities.
 
-A thing is judged in the first frame that shows it whole. Seen only in part, it waits. If it leaves
-before any frame shows it whole (frames were lost, or it is longer than a frame), it is handed out as
-``cut`` or ``unseen``, and never passed over in silence. In doubt whether a thing was judged before, it
-is judged again: a second verdict costs a cherry, a missing one a tooth.
+The rules:
+
+- A thing that touches the entry edge waits. Any other is judged in the first frame that shows it.
+- A thing is known if one thing that was judged earlier covers it, its end at the entry side included: what reaches
+  further holds belt that no earlier frame showed, and is judged again.
+- What waited must be seen again in something that is judged or waits on. If only a known thing covers it, that is
+  judged again.
+- What waited and went past the exit edge is in the box of the ``cut`` thing that it belongs to, or else ``unseen``.
+- What lies beyond the entry edge, since the belt ran backwards, is forgotten. It may be other cherries when the belt
+  comes forward again.
+
+In doubt whether a thing was judged before, it is judged again: a second verdict costs a cherry, a missing one a tooth.
 """
 
 from __future__ import annotations
@@ -29,8 +37,13 @@ KNOWN_SHARE = 0.7
 # And only if it covers this share of what the frame shows of the earlier one: a small cherry in the shadow of a large
 # one's box is another cherry.
 SAME_SHARE = 0.35
+# And only if earlier ones cover this share of its last pixels at the entry side. Fewer pixels than any cherry has.
+TIP_PX = 16.0
+TIP_SHARE = 0.5
 # A part seen at the entry edge lies within the whole thing seen later, but for noise at its rim.
 RESUMED_SHARE = 0.5
+# No frame shows more things than the search reports. What was judged before the last so many is judged again.
+MOST_SPANS = 4096
 
 
 @dataclass(slots=True)
@@ -43,8 +56,11 @@ class Selection:
         cut: leaving without ever having been whole: judge with reason ``cut``.
         unseen: boxes of things that were seen in part and left between two frames, where they would be
             now (so outside the frame); and of those that were entering when all was forgotten, where they were last.
+        longer: boxes of things in ``side`` and ``cut`` of which an earlier frame showed what is now past the exit edge;
+            these boxes reach beyond the frame.
         known: how many were passed over because an earlier frame had them.
         waiting: how many are entering and will be whole in a later frame.
+        waiting_px: length of belt at the entry edge on which they lie.
         gap_px: length of belt that passed unseen before this frame.
     """
 
@@ -52,8 +68,10 @@ class Selection:
     side: list[int] = field(default_factory=list)
     cut: list[int] = field(default_factory=list)
     unseen: list[Box] = field(default_factory=list)
+    longer: dict[int, Box] = field(default_factory=dict)
     known: int = 0
     waiting: int = 0
+    waiting_px: int = 0
     gap_px: int = 0
 
     def to_judge(self, edges: int, exit_edge: int) -> list[int]:
@@ -61,6 +79,10 @@ class Selection:
         if edges & (LEFT | RIGHT):
             return self.side
         return self.cut if edges & exit_edge else self.whole
+
+    def box_of(self, index: int, boxes: Sequence[Box]) -> Box:
+        """Return the box of a thing that is judged now, with what earlier frames showed of it."""
+        return self.longer.get(index, boxes[index])
 
 
 class BeltTracker:
@@ -80,7 +102,11 @@ class BeltTracker:
         self._judged: list[Span] = []
         self._waiting: list[Span] = []
         self._given_up: list[Span] = []
-        self._last_origin: float | None = None
+        self._last_front: float | None = None  # position of the entry edge in the frame before
+
+    def __len__(self) -> int:
+        """Return how many things are remembered."""
+        return len(self._judged) + len(self._waiting)
 
     def update(self, tick: int, boxes: Sequence[Box], border: Sequence[int]) -> Selection:
         """Decide what to judge in one frame.
@@ -90,30 +116,32 @@ class BeltTracker:
             boxes: x, y, width, height in pixels of each thing.
             border: flags of the frame's edges that each box touches.
         """
-        origin = tick * self._px_per_tick
+        front = tick * abs(self._px_per_tick)
         chosen = Selection()
-        chosen.unseen += [_in_frame(span, self._last_origin or 0.0) for span in self._given_up]
+        chosen.unseen += [self._in_frame(span, self._last_front or 0.0) for span in self._given_up]
         self._given_up = []
-        self._follow_belt(origin, chosen)
-        seen = [_on_belt(box, origin) for box in boxes]
-
-        in_view = (SAME_SHARE, origin - self._height, origin)
-        known = matched(seen, self._judged, self._tolerance, KNOWN_SHARE, in_view)
-        resumed = matched(self._waiting, seen, self._tolerance, RESUMED_SHARE)
-        still = [span for span, again in zip(self._waiting, resumed, strict=True) if not again]
-        chosen.unseen += [_in_frame(span, origin) for span in still if self._has_left(span, origin)]
-        self._waiting = [span for span in still if not self._has_left(span, origin)]
-        self._judged = [span for span in self._judged if not self._has_left(span, origin)]
-
+        self._follow_belt(front, chosen)
+        seen = [self._on_belt(box, front) for box in boxes]
+        known = self._known(seen, front)
+        past = self._resume(seen, known, front)
+        waiting = []
         for index, (span, edges) in enumerate(zip(seen, border, strict=True)):
             if known[index]:
                 chosen.known += 1
             elif edges & self._entry and not edges & self._exit:
                 chosen.waiting += 1
-                self._waiting.append(span)
+                chosen.waiting_px = max(chosen.waiting_px, round(front - span[2]))
+                waiting.append(span)
             else:
-                self._judged.append(span)
                 chosen.to_judge(edges, self._exit).append(index)
+                if edges & self._exit and past:
+                    seen[index] = self._with_past(span, past)
+                    if seen[index] != span:
+                        chosen.longer[index] = self._in_frame(seen[index], front)
+                self._judged.append(seen[index])
+        chosen.unseen += [self._in_frame(span, front) for span in past]
+        self._waiting += waiting
+        del self._judged[:-MOST_SPANS]
         return chosen
 
     def forget(self) -> None:
@@ -126,33 +154,83 @@ class BeltTracker:
 
     def finish(self) -> Selection:
         """End of the belt: hand out what still waits, as ``unseen``."""
-        left = Selection(unseen=[_in_frame(span, self._last_origin or 0.0) for span in self._given_up + self._waiting])
+        spans, front = self._given_up + self._waiting, self._last_front or 0.0
         self._given_up, self._waiting = [], []
-        return left
+        return Selection(unseen=[self._in_frame(span, front) for span in spans])
 
-    def _follow_belt(self, origin: float, chosen: Selection) -> None:
-        """Note how far the belt came. After an encoder reset nothing known can be matched any more."""
-        if self._last_origin is not None:
-            advance = (origin - self._last_origin) * (1 if self._px_per_tick > 0 else -1)
-            chosen.gap_px = max(0, round(advance - self._height))
-            if advance < -self._height:
-                chosen.unseen += [_in_frame(span, self._last_origin) for span in self._waiting]
-                self._waiting, self._judged = [], []
-        self._last_origin = origin
+    def _follow_belt(self, front: float, chosen: Selection) -> None:
+        """Note how far the belt came, and forget what is not in view any more.
 
-    def _has_left(self, span: Span, origin: float) -> bool:
-        """Return whether a span lies wholly beyond the exit edge."""
-        _, _, low, high = span
-        return origin - high >= self._height if self._px_per_tick > 0 else origin - low <= 0.0
+        After a jump back by more than a frame, as of an encoder that was reset, nothing known can be matched any more.
+        """
+        before, self._last_front = self._last_front, front
+        if before is None:
+            return
+        chosen.gap_px = max(0, round(front - before - self._height))
+        if front - before < -self._height:
+            chosen.unseen += [self._in_frame(span, before) for span in self._waiting]
+            self._waiting, self._judged = [], []
+        back = front - self._height
+        chosen.unseen += [self._in_frame(span, front) for span in self._waiting if span[3] <= back]
+        self._judged, self._waiting = (
+            [(x0, x1, low, min(high, front)) for x0, x1, low, high in spans if high > back and low < front]
+            for spans in (self._judged, self._waiting)
+        )
 
+    def _known(self, seen: Sequence[Span], front: float) -> list[bool]:
+        """Return which things of a frame were judged in an earlier one."""
+        in_view = (SAME_SHARE, front - self._height, front)
+        covered = matched(seen, self._judged, self._tolerance, KNOWN_SHARE, in_view)
+        tips = [(x0, x1, max(low, high - TIP_PX), high) for x0, x1, low, high in seen]
+        return [
+            one and tip
+            for one, tip in zip(covered, matched(tips, self._judged, self._tolerance, TIP_SHARE), strict=True)
+        ]
 
-def _on_belt(box: Box, origin: float) -> Span:
-    """Turn a box of a frame into a span on the belt."""
-    x, y, width, height = box
-    return float(x), float(x + width), origin - y - height, origin - y
+    def _resume(self, seen: Sequence[Span], known: list[bool], front: float) -> list[Span]:
+        """Find what waited among the things of a frame.
 
+        What is seen again does not wait any more. A known thing that is all that covers it is not known any more:
+        ``known`` is changed.
 
-def _in_frame(span: Span, origin: float) -> Box:
-    """Turn a span on the belt into a box relative to the frame at ``origin``; it may lie outside it."""
-    x0, x1, low, high = span
-    return round(x0), round(origin - high), round(x1 - x0), round(high - low)
+        Returns:
+            The parts of it that went past the exit edge.
+        """
+        back, tolerance = front - self._height, self._tolerance
+        shown = [(x0, x1, max(low, back), min(high, front)) for x0, x1, low, high in self._waiting]
+        fresh = [span for span, before in zip(seen, known, strict=True) if not before]
+        resumed = matched(shown, fresh, tolerance, RESUMED_SHARE)
+        for number, part in enumerate(shown):
+            if resumed[number]:
+                continue
+            for index, span in enumerate(seen):
+                if known[index] and matched([part], [span], tolerance, RESUMED_SHARE)[0]:
+                    known[index], resumed[number] = False, True
+        past = [
+            (span[0], span[1], span[2], back)
+            for span, again in zip(self._waiting, resumed, strict=True)
+            if again and span[2] < back - tolerance
+        ]
+        self._waiting = [span for span, again in zip(self._waiting, resumed, strict=True) if not again]
+        return past
+
+    def _with_past(self, span: Span, past: list[Span]) -> Span:
+        """Return a thing at the exit edge with its parts that went past that edge; they are taken out of ``past``."""
+        x0, x1, low, high = span
+        mine = [part for part in past if part[0] <= x1 + self._tolerance and part[1] >= x0 - self._tolerance]
+        for part in mine:
+            past.remove(part)
+            x0, x1, low = min(x0, part[0]), max(x1, part[1]), min(low, part[2])
+        return x0, x1, low, high
+
+    def _on_belt(self, box: Box, front: float) -> Span:
+        """Turn a box of a frame into a span on the belt."""
+        x, y, width, height = box
+        high = front - y if self._px_per_tick > 0 else front - self._height + y + height
+        return float(x), float(x + width), high - height, high
+
+    def _in_frame(self, span: Span, front: float) -> Box:
+        """Turn a span on the belt into a box relative to the frame at ``front``; it may lie outside it."""
+        x0, x1, low, high = span
+        y = front - high if self._px_per_tick > 0 else low - front + self._height
+        return round(x0), round(y), round(x1 - x0), round(high - low)

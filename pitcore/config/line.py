@@ -20,6 +20,7 @@ AlarmName = Literal[
     "nothing_seen",
     "encoder_dead",
     "encoder_mismatch",
+    "belt_reversing",
     "only_foreign",
 ]
 
@@ -59,7 +60,8 @@ class FailsafeConfig(Section, frozen=True):
         camera_frozen: its frames are never judged; this is for those between, if it freezes again and again.
         light_off, light_dim, light_bright, lens_dirty, planes_misaligned: a picture that cannot be trusted; the first
             must not be "alarm".
-        nothing_seen, encoder_dead, encoder_mismatch, only_foreign: a line that does not bring what it should.
+        nothing_seen, encoder_dead, encoder_mismatch, belt_reversing, only_foreign: a line that does not bring what
+            it should.
     """
 
     not_judging: FailSafe = "reject"
@@ -72,6 +74,7 @@ class FailsafeConfig(Section, frozen=True):
     nothing_seen: FailSafe = "alarm"
     encoder_dead: FailSafe = "reject"
     encoder_mismatch: FailSafe = "maybe"
+    belt_reversing: FailSafe = "alarm"
     only_foreign: FailSafe = "alarm"
 
     def __post_init__(self) -> None:

@@ -92,12 +92,13 @@ def judge(shares: dict[str, float], doubt: Reason | None, thresholds: Thresholds
     """Judge a thing that the network has seen.
 
     A thing in doubt (foreign, touching, cut) is never clean. It is a pit if its probability says so, unless
-    it is foreign: of those the network knows nothing.
+    it is foreign: of those the network knows nothing. A pit keeps its doubt as the reason, since the valves have to
+    hit all of a thing that may be several cherries.
     """
     verdict, reason = judge_probability(shares["pit"], thresholds)
     if doubt == "foreign" or (doubt is not None and verdict != "pit"):
         return Judgement("maybe", doubt, shares)
-    return Judgement(verdict, reason, shares)
+    return Judgement(verdict, doubt or reason, shares)
 
 
 def judge_unseen(reason: Reason) -> Judgement:

@@ -9,7 +9,7 @@ from pitcore.preprocess._core import matched
 
 SAME_PLACE_PX = 3.0  # a cherry on a standing belt is seen again this near
 SAME_SHARE = 0.8
-FEWEST = 3  # things that must agree on whether the picture stands
+REVERSED_PX = 60.0  # a belt that ran back by more is not trembling: about a cherry
 MARGIN_PX = 3.0  # nearer to the edge a thing may have been cut in the frame before
 WINDOW = 40  # cherries that should have been known again, before their share is looked at
 FOLLOWED = 0.5  # of them: fewer means that the encoder and the belt disagree
@@ -36,12 +36,19 @@ class MotionCheck:
         self._empty_s = 0.0
         self._followed: bool | None = None
         self._dead: bool | None = None
+        self._furthest: int | None = None  # tick, in the belt's direction
+        self._back_px = 0.0
         self.moved = False  # whether the encoder counted since the frame before
 
     def add(self, t_ns: int, tick: int, boxes: Sequence[Box], chosen: Selection) -> None:
         """Take a searched frame."""
         last, self._last = self._last, (t_ns, tick, boxes)
         self._dead = self._followed = None
+        ahead = tick if self._scale > 0 else -tick
+        self._furthest = ahead if self._furthest is None else max(self._furthest, ahead)
+        self._back_px = (self._furthest - ahead) * abs(self._scale)
+        if self._back_px > self._height:  # nothing that was in view is in view any more, or the encoder was reset
+            self._furthest = ahead
         if last is None:
             return
         self.moved = tick != last[1]
@@ -53,9 +60,9 @@ class MotionCheck:
         if self.moved:
             self._dead = False
             self._follow((tick - last[1]) * self._scale, boxes, chosen.known)
-        elif min(len(boxes), len(last[2])) >= FEWEST:
+        elif boxes or last[2]:
             again = matched(_spans(boxes), _spans(last[2]), SAME_PLACE_PX, SAME_SHARE)
-            self._dead = sum(again) < len(boxes) / 2
+            self._dead = sum(again) < max(len(boxes), len(last[2])) / 2
 
     def _follow(self, advance_px: float, boxes: Sequence[Box], known: int) -> None:
         """Count the things that the last frame showed whole, and those of them that were known again."""
@@ -83,6 +90,10 @@ class MotionCheck:
         """Tell whether cherries are not where the encoder says; None in between."""
         return None if self._followed is None else not self._followed
 
+    def reversing(self) -> bool:
+        """Tell whether the belt is behind where it was before, by more than it may tremble."""
+        return self._back_px > REVERSED_PX
+
     def nothing_seen(self) -> bool:
         """Tell whether a moving belt was empty for too long."""
         return self._empty_s >= self._nothing_seen_s
@@ -96,6 +107,13 @@ class MotionCheck:
         return (
             f"{self._share:.0%} of the cherries that two frames show are where the encoder says; check the encoder's "
             "coupling and slip, then run 'pitcore calibrate belt'"
+        )
+
+    def tell_reversing(self) -> str:
+        """Say what was measured, and what follows."""
+        return (
+            f"the belt ran back by {self._back_px:.0f} px; what left the frame by its entry edge is judged again when "
+            "it comes back; if the belt runs forward, the encoder's channels A and B are exchanged"
         )
 
     def tell_nothing(self) -> str:

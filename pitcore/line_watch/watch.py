@@ -80,6 +80,7 @@ class LineWatch:
             "not_judging": _Check(judging.not_judging, judging.tell, Latch(1, 1)),
             "camera_frozen": _Check(self._frozen, self._tell_frozen, Latch(2, 2)),
             "encoder_dead": _Check(motion.encoder_dead, motion.tell_dead, Latch(3, 3)),
+            "belt_reversing": _Check(motion.reversing, motion.tell_reversing, Latch(1, 1)),
             "encoder_mismatch": _Check(motion.mismatch, motion.tell_mismatch, Latch(2, 1)),
         }
         # Asked only where rows were looked at. Dirt is a median over many passes: one finding is enough.

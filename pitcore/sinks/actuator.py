@@ -42,17 +42,19 @@ class Act(NamedTuple):
         tick: of its frame.
         box: in that frame.
         action: not ``pass``.
+        one_cherry: the thing has the shape of one cherry.
     """
 
     tick: int
     box: Box
     action: Action
+    one_cherry: bool
 
 
 def acts_of(records: Iterable[object]) -> list[Act]:
     """Return what verdicts among the records ask of the valves; those that pass ask nothing."""
     verdicts = [record for record in records if isinstance(record, Verdict)]
-    return [Act(one.tick, one.box, one.action) for one in verdicts if one.action != "pass"]
+    return [Act(one.tick, one.box, one.action, one.is_one_cherry) for one in verdicts if one.action != "pass"]
 
 
 class Teller:
@@ -143,6 +145,8 @@ class Actuator:
         Returns:
             Bit n is set if lane n's valve is to be open now.
         """
+        if tick < self.schedule.tick:  # what leaves by the entry edge may come back as other cherries
+            self._judged_until = min(self._judged_until, self._plan.entering(tick))
         at_nozzle = tick + round(ticks_per_s * self._rules.latency_ns / 1e9)  # what is under it when the air comes
         while self._inbox:
             item = self._inbox.popleft()
@@ -166,7 +170,7 @@ class Actuator:
 
     def _act_on(self, act: Act) -> None:
         """Schedule the pulses for one thing; there are none for what a PLC is to act on."""
-        pulses = self._plan.pulses(*act)
+        pulses = self._plan.pulses(act.tick, act.box, act.action, one_cherry=act.one_cherry)
         if not pulses:
             return
         now = self.schedule.tick

@@ -76,7 +76,7 @@ class Registers:
         self._newest += 1
         x, y, width, height = verdict.box
         at_row_0 = round(verdict.tick - (y + height / 2) / self.plan.px_per_tick)
-        pulses = self.plan.pulses(verdict.tick, verdict.box, verdict.action)
+        pulses = self.plan.pulses(verdict.tick, verdict.box, verdict.action, one_cherry=verdict.is_one_cherry)
         lane = pulses[0].lane + 1 if pulses else 0
         middle = min(max(x + width // 2, 0), 0xFFFF)
         action = ACTION_CODES[verdict.action]

@@ -152,3 +152,23 @@ def test_every_cherry_of_a_random_belt_gets_one_verdict(px_per_tick, seed):
         for index in chosen.whole:
             verdicts[seen[index][0]] += 1
     assert verdicts.tolist() == [1] * len(cherries)
+
+
+def test_what_left_by_the_entry_edge_is_judged_again_when_the_belt_comes_back(tracker):
+    assert update(tracker, 1000, (100, 50, 60, 60)).whole == [0]
+    update(tracker, 800)  # backwards: the cherry left, and somebody may have put another in its place
+    assert update(tracker, 1000, (104, 52, 58, 58)).whole == [0]
+
+
+def test_a_belt_that_runs_to_and_fro_takes_no_more_memory(tracker):
+    for number in range(2000):
+        tick = 1000 - 3 * (number % 200) if number % 400 < 200 else 400 + 3 * (number % 200)
+        update(tracker, tick, (100 + number % 50, 100, 60, 60))
+    assert len(tracker) < 400
+
+
+def test_a_chain_whose_end_passed_the_exit_edge_has_a_box_that_holds_all_of_it(tracker):
+    update(tracker, 0, (100, 0, 60, 200))
+    later = update(tracker, ADVANCE, (100, 320, 60, 180))
+    assert later.cut == [0]
+    assert later.box_of(0, [(100, 320, 60, 180)]) == (100, 320, 60, 220)

@@ -1,0 +1,67 @@
+"""Does the belt move as the encoder says: with few cherries as well as with many, and backwards as well as forwards."""
+
+import pytest
+
+from pitcore.belt.track import Selection
+from pitcore.line_watch.motion import MotionCheck
+
+FRAME_NS = 50_000_000
+
+
+def check(scale=0.5):
+    return MotionCheck(500, scale, 8.0, 60.0)
+
+
+def show(motion, number, tick, *boxes):
+    motion.add(number * FRAME_NS, tick, boxes, Selection())
+    return motion.encoder_dead()
+
+
+def test_one_cherry_that_moves_while_the_encoder_stands_is_enough():
+    motion = check()
+    rows = (20, 190, 360, 30, 200)  # one leaves, the next comes
+    found = [show(motion, number, 1000, (300, row, 60, 60)) for number, row in enumerate(rows)]
+    assert found == [None, True, True, True, True]
+
+
+def test_cherries_that_come_and_go_on_a_sparse_belt_tell_it_as_well():
+    motion = check()
+    frames = ((), ((300, 200, 60, 60),), (), ((900, 100, 60, 60),))
+    found = [show(motion, number, 1000, *boxes) for number, boxes in enumerate(frames)]
+    assert found == [None, True, True, True]
+
+
+def test_an_empty_standing_belt_tells_nothing():
+    motion = check()
+    assert [show(motion, number, 1000) for number in range(4)] == [None] * 4
+
+
+def test_cherries_that_lie_still_are_no_dead_encoder():
+    motion = check()
+    found = [show(motion, number, 1000, (300, 200 + number % 2, 60, 60)) for number in range(4)]
+    assert found == [None, False, False, False]
+
+
+@pytest.mark.parametrize("scale", [0.5, -0.5])
+def test_a_belt_that_runs_back_is_reported_until_it_is_where_it_was(scale):
+    motion, sign = check(scale), 1 if scale > 0 else -1
+    said = []
+    for number, tick in enumerate((1000, 1400, 1290, 1270, 1100, 1300, 1401)):
+        show(motion, number, sign * tick)
+        said.append(motion.reversing())
+    assert said == [False, False, False, True, True, False, False]
+
+
+def test_a_trembling_belt_does_not_reverse():
+    motion = check()
+    for number in range(20):
+        show(motion, number, 1000 + 3 * (number % 2))
+        assert not motion.reversing()
+
+
+def test_after_a_reset_of_the_encoder_the_belt_counts_from_there():
+    motion = check()
+    show(motion, 0, 1_000_000)
+    show(motion, 1, 0)
+    show(motion, 2, 100)
+    assert not motion.reversing()
