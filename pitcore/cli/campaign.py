@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pitcore.cli.update import needing_the_extra, options, place_of
+from pitcore.cli.update_place import needing_the_extra, options, place_of
 from pitcore.errors import UpdateError
 
 RETRY_S = 60.0

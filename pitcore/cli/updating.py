@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import onnxruntime as ort
@@ -13,6 +12,7 @@ import onnxruntime as ort
 from pitcore import __version__
 from pitcore.address import WEB, Address, is_address, read_address
 from pitcore.cli.progress import growing
+from pitcore.cli.update_place import Place
 from pitcore.config.update import check_repository
 from pitcore.control.remote import RunningService
 from pitcore.errors import Refusal, UpdateError, first_line
@@ -27,9 +27,6 @@ from pitcore.ota.selftest import Limits, SelfTest
 from pitcore.ota.trust import Board, Source, TrustedRepository
 from pitcore.ota.update import Means, Updater
 from pitcore.plain_text import decode_text
-
-if TYPE_CHECKING:
-    from pitcore.cli.update import Place
 
 STICK_FOLDER = "pitcore"  # where `pitcore-tools package export-usb` is told to write
 

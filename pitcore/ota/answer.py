@@ -107,8 +107,8 @@ def refused_status(status: int, headers: Mapping[str, str], url: str) -> UpdateE
             "server's new address",
         )
     wait = headers.get("Retry-After", "")
-    when = f" in {wait} s, as the server asks" if wait.isdecimal() and len(wait) < 7 else " later"
-    return UpdateError(Refusal.UNAVAILABLE, f"{url}: the server answers {status}; it is tried again{when}")
+    asks = f" and asks to wait {wait} s" if wait.isdecimal() and len(wait) < 7 else ""
+    return UpdateError(Refusal.UNAVAILABLE, f"{url}: the server answers {status}{asks}; it is tried again later")
 
 
 # Errors of urllib3 and of sockets, and what they mean. The first that fits counts.

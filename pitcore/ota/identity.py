@@ -15,7 +15,7 @@ from pitcore.errors import ConfigError
 
 MACHINE_ID = Path("/etc/machine-id")
 SERIAL = Path("/proc/device-tree/serial-number")
-_FIX = "set it, to something no other board has"
+_FIX = "set [update] device_id to something no other board has"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def read_identity(configured: str | None, machine_id: Path = MACHINE_ID, serial:
     try:
         content = machine_id.read_bytes()
     except OSError as error:
-        raise ConfigError(f"[update] device_id: {machine_id}: {error.strerror}; {_FIX}") from error
+        raise ConfigError(f"{machine_id}: {error.strerror}; {_FIX}") from error
     try:
         number = serial.read_bytes()
     except OSError:
@@ -55,9 +55,7 @@ def read_identity(configured: str | None, machine_id: Path = MACHINE_ID, serial:
     try:
         return made_from(content, number)
     except ValueError as error:
-        raise ConfigError(
-            f"[update] device_id: {machine_id}: {error}; run `systemd-machine-id-setup`, or {_FIX}"
-        ) from error
+        raise ConfigError(f"{machine_id}: {error}; run `systemd-machine-id-setup`, or {_FIX}") from error
 
 
 def made_from(machine_id: bytes, serial: bytes) -> Identity:

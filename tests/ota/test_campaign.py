@@ -3,7 +3,7 @@ the real trust, self-test, slots and gate."""
 
 import pytest
 
-from pitcore.cli.update import Place
+from pitcore.cli.update_place import Place
 from pitcore.cli.updating import fleet as build_campaign
 from pitcore.config import Config
 from pitcore.config.hawkbit import HawkbitConfig

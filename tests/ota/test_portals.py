@@ -89,7 +89,7 @@ def test_a_busy_server_is_not_blamed_on_the_url_and_is_asked_once():
     with gateway(503, {"Retry-After": "120"}, b"") as site:
         error = refused(fetched, f"{site.url}/metadata/timestamp.json")
     assert error.refusal is Refusal.UNAVAILABLE
-    assert "in 120 s" in str(error)
+    assert "asks to wait 120 s" in str(error)
     assert "URL" not in str(error)
     assert len(site.requests) == 1
 

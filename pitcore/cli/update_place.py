@@ -1,0 +1,71 @@
+"""Where everything of `pitcore update` is: what its options and the configuration say together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from pitcore.cli.options import config_option, control_socket, socket_option
+from pitcore.config import Config, load_config
+from pitcore.errors import Refusal, UpdateError
+from pitcore.ota.slots import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the options and the configuration say together.
+
+    Attributes:
+        config: of the board.
+        config_path: where it stands; None for the defaults.
+        store: of the models.
+        url: of the repository; None where none is configured.
+        socket: of the service.
+    """
+
+    config: Config
+    config_path: Path | None
+    store: Store
+    url: str | None
+    socket: Path
+
+
+def options(function: Callable[..., None]) -> Callable[..., None]:
+    """Options that all of them take."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs."),
+        click.option("--from", "url", help="URL or directory of the repository. Default: [update] url."),
+        click.option(
+            "--store",
+            "store_path",
+            type=click.Path(path_type=Path),
+            help="Models of the board. Default: [model] store.",
+        ),
+        socket_option,
+        config_option,
+    ):
+        function = option(function)
+    return function
+
+
+def place_of(config_path: Path | None, socket_path: Path | None, store_path: Path | None, url: str | None) -> Place:
+    """Say where everything is. Raises ConfigError, UpdateError."""
+    config = load_config(config_path)
+    root = store_path or (None if config.model.store is None else Path(config.model.store))
+    if root is None:
+        raise UpdateError(Refusal.NOT_SET_UP, "no store for models: set [model] store, or give --store DIRECTORY")
+    return Place(config, config_path, Store(root), url or config.update.url, control_socket(socket_path, config_path))
+
+
+@contextmanager
+def needing_the_extra() -> Iterator[None]:
+    """Import what needs the extra `ota`. Raises UpdateError with the mend where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        mend = "install pitcore with its extra: pip install 'pitcore[ota]'"
+        raise UpdateError(Refusal.NOT_SET_UP, f"{error.name} is not installed; {mend}") from error
