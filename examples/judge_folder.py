@@ -1,0 +1,26 @@
+"""Judge every crop picture (PNG) of a folder with the bundled model, or with the model bundle given.
+
+    python examples/judge_folder.py crops/ [out/bundle]
+
+`pitcore classify crops/ --json` does the same from a terminal.
+"""
+
+import sys
+from pathlib import Path
+
+from pitcore.classifier import Classifier
+from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
+
+
+def main(folder, bundle=DEFAULT_BUNDLE):
+    classifier = Classifier(load_bundle(Path(bundle)))
+    pictures = sorted(str(path) for path in Path(folder).rglob("*.png"))
+    for found in classifier.classify(pictures):
+        if found.error:
+            print(f"{found.path}: {found.error}")
+        else:
+            print(f"{found.path}: {found.verdict}, p(pit) = {found.p_pit:.3f}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
