@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo ota-demo test tools peers test-arm native-test sanitize lint format wheels deb deb-amd64 deb-arm64 test-deb test-systemd clean
+.PHONY: demo ota-demo test tools peers test-arm native-test sanitize lint format wheels docs deb deb-amd64 deb-arm64 test-deb test-systemd clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.board ## set up and run the main job on the emulated belt
@@ -58,6 +58,9 @@ deb-amd64 deb-arm64: deb-%: $(VENV)/.wheels
 	tools/wheels/build.sh 3.11 $(if $(filter arm64,$*),aarch64,x86_64)
 	tools/debian/build.sh $*
 
+docs: $(VENV)/.docs ## build/site: docs/ as a web site; fails at any warning, a broken link included
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict # with --quiet it passes over warnings
+
 DEB_ARCH := amd64,arm64
 test-deb: $(VENV)/.debian ## both packages in clean Debian roots without a network, after `make deb`; as root
 	$(BIN)/python tests/debian/package_lane.py --arch $(DEB_ARCH)
@@ -86,6 +89,10 @@ $(VENV)/.workstation: $(VENV)/.board tools/pyproject.toml
 
 $(VENV)/.peers: $(VENV)/.workstation
 	$(BIN)/pip install --quiet --editable 'tools[peers]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.board
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	touch $@
 
 # What builds for, and emulates, other machines.
