@@ -73,9 +73,7 @@ printf 'pitcore (%s) bookworm; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s
 install -m644 -t "$documents" README.md CHANGELOG.md
 for command in "$stage"/usr/bin/*; do
   name=$(basename "$command")
-  page=$here/man/$name.1
-  [ -f "$page" ] || page=$here/man/pitcore.1
-  gzip -9n <"$page" >"$stage/usr/share/man/man1/$name.1.gz"
+  "$python" "$here/man_page.py" "$name" | gzip -9n >"$stage/usr/share/man/man1/$name.1.gz"
 done
 install -Dm644 "$here/lintian-overrides" "$stage/usr/share/lintian/overrides/pitcore"
 
