@@ -15,7 +15,7 @@ from pitcore.camera.source import Source
 from pitcore.capture import Capture
 from pitcore.config import (
     Config,
-    effective_thresholds,
+    operating_point,
 )
 from pitcore.errors import ConfigError
 from pitcore.frame_watch import FrameWatch
@@ -232,7 +232,7 @@ class App:
         """Build every stage from a configuration; a reload says which model runs until then."""
         session = open_session(config, service=self._options.service, running_sha256=running_sha256)
         card = session.bundle.card
-        thresholds = effective_thresholds(card.thresholds, config.decision)
+        operating = operating_point(card, config.decision)
         frame, runtime = config.frame, config.runtime
         window = window_of(config)
         crop = CropSpec(size_px=card.crop_size_px, resize=card.resize, planes=len(card.planes))
@@ -254,7 +254,9 @@ class App:
             sinks=self._options.sinks,
             belt_sink=self._options.belt_sink,
         )
-        return Loaded(config, stages, Rules(config, thresholds, live=self._source.live, timings=self._options.timings))
+        return Loaded(
+            config, stages, Rules(config, operating.thresholds, live=self._source.live, timings=self._options.timings)
+        )
 
 
 def check_reloadable(now: Config, later: Config) -> None:

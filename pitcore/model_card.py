@@ -18,9 +18,9 @@ import msgspec
 from msgspec import Meta
 
 from pitcore.errors import BundleError, CardError, UnreadableBundleError, first_line
-from pitcore.plain_text import check_json, decode_text
 
-SCHEMA = "pitcore.card/1"
+SCHEMA = "pitcore.card/2"  # that is written
+SCHEMAS = ("pitcore.card/1", SCHEMA)  # that are read
 BUNDLE_FILES = ("model.onnx", "calibration.json", "metrics.json", "config.yaml", "golden.npz")
 DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
 
@@ -44,6 +44,14 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     intercept: Annotated[float, Meta(ge=-100.0, le=100.0)]
 
 
+PointName = Literal["strict", "balanced", "throughput"]
+# The share of pits that a point may promise to let pass, at most. A card must not call a looser promise by such a name.
+PROMISES: dict[PointName, float] = {"strict": 0.01, "balanced": 0.02, "throughput": 0.05}
+CONFIDENCE = 0.95  # of every promise, at least
+# No card may be looser: the line's production rule accepts below one half, and a net that never rejects judges nothing.
+MAX_ACCEPT, MAX_REJECT = 0.5, 0.99
+
+
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Calibrated pit probability: clean below ``accept``, pit from ``reject`` on, maybe between."""
 
@@ -53,6 +61,69 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.accept > self.reject:
             raise ValueError(f"accept ({self.accept}) must not be above reject ({self.reject})")
+        for key, bound in (("accept", MAX_ACCEPT), ("reject", MAX_REJECT)):
+            if getattr(self, key) > bound:
+                raise ValueError(f"{key} ({getattr(self, key)}) must not be above {bound}: nothing would be stopped")
+
+
+class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a point's thresholds were chosen by, and what they do to crops that the net was not trained on.
+
+    Attributes:
+        method: how the accept threshold was chosen, in words.
+        max_miss, confidence: the promise: with this confidence at most this share of pits passes.
+        pits, pits_passed, pits_rejected: counts of held-out pits; the rest is ``maybe``.
+        clean, clean_passed, clean_rejected: the same of clean cherries.
+    """
+
+    method: Annotated[str, Meta(min_length=1, max_length=500)]
+    max_miss: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    confidence: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    pits: Annotated[int, Meta(ge=1)]
+    pits_passed: Annotated[int, Meta(ge=0)]
+    pits_rejected: Annotated[int, Meta(ge=0)]
+    clean: Annotated[int, Meta(ge=1)]
+    clean_passed: Annotated[int, Meta(ge=0)]
+    clean_rejected: Annotated[int, Meta(ge=0)]
+
+    def __post_init__(self) -> None:
+        for kind in ("pits", "clean"):
+            if getattr(self, f"{kind}_passed") + getattr(self, f"{kind}_rejected") > getattr(self, kind):
+                raise ValueError(f"more {kind} passed and rejected than there are")
+
+    def per_thousand(self, pit_share: float) -> tuple[float, float, float]:
+        """Return pits passed, clean ones rejected, and cherries reviewed, of 1,000 cherries.
+
+        Args:
+            pit_share: of the cherries that have a pit.
+        """
+        pits, clean = 1000.0 * pit_share / self.pits, 1000.0 * (1.0 - pit_share) / self.clean
+        doubtful_pits = self.pits - self.pits_passed - self.pits_rejected
+        doubtful_clean = self.clean - self.clean_passed - self.clean_rejected
+        return pits * self.pits_passed, clean * self.clean_rejected, pits * doubtful_pits + clean * doubtful_clean
+
+
+class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An operating point: thresholds, and the evidence for what they promise.
+
+    Attributes:
+        thresholds: clean below ``accept``, pit from ``reject`` on.
+        evidence: null where the held-out crops were too few for the promise.
+    """
+
+    thresholds: Thresholds
+    evidence: Evidence | None
+
+    @property
+    def promise(self) -> str:
+        """What the point promises, in words."""
+        found = self.evidence
+        if found is None:
+            return "the card makes no promise for it"
+        return (
+            f"at most {found.max_miss:.3g} of pits pass, with {found.confidence:.0%} confidence "
+            f"({found.pits_passed} of {found.pits} held-out pits do)"
+        ).replace(f"{found.max_miss:.3g} of", f"{100 * found.max_miss:.3g} % of")
 
 
 class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,8 +133,8 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     opset: Annotated[int, Meta(ge=13, le=30)]
 
 
-class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything the board needs to know of a model. No field has a default.
+class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What cards of every schema say. No field has a default.
 
     Attributes:
         planes: names of the planes in channel order.
@@ -77,7 +148,6 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         files: SHA-256 of every other file of the bundle.
     """
 
-    schema: Literal["pitcore.card/1"]
     name: Name
     version: Annotated[str, Meta(pattern=r"^\d+\.\d+\.\d+([.-][0-9a-z.]+)?$")]
     planes: Annotated[list[Name], Meta(min_length=1, max_length=4)]
@@ -89,7 +159,6 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offset: list[float]
     labels: Annotated[list[Literal["clean", "maybe", "pit"]], Meta(min_length=2, max_length=3)]
     calibration: Calibration
-    thresholds: Thresholds
     files: dict[str, Sha256]
     runtime: Runtime
 
@@ -111,6 +180,53 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Shape of one crop in the network's input, without the batch."""
         s, p = self.crop_size_px, len(self.planes)
         return (s, s, p) if self.layout == "NHWC" else (p, s, s)
+
+
+class _CardOne(_Card, frozen=True, forbid_unknown_fields=True):
+    """A card of the first schema: one pair of thresholds."""
+
+    schema: Literal["pitcore.card/1"]
+    thresholds: Thresholds
+
+
+class ModelCard(_Card, frozen=True, forbid_unknown_fields=True):
+    """Everything the board needs to know of a model. No field has a default.
+
+    Attributes:
+        points: by name. ``strict`` is always there; the others are no stricter, each than the one before.
+    """
+
+    schema: Literal["pitcore.card/2"]
+    points: dict[PointName, Point]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "strict" not in self.points:
+            raise ValueError("points must hold strict")
+        before = 0.0
+        for name, share in PROMISES.items():
+            point = self.points.get(name)
+            if point is None:
+                continue
+            found = point.evidence
+            if found is not None and (found.max_miss > share or found.confidence < CONFIDENCE):
+                raise ValueError(
+                    f"points.{name} promises {found.max_miss:g} with confidence {found.confidence:g}; "
+                    f"a point of this name promises at most {share:g} with at least {CONFIDENCE:g}"
+                )
+            if point.thresholds.accept < before:
+                raise ValueError(f"points.{name} accepts less than a stricter point")
+            before = point.thresholds.accept
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Those of the strict point."""
+        return self.points["strict"].thresholds
+
+    def point(self, wanted: PointName) -> tuple[PointName, Point]:
+        """Return the wanted point, or the loosest one that is stricter, where the card lacks it."""
+        allowed = [name for name in PROMISES if PROMISES[name] <= PROMISES[wanted] and name in self.points]
+        return allowed[-1], self.points[allowed[-1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +260,35 @@ class Bundle:
         return self.directory / "golden.npz"
 
 
+class _Schema(msgspec.Struct):
+    """Of a card, only the name of its schema."""
+
+    schema: str
+
+
 def decode_card(raw: bytes, where: str) -> ModelCard:
-    """Decode and check a card. ``where`` names it in errors. Raises CardError."""
+    """Decode and check a card. A card of the first schema has the one point ``strict``.
+
+    Args:
+        raw: the file.
+        where: names it in errors.
+
+    Raises:
+        CardError: it is not valid, or of a schema that this version does not know.
+    """
     try:
-        text = decode_text(raw)
-        check_json(text)
-        return msgspec.json.decode(text, type=ModelCard)
-    except (msgspec.DecodeError, ValueError) as error:  # ValidationError is a DecodeError
+        schema = msgspec.json.decode(raw, type=_Schema).schema
+        if schema == "pitcore.card/1":
+            old = msgspec.structs.asdict(msgspec.json.decode(raw, type=_CardOne))
+            strict = Point(old.pop("thresholds"), None)
+            return ModelCard(**{**old, "schema": SCHEMA, "points": {"strict": strict}})
+        if schema not in SCHEMAS:
+            raise CardError(
+                f"{where}: a card of schema {schema}, and this pitcore reads {' and '.join(SCHEMAS)}; "
+                "update pitcore on this board first, or take a model that was made for it"
+            )
+        return msgspec.json.decode(raw, type=ModelCard)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
         raise CardError(f"{where}: {error}; a card has no defaults, write it with `pitcore-tools quantise`") from error
 
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from pitcore.config import Config, effective_thresholds
+from pitcore.config import Config, operating_point
 from pitcore.errors import BundleError, ConfigError, UnreadableBundleError
 from pitcore.inference.session import Session
 from pitcore.model_card import DEFAULT_BUNDLE, Bundle, load_bundle
@@ -48,7 +48,7 @@ def open_session(config: Config, *, service: bool, running_sha256: str | None = 
     for candidate in _candidates(config, service=service, running_sha256=running_sha256):
         try:
             check_planes(candidate.bundle, config)
-            effective_thresholds(candidate.bundle.card.thresholds, config.decision)
+            operating_point(candidate.bundle.card, config.decision)
             return Session(
                 candidate.bundle,
                 capacity=runtime.max_cherries,

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from pitcore.config import Config, effective_thresholds, load_config
+from pitcore.config import Config, load_config, operating_point
 from pitcore.errors import BundleError, PitcoreError, UnreadableBundleError, first_line
 from pitcore.inference.session import Session
 from pitcore.model_card import Bundle, load_bundle
@@ -67,7 +67,7 @@ def examine(config: Config, directory: Path, reference: Path, say: Callable[[Ste
     say(Step("reading the bundle"))
     bundle = load_bundle(directory)
     check_planes(bundle, config)
-    effective_thresholds(bundle.card.thresholds, config.decision)
+    operating_point(bundle.card, config.decision)
     say(Step("loading the network, golden vectors"))
     session = _session(bundle, config)
     say(Step("other inputs"))

@@ -15,7 +15,7 @@ def test_a_whole_bundle_loads_and_is_named_by_its_card(tiny_bundle):
     assert bundle.card.batch_shape == (64, 64, 2)
 
 
-@pytest.mark.parametrize("key", ModelCard.__struct_fields__)
+@pytest.mark.parametrize("key", [*sorted(set(ModelCard.__struct_fields__) - {"points"}), "thresholds"])
 def test_a_card_has_no_defaults(tiny_bundle, key):
     card = tiny_card(tiny_bundle)
     del card[key]
@@ -28,7 +28,7 @@ def test_a_card_has_no_defaults(tiny_bundle, key):
     ("change", "said"),
     [
         ({"extra": 1}, "unknown field `extra`"),
-        ({"schema": "pitcore.card/2"}, r"\$\.schema"),
+        ({"schema": "pitcore.card/2"}, "points"),
         ({"thresholds": {"accept": 0.9, "reject": 0.1}}, "must not be above reject"),
         ({"thresholds": {"accept": 0.1, "reject": 1.5}}, r"\$\.thresholds\.reject"),
         ({"thresholds": {"accept": 0.1}}, "reject"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pitcore.config import Config, effective_thresholds, explain, load_config
+from pitcore.config import Config, explain, load_config, operating_point, weakened
 from pitcore.config.load import config_text
 from pitcore.model_choice import open_bundle
 
@@ -32,13 +32,17 @@ def check(path: Path, is_explained: bool) -> None:
     """
     loaded = load_config(path)
     bundle = open_bundle(loaded)
-    thresholds = effective_thresholds(bundle.card.thresholds, loaded.decision)
+    operating = operating_point(bundle.card, loaded.decision)
+    thresholds = operating.thresholds
     frame = loaded.frame
     click.echo(f"{path}: good")
     click.echo(f"  frame       {' + '.join(frame.planes)}, {frame.height_px}x{frame.width_px} px")
     click.echo(f"  model       {bundle.label} ({bundle.directory})")
+    click.echo(f"  point       {operating.point}: {operating.promise}")
     click.echo(f"  thresholds  clean below {thresholds.accept}, pit from {thresholds.reject}")
     click.echo(f"  calibration {_calibration(loaded)}")
+    for said in weakened(loaded):
+        click.echo(f"  LESS SAFE   {said}")
     click.echo(f"  hash        {loaded.sha256}")
     if is_explained:
         _print_explained(loaded, path)

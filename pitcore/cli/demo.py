@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 
 from pitcore import __version__
 from pitcore.app import App, Options
@@ -17,7 +18,7 @@ from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.cli.progress import progress
 from pitcore.cli.report import Watcher, fresh_file, print_run, print_score
 from pitcore.cli.tables import confusion_table
-from pitcore.config import emulated
+from pitcore.config import Config, emulated, operating_point
 from pitcore.errors import BundleError, SinkError, SourceError
 from pitcore.metrics import Metrics
 from pitcore.model_card import Bundle
@@ -62,7 +63,7 @@ def demo(
       pitcore demo --frames 200 --seed 7
       pitcore demo --crops ../shared/cherries/train
     """
-    config = emulated(read_config(config_path, bundle))
+    config = _with_point(emulated(read_config(config_path, bundle)))
     source = emulated_belt(config, seed=seed, crops=crops, frames=frames or (None if crops else DEFAULT_FRAMES))
     metrics, memory = Metrics(), MemorySink()
     file = fresh_file(out / "verdicts.jsonl", metrics)
@@ -78,6 +79,7 @@ def demo(
     truths = source.truths(watcher.ticks[0], watcher.ticks[-1])
     found = score(truths, memory.verdicts, watcher.ticks, source.geometry)
     print_score(found, metrics)
+    _print_point(app, truths, found)
     print_run(metrics)
     if crops is not None:
         _print_crops(found, truths, app.bundle)
@@ -87,6 +89,30 @@ def demo(
     except OSError as error:
         raise SinkError(f"{out / 'belt.png'}: cannot be written: {error.strerror}; choose another --out") from error
     click.echo(f"\nwritten: {out / 'verdicts.jsonl'}  {out / 'belt.png'}")
+
+
+def _with_point(config: Config) -> Config:
+    """Return the configuration with the operating point of the boards' files, where it names none."""
+    if config.decision.point is not None:
+        return config
+    decision = msgspec.structs.replace(config.decision, point="balanced")
+    return msgspec.structs.replace(config, decision=decision)
+
+
+def _print_point(app: App, truths: Sequence[Truth], found: Score) -> None:
+    """Print what the operating point promises, and what came of it on this belt's single cherries."""
+    operating = operating_point(app.bundle.card, app.config.decision)
+    click.echo(f"\noperating point {operating.point}: {operating.promise}")
+    single = Counter(
+        (truth.label, found.verdict_of[truth.id].verdict)
+        for truth in truths
+        if truth.kind == "cherry" and truth.touching is None and truth.id in found.verdict_of
+    )
+    if total := sum(single.values()):
+        passed, thrown = single["pit", "clean"], single["clean", "pit"]
+        review = single["clean", "maybe"] + single["pit", "maybe"]
+        counts = [round(1000 * count / total) for count in (passed, thrown, review)]
+        click.echo("per 1,000 single cherries here: {} pits passed, {} clean rejected, {} reviewed".format(*counts))
 
 
 def _print_crops(found: Score, truths: Sequence[Truth], bundle: Bundle) -> None:

@@ -14,7 +14,7 @@ import click
 from pitcore.app import App, Options, open_line, open_modbus, open_sink
 from pitcore.arming import Arming
 from pitcore.cli.options import bundle_option, config_option, read_config
-from pitcore.config import Config, emulated
+from pitcore.config import Config, emulated, operating_point, weakened
 from pitcore.control.commands import Commands
 from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.control.reload import Reloader
@@ -107,6 +107,10 @@ def _run(app: App, config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     log.info("running: model %s, verdicts to %s", app.bundle.label, config.sink.path)
+    operating = operating_point(app.bundle.card, config.decision)
+    log.info("operating point %s: %s", operating.point, operating.promise)
+    for said in weakened(config):
+        log.warning("less safe than by default: %s", said)
     with supervisor:
         app.run()
     if app.config.model.store is not None:  # a reload may have named another

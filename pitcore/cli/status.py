@@ -41,6 +41,7 @@ def text(now: Status) -> str:
         ("model", f"{model.name}@{model.version} ({model.sha256[:12]}) in {model.directory}"),
         ("thresholds", _thresholds(now)),
         ("configuration", f"{now.config.sha256[:12]}, {now.config.path or 'the defaults'}"),
+        *[("LESS SAFE", said) for said in now.less_safe],
         *[("ALARM", f"{one.name} since {one.since}, frame {one.since_seq}: {one.detail}") for one in now.alarms],
         ("frames", _frames(now)),
         ("verdicts", _counts(now.verdicts)),
@@ -90,9 +91,9 @@ def _events(now: Status) -> list[tuple[str, Event]]:
 def _thresholds(now: Status) -> str:
     model = now.model
     used = f"clean below {model.accept:g}, pit from {model.reject:g}"
-    if not model.stricter:
-        return f"{used}, as the model's card says"
-    return f"{used}; stricter than the card's {model.card_accept:g} and {model.card_reject:g}"
+    if model.stricter:
+        used += f"; stricter than the card's {model.card_accept:g} and {model.card_reject:g}"
+    return f"{model.point}: {used}; {model.promise}"
 
 
 def _camera(camera: CameraStatus) -> str:

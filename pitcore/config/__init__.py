@@ -23,6 +23,7 @@ from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
 from pitcore.config.load import calibration_path, decode_config, load_config, load_control
+from pitcore.config.safety import weakened
 from pitcore.config.sources import (
     CameraSourceConfig,
     DisturbanceConfig,
@@ -41,7 +42,7 @@ from pitcore.config.stages import (
     SegmentationConfig,
     SinkConfig,
 )
-from pitcore.config.thresholds import effective_thresholds
+from pitcore.config.thresholds import Operating, effective_thresholds, operating_point
 from pitcore.config.update import UpdateConfig
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "LineConfig",
     "ModbusConfig",
     "ModelConfig",
+    "Operating",
     "Picamera2SourceConfig",
     "PlaneCalibration",
     "ReplaySourceConfig",
@@ -89,5 +91,7 @@ __all__ = [
     "explain",
     "load_config",
     "load_control",
+    "operating_point",
     "read_calibration",
+    "weakened",
 ]

@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pitcore.config.stages import DecisionConfig
 from pitcore.errors import ConfigError
-from pitcore.model_card import Thresholds
+from pitcore.model_card import ModelCard, PointName, Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """What a board judges by.
+
+    Attributes:
+        point: of the card; stricter than the wanted one where the card lacks that.
+        thresholds: its thresholds, made stricter where the board says so.
+        promise: what the point promises, in words.
+    """
+
+    point: PointName
+    thresholds: Thresholds
+    promise: str
+
+
+def operating_point(card: ModelCard, board: DecisionConfig) -> Operating:
+    """Return what a board judges by: the point that it names, else ``strict``. Raises ConfigError."""
+    wanted = board.point or "strict"
+    name, point = card.point(wanted)
+    lacking = "" if name == wanted else f"; the card has no point {wanted}, so the next stricter one is used"
+    return Operating(name, effective_thresholds(point.thresholds, board), point.promise + lacking)
 
 
 def effective_thresholds(card: Thresholds, board: DecisionConfig) -> Thresholds:

@@ -19,6 +19,7 @@ import msgspec
 from pitcore import __version__
 from pitcore.app import App
 from pitcore.arming import Arming, ArmingState
+from pitcore.config import weakened
 from pitcore.control import status
 from pitcore.control.reload import Reloader
 from pitcore.control.server import Command, Peer
@@ -71,6 +72,7 @@ class Commands:
             model=status.model_status(app),
             config=ConfigStatus(None if self.config_path is None else str(self.config_path), config.sha256),
             frames=status.frames_status(app, config),
+            less_safe=weakened(config),
             alarms=status.alarm_status(app),
             verdicts=metrics.labels("verdicts"),
             reasons=metrics.labels("reasons"),

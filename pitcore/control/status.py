@@ -9,7 +9,7 @@ import msgspec
 
 from pitcore.app import App
 from pitcore.arming import ArmingState
-from pitcore.config import Config
+from pitcore.config import Config, operating_point
 from pitcore.control.reload import ReloadResult
 from pitcore.health import CameraHealth, LockedPicture, stalled
 from pitcore.metrics import STAGES, Mark, Metrics, StageTimes
@@ -25,14 +25,17 @@ class ModelStatus(msgspec.Struct, frozen=True):
 
     Attributes:
         directory: of its bundle.
+        point, promise: the operating point in force, and what it promises, in words.
         accept, reject: in force: clean below, pit from.
-        card_accept, card_reject: what its card says; the board may only be stricter.
+        card_accept, card_reject: what its card says for the point; the board may only be stricter.
     """
 
     name: str
     version: str
     sha256: str
     directory: str
+    point: str
+    promise: str
     accept: float
     reject: float
     card_accept: float
@@ -131,6 +134,7 @@ class Status(msgspec.Struct, frozen=True):
     """All of it.
 
     Attributes:
+        less_safe: what the configuration takes off the safety of the defaults, a sentence each.
         alarms: what is wrong with the line now, the oldest first.
         state: ``starting`` until the first judged frame.
         events: counts, those of control included.
@@ -150,6 +154,7 @@ class Status(msgspec.Struct, frozen=True):
     model: ModelStatus
     config: ConfigStatus
     frames: FramesStatus
+    less_safe: list[str]
     alarms: list[AlarmStatus]
     verdicts: dict[str, int]
     reasons: dict[str, int]
@@ -174,15 +179,19 @@ def model_status(app: App) -> ModelStatus:
     """Return the model in force."""
     now = app.now
     card, used = now.bundle.card, now.rules.thresholds
+    operating = operating_point(card, now.rules.config.decision)
+    says = card.points[operating.point].thresholds
     return ModelStatus(
         name=card.name,
         version=card.version,
         sha256=now.bundle.sha256,
         directory=str(now.bundle.directory),
+        point=operating.point,
+        promise=operating.promise,
         accept=used.accept,
         reject=used.reject,
-        card_accept=card.thresholds.accept,
-        card_reject=card.thresholds.reject,
+        card_accept=says.accept,
+        card_reject=says.reject,
     )
 
 

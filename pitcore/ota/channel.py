@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from pitcore.errors import Refusal, UpdateError, first_line
-from pitcore.model_card import SCHEMA as CONTRACT
+from pitcore.model_card import SCHEMAS as CONTRACTS
 from pitcore.model_card import Sha256
 
 MAX_CHANNEL_BYTES = 64 * 1024
@@ -139,8 +139,8 @@ def asked(entry: Entry, device_id: str) -> bool:
 def check_fits(release: Release, machine: Machine, target: str) -> None:
     """Refuse a release that this board cannot run. Raises UpdateError."""
     mend = "update pitcore on this board first"
-    if release.contract != CONTRACT:
-        why = f"made for {release.contract}, and this board knows {CONTRACT}"
+    if release.contract not in CONTRACTS:
+        why = f"made for {release.contract}, and this board knows {' and '.join(CONTRACTS)}"
     elif _version(release.onnxruntime_min) > _version(machine.onnxruntime):
         why = f"needs onnxruntime {release.onnxruntime_min}, and this board has {machine.onnxruntime}"
     elif release.arch and machine.arch not in release.arch:

@@ -53,7 +53,7 @@ def test_status_for_people_and_for_programs_tell_the_same(place, service):
         f"process {service.process.pid}",
         "dry run, never armed",
         f"tiny@1.2.3 ({now['model']['sha256'][:12]})",
-        "clean below 0.2, pit from 0.8, as the model's card says",
+        "strict: clean below 0.2, pit from 0.8; the card makes no promise for it",
         now["config"]["sha256"][:12],
         "infer",
         "jsonl",

@@ -8,7 +8,7 @@ import click
 
 from pitcore.durable import replace_file
 from pitcore_tools.evaluate import report
-from pitcore_tools.evaluate.logits import write_logits
+from pitcore_tools.evaluate.logits import read_logits, write_logits
 from pitcore_tools.export.graph import float_graph
 from pitcore_tools.quantise.bundle import write_bundle
 from pitcore_tools.quantise.graph import float_run, held_out_logits, load_run, quantise_run
@@ -41,8 +41,15 @@ def export(run_folder: Path, out: Path) -> None:
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="The folder the run was trained on.")
 @click.option("--out", "bundle", required=True, type=click.Path(path_type=Path), help="The bundle to write.")
 @click.option("--logits", type=click.Path(path_type=Path), help="Also write the held-out logits (CSV) here.")
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path),
+    help="Out-of-fold logits (CSV) of all folds of this recipe: thresholds then rest on all their pits.",
+)
 @click.option("--float", "as_float", is_flag=True, help="A float bundle: slower, for nets that have no int8 form.")
-def quantise(run_folder: Path, data: Path, bundle: Path, logits: Path | None, as_float: bool) -> None:
+def quantise(
+    run_folder: Path, data: Path, bundle: Path, logits: Path | None, evidence: Path | None, as_float: bool
+) -> None:
     """Turn a training RUN into a model bundle: int8 graph, card, calibration, golden vectors.
 
     A net that wants crops normalised by ImageNet's mean has no int8 form: give --float.
@@ -59,7 +66,7 @@ def quantise(run_folder: Path, data: Path, bundle: Path, logits: Path | None, as
         )
     graph = float_run(trained, click.echo) if as_float else quantise_run(trained, click.echo)
     held_out = held_out_logits(trained, graph)
-    write_bundle(bundle, trained, graph, held_out)
+    write_bundle(bundle, trained, graph, held_out, None if evidence is None else read_logits(evidence))
     if logits is not None:
         write_logits(logits, held_out)
     click.echo(report.text(held_out))

@@ -10,6 +10,7 @@ import click
 from pitcore.errors import DataError
 from pitcore_tools.evaluate.logits import COMMITTED, read_logits
 from pitcore_tools.thresholds import report
+from pitcore_tools.thresholds.points import card_points, points_text
 from pitcore_tools.thresholds.report import Wish
 
 SHARE = click.FloatRange(0.0, 1.0, min_open=True, max_open=True)
@@ -27,6 +28,7 @@ SHARE = click.FloatRange(0.0, 1.0, min_open=True, max_open=True)
 @click.option("--max-clean-loss", default=0.02, show_default=True, type=SHARE, help="Share of clean ones to reject.")
 @click.option("--fold", type=int, help="Only this fold: the crops that one net never saw.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw pit recall against review share here.")
+@click.option("--points", is_flag=True, help="Instead: the operating points, per 1,000 cherries.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def thresholds(
     logits: Path,
@@ -35,6 +37,7 @@ def thresholds(
     max_clean_loss: float,
     fold: int | None,
     plot: Path | None,
+    points: bool,
     as_json: bool,
 ) -> None:
     """Choose thresholds from held-out logits: what may pass with a guarantee, what is rejected, what people look at.
@@ -44,6 +47,7 @@ def thresholds(
     \b
     Examples:
       pitcore-tools thresholds --max-miss 0.01 --confidence 0.95
+      pitcore-tools thresholds --points
       pitcore-tools thresholds --logits out/logits.csv --fold 0 --plot out/thresholds.png
     """
     held_out = read_logits(logits)
@@ -51,6 +55,11 @@ def thresholds(
         held_out = held_out.where(held_out.folds == fold)
         if not len(held_out.labels):
             raise DataError(f"{logits}: no crop of fold {fold} in it; give another --fold")
+    if points:
+        scored = report.scores(held_out)
+        found_points = card_points(held_out, held_out.probabilities, held_out if scored.nets > 1 else None)
+        click.echo(points_text(found_points, scored.labels, scored.probabilities))
+        return
     wish = Wish(max_miss, confidence, max_clean_loss)
     found = report.find(held_out, wish)
     if plot is not None:

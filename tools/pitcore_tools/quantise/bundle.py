@@ -9,33 +9,32 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import os
 import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 
 from pitcore.camera.single import render_crop
 from pitcore.durable import replace_file, sync_directory
 from pitcore.errors import DataError
-from pitcore.model_card import BUNDLE_FILES, decode_card
+from pitcore.model_card import BUNDLE_FILES, SCHEMA, decode_card
 from pitcore.preprocess.prepare import crop_from_image
 from pitcore_tools.evaluate import figures, report
 from pitcore_tools.evaluate.logits import HeldOut
 from pitcore_tools.export.graph import OPSET
 from pitcore_tools.quantise.graph import Graph, Run
-from pitcore_tools.thresholds.control import accept_threshold, reject_threshold
+from pitcore_tools.thresholds.points import card_points
 from pitcore_tools.train.recipe import Recipe, recipe_yaml
 
 GOLDEN_SEED, GOLDEN_CROPS = 20261123, 32
-MAX_MISS, CONFIDENCE, MAX_CLEAN_LOSS = 0.01, 0.95, 0.02
 ONNXRUNTIME_MIN = "1.22"  # the oldest whose wheels run on both boards; 1.21 dies on a Pi 4
 
 
-def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut) -> None:
+def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, evidence: HeldOut | None = None) -> None:
     """Write a whole bundle, or none.
 
     Args:
@@ -43,6 +42,8 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut) ->
         trained: where it came from.
         graph: the net that ships.
         held_out: its logits on crops it was not trained on.
+        evidence: logits of the nets of all folds of its recipe, each on crops it was not trained on; the thresholds
+            then rest on all of them.
     """
     slope, intercept = figures.fit_platt(held_out.labels, held_out.margins)
     if slope <= 0:
@@ -50,7 +51,7 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut) ->
             "on held-out crops the network calls clean cherries pits and pits clean; are its labels in another order?"
         )
     probabilities = figures.platt(held_out.margins, slope, intercept)
-    accept, reject, how = _thresholds(held_out, probabilities)
+    points = card_points(held_out, probabilities, evidence)
     said = figures.pit_margins(graph.logits(trained.training.pixels), trained.recipe.labels)
     training = figures.confusion(trained.training.labels, said)
     summary = report.summary(held_out)
@@ -73,18 +74,14 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut) ->
                     "mean_margin_error": graph.errors,
                     "operators": dict(graph.operators.most_common()),
                 },
-                "thresholds": {
-                    "how": how,
-                    "accept": accept,
-                    "reject": reject,
-                },
+                "points": {name: msgspec.to_builtins(point) for name, point in points.items()},
             }
         ),
     }
     assert set(content) == set(BUNDLE_FILES), "the card names exactly these files"  # noqa: S101
     recipe, planes = trained.recipe, len(trained.recipe.planes)
     card = {
-        "schema": "pitcore.card/1",
+        "schema": SCHEMA,
         "name": recipe.name,
         "version": recipe.version,
         "planes": recipe.planes,
@@ -96,30 +93,13 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut) ->
         "offset": [0.0] * planes,
         "labels": recipe.labels,
         "calibration": {"method": "platt", "slope": slope, "intercept": intercept},
-        "thresholds": {"accept": accept, "reject": reject},
+        "points": {name: msgspec.to_builtins(point) for name, point in points.items()},
         "files": {name: hashlib.sha256(raw).hexdigest() for name, raw in content.items()},
         "runtime": {"onnxruntime_min": ONNXRUNTIME_MIN, "opset": OPSET},
     }
     raw_card = _json(card)
     decode_card(raw_card, "card.json")
     _replace_folder(folder, {**content, "card.json": raw_card})
-
-
-def _thresholds(held_out: HeldOut, probabilities: figures.Floats) -> tuple[float, float, str]:
-    """Return accept, reject and what they promise, on crops the net never saw."""
-    _, first = np.unique(np.array(held_out.hashes), return_index=True)  # exact duplicates count once
-    labels, probabilities = held_out.labels[first], probabilities[first]
-    reject = reject_threshold(labels, probabilities, MAX_CLEAN_LOSS)
-    loss = f"rejects at most {MAX_CLEAN_LOSS:.0%} of the held-out clean cherries"
-    try:
-        accepted = accept_threshold(labels, probabilities, MAX_MISS, CONFIDENCE)
-    except DataError as error:
-        lowest_pit = math.floor(float(probabilities[labels == 1].min()) * 1e4) / 1e4
-        return min(lowest_pit, reject), reject, f"passes no held-out pit, without a promise: {error}; {loss}"
-    promise = (
-        f"with {CONFIDENCE:.0%} confidence at most {MAX_MISS:.0%} of pits pass (Wilks, {accepted.pits} held-out pits)"
-    )
-    return accepted.threshold, max(accepted.threshold, reject), f"{promise}; {loss}"
 
 
 def golden_vectors(recipe: Recipe, graph: Graph) -> bytes:

@@ -57,7 +57,7 @@ def accept_threshold(labels: Labels, probabilities: Floats, max_miss: float, con
             f"{pits_needed(max_miss, confidence)} would do, or ask for --max-miss "
             f"{_supported(len(pits), confidence):.4f}"
         )
-    threshold = _floor(float(pits[spare]))
+    threshold = floor_to_step(float(pits[spare]))
     return Accepted(threshold, len(pits), int((pits < threshold).sum()), max_miss, confidence)
 
 
@@ -70,7 +70,7 @@ def reject_threshold(labels: Labels, probabilities: Floats, max_loss: float) -> 
     """Return the lowest reject threshold at which at most ``max_loss`` of these clean cherries are thrown away."""
     clean = np.sort(probabilities[labels == 0])
     highest_kept = float(clean[len(clean) - 1 - math.floor(max_loss * len(clean))])
-    return round(min(1.0, _floor(highest_kept) + STEP), 4)
+    return round(min(1.0, floor_to_step(highest_kept) + STEP), 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def tiers(labels: Labels, probabilities: Floats, groups: NDArray[np.int64], max_
     return rows
 
 
-def _floor(probability: float) -> float:
+def floor_to_step(probability: float) -> float:
     """Round down to a card's places."""
     return round(math.floor(probability / STEP + 1e-9) * STEP, 4)
 

@@ -1,0 +1,124 @@
+"""The operating points of a card: thresholds, and the evidence for what they promise. Pure.
+
+The promise of a point is about pits to come. Its accept threshold is the lower of two:
+
+- *All folds.* Five nets of one recipe score all crops, each the fold that it never saw. The order statistics of all
+  pits bound the share that passes (Wilks), as if one net had scored them. That net is the average of the five, not the
+  one that ships: cross-conformal prediction is valid for exchangeable scores and holds nearly so in practice, while the
+  worst case that is proved allows twice the share. Sources: V. Vovk, "Cross-conformal predictors", 2015; R. Barber et
+  al., "Predictive inference with the jackknife+", 2021.
+- *The net that ships.* The pits that it never saw must not contradict the promise: the lower end of the Clopper-Pearson
+  interval of the share that passes must not lie above it.
+
+Without evidence of all folds the bound is Wilks' on the net's own held-out pits, which is exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import binom
+
+from pitcore.errors import DataError
+from pitcore.model_card import CONFIDENCE, MAX_ACCEPT, MAX_REJECT, PROMISES, Evidence, Point, Thresholds
+from pitcore_tools.evaluate.figures import Floats, Labels
+from pitcore_tools.evaluate.logits import HeldOut
+from pitcore_tools.thresholds.control import STEP, accept_threshold, floor_to_step, reject_threshold
+
+MAX_CLEAN_LOSS = 0.02
+PIT_SHARE = 0.46  # of the real crops
+OWN = "Wilks, on the held-out pits of the net that ships"
+POOLED = "Wilks, on the out-of-fold pits of five nets of this recipe; not contradicted by the net that ships"
+
+
+def card_points(own: HeldOut, probabilities: Floats, evidence: HeldOut | None) -> dict[str, Point]:
+    """Return the points of a card.
+
+    Args:
+        own: crops that the net which ships never saw.
+        probabilities: (N,) its calibrated probabilities on them.
+        evidence: out-of-fold logits of all folds of its recipe, or None.
+
+    Returns:
+        ``strict`` always, without evidence where the pits are too few for its promise; the others where they are not.
+    """
+    own_labels, own_scores = _once(own.hashes, own.labels, probabilities)
+    labels, scores = own_labels, own_scores
+    if evidence is not None:
+        labels, scores = _once(evidence.hashes, evidence.labels, evidence.probabilities)
+    reject = min(MAX_REJECT, reject_threshold(labels, scores, MAX_CLEAN_LOSS))
+    points: dict[str, Point] = {}
+    for name, share in PROMISES.items():
+        try:
+            accept = accept_threshold(labels, scores, share, CONFIDENCE).threshold
+        except DataError:
+            if name == "strict":
+                lowest = floor_to_step(float(own_scores[own_labels == 1].min()))
+                points[name] = Point(Thresholds(min(lowest, reject, MAX_ACCEPT), reject), None)
+            continue
+        if evidence is not None:
+            accept = min(accept, _not_contradicted(own_scores[own_labels == 1], share))
+        accept = min(max(accept, STEP), MAX_ACCEPT)
+        thresholds = Thresholds(accept, max(reject, accept))
+        points[name] = Point(
+            thresholds, evidence_of(labels, scores, thresholds, (share, OWN if evidence is None else POOLED))
+        )
+    return points
+
+
+def evidence_of(labels: Labels, scores: Floats, thresholds: Thresholds, promise: tuple[float, str]) -> Evidence:
+    """Count what thresholds do to crops.
+
+    Args:
+        labels: (N,), 1 for a pit.
+        scores: (N,), the calibrated probability of one.
+        thresholds: of a point.
+        promise: the share of pits that may pass, and how the threshold for it was chosen.
+    """
+    passed, thrown, pit = scores < thresholds.accept, scores >= thresholds.reject, labels == 1
+    return Evidence(
+        method=promise[1],
+        max_miss=promise[0],
+        confidence=CONFIDENCE,
+        pits=int(pit.sum()),
+        pits_passed=int((pit & passed).sum()),
+        pits_rejected=int((pit & thrown).sum()),
+        clean=int((~pit).sum()),
+        clean_passed=int((~pit & passed).sum()),
+        clean_rejected=int((~pit & thrown).sum()),
+    )
+
+
+def points_text(points: dict[str, Point], labels: Labels, scores: Floats, pit_share: float = PIT_SHARE) -> str:
+    """Return what each point means per 1,000 cherries, beside production's rule to accept below one half."""
+    half = Thresholds(0.5, 0.5)
+    rows: list[tuple[str, ...]] = [
+        ("point", "accept below", "reject from", "pits passed", "clean thrown away", "reviewed", "clean passed")
+    ]
+    for name, point in points.items():
+        if point.evidence is not None:
+            rows.append(_row(name, point.thresholds, point.evidence, pit_share))
+    rows.append(_row("production: one half", half, evidence_of(labels, scores, half, (0.5, "none")), pit_share))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([f"Per 1,000 cherries, {pit_share:.0%} of them with a pit:", "", *lines])
+
+
+def _row(name: str, thresholds: Thresholds, found: Evidence, pit_share: float) -> tuple[str, ...]:
+    passed, thrown, review = found.per_thousand(pit_share)
+    limits = f"{thresholds.accept:.4f}", f"{thresholds.reject:.4f}"
+    return (name, *limits, f"{passed:.1f}", f"{thrown:.1f}", f"{review:.0f}", f"{found.clean_passed / found.clean:.1%}")
+
+
+def _not_contradicted(pits: Floats, max_miss: float) -> float:
+    """Return the highest threshold under which no more of these pits pass than chance allows if the promise holds."""
+    ordered = np.sort(pits)
+    allowed = 0
+    while allowed + 1 < len(ordered) and binom.sf(allowed, len(ordered), max_miss) > 1.0 - CONFIDENCE:
+        allowed += 1  # so many or more pass with a probability above 5 %
+    return floor_to_step(float(ordered[allowed]))
+
+
+def _once(hashes: list[str], labels: Labels, scores: Floats) -> tuple[Labels, Floats]:
+    """Return each crop once: exact duplicates would count as independent evidence."""
+    _, first = np.unique(np.array(hashes), return_index=True)
+    return labels[first], scores[first]
