@@ -28,7 +28,7 @@ def test_a_card_has_no_defaults(tiny_bundle, key):
     ("change", "said"),
     [
         ({"extra": 1}, "unknown field `extra`"),
-        ({"schema": "pitcore.card/2"}, "points"),
+        ({"schema": "pitcore.card/2"}, "unknown field `thresholds`"),
         ({"thresholds": {"accept": 0.9, "reject": 0.1}}, "must not be above reject"),
         ({"thresholds": {"accept": 0.1, "reject": 1.5}}, r"\$\.thresholds\.reject"),
         ({"thresholds": {"accept": 0.1}}, "reject"),
