@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from pitcore.errors import DataError
-from pitcore_tools.evaluate.logits import COMMITTED, read_logits
+from pitcore_tools.evaluate import figures
+from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
+from pitcore_tools.quantise.bundle import rewrite_points
 from pitcore_tools.thresholds import report
 from pitcore_tools.thresholds.points import card_points, points_text
 from pitcore_tools.thresholds.report import Wish
@@ -29,6 +31,18 @@ SHARE = click.FloatRange(0.0, 1.0, min_open=True, max_open=True)
 @click.option("--fold", type=int, help="Only this fold: the crops that one net never saw.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw pit recall against review share here.")
 @click.option("--points", is_flag=True, help="Instead: the operating points, per 1,000 cherries.")
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path),
+    help="With --points: out-of-fold logits (CSV) of all folds of the recipe of the net whose --logits are given.",
+)
+@click.option(
+    "--write",
+    nargs=2,
+    type=(click.Path(path_type=Path), str),
+    metavar="BUNDLE VERSION",
+    help="With --points: put them into this bundle's card, under this version.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def thresholds(
     logits: Path,
@@ -38,6 +52,8 @@ def thresholds(
     fold: int | None,
     plot: Path | None,
     points: bool,
+    evidence: Path | None,
+    write: tuple[Path, str] | None,
     as_json: bool,
 ) -> None:
     """Choose thresholds from held-out logits: what may pass with a guarantee, what is rejected, what people look at.
@@ -48,6 +64,7 @@ def thresholds(
     Examples:
       pitcore-tools thresholds --max-miss 0.01 --confidence 0.95
       pitcore-tools thresholds --points
+      pitcore-tools thresholds --points --evidence out/results/NAME.csv --write out/bundle 1.2.4
       pitcore-tools thresholds --logits out/logits.csv --fold 0 --plot out/thresholds.png
     """
     held_out = read_logits(logits)
@@ -56,12 +73,24 @@ def thresholds(
         if not len(held_out.labels):
             raise DataError(f"{logits}: no crop of fold {fold} in it; give another --fold")
     if points:
-        scored = report.scores(held_out)
-        found_points = card_points(held_out, held_out.probabilities, held_out if scored.nets > 1 else None)
-        click.echo(points_text(found_points, scored.labels, scored.probabilities))
+        _points(held_out, None if evidence is None else read_logits(evidence), write)
         return
     wish = Wish(max_miss, confidence, max_clean_loss)
     found = report.find(held_out, wish)
     if plot is not None:
         report.plot(held_out, wish, plot)
     click.echo(json.dumps(report.summary(found)) if as_json else report.text(found, wish))
+
+
+def _points(own: HeldOut, evidence: HeldOut | None, write: tuple[Path, str] | None) -> None:
+    """Print the operating points of a net, and put them into its bundle."""
+    if report.scores(own).nets > 1:
+        raise DataError("operating points are of one net: give --fold, and the logits of all folds as --evidence")
+    probabilities = figures.platt(own.margins, *figures.fit_platt(own.labels, own.margins))
+    points = card_points(own, probabilities, evidence)
+    scored = report.scores(evidence or own)
+    click.echo(points_text(points, scored.labels, scored.probabilities))
+    if write is not None:
+        folder, version = write
+        rewrite_points(folder, points, version)
+        click.echo(f"written: {folder / 'card.json'}, version {version}")

@@ -17,11 +17,12 @@ from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
+import yaml
 
 from pitcore.camera.single import render_crop
 from pitcore.durable import replace_file, sync_directory
 from pitcore.errors import DataError
-from pitcore.model_card import BUNDLE_FILES, SCHEMA, decode_card
+from pitcore.model_card import BUNDLE_FILES, SCHEMA, Point, decode_card, load_bundle
 from pitcore.preprocess.prepare import crop_from_image
 from pitcore_tools.evaluate import figures, report
 from pitcore_tools.evaluate.logits import HeldOut
@@ -98,6 +99,30 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
         "runtime": {"onnxruntime_min": ONNXRUNTIME_MIN, "opset": OPSET},
     }
     raw_card = _json(card)
+    decode_card(raw_card, "card.json")
+    _replace_folder(folder, {**content, "card.json": raw_card})
+
+
+def rewrite_points(folder: Path, points: dict[str, Point], version: str) -> None:
+    """Give a bundle other operating points and another version; the network and its calibration stay.
+
+    Raises:
+        BundleError, CardError: no whole bundle.
+    """
+    bundle = load_bundle(folder)
+    content = {name: (folder / name).read_bytes() for name in BUNDLE_FILES}
+    plain = {name: msgspec.to_builtins(point) for name, point in points.items()}
+    metrics = json.loads(content["metrics.json"])
+    metrics.pop("thresholds", None)
+    recipe = yaml.safe_load(content["config.yaml"])
+    content["metrics.json"] = _json({**metrics, "points": plain})
+    content["config.yaml"] = yaml.safe_dump({**recipe, "version": version}, sort_keys=False).encode()
+    card = msgspec.to_builtins(bundle.card) | {
+        "version": version,
+        "points": plain,
+        "files": {name: hashlib.sha256(raw).hexdigest() for name, raw in content.items()},
+    }
+    raw_card = _json({"schema": card.pop("schema"), **card})
     decode_card(raw_card, "card.json")
     _replace_folder(folder, {**content, "card.json": raw_card})
 
