@@ -1,6 +1,7 @@
 """Thresholds: the promise holds, is refused where data cannot carry it, and is scored on other crops."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ from click.testing import CliRunner
 from scipy.stats import binom
 
 from pitcore.errors import DataError
+from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
+from pitcore_tools import experiments
 from pitcore_tools.cli.main import pitcore_tools
-from pitcore_tools.evaluate.figures import platt
-from pitcore_tools.evaluate.logits import HeldOut, write_logits
+from pitcore_tools.evaluate.figures import fit_platt, platt
+from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits, write_logits
 from pitcore_tools.thresholds import report
 from pitcore_tools.thresholds.control import accept_threshold, pits_needed, reject_threshold, tiers
+from pitcore_tools.thresholds.points import card_points
 from pitcore_tools.thresholds.report import Wish
 
 WISH = Wish(max_miss=0.05, confidence=0.95, max_loss=0.02)
@@ -124,3 +128,32 @@ def test_what_cannot_be_done_is_one_clear_line(logits, arguments, said):
     result = run("--logits", logits, *arguments)
     assert isinstance(result.exception, DataError)
     assert said in str(result.exception)
+
+
+RESULTS = Path(experiments.__file__).parent / "results"
+
+
+def test_the_bundled_card_holds_what_the_committed_logits_give():
+    own, evidence = read_logits(COMMITTED), read_logits(RESULTS / "slim-pooled-80-taught.csv")
+    probabilities = platt(own.margins, *fit_platt(own.labels, own.margins))
+    assert card_points(own, probabilities, evidence) == load_bundle(DEFAULT_BUNDLE).card.points
+
+
+def test_more_pits_than_chance_allows_lower_a_threshold_that_all_folds_gave():
+    rng = np.random.default_rng(3)
+    labels = np.repeat([0, 1], 2000)
+    good = np.concatenate([rng.normal(-4, 1, 2000), rng.normal(4, 1, 2000)])
+    hashes = [f"{index:016x}" for index in range(4000)]
+    pooled = HeldOut(hashes, np.arange(4000) % 5, labels, good, good)
+    bad = good.copy()
+    bad[2000:2100] -= 12.0  # a twentieth of the pits that the net which ships never saw look clean to it
+    own = HeldOut(hashes, np.zeros(4000, np.int64), labels, bad, bad)
+    agreed, lowered = (card_points(net, platt(net.margins, 1.0, 0.0), pooled)["strict"] for net in (pooled, own))
+    assert lowered.thresholds.accept < agreed.thresholds.accept
+    passed = (platt(bad[labels == 1], 1.0, 0.0) < lowered.thresholds.accept).sum()
+    assert passed / 2000 <= 0.015
+
+
+def test_points_of_several_nets_without_their_own_are_refused():
+    result = run("--points", "--logits", RESULTS / "slim-pooled-80-taught.csv")
+    assert "give --fold" in str(result.exception)
