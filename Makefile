@@ -91,8 +91,11 @@ $(VENV)/.peers: $(VENV)/.workstation
 	$(BIN)/pip install --quiet --editable 'tools[peers]'
 	touch $@
 
-$(VENV)/.docs: $(VENV)/.board
-	$(BIN)/pip install --quiet --editable '.[docs]'
+# What builds the pages, which needs nothing of pitcore: the extra `docs` alone, so that the C++ core is not built for it.
+EXTRA_DOCS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -c '$(EXTRA_DOCS)' >$(VENV)/docs.txt
+	$(BIN)/pip install --quiet --requirement $(VENV)/docs.txt
 	touch $@
 
 # What builds for, and emulates, other machines.
