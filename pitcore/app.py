@@ -76,7 +76,7 @@ def open_sink(config: Config, metrics: Metrics) -> JsonlSink:
 
 
 def open_modbus(config: Config, arming: Arming, metrics: Metrics) -> list[Sink]:
-    """Serve a PLC, if the configuration wants it: a list of one, or of none. Raises SinkError."""
+    """Serve a PLC, if the configuration wants it: a list of one, or of none."""
     if not config.modbus.enabled:
         return []
     from pitcore.sinks.modbus import ModbusSink  # noqa: PLC0415  brings asyncio, for which no other start should wait

@@ -152,10 +152,11 @@ class ModbusConfig(Section, frozen=True):
 
     Attributes:
         enabled: run the server.
-        bind: address to listen on; Modbus knows no passwords, so give it an address of the machine's own network only.
+        bind: address to listen on; Modbus knows no passwords, so give it an address of the machine's own
+            network only. "0.0.0.0" means every interface.
         port: 502 is Modbus' own and needs a privilege.
     """
 
     enabled: bool = False
-    bind: str = "127.0.0.1"
+    bind: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 1502

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
+import weakref
 from collections.abc import Mapping
 
 log = logging.getLogger("pitcore.supervision")
@@ -36,15 +38,16 @@ class Notifier:
         self._address = environment.get("NOTIFY_SOCKET", "")
         meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self.watchdog_ns = _watchdog_ns(environment.get("WATCHDOG_USEC", "")) if self._address and meant else None
+        self._channel: socket.socket | None = None
+        if self._address:  # opened once: the watchdog is fed even when this process can open no more files
+            self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            weakref.finalize(self, self._channel.close)
+            self._channel.settimeout(0.0)  # a busy systemd must not hold up a frame; the next feeding is soon
 
     def tell(self, *assignments: str) -> None:
-        """Send assignments such as ``READY=1``. A systemd that cannot be reached is not ours to mend."""
-        if not self._address:
+        """Send assignments such as ``READY=1``. Does nothing if systemd cannot be reached."""
+        if self._channel is None:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.settimeout(0.0)  # a busy systemd must not hold up a frame; the next feeding is soon
-            try:
-                channel.sendto("\n".join(assignments).encode(), address)
-            except OSError:
-                return
+        with contextlib.suppress(OSError):
+            self._channel.sendto("\n".join(assignments).encode(), address)

@@ -1,27 +1,132 @@
-"""Shows counts and the last verdicts to a PLC over Modbus TCP (pymodbus). Read only; the reject path never goes here.
+"""Shows counts and the last verdicts to a PLC over Modbus TCP. Read only; the reject path never goes here.
 
-A request is answered from one picture of all registers, so that what it reads belongs together.
+The server answers two functions, and everything about it is bounded: connections, bytes of a request, bytes that wait
+to be sent. When all places are taken, the connection that has been idle for longest makes room. An address that cannot
+be had is tried again until it can; the inspection does not wait for it.
+
+A request is answered from one picture of all registers, so that what it reads belongs together. ``registers`` says what
+they hold. Source: "MODBUS Application Protocol Specification V1.1b3" and "MODBUS Messaging on TCP/IP Implementation
+Guide V1.0b", 2006.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import struct
 import threading
-from collections.abc import Sequence
-from types import ModuleType
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pitcore.belt.lanes import Plan
 from pitcore.config import ModbusConfig
-from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
 from pitcore.sinks.registers import SIZE, Registers
 from pitcore.sinks.sink import Armed
 from pitcore.verdict import VERDICTS, Event, Verdict
 
+log = logging.getLogger(__name__)
+
 START_S = 10.0
+RETRY_S = 5.0  # between two tries to listen
+MAX_CLIENTS = 16
+BACKLOG = 8  # asyncio accepts so many connections in one go
+SAY_EVERY_S = 60.0  # that connections were closed to make room
+HEADER = struct.Struct(">HHHB")  # transaction, protocol (0), bytes that follow the length field, unit
+MAX_FOLLOWING = 254  # bytes of a request after the length field: unit and 253 of the message
+MAX_WAITING = 64 * 1024  # bytes that a client may leave unread
 READS = {3, 4}  # functions: read holding registers, read input registers
+MAX_READ = 125  # registers in one request
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
+
+Image = Callable[[], Sequence[int]]
+
+
+def answer(request: bytes, image: Image) -> bytes:
+    """Answer one request.
+
+    Args:
+        request: function and what belongs to it, without the header.
+        image: returns every register.
+
+    Returns:
+        The function with the registers, or with its highest bit set and an exception code.
+    """
+    function = request[0]
+    if function not in READS:
+        return bytes([function | 0x80, ILLEGAL_FUNCTION])
+    if len(request) != 5:
+        return bytes([function | 0x80, ILLEGAL_VALUE])
+    address, count = struct.unpack(">HH", request[1:])
+    if not 1 <= count <= MAX_READ:
+        return bytes([function | 0x80, ILLEGAL_VALUE])
+    if address + count > SIZE:
+        return bytes([function | 0x80, ILLEGAL_ADDRESS])
+    words = image()[address : address + count]
+    return struct.pack(f">BB{count}H", function, 2 * count, *words)
+
+
+class _Client(asyncio.Protocol):
+    """One connection: splits what comes into requests, and answers each in turn."""
+
+    def __init__(self, clients: list[_Client], image: Image, made_room: Callable[[], None]) -> None:
+        self._clients, self._image, self._made_room = clients, image, made_room
+        self._waiting = b""
+        self.has_asked = False
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a place. The connection that has been idle for longest is the first of the list.
+
+        Room is made by the oldest one that never asked for anything, so that no flood closes the PLC's.
+        """
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  a server makes no other
+        self._transport = transport
+        transport.set_write_buffer_limits(high=MAX_WAITING)
+        self._clients.append(self)
+        if len(self._clients) > MAX_CLIENTS:
+            others = self._clients[:-1]
+            next((one for one in others if not one.has_asked), others[0]).drop()
+            self._made_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        del exc
+        with contextlib.suppress(ValueError):
+            self._clients.remove(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every whole request; close a connection that sends something else."""
+        self._waiting += data
+        while len(self._waiting) >= HEADER.size:
+            transaction, protocol, following, unit = HEADER.unpack_from(self._waiting)
+            if protocol != 0 or not 2 <= following <= MAX_FOLLOWING:
+                self.drop()  # whatever it speaks, no later byte of it can be told from a request
+                return
+            end = HEADER.size - 1 + following
+            if len(self._waiting) < end:
+                return
+            said = answer(self._waiting[HEADER.size : end], self._image)
+            self._waiting = self._waiting[end:]
+            if self._transport is None or self._transport.is_closing():
+                return
+            self._transport.write(HEADER.pack(transaction, 0, len(said) + 1, unit) + said)
+            self.has_asked = True
+            self._clients.remove(self)
+            self._clients.append(self)  # it was idle for the shortest time
+
+    def pause_writing(self) -> None:
+        """Close the connection of a client that does not read."""
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the connection without waiting for anything."""
+        self.connection_lost(None)
+        if self._transport is not None:
+            self._transport.abort()
 
 
 class ModbusSink:
@@ -33,12 +138,11 @@ class ModbusSink:
         arming: whether valves are driven.
         metrics: counts of the run.
 
-    Raises:
-        SinkError: pymodbus is missing, or the address cannot be had.
+    Attributes:
+        port: that it listens on; 0 while it does not.
     """
 
     def __init__(self, config: ModbusConfig, plan: Plan, arming: Armed, metrics: Metrics) -> None:
-        self._pymodbus = _import_pymodbus()
         self._config, self._arming, self._metrics = config, arming, metrics
         self._lock = threading.Lock()
         self._registers = Registers(plan)
@@ -46,17 +150,14 @@ class ModbusSink:
         self._drives = bool(plan.lanes)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Event | None = None
-        self._started = threading.Event()
-        self._failure: BaseException | None = None
+        self._tried = threading.Event()
+        self._failure = ""
+        self._clients: list[_Client] = []
+        self._said_at = -SAY_EVERY_S
         self.port = 0
         self._thread = threading.Thread(target=self._run, name="pitcore-modbus", daemon=True)
         self._thread.start()
-        if not self._started.wait(START_S) or self._failure is not None:
-            reason = self._failure or "it does not start"
-            raise SinkError(
-                f"[modbus] {config.bind}:{config.port} cannot be listened on: {reason}; "
-                "choose another port, or an address of this machine"
-            ) from self._failure
+        self._tried.wait(START_S)
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
         """Put the verdicts of a frame into the ring."""
@@ -68,8 +169,12 @@ class ModbusSink:
 
     def status(self) -> dict[str, Any]:
         """See ``sink.ReportsStatus``."""
-        state = "ok" if self._thread.is_alive() else "ended"
-        return {"kind": "modbus", "state": state, "address": f"{self._config.bind}:{self.port}"}
+        told = {"kind": "modbus", "address": f"{self._config.bind}:{self.port or self._config.port}"}
+        if not self._thread.is_alive():
+            return told | {"state": "ended"}
+        if self._failure:
+            return told | {"state": "failing", "reason": self._failure}
+        return told | {"state": "ok", "clients": len(self._clients)}
 
     def close(self) -> None:
         """Stop the server. Safe to call twice."""
@@ -96,46 +201,57 @@ class ModbusSink:
             return self._registers.image()
 
     def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except (OSError, RuntimeError) as error:
-            self._failure = error
-        finally:
-            self._started.set()
+        asyncio.run(self._serve())
 
     async def _serve(self) -> None:
-        pymodbus = self._pymodbus
-        simulator = pymodbus.simulator
-
-        async def fill(
-            function: int, _start: int, _address: int, _count: int, registers: list[int], values: object
-        ) -> Any:  # noqa: ANN401  pymodbus is an extra
-            if function not in READS:
-                return pymodbus.constants.ExcCodes.ILLEGAL_FUNCTION  # else it would make coils of the registers' bits
-            if values is None:
-                registers[:] = self.image()
-            return None
-
-        blank = simulator.SimData(0, count=SIZE, datatype=simulator.DataType.REGISTERS, readonly=True)
-        device = simulator.SimDevice(0, simdata=[blank], action=fill)
-        server = pymodbus.server.ModbusTcpServer(device, address=(self._config.bind, self._config.port))
-        await server.serve_forever(background=True)
-        self.port = server.transport.sockets[0].getsockname()[1]
+        """Listen, as soon as the address can be had, until the service stops."""
         self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
-        self._started.set()
-        await self._done.wait()
-        await server.shutdown()
+        self._loop.set_exception_handler(self._said_by_asyncio)
+        while not self._done.is_set():
+            try:
+                server = await self._loop.create_server(
+                    lambda: _Client(self._clients, self.image, self._made_room),
+                    self._config.bind,
+                    self._config.port,
+                    backlog=BACKLOG,
+                )
+            except OSError as error:
+                self._fails(error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._done.wait(), RETRY_S)
+                continue
+            self.port = server.sockets[0].getsockname()[1]
+            if self._failure:
+                log.info("[modbus] listens on %s:%d now", self._config.bind, self.port)
+            self._failure = ""
+            self._tried.set()
+            await self._done.wait()
+            server.close()
+            for client in list(self._clients):
+                client.drop()
 
+    def _fails(self, error: OSError) -> None:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        reason = f"{self._config.bind}:{self._config.port} cannot be listened on: {why}"
+        if reason != self._failure:
+            log.warning(
+                "[modbus] %s; it is tried again every %g s. Choose another port, or an address of this machine",
+                reason,
+                RETRY_S,
+            )
+        self._failure = reason
+        self._tried.set()
 
-def _import_pymodbus() -> ModuleType:
-    try:
-        import pymodbus  # noqa: PLC0415  an extra: only who has a PLC needs it
-        import pymodbus.constants  # noqa: PLC0415
-        import pymodbus.server  # noqa: PLC0415
-        import pymodbus.simulator  # noqa: PLC0415
-    except ImportError as error:
-        raise SinkError(
-            f"[modbus] needs pymodbus: {error}; pip install 'pitcore[modbus]', or set enabled = false"
-        ) from error
-    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # its complaints about a PLC's requests are the PLC's
-    return pymodbus
+    def _made_room(self) -> None:
+        """Report that there are more clients than places, once a minute at most."""
+        if time.monotonic() - self._said_at >= SAY_EVERY_S:
+            self._said_at = time.monotonic()
+            log.warning(
+                "[modbus] more than %d connections at once: those that were idle longest are closed", MAX_CLIENTS
+            )
+
+    def _said_by_asyncio(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Report what asyncio could not do, once a minute at most: it may be asked a thousand times a second."""
+        if time.monotonic() - self._said_at >= SAY_EVERY_S:
+            self._said_at = time.monotonic()
+            log.warning("[modbus] %s: %s", context.get("message"), context.get("exception"))

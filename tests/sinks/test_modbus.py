@@ -1,14 +1,17 @@
 """The registers as a PLC reads them, by a client that is not the server's library."""
 
+import contextlib
 import socket
+import struct
+import time
+from pathlib import Path
 
 import pytest
 from pyModbusTCP.client import ModbusClient
 
 from pitcore.config import ModbusConfig
-from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
-from pitcore.sinks import registers
+from pitcore.sinks import modbus, registers
 from pitcore.sinks.modbus import ModbusSink
 from pitcore.sinks.registers import ENTRY, FIELDS, RING_ENTRIES, RING_START, RING_WORDS, SIZE, Registers
 from tests.conftest import ROOT
@@ -66,7 +69,7 @@ def test_a_plc_reads_counts_flags_and_the_last_verdicts(served):
 def test_the_status_of_a_server_that_answers_no_more_is_not_ok(served):
     sink, _, _, _ = served
     address = f"127.0.0.1:{sink.port}"
-    assert sink.status() == {"kind": "modbus", "state": "ok", "address": address}
+    assert sink.status() == {"kind": "modbus", "state": "ok", "address": address, "clients": 0}
     sink.close()
     assert sink.status() == {"kind": "modbus", "state": "ended", "address": address}
 
@@ -115,11 +118,89 @@ def test_there_are_no_coils_which_would_be_bits_that_mean_nothing(served):
     assert client.read_holding_registers(0, 1) == [1]
 
 
-def test_an_address_that_is_taken_is_one_clear_error():
+def test_an_address_that_is_taken_is_reported_and_had_as_soon_as_it_is_free(monkeypatch):
+    monkeypatch.setattr(modbus, "RETRY_S", 0.02)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SinkError, match=rf"127.0.0.1:{port} cannot be listened on: .*; choose another"):
-            ModbusSink(ModbusConfig(port=port), PLAN, Switch(), Metrics())
+        sink = ModbusSink(ModbusConfig(port=port), PLAN, Switch(), Metrics())
+        told = sink.status()
+    assert told["state"] == "failing"
+    assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in told["reason"]
+    until = time.monotonic() + 30.0
+    while sink.status()["state"] != "ok" and time.monotonic() < until:
+        time.sleep(0.01)
+    client = ModbusClient("127.0.0.1", port, unit_id=1, timeout=20.0)
+    assert client.read_input_registers(0, 1) == [1]
+    client.close()
+    sink.close()
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def read_of(function, address, count, transaction=7):
+    return struct.pack(">HHHBBHH", transaction, 0, 6, 1, function, address, count)
+
+
+def test_several_requests_in_one_segment_get_as_many_answers(served):
+    sink = served[0]
+    with socket.create_connection(("127.0.0.1", sink.port), 20) as connection:
+        connection.sendall(b"".join(read_of(4, 0, 1, number) for number in range(3)))
+        said = b""
+        while len(said) < 3 * 11:
+            said += connection.recv(100)
+    assert said == b"".join(struct.pack(">HHHBBBH", number, 0, 5, 1, 4, 2, 1) for number in range(3))
+
+
+def test_a_request_that_comes_byte_by_byte_is_answered_once(served):
+    sink = served[0]
+    with socket.create_connection(("127.0.0.1", sink.port), 20) as connection:
+        for byte in read_of(3, 0, 1):
+            connection.sendall(bytes([byte]))
+        assert connection.recv(100) == struct.pack(">HHHBBBH", 7, 0, 5, 1, 3, 2, 1)
+
+
+def test_a_connection_that_sends_something_else_is_closed(served):
+    sink = served[0]
+    with socket.create_connection(("127.0.0.1", sink.port), 20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):  # closed without waiting for what it sends besides
+            assert connection.recv(100) == b""
+    assert served[1].read_input_registers(0, 1) == [1]
+
+
+@pytest.mark.parametrize("function", [1, 2, 5, 6, 7, 15, 16, 17, 20, 22, 24, 43, 100])
+def test_every_other_function_is_illegal(function):
+    assert modbus.answer(bytes([function, 0, 0, 0, 1]), lambda: [0] * SIZE) == bytes([function | 0x80, 1])
+
+
+@pytest.mark.parametrize(("address", "count", "code"), [(0, 0, 3), (0, 126, 3), (SIZE, 1, 2), (SIZE - 1, 2, 2)])
+def test_a_read_beyond_the_map_or_of_too_much_is_refused(address, count, code):
+    assert modbus.answer(struct.pack(">BHH", 4, address, count), lambda: [0] * SIZE) == bytes([0x84, code])
+
+
+def test_idle_connections_take_no_place_from_a_plc_that_reads(served, caplog):
+    sink, client, _, _ = served
+    assert client.read_input_registers(0, 1) == [1]
+    before = open_files()
+    idle = []
+    try:
+        for number in range(100):
+            idle.append(socket.create_connection(("127.0.0.1", sink.port), 20))
+            if number % 10 == 9:
+                assert client.read_input_registers(0, 1) == [1], "the connection that reads was closed"
+        for one in idle:  # the last one is served, so all before it were seen by the server
+            one.settimeout(20)
+        idle[-1].sendall(read_of(4, 0, 1))
+        assert idle[-1].recv(100)
+        server_side = open_files() - before - len(idle)
+        assert server_side <= modbus.MAX_CLIENTS + modbus.BACKLOG
+        assert sink.status()["clients"] <= modbus.MAX_CLIENTS
+    finally:
+        for one in idle:
+            one.close()
+    assert len([record for record in caplog.records if "connections at once" in record.message]) == 1
 
 
 def test_ticks_before_zero_and_numbers_beyond_32_bits_wrap():
