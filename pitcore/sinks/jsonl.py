@@ -2,13 +2,19 @@
 
 A full or broken disk does not stop the belt: lines wait in bounded memory and are tried again with the
 next frame; what memory cannot hold is counted. ``close`` raises if lines were lost.
+
+A file that was removed or moved away is noticed with the next frame, and a new one is begun at the path. One process
+writes a file: the second is refused. A symbolic link is followed once, at the start.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import logging
 import os
+import stat
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,23 +33,24 @@ class JsonlSink:
     """Appends records to ``path``.
 
     Args:
-        path: the file; its directory is made. A torn last line of an earlier run is cut off.
+        path: a regular file; its directory is made. A torn last line of an earlier run is cut off.
         rotate_bytes: a block that would let the file grow beyond this starts a new one.
         keep: rotated files that stay, ``path.1`` the youngest.
         metrics: counts ``sink_lines``, ``sink_retries`` and ``sink_lines_lost``.
 
     Raises:
-        SinkError: the file cannot be opened.
+        SinkError: the file cannot be opened, is another process's, or holds something else.
     """
 
     def __init__(self, path: Path, *, rotate_bytes: int, keep: int, metrics: Metrics) -> None:
-        self._path, self._rotate_bytes, self._keep, self._metrics = path, rotate_bytes, keep, metrics
+        self._path = Path(os.path.realpath(path))  # a link is not rotated, but what it points to
+        self._rotate_bytes, self._keep, self._metrics = rotate_bytes, keep, metrics
         self._waiting: deque[tuple[bytes, int]] = deque()  # blocks of whole lines, and their number of lines
         self._waiting_bytes = 0
         self._failing = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd, self._size = _open_whole(path)
+            self._fd, self._size = _open_whole(self._path)
         except OSError as error:
             raise SinkError(
                 f"{path}: verdicts cannot be written: {error.strerror}; choose another [sink] path"
@@ -72,6 +79,7 @@ class JsonlSink:
             "path": str(self._path),
             "lines": self._metrics.value("sink_lines"),
             "bytes_waiting": self._waiting_bytes,
+            "reopened": self._metrics.value("sink_reopened"),
             "lines_lost": self._metrics.value("sink_lines_lost"),
         }
 
@@ -103,6 +111,7 @@ class JsonlSink:
 
     def _drain(self) -> None:
         """Write every waiting block. Raises OSError; what was not written still waits."""
+        self._follow_path()
         while self._waiting:
             block, lines = self._waiting[0]
             if self._size and self._size + len(block) > self._rotate_bytes:
@@ -111,6 +120,25 @@ class JsonlSink:
             self._waiting.popleft()
             self._waiting_bytes -= len(block)
             self._metrics.count("sink_lines", by=lines)
+
+    def _follow_path(self) -> None:
+        """Begin a new file if the one that is written is not at the path any more. Raises OSError."""
+        mine = os.fstat(self._fd)
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            there = None
+        if there is not None and (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._take(*_open_whole(self._path))
+        self._metrics.count("sink_reopened")
+        log.warning("%s: was removed or moved away; a new file is begun", self._path)
+
+    def _take(self, fd: int, size: int) -> None:
+        """Write to another file from now on."""
+        os.close(self._fd)
+        self._fd, self._size = fd, size
 
     def _append(self, block: bytes) -> None:
         """Write a block wholly, or leave the file as it was and raise OSError."""
@@ -132,9 +160,7 @@ class JsonlSink:
                 older = self._path if age == 1 else self._rotated(age - 1)
                 with contextlib.suppress(FileNotFoundError):
                     older.rename(self._rotated(age))
-        fd, size = _open_whole(self._path)
-        os.close(self._fd)
-        self._fd, self._size = fd, size
+        self._take(*_open_whole(self._path))
 
     def _rotated(self, age: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{age}")
@@ -152,14 +178,31 @@ class JsonlSink:
 
 
 def _open_whole(path: Path) -> tuple[int, int]:
-    """Open for appending, cut off a torn last line, and return descriptor and size."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    """Open for appending, cut off a torn last line, and return descriptor and size. Raises OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)  # a pipe may wait
+    try:
+        return fd, _made_whole(fd, path)
+    except OSError:
+        os.close(fd)
+        raise
+
+
+def _made_whole(fd: int, path: Path) -> int:
+    """Take a file for this process alone, cut off a torn last line, and return its size. Raises OSError."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file, so lines in it could be lost")
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OSError(errno.EBUSY, "another process writes it") from error
     size = os.fstat(fd).st_size
     whole = _end_of_last_line(fd, size)
     if whole < size:
+        if os.pread(fd, 1, whole) != b"{":
+            raise OSError(errno.EINVAL, "it holds something else than verdicts")
         log.warning("%s: cut off a torn last line of %d bytes", path, size - whole)
         os.ftruncate(fd, whole)
-    return fd, whole
+    return whole
 
 
 def _end_of_last_line(fd: int, size: int) -> int:

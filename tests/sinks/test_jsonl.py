@@ -1,5 +1,6 @@
 import contextlib
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -171,3 +172,59 @@ def test_the_status_tells_of_a_full_disk_while_it_is_full(small_disk):
     assert sink.status()["state"] == "ok"
     assert sink.status()["lines"] == 100
     sink.close()
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "folder removed"])
+def test_a_file_that_is_gone_is_begun_again_and_the_status_says_so(tmp_path, how, caplog):
+    path, metrics = tmp_path / "log" / "v.jsonl", Metrics()
+    sink = opened(path, metrics=metrics)
+    sink.emit([event(1)])
+    if how == "moved":
+        path.rename(tmp_path / "old.jsonl")
+    else:
+        path.unlink()
+        if how == "folder removed":
+            path.parent.rmdir()
+    sink.emit([event(2)])
+    assert sequence(path) == [2]
+    assert sink.status()["reopened"] == 1
+    assert "was removed or moved away" in caplog.text
+    sink.close()
+    if how == "moved":
+        assert sequence(tmp_path / "old.jsonl") == [1]
+
+
+def test_a_file_that_another_process_writes_is_refused(tmp_path):
+    first = opened(tmp_path / "v.jsonl")
+    with pytest.raises(SinkError, match="another process writes it"):
+        opened(tmp_path / "v.jsonl")
+    first.close()
+    opened(tmp_path / "v.jsonl").close()
+
+
+def test_a_link_stays_and_what_it_points_to_is_rotated(tmp_path):
+    target, link = tmp_path / "disk" / "v.jsonl", tmp_path / "v.jsonl"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    sink = opened(link, rotate_bytes=4096)
+    for seq in range(100):
+        sink.emit([event(seq)])
+    sink.close()
+    assert link.is_symlink()
+    assert sequence(link)[-1] == 99
+    assert (target.parent / "v.jsonl.1").exists()
+
+
+def test_a_pipe_or_a_device_is_no_place_for_verdicts(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(SinkError, match="no regular file"):
+            opened(path)
+
+
+def test_a_file_of_something_else_is_not_cut(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("one line without an end")
+    with pytest.raises(SinkError, match="something else than verdicts"):
+        opened(path)
+    assert path.read_text() == "one line without an end"
