@@ -51,7 +51,7 @@ def refused(call, *arguments):
         b"Access denied. Please log in at http://portal.example/",
         b"",
         b" \n",
-        gzip.compress(METADATA),
+        gzip.compress(METADATA, mtime=0),
     ],
 )
 def test_an_answer_of_the_network_is_told_from_metadata(answer):
@@ -77,7 +77,7 @@ def test_metadata_under_a_wrong_type_are_taken():
 
 
 def test_a_server_that_compresses_is_told_to_stop_and_a_patch_keeps_its_name():
-    answer = (200, {"Content-Encoding": "gzip"}, gzip.compress(METADATA))
+    answer = (200, {"Content-Encoding": "gzip"}, gzip.compress(METADATA, mtime=0))
     with gateway(*answer) as site:
         error = refused(fetched, f"{site.url}/metadata/timestamp.json")
     assert error.refusal is Refusal.UNAVAILABLE

@@ -62,7 +62,7 @@ def test_a_torn_last_line_of_an_earlier_run_is_cut_off(tmp_path):
 
 def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path):
     path = tmp_path / "v.jsonl"
-    path.write_bytes(b"x" * 200_000)
+    path.write_bytes(b"{" + b"x" * 200_000)
     opened(path).close()
     assert path.read_bytes() == b""
 
