@@ -177,7 +177,8 @@ class Pipeline:
         shapes = _shapes(things, len(frame.planes))
         judged = self._judge(shapes, chosen, logits)
         events += self._events_of(frame, chosen, len(asked))
-        events += stages.line.judge(frame, [(shapes[index].plane_means, judged[index].reason) for index in asked])
+        asked_means = [(shapes[index].plane_means, judged[index].reason) for index in asked]
+        events += stages.line.judge(frame, asked_means, stages.crops.written(stages.session.batch, len(asked)))
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
         said = unseen + [(chosen.box_of(index, seen.boxes), judged[index]) for index in sorted(judged)]
         clock.mark("decide")

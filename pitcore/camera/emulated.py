@@ -241,7 +241,7 @@ class EmulatedSource:
     def _lend(self, shown: int, fault: str | None, deadline_ns: int) -> tuple[Planes, Callable[[], None]]:
         """Return planes that show an exposure, and what releases them."""
         altered = self._view(shown) is not None or self._optics.alters(shown) or self._freezes(shown)
-        altered = altered or fault in {"black", "white", "torn"}
+        altered = altered or self._swaps(shown) or fault in {"black", "white", "torn"}
         if self._loop and not self._delivery.poison and not altered:
             return self._loop[shown % len(self._loop)], _nothing
         if self._buffers is None:
@@ -264,15 +264,16 @@ class EmulatedSource:
     def _draw(self, planes: Planes, index: int) -> None:
         """Fill planes with a frame, from the loop or the belt, under the light that there is."""
         view = self._view(index)
+        seen = planes[::-1] if self._swaps(index) else planes
         if view is not None and self._surface is not None:
             stands = self._disturbance.belt == "stands"
             tick = self._spec.tick_of(self._disturbance.first if stands else index)
-            self._surface.render(planes, tick, index, view)
+            self._surface.render(seen, tick, index, view)
         elif self._loop:
-            for plane, drawn in zip(planes, self._loop[index % len(self._loop)], strict=True):
+            for plane, drawn in zip(seen, self._loop[index % len(self._loop)], strict=True):
                 np.copyto(plane, drawn)  # copies: a frame that will be altered must not alter the loop
         elif self._surface is not None:
-            self._surface.render(planes, self._spec.tick_of(index), index)
+            self._surface.render(seen, self._spec.tick_of(index), index)
         if self._optics.alters(index):
             self._optics.apply(planes, index)
         if self._freezes(index):
@@ -283,6 +284,9 @@ class EmulatedSource:
 
     def _freezes(self, index: int) -> bool:
         return any(self._disturbance.frozen) and self._disturbance.holds(index)
+
+    def _swaps(self, index: int) -> bool:
+        return self._disturbance.swapped and self._disturbance.holds(index)
 
     def _view(self, index: int) -> View | None:
         """Return what the cameras see in place of the whole belt in its place, or None if they see just that."""

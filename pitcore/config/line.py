@@ -11,6 +11,7 @@ from pitcore.config.section import Section, Share
 FailSafe = Literal["alarm", "maybe", "reject"]
 AlarmName = Literal[
     "not_judging",
+    "planes_swapped",
     "camera_frozen",
     "light_off",
     "light_dim",
@@ -57,6 +58,7 @@ class FailsafeConfig(Section, frozen=True):
 
     Attributes:
         not_judging: frames come and belt goes by unjudged; must not be "alarm".
+        planes_swapped: the cameras are exchanged; must not be "alarm".
         camera_frozen: its frames are never judged; this is for those between, if it freezes again and again.
         light_off, light_dim, light_bright, lens_dirty, planes_misaligned: a picture that cannot be trusted; the first
             must not be "alarm".
@@ -65,6 +67,7 @@ class FailsafeConfig(Section, frozen=True):
     """
 
     not_judging: FailSafe = "reject"
+    planes_swapped: FailSafe = "maybe"
     camera_frozen: FailSafe = "maybe"
     light_off: FailSafe = "reject"
     light_dim: FailSafe = "maybe"
@@ -80,5 +83,7 @@ class FailsafeConfig(Section, frozen=True):
     def __post_init__(self) -> None:
         if self.not_judging == "alarm":
             raise ValueError("not_judging must not be `alarm`: what was not judged is never clean")
+        if self.planes_swapped == "alarm":
+            raise ValueError("planes_swapped must not be `alarm`: what was judged in the wrong light is never clean")
         if self.light_off == "alarm":
             raise ValueError("light_off must not be `alarm`: what was judged without light is never clean")

@@ -41,6 +41,7 @@ class DisturbanceConfig(Section, frozen=True):
         spots: dirt on the glass.
         shows: what of the things on the belt is there.
         belt, encoder: either may stand still by itself.
+        swapped: each camera shows what the other one should.
         frozen: cameras that show the first picture of then again and again.
         first, last: frames it holds for, both included; by default all.
     """
@@ -53,6 +54,7 @@ class DisturbanceConfig(Section, frozen=True):
     shows: Literal["all", "foreign", "nothing"] = "all"
     belt: Literal["runs", "stands"] = "runs"
     encoder: Literal["counts", "dead"] = "counts"
+    swapped: bool = False
     frozen: tuple[bool, bool] = (False, False)
     first: Count = 0
     last: Count | None = None

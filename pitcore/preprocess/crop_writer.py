@@ -39,3 +39,12 @@ class CropWriter:
             return
         self._preparer.extract(planes, chosen, self._staging[:count])
         to_float(self._staging[:count], self._card.layout, self._card.scale, self._card.offset, out[:count])
+
+    def written(self, out: NDArray[Any], count: int) -> NDArray[np.uint8]:
+        """Return the (count, S, S, P) uint8 crops that ``write`` made last, before any conversion; a view.
+
+        Args:
+            out: the batch that ``write`` filled.
+            count: of the things that were chosen.
+        """
+        return (out if self._staging is None else self._staging)[:count]

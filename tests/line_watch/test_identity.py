@@ -1,0 +1,75 @@
+"""Exchanged cameras: found at the start and while running, at any exposure, and never on an ordinary belt."""
+
+import numpy as np
+import pytest
+
+from pitcore.camera.source import Exposure
+from pitcore.config import decode_config
+from pitcore.errors import ConfigError
+from pitcore.line_watch.identity import IdentityCheck, differences
+from pitcore.model_card import DEFAULT_BUNDLE
+from tests.line_belt import line_config, line_source, run_line, wrong
+
+WITHIN = 10  # frames
+
+
+def mine(memory):
+    return [event for event in memory.events if event.event.startswith("planes_swapped")]
+
+
+@pytest.mark.parametrize("first", [0, 30])
+def test_pits_under_exchanged_cameras_are_called_clean(first, tiny_bundle):
+    memory, _, app = run_line(line_config(tiny_bundle), line_source(first + 40, wrong(swapped=True, first=first)))
+    (raised,) = mine(memory)
+    assert first <= raised.seq < first + WITHIN
+    assert "the cameras are exchanged; exchange their ids" in raised.detail
+    assert [alarm.failsafe for alarm in app.alarms if alarm.name == "planes_swapped"] == ["maybe"]
+    assert not [one for one in memory.verdicts if one.frame.seq >= raised.seq and one.verdict == "clean"]
+
+
+def test_cameras_put_right_again_stay_under_the_alarm(tiny_bundle):
+    memory, _, app = run_line(line_config(tiny_bundle), line_source(60, wrong(swapped=True, first=10, last=29)))
+    assert [event.event for event in mine(memory)] == ["planes_swapped", "planes_swapped_cleared"]
+    assert app.alarms == ()
+
+
+def test_a_calibrated_exposure_hides_exchanged_cameras(tiny_bundle):
+    """Calibration under exchanged cameras makes either plane as bright as its name wants it."""
+    source = line_source(40, wrong(swapped=True))
+    source.set_exposures([Exposure(743.0, 1.0), Exposure(1346.0, 1.0)])  # 156 and 210 for 210 and 156
+    memory, _, _ = run_line(line_config(tiny_bundle), source)
+    assert [event.seq < WITHIN for event in mine(memory)] == [True]
+
+
+def test_a_sparse_belt_hides_exchanged_cameras(tiny_bundle):
+    memory, _, _ = run_line(line_config(tiny_bundle), line_source(40, wrong(swapped=True), cherries_per_frame=2.0))
+    assert [event.seq < 2 * WITHIN for event in mine(memory)] == [True]
+
+
+@pytest.mark.parametrize("names", [("top", "bottom"), ("bottom", "top")])
+def test_the_order_of_the_planes_decides_what_is_exchanged(names):
+    crops = np.load(DEFAULT_BUNDLE / "golden.npz")["crops"]
+    for planes, is_swapped in ((crops, names[0] == "bottom"), (crops[..., ::-1], names[0] == "top")):
+        check = IdentityCheck(names)
+        for start in range(0, len(planes), 8):
+            check.add(planes[start : start + 8])
+        assert check.swapped() is is_swapped
+
+
+def test_planes_of_other_names_are_said_to_be_exchanged():
+    check = IdentityCheck(("left", "right"))
+    check.add(np.load(DEFAULT_BUNDLE / "golden.npz")["crops"][..., ::-1])
+    assert not check.applies
+    assert check.swapped() is None
+
+
+def test_an_empty_or_tiny_crop_ends_the_service():
+    crops = np.zeros((3, 80, 80, 2), np.uint8)
+    crops[1, 40, 40] = 255
+    crops[2, 40, 40, 0] = 1
+    assert differences(crops).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_what_was_judged_in_the_wrong_light_may_be_clean():
+    with pytest.raises(ConfigError, match="planes_swapped must not be `alarm`"):
+        decode_config('[failsafe]\nplanes_swapped = "alarm"', "board.toml")
