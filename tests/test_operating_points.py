@@ -1,13 +1,14 @@
 """Operating points: what a card promises by name, and what a board gets of it. No update may loosen a running line."""
 
 import json
+import re
 
 import pytest
 
-from pitcore.config import Config, DecisionConfig, decode_config, operating_point, weakened
+from pitcore.config import Config, DecisionConfig, decode_config, load_config, operating_point, weakened
 from pitcore.errors import CardError, ConfigError
 from pitcore.model_card import SCHEMA, decode_card, load_bundle
-from tests.conftest import tiny_card, write_card
+from tests.conftest import ROOT, tiny_card, write_card
 
 EVIDENCE = {
     "method": "by hand",
@@ -20,6 +21,8 @@ EVIDENCE = {
     "clean_passed": 1000,
     "clean_rejected": 20,
 }
+
+BOARDS = sorted((ROOT / "firmware_configs" / "boards").glob("*.toml"))
 
 
 def point(accept, reject=0.8, **evidence):
@@ -137,3 +140,10 @@ def test_what_is_less_safe_than_the_default_is_named_and_the_default_is_not():
         "[actions] side = pass",
         "[failsafe] encoder_dead = alarm",
     ]
+
+
+def test_a_line_with_cameras_that_is_not_calibrated_is_named_for_as_long_as_it_lasts():
+    (board,) = (path for path in BOARDS if path.name == "pi5-two-global-shutter.toml")
+    assert any("not calibrated" in said for said in weakened(load_config(board)))
+    dark = decode_config(re.sub(r"(?m)^background = .*$", "background = [2, 1]", board.read_text()), "b.toml")
+    assert any("a lamp that fails is not found" in said for said in weakened(dark))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from pitcore.config import Config, EmulatedSourceConfig, load_config
+from pitcore.config import Config, EmulatedSourceConfig, load_config, weakened
 from pitcore.doctor.check import Check, fail, ok, skip, warn
 from pitcore.errors import PitcoreError
 from pitcore.inference.session import Session, session_options
@@ -41,6 +41,10 @@ def check_config(path: Path | None) -> tuple[Check, Config | None]:
     if isinstance(config.source, EmulatedSourceConfig) and path is not None:
         mend = "for the line, start from your board's file in /usr/share/pitcore/boards"
         return warn(name, f"{where} is good, but its belt is emulated: no camera is looked at", mend), config
+    if less := weakened(config):
+        return warn(
+            name, f"{where} is good, and less safe than it can be: {less[0]}", f"pitcore config check {where}"
+        ), config
     return ok(name, f"{where}, hash {config.sha256[:12]}"), config
 
 

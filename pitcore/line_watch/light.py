@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pitcore.config import Config
+from pitcore.config.safety import DARKEST
 
 SMOOTHING = 0.1  # of the belt's level: the last 20 frames, one second, of which every other one is looked at
 CHERRIES = 300.0  # about so many count in the cherries' mean, so that a few ripe ones do not move it
 MIN_CHERRIES = 200  # before it says anything
-DARKEST = 3.5  # an empty belt below cannot be told from the camera's black
 BACK = 0.05  # an alarm goes off this much inside its bound, as a share
 
 

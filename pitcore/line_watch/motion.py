@@ -53,15 +53,17 @@ class MotionCheck:
             return
         self.moved = tick != last[1]
         passed_s = min(max((t_ns - last[0]) / 1e9, 0.0), LONGEST_S)
-        if boxes:
-            self._empty_s = 0.0
-        elif self.moved:
+        again = matched(_spans(boxes), _spans(last[2]), SAME_PLACE_PX, SAME_SHARE)
+        if not self.moved:
+            self._empty_s = 0.0 if boxes else self._empty_s
+        elif all(again):  # nothing, or only what stays where it is while the belt moves on
             self._empty_s += passed_s
+        else:
+            self._empty_s = 0.0
         if self.moved:
             self._dead = False
             self._follow((tick - last[1]) * self._scale, boxes, chosen.known)
         elif boxes or last[2]:
-            again = matched(_spans(boxes), _spans(last[2]), SAME_PLACE_PX, SAME_SHARE)
             self._dead = sum(again) < max(len(boxes), len(last[2])) / 2
 
     def _follow(self, advance_px: float, boxes: Sequence[Box], known: int) -> None:

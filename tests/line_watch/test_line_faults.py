@@ -53,7 +53,7 @@ CASES = {
         "light_dim",
         60,
         60,
-        "plane bottom: .* at 7.% of the calibrated level; clean or replace the lamp",
+        "plane bottom: .* at [78].% of the calibrated level; clean or replace the lamp",
     ),
     "hood open": ({"light": (1.5, 1.0)}, 80, "light_bright", 40, 80, "plane top: .* close the hood"),
     "camera moved": ({"shift_px": (6, -3)}, 160, "planes_misaligned", 120, 160, "pitcore calibrate align"),

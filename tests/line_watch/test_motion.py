@@ -65,3 +65,12 @@ def test_after_a_reset_of_the_encoder_the_belt_counts_from_there():
     show(motion, 1, 0)
     show(motion, 2, 100)
     assert not motion.reversing()
+
+
+def test_a_blob_that_does_not_move_with_the_belt_is_nothing_seen():
+    motion = MotionCheck(500, 0.5, 8.0, nothing_seen_s=1.0)
+    for number in range(30):
+        show(motion, number, 1000 + 100 * number, (700, 240, 50, 50))
+    assert motion.nothing_seen()
+    show(motion, 30, 4000, (700, 240, 50, 50), (300, 100, 60, 60))
+    assert not motion.nothing_seen()
