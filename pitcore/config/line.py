@@ -32,7 +32,7 @@ class LineConfig(Section, frozen=True):
     Attributes:
         light_off: share of its calibrated level below which a plane's belt is without light.
         light_low, light_high: shares of the calibrated levels, of belt or cherries, beyond which the light has
-            drifted. At 0.82 of its level the net let 1.6 % of pits pass, so a tenth is the bound.
+            drifted. At 0.82 of its level the net let 1.6 % of pits pass, so the bound lies above that.
         dirt_levels: how many grey levels a spot that does not move must differ from the belt.
         misaligned_px: how far the planes' masks may lie apart.
         nothing_seen_s: for how long a moving belt may be empty.
@@ -40,8 +40,8 @@ class LineConfig(Section, frozen=True):
     """
 
     light_off: Share = 0.5
-    light_low: Share = 0.9
-    light_high: Annotated[float, Meta(ge=1.0, le=10.0)] = 1.15
+    light_low: Share = 0.85
+    light_high: Annotated[float, Meta(ge=1.0, le=10.0)] = 1.2
     dirt_levels: Annotated[float, Meta(gt=0.0, le=255.0)] = 2.5
     misaligned_px: Annotated[float, Meta(gt=0.0, le=100.0)] = 3.0
     nothing_seen_s: Annotated[float, Meta(gt=0.0, le=86400.0)] = 60.0

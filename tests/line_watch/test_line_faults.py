@@ -52,7 +52,7 @@ CASES = {
         120,
         "light_dim",
         60,
-        60,
+        120,
         "plane bottom: .* at [78].% of the calibrated level; clean or replace the lamp",
     ),
     "hood open": ({"light": (1.5, 1.0)}, 80, "light_bright", 40, 80, "plane top: .* close the hood"),
