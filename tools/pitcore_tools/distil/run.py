@@ -25,8 +25,8 @@ from pitcore_tools.distil.crops import FOLDS, Crops, load_packed
 from pitcore_tools.distil.fit import Lane, Lesson
 from pitcore_tools.distil.pool import Answered, answers, draw_pool, from_bytes, to_bytes
 from pitcore_tools.distil.students import BATCH, build_student, schedule, student_lesson, student_margins
-from pitcore_tools.distil.teachers import Asked, fresh, teacher_lesson
-from pitcore_tools.networks.imagenet import folded
+from pitcore_tools.distil.teachers import Asked, teacher_lesson
+from pitcore_tools.networks.imagenet import SOURCES, ImageNet, folded
 
 CHECKPOINT_STEPS = 46
 VIEWS_EACH = 32
@@ -133,7 +133,7 @@ def learn(names: Sequence[str], group: str, place: Place, length: Length, folds:
 def ask(name: str, fold: int, place: Place) -> Asked:
     """Return a taught teacher that answers. Raises DataError if it was not taught."""
     teacher = catalogue.teacher(name)
-    network = fresh(teacher, place.packed)
+    network = ImageNet(SOURCES[teacher.source], 2)
     network.load_state_dict(_load(weights_path(place, name, fold)))
     kind = torch.bfloat16 if place.gpu else torch.float32
     return Asked(teacher, folded(network).to(place.device, kind, memory_format=torch.channels_last))  # type: ignore[call-overload]  # torch's stub lacks it
