@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from pitcore.errors import BundleError, CardError, UnreadableBundleError, first_line
+from pitcore.plain_text import check_json, decode_text
 
 SCHEMA = "pitcore.card/2"  # that is written
 SCHEMAS = ("pitcore.card/1", SCHEMA)  # that are read
@@ -277,9 +278,11 @@ def decode_card(raw: bytes, where: str) -> ModelCard:
         CardError: it is not valid, or of a schema that this version does not know.
     """
     try:
-        schema = msgspec.json.decode(raw, type=_Schema).schema
+        text = decode_text(raw)
+        check_json(text)
+        schema = msgspec.json.decode(text, type=_Schema).schema
         if schema == "pitcore.card/1":
-            old = msgspec.structs.asdict(msgspec.json.decode(raw, type=_CardOne))
+            old = msgspec.structs.asdict(msgspec.json.decode(text, type=_CardOne))
             strict = Point(old.pop("thresholds"), None)
             return ModelCard(**{**old, "schema": SCHEMA, "points": {"strict": strict}})
         if schema not in SCHEMAS:
@@ -287,8 +290,8 @@ def decode_card(raw: bytes, where: str) -> ModelCard:
                 f"{where}: a card of schema {schema}, and this pitcore reads {' and '.join(SCHEMAS)}; "
                 "update pitcore on this board first, or take a model that was made for it"
             )
-        return msgspec.json.decode(raw, type=ModelCard)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
+        return msgspec.json.decode(text, type=ModelCard)
+    except (msgspec.DecodeError, ValueError) as error:  # ValidationError is a DecodeError
         raise CardError(f"{where}: {error}; a card has no defaults, write it with `pitcore-tools quantise`") from error
 
 
