@@ -145,8 +145,6 @@ class Actuator:
         Returns:
             Bit n is set if lane n's valve is to be open now.
         """
-        if tick < self.schedule.tick:  # what leaves by the entry edge may come back as other cherries
-            self._judged_until = min(self._judged_until, self._plan.entering(tick))
         at_nozzle = tick + round(ticks_per_s * self._rules.latency_ns / 1e9)  # what is under it when the air comes
         while self._inbox:
             item = self._inbox.popleft()
