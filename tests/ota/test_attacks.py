@@ -510,7 +510,7 @@ def test_a_time_service_that_lies_by_ten_years_does_not_poison_the_floor(field):
 
 def test_a_signer_whose_clock_was_years_ahead_shuts_no_board_out(field, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        repository, "read_clock", lambda: Time(0.0, True)
+        repository, "read_clock", lambda: Time(0.0, synced=True)
     )  # a time service put the signer's clock right
     today = field.publisher.now
     field.publisher.now = today + 800 * DAY
