@@ -19,7 +19,15 @@ from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Source
 from pitcore.cli.options import config_option
 from pitcore.cli.progress import progress
-from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, Step, calibration_path, load_config
+from pitcore.config import (
+    Config,
+    EmulatedSourceConfig,
+    ReplaySourceConfig,
+    Step,
+    calibration_path,
+    load_config,
+    weakened,
+)
 from pitcore.errors import CalibrationError
 from pitcore.metrics import Metrics
 from pitcore.sources import check_geometry, emulated_belt, set_exposures
@@ -186,6 +194,9 @@ class _Sitting:
         click.echo(
             f"stored: {self._path}, number {made.serial}; 'pitcore calibrate undo' brings number {made.previous} back"
         )
+        calibration = msgspec.structs.replace(self._config.calibration, values=made)
+        for said in weakened(msgspec.structs.replace(self._config, calibration=calibration)):
+            click.echo(f"LESS SAFE {said}")
 
     def _source(self, frames: int | None, closing: ExitStack) -> Source:
         """Build the source; what was opened beside it is closed with the stack."""

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pitcore.config.cameras import Picamera2SourceConfig
+from pitcore.config.cameras import Picamera2SourceConfig, UvcSourceConfig
 from pitcore.config.line import FailsafeConfig
 
 if TYPE_CHECKING:
     from pitcore.config.board import Config
+    from pitcore.config.calibration import PlaneCalibration
 
 DARKEST = 3.5  # grey levels; an empty belt below cannot be told from the camera's black
+CAMERAS = (Picamera2SourceConfig, UvcSourceConfig)  # what stands over a real belt
 STRENGTH = ("alarm", "maybe", "reject")
 
 
 def weakened(config: Config) -> list[str]:
     """Return one sentence for each value that lets more pass than its default does, or that hides a fault."""
     found = []
-    if isinstance(config.source, Picamera2SourceConfig) and config.calibration.values is None:
-        found.append(
-            "not calibrated: light that fades or grows is not found; run `pitcore calibrate exposure`, then `flat`"
-        )
-    if isinstance(config.source, Picamera2SourceConfig) and max(_belt_levels(config)) < DARKEST:
-        found.append(
-            f"the empty belt is darker than {DARKEST} grey levels in every plane: a lamp that fails is not found "
-            "before the cherries show it"
-        )
+    if isinstance(config.source, CAMERAS):
+        found += _unwatched_light(config)
     if config.actions.side == "pass":
         found.append("[actions] side = pass: cherries that a lateral edge cuts pass unjudged")
     default = FailsafeConfig()
@@ -38,14 +33,40 @@ def weakened(config: Config) -> list[str]:
     return found
 
 
-def _belt_levels(config: Config) -> list[float]:
-    """Return the empty belt's level in each plane: as calibrated, else as configured."""
-    values = config.calibration.values
-    if values is None:
-        return [float(level) for level in config.segmentation.background]
+def belt_levels(config: Config) -> list[float]:
+    """Return the grey level of the empty belt in each plane, by which a lamp that fails is found.
+
+    As calibrated, else as configured.
+    """
+    levels = []
+    for name, configured in zip(config.frame.planes, config.segmentation.background, strict=True):
+        values = config.calibration.values
+        measured = None if values is None else values.planes[name].belt_level
+        levels.append(float(configured) if measured is None else measured)
+    return levels
+
+
+def _unwatched_light(config: Config) -> list[str]:
+    """Return one sentence for each fault of the light that the alarms cannot find."""
     found = []
-    for name, level in zip(config.frame.planes, config.segmentation.background, strict=True):
-        plane = values.planes.get(name)
-        measured = plane.background if plane is not None else None
-        found.append(sum(measured) / len(measured) if measured else float(level))
+    names, values = config.frame.planes, config.calibration.values
+    unknown = [name for name in names if values is None or not _has_light_level(values.planes[name])]
+    if unknown:
+        file = config.calibration.file
+        missing = "" if values is not None or file is None else f" (there is no file {file})"
+        found.append(
+            f"plane {', '.join(unknown)}: not calibrated{missing}: light that fades or grows is not found; run "
+            "`pitcore calibrate exposure`, then `flat`"
+        )
+    dark = [name for name, level in zip(names, belt_levels(config), strict=True) if level < DARKEST]
+    if dark:
+        found.append(
+            f"plane {', '.join(dark)}: the empty belt is darker than {DARKEST} grey levels: a lamp that fails is not "
+            "found there before the cherries show it; use a lighter belt"
+        )
     return found
+
+
+def _has_light_level(plane: PlaneCalibration) -> bool:
+    """Tell whether there is a level to compare with: of a belt that shows the lamp, or of cherries."""
+    return bool(plane.cherry_level) or (plane.belt_level or 0.0) >= DARKEST

@@ -20,8 +20,8 @@ MIDDLE, RIM = 0.5, 0.75  # shares of the radius of a disc as large as the cherry
 LARGEST = 1.0  # one cherry counts no more than this
 # Cumulative sum (E. S. Page, Continuous inspection schemes, Biometrika 41, 1954). The difference between the planes is
 # 0.37 on average over 3,676 real crops (0.21 of the clean ones, 0.57 of pits), with a deviation of 0.34. In 2,000,000
-# draws of these the sum never fell below -1.2. Exchanged planes take 7 cherries, and 99 times of 100 at most 12; clean
-# cherries alone take 10, and at most 18.
+# draws of these the sum never fell below -1.2. Half of all exchanges are found by 9 cherries, 99 of 100 by 16, where
+# 46 % are pits. Among clean cherries alone it takes 14 and 27 (500,000 draws each, from the crops cut to 80 x 80).
 SURE = 3.0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pitcore.config import Config
-from pitcore.config.safety import DARKEST
+from pitcore.config.safety import DARKEST, belt_levels
 
 SMOOTHING = 0.1  # of the belt's level: the last 20 frames, one second, of which every other one is looked at
 CHERRIES = 300.0  # about so many count in the cherries' mean, so that a few ripe ones do not move it
@@ -27,10 +27,7 @@ class LightCheck:
         planes = [None if values is None else values.planes[name] for name in names]
         self._calibrated = [None if plane is None else plane.belt_level for plane in planes]
         self._cherry_reference = [None if plane is None else plane.cherry_level for plane in planes]
-        self._reference = [
-            float(level) if known is None else known
-            for known, level in zip(self._calibrated, config.segmentation.background, strict=True)
-        ]
+        self._reference = belt_levels(config)
         self._belt: list[float] = []
         self._cherries = [0.0] * len(names)
         self._weight = 0.0

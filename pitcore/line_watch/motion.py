@@ -12,6 +12,7 @@ SAME_SHARE = 0.8
 REVERSED_PX = 60.0  # a belt that ran back by more is not trembling: about a cherry
 MARGIN_PX = 3.0  # nearer to the edge a thing may have been cut in the frame before
 WINDOW = 40  # cherries that should have been known again, before their share is looked at
+CLEAR_PX = 4 * SAME_PLACE_PX  # travel after which a thing on the belt is surely no longer in the same place
 FOLLOWED = 0.5  # of them: fewer means that the encoder and the belt disagree
 LONGEST_S = 1.0  # between two frames; a longer pause says nothing of the belt
 
@@ -34,6 +35,8 @@ class MotionCheck:
         self._expected = self._known = 0
         self._share = 1.0
         self._empty_s = 0.0
+        self._travel_s = 0.0  # for how long the belt has moved since the frame that boxes are compared with
+        self._compared: tuple[int, Sequence[Box]] | None = None  # tick and boxes of that frame
         self._followed: bool | None = None
         self._dead: bool | None = None
         self._furthest: int | None = None  # tick, in the belt's direction
@@ -53,18 +56,29 @@ class MotionCheck:
             return
         self.moved = tick != last[1]
         passed_s = min(max((t_ns - last[0]) / 1e9, 0.0), LONGEST_S)
-        again = matched(_spans(boxes), _spans(last[2]), SAME_PLACE_PX, SAME_SHARE)
-        if not self.moved:
-            self._empty_s = 0.0 if boxes else self._empty_s
-        elif all(again):  # nothing, or only what stays where it is while the belt moves on
-            self._empty_s += passed_s
-        else:
-            self._empty_s = 0.0
         if self.moved:
+            self._count_empty(passed_s, tick, boxes)
             self._dead = False
             self._follow((tick - last[1]) * self._scale, boxes, chosen.known)
         elif boxes or last[2]:
+            again = matched(_spans(boxes), _spans(last[2]), SAME_PLACE_PX, SAME_SHARE)
             self._dead = sum(again) < max(len(boxes), len(last[2])) / 2
+
+    def _count_empty(self, passed_s: float, tick: int, boxes: Sequence[Box]) -> None:
+        """Add up the time for which the belt brought nothing.
+
+        A thing does not lie on the belt if all its edges stay within SAME_PLACE_PX while the belt moves by CLEAR_PX.
+        A shorter way cannot tell. A belt that stands says nothing, so the time goes on where it was.
+        """
+        self._travel_s += passed_s
+        if self._compared is None:
+            self._compared = tick, boxes
+        if abs((tick - self._compared[0]) * self._scale) < CLEAR_PX:
+            return
+        whole = (1.0, 0.0, float(self._height))  # each covers all of the other: one that leaves the frame does not stay
+        stays = matched(_spans(boxes), _spans(self._compared[1]), SAME_PLACE_PX, 1.0, whole)
+        self._empty_s = self._empty_s + self._travel_s if all(stays) else 0.0
+        self._travel_s, self._compared = 0.0, (tick, boxes)
 
     def _follow(self, advance_px: float, boxes: Sequence[Box], known: int) -> None:
         """Count the things that the last frame showed whole, and those of them that were known again."""

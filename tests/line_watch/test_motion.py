@@ -74,3 +74,29 @@ def test_a_blob_that_does_not_move_with_the_belt_is_nothing_seen():
     assert motion.nothing_seen()
     show(motion, 30, 4000, (700, 240, 50, 50), (300, 100, 60, 60))
     assert not motion.nothing_seen()
+
+
+def test_a_belt_that_stands_now_and_then_resets_the_timer_of_a_blob():
+    motion = MotionCheck(500, 0.5, 8.0, nothing_seen_s=1.0)
+    for number in range(60):
+        show(motion, number, 1000 + 100 * (number - number // 10), (700, 240, 50, 50))
+    assert motion.nothing_seen()
+
+
+@pytest.mark.parametrize("advance_px", [2, -2, 12, -12])
+@pytest.mark.parametrize("length_px", [50, 300])
+def test_cherries_on_a_slow_belt_are_nothing_seen(advance_px, length_px):
+    """A cherry, or a chain of them, is nearly where it was in the frame before."""
+    motion = MotionCheck(500, advance_px / 4, 8.0, nothing_seen_s=1.0)
+    for number in range(200):
+        low = advance_px * number % (500 + length_px) - length_px
+        row, end = max(low, 0), min(low + length_px, 500)
+        show(motion, number, 1000 + 4 * number, *([(700, row, 50, end - row)] if end > row else []))
+        assert not motion.nothing_seen()
+
+
+def test_an_empty_slow_belt_is_not_found():
+    motion = MotionCheck(500, 0.5, 8.0, nothing_seen_s=1.0)
+    for number in range(60):
+        show(motion, number, 1000 + 4 * number)
+    assert motion.nothing_seen()

@@ -1,0 +1,52 @@
+"""A fault of the light that no alarm can find is named, for each plane, for as long as it lasts."""
+
+import msgspec
+import pytest
+
+from pitcore.config import load_config, weakened
+from pitcore.config.calibration import Calibration, PlaneCalibration
+from pitcore.line_watch.light import LightCheck
+from tests.conftest import ROOT
+
+BOARDS = ROOT / "firmware_configs" / "boards"
+LEVELS = {"belt_level": 6.0, "cherry_level": 90.0}
+
+
+def calibrated(top, bottom):
+    """A board with two cameras, calibrated with these values of its planes."""
+    config = load_config(BOARDS / "pi5-two-global-shutter.toml", calibrated=False)
+    planes = {"top": PlaneCalibration(**top), "bottom": PlaneCalibration(**bottom)}
+    values = Calibration(
+        schema="pitcore.calibration/1", height_px=config.frame.height_px, width_px=config.frame.width_px, planes=planes
+    )
+    calibration = msgspec.structs.replace(config.calibration, values=values)
+    return msgspec.structs.replace(config, calibration=calibration)
+
+
+@pytest.mark.parametrize("name", ["pi4-one", "pi5-two-global-shutter", "webcam"])
+def test_a_board_with_a_camera_and_no_calibration_is_passed_over(name):
+    (said,) = weakened(load_config(BOARDS / f"{name}.toml", calibrated=False))
+    assert said.startswith("plane top, bottom: not calibrated")
+    assert "light that fades or grows is not found" in said
+
+
+def test_a_calibration_file_that_is_not_there_is_not_named():
+    (said,) = weakened(load_config(BOARDS / "pi5-two-global-shutter.toml", calibrated=False))
+    assert "(there is no file /var/lib/pitcore/calibration.json)" in said
+
+
+def test_a_calibration_of_exposure_alone_counts_as_one_of_the_light():
+    exposed = {"exposure_us": 700.0, "gain": 1.0}
+    config = calibrated(exposed, exposed)
+    assert not LightCheck(config).is_calibrated
+    assert any(said.startswith("plane top, bottom: not calibrated") for said in weakened(config))
+
+
+def test_one_lamp_over_a_belt_too_dark_for_it_is_hidden_by_the_other():
+    config = calibrated(LEVELS, LEVELS | {"belt_level": 2.0})
+    (said,) = weakened(config)
+    assert said.startswith("plane bottom: the empty belt is darker than 3.5 grey levels")
+
+
+def test_a_calibrated_board_is_said_to_be_less_safe():
+    assert weakened(calibrated(LEVELS, LEVELS)) == []
