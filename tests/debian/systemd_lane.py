@@ -98,7 +98,9 @@ class Lane(ServiceLane):
             "ready", good, f"{(ready_us - first_us) / 1e6:.2f} s after the first exposure, cameras {len(cameras)}"
         )
         self.expect(
-            "status text", "frames judged, model" in self.container.show("StatusText"), self.container.show("StatusText")
+            "status text",
+            "frames judged, model" in self.container.show("StatusText"),
+            self.container.show("StatusText"),
         )
 
     def lives_within_its_limits(self) -> None:
