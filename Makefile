@@ -69,14 +69,14 @@ test-systemd: $(VENV)/.debian ## the service under a real systemd in a container
 	$(BIN)/python tests/debian/systemd_lane.py
 
 clean: ## remove everything that was built or installed here
-	rm -rf $(VENV) build dist out *.egg-info tools/*.egg-info pitcore/preprocess/_core*.so pitcore/belt/schedule*.so
+	rm -rf $(VENV) build dist out *.egg-info tools/*.egg-info pitcore/preprocess/_core*.so pitcore/actuation/schedule*.so
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pitcore needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
 # The board's part: no torch. Built again when the C++ core or the packaging changes.
-$(VENV)/.board: $(VENV)/bin/python pyproject.toml setup.py CMakeLists.txt constraints.txt pitcore/belt/schedule.py pitcore/belt/schedule.pxd $(shell find csrc -name '*.cpp' -o -name '*.h')
+$(VENV)/.board: $(VENV)/bin/python pyproject.toml setup.py CMakeLists.txt constraints.txt pitcore/actuation/schedule.py pitcore/actuation/schedule.pxd $(shell find csrc -name '*.cpp' -o -name '*.h')
 	$(BIN)/pip install --quiet --editable '.[ota]'
 	touch $@
 

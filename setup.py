@@ -1,7 +1,7 @@
 """Builds the two compiled modules with CMake and Ninja. Everything else about the package is in pyproject.toml.
 
-pitcore.preprocess._core is C++ (csrc/). pitcore.belt.schedule is Python, which Cython turns into C++ first; both then
-go the same way, so that a cross compiler for one is a cross compiler for the other.
+pitcore.preprocess._core is C++ (csrc/). pitcore.actuation.schedule is Python, which Cython turns into C++ first. CMake
+builds both, so that a cross compiler for one is a cross compiler for the other.
 
 For another machine or Python than this one, ``tools/wheels`` sets these variables:
   PITCORE_CMAKE_ARGS      more arguments for CMake, such as a cross compiler
@@ -42,7 +42,7 @@ from setuptools.command.build_ext import build_ext  # noqa: E402
 ROOT = Path(__file__).resolve().parent
 
 
-CORE, SCHEDULE = "pitcore.preprocess._core", "pitcore.belt.schedule"
+CORE, SCHEDULE = "pitcore.preprocess._core", "pitcore.actuation.schedule"
 
 
 class CMakeBuild(build_ext):
@@ -85,7 +85,7 @@ def translate(folder: Path) -> Path:
         "--output-file",
         str(source),
     ]
-    subprocess.run([sys.executable, "-m", "cython", *options, "pitcore/belt/schedule.py"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "cython", *options, "pitcore/actuation/schedule.py"], cwd=ROOT, check=True)
     return source
 
 

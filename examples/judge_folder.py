@@ -8,7 +8,7 @@
 import sys
 from pathlib import Path
 
-from pitcore.classifier import Classifier
+from pitcore.loop.classifier import Classifier
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 
 

@@ -11,10 +11,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from pitcore.app import App, Options
 from pitcore.config import Config
+from pitcore.loop.app import App, Options
+from pitcore.loop.sources import emulated_belt
 from pitcore.metrics import Metrics
-from pitcore.sources import emulated_belt
 from pitcore.verdict import VERDICTS, Verdict
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pitcore.app import App, Options
 from pitcore.config import Config
 from pitcore.frame import Frame, Geometry
+from pitcore.loop.app import App, Options
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
 

@@ -8,9 +8,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from pitcore.app import App, Options
 from pitcore.camera.replay import ReplaySource
 from pitcore.config import load_config
+from pitcore.loop.app import App, Options
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
 

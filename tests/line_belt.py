@@ -1,9 +1,9 @@
 """A small emulated belt on which something can be wrong, and the whole loop over it with the tiny bundle."""
 
-from pitcore.app import App, Options
-from pitcore.camera.emulated import EmulatedSource
-from pitcore.camera.spec import BeltSpec
 from pitcore.config import Config, DisturbanceConfig, EmulatedSourceConfig, FrameConfig, LineConfig, ModelConfig
+from pitcore.emulator.emulated import EmulatedSource
+from pitcore.emulator.spec import BeltSpec
+from pitcore.loop.app import App, Options
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
 

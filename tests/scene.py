@@ -6,10 +6,10 @@ With the tiny bundle a square of side 56 and level L has the margin (L * 56^2 / 
 
 import numpy as np
 
-from pitcore.app import App, Options
 from pitcore.config import Config, EmulatedSourceConfig, FrameConfig, ModelConfig
 from pitcore.frame import Frame, Geometry
 from pitcore.health import CameraHealth
+from pitcore.loop.app import App, Options
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from pitcore.camera.recorder import Recorder
 from pitcore.config import Config, ModbusConfig
+from pitcore.loop.sources import emulated_belt
 from pitcore.metrics import Metrics
 from pitcore.sinks.modbus import ModbusSink
-from pitcore.sources import emulated_belt
 from pitcore_tools.train.procedural import draw
 from tests.cli.program import write_config
 from tests.cli.service import Service

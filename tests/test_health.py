@@ -2,13 +2,13 @@ import time
 
 import pytest
 
-from pitcore.camera.emulated import Delivery, EmulatedSource
-from pitcore.camera.faults import Faults
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
-from pitcore.capture import Capture
+from pitcore.emulator.emulated import Delivery, EmulatedSource
+from pitcore.emulator.faults import Faults
 from pitcore.frame import Frame
 from pitcore.health import CameraHealth, stalled
+from pitcore.loop.capture import Capture
 from tests.camera.belts import small_spec
 from tests.scene import GEOMETRY, planes_with
 

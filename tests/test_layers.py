@@ -10,10 +10,8 @@ PACKAGE = ROOT / "pitcore"
 
 # Each layer may import itself and every layer before it; the stages of one layer never import one another.
 CONTRACTS = {
-    "address",
-    "alarm",
-    "arming",
     "plain_text",
+    "text_table",
     "wall_clock",
     "errors",
     "verdict",
@@ -24,29 +22,24 @@ CONTRACTS = {
     "durable",
     "health",
 }
-STAGES = {"camera", "preprocess", "inference", "decision", "belt", "sinks", "ota"}
-LOOP = {
-    "calibration",
-    "search",
-    "capture",
-    "stage_clock",
-    "frame_watch",
-    "frozen",
-    "line_watch",
-    "pipeline",
-    "classifier",
-    "picture",
-}
-ROOTS = {"valves", "sources", "app", "model_choice", "scoring", "selftest"}
-COMMANDS = {"cli", "bench", "control", "service", "doctor", "support"}
-LAYERS = [CONTRACTS, STAGES, LOOP, ROOTS, COMMANDS]
+STAGES = {"camera", "preprocess", "inference", "decision", "belt", "actuation", "sinks", "ota"}
+ON_STAGES = {"emulator", "machine", "calibration"}
+WATCH = {"line_watch"}
+LOOP = {"loop"}
+SERVICES = {"control", "service", "doctor", "support", "bench"}
+COMMANDS = {"cli"}
+LAYERS = [CONTRACTS, STAGES, ON_STAGES, WATCH, LOOP, SERVICES, COMMANDS]
 # The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt
 # has its boxes matched there. Cameras stamp their frames with the belt's encoder, and the actuator fires by the belt's
 # schedule.
 ALLOWED_BETWEEN_STAGES = {
     ("inference", "preprocess"),
+    ("inference", "ota"),
     ("belt", "preprocess"),
     ("camera", "belt"),
+    ("actuation", "belt"),
+    ("actuation", "preprocess"),
+    ("actuation", "sinks"),
     ("sinks", "belt"),
 }
 

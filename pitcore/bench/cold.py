@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from pitcore.app import App, Options
 from pitcore.camera.replay import ReplaySource
 from pitcore.config import Config
+from pitcore.loop.app import App, Options
 from pitcore.metrics import Metrics
 from pitcore.verdict import Event, Verdict
 

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import msgspec
 
-from pitcore.app import App, Options
 from pitcore.bench.load import Load, config_for
-from pitcore.camera.emulated import Delivery, EmulatedSource
 from pitcore.camera.recorder import Recorder
 from pitcore.config import Config
+from pitcore.emulator.emulated import Delivery, EmulatedSource
 from pitcore.errors import SourceError, first_line
+from pitcore.loop.app import App, Options
+from pitcore.loop.pipeline import Hooks
+from pitcore.loop.sources import belt_spec, emulated_belt
 from pitcore.metrics import Metrics
-from pitcore.pipeline import Hooks
-from pitcore.sources import belt_spec, emulated_belt
 
 FRAMES, SKIPPED = 60, 20
 COLD_RUNS, SWAPS = 5, 5

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore.actuation.actuator import Rules
 from pitcore.bench.reject_line import LANES, PULSE_TICKS, Cherries
-from pitcore.sinks.actuator import Rules
 
 RULES = Rules()
 

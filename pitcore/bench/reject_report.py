@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore.actuation.wakeup_margin import Gap
 from pitcore.bench.reject_account import Crowd
 from pitcore.bench.rejects import Outcome
 from pitcore.bench.schedule_speed import TICKS_PER_S, Speed
-from pitcore.sinks.vigil import Gap
 
 BAR_WIDTH = 40
 BOUNDS_US = (-200, -100, 0, 25, 50, 100, 200, 500, 1000, 5000)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore.actuation.actuator import Actuator, Rules, acts_of
+from pitcore.actuation.wakeup_margin import Gap
 from pitcore.belt.encoder import Edge, QuadratureDecoder, TickHistory
 from pitcore.bench.reject_account import Account, Crowd, Run, settle, settle_crowd
 from pitcore.bench.reject_line import PLAN, Camera, Cherries, Place, exposures, lay, lay_crowded, steps
-from pitcore.sinks.actuator import Actuator, Rules, acts_of
-from pitcore.sinks.vigil import Gap
 from pitcore.verdict import Verdict
 
 TICKS_PER_S = 6_000  # and 40 % more at times: 8,400, at which a frame of 500 ticks still overlaps the next

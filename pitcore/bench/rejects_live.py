@@ -15,13 +15,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore.actuation.gpio import GpioSink
+from pitcore.actuation.valve_process import PRIORITY, PlayedChip
 from pitcore.bench.reject_account import Run, settle
 from pitcore.bench.reject_line import CHERRY_PX, LANES, PLAN, Camera, Place, exposures, lay, steps
 from pitcore.bench.rejects import Outcome, Progress
 from pitcore.config import ActuationConfig, EncoderConfig, LaneConfig
 from pitcore.metrics import Metrics
-from pitcore.sinks.gpio import GpioSink
-from pitcore.sinks.valve_process import PRIORITY, PlayedChip
 
 TICKS_PER_S = 5_000
 JUDGED_AFTER_NS = 60_000_000  # exposure to verdict

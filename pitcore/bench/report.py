@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from pitcore.bench.noise import blocks, compare
 from pitcore.bench.run import DEADLINE_MS, MEMORY_EVERY_FRAMES, Sample
-from pitcore.cli.tables import table
 from pitcore.errors import ConfigError
 from pitcore.metrics import PARTS, STAGES
+from pitcore.text_table import table
 
 SCHEMA = "pitcore.bench/1"
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)

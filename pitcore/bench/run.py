@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.app import App, Options
 from pitcore.bench.load import Load, config_for
-from pitcore.bench.machine import memory_mb
-from pitcore.camera.emulated import Delivery, EmulatedSource
 from pitcore.config import Config
+from pitcore.emulator.emulated import Delivery, EmulatedSource
+from pitcore.loop.app import App, Options
+from pitcore.loop.pipeline import Hooks
+from pitcore.loop.sources import belt_spec
+from pitcore.machine import memory_mb
 from pitcore.metrics import PARTS, STAGES, Metrics
-from pitcore.pipeline import Hooks
 from pitcore.sinks.jsonl import JsonlSink
-from pitcore.sources import belt_spec
 
 WARM_UP_FRAMES = 30
 MEMORY_EVERY_FRAMES = 50

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import numpy as np
 
-import pitcore.belt.schedule as installed
+import pitcore.actuation.schedule as installed
 
 TICKS_PER_S = 5_000
 LANES, PULSE_TICKS, AHEAD_TICKS = 8, 40, 600

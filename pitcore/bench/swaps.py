@@ -18,19 +18,19 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from pitcore.app import App, Options
 from pitcore.bench.load import RING_FRAMES, Load, config_for
-from pitcore.bench.machine import memory_mb
 from pitcore.bench.run import Tick
-from pitcore.camera.emulated import Delivery, EmulatedSource
 from pitcore.config import Config, ModelConfig
 from pitcore.control.reload import Reloader, ReloadResult
+from pitcore.emulator.emulated import Delivery, EmulatedSource
 from pitcore.errors import BundleError
 from pitcore.frame import Frame
+from pitcore.inference.choice import open_bundle
+from pitcore.loop.app import App, Options
+from pitcore.loop.pipeline import Hooks
+from pitcore.loop.sources import belt_spec
+from pitcore.machine import memory_mb
 from pitcore.metrics import Metrics
-from pitcore.model_choice import open_bundle
-from pitcore.pipeline import Hooks
-from pitcore.sources import belt_spec
 from pitcore.verdict import Event, ModelRef, Verdict
 
 WARM_UP_SWAPS = 3  # until the heap has its steady size: both models were there at once

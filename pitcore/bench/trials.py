@@ -13,11 +13,10 @@ import msgspec
 import numpy as np
 
 from pitcore.bench.load import Load
-from pitcore.bench.machine import memory_mb
 from pitcore.bench.run import Sample, measure
-from pitcore.cli.options import usable_cores
-from pitcore.cli.tables import table
 from pitcore.config import Config, EmulatedSourceConfig
+from pitcore.machine import memory_mb, usable_cores
+from pitcore.text_table import table
 
 HIGHER = 3
 CHERRIES, REFERENCE_CHERRIES = (0, 1, 8, 24, 60, 200), 24

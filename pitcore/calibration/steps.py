@@ -24,7 +24,7 @@ from pitcore.config import (
 )
 from pitcore.errors import CalibrationError
 from pitcore.frame import Plane, Window
-from pitcore.search import window_of
+from pitcore.preprocess.search_rules import window_of
 
 EXPOSURE_ROUNDS = 12
 Floats = NDArray[np.float64]

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore.camera.frozen import FrozenCheck, sample_of
 from pitcore.camera.source import Source
 from pitcore.config import Config
 from pitcore.errors import CalibrationError, SourceError
 from pitcore.frame import Frame, Window
-from pitcore.frozen import FrozenCheck, sample_of
 from pitcore.preprocess.prepare import CropSpec, Preparer
-from pitcore.search import segment_spec, window_of
+from pitcore.preprocess.search_rules import segment_spec, window_of
 
 WHOLE = 0  # border flags of a thing that no edge of the frame cuts
 

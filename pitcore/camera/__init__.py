@@ -1,4 +1,4 @@
-"""Where frames come from: the contract of a source, the emulated belt, recordings, and real crops read from disk.
+"""Where frames come from: the contract of a source, real cameras, recordings, films, and crops read from disk.
 
 Each module is imported by its own name; importing the package loads nothing.
 """

@@ -10,7 +10,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pitcore.camera.patch import Box
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle of whole pixels: columns ``x_px .. x_px+width_px-1``, rows ``y_px .. y_px+height_px-1``."""
+
+    x_px: int
+    y_px: int
+    width_px: int
+    height_px: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from typing import Any
 import click
 import numpy as np
 
-from pitcore.bench import machine, report, trials
+from pitcore import machine
+from pitcore.bench import report, trials
 from pitcore.bench.load import Load, parse_load
 from pitcore.bench.once import allocations, cold_start_ms, swap_ms
 from pitcore.bench.run import measure
@@ -24,7 +25,7 @@ from pitcore.cli.rejects import tell_rejects
 from pitcore.config import Config
 from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.errors import ConfigError
-from pitcore.model_choice import open_bundle
+from pitcore.inference.choice import open_bundle
 
 SLOWER = MISSED = 3  # exit code of --fail-if-slower, and of --swaps that lose a frame or memory
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from pitcore.app import open_line
-from pitcore.arming import Arming
+from pitcore.actuation.arming import Arming
 from pitcore.calibration import exposure, store
 from pitcore.calibration.steps import Outcome, measure_align, measure_belt, measure_exposure, measure_flat
 from pitcore.calibration.survey import Survey, opened
@@ -29,8 +28,9 @@ from pitcore.config import (
     weakened,
 )
 from pitcore.errors import CalibrationError
+from pitcore.loop.app import open_line
+from pitcore.loop.sources import check_geometry, emulated_belt, set_exposures
 from pitcore.metrics import Metrics
-from pitcore.sources import check_geometry, emulated_belt, set_exposures
 
 Measure = Callable[[Survey], Outcome]
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from pitcore.classifier import Classifier, CropVerdict
-from pitcore.cli.options import bundle_option, read_config, usable_cores
+from pitcore.cli.options import bundle_option, read_config
 from pitcore.cli.progress import progress
 from pitcore.errors import ImageError
-from pitcore.model_choice import open_bundle
+from pitcore.inference.choice import open_bundle
+from pitcore.loop.classifier import Classifier, CropVerdict
+from pitcore.machine import usable_cores
 
 
 @click.command()

@@ -8,7 +8,7 @@ import click
 
 from pitcore.config import Config, explain, load_config, operating_point, weakened
 from pitcore.config.load import config_text
-from pitcore.model_choice import open_bundle
+from pitcore.inference.choice import open_bundle
 
 
 @click.group()

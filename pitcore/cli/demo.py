@@ -11,22 +11,22 @@ import click
 import msgspec
 
 from pitcore import __version__
-from pitcore.app import App, Options
 from pitcore.camera.crops import fold_of
 from pitcore.camera.truth import Truth
 from pitcore.cli.options import bundle_option, config_option, read_config
+from pitcore.cli.picture import draw
 from pitcore.cli.progress import progress
 from pitcore.cli.report import Watcher, fresh_file, print_run, print_score
-from pitcore.cli.tables import confusion_table
 from pitcore.config import Config, emulated, operating_point
+from pitcore.emulator.scoring import Score, score
 from pitcore.errors import BundleError, SinkError, SourceError
+from pitcore.loop.app import App, Options
+from pitcore.loop.pipeline import Hooks
+from pitcore.loop.sources import emulated_belt
 from pitcore.metrics import Metrics
 from pitcore.model_card import Bundle
-from pitcore.picture import draw
-from pitcore.pipeline import Hooks
-from pitcore.scoring import Score, score
 from pitcore.sinks.memory import MemorySink
-from pitcore.sources import emulated_belt
+from pitcore.text_table import confusion_table
 
 DEFAULT_FRAMES = 60
 HALF = 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,8 +58,3 @@ def read_config(config_path: Path | None, bundle: Path | None) -> Config:
     if bundle is None:
         return config
     return msgspec.structs.replace(config, model=ModelConfig(bundle=str(bundle)))
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -8,17 +8,17 @@ from pathlib import Path
 import click
 import msgspec
 
-from pitcore.app import open_line
-from pitcore.arming import Arming
-from pitcore.camera.emulated import EmulatedSource
+from pitcore.actuation.arming import Arming
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.source import Source
 from pitcore.cli.options import config_option, read_config
 from pitcore.cli.progress import progress
 from pitcore.config import Config, EmulatedSourceConfig, emulated
+from pitcore.emulator.emulated import EmulatedSource
 from pitcore.errors import RecordingError, SourceError
+from pitcore.loop.app import open_line
+from pitcore.loop.sources import emulated_belt, set_exposures
 from pitcore.metrics import Metrics
-from pitcore.sources import emulated_belt, set_exposures
 
 DEFAULT_FRAMES = 60
 

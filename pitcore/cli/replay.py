@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from pitcore import __version__
-from pitcore.app import App, Options
 from pitcore.camera.replay import ReplaySource
 from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.cli.progress import progress
 from pitcore.cli.report import Watcher, fresh_file, print_counts, print_run, print_score
+from pitcore.emulator.scoring import score
+from pitcore.loop.app import App, Options
+from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
-from pitcore.pipeline import Hooks
-from pitcore.scoring import score
 from pitcore.sinks.memory import MemorySink
 from pitcore.sinks.sink import Sink
 

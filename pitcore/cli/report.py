@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from pitcore.cli.tables import confusion_table, event_lines, stage_table, table
+from pitcore.cli.picture import Snapshot
+from pitcore.emulator.scoring import Score
 from pitcore.errors import SinkError
 from pitcore.frame import Frame
 from pitcore.metrics import Metrics
-from pitcore.picture import Snapshot
-from pitcore.scoring import Score
 from pitcore.sinks.jsonl import JsonlSink
+from pitcore.text_table import confusion_table, event_lines, stage_table, table
 from pitcore.verdict import VERDICTS
 
 NO_ROTATION = 1 << 40  # one run, one file

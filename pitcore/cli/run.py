@@ -11,17 +11,17 @@ from pathlib import Path
 
 import click
 
-from pitcore.app import App, Options, open_line, open_modbus, open_sink
-from pitcore.arming import Arming
+from pitcore.actuation.arming import Arming
 from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.config import Config, emulated, operating_point, weakened
 from pitcore.control.commands import Commands
 from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.control.reload import Reloader
 from pitcore.control.server import ControlServer
+from pitcore.loop.app import App, Options, open_line, open_modbus, open_sink
+from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
 from pitcore.ota.slots import refund
-from pitcore.pipeline import Hooks
 from pitcore.service.hangups import Hangups
 from pitcore.service.notify import Notifier
 from pitcore.service.supervision import Progress, Supervisor

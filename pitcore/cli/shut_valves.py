@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from pitcore.actuation.valve_setup import shut_valves as drive_shut
 from pitcore.cli.options import config_option, read_config
-from pitcore.valves import shut_valves as drive_shut
 
 
 @click.command()

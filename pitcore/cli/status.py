@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from pitcore.cli.options import config_option, control_socket, socket_option
-from pitcore.cli.tables import table
 from pitcore.control.client import ask
 from pitcore.control.remote import ask_status
 from pitcore.control.status import CameraStatus, Status
+from pitcore.text_table import table
 from pitcore.verdict import Event
 
 

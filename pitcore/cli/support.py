@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from pitcore.cli.options import config_option
-from pitcore.cli.tables import table
 from pitcore.support.bundle import gather, pack
+from pitcore.text_table import table
 
 
 @click.command()

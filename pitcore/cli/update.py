@@ -8,14 +8,14 @@ from typing import Any
 import click
 import msgspec
 
-from pitcore.cli.tables import table
 from pitcore.cli.update_place import needing_the_extra, options, place_of
 from pitcore.control.remote import ask_status
 from pitcore.errors import ConfigError, ControlError, Refusal, UpdateError
 from pitcore.ota.identity import Identity, read_identity
+from pitcore.ota.last_update import remember
 from pitcore.ota.overview import Overview, look
-from pitcore.ota.report import remember
 from pitcore.ota.trial import Outcome
+from pitcore.text_table import table
 
 FETCHING = {"check", "fetch", "install"}
 ON_TRIAL = 3  # exit code: no failure, but no success yet

@@ -10,9 +10,9 @@ import click
 import onnxruntime as ort
 
 from pitcore import __version__
-from pitcore.address import WEB, Address, is_address, read_address
 from pitcore.cli.progress import growing
 from pitcore.cli.update_place import Place
+from pitcore.config.address import WEB, Address, is_address, read_address
 from pitcore.config.update import check_repository
 from pitcore.control.remote import RunningService
 from pitcore.errors import Refusal, UpdateError, first_line
@@ -22,8 +22,8 @@ from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.gate import Gate
 from pitcore.ota.hawkbit import Account, DdiServer
 from pitcore.ota.identity import read_identity
-from pitcore.ota.offer import Offer, Repository
-from pitcore.ota.selftest import Limits, SelfTest
+from pitcore.ota.repository import Offer, Repository
+from pitcore.ota.selftest_process import Limits, SelfTest
 from pitcore.ota.trust import Board, Source, TrustedRepository
 from pitcore.ota.update import Means, Updater
 from pitcore.plain_text import decode_text
@@ -58,7 +58,12 @@ def updater(place: Place, *, fetches: bool, order: str | None = None) -> Updater
         order: an archive that a fleet's server selected; None follows the channel.
     """
     update = place.config.update
-    child = [sys.executable, "-m", "pitcore.selftest", "-" if place.config_path is None else str(place.config_path)]
+    child = [
+        sys.executable,
+        "-m",
+        "pitcore.inference.selftest",
+        "-" if place.config_path is None else str(place.config_path),
+    ]
     limits = Limits(update.selftest_timeout_s, update.selftest_latency_ratio, update.selftest_memory_mb)
     means = Means(
         repository=_Shown(_repository(place, order)) if fetches else None,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from pitcore.address import read_address
+from pitcore.config.address import read_address
 from pitcore.config.section import Section
 
 

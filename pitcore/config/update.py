@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pitcore.address import WEB, is_address, read_address
+from pitcore.config.address import WEB, is_address, read_address
 from pitcore.config.section import Section
 
 

@@ -17,14 +17,14 @@ from typing import Any
 import msgspec
 
 from pitcore import __version__
-from pitcore.app import App
-from pitcore.arming import Arming, ArmingState
+from pitcore.actuation.arming import Arming, ArmingState
 from pitcore.config import weakened
 from pitcore.control import status
 from pitcore.control.reload import Reloader
 from pitcore.control.server import Command, Peer
 from pitcore.control.status import ConfigStatus, Status
 from pitcore.errors import ControlError
+from pitcore.loop.app import App
 from pitcore.sinks.recent import RecentEvents
 from pitcore.sinks.sink import Sink
 

@@ -21,9 +21,9 @@ from typing import Literal
 
 import msgspec
 
-from pitcore.app import App, Loaded
 from pitcore.config import Config
 from pitcore.errors import ControlError, PitcoreError
+from pitcore.loop.app import App, Loaded
 from pitcore.metrics import Mark
 from pitcore.wall_clock import utc_now
 

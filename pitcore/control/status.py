@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from pitcore.app import App
-from pitcore.arming import ArmingState
+from pitcore.actuation.arming import ArmingState
 from pitcore.config import Config, operating_point
 from pitcore.control.reload import ReloadResult
 from pitcore.health import CameraHealth, LockedPicture, stalled
+from pitcore.loop.app import App
 from pitcore.metrics import STAGES, Mark, Metrics, StageTimes
 from pitcore.sinks.recent import Noted
 from pitcore.sinks.sink import ReportsStatus, Sink

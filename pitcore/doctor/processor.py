@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from pitcore.bench.machine import THERMAL, THROTTLE_BITS
 from pitcore.doctor.check import Board, Check, fail, ok, skip, warn
+from pitcore.machine import THERMAL, THROTTLE_BITS
 
 ARM_PARTS = {"0xd03": "Cortex-A53", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
 HOT_C, TOO_HOT_C = 75.0, 84.0  # a Pi 5 caps its clock at 85; source: raspberrypi.com, frequency management

@@ -15,8 +15,8 @@ import onnxruntime as ort
 from pitcore.config import Config, EmulatedSourceConfig, load_config, weakened
 from pitcore.doctor.check import Check, fail, ok, skip, warn
 from pitcore.errors import PitcoreError
+from pitcore.inference.choice import open_bundle
 from pitcore.inference.session import Session, session_options
-from pitcore.model_choice import open_bundle
 from pitcore.preprocess._core import FlushToZero
 
 # y = x * one, x of any length: made by tests/doctor/test_software.py, since a board has nothing to write networks with.

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.alarm import Alarm, Latch
 from pitcore.belt.track import Box, Selection
 from pitcore.config import AlarmName, Config, FailSafe
 from pitcore.frame import Frame
-from pitcore.frame_watch import event_of
+from pitcore.line_watch.alarm import Alarm, Latch
+from pitcore.line_watch.frame_watch import event_of
 from pitcore.line_watch.identity import IdentityCheck
 from pitcore.line_watch.judging import JudgingCheck
 from pitcore.line_watch.lens import LensCheck

@@ -19,8 +19,8 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient.fetcher import FetcherInterface
 
 from pitcore.errors import Refusal, UpdateError
-from pitcore.ota.answer import check_text_file
-from pitcore.ota.pace import Limits, Pace, Seconds
+from pitcore.ota.minimum_speed import Limits, Pace, Seconds
+from pitcore.ota.response import check_text_file
 from pitcore.ota.web import CHUNK, Body, Web
 
 

@@ -17,9 +17,9 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta
 
-from pitcore.address import read_address
+from pitcore.config.address import read_address
 from pitcore.errors import Refusal, UpdateError, first_line
-from pitcore.ota.pace import Limits, Pace, Seconds
+from pitcore.ota.minimum_speed import Limits, Pace, Seconds
 from pitcore.ota.web import Call, Web
 
 _LINK = re.compile(r"(?:.*/)?controller/v1/[^/?#]+/([^?#]+(?:\?[^#]*)?)(?:#.*)?", re.DOTALL)

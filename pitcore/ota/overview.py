@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from pitcore.errors import BundleError, CardError, Refusal, UpdateError
-from pitcore.ota.report import LastUpdate, last_update
+from pitcore.ota.last_update import LastUpdate, last_update
 from pitcore.ota.slots import Role, Store, installed_models
 from pitcore.ota.state import SLOTS, SlotName, State
 

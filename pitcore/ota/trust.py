@@ -38,7 +38,7 @@ from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.floors import FloorFile, Floors
 from pitcore.ota.metadata import MAX_STEP, Seen, TrustedMetadata
-from pitcore.ota.offer import Delta, Offer
+from pitcore.ota.repository import Delta, Offer
 
 SKEW_S = 86_400.0  # by so much a signer's clock is believed to be ahead of one that is set
 CLOCK_STEP_S = 3600.0  # the floor of the time is written no more often: flash wears

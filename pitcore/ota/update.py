@@ -24,13 +24,13 @@ from pitcore.errors import (
     UnreadableBundleError,
     UpdateError,
 )
-from pitcore.ota import place
+from pitcore.ota import install
 from pitcore.ota import state as states
-from pitcore.ota.bring import Bringer
 from pitcore.ota.gate import Gate, Health, Service
-from pitcore.ota.offer import Offer, Repository
-from pitcore.ota.selftest import Report
+from pitcore.ota.repository import Offer, Repository
+from pitcore.ota.selftest_process import Report
 from pitcore.ota.slots import Store, installed_models
+from pitcore.ota.staging import Bringer
 from pitcore.ota.state import Release, State
 from pitcore.ota.trial import Outcome, Trial
 
@@ -90,7 +90,7 @@ class Updater:
             found = self._wanted()
             if isinstance(found, Outcome):
                 return found
-            place.make_room(self._store, found)
+            install.make_room(self._store, found)
             self._bring(found)
             return Outcome("fetched", f"{found.target} is here, verified; `pitcore update install` goes on from it")
 
@@ -201,10 +201,10 @@ class Updater:
     def _put(self, offer: Offer) -> None:
         """From the offer to TRIAL. Raises UpdateError."""
         means, store = self._means, self._store
-        slot = place.make_room(store, offer)
+        slot = install.make_room(store, offer)
         packed = self._bring(offer)
         try:
-            bundle = place.fill(store, slot, packed, offer.card_sha256)
+            bundle = install.fill(store, slot, packed, offer.card_sha256)
             running = next(installed_models(store.root)).bundle
             means.tell(f"self-test of {bundle.label}")
             report = means.self_test(bundle.directory, running.directory)

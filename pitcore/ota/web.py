@@ -21,10 +21,10 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from pitcore import __version__
-from pitcore.address import Address, read_address
+from pitcore.config.address import Address, read_address
 from pitcore.errors import Refusal, UpdateError
-from pitcore.ota.answer import check_headers, checked, range_of, refusals, refused_status
-from pitcore.ota.pace import Limits, Pace
+from pitcore.ota.minimum_speed import Limits, Pace
+from pitcore.ota.response import check_headers, checked, range_of, refusals, refused_status
 
 CHUNK = 64 * 1024
 HEADERS = {"User-Agent": f"pitcore/{__version__}", "Accept-Encoding": "identity"}

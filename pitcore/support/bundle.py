@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from pitcore.bench import machine
+from pitcore import machine
 from pitcore.config import Config, load_config
 from pitcore.control.client import ask
 from pitcore.control.protocol import BOARD_SOCKET

@@ -21,11 +21,11 @@ import numpy as np
 from lane import BUILD, NATIVE, ROOT_FS, SITE, build_native_tests
 from machines import ARM_CORES, Machine, arm_core
 
-from pitcore.camera.emulated import Delivery, EmulatedSource
 from pitcore.config import Config
+from pitcore.emulator.emulated import Delivery, EmulatedSource
+from pitcore.loop.sources import belt_spec
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec
-from pitcore.sources import belt_spec
 
 HERE = Path(__file__).parent
 WIDTH_PX = 2464

@@ -26,7 +26,7 @@ import numpy as np
 from machines import ARM_CORES, Machine, arm_core, haswell, this_machine
 from PIL import Image
 
-from pitcore.camera.single import render_crop
+from pitcore.emulator.single import render_crop
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "arm"

@@ -14,8 +14,8 @@ from pitcore.belt.track import BeltTracker
 from pitcore.config import Config
 from pitcore.decision import policy
 from pitcore.inference.session import Session
+from pitcore.loop.pipeline import BOX, _shapes
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
-from pitcore.pipeline import BOX, _shapes
 from pitcore.preprocess import _core
 from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec, aligned_batch
 

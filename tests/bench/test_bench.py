@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pitcore.bench import machine, report, trials
+from pitcore import machine
+from pitcore.bench import report, trials
 from pitcore.bench.load import Load, config_for, parse_load
 from pitcore.bench.noise import compare
 from pitcore.bench.once import allocations, cold_start_ms, swap_ms
 from pitcore.bench.run import WARM_UP_FRAMES, measure
 from pitcore.cli.bench import SLOWER, bench
-from pitcore.cli.options import usable_cores
 from pitcore.config import Config
 from pitcore.errors import ConfigError
+from pitcore.machine import usable_cores
 
 QUICK = ("--load", "4@max", "--frames", "60", "--quick")
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pitcore.actuation.actuator import Actuator
+from pitcore.actuation.wakeup_margin import Gap
 from pitcore.bench import reject_report, schedule_speed
 from pitcore.bench.reject_account import Run, settle, settle_crowd
 from pitcore.bench.reject_line import CHERRY_PX, HEIGHT_PX, LANES, PULSE_TICKS, SPACING_TICKS, lay, lay_crowded, steps
 from pitcore.bench.rejects import Outcome, crowded, virtual
 from pitcore.bench.schedule_speed import Speed
-from pitcore.sinks.actuator import Actuator
-from pitcore.sinks.vigil import Gap
 
 CHERRIES = 4000
 

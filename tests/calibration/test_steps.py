@@ -6,14 +6,14 @@ import pytest
 
 from pitcore.calibration.steps import measure_align, measure_belt, measure_exposure, measure_flat
 from pitcore.calibration.survey import opened
-from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Adjustable, Source
 from pitcore.config import BeltConfig, CalibrationConfig, CameraConfig, Picamera2SourceConfig
+from pitcore.emulator.emulated import EmulatedSource
+from pitcore.emulator.scoring import score
 from pitcore.errors import CalibrationError, SourceError
-from pitcore.scoring import score
-from pitcore.sources import set_exposures
+from pitcore.loop.sources import set_exposures
 from tests.line_belt import line_config, line_source, run_line, wrong
 
 TARGETS = (156.0, 210.0)

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from pitcore.camera.emulated import EmulatedSource
-from pitcore.camera.spec import BeltSpec
+from pitcore.emulator.emulated import EmulatedSource
+from pitcore.emulator.spec import BeltSpec
 
 LEVEL, THRESHOLD = 6, 14  # the configuration's defaults
 

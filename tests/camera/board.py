@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.picamera import PicameraSource
-from pitcore.camera.spec import BeltSpec
 from pitcore.camera.ticks import ConstantSpeed
 from pitcore.config import CameraConfig, Picamera2SourceConfig
+from pitcore.emulator.emulated import EmulatedSource
+from pitcore.emulator.spec import BeltSpec
 from pitcore.frame import Geometry
 from tests.camera import fake_picamera2
 

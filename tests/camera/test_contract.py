@@ -10,14 +10,14 @@ import types
 import numpy as np
 import pytest
 
-from pitcore.app import App, Options
 from pitcore.camera.source import Exposure
 from pitcore.config import Config, FrameConfig, ModelConfig
 from pitcore.errors import SourceError
+from pitcore.loop.app import App, Options
+from pitcore.loop.pipeline import Hooks
+from pitcore.loop.sources import build_source
 from pitcore.metrics import Metrics
-from pitcore.pipeline import Hooks
 from pitcore.sinks.memory import MemorySink
-from pitcore.sources import build_source
 from tests.camera import board, fake_libcamera, fake_picamera2
 from tests.camera.board import BOTTOM, PATIENCE_S, TOP
 

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from pitcore.camera.crops import crop_hash, find_crops, fold_of, load_labelled, read_crop
-from pitcore.camera.emulated import EmulatedSource
-from pitcore.camera.patch import extent
-from pitcore.camera.spec import RealCrops
+from pitcore.emulator.emulated import EmulatedSource
+from pitcore.emulator.patch import extent
+from pitcore.emulator.spec import RealCrops
 from pitcore.errors import DataError, ImageError, SourceError
 from tests.camera.belts import belt_of, disc_crop, frames_of, small_spec, write_crop, write_crops
 

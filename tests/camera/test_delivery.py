@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pitcore.camera.emulated import Delivery, EmulatedSource
-from pitcore.camera.faults import Faults, Injected
+from pitcore.emulator.emulated import Delivery, EmulatedSource
+from pitcore.emulator.faults import Faults, Injected
 from pitcore.errors import ConfigError
 from tests.camera.belts import belt_of, frames_of, small_spec
 

@@ -4,19 +4,19 @@ import time
 import numpy as np
 import pytest
 
-from pitcore.app import App, Options
 from pitcore.camera import picamera
 from pitcore.camera.source import Adjustable, Exposure, Source
 from pitcore.camera.ticks import ConstantSpeed
-from pitcore.capture import Capture
 from pitcore.config import Config, FrameConfig, ModelConfig
 from pitcore.errors import SourceError
 from pitcore.frame import Geometry
 from pitcore.health import LockedPicture, stalled
+from pitcore.loop.app import App, Options
+from pitcore.loop.capture import Capture
+from pitcore.loop.pipeline import Hooks
+from pitcore.loop.sources import build_source
 from pitcore.metrics import Metrics
-from pitcore.pipeline import Hooks
 from pitcore.sinks.memory import MemorySink
-from pitcore.sources import build_source
 from tests.camera import board
 from tests.camera.board import BOTTOM, PATIENCE_S, TOP
 from tests.camera.fake_picamera2 import Faults, Sensor

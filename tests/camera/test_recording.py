@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
+from pitcore.emulator.emulated import EmulatedSource
 from pitcore.errors import RecordingError, SourceError
 from pitcore.frame import Frame, Geometry
 from tests.camera.belts import belt_of, frames_of, small_spec

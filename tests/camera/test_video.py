@@ -10,19 +10,19 @@ import av
 import numpy as np
 import pytest
 
-from pitcore.app import App, Options
-from pitcore.camera.emulated import EmulatedSource
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Source
 from pitcore.camera.ticks import ConstantSpeed
 from pitcore.camera.uvc import UvcSource
 from pitcore.camera.video import VideoSource
 from pitcore.config import BeltConfig, Config, FrameConfig, ModelConfig, UvcSourceConfig, VideoSourceConfig
+from pitcore.emulator.emulated import EmulatedSource
 from pitcore.errors import SourceError
 from pitcore.frame import Geometry
+from pitcore.loop.app import App, Options
+from pitcore.loop.sources import build_source
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
-from pitcore.sources import build_source
 from tests.camera.belts import belt_of, small_spec
 from tests.cli.program import run_pitcore
 from tests.conftest import ROOT

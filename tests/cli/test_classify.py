@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pitcore.classifier import Classifier
 from pitcore.cli.classify import find_pictures
+from pitcore.loop.classifier import Classifier
 from pitcore.model_card import load_bundle
 from tests.cli.program import run_pitcore
 

@@ -10,7 +10,7 @@ from pitcore.config import (
     ReplaySourceConfig,
     emulated,
 )
-from pitcore.sources import belt_spec
+from pitcore.loop.sources import belt_spec
 
 CAMERAS = (CameraConfig(id="a", planes=("top",)), CameraConfig(id="b", planes=("bottom",)))
 

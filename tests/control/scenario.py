@@ -2,11 +2,11 @@
 
 import time
 
-from pitcore.app import App, Options
 from pitcore.control.reload import Reloader
 from pitcore.frame import Frame
+from pitcore.loop.app import App, Options
+from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
-from pitcore.pipeline import Hooks
 from pitcore.sinks.memory import MemorySink
 from pitcore.sinks.recent import RecentEvents
 from tests.scene import HEIGHT, MAYBE, PX_PER_TICK, ListSource, planes_with

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from pitcore.arming import Arming
+from pitcore.actuation.arming import Arming
 from pitcore.config import DecisionConfig
 from pitcore.control.commands import Commands
 from pitcore.control.server import Peer

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pitcore.app import App, Options
 from pitcore.camera.source import Exposure, ExposureLimits
 from pitcore.config import Calibration, CalibrationConfig, DecisionConfig, PlaneCalibration, RuntimeConfig
 from pitcore.control import reload as reload_module
 from pitcore.control.reload import NICENESS, Reloader
 from pitcore.errors import ConfigError, ControlError, SourceError
+from pitcore.loop.app import App, Options
+from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
-from pitcore.pipeline import Hooks
 from pitcore.sinks.memory import MemorySink
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
 from tests.control.scenario import PAUSE_S, Running

@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, "/usr/lib/pitcore")
 
-from pitcore.camera.emulated import EmulatedSource
 from pitcore.cli.main import main
+from pitcore.emulator.emulated import EmulatedSource
 
 read = EmulatedSource.read
 

@@ -4,9 +4,12 @@ import os
 
 from tests.interpreter import run_script
 
-SESSION = (
-    "from pitcore.app import open_session; from pitcore.config import Config; open_session(Config(), service=False)"
-)
+SESSION = """
+from pitcore.config import Config
+from pitcore.loop.app import open_session
+
+open_session(Config(), service=False)
+"""
 
 
 def files_made(home, code):

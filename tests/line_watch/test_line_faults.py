@@ -7,8 +7,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pitcore.alarm import Latch
-from pitcore.app import App, Options
 from pitcore.calibration.steps import measure_flat
 from pitcore.calibration.survey import opened
 from pitcore.camera.recorder import Recorder
@@ -16,6 +14,8 @@ from pitcore.camera.replay import ReplaySource
 from pitcore.config import BeltConfig, CalibrationConfig, FailsafeConfig, LineConfig, SpotConfig, decode_config
 from pitcore.config.line import AlarmName
 from pitcore.errors import ConfigError
+from pitcore.line_watch.alarm import Latch
+from pitcore.loop.app import App, Options
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
 from tests.line_belt import HEIGHT, WIDTH, line_config, line_source, run_line, wrong

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pitcore import selftest
 from pitcore.config import Config
 from pitcore.errors import PitcoreError, Refusal, UpdateError
+from pitcore.inference import selftest
 from pitcore.ota.update import Means, Updater
 from tests.ota.line import GATE, Line
 from tests.ota.shelf import Shelf

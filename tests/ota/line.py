@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pitcore.config import Config, ModelConfig, RuntimeConfig
 from pitcore.errors import ControlError, NotRunningError, PitcoreError
-from pitcore.model_choice import open_session
+from pitcore.inference.choice import open_session
 from pitcore.ota.gate import Gate, Health
 from pitcore.ota.slots import refund
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from pitcore import selftest
 from pitcore.errors import UpdateError
+from pitcore.inference import selftest
 from pitcore.ota import slots, trial
 from pitcore.ota.slots import Store
 from tests.ota.board import Board

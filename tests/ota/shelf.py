@@ -14,7 +14,7 @@ from pitcore.errors import Refusal, UpdateError
 from pitcore.model_card import load_bundle
 from pitcore.ota import archive
 from pitcore.ota.disk import Disk, Operation
-from pitcore.ota.offer import Delta, Offer
+from pitcore.ota.repository import Delta, Offer
 
 PIECE = 8192  # so that a tiny archive comes in several writes
 

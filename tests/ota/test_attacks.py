@@ -15,7 +15,7 @@ from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.channel import channel_target
 from pitcore.ota.clock import Time
 from pitcore.ota.fetcher import Fetcher
-from pitcore.ota.pace import Limits
+from pitcore.ota.minimum_speed import Limits
 from pitcore_tools.package import repository, setup
 from tests.ota.publisher import DAY, BoardUnderTest, Publisher, newest
 from tests.ota.server import serving

@@ -10,7 +10,7 @@ import pytest
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
-from pitcore.ota.pace import Limits
+from pitcore.ota.minimum_speed import Limits
 from tests.ota.server import serving
 
 CONTENT = random.Random(3).randbytes(300_001)  # noqa: S311  data for a test

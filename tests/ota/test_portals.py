@@ -6,9 +6,9 @@ import gzip
 import pytest
 
 from pitcore.errors import Refusal, UpdateError
-from pitcore.ota.answer import check_headers, check_text_file, checked
 from pitcore.ota.fetcher import Fetcher
-from pitcore.ota.pace import Limits
+from pitcore.ota.minimum_speed import Limits
+from pitcore.ota.response import check_headers, check_text_file, checked
 from pitcore.ota.web import proxy_of
 from tests.ota.gateway import gateway
 

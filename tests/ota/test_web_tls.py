@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
-from pitcore.ota.pace import Limits
+from pitcore.ota.minimum_speed import Limits
 from tests.ota.server import serving
 from tests.ota.test_download import refused_on_a_kept_connection
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pitcore.sinks.actuator import Actuator, Rules, acts_of
-from tests.sinks.test_valve_loop import virtual_loop
+from pitcore.actuation.actuator import Actuator, Rules, acts_of
+from tests.actuation.test_valve_loop import virtual_loop
 from tests.sinks.valves import CONFIG, DISTANCE, PLAN, PULSE, verdict
 
 MS = 1_000_000

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from pitcore.camera.single import render_crop
+from pitcore.emulator.single import render_crop
 from pitcore_tools.train.recipe import Recipe
 from tests.camera.belts import write_crop
 

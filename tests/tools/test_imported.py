@@ -6,9 +6,9 @@ import torch
 from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 
-from pitcore.camera.single import render_crop
-from pitcore.classifier import Classifier
+from pitcore.emulator.single import render_crop
 from pitcore.errors import BundleError, DataError
+from pitcore.loop.classifier import Classifier
 from pitcore.model_card import load_bundle
 from pitcore.preprocess.prepare import CropSpec, crop_from_image
 from pitcore_tools.cli.main import pitcore_tools

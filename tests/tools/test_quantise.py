@@ -6,7 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from pitcore.camera.single import render_crop
+from pitcore.emulator.single import render_crop
 from pitcore.errors import BundleError, DataError
 from pitcore.inference.session import Session
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from pitcore.camera.crops import read_crop
-from pitcore.camera.single import render_crop
+from pitcore.emulator.single import render_crop
 from pitcore.errors import DataError
 from pitcore.model_card import DEFAULT_BUNDLE
 from pitcore_tools.cli.main import pitcore_tools

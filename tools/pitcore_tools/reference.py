@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.camera.emulated import Delivery, EmulatedSource
 from pitcore.config import Config, EmulatedSourceConfig
+from pitcore.emulator.emulated import Delivery, EmulatedSource
+from pitcore.loop.sources import belt_spec
 from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec, aligned_batch
-from pitcore.sources import belt_spec
 
 RING = 24  # 59 MB: more than the caches of any board, and of most servers
 BATCH = 24  # cherries in view at the reference load

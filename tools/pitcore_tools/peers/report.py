@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pitcore.bench import machine
+from pitcore import machine
 from pitcore_tools.documents import markdown
 from pitcore_tools.peers.run import COPY, OPENVINO, OURS, PRODUCTION, Question
 from pitcore_tools.timing import ratio

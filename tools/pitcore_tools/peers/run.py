@@ -14,14 +14,14 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from pitcore.app import App, Options
-from pitcore.camera.emulated import Delivery, EmulatedSource
 from pitcore.config import Config, EmulatedSourceConfig
+from pitcore.emulator.emulated import Delivery, EmulatedSource
 from pitcore.inference.session import Session
+from pitcore.loop.app import App, Options
+from pitcore.loop.pipeline import Hooks
+from pitcore.loop.sources import belt_spec
 from pitcore.metrics import Metrics
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
-from pitcore.pipeline import Hooks
-from pitcore.sources import belt_spec
 from pitcore_tools.peers import nets
 from pitcore_tools.peers.search import ALGORITHMS, LABELS, OpenCvSearch, check_equal, found_by
 from pitcore_tools.reference import BATCH, RING, OurSearch, Planes, at_belt, copied, ring

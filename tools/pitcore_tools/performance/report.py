@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pitcore.bench import machine
+from pitcore import machine
 from pitcore.bench import report as bench
 from pitcore.config import Config, EmulatedSourceConfig
 from pitcore.errors import DataError

@@ -19,8 +19,8 @@ import msgspec
 import numpy as np
 import yaml
 
-from pitcore.camera.single import render_crop
 from pitcore.durable import replace_file, sync_directory
+from pitcore.emulator.single import render_crop
 from pitcore.errors import DataError
 from pitcore.model_card import BUNDLE_FILES, SCHEMA, Point, decode_card, load_bundle
 from pitcore.preprocess.prepare import crop_from_image

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from pitcore.camera.crops import CLASS_FOLDERS
-from pitcore.camera.single import render_crop
 from pitcore.durable import replace_file
+from pitcore.emulator.single import render_crop
 from pitcore.errors import DataError
 
 

@@ -1,0 +1,250 @@
+"""Which valves are open now: verdicts in, encoder counts in, valves out.
+
+No line and no clock of its own: ``valve_loop`` gives it those of the board, the reject benchmark virtual ones. The belt
+that reaches the nozzles without a verdict, and a verdict that comes too late, meet the fail-safe here.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pitcore.actuation.schedule import Schedule, parts_within, put_in, size_of, take_out
+from pitcore.belt.lanes import Plan, Pulse
+from pitcore.belt.running import Running
+from pitcore.belt.track import Box
+from pitcore.sinks.sink import Notice
+from pitcore.verdict import Action, Verdict
+
+LATE_TICKS = 1  # a pulse that loses no more is in time
+COVER_TICKS = 16  # the fail-safe is scheduled so far ahead of the belt, and so may hit as much beyond what is unjudged
+
+DETAILS = {
+    "reject_late": "verdicts to act on came after their cherry had reached the nozzle: the board is too slow, or the "
+    "nozzles stand too near; fail-safe `{fail_safe}`",
+    "reject_skipped": "pulses lay wholly between two readings of the encoder: edges were lost, or the board hung; "
+    "fail-safe `{fail_safe}`",
+    "valve_held": "valves were open while the belt stood, and were closed after max_on_ms",
+    "belt_unjudged": "stretches of belt reached the nozzles without a verdict; fail-safe `{fail_safe}`",
+    "encoder_lost": "encoder edges were lost before they could be read; they were counted by their numbers",
+    "encoder_glitch": "encoder edges made no sense: check cable and shield, or set actuation.encoder.debounce_us",
+}
+COUNTED = (*DETAILS, "scheduled", "known", "openings")  # what ``Actuator.counts`` counts
+
+
+class Act(NamedTuple):
+    """What a verdict asks of the valves.
+
+    Attributes:
+        tick: of its frame.
+        box: in that frame.
+        action: not ``pass``.
+        one_cherry: the thing has the shape of one cherry.
+    """
+
+    tick: int
+    box: Box
+    action: Action
+    one_cherry: bool
+
+
+def acts_of(records: Iterable[object]) -> list[Act]:
+    """Return what verdicts among the records ask of the valves; those that pass ask nothing."""
+    verdicts = [record for record in records if isinstance(record, Verdict)]
+    return [Act(one.tick, one.box, one.action, one.is_one_cherry) for one in verdicts if one.action != "pass"]
+
+
+class Teller:
+    """Makes notices of counts that only grow.
+
+    Args:
+        fail_safe: as configured.
+    """
+
+    def __init__(self, fail_safe: str) -> None:
+        self._fail_safe = fail_safe
+        self._told: Counter[str] = Counter()
+
+    def notices(self, counts: Mapping[str, int]) -> list[Notice]:
+        """Return what is new since the last call."""
+        new = {event: counts.get(event, 0) - self._told[event] for event in DETAILS}
+        self._told.update(new)
+        return [
+            Notice(event, f"{count} {DETAILS[event].format(fail_safe=self._fail_safe)}", count)
+            for event, count in new.items()
+            if count
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """As of the section [actuation].
+
+    Attributes:
+        latency_ns: from the line to the air at the nozzle.
+        max_on_ns: a belt that has not come on for so long stands, and no valve is open.
+        jitter_ticks: a belt that moves by no more trembles.
+        rejects_unjudged: the fail-safe: True rejects, False lets pass.
+    """
+
+    latency_ns: int = 0
+    max_on_ns: int = 200_000_000
+    jitter_ticks: int = 2
+    rejects_unjudged: bool = True
+
+
+class Actuator:
+    """Follows the belt.
+
+    Args:
+        plan: the lanes.
+        rules: latency, limits, fail-safe.
+        tick: where the belt is. What lies between cameras and nozzles at the start was never judged.
+
+    Attributes:
+        counts: of everything that happened, under the names of ``COUNTED``; ``known`` were judged before.
+    """
+
+    def __init__(self, plan: Plan, rules: Rules, tick: int = 0) -> None:
+        self._plan, self._rules = plan, rules
+        self.schedule = Schedule(len(plan.lanes), rules.jitter_ticks, plan.reach_ticks)
+        self.schedule.start_at(tick)
+        self.counts: Counter[str] = Counter()
+        self._inbox: deque[Act | int] = deque()
+        self._rejecting = plan.of_action("reject")
+        self._followed = self._rejecting or plan.of_action("review")  # where belt without a verdict is noticed
+        self._unjudged: dict[int, list[int]] = {lane: [] for lane in self._followed}
+        self._judged_until = tick - max((lane.distance_ticks for lane in plan.lanes), default=0)
+        self._nearest = min((lane.distance_ticks - lane.pulse_ticks for lane in plan.lanes), default=0)
+        self._mask = 0
+        self._running = Running(tick, rules.jitter_ticks, rules.max_on_ns)
+        self._ahead: list[int] = []  # a heap: where the last pulse for each thing to act on ends
+
+    def take(self, acts: Iterable[Act]) -> None:
+        """Take what is to be done; it is scheduled by the next ``step``."""
+        self._inbox.extend(acts)
+
+    def judged(self, tick: int) -> None:
+        """Note that a frame taken at ``tick`` is judged wholly."""
+        self._inbox.append(tick)
+
+    def step(self, tick: int, now_ns: int, ticks_per_s: float = 0.0, came_ns: int | None = None) -> int:
+        """Follow the belt to a tick.
+
+        While the belt stands (``belt.running``) no valve is open. What is due there is fired when the belt runs.
+
+        Args:
+            tick: the encoder count.
+            now_ns: CLOCK_MONOTONIC.
+            ticks_per_s: of the belt, for valves that need time.
+            came_ns: when the belt came to the tick; None: now.
+
+        Returns:
+            Bit n is set if lane n's valve is to be open now.
+        """
+        at_nozzle = tick + round(ticks_per_s * self._rules.latency_ns / 1e9)  # what is under it when the air comes
+        while self._inbox:
+            item = self._inbox.popleft()
+            if isinstance(item, Act):
+                self._act_on(item)
+            else:
+                self._extend_judged(item)
+        if at_nozzle + COVER_TICKS // 2 - self._nearest >= self._judged_until:
+            self._cover(at_nozzle)
+        mask = self._follow(tick, at_nozzle, now_ns if came_ns is None else came_ns, now_ns)
+        if mask != self._mask:
+            self.counts["openings"] += (mask & ~self._mask).bit_count()
+            self._mask = mask
+        return mask
+
+    def ahead(self) -> int:
+        """Return how many things that were to be acted on are still on their way to their nozzle."""
+        while self._ahead and self._ahead[0] <= self.schedule.tick:
+            heapq.heappop(self._ahead)
+        return len(self._ahead)
+
+    def _act_on(self, act: Act) -> None:
+        """Schedule the pulses for one thing; there are none for what a PLC is to act on."""
+        pulses = self._plan.pulses(act.tick, act.box, act.action, one_cherry=act.one_cherry)
+        if not pulses:
+            return
+        now = self.schedule.tick
+        late, known, again = False, True, True
+        for pulse in pulses:
+            placed = self.schedule.add(pulse.lane, pulse.on, pulse.off)
+            failed_safe = parts_within(self._unjudged.get(pulse.lane, []), pulse.on, pulse.off)
+            covered = size_of(parts_within(failed_safe, pulse.on, min(pulse.off, now)))
+            late = late or placed.late + covered > LATE_TICKS
+            known = known and not placed.fresh and not placed.late
+            again = again and known and not failed_safe
+            if placed.late > max(LATE_TICKS, placed.fresh):  # its middle, where the cherry is, has passed
+                self._fire_now(pulse)
+        if not again:
+            heapq.heappush(self._ahead, max(pulse.off for pulse in pulses))
+            self.ahead()
+        self.counts["reject_late" if late else "known" if known else "scheduled"] += 1
+
+    def _fire_now(self, pulse: Pulse) -> None:
+        """A pulse came too late for most of it: what is behind may be another cherry, what is before is a pit."""
+        if self._rules.rejects_unjudged:
+            now = self.schedule.tick
+            self.schedule.add(pulse.lane, now, now + pulse.off - pulse.on)
+
+    def _make_up_for_skipped(self) -> None:
+        skipped, self.schedule.skipped = self.schedule.skipped, []
+        self.counts["reject_skipped"] += len(skipped)
+        for pulse in skipped:
+            self._fire_now(Pulse(pulse.lane, pulse.on, pulse.off))
+
+    def _extend_judged(self, tick: int) -> None:
+        """Move the end of the judged belt on; what lies between it and a frame that begins beyond is unjudged."""
+        start, until = self._plan.judged(tick)
+        if start > self._judged_until:
+            for lane in self._followed:
+                self._leave_unjudged(lane, self._judged_until, start)
+        self._judged_until = max(self._judged_until, until)
+
+    def _cover(self, at_nozzle: int) -> None:
+        """Belt that is about to reach a nozzle and is not judged yet will not be judged in time."""
+        soon = at_nozzle + COVER_TICKS // 2
+        for lane in self._followed:
+            place, borders = self._plan.lanes[lane], self._unjudged[lane]
+            begins = self._judged_until + place.distance_ticks - place.pulse_ticks // 2
+            if begins <= soon and not (borders and borders[-1] >= soon):
+                end = soon + COVER_TICKS // 2 - place.distance_ticks - place.pulse_ticks // 2
+                self._leave_unjudged(lane, self._judged_until, end)
+
+    def _leave_unjudged(self, lane: int, start: int, end: int) -> None:
+        """Meet a stretch of belt by the fail-safe. ``start`` and ``end`` are ticks at which it is at row 0."""
+        place = self._plan.lanes[lane]
+        half = place.pulse_ticks // 2
+        low = max(start + place.distance_ticks - half, self.schedule.tick)
+        high = end + place.distance_ticks + half
+        borders = self._unjudged[lane]
+        if low >= high:
+            return
+        if lane == self._followed[0] and not (borders and borders[-1] >= low):
+            self.counts["belt_unjudged"] += 1
+        take_out(borders, -(1 << 62), low - 4 * place.distance_ticks)
+        put_in(borders, low, high)
+        if self._rules.rejects_unjudged and lane in self._rejecting:
+            self.schedule.add(lane, low, high)
+
+    def _follow(self, tick: int, at_nozzle: int, came_ns: int, now_ns: int) -> int:
+        """Bring the schedule to the tick, and return the valves that are to be open.
+
+        The schedule stays behind while a belt that stood comes on by less than it may tremble, so that it takes nothing
+        for fired that was not.
+        """
+        ran = self._running.on
+        runs = self._running.update(tick, came_ns, now_ns)
+        if runs or at_nozzle < self.schedule.tick:
+            self.schedule.advance(at_nozzle)
+            if self.schedule.skipped:
+                self._make_up_for_skipped()
+        if ran and not runs:
+            self.counts["valve_held"] += self._mask.bit_count()
+        return self.schedule.mask if runs else 0

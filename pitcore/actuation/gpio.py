@@ -1,0 +1,263 @@
+"""The service's end of the valves: verdicts to the valve process, ticks and counts from it.
+
+What is done and when is ``valve_loop``'s, in a process of its own (``valve_process``).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from pitcore.actuation.actuator import Teller, acts_of
+from pitcore.actuation.lines import import_gpiod, shut_lines
+from pitcore.actuation.shared_state import ValveBoard
+from pitcore.actuation.valve_guard import HUNG_NS, ValveGuard
+from pitcore.actuation.valve_process import MAX_MESSAGE_BYTES, TO_THE_SERVICE, Answer, ChipChoice, RealChip, Start, Work
+from pitcore.belt.lanes import Plan
+from pitcore.config import ActuationConfig
+from pitcore.errors import SinkError
+from pitcore.metrics import Metrics
+from pitcore.sinks.sink import Armed, Notice
+from pitcore.verdict import Event, Verdict
+
+log = logging.getLogger("pitcore.valves")
+
+START_S = 30.0  # a slow board starts Python and opens the chip in two
+END_S = 3.0  # more than valve_loop.DRAIN_NS, and less than the unit's TimeoutStopSec
+TELL_EVERY_S = 0.01  # how soon arming and disarming reach the valves
+ASK_EVERY_S = 0.0005  # whether the encoder was read
+# The same modules as here, wherever they lie: the Debian package has its own place for them.
+_RUN = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pitcore.actuation.valve_process import main; main()"
+)
+
+
+class GpioSink:
+    """Implements ``sink.BeltSink`` and ``belt.encoder.Encoder``.
+
+    Args:
+        plan: the lanes, in the order of the lines.
+        config: lines, latency, limits, fail-safe.
+        chip: which one.
+        arming: whether lines may be driven.
+        metrics: ``rejects`` and ``valve_openings`` are counted there.
+
+    Raises:
+        SinkError: the chip or a line is not there, or is another's; no process can be started.
+    """
+
+    def __init__(self, plan: Plan, config: ActuationConfig, chip: ChipChoice, arming: Armed, metrics: Metrics) -> None:
+        self._arming, self._metrics = arming, metrics
+        self._teller = Teller(config.fail_safe)
+        self._counted: dict[tuple[str, str], int] = {}
+        self._owes_an_end = False  # whether it is still to be told if the process does not end well
+        try:
+            self._board, self._connection, self._process = _start_process()
+        except OSError as error:
+            raise SinkError(
+                f"the valve process cannot be started: {error}; where the board is out of processes, files or memory, "
+                "TasksMax= of the unit and `pitcore doctor` tell more"
+            ) from error
+        self._board.set("armed", int(arming.armed))
+        self._guard = ValveGuard(self._process, self._board, _shutting(config, chip), time.monotonic_ns())
+        self._is_stale = False  # a frame's tick was asked for, and the process did not read the encoder in time
+        self._closing = threading.Event()
+        self._belt_started_ns: Callable[[], int | None] = lambda: None
+        self._watcher = threading.Thread(target=self._tell_state, name="pitcore-valves", daemon=True)
+        self._connection.settimeout(START_S)
+        try:
+            self._connection.sendall(msgspec.msgpack.encode(Start(plan, config, chip)))
+            self._hear()
+        except SinkError:
+            self.close()
+            raise
+        except OSError as error:
+            self.close()
+            raise SinkError(f"the valve process does not start: {error}; the log says why") from error
+        self._connection.settimeout(0.0)
+        self._watcher.start()
+        self._owes_an_end = True
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Everything that happened, by name; see ``Actuator``. From any thread."""
+        return self._board.counts()
+
+    def start_simulated_belt(self, started_ns: Callable[[], int | None]) -> None:
+        """Say when a simulated belt starts to run: it stands while ``started_ns`` gives None."""
+        self._belt_started_ns = started_ns
+
+    def tick_at(self, t_ns: int) -> int:
+        """Return the encoder count at a moment; see ``Encoder``.
+
+        Waits until the process has read the edges before that moment: a count that stands still because nobody reads
+        would put a verdict in the wrong place. If that takes ``HUNG_NS`` the next ``emit`` raises.
+        """
+        now_ns = time.monotonic_ns()
+        until_ns, t_read_ns = now_ns + HUNG_NS, min(t_ns, now_ns)
+        while self._board.get("read_ns") < t_read_ns and not self._closing.is_set():
+            if time.monotonic_ns() > until_ns:
+                self._is_stale = True
+                break
+            time.sleep(ASK_EVERY_S)
+        return self._board.history.tick_at(t_ns)
+
+    def emit(self, records: Sequence[Verdict | Event]) -> None:
+        """Take the verdicts of a frame.
+
+        Raises:
+            SinkError: the valve process ended or hangs: a service that cannot reject must not go on.
+        """
+        self._check_alive()
+        acts = acts_of(records)
+        if acts:
+            self._send(Work(acts))
+        self._count()
+
+    def judged(self, tick: int) -> None:
+        """See ``BeltSink``."""
+        self._send(Work(judged=tick))
+
+    def notices(self) -> list[Notice]:
+        """See ``BeltSink``. Asked for while no frame comes too, so that is how a process that is gone is found then.
+
+        Raises:
+            SinkError: as ``emit``.
+        """
+        self._check_alive()
+        return self._teller.notices(self.counts)
+
+    def status(self) -> dict[str, Any]:
+        """See ``sink.ReportsStatus``."""
+        running = self._process.poll() is None
+        told = {name: self._board.get(name) for name in ("driven", "dry_run", "wake_late_us")}
+        return {"kind": "valves", "state": "ok" if running else "ended"} | told | self.counts
+
+    def close(self) -> None:
+        """Have done what is due within a second, then every valve shut and the process end. Safe to call twice.
+
+        Raises:
+            SinkError: it did not end well, and nobody was told so yet: the service must not end as if it had.
+        """
+        if self._closing.is_set():
+            return
+        self._connection.close()  # that is what it ends by
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._closing.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        self._count()
+        if self._board.get("let_through"):
+            log.warning(
+                "%d things that were to be taken off the belt were let through: the service stopped while they were on "
+                "their way to the nozzles; stop the belt first",
+                self._board.get("let_through"),
+            )
+        fault = self._guard.look(time.monotonic_ns()) if self._process.returncode else None
+        if fault and self._owes_an_end:
+            raise SinkError(fault)
+
+    def _check_alive(self) -> None:
+        """Raise SinkError if the process ended or hangs."""
+        fault = self._guard.look(time.monotonic_ns())
+        if fault is None and not self._is_stale:
+            return
+        self._owes_an_end = False
+        self._hear_the_end()
+        raise SinkError(fault or "the valve process did not read the encoder for a second: the board is overloaded")
+
+    def _tell_state(self) -> None:
+        """Keep the process informed of what may change at any time, and look after it."""
+        while not self._closing.wait(TELL_EVERY_S):
+            self._board.set("armed", int(self._arming.armed))
+            if not self._board.get("belt_start_ns"):
+                self._board.set("belt_start_ns", self._belt_started_ns() or 0)
+            self._guard.look(time.monotonic_ns())
+
+    def _send(self, work: Work) -> None:
+        try:
+            self._connection.sendall(msgspec.msgpack.encode(work))
+        except BlockingIOError as error:
+            raise SinkError("the valve process does not listen; the board is overloaded, or its chip hangs") from error
+        except OSError as error:  # it is ending: how, it or the kernel will say
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_S)
+            self._check_alive()
+            raise SinkError(f"the valve process does not listen: {error.strerror}") from error
+
+    def _hear(self) -> None:
+        """Wait for the answer. Raises SinkError with what it says, TimeoutError."""
+        raw = self._connection.recv(MAX_MESSAGE_BYTES)
+        answer = msgspec.msgpack.decode(raw, type=Answer) if raw else Answer("the valve process ended; see the log")
+        if answer.error is not None:
+            raise SinkError(answer.error)
+
+    def _hear_the_end(self) -> None:
+        """If the process said why it ended, raise that."""
+        try:
+            raw = self._connection.recv(MAX_MESSAGE_BYTES)
+        except OSError:
+            return
+        if raw and (said := msgspec.msgpack.decode(raw, type=Answer).error):
+            raise SinkError(said)
+
+    def _count(self) -> None:
+        """Bring the metrics up to date; the loop's thread writes them, as all others."""
+        counts = self.counts
+        now = {
+            ("rejects", label): counts[name]
+            for name, label in (
+                ("scheduled", "scheduled"),
+                ("known", "known"),
+                ("reject_late", "late"),
+                ("reject_skipped", "skipped"),
+            )
+        }
+        now |= {("valve_openings", name): self._board.get(name) for name in ("driven", "dry_run")}
+        for place, number in now.items():
+            new = number - self._counted.get(place, 0)
+            if new:
+                self._metrics.count(*place, new)
+                self._counted[place] = number
+
+
+def _shutting(config: ActuationConfig, chip: ChipChoice) -> Callable[[], None]:
+    """Return what shuts the valves of a chip when its process is gone; one in memory is gone with it."""
+    if not isinstance(chip, RealChip) or not config.lanes:
+        return lambda: None
+    import_gpiod()  # now: there is no time for it then
+    return lambda: shut_lines(config)
+
+
+def _start_process() -> tuple[ValveBoard, socket.socket, subprocess.Popen[bytes]]:
+    """Start the process with what it shares with this one. Raises OSError."""
+    board, memory = ValveBoard.create()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-I", "-c", _RUN, json.dumps(sys.path), str(theirs.fileno()), str(memory)]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_THE_SERVICE)  # the process inherits that until it ignores them
+    try:
+        process = subprocess.Popen(command, pass_fds=(theirs.fileno(), memory), stdin=subprocess.DEVNULL)  # noqa: S603  our own
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        os.close(memory)
+    return board, ours, process

@@ -1,0 +1,221 @@
+"""Which valves are open at which tick of the belt.
+
+A pulse is an interval [on, off) of encoder ticks in one lane. ``Schedule`` takes pulses in any order and follows the
+belt wherever it goes: each tick of each pulse is fired once, when the belt comes to it, and not again when the belt
+backs up and comes forward once more. It knows neither pixels, nor time, nor lines (``lanes``, ``sinks.actuator``).
+
+This is Cython's pure-Python mode: the module runs as it stands, and setup.py compiles it as it stands with the C types
+of ``schedule.pxd``. Both give the same results (tests/actuation/test_schedule.py); ``pitcore-bench --rejects`` prints
+both speeds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import NamedTuple
+
+NEVER = 1 << 62  # a tick that no belt reaches
+
+
+class Placed(NamedTuple):
+    """What became of a pulse: how many of its ticks are which.
+
+    Attributes:
+        fresh: will be fired for this pulse.
+        known: were fired before, or will be for an earlier pulse.
+        late: the belt has passed them, and nothing was fired there.
+    """
+
+    fresh: int
+    known: int
+    late: int
+
+
+class Skipped(NamedTuple):
+    """A pulse that the count jumped over: the valve never opened for it."""
+
+    lane: int
+    on: int
+    off: int
+
+
+# A set of ticks is a list of the rising borders of its intervals: low, high, low, high ...; high ends exclusive.
+
+
+def put_in(borders: list[int], low: int, high: int) -> None:
+    """Add [low, high) to a set; what touches is merged."""
+    if low < high:
+        first, last = bisect_left(borders, low), bisect_right(borders, high)
+        borders[first:last] = ([] if first % 2 else [low]) + ([] if last % 2 else [high])
+
+
+def take_out(borders: list[int], low: int, high: int) -> None:
+    """Take [low, high) out of a set."""
+    if low < high:
+        first, last = bisect_left(borders, low), bisect_right(borders, high)
+        borders[first:last] = ([low] if first % 2 else []) + ([high] if last % 2 else [])
+
+
+def parts_within(borders: list[int], low: int, high: int) -> list[int]:
+    """Return the part of a set that lies in [low, high), as borders."""
+    if low >= high:
+        return []
+    first, last = bisect_right(borders, low), bisect_left(borders, high)
+    return ([low] if first % 2 else []) + borders[first:last] + ([high] if last % 2 else [])
+
+
+def size_of(borders: list[int]) -> int:
+    """Return how many ticks a set has."""
+    return sum(borders[1::2]) - sum(borders[::2])
+
+
+class _Lane:
+    """One valve.
+
+    Attributes:
+        pending: ticks to fire.
+        fired: ticks that were fired, as far back as ``memory_ticks``.
+        front: the tick up to which the open valve has fired.
+    """
+
+    def __init__(self) -> None:
+        self.pending: list[int] = []
+        self.fired: list[int] = []
+        self.front = 0
+        self.is_open = False
+
+
+class Schedule:
+    """The pulses of all lanes.
+
+    Args:
+        lanes: how many there are, at most 62.
+        jitter_ticks: a belt that goes back by no more keeps an open valve open: it trembles, it does not reverse.
+        reach_ticks: a belt that backs up by more shows the cameras again what was fired at: they judge it anew, and
+            what they call a pit then is fired at again. Twice as much is remembered behind the nozzle.
+
+    Attributes:
+        tick: where the belt is.
+        mask: bit n is set while lane n's valve is to be open.
+        next_change: the next tick of a belt running forward at which ``mask`` may change.
+        skipped: pulses that the count jumped over, for the caller to take.
+        late_ticks: the most by which the count jumped over a border of a pulse that was fired; for the caller to reset.
+    """
+
+    def __init__(self, lanes: int, jitter_ticks: int, reach_ticks: int) -> None:
+        if not 0 <= lanes <= 62:
+            raise ValueError(f"lanes = {lanes}: at most 62")
+        self._lanes = [_Lane() for _ in range(lanes)]
+        self._jitter = jitter_ticks
+        self._reach = max(1, reach_ticks)
+        self._tidy_at = -NEVER
+        self.tick = 0
+        self.mask = 0
+        self.next_change = NEVER
+        self.skipped: list[Skipped] = []
+        self.late_ticks = 0
+
+    def start_at(self, tick: int) -> None:
+        """Say where the belt is, before the first ``advance``."""
+        self.tick = tick
+
+    def add(self, number: int, on: int, off: int) -> Placed:
+        """Take a pulse [on, off) for a lane. The valve opens at the next ``advance``, not here."""
+        lane = self._lanes[number]
+        pending, fired = lane.pending, lane.fired
+        if self.tick < on < off and (not pending or pending[-1] < on) and (not fired or fired[-1] <= on):
+            pending.append(on)  # as nearly all are: beyond every other
+            pending.append(off)
+            self.next_change = min(self.next_change, on)
+            return Placed(off - on, 0, 0)
+        self._settle(lane)
+        wanted = [on, off] if on < off else []
+        known: list[int] = []
+        for low, high in _pairs(parts_within(fired, on, off)) + _pairs(parts_within(pending, on, off)):
+            put_in(known, low, high)
+        for low, high in _pairs(known):
+            take_out(wanted, low, high)
+        late = parts_within(wanted, -NEVER, self.tick)
+        fresh = parts_within(wanted, self.tick, NEVER)
+        for low, high in _pairs(fresh):
+            put_in(pending, low, high)
+        if fresh:
+            # What is due now opens with the next `advance`, even if that is to the same tick.
+            self.next_change = min(self.next_change, fresh[0] if fresh[0] > self.tick else -NEVER)
+        return Placed(size_of(fresh), size_of(known), size_of(late))
+
+    def advance(self, tick: int) -> int:
+        """Follow the belt to a tick and return ``mask``."""
+        if self.tick <= tick < self.next_change:
+            self.tick = tick
+            return self.mask
+        before = self.tick
+        mask = 0
+        next_change = NEVER
+        for number in range(len(self._lanes)):
+            lane = self._lanes[number]
+            self._settle(lane)
+            if tick >= before:
+                self._forward(lane, number, before, tick)
+            else:
+                self._backward(lane, tick)
+            if lane.is_open:
+                mask |= 1 << number
+            next_change = min(next_change, self._next_of(lane, tick))
+        self.tick = tick
+        self.mask = mask
+        self.next_change = next_change
+        if tick >= self._tidy_at:
+            self._tidy_at = tick + self._reach
+            for lane in self._lanes:
+                take_out(lane.fired, -NEVER, tick - 2 * self._reach)
+        return mask
+
+    def _settle(self, lane: _Lane) -> None:
+        """Move what an open valve has fired since the last change from pending to fired."""
+        if lane.is_open and self.tick >= lane.front:
+            end = self.tick + 1
+            put_in(lane.fired, lane.front, end)
+            take_out(lane.pending, lane.front, end)
+            lane.front = self.tick
+
+    def _forward(self, lane: _Lane, number: int, before: int, tick: int) -> None:
+        """Open or close a valve whose belt came forward from ``before`` to ``tick``."""
+        pending = lane.pending
+        if lane.is_open and tick <= lane.front:
+            return  # the belt trembled, and has not come back to where it was
+        was_open, lane.is_open = lane.is_open, False
+        while pending and pending[1] <= tick:
+            low, high = pending[0], pending[1]
+            if was_open and low <= before + 1:
+                put_in(lane.fired, low, high)  # the count jumped over the rest of a pulse that was being fired
+                self.late_ticks = max(self.late_ticks, tick - high)
+            else:
+                self.skipped.append(Skipped(number, low, high))
+            del pending[:2]
+        if pending and pending[0] <= tick:
+            low = pending[0]
+            if not (was_open and low <= before + 1):
+                self.late_ticks = max(self.late_ticks, tick - low)
+            lane.is_open = True
+            lane.front = low
+
+    def _backward(self, lane: _Lane, tick: int) -> None:
+        """Close a valve whose belt backs up, and forget what the cameras will judge anew."""
+        if lane.is_open and tick < lane.front - self._jitter:
+            lane.is_open = False
+        fired = lane.fired
+        while fired and fired[-2] >= tick + self._reach:
+            del fired[-2:]
+
+    def _next_of(self, lane: _Lane, tick: int) -> int:
+        """Return the next tick at which this lane may change."""
+        pending = lane.pending
+        if lane.is_open:
+            return pending[1] if pending and pending[0] <= tick + 1 else tick + 1
+        return pending[0] if pending else NEVER
+
+
+def _pairs(borders: list[int]) -> list[tuple[int, int]]:
+    """Return the intervals of a set."""
+    return list(zip(borders[::2], borders[1::2], strict=True))

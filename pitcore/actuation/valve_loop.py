@@ -1,0 +1,161 @@
+"""One turn after the other: wait for the belt, follow it, switch lines. Runs in the valve process.
+
+Far from anything to be done, edges are read many at a time; shortly before it the process is awake and asks for each
+edge over and over (``vigil``), since who sleeps is woken late.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pitcore.actuation.actuator import COUNTED, Actuator, Rules
+from pitcore.actuation.lines import Lines
+from pitcore.actuation.shared_state import ValveBoard
+from pitcore.actuation.wakeup_margin import Gap, Vigil
+from pitcore.belt.encoder import Decoder, QuadratureDecoder, SingleDecoder
+from pitcore.belt.lanes import Plan
+from pitcore.config import ActuationConfig
+
+REST_NS = 2_000_000  # with nothing to do soon, edges are read so often
+STANDING_NS = 10_000_000  # how often a belt without edges is looked at
+DRAIN_NS = 1_200_000_000  # at the end, what is due within it is still done: the service is to stop within 2 s
+STOOD_NS = 100_000_000  # a belt without edges for so long brings nothing to the nozzles any more
+FADING = 0.9995  # of the belt's top speed, a turn: it is remembered over a stop
+
+
+def rules_of(config: ActuationConfig) -> Rules:
+    """Return latency, limits and fail-safe of a configuration."""
+    return Rules(
+        latency_ns=config.latency_us * 1000,
+        max_on_ns=config.max_on_ms * 1_000_000,
+        jitter_ticks=config.jitter_ticks,
+        rejects_unjudged=config.fail_safe == "reject",
+    )
+
+
+class ValveLoop:
+    """Follows the belt.
+
+    Args:
+        plan: the lanes, in the order of the lines.
+        config: latency, limits, fail-safe, encoder.
+        lines: open; closed by ``close``.
+        board: what is shared with the service.
+
+    Attributes:
+        actuator: what is to be done is put into it.
+        vigil: how late this process is woken.
+    """
+
+    def __init__(self, plan: Plan, config: ActuationConfig, lines: Lines, board: ValveBoard) -> None:
+        encoder = config.encoder
+        self._lines, self._board, self._history = lines, board, board.history
+        self._decoder: Decoder = (
+            QuadratureDecoder(*lines.levels(), reverse=encoder.reverse)
+            if encoder.line_b is not None
+            else SingleDecoder()
+        )
+        self.actuator = Actuator(plan, rules_of(config))
+        self.vigil = Vigil(config.spin_share)
+        self._fastest = 0.0
+
+    def run(self, listen: Callable[[Actuator], bool]) -> None:
+        """Go on until ``listen``, which takes in what is to be done, says that it is over; then shut every valve.
+
+        What was judged and lies on a belt that still runs is acted on first, as far as ``DRAIN_NS`` allows.
+
+        Raises:
+            OSError: the chip is gone.
+        """
+        try:
+            while listen(self.actuator):
+                self.turn()
+            self._drain()
+        finally:
+            self._lines.close()
+            self._board.set("open", 0)
+
+    def _drain(self) -> None:
+        """Let through nothing that is known to be a pit and will come to its nozzle soon; count what will not."""
+        board, history = self._board, self._history
+        until_ns = time.monotonic_ns() + DRAIN_NS
+        self.turn()  # takes in what was said last
+        while board.get("armed") and self.actuator.ahead():
+            now_ns = time.monotonic_ns()
+            if now_ns > until_ns or now_ns - history.t_ns > STOOD_NS:
+                break
+            self.turn()
+        board.set("let_through", self.actuator.ahead() if board.get("armed") else 0)
+
+    def turn(self) -> None:
+        """Wait for the belt, or a little; follow it; switch lines."""
+        history, actuator, board = self._history, self.actuator, self._board
+        asleep_ns = self._wait(time.monotonic_ns())
+        woke_ns = time.monotonic_ns()
+        edges = self._lines.read()
+        if edges and asleep_ns is not None and edges[0].t_ns > asleep_ns:
+            self.vigil.woke(edges[0].t_ns, woke_ns)
+        for edge in edges:
+            history.append(edge.t_ns, self._decoder.feed(edge))
+        board.set("read_ns", woke_ns)
+        counts, opened_before = actuator.counts, actuator.counts["openings"]
+        counts["encoder_lost"], counts["encoder_glitch"] = self._decoder.lost, self._decoder.glitches
+        now_ns = time.monotonic_ns()
+        mask = actuator.step(history.tick, now_ns, history.ticks_per_s(now_ns), history.t_ns)
+        armed = board.get("armed")
+        driven = mask if armed else 0
+        board.set("open", board.get("open") | driven)  # before they are, and cleared after: a chip may hang in between
+        self._lines.drive(driven)
+        board.set("open", driven)
+        self.vigil.note(woke_ns, time.monotonic_ns(), Gap.AT_WORK)
+        name = "driven" if armed else "dry_run"
+        board.set(name, board.get(name) + counts["openings"] - opened_before)
+        for count in COUNTED:
+            board.set(count, counts[count])
+        board.set("wake_late_us", int(self.vigil.latest_ns) // 1000)
+        board.set("alive_ns", now_ns)
+
+    def _wait(self, now_ns: int) -> int | None:
+        """Wait for the belt, asleep while nothing is due soon and awake for the rest.
+
+        Returns:
+            Since when it slept until the next edge; None if it did not.
+        """
+        due_ns, earliest_ns = self._due_ns(now_ns)
+        lead_ns = self.vigil.lead_ns
+        if due_ns - lead_ns <= now_ns and self.vigil.may_spin(now_ns):
+            self._spin(now_ns)
+            return None
+        rest_ns = 0 if self.actuator.schedule.mask else min(REST_NS, earliest_ns - lead_ns - now_ns)
+        if rest_ns > 0:
+            time.sleep(rest_ns / 1e9)
+            until_ns, now_ns = now_ns + rest_ns, time.monotonic_ns()
+            self.vigil.woke(until_ns, now_ns)
+        limit_ns = due_ns - lead_ns - now_ns if due_ns - lead_ns > now_ns else STANDING_NS
+        self._lines.wait(min(STANDING_NS, limit_ns) / 1e9)
+        return now_ns
+
+    def _spin(self, since_ns: int) -> None:
+        """Ask for an edge over and over, not for long: the belt may have come to a stand."""
+        until_ns = since_ns + 2 * self.vigil.lead_ns
+        now_ns = since_ns
+        found = False
+        while not found and now_ns < until_ns:
+            found, asked_ns = self._lines.wait(0), now_ns
+            now_ns = time.monotonic_ns()
+            self.vigil.note(asked_ns, now_ns, Gap.AWAKE)
+        self.vigil.spun(now_ns - since_ns)
+
+    def _due_ns(self, now_ns: int) -> tuple[int, int]:
+        """Return when a valve is to change next: if the belt goes on as it does, and if it runs as fast as it can.
+
+        A belt that stands changes none: its next edge wakes the process.
+        """
+        history, schedule = self._history, self.actuator.schedule
+        speed = history.ticks_per_s(now_ns)
+        self._fastest = max(speed, self._fastest * FADING)
+        if speed <= 0 or now_ns - history.t_ns > STANDING_NS:
+            return now_ns + 2 * STANDING_NS, now_ns
+        ticks_ns = (schedule.next_change - schedule.tick) * 10**9
+        return history.t_ns + int(ticks_ns / speed), history.t_ns + int(ticks_ns / self._fastest)

@@ -1,0 +1,173 @@
+"""The valve process, which ``gpio`` starts.
+
+A process of its own, because a pulse may be no more than a tick late, and a Python thread waits for the interpreter
+as long as another has it. It shares memory with the service (``valve_board``) and hears from it over a socket; when
+that ends, however the service ended, it does what is due within a second, shuts every valve and ends too. Signals are
+the service's to act on.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from pitcore.actuation.actuator import Act, Actuator
+from pitcore.actuation.lines import Chip, Lines, open_chip
+from pitcore.actuation.shared_state import ValveBoard
+from pitcore.actuation.simulated_chip import SimulatedChip, played, steady
+from pitcore.actuation.valve_loop import ValveLoop
+from pitcore.belt.lanes import Plan
+from pitcore.config import ActuationConfig
+from pitcore.errors import SinkError, first_line
+
+log = logging.getLogger("pitcore.valves")
+
+PRIORITY = 40  # SCHED_FIFO: below the kernel's own threads (50), above everything else of ours
+MAX_MESSAGE_BYTES = 1 << 18
+TO_THE_SERVICE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # sent to all its processes; it acts on them first
+
+
+class RealChip(msgspec.Struct, frozen=True, tag="real"):
+    """The board's chip of this label."""
+
+    label: str
+
+
+class SteadyChip(msgspec.Struct, frozen=True, tag="steady"):
+    """A chip in memory whose belt runs at one speed from ``belt_start_ns`` of the board on, and stands before."""
+
+    ticks_per_s: float
+
+
+class PlayedChip(msgspec.Struct, frozen=True, tag="played"):
+    """A chip in memory whose belt makes recorded steps.
+
+    At the end it writes down when which line was driven, and when the process was held up.
+
+    Attributes:
+        steps: file of (N, 2) int64: nanoseconds from ``belt_start_ns`` of the board on, and tick.
+        driven: file of (M, 3) int64 to write: t_ns, line, level.
+        gaps: file of (K, 4) int64 to write: see ``vigil.Noted``.
+    """
+
+    steps: str
+    driven: str
+    gaps: str
+
+
+ChipChoice = RealChip | SteadyChip | PlayedChip
+
+
+class Start(msgspec.Struct, frozen=True):
+    """The first message."""
+
+    plan: Plan
+    config: ActuationConfig
+    chip: ChipChoice
+
+
+class Work(msgspec.Struct, frozen=True, array_like=True):
+    """Every other message: what is to be done, or the tick of a frame that is judged wholly."""
+
+    acts: list[Act] = []
+    judged: int | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the process says: once, that it is ready; or at any time, why it ends."""
+
+    error: str | None = None
+
+
+def main() -> None:
+    """Entry point. The last two arguments are the descriptors of socket and shared memory."""
+    for number in TO_THE_SERVICE:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_THE_SERVICE)  # who started this process blocked them until now
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    connection, board = socket.socket(fileno=int(sys.argv[2])), ValveBoard(int(sys.argv[3]))
+    try:
+        start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
+        chip = _chip(start.chip, board)
+        loop = ValveLoop(start.plan, start.config, Lines(chip, start.config), board)
+        if isinstance(start.chip, PlayedChip):
+            loop.vigil.take_notes(_queued_ns)
+        _take_the_processor()
+        _say(connection, Answer())
+        loop.run(lambda actuator: _listen(connection, actuator))
+        if isinstance(start.chip, PlayedChip) and isinstance(chip, SimulatedChip):
+            np.save(start.chip.driven, np.asarray(list(chip.driven), np.int64).reshape(-1, 3))
+            np.save(start.chip.gaps, np.asarray(list(loop.vigil.noted), np.int64).reshape(-1, 4))
+    except SinkError as error:
+        _say(connection, Answer(str(error)))
+    except Exception as error:  # whatever it is, the service must hear of it: it cannot reject any more
+        log.critical("the valves are shut", exc_info=error)
+        _say(connection, Answer(f"the valve process ended: {first_line(error)}; the valves are shut"))
+        raise
+
+
+def _chip(choice: ChipChoice, board: ValveBoard) -> Chip:
+    """Open the chip. Raises SinkError."""
+    if isinstance(choice, RealChip):
+        return open_chip(choice.label)
+
+    def started_ns() -> int | None:
+        return board.get("belt_start_ns") or None
+
+    if isinstance(choice, SteadyChip):
+        return SimulatedChip(steady(started_ns, choice.ticks_per_s))
+    return SimulatedChip(played(started_ns, np.load(Path(choice.steps)).tolist()))
+
+
+def _queued_ns() -> int:
+    """Return how long this thread was ready and the kernel ran another: Documentation/scheduler/sched-stats.rst.
+
+    0 where the kernel keeps no account of it (CONFIG_SCHED_INFO).
+    """
+    account = Path("/proc/thread-self/schedstat")
+    return int(account.read_bytes().split()[1]) if account.exists() else 0
+
+
+def _listen(connection: socket.socket, actuator: Actuator) -> bool:
+    """Take in what the service said; False when it is gone, or closed the connection."""
+    while True:
+        try:
+            raw = connection.recv(MAX_MESSAGE_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+        if not raw:
+            return False
+        work = msgspec.msgpack.decode(raw, type=Work)
+        actuator.take(work.acts)
+        if work.judged is not None:
+            actuator.judged(work.judged)
+
+
+def _say(connection: socket.socket, answer: Answer) -> None:
+    try:
+        connection.sendall(msgspec.msgpack.encode(answer))
+    except OSError as error:  # the service is gone already
+        log.warning("nobody hears: %s", error)
+
+
+def _take_the_processor() -> None:
+    """Ask for a real-time priority; do without collections, which take milliseconds: the loop makes no cycles."""
+    gc.disable()
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+    except OSError as error:
+        log.warning(
+            "no real-time priority, so pulses may be late on a busy board: %s; allow it with LimitRTPRIO=%d",
+            error.strerror,
+            PRIORITY,
+        )

@@ -1,0 +1,57 @@
+"""From a board's configuration to its valves: where the lanes are, on which lines, and what turns the encoder."""
+
+from __future__ import annotations
+
+from pitcore.actuation.arming import Arming
+from pitcore.actuation.gpio import GpioSink
+from pitcore.actuation.lines import shut_lines
+from pitcore.actuation.valve_process import RealChip, SteadyChip
+from pitcore.belt.lanes import Lane, Plan
+from pitcore.config import ActuationConfig, Config
+from pitcore.metrics import Metrics
+from pitcore.preprocess.search_rules import window_of
+
+
+def belt_plan(config: Config) -> Plan:
+    """Return where the lanes of a configuration are; there are none where nothing is driven."""
+    window, actuation = window_of(config), config.actuation
+    lanes = () if actuation.kind == "none" else actuation.lanes
+    first_row = window.origin[1]
+    return Plan(
+        px_per_tick=config.px_per_tick,
+        rows_px=(first_row, first_row + window.shape[0]),
+        cherry_px=config.actuation.cherry_px,
+        lanes=tuple(Lane(lane.x_px, lane.distance_ticks, lane.pulse_ticks, lane.action) for lane in lanes),
+    )
+
+
+def follow_belt(config: Config, ticks_per_s: float, arming: Arming, metrics: Metrics) -> GpioSink:
+    """Open encoder and valves, and follow the belt from now on.
+
+    Args:
+        config: of the board; its actuation is not ``none``.
+        ticks_per_s: of a simulated belt.
+        arming: whether valves may be driven.
+        metrics: counts of the run.
+
+    Raises:
+        SinkError: the chip or a line is not there, or is another's.
+    """
+    actuation = config.actuation
+    chip = RealChip(actuation.chip) if actuation.kind == "gpio" else SteadyChip(ticks_per_s)
+    return GpioSink(belt_plan(config), actuation, chip, arming, metrics)
+
+
+def shut_valves(actuation: ActuationConfig) -> int:
+    """Drive the line of every valve shut, and give the lines back; for when nothing that drove them runs any more.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        SinkError: the chip or a line is not there, or is another's.
+    """
+    if actuation.kind != "gpio" or not actuation.lanes:
+        return 0
+    shut_lines(actuation)
+    return len(actuation.lanes)

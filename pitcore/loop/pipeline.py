@@ -1,0 +1,321 @@
+"""The loop: capture -> prepare -> infer -> decide -> emit.
+
+``Pipeline._process`` is the way of one frame. The stages are built elsewhere (``pitcore.loop.app``) and
+handed in; this module only calls them in order, times them, and turns judgements into verdict lines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitcore.belt.track import BeltTracker, Box, Selection
+from pitcore.config import Config
+from pitcore.decision import policy
+from pitcore.decision.policy import Judgement
+from pitcore.errors import SegmentationError, SourceError
+from pitcore.frame import Frame, Window
+from pitcore.inference.session import Session
+from pitcore.line_watch import LineWatch, Seen
+from pitcore.line_watch.frame_watch import FrameWatch, event_of
+from pitcore.loop.capture import Arrival, Capture
+from pitcore.loop.stage_clock import StageClock
+from pitcore.metrics import Metrics
+from pitcore.model_card import Thresholds
+from pitcore.preprocess.crop_writer import CropWriter
+from pitcore.preprocess.prepare import Preparer
+from pitcore.sinks.sink import BeltSink, Sink
+from pitcore.verdict import CODES, Event, FrameRef, LatencyUs, ModelRef, Verdict
+
+BOX = ["x", "y", "w", "h"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Everything the loop calls.
+
+    Attributes:
+        belt_sink: the one of ``sinks`` that acts on the belt, if there is one.
+    """
+
+    capture: Capture
+    watch: FrameWatch
+    window: Window
+    line: LineWatch
+    preparer: Preparer
+    tracker: BeltTracker
+    crops: CropWriter
+    session: Session
+    sinks: Sequence[Sink]
+    belt_sink: BeltSink | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the loop decides by.
+
+    Attributes:
+        thresholds: the card's, or the board's stricter ones.
+        live: the source is live, so latency counts from mid-exposure.
+        timings: write latencies into the verdicts; without them two replays are byte-equal.
+    """
+
+    config: Config
+    thresholds: Thresholds
+    live: bool
+    timings: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Where a command looks in.
+
+    Attributes:
+        observe: sees each searched frame while it is lent, before it is judged: for pictures and progress.
+        between_frames: called after each frame, and every 0.1 s while none comes; the only place from which
+            ``replace`` may be called.
+    """
+
+    observe: Callable[[Frame], None] | None = None
+    between_frames: Callable[[], None] | None = None
+
+
+class Pipeline:
+    """Takes frames to verdicts until the source ends.
+
+    Args:
+        stages: built and ready.
+        rules: thresholds, limits, actions.
+        metrics: counts and stage times go here.
+        hooks: of the command that runs it.
+    """
+
+    def __init__(self, stages: Stages, rules: Rules, metrics: Metrics, hooks: Hooks) -> None:
+        self._metrics, self._hooks = metrics, hooks
+        self._last: FrameRef | None = None
+        self._last_tick = 0
+        self._notes: deque[tuple[str, str]] = deque()
+        self._take(stages, rules)
+
+    def replace(self, stages: Stages, rules: Rules) -> None:
+        """Change model and rules between two frames. What was seen of the belt stays known."""
+        stages.watch.go_on_from(self._stages.watch)
+        stages.line.go_on_from(self._stages.line)
+        self._take(dataclasses.replace(stages, tracker=self._stages.tracker), rules)
+
+    def note(self, event: str, detail: str) -> None:
+        """Have an event written with the lines of the next frame, or soon if none comes; from any thread."""
+        self._notes.append((event, detail))
+
+    def _take(self, stages: Stages, rules: Rules) -> None:
+        self._stages, self._rules = stages, rules
+        card = stages.session.bundle.card
+        self._model = ModelRef(card.name, card.version, stages.session.bundle.sha256)
+        self._config_sha256 = rules.config.sha256
+
+    def run(self) -> None:
+        """Process every frame, then say what never came whole.
+
+        Raises:
+            SourceError: the source broke, or a camera froze.
+            SinkError: at the end, if lines could not be written.
+        """
+        with ExitStack() as closing:
+            for sink in self._stages.sinks:
+                closing.callback(sink.close)
+            asked_ns = time.monotonic_ns()
+            for arrival in self._stages.capture.frames(self._idle):
+                self._process(arrival, asked_ns)
+                del arrival  # views that outlive the loop would keep the cameras from closing their buffers
+                self._end_if_frozen()
+                self._between_frames()
+                asked_ns = time.monotonic_ns()
+            self._finish()
+
+    def _between_frames(self) -> None:
+        if self._hooks.between_frames is not None:
+            self._hooks.between_frames()
+
+    def _idle(self) -> None:
+        """No frame comes: the belt stands. What others want done between two frames is done all the same."""
+        self._between_frames()
+        self._emit_notes()
+
+    def _process(self, arrival: Arrival, asked_ns: int) -> None:
+        """The way of one frame."""
+        stages = self._stages
+        frame = stages.window.of(arrival.frame)
+        clock = StageClock(frame.t_ns if self._rules.live else asked_ns)
+        clock.mark("capture")
+        with frame:
+            self._metrics.count("frames")
+            events, things = self._find(arrival, frame)
+            if things is None:
+                self._emit([*events, *stages.line.unfit(frame, events[-1])], [])  # the last one says why
+                return
+            clock.mark("search")
+            if stages.line.is_on("encoder_dead"):
+                stages.tracker.forget()  # without an encoder nothing can be known again: everything is judged
+            seen = Seen(things[BOX].tolist(), things["border"].tolist())
+            chosen = stages.tracker.update(frame.tick, seen.boxes, seen.border)
+            stages.line.look(frame, stages.preparer, seen, chosen)
+            clock.mark("track")
+            asked = (chosen.whole + chosen.cut)[: self._rules.config.runtime.max_cherries]
+            stages.crops.write(frame.planes, np.asarray(asked, dtype=np.int32), stages.session.batch)
+            if self._hooks.observe is not None:
+                self._hooks.observe(arrival.frame)
+        clock.mark("extract")
+        logits = stages.session.run(len(asked))
+        clock.mark("infer")
+        shapes = _shapes(things, len(frame.planes))
+        judged = self._judge(shapes, chosen, logits)
+        events += self._events_of(frame, chosen, len(asked))
+        asked_means = [(shapes[index].plane_means, judged[index].reason) for index in asked]
+        events += stages.line.judge(frame, asked_means, stages.crops.written(stages.session.batch, len(asked)))
+        unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
+        said = unseen + [(chosen.box_of(index, seen.boxes), judged[index]) for index in sorted(judged)]
+        clock.mark("decide")
+        self._last, self._last_tick = FrameRef(frame.seq, frame.t_ns), frame.tick
+        self._emit(events, self._verdicts(said, clock.latency(total_from_start=self._rules.live)))
+        if stages.belt_sink is not None and stages.line.failsafe != "reject":
+            stages.belt_sink.judged(frame.tick)  # else the belt counts as not judged: without light cherries are missed
+        self._metrics.count("judged")  # as a whole: what says that the service works goes by this
+        clock.mark("emit")
+        self._count(clock, chosen, len(asked))
+
+    def _find(self, arrival: Arrival, frame: Frame) -> tuple[list[Event], NDArray[np.void] | None]:
+        """Search a frame for things; None if the frame is not fit to be searched, with the event that says why."""
+        watch, preparer = self._stages.watch, self._stages.preparer
+        events, is_new = watch.check_arrival(arrival.frame, arrival.dropped)
+        events = [*self._noted(frame.seq, frame.tick), *events]
+        if not is_new:
+            return events, None
+        fault = watch.check_picture(frame)
+        if fault is None:
+            try:
+                things = preparer.segment(frame.planes)
+            except SegmentationError as error:
+                fault = event_of(frame, "frame_unreadable", str(error))
+            else:
+                fault = watch.check_things(frame, things, preparer.foreground_px)
+        if fault is not None:
+            return [*events, fault], None
+        self._metrics.count("specks", by=preparer.specks)
+        return events, things
+
+    def _end_if_frozen(self) -> None:
+        """End a live run whose camera froze, as if it sent nothing. Raises SourceError."""
+        if not self._rules.live or self._stages.watch.frozen is None:
+            return
+        plane, for_s = self._stages.watch.frozen
+        if for_s >= self._rules.config.runtime.capture_timeout_s:
+            camera = next(one for one in self._stages.capture.health() if plane in one.planes)
+            raise SourceError(
+                f"camera {' + '.join(camera.planes)} ({camera.id}) sent one and the same picture for {for_s:.2g} s: it "
+                "hangs; the service has to start anew"
+            )
+
+    def _judge(
+        self, shapes: Sequence[policy.Shape], chosen: Selection, logits: NDArray[np.float32]
+    ) -> dict[int, Judgement]:
+        """Judge what was chosen of the things of a frame; the keys are their indices."""
+        card, limits = self._stages.session.bundle.card, self._rules.config.decision
+        cut, asked = frozenset(chosen.cut), (chosen.whole + chosen.cut)[: len(logits)]
+        judged: dict[int, Judgement] = dict.fromkeys(chosen.side, policy.SIDE)
+        judged |= dict.fromkeys((chosen.whole + chosen.cut)[len(asked) :], policy.judge_unseen("overload"))
+        for index, row in zip(asked, logits.tolist(), strict=True):
+            doubt = "cut" if index in cut else policy.shape_reason(shapes[index], limits)
+            shares = policy.probabilities(row, card.labels, card.calibration)
+            judged[index] = policy.judge(shares, doubt, self._rules.thresholds)
+        return judged
+
+    def _verdicts(self, judged: Sequence[tuple[Box, Judgement]], latency: LatencyUs | None) -> list[Verdict]:
+        """Turn judgements of the last frame into verdict lines."""
+        assert self._last is not None, "verdicts belong to a frame"  # noqa: S101  set by every caller
+        left, top = self._stages.window.origin  # boxes are of the first plane as its camera gives it
+        failsafe = self._stages.line.failsafe
+        judged = [(box, policy.fail_safe(judgement, failsafe)) for box, judgement in judged]
+        return [
+            Verdict(
+                schema="pitcore.verdict/1",
+                frame=self._last,
+                tick=self._last_tick,
+                box=(box[0] + left, box[1] + top, box[2], box[3]),
+                verdict=judgement.verdict,
+                code=CODES[judgement.verdict],
+                reason=judgement.reason,
+                probabilities=judgement.probabilities,
+                model=self._model,
+                config=self._config_sha256,
+                latency_us=latency if self._rules.timings else None,
+                action=policy.action_of(judgement.verdict, self._rules.config.actions, failsafe),
+            )
+            for box, judgement in judged
+        ]
+
+    def _events_of(self, frame: Frame, chosen: Selection, asked: int) -> list[Event]:
+        """Say what the technician should know of a frame that was searched."""
+        events = []
+        if chosen.gap_px:
+            detail = f"{chosen.gap_px} px of belt passed between two frames; nothing on them was judged"
+            events.append(event_of(frame, "belt_gap", detail))
+        too_many = len(chosen.whole) + len(chosen.cut) - asked
+        if too_many:
+            detail = f"{too_many} cherries beyond [runtime] max_cherries = {asked} are `maybe` without a look"
+            events.append(event_of(frame, "overload", detail, too_many))
+        return events
+
+    def _noted(self, seq: int, tick: int) -> list[Event]:
+        """Return what others noted since the last frame."""
+        notes = [(*self._notes.popleft(), 1) for _ in range(len(self._notes))]
+        if self._stages.belt_sink is not None:
+            notes += [(note.event, note.detail, note.count) for note in self._stages.belt_sink.notices()]
+        return [Event("pitcore.event/1", seq, tick, *note) for note in notes]
+
+    def _finish(self) -> None:
+        """The belt ended: what was entering is `unseen`."""
+        self._emit_notes()
+        left = self._stages.tracker.finish()
+        if left.unseen and self._last is not None:
+            judged = [(box, policy.judge_unseen("unseen")) for box in left.unseen]
+            self._emit([], self._verdicts(judged, None))
+
+    def _emit_notes(self) -> None:
+        """Write what was noted since the last frame, under its number."""
+        events = self._noted(0 if self._last is None else self._last.seq, self._last_tick)
+        if events:
+            self._emit(events, [])
+
+    def _emit(self, events: Sequence[Event], verdicts: Sequence[Verdict]) -> None:
+        for event in events:
+            self._metrics.count("events", event.event, event.count)
+        for name, number in Counter(verdict.verdict for verdict in verdicts).items():
+            self._metrics.count("verdicts", name, number)
+        for reason, number in Counter(verdict.reason for verdict in verdicts if verdict.reason).items():
+            self._metrics.count("reasons", reason, number)
+        for sink in self._stages.sinks:
+            sink.emit([*events, *verdicts])
+
+    def _count(self, clock: StageClock, chosen: Selection, asked: int) -> None:
+        for stage, duration_ns in clock.durations_ns.items():
+            self._metrics.stages[stage].add(duration_ns)
+        self._metrics.stages["prepare"].add(clock.prepare_ns)
+        self._metrics.stages["total"].add(clock.total_ns(from_start=self._rules.live))
+        self._metrics.count("things_known", by=chosen.known)
+        self._metrics.count("crops", by=asked)
+
+
+def _shapes(things: NDArray[np.void], planes: int) -> list[policy.Shape]:
+    """Return what the policy knows of each thing; a column at a time, which leaves NumPy only four times."""
+    columns = [things[key].tolist() for key in ("area", "elongation", "ellipse_fill", "plane_sum")]
+    return [
+        policy.Shape(area, elongation, fill, tuple(total / area for total in sums[:planes]))
+        for area, elongation, fill, sums in zip(*columns, strict=True)
+    ]

@@ -1,0 +1,155 @@
+"""Builds the source of frames that a configuration names, and checks that it gives what was promised.
+
+With ``pitcore.loop.app`` the only place that builds concrete sources.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from pitcore.belt.encoder import Encoder
+from pitcore.camera.picamera import PicameraSource
+from pitcore.camera.replay import ReplaySource
+from pitcore.camera.source import Adjustable, Exposure, Source
+from pitcore.camera.ticks import ConstantSpeed
+from pitcore.camera.uvc import UvcSource
+from pitcore.camera.video import VideoSource
+from pitcore.config import (
+    CameraSourceConfig,
+    Config,
+    DisturbanceConfig,
+    EmulatedSourceConfig,
+    Picamera2SourceConfig,
+    ReplaySourceConfig,
+    UvcSourceConfig,
+)
+from pitcore.emulator.emulated import Delivery, EmulatedSource
+from pitcore.emulator.spec import BeltSpec, RealCrops
+from pitcore.errors import ConfigError, SourceError
+from pitcore.frame import Geometry
+
+
+def belt_spec(config: Config, *, frames: int | None, ring: int, seed: int | None = None) -> BeltSpec:
+    """Return the emulated belt of a configuration; one of another source gets the reference load.
+
+    Args:
+        config: frame size and belt scale rule in any case.
+        frames: how many there are; None is endless.
+        ring: how many to draw beforehand and repeat; 0 draws each as it is read.
+        seed: instead of the configuration's.
+
+    Raises:
+        ConfigError: the values do not make a belt.
+    """
+    belt = config.source if isinstance(config.source, EmulatedSourceConfig) else EmulatedSourceConfig()
+    return BeltSpec(
+        height_px=config.frame.height_px,
+        width_px=config.frame.width_px,
+        seed=belt.seed if seed is None else seed,
+        cherries_per_frame=belt.cherries_per_frame,
+        pit_share=belt.pit_share,
+        advance_px=belt.advance_px,
+        px_per_tick=belt.true_px_per_tick or config.belt.px_per_tick,
+        frames_per_s=belt.frames_per_s,
+        frames=frames,
+        ring=ring,
+    )
+
+
+def emulated_belt(config: Config, *, frames: int | None, seed: int | None, crops: Path | None) -> EmulatedSource:
+    """Build an emulated belt that waits for its reader, each frame drawn once.
+
+    Args:
+        config: size, load and scale of the belt.
+        frames: how many; None is one pass over the crops.
+        seed: instead of the configuration's.
+        crops: lay these real crops instead of procedural cherries.
+
+    Raises:
+        ConfigError: the values do not make a belt.
+        DataError, ImageError: the crops cannot be used.
+    """
+    spec = belt_spec(config, frames=frames, ring=0, seed=seed)
+    laid = None if crops is None else RealCrops(crops)
+    return EmulatedSource(spec, crops=laid, disturbance=_disturbance(config))
+
+
+def build_source(config: Config, encoder: Encoder | None = None) -> Source:
+    """Build the source a configuration names, for the service.
+
+    Args:
+        config: of the board.
+        encoder: what cameras take the ticks of their frames from; without one, from the belt's configured speed.
+
+    Raises:
+        PitcoreError: a camera is missing, or a value does not fit.
+    """
+    if isinstance(config.source, ReplaySourceConfig):
+        return ReplaySource(Path(config.source.path), paced=config.source.paced)
+    if isinstance(config.source, CameraSourceConfig):
+        return _camera_source(config, config.source, encoder)
+    spec = belt_spec(config, frames=None, ring=config.source.ring_frames)
+    return EmulatedSource(spec, Delivery(paced=True), disturbance=_disturbance(config))
+
+
+def _disturbance(config: Config) -> DisturbanceConfig | None:
+    return config.source.disturbance if isinstance(config.source, EmulatedSourceConfig) else None
+
+
+def _camera_source(config: Config, source: CameraSourceConfig, encoder: Encoder | None) -> Source:
+    """Build the source of real cameras, or of a film."""
+    frame = config.frame
+    geometry = Geometry(frame.planes, frame.height_px, frame.width_px, config.px_per_tick)
+    if encoder is None and source.px_per_s is None:
+        raise ConfigError("[source] px_per_s: without an encoder the belt's speed must be given, in pixels a second")
+    ticks = encoder or ConstantSpeed(source.px_per_s or 0.0, config.belt.px_per_tick)
+    if isinstance(source, Picamera2SourceConfig):
+        return PicameraSource(source, geometry, ticks)
+    if isinstance(source, UvcSourceConfig):
+        return UvcSource(source, geometry, ticks)
+    return VideoSource(source, geometry, ticks)
+
+
+def set_exposures(source: Source, config: Config) -> None:
+    """Give a source that can be adjusted the calibrated exposures, where there are any.
+
+    Raises:
+        SourceError: the camera refuses; those that it had hold again.
+    """
+    values = config.calibration.values
+    if values is None or not isinstance(source, Adjustable):
+        return
+    planes = [values.planes[name] for name in config.frame.planes]
+    pairs = [(plane.exposure_us, plane.gain) for plane in planes]
+    wanted = [
+        Exposure(exposure_us, gain) for exposure_us, gain in pairs if exposure_us is not None and gain is not None
+    ]
+    before = source.exposures
+    if len(wanted) == len(planes) and tuple(wanted) != before:
+        try:
+            source.set_exposures(wanted)
+        except SourceError:
+            with contextlib.suppress(SourceError):  # the first of two cameras may have taken its own
+                source.set_exposures(before)
+            raise
+
+
+def check_geometry(config: Config, found: Geometry) -> None:
+    """Compare what a source gives with what the configuration promises. Raises ConfigError."""
+    frame, px_per_tick = config.frame, config.belt.px_per_tick
+    if config.px_per_tick != px_per_tick:  # calibrated: what the source was told before does not count
+        px_per_tick = found.px_per_tick
+    elif isinstance(config.source, EmulatedSourceConfig):
+        px_per_tick = config.source.true_px_per_tick or px_per_tick
+    wanted = Geometry(frame.planes, frame.height_px, frame.width_px, px_per_tick)
+    if found != wanted:
+        raise ConfigError(
+            f"the source gives {_describe(found)}, but the configuration says {_describe(wanted)}; "
+            "set [frame] and [belt] to what the source gives"
+        )
+
+
+def _describe(geometry: Geometry) -> str:
+    names = ", ".join(geometry.plane_names)
+    return f"planes {names} of {geometry.height_px}x{geometry.width_px} px at {geometry.px_per_tick:g} px a tick"

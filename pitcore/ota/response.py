@@ -1,0 +1,163 @@
+"""What a server's answer means: the file that was asked for, or what somebody on the way put in its place. Pure.
+
+The content decides, not the type that the server states: many servers state a wrong type, and a login page may state
+any. Every published text file begins with one of a few keys, and no published file begins with ``<``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from urllib3 import exceptions as faults
+
+from pitcore.errors import Refusal, UpdateError, first_line
+from pitcore.ota.minimum_speed import Pace
+
+_BLANK = b"\t\n\r \xef\xbb\xbf\xfe\xff\x00"  # also the marks of UTF-8 and UTF-16
+_TEXT_FILE = re.compile(rb'\s*\{\s*"(signatures|signed|schema|name)"')  # metadata, or a channel
+_BEGINNING = 40  # bytes of an unexpected answer that are shown
+_LOG_IN = "log this network in, or let the board through"
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+def checked(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
+    """Pass on what comes, unless it begins as a web page does, in however small pieces.
+
+    Raises:
+        UpdateError: a page came.
+    """
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        begun = head.lstrip(_BLANK)
+        if begun.startswith(b"<"):
+            raise captive(url, "a web page came instead of the file")
+        if begun:
+            yield head
+            break
+    else:
+        if head:
+            yield head
+        return
+    yield from chunks
+
+
+def check_text_file(content: bytes, url: str) -> None:
+    """Refuse what cannot be the beginning of metadata or of a channel.
+
+    Args:
+        content: all of the answer, or its beginning.
+        url: that was asked for.
+
+    Raises:
+        UpdateError: something else came.
+    """
+    if _TEXT_FILE.match(content):
+        return
+    if not content.strip(_BLANK):
+        raise captive(url, "an empty answer came instead of the file")
+    shown = content[:_BEGINNING].decode("ascii", "replace").replace("\ufffd", "?")
+    shown = "".join(letter if letter.isprintable() else " " for letter in shown).strip()
+    raise captive(url, f"something else came instead of the file, it begins with {shown!r}")
+
+
+def check_headers(headers: Mapping[str, str], url: str) -> None:
+    """Refuse an answer that states to be compressed, or to be a login page. Raises UpdateError."""
+    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+    # A server may take the end of a patch's name for an encoding: then its bytes are as they were published.
+    if encoding not in {"", "identity"} and not url.endswith(f".{encoding}"):
+        raise UpdateError(
+            Refusal.UNAVAILABLE,
+            f"{url}: the server, or a proxy before it, compressed the answer ({encoding[:20]}) although that was not "
+            "asked for; switch compression off there for the repository",
+        )
+    if headers.get("Content-Type", "").lower().startswith("application/captive+json"):
+        raise captive(url, "this network's login page came instead of the file")
+
+
+def captive(url: str, what: str) -> UpdateError:
+    """Return the refusal of an answer that is not from the repository."""
+    return UpdateError(Refusal.CAPTIVE_PORTAL, f"{url}: {what}; {_LOG_IN}, then check the address")
+
+
+def refused_status(status: int, headers: Mapping[str, str], url: str) -> UpdateError:
+    """Return what a status other than success means."""
+    if status == 401:
+        return UpdateError(
+            Refusal.NOT_SET_UP,
+            f"{url}: the server asks for a name and a password, or refuses those it got; set [update] url to "
+            "https://NAME:PASSWORD@HOST/...",
+        )
+    if status == 407:
+        return UpdateError(Refusal.UNREACHABLE, f"{url}: {_PROXY_WANTS}")
+    if status in {403, 404, 410}:  # object stores answer 403 for what they do not have
+        return UpdateError(
+            Refusal.NOT_FOUND,
+            f"{url}: the server answers {status}; check the repository's URL, then tell the publisher",
+        )
+    if status == 511:
+        return captive(url, "this network asks for a login")
+    if 300 <= status < 400:
+        to = headers.get("Location", "")[:200].partition("?")[0].rpartition("@")[2]
+        return UpdateError(
+            Refusal.UNAVAILABLE,
+            f"{url}: the server answers {status} and sends the board to {to!r}; {_LOG_IN}, or set the url to the "
+            "server's new address",
+        )
+    wait = headers.get("Retry-After", "")
+    asks = f" and asks to wait {wait} s" if wait.isdecimal() and len(wait) < 7 else ""
+    return UpdateError(Refusal.UNAVAILABLE, f"{url}: the server answers {status}{asks}; it is tried again later")
+
+
+# Errors of urllib3 and of sockets, and what they mean. The first that fits counts.
+_MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Refusal, str], ...] = (
+    (faults.LocationValueError, Refusal.NOT_SET_UP, "fix the repository's URL in the configuration"),
+    (
+        faults.ProxyError,
+        Refusal.UNREACHABLE,
+        "check the proxy that https_proxy or http_proxy names, and the network",
+    ),
+    (
+        (faults.NewConnectionError, faults.ConnectTimeoutError, faults.SSLError),
+        Refusal.UNREACHABLE,
+        "check the network and the board's clock",
+    ),
+    ((faults.TimeoutError, TimeoutError), Refusal.TOO_SLOW, "try again where the network is faster"),
+    (faults.ResponseError, Refusal.UNAVAILABLE, "check the repository's URL"),
+)
+_PROXY_WANTS = (
+    "the proxy asks for a name and a password, or refuses those it got; set https_proxy or http_proxy to "
+    "http://NAME:PASSWORD@HOST:PORT"
+)
+
+
+def range_of(headers: Mapping[str, str]) -> tuple[int, int | None]:
+    """Return where a partial answer begins and how long the whole is; a start of -1 fits nothing."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+    if found is None:
+        return -1, None
+    return int(found[1]), None if found[2] == "*" else int(found[2])
+
+
+@contextmanager
+def refusals(url: str, pace: Pace) -> Iterator[None]:
+    """Turn urllib3's errors, and those it lets through, into ours."""
+    try:
+        yield
+    except (faults.HTTPError, OSError, ValueError) as error:
+        cause = error.reason if isinstance(error, faults.MaxRetryError) and error.reason else error
+        if pace.remaining_s() == 0.0:
+            cause = faults.TimeoutError("the time for it is over")  # the watchdog hung up
+        raise _refusal(cause, url) from error
+
+
+def _refusal(error: BaseException, url: str) -> UpdateError:
+    what = first_line(error)
+    if isinstance(error, faults.ProxyError) and " 407" in f"{what} {error.original_error}":
+        return UpdateError(Refusal.UNREACHABLE, f"{url}: {_PROXY_WANTS}")
+    for kinds, refusal, fix in _MEANINGS:
+        if isinstance(error, kinds):
+            return UpdateError(refusal, f"{url}: {what}; {fix}")
+    return UpdateError(Refusal.CUT_SHORT, f"{url}: {what}; what has come is kept, and the rest fetched next time")

@@ -1,0 +1,161 @@
+"""Starts the self-test of a new model in a process of its own, and says what came of it.
+
+The child (``pitcore.inference.selftest``) loads the model. This module sets its limits and reads its answer. A model
+may hang, use all memory or crash its process: the process of the child, not of the service.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pitcore.errors import Refusal, UpdateError, first_line
+
+SENT_BY_PEOPLE = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}  # a model that breaks dies of others
+CHILD_FAULT = 2  # exit code: the last line on standard error says what is wrong with the model
+CHILD_UNJUDGED = 4  # the same, says why nothing can be said of it
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One line of the child: it begins with something. The last one carries the report."""
+
+    step: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child measured.
+
+    Attributes:
+        latency_ms: median of one network call, of the new model.
+        reference_ms: of the running one, in turns with it; None where that does not load.
+        peak_mb: memory of the child after the new model ran, before the reference was loaded.
+    """
+
+    latency_ms: float
+    reference_ms: float | None
+    peak_mb: float
+
+    @property
+    def ratio(self) -> float | None:
+        """New latency over the running model's."""
+        return None if self.reference_ms is None else self.latency_ms / self.reference_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a new model may take.
+
+    Attributes:
+        timeout_s: for the whole self-test.
+        latency_ratio: at most this many times the running model's latency.
+        memory_mb: of its process.
+    """
+
+    timeout_s: float = 120.0
+    latency_ratio: float = 1.5
+    memory_mb: int = 1024
+
+
+class SelfTest:
+    """Proves new models.
+
+    Args:
+        command: starts the child; the two bundles and the limit of memory are appended.
+        limits: of the new model.
+    """
+
+    def __init__(self, command: Sequence[str], limits: Limits) -> None:
+        self._command, self._limits = list(command), limits
+
+    def __call__(self, bundle: Path, reference: Path) -> Report:
+        """Prove a bundle against the running one.
+
+        Raises:
+            UpdateError: it does not load, hangs, dies, computes something else, is too slow or too large (SELF_TEST);
+                the machine could not say (UNJUDGED); or the self-test itself could not be run.
+        """
+        limits = self._limits
+        out = self._run([*self._command, str(bundle), str(reference), str(limits.memory_mb)])
+        report = _report(out)
+        if report.ratio is not None and report.ratio > limits.latency_ratio:
+            raise _failed(
+                f"{report.latency_ms:.1f} ms a call is {report.ratio:.2f} times the running model's "
+                f"{report.reference_ms:.1f} ms; at most {limits.latency_ratio:g} times is allowed"
+            )
+        return report
+
+    def _run(self, command: list[str]) -> bytes:
+        """Run the child to its end and return what it said. Raises UpdateError."""
+        try:
+            child = subprocess.Popen(  # noqa: S603  our own program
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        except OSError as error:
+            raise _not_run(str(error)) from error
+        with child:
+            try:
+                out, err = child.communicate(timeout=self._limits.timeout_s)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                out, _ = child.communicate()
+                raise _failed(f"no end within {self._limits.timeout_s:g} s, {_where(out)}") from None
+            except BaseException:
+                child.kill()
+                raise
+        if -child.returncode in SENT_BY_PEOPLE:
+            name = signal.Signals(-child.returncode).name
+            raise UpdateError(
+                Refusal.NOT_SET_UP, f"the self-test was ended from outside ({name}): start the update again"
+            )
+        if -child.returncode == signal.SIGKILL:  # not by its own limit of memory, which is an error inside it
+            raise _unjudged(
+                f"its process was killed {_where(out)}: most likely the board ran out of memory, see `dmesg`"
+            )
+        if child.returncode < 0:
+            raise _failed(f"its process died of {signal.Signals(-child.returncode).name}, {_where(out)}")
+        if child.returncode != 0:
+            said = err.decode(errors="replace").strip().splitlines()
+            why = said[-1] if said else f"its process ended with {child.returncode}, {_where(out)}"
+            if child.returncode == CHILD_UNJUDGED:
+                raise _unjudged(why)
+            raise _failed(why) if child.returncode == CHILD_FAULT else _not_run(why)
+        return out
+
+
+def _report(out: bytes) -> Report:
+    """Return what the last line says."""
+    lines = out.splitlines()
+    try:
+        return msgspec.json.decode(lines[-1] if lines else b"", type=Report)
+    except msgspec.DecodeError as error:
+        raise _not_run(f"no report: {first_line(error)}") from error
+
+
+def _where(out: bytes) -> str:
+    """Say what the child was about."""
+    step = "before it began"
+    for line in out.splitlines():
+        try:
+            step = f"while: {msgspec.json.decode(line, type=Step).step}"
+        except msgspec.DecodeError:  # it was cut off in the midst of a line
+            break
+    return step
+
+
+def _not_run(why: str) -> UpdateError:
+    """Return an error that blames this board's installation: the model is not held for bad."""
+    return UpdateError(Refusal.NOT_SET_UP, f"the self-test could not be run, install pitcore again: {why}")
+
+
+def _failed(why: str) -> UpdateError:
+    return UpdateError(Refusal.SELF_TEST, f"the new model failed its self-test: {why}")
+
+
+def _unjudged(why: str) -> UpdateError:
+    """Return an error that blames the machine, for now."""
+    return UpdateError(Refusal.UNJUDGED, f"the self-test came to no end: {why}")

@@ -1,0 +1,148 @@
+import json
+import threading
+import time
+
+import pytest
+
+from pitcore.actuation import arming as arming_module
+from pitcore.actuation.arming import Arming, ArmingState
+from pitcore.errors import ControlError
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "arming.json"
+
+
+def test_a_new_board_is_in_dry_run(path):
+    arming = Arming(path)
+    assert not arming.armed
+    assert arming.state == ArmingState(armed=False, by=None, at=None)
+    assert not path.parent.exists()
+
+
+def test_armed_or_not_survives_a_restart_with_who_and_when(path):
+    state = Arming(path).arm("anna")
+    again = Arming(path)
+    assert again.armed
+    assert again.state == state
+    assert state.by == "anna"
+    assert state.at.endswith("+00:00")
+    again.disarm("bert")
+    assert Arming(path).state.by == "bert"
+    assert not Arming(path).armed
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[]",
+        b'{"armed": "yes"}',
+        b'{"armed": true, "more": 1}',
+        b'{"schema": "pitcore.arming/2"}',
+        b'{"armed": true, "by": "\xff"}',
+    ],
+)
+def test_a_state_that_cannot_be_trusted_is_dry_run_and_the_log_says_so(path, raw, caplog):
+    path.parent.mkdir()
+    path.write_bytes(raw)
+    assert not Arming(path).armed
+    assert "the air jet is in dry run" in caplog.text
+
+
+def test_arming_that_cannot_be_kept_does_not_arm(path):
+    path.parent.write_text("")
+    arming = Arming(path)
+    with pytest.raises(ControlError, match="nothing changed; mend the disk"):
+        arming.arm("anna")
+    assert not arming.armed
+
+
+def test_disarming_works_at_once_even_if_it_cannot_be_kept(path):
+    arming = Arming(path)
+    arming.arm("anna")
+    path.unlink()
+    path.mkdir()
+    (path / "in the way").write_text("")
+    with pytest.raises(ControlError, match="dry run now, but a restart may arm it again"):
+        arming.disarm("anna")
+    assert not arming.armed
+
+
+def test_who_comes_second_changes_nothing(path):
+    arming = Arming(path)
+    first = arming.arm("anna")
+    assert arming.arm("bert") is first
+    state = arming.disarm("bert")
+    assert arming.disarm("anna") is state
+    assert Arming(path).state == state
+
+
+def test_disarming_again_after_the_disk_was_mended_reaches_the_disk(path):
+    arming = Arming(path)
+    arming.arm("anna")
+    armed = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ControlError):
+        arming.disarm("anna")
+    path.rmdir()
+    path.write_bytes(armed)  # what a failing disk would still hold
+    arming.disarm("anna")
+    assert not Arming(path).armed
+
+
+def test_disarming_replaces_a_state_that_could_not_be_read(path):
+    path.parent.mkdir()
+    path.write_bytes(b'{"armed": true')
+    Arming(path).disarm("anna")
+    assert json.loads(path.read_bytes())["armed"] is False
+
+
+def test_the_file_is_one_whole_object(path):
+    Arming(path).arm("anna")
+    content = json.loads(path.read_bytes())
+    assert content["schema"] == "pitcore.arming/1"
+    assert content["armed"] is True
+    assert [file.name for file in path.parent.iterdir()] == ["arming.json"]
+
+
+def while_the_disk_writes(monkeypatch, act):
+    """Have ``act`` happen once, when the state lies on disk and before who wrote it goes on."""
+    written = arming_module.replace_file
+
+    def slow(path, write):
+        written(path, write)
+        monkeypatch.setattr(arming_module, "replace_file", written)
+        act()
+
+    monkeypatch.setattr(arming_module, "replace_file", slow)
+
+
+def test_arming_that_the_disk_held_up_until_it_was_given_up_does_not_arm(path, monkeypatch):
+    arming, gave_up = Arming(path), []
+    while_the_disk_writes(monkeypatch, lambda: gave_up.append(True))
+    with pytest.raises(ControlError, match="given up"):
+        arming.arm("anna", lambda: bool(gave_up))
+    assert not arming.armed
+    assert not Arming(path).armed
+
+
+def test_disarming_does_not_wait_for_an_arming_that_the_disk_holds_up(path, monkeypatch):
+    arming, disarming = Arming(path), []
+
+    def disarm():
+        disarming.append(threading.Thread(target=arming.disarm, args=("bert",)))
+        disarming[0].start()
+        while not arming._disarmed:  # it did not wait for the disk to say so
+            time.sleep(0.001)
+
+    while_the_disk_writes(monkeypatch, disarm)
+    with pytest.raises(ControlError, match="somebody disarmed meanwhile"):
+        arming.arm("anna")
+    disarming[0].join()
+    assert not arming.armed
+    assert not Arming(path).armed

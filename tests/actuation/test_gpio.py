@@ -1,0 +1,212 @@
+"""The service's end of the valves, with the real valve process. Nothing here asserts how fast it is."""
+
+import errno
+import os
+import signal
+import subprocess
+import time
+
+import msgspec
+import numpy as np
+import pytest
+
+from pitcore.actuation import gpio
+from pitcore.actuation.gpio import GpioSink
+from pitcore.actuation.valve_process import Answer, PlayedChip, RealChip, Start, SteadyChip
+from pitcore.errors import SinkError
+from pitcore.metrics import Metrics
+from tests.sinks.valves import CONFIG, DISTANCE, PLAN, verdict
+
+PATIENCE_S = 60.0
+
+
+class Switch:
+    def __init__(self, *, armed):
+        self.armed = armed
+
+
+class Rig:
+    """A sink with its process; the belt runs from now on."""
+
+    def __init__(self, chip, *, armed=True):
+        self.arming, self.metrics = Switch(armed=armed), Metrics()
+        self.sink = GpioSink(PLAN, CONFIG, chip, self.arming, self.metrics)
+        for tick in range(0, 40_000, 200):
+            self.sink.judged(tick)
+        self.start_ns = time.monotonic_ns()
+        self.sink.start_simulated_belt(lambda: self.start_ns)
+
+    def tick(self):
+        return self.sink.tick_at(time.monotonic_ns())
+
+
+def played(folder, steps="steps"):
+    return PlayedChip(*(str(folder / f"{name}.npy") for name in (steps, "driven", "gaps")))
+
+
+def wait_for(condition, what):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what}"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def rig():
+    made = Rig(SteadyChip(2000.0))
+    yield made
+    made.sink.close()
+
+
+def ends_with(rig, text):
+    """Wait until the sink says that its process is gone, and why."""
+
+    def told():
+        try:
+            rig.sink.emit([verdict(0)])
+        except SinkError as error:
+            return text in str(error)
+        return False
+
+    wait_for(told, "error")
+
+
+def test_a_pit_is_fired_at_and_counted(rig):
+    rig.sink.emit([verdict(500), verdict(520, action="pass")])
+    wait_for(lambda: rig.tick() > 500 + DISTANCE + 100, "belt")
+    rig.sink.emit([])
+    assert rig.metrics.value("rejects", "scheduled") == 1
+    assert rig.metrics.value("valve_openings", "driven") == rig.sink.counts["openings"] >= 2
+    assert rig.metrics.value("valve_openings", "dry_run") == 0
+    assert rig.sink.status()["state"] == "ok"
+
+
+def test_arming_reaches_the_valves(rig):
+    rig.arming.armed = False
+    wait_for(lambda: not rig.sink._board.get("armed"), "dry run")
+    rig.arming.armed = True
+    wait_for(lambda: rig.sink._board.get("armed"), "armed valves")
+
+
+def test_what_happened_between_frames_is_told_once(rig):
+    wait_for(lambda: rig.tick() > DISTANCE, "belt")
+    assert "belt_unjudged" in [notice.event for notice in rig.sink.notices()]
+    rig.sink.emit([verdict(rig.tick() - 2 * DISTANCE)])
+    wait_for(lambda: "reject_late" in [notice.event for notice in rig.sink.notices()], "late reject")
+    assert rig.sink.notices() == []
+
+
+def test_lines_are_driven_where_the_belt_is_and_shut_at_the_end(tmp_path):
+    steps = np.stack([np.arange(1, 4001) * 500_000, np.arange(1, 4001)], axis=1)
+    np.save(tmp_path / "steps.npy", steps)
+    rig = Rig(played(tmp_path))
+    rig.sink.emit([verdict(500), verdict(600, x=150)])
+    wait_for(lambda: rig.tick() == 4000, "belt")
+    rig.sink.close()
+    rig.sink.close()
+    driven = np.load(tmp_path / "driven.npy")
+    for lane in (0, 1):
+        assert driven[driven[:, 1] == lane][-2:, 2].tolist() == [1, 0]
+    levels = dict(driven[:, 1:].tolist())
+    assert not any(levels.values())
+
+
+def test_a_process_that_is_killed_ends_the_service(rig):
+    os.kill(rig.sink._process.pid, signal.SIGKILL)
+    ends_with(rig, "the valve process")
+
+
+def test_a_process_that_is_killed_is_found_while_no_frame_comes(rig):
+    os.kill(rig.sink._process.pid, signal.SIGKILL)
+    rig.sink._process.wait(PATIENCE_S)
+    with pytest.raises(SinkError, match="killed by signal 9; the valves were shut"):
+        rig.sink.notices()
+
+
+def test_a_process_that_is_killed_while_the_service_stops_is_told(rig):
+    wait_for(lambda: rig.sink._board.get("alive_ns"), "first turn")
+    os.kill(rig.sink._process.pid, signal.SIGKILL)
+    with pytest.raises(SinkError, match="killed by signal 9; the valves were shut"):
+        rig.sink.close()
+    rig.sink.close()
+
+
+def test_a_process_that_is_killed_is_told_by_whatever_is_sent_to_it_next(rig):
+    os.kill(rig.sink._process.pid, signal.SIGKILL)
+    rig.sink._process.wait(PATIENCE_S)
+    with pytest.raises(SinkError, match="killed by signal 9; the valves were shut"):
+        rig.sink.judged(0)
+
+
+def test_a_process_that_cannot_be_started_is_one_line_of_ours(monkeypatch):
+    def refused(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with pytest.raises(SinkError, match=r"the valve process cannot be started: .*temporarily unavailable.*TasksMax"):
+        Rig(SteadyChip(2000.0))
+
+
+def test_what_is_let_through_at_the_end_is_told(rig, caplog):
+    rig.sink.emit([verdict(1 << 30), verdict((1 << 30) + 500)])
+    wait_for(lambda: rig.sink.counts["scheduled"] == 2, "schedule")
+    rig.sink.close()
+    assert "2 things that were to be taken off the belt were let through" in caplog.text
+    assert "stop the belt first" in caplog.text
+
+
+def test_disarming_reaches_the_valves_while_the_service_stops(rig):
+    class UntilClosed:
+        @property
+        def armed(self):
+            return rig.sink._connection.fileno() >= 0
+
+    rig.sink._arming = UntilClosed()
+    rig.sink.emit([verdict(1 << 30)])
+    wait_for(lambda: rig.sink.counts["scheduled"] == 1, "schedule")
+    rig.sink.close()
+    assert not rig.sink._board.get("armed")
+    assert not rig.sink._board.get("let_through")  # nothing is let through in a dry run
+
+
+def test_a_process_that_hangs_ends_the_service(rig):
+    wait_for(lambda: rig.sink._board.get("alive_ns"), "first turn")
+    os.kill(rig.sink._process.pid, signal.SIGSTOP)
+    ends_with(rig, "the valve process hung for")
+    assert rig.sink._process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_to_all_processes_of_the_service_leave_the_valves_to_it(rig, number):
+    wait_for(lambda: rig.sink._board.get("alive_ns"), "first turn")
+    os.kill(rig.sink._process.pid, number)
+    before = rig.tick()
+    wait_for(lambda: rig.tick() > before + 500, "belt")
+    rig.sink.close()
+    assert rig.sink._process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_the_process_starts_does_not_end_it(number):
+    _, connection, process = gpio._start_process()
+    os.kill(process.pid, number)  # it has not read a line of ours yet
+    with connection:
+        connection.settimeout(PATIENCE_S)
+        connection.sendall(msgspec.msgpack.encode(Start(PLAN, CONFIG, SteadyChip(2000.0))))
+        assert msgspec.msgpack.decode(connection.recv(1000), type=Answer) == Answer()
+    assert process.wait(PATIENCE_S) == 0
+
+
+def test_the_process_ends_when_the_service_is_gone_without_a_word(rig):
+    rig.sink._connection.close()
+    assert rig.sink._process.wait(PATIENCE_S) == 0
+
+
+def test_a_process_that_breaks_says_why(tmp_path):
+    with pytest.raises(SinkError, match=r"the valve process ended: .*nowhere.npy.*; the valves are shut"):
+        Rig(played(tmp_path, "nowhere"))
+
+
+def test_a_chip_that_is_not_there_is_the_services_error_too():
+    with pytest.raises(SinkError, match="no GPIO chip is labelled `pinctrl-nowhere`"):
+        Rig(RealChip("pinctrl-nowhere"))

@@ -1,0 +1,35 @@
+"""What drives valves shut when nothing else does; over a chip in memory."""
+
+import pytest
+
+from pitcore.actuation import lines
+from pitcore.actuation import valve_setup as valves
+from pitcore.actuation.simulated_chip import SimulatedChip
+from pitcore.config import ActuationConfig, EncoderConfig, LaneConfig
+from pitcore.errors import SinkError
+
+
+def config_of(**actuation):
+    lanes = tuple(LaneConfig(line=line, x_px=(0, 9), distance_ticks=9, pulse_ticks=1) for line in (4, 6))
+    return ActuationConfig(encoder=EncoderConfig(line_a=1), lanes=lanes, **actuation)
+
+
+@pytest.mark.parametrize("active_low", [False, True])
+def test_lines_that_a_killed_service_left_open_are_driven_shut(monkeypatch, active_low):
+    chip = SimulatedChip([])
+    for line in (4, 6):
+        chip.put(line, int(not active_low))
+    monkeypatch.setattr(lines, "open_chip", lambda label: chip if label == "here" else None)
+    assert valves.shut_valves(config_of(kind="gpio", chip="here", active_low=active_low)) == 2
+    assert [chip.level(4), chip.level(6)] == [int(active_low)] * 2
+    assert {line for _, line, _ in chip.driven} == {4, 6}
+
+
+@pytest.mark.parametrize("kind", ["none", "simulated"])
+def test_where_no_line_is_driven_there_is_nothing_to_shut(kind):
+    assert valves.shut_valves(config_of(kind=kind)) == 0
+
+
+def test_a_chip_that_is_not_there_is_an_error_of_ours():
+    with pytest.raises(SinkError, match="no GPIO chip is labelled `pinctrl-nowhere`"):
+        valves.shut_valves(config_of(kind="gpio", chip="pinctrl-nowhere"))
