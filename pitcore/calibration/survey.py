@@ -79,14 +79,14 @@ class Survey:
                     if 2 * damaged > count:  # what is left would be a matter of chance
                         raise SourceError(
                             f"{damaged} of {asked} frames are damaged ({next(filter(None, frame.damage))}); check "
-                            "cable and supply of the camera, then calibrate anew"
+                            "cable and supply of the camera, then calibrate again"
                         )
                     continue
                 found = frozen.find(frame, [sample_of(plane) for plane in frame.planes])
                 if found is not None and found[1] >= limit_s:
                     raise SourceError(
                         f"plane {frame_config.planes[found[0]]}: its camera sends one and the same picture; check its "
-                        "cable and supply, then calibrate anew"
+                        "cable and supply, then calibrate again"
                     )
                 yield frame
             self.tell()

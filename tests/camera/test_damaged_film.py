@@ -98,7 +98,7 @@ def test_a_damaged_picture_is_found_and_a_whole_one_after_it_is_whole(whole, tmp
         assert [bool(damage) for damage in found] == [number == BAD for number in range(8)]
     elif codec != "ffv1":
         assert not found[0]
-        assert not any(found[5:]), "a picture that needs no other begins anew"
+        assert not any(found[5:]), "a picture that needs no other starts again"
 
 
 def test_what_leans_on_a_damaged_picture_is_damaged_too(whole, tmp_path):
