@@ -47,8 +47,8 @@ def check(path: Path, is_explained: bool) -> None:
         click.echo(f"  LESS SAFE   {said}")
     load = check_load(loaded)
     click.echo(f"  {'TOO SLOW' if load.status == 'warn' else 'load':11} {load.found}")
-    if load.mend:
-        click.echo(f"  {'':11} -> {load.mend}")
+    if load.fix:
+        click.echo(f"  {'':11} -> {load.fix}")
     click.echo(f"  hash        {loaded.sha256}")
     if is_explained:
         _print_explained(loaded, path)

@@ -87,7 +87,7 @@ def headroom_of(work: Work, now_ns: int) -> Headroom | None:
     if len(rows) < 2 or cost is None:
         return None
     seconds = max(1, int(rows[-1, 0] - rows[0, 0])) / 1e9
-    frames = max(int(rows[-1, 1] - rows[0, 1]), len(rows) - 1)  # a camera that started anew counts from 0
+    frames = max(int(rows[-1, 1] - rows[0, 1]), len(rows) - 1)  # a camera that restarted counts from 0
     return cost.headroom(frames / seconds, frames / seconds * float(rows[:, 2].mean()))
 
 

@@ -18,14 +18,14 @@ def test_a_board_that_does_not_keep_up_is_told_of_with_both_figures_and_the_core
     assert check.status == "warn"
     assert "judges 180 cherries a second, the belt brings 326: 180% of the frame time" in check.found
     assert "frames are dropped" in check.found
-    assert "[runtime] workers = 3" in check.mend
+    assert "[runtime] workers = 3" in check.fix
 
 
 @pytest.mark.parametrize(("workers", "cores"), [(3, 4), (1, 1), (1, 2), (4, 4)])
 def test_where_no_core_is_idle_more_workers_are_not_the_advice(workers, cores):
     check = judge_load(Headroom(0.95, 343.0, 326.4), workers, cores, "the service")
     assert "dense frames may be late" in check.found
-    assert "workers" not in check.mend
+    assert "workers" not in check.fix
 
 
 def test_a_belt_without_cherries_yet_is_no_warning():
