@@ -50,16 +50,13 @@ class Case:
 
 
 def cases(seeds: int) -> Iterator[Case]:
-    """Yield every combination."""
+    """Yield every combination of cluster, advance and load; gaps and encoders take turns, and change with the seed."""
     advances, turns = (*ADVANCES_PX, UNEVEN), count()
     for seed, size, angle, advance, per_frame in product(range(seeds), SIZES, ANGLES.values(), advances, PER_FRAME):
         if size == 1 and angle is not None:
             continue
-        belts = list(zip(GAPS_PX, ENCODERS, strict=True))
-        if advance == min(ADVANCES_PX):  # hundreds of frames each
-            belts = [belts[next(turns) % len(belts)]]
-        for gap, encoder in belts:
-            yield Case(Layout(size, angle, per_frame, gap), advance, encoder, seed)
+        turn = (next(turns) + seed) % len(GAPS_PX)
+        yield Case(Layout(size, angle, per_frame, GAPS_PX[turn]), advance, ENCODERS[turn], seed)
 
 
 REDUCED = tuple(
