@@ -7,7 +7,8 @@ judged now; it knows neither pixels nor probabilities.
 
 The rules:
 
-- A thing that touches the entry edge waits. Any other is judged in the first frame that shows it.
+- A thing that touches the entry edge waits, and while the belt backs up one that touches the exit edge, by which it
+  comes. Any other is judged in the first frame that shows it.
 - A thing is known if one thing that was judged earlier covers it, its end at the entry side included: what reaches
   further holds belt that no earlier frame showed, and is judged again.
 - What waited must be seen again in something that is judged or waits on. If only a known thing covers it, that is
@@ -127,6 +128,7 @@ class BeltTracker:
             border: flags of the frame's edges that each box touches.
         """
         front = tick * abs(self._px_per_tick)
+        backs = self._last_front is not None and front < self._last_front
         chosen = Selection()
         chosen.unseen += [self._in_frame(span, self._last_front or 0.0) for span in self._given_up]
         self._given_up = []
@@ -138,7 +140,7 @@ class BeltTracker:
         for index, (span, edges) in enumerate(zip(seen, border, strict=True)):
             if known[index]:
                 chosen.known += 1
-            elif edges & self._entry and not edges & self._exit:
+            elif (ends := edges & (TOP | BOTTOM)) == self._entry or (backs and ends == self._exit):
                 chosen.waiting += 1
                 waiting.append(span)
             else:
