@@ -1,4 +1,4 @@
-"""Whether the belt runs. A valve may be open only while it does: a person may be at the nozzles of a belt that is stopped.
+"""Whether the belt runs. A valve may be open only while it does: a person may be at the nozzles of a stopped belt.
 
 Pure: counts and times come in.
 """
