@@ -17,6 +17,32 @@ from numpy.typing import NDArray
 
 STAGES = ("capture", "prepare", "infer", "decide", "emit", "total")
 PARTS = ("search", "track", "extract")  # of prepare
+NETWORK = ("clean", "maybe", "pit")  # verdicts of the network alone, on whole single cherries
+
+
+class RecentCounts:
+    """The counts of the last ``capacity`` frames, by label, and of how many frames there ever were.
+
+    Args:
+        labels: of what is counted.
+        capacity: in frames.
+    """
+
+    def __init__(self, labels: Sequence[str], capacity: int = 1 << 13) -> None:
+        self.labels = tuple(labels)
+        self._counts = np.zeros((capacity, len(labels)), dtype=np.int32)
+        self.count = 0
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Record one frame; a label that is left out is 0."""
+        self._counts[self.count % len(self._counts)] = [counts.get(label, 0) for label in self.labels]
+        self.count += 1
+
+    def total(self, since: int = 0) -> dict[str, int]:
+        """Return the sum by label over the frames after the first ``since``, of at most ``capacity``, the latest."""
+        wanted = min(self.count - since, len(self._counts))
+        known = self._counts.take(np.arange(self.count - wanted, self.count), axis=0, mode="wrap")
+        return dict(zip(self.labels, known.sum(axis=0).tolist(), strict=True))
 
 
 class StageTimes:
@@ -99,6 +125,7 @@ class Mark:
     t_ns: int
     counts: Mapping[tuple[str, str], int]
     stages: Mapping[str, int]
+    network: int = 0
 
 
 class Metrics:
@@ -109,29 +136,4 @@ class Metrics:
         self._counts: Counter[tuple[str, str]] = Counter()
         self.stages = {name: StageTimes() for name in STAGES + PARTS}
         self.work = Work()
-
-    def count(self, name: str, label: str = "", by: int = 1) -> None:
-        """Add to a counter, for instance ``count("frames_dropped", "queue_full")``."""
-        with self._lock:
-            self._counts[name, label] += by
-
-    def value(self, name: str, label: str | None = None) -> int:
-        """Return a counter; without a label the sum over its labels."""
-        with self._lock:
-            if label is not None:
-                return self._counts[name, label]
-            return sum(number for (key, _), number in self._counts.items() if key == name)
-
-    def labels(self, name: str, since: Mark | None = None) -> dict[str, int]:
-        """Return every label of a counter with its number; with a mark, what came since, without zeros."""
-        before = {} if since is None else since.counts
-        with self._lock:
-            found = {key: number - before.get(key, 0) for key, number in sorted(self._counts.items()) if key[0] == name}
-        return {label: number for (_, label), number in found.items() if number or since is None}
-
-    def mark(self) -> Mark:
-        """Return how far everything is now."""
-        with self._lock:
-            return Mark(
-                time.monotonic_ns(), dict(self._counts), {name: stage.count for name, stage in self.stages.items()}
-            )
+        self.network = RecentCounts(NETWORK)

@@ -25,11 +25,10 @@ from pitcore.line_watch.motion import MotionCheck
 from pitcore.line_watch.planes import PlanesCheck
 from pitcore.line_watch.stream import StreamCheck
 from pitcore.preprocess.prepare import Preparer
-from pitcore.verdict import CLEARED, Event
+from pitcore.verdict import CLEARED, SINGLE, Event
 from pitcore.wall_clock import utc_now
 
 SELDOM = 4  # frames, after which planes are compared and what changes slowly is asked
-SINGLE = frozenset({None, "uncertain", "not_finite"})  # reasons of verdicts on what is one whole cherry
 STRENGTH: tuple[FailSafe, ...] = ("alarm", "maybe", "reject")
 CONSEQUENCES: dict[FailSafe, str] = {
     "alarm": "verdicts are unchanged",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
 from pitcore.sinks.sink import BeltSink, Sink
-from pitcore.verdict import CODES, Event, FrameRef, LatencyUs, ModelRef, Verdict
+from pitcore.verdict import CODES, SINGLE, Event, FrameRef, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
 
@@ -188,6 +188,7 @@ class Pipeline:
         if stages.belt_sink is not None and stages.line.failsafe != "reject":
             # Else the belt counts as not judged: without light cherries are missed.
             stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px)
+        self._count_network(judged[index] for index in asked)
         self._metrics.count("judged")  # as a whole: what says that the service works goes by this
         clock.mark("emit")
         self._count(frame.seq, clock, chosen, len(asked))
@@ -308,6 +309,13 @@ class Pipeline:
             self._metrics.count("reasons", reason, number)
         for sink in self._stages.sinks:
             sink.emit([*events, *verdicts])
+
+    def _count_network(self, judged: Iterable[Judgement]) -> None:
+        """Count the network's own verdicts, before a fail-safe: what a model on trial is compared by."""
+        own = Counter(one.verdict for one in judged if one.reason in SINGLE)
+        for verdict, number in own.items():
+            self._metrics.count("network", verdict, number)
+        self._metrics.network.add(own)
 
     def _count(self, seq: int, clock: StageClock, chosen: Selection, asked: int) -> None:
         for stage, duration_ns in clock.durations_ns.items():
