@@ -1,8 +1,8 @@
 """Does a model on trial stop as many cherries as the model before it? Rules only.
 
-A better model turns doubt into clean. It does not turn pits into clean. So of what the model before called ``maybe`` the
-new one must still stop half, and of what that called ``pit`` nine tenths; the rest is left to the fruit, which differs
-from one minute to the next.
+A better model turns doubt into clean. It does not turn pits into clean. So the new model must still stop half of the
+share that the model before called ``maybe``, and nine tenths of the share that it called ``pit``. The rest is left to
+the fruit, which differs from one minute to the next.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Today(Publisher):
         pass
 
     def bundle(self, version, **options):
-        """One that stops every cherry: the network alone calls all of the emulated belt clean, and no gate takes that."""
+        """One that stops every cherry: the tiny network calls the whole emulated belt clean, which no gate takes."""
         is_new = not (self.folder / f"bundle-{version}").exists()
         directory = super().bundle(version, **options)
         if is_new:
