@@ -137,3 +137,32 @@ class Metrics:
         self.stages = {name: StageTimes() for name in STAGES + PARTS}
         self.work = Work()
         self.network = RecentCounts(NETWORK)
+
+    def count(self, name: str, label: str = "", by: int = 1) -> None:
+        """Add to a counter, for instance ``count("frames_dropped", "queue_full")``."""
+        with self._lock:
+            self._counts[name, label] += by
+
+    def value(self, name: str, label: str | None = None) -> int:
+        """Return a counter; without a label the sum over its labels."""
+        with self._lock:
+            if label is not None:
+                return self._counts[name, label]
+            return sum(number for (key, _), number in self._counts.items() if key == name)
+
+    def labels(self, name: str, since: Mark | None = None) -> dict[str, int]:
+        """Return every label of a counter with its number; with a mark, what came since, without zeros."""
+        before = {} if since is None else since.counts
+        with self._lock:
+            found = {key: number - before.get(key, 0) for key, number in sorted(self._counts.items()) if key[0] == name}
+        return {label: number for (_, label), number in found.items() if number or since is None}
+
+    def mark(self) -> Mark:
+        """Return how far everything is now."""
+        with self._lock:
+            return Mark(
+                time.monotonic_ns(),
+                dict(self._counts),
+                {name: stage.count for name, stage in self.stages.items()},
+                self.network.count,
+            )

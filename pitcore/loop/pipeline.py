@@ -312,7 +312,7 @@ class Pipeline:
 
     def _count_network(self, judged: Iterable[Judgement]) -> None:
         """Count the network's own verdicts, before a fail-safe: what a model on trial is compared by."""
-        own = Counter(one.verdict for one in judged if one.reason in SINGLE)
+        own: Counter[str] = Counter(one.verdict for one in judged if one.reason in SINGLE)
         for verdict, number in own.items():
             self._metrics.count("network", verdict, number)
         self._metrics.network.add(own)

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from pitcore.ota.shares import Verdicts, cherries_needed, stops_too_few
 
+NOTHING_JUDGED = Verdicts()
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -28,8 +30,8 @@ class Health:
     frames: int
     troubles: int
     infer_ms: float | None
-    verdicts: Verdicts = Verdicts()
-    recent: Verdicts = Verdicts()
+    verdicts: Verdicts = NOTHING_JUDGED
+    recent: Verdicts = NOTHING_JUDGED
 
 
 class Service(Protocol):
