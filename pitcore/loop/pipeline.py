@@ -156,6 +156,7 @@ class Pipeline:
         clock.mark("capture")
         with frame:
             self._metrics.count("frames")
+            stages.line.look_at_strips(arrival.frame)
             events, things = self._find(arrival, frame)
             if things is None:
                 stages.tracker.not_searched(frame.tick)

@@ -63,7 +63,9 @@ class RealBoard:
         wanted |= {"selftest_latency_ratio": 1e6} | options  # on a machine that does other things too
         self.config = place / "board.toml"
         self.config.write_text(
-            SMALL_BELT.replace("frames_per_s = 100.0", "frames_per_s = 40.0")
+            SMALL_BELT.replace("frames_per_s = 100.0", "frames_per_s = 40.0").replace(
+                "per_frame = 4.0", "per_frame = 10.0"
+            )
             + f'[model]\nstore = "{self.store.root}"\n[sink]\npath = "{self.verdicts}"\n'
             + f'[control]\nsocket = "{place / "s"}"\nstate_dir = "{place / "control"}"\n'
             + "[runtime]\nsub_batch = 4\n[update]\n"
