@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pitcore.belt.track import Box, Selection
 from pitcore.config import AlarmName, Config, FailSafe, failsafe_of
+from pitcore.config.safety import CAMERAS
 from pitcore.frame import Frame
 from pitcore.line_watch.alarm import Alarm, Latch
 from pitcore.line_watch.frame_watch import event_of
@@ -80,6 +81,7 @@ class LineWatch:
         motion = self._motion = MotionCheck(
             shape[0], config.px_per_tick, config.belt.tolerance_px, rules.nothing_seen_s
         )
+        self._holds = isinstance(config.source, CAMERAS)  # the planes of a drawn or recorded belt are what they are
         self._off_by: tuple[bool | None, bool | None] = (None, None)  # found by belt and by strip
         self._stuck = False  # whether the frame in hand shows the last one's picture
         self._stuck_plane: str | None = None  # None: all of them
@@ -114,6 +116,7 @@ class LineWatch:
         Light that drifted from what it was calibrated to has not, where nothing is calibrated any more. What becomes of
         verdicts is as this configuration says, not as that under which an alarm came on.
         """
+        self._identity.go_on_from(before._identity)
         gone = set() if self._light.is_calibrated else {"light_dim", "light_bright"}
         gone |= set() if self._reference.is_watched else {"reference_strip"}
         self._alarms = {name: self._as_configured(alarm) for name, alarm in before._alarms.items() if name not in gone}
@@ -127,8 +130,12 @@ class LineWatch:
 
     @property
     def failsafe(self) -> FailSafe:
-        """What becomes of verdicts now: the strictest of all alarms that are on."""
-        return max((alarm.failsafe for alarm in self._alarms.values()), key=STRENGTH.index, default="alarm")
+        """What becomes of verdicts now: the strictest of all alarms that are on.
+
+        Of a camera's first cherries none is clean, until they have shown that the planes are not exchanged.
+        """
+        first: FailSafe = "maybe" if self._holds and self._identity.is_open else "alarm"
+        return max((first, *(alarm.failsafe for alarm in self._alarms.values())), key=STRENGTH.index)
 
     def is_on(self, name: AlarmName) -> bool:
         """Tell whether an alarm is on."""
