@@ -29,6 +29,15 @@ THROTTLE_BITS = {
 }
 
 
+def thread_cpu_s(native_id: int) -> float:
+    """Return the processor time that a thread of this process used so far, in s; 0 if it ended. Source: proc(5)."""
+    try:
+        fields = Path(f"/proc/self/task/{native_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def facts() -> dict[str, Any]:
     """Return what does not change while a benchmark runs."""
     return {
