@@ -21,7 +21,7 @@ from pitcore.health import CameraHealth
 from pitcore.machine import thread_cpu_s
 
 IDLE_S = 0.1  # soon enough for a person who waits, and no work for the board
-STOP_S = 0.5  # a source that waits for a standing belt returns when it is closed
+STOP_S = 0.5  # a source that waits for a stopped belt returns when it is closed
 SILENT_S = 10.0  # beyond the time-out; a source that can find out itself that nothing comes does so earlier
 BUSY_SHARE = 0.02  # of its time: a thread that computes more than that does not hang, however slow the machine is
 
@@ -158,7 +158,7 @@ class Capture:
     def _check(self, silence: _Silence) -> None:
         """Raise SourceError if the source hangs where it cannot find that out itself."""
         if not any(camera.due for camera in self._source.health()):
-            silence.restart()  # as of cameras that a standing belt does not trigger
+            silence.restart()  # as of cameras that a stopped belt does not trigger
         limit_s = self._timeout_s + self._silent_s
         if silence.hangs(limit_s):
             self._hangs = True
