@@ -74,6 +74,10 @@ class HungError(PitcoreError):
     exit_code = 4
 
 
+class PageError(PitcoreError):
+    """What the live page needs and cannot have."""
+
+
 class SupportError(PitcoreError):
     """A support file that cannot be written."""
 

@@ -1,4 +1,6 @@
-"""Whether the belt runs. A valve may be open only while it does: a person may be at the nozzles of a belt that is stopped.
+"""Whether the belt runs. A valve may be open only while it does.
+
+A person may be at the nozzles of a belt that is stopped.
 
 Pure: counts and times come in.
 """

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pitcore.camera.film import Cutter, open_film, silent, stamp_ns
+from pitcore.camera.film import Cutter, Shot, damage_of, open_film, shots, silent
 from pitcore.camera.library import av
 from pitcore.camera.ticks import Ticks
 from pitcore.config import VideoSourceConfig
@@ -39,7 +39,7 @@ class VideoSource:
         self._film: Any = None
         self._lock = threading.Lock()  # a film that is closed while it is read ends the process
         self._closed = threading.Event()
-        self._pictures: Iterator[Any] = iter(())
+        self._shots: Iterator[Shot] = iter(())
         self._given, self._ended = 0, False
         self._last_ns: int | None = None
         self._start_ns = 0
@@ -54,8 +54,7 @@ class VideoSource:
             raise SourceError(f"{path}: is no regular file; give [source] path a film, or the address of a stream")
         with self._lock:
             self._film = open_film(self._config.path, None, {}, None if path.exists() else (OPEN_S, SILENT_S))
-            self._film.streams.video[0].thread_type = "AUTO"  # several pictures at a time; a camera's would come late
-            self._pictures = self._film.decode(video=0)
+            self._shots = shots(self._film)
             self._given, self._ended = 0, False
             self._start_ns = time.monotonic_ns()
 
@@ -70,18 +69,19 @@ class VideoSource:
             raise SourceError(f"{where}: the film is not started; call start first")
         asked = time.monotonic()
         try:
-            picture = next(self._pictures, None)
+            shot = next(self._shots, None)
         except av().FFmpegError as error:
             if time.monotonic() - asked >= SILENT_S:
                 raise silent(where, SILENT_S) from error
             raise SourceError(f"{where}: damaged after {self._given} pictures: {first_line(error)}") from error
-        if picture is None:
+        if shot is None:
             self._ended = True
             return None
-        t_ns = self._since_first(picture)
+        t_ns = self._since_first(shot)
         if self._config.paced:
             self._wait(t_ns, timeout_s)
-        frame = Frame(self._given, t_ns, self._ticks.tick_at(t_ns), self._cutter.planes(picture, where))
+        planes = self._cutter.planes(shot.picture, where)
+        frame = Frame(self._given, t_ns, self._ticks.tick_at(t_ns), planes, damage=damage_of(shot, len(planes)))
         self._given, self._last_ns = self._given + 1, time.monotonic_ns()
         return frame
 
@@ -98,8 +98,8 @@ class VideoSource:
             if film is not None:
                 film.close()
 
-    def _since_first(self, picture: Any) -> int:  # noqa: ANN401  PyAV is optional
-        now_ns = stamp_ns(picture)
+    def _since_first(self, shot: Shot) -> int:
+        now_ns = shot.stamp_ns
         if now_ns is None:
             raise SourceError(f"{self._config.path}: picture {self._given} has no time stamp; convert it with FFmpeg")
         if self._given == 0:

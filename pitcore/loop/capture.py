@@ -23,7 +23,7 @@ from pitcore.machine import thread_cpu_s
 IDLE_S = 0.1  # soon enough for a person who waits, and no work for the board
 STOP_S = 0.5  # a source that waits for a stopped belt returns when it is closed
 SILENT_S = 10.0  # beyond the time-out; a source that can find out itself that nothing comes does so earlier
-BUSY_SHARE = 0.02  # of its time: a thread that computes more than that does not hang, however slow the machine is
+BUSY_SHARE = 0.005  # of its time: a thread that computes more than that does not hang, however slow the machine is
 
 
 def _nothing() -> None:

@@ -190,9 +190,10 @@ def test_a_stop_ends_while_the_source_never_returns_and_names_it(hanging):
 class SlowSource(CountingSource):
     """A source that computes for longer than the limit, as one does on a slow machine."""
 
+    is_late = False
+
     def read(self, timeout_s):
-        until = time.thread_time() + 1.0
-        while time.thread_time() < until:
+        while not self.is_late:
             pass
         return super().read(timeout_s)
 
@@ -201,8 +202,15 @@ class SlowSource(CountingSource):
 
 
 def test_a_source_that_computes_does_not_hang_however_slow_the_machine():
-    capture = Capture(SlowSource(1, live=False), queue_frames=1, timeout_s=0.1, silent_s=0.4)
-    assert take(capture) == [(0, 0)]
+    source = SlowSource(1, live=False)
+    capture = Capture(source, queue_frames=1, timeout_s=0.1, silent_s=1.4)
+    late_at = time.monotonic() + 2.0
+
+    def idle():
+        source.is_late = time.monotonic() > late_at
+
+    assert [arrival.frame.seq for arrival in capture.frames(idle)] == [0]
+    capture.close()
 
 
 def test_a_recording_is_read_only_when_the_loop_asks():
