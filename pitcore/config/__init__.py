@@ -10,7 +10,7 @@ from pitcore.config.board import Config
 from pitcore.config.calibration import (
     AlignmentConfig,
     BeltScale,
-    Calibration,
+    BoardCalibration,
     CalibrationConfig,
     PlaneCalibration,
     Step,
@@ -53,7 +53,7 @@ __all__ = [
     "AlignmentConfig",
     "BeltConfig",
     "BeltScale",
-    "Calibration",
+    "BoardCalibration",
     "CalibrationConfig",
     "CameraConfig",
     "CameraSourceConfig",

@@ -58,7 +58,7 @@ class Stages:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DecisionRules:
     """What the loop decides by.
 
     Attributes:
@@ -100,7 +100,7 @@ class Pipeline:
         busy_with: what the loop does now, in words, empty before and after it; from any thread. It names what hangs.
     """
 
-    def __init__(self, stages: Stages, rules: Rules, metrics: Metrics, hooks: Hooks) -> None:
+    def __init__(self, stages: Stages, rules: DecisionRules, metrics: Metrics, hooks: Hooks) -> None:
         self._metrics, self._hooks = metrics, hooks
         self._last: FrameRef | None = None
         self._last_tick = 0
@@ -109,7 +109,7 @@ class Pipeline:
         self.busy_with = ""
         self._take(stages, rules)
 
-    def replace(self, stages: Stages, rules: Rules) -> None:
+    def replace(self, stages: Stages, rules: DecisionRules) -> None:
         """Change model and rules between two frames. What was seen of the belt stays known."""
         stages.watch.go_on_from(self._stages.watch)
         stages.line.go_on_from(self._stages.line)
@@ -119,7 +119,7 @@ class Pipeline:
         """Have an event written with the lines of the next frame, or soon if none comes; from any thread."""
         self._notes.append((event, detail))
 
-    def _take(self, stages: Stages, rules: Rules) -> None:
+    def _take(self, stages: Stages, rules: DecisionRules) -> None:
         self._stages, self._rules = stages, rules
         card = stages.session.bundle.card
         self._model = ModelRef(card.name, card.version, stages.session.bundle.sha256)
