@@ -295,17 +295,17 @@ def decode_card(raw: bytes, where: str) -> ModelCard:
         raise CardError(f"{where}: {error}; a card has no defaults, write it with `pitcore-tools quantise`") from error
 
 
-def unread(path: Path, error: OSError, mend: str) -> BundleError:
+def unread(path: Path, error: OSError, fix: str) -> BundleError:
     """Return the error of a bundle's file that cannot be read: its own fault, or the machine's.
 
     Args:
         path: of the file.
         error: why.
-        mend: what to do where the bundle is at fault.
+        fix: what to do where the bundle is at fault.
     """
     why = error.strerror or first_line(error)
     if error.errno in _FAULTS_OF_A_NAME:
-        return BundleError(f"{path}: {why}; {mend}")
+        return BundleError(f"{path}: {why}; {fix}")
     return UnreadableBundleError(f"{path}: {why}; `dmesg` says why; replace a failing card")
 
 

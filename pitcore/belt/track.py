@@ -32,7 +32,7 @@ Box = tuple[int, int, int, int]  # x, y, width, height in pixels of a frame
 Span = tuple[float, float, float, float]  # x0, x1, and belt position low and high; high ends exclusive
 
 # A thing is known if an earlier one covers this share of its box. Two cherries that ran together count
-# half at most, so the pair is judged anew and the second is not lost in the first.
+# half at most, so the pair is judged again and the second is not lost in the first.
 KNOWN_SHARE = 0.7
 # And only if it covers this share of what the frame shows of the earlier one: a small cherry in the shadow of a large
 # one's box is another cherry.

@@ -151,7 +151,7 @@ def measure_flat(survey: Survey, frames: int) -> Outcome:
             profile.add(plane)
         kept = tuple(plane.copy() for plane in frame.planes)  # the loan ends before the picture is drawn
     if not kept:
-        raise CalibrationError("flat: the source gave no frame; record anew, or check the camera")
+        raise CalibrationError("flat: the source gave no frame; record again, or check the camera")
     levels = [profile.levels() for profile in profiles]
     values = _base(config)
     bare = {

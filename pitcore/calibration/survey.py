@@ -76,7 +76,7 @@ class Survey:
                 if found is not None and found[1] >= limit_s:
                     raise SourceError(
                         f"plane {frame_config.planes[found[0]]}: its camera sends one and the same picture; check its "
-                        "cable and supply, then calibrate anew"
+                        "cable and supply, then calibrate again"
                     )
                 yield frame
             self.tell()

@@ -108,7 +108,7 @@ class RpiCamera:
         if self._cadence.due(last_ns or self._started_ns, now_ns - round(silent_s * 1e9)):
             raise SourceError(
                 f"{self} sent nothing for {silent_s + frame_s:.2g} s: it hangs, or its cable or power failed; the "
-                "service has to start anew"
+                "service has to restart"
             )
         if seen.bad_in_row * frame_s > limit_s:  # counted, since a belt that stands and triggers nothing is no fault
             raise SourceError(f"{self} gave no good frame for {limit_s:g} s: {seen.doubt}; correct [source] cameras")
@@ -247,10 +247,10 @@ def _why(error: BaseException) -> str:
     """Return what went wrong at the bottom, for picamera2 wraps what libcamera says, and what helps against it."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{first_line(error)}; {_mend(error)}"
+    return f"{first_line(error)}; {_fix(error)}"
 
 
-def _mend(error: BaseException) -> str:
+def _fix(error: BaseException) -> str:
     """Return what helps against what libcamera and the kernel are known to say."""
     text = str(error).lower()
     if "busy" in text or "acquire" in text:

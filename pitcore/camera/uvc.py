@@ -106,7 +106,7 @@ class UvcSource:
         if left_s <= 0:
             raise SourceError(
                 f"camera {self._config.device} sent nothing for {limit_s:g} s: it hangs, or its cable failed; the "
-                "service has to start anew"
+                "service has to restart"
             )
         self._changed.wait(left_s)
 

@@ -232,14 +232,14 @@ def _setup(config_path: Path | None) -> tuple[Config, Path]:
 
 
 def _path_of(config_path: Path | None) -> Path:
-    """Return where the calibration goes. A damaged one must not keep ``undo`` from mending it, so it is not read."""
-    mend = 'name one: --config FILE with [calibration] file = "calibration.json"'
+    """Return where the calibration goes. A damaged one must not keep ``undo`` from fixing it, so it is not read."""
+    fix = 'name one: --config FILE with [calibration] file = "calibration.json"'
     if config_path is None:
-        raise CalibrationError(f"calibrate: no configuration to store the result for; {mend}")
+        raise CalibrationError(f"calibrate: no configuration to store the result for; {fix}")
     path = calibration_path(load_config(config_path, calibrated=False), config_path)
     if path is None:
         raise CalibrationError(
-            f"{config_path}: [calibration] file is not set, so there is no place for the result; {mend}"
+            f"{config_path}: [calibration] file is not set, so there is no place for the result; {fix}"
         )
     return path
 

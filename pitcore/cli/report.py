@@ -46,7 +46,7 @@ class Watcher:
 
 
 def fresh_file(path: Path, metrics: Metrics) -> JsonlSink:
-    """Open a verdict file anew: it holds the verdicts of one run. Raises SinkError."""
+    """Open a verdict file again: it holds the verdicts of one run. Raises SinkError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)

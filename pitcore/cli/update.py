@@ -165,4 +165,4 @@ def text(found: Overview) -> str:
         lines.append(f"last update {found.last.at} {found.last.command}: {found.last.message}")
     if not found.troubles:
         return "\n".join([*lines, "all is well"])
-    return "\n".join([*lines, "", *(f"WRONG  {trouble.what}\n   DO  {trouble.mend}" for trouble in found.troubles)])
+    return "\n".join([*lines, "", *(f"WRONG  {trouble.what}\n   DO  {trouble.fix}" for trouble in found.troubles)])

@@ -63,9 +63,9 @@ def place_of(config_path: Path | None, socket_path: Path | None, store_path: Pat
 
 @contextmanager
 def needing_the_extra() -> Iterator[None]:
-    """Import what needs the extra `ota`. Raises UpdateError with the mend where it is not installed."""
+    """Import what needs the extra `ota`. Raises UpdateError with the fix where it is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
-        mend = "install pitcore with its extra: pip install 'pitcore[ota]'"
-        raise UpdateError(Refusal.NOT_SET_UP, f"{error.name} is not installed; {mend}") from error
+        fix = "install pitcore with its extra: pip install 'pitcore[ota]'"
+        raise UpdateError(Refusal.NOT_SET_UP, f"{error.name} is not installed; {fix}") from error

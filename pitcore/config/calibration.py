@@ -118,7 +118,7 @@ def read_calibration(path: Path) -> Calibration | None:
     Raises:
         ConfigError: it cannot be read, or is not one.
     """
-    mend = "bring back the one before with 'pitcore calibrate undo', or remove it and calibrate again"
+    fix = "bring back the one before with 'pitcore calibrate undo', or remove it and calibrate again"
     try:
         text = decode_text(path.read_bytes())
         check_json(text)
@@ -128,4 +128,4 @@ def read_calibration(path: Path) -> Calibration | None:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; correct [calibration] file") from error
     except (msgspec.MsgspecError, ValueError) as error:
-        raise ConfigError(f"{path}: damaged: {error}; {mend}") from error
+        raise ConfigError(f"{path}: damaged: {error}; {fix}") from error

@@ -66,8 +66,8 @@ def check_usb_camera(board: Board, device: str) -> Check:
     if board.path(device).exists():
         return ok(name, device)
     found = [f"/dev/{path.name}" for path in board.find("/dev", "video*")]
-    mend = "plug the camera in, and take a name from /dev/v4l/by-id into [source] device: those stay"
-    return fail(name, f"{device} is not there; there is {', '.join(found) or 'no camera'}", mend)
+    fix = "plug the camera in, and take a name from /dev/v4l/by-id into [source] device: those stay"
+    return fail(name, f"{device} is not there; there is {', '.join(found) or 'no camera'}", fix)
 
 
 def check_permissions(board: Board, may_open: Callable[[Path], bool]) -> Check:
@@ -143,8 +143,8 @@ def check_camera_memory(board: Board, needed_bytes: int) -> Check:
     found = f"{free_kb // 1024} of {total_kb // 1024} MB free, the cameras take about {needed_mb}, heap {heaps[0]}"
     if total_kb // 1024 < needed_mb:
         size_mb = next(size for size in (128, 256, 320, 512, 1 << 20) if size >= needed_mb)
-        mend = f"dtoverlay=vc4-kms-v3d,cma-{size_mb} in /boot/firmware/config.txt, and restart"
-        return fail(name, found, mend)
+        fix = f"dtoverlay=vc4-kms-v3d,cma-{size_mb} in /boot/firmware/config.txt, and restart"
+        return fail(name, found, fix)
     if free_kb // 1024 < needed_mb:
         return warn(name, found, "if the service does not run, something else holds it: close programs that show video")
     return ok(name, found)
@@ -171,15 +171,15 @@ def check_gpio(board: Board, chips: dict[str, str], wanted: str | None) -> Check
             return warn(
                 name,
                 f"{label} is {chips[label]}; this kernel leaves the line of a program that is killed as it was driven",
-                "add dtparam=strict_gpiod to /boot/firmware/config.txt and start anew: then its valve is shut at once",
+                "add dtparam=strict_gpiod to /boot/firmware/config.txt and restart: then its valve is shut at once",
             )
         return ok(name, f"{label} is {chips[label]}")
-    mend = (
+    fix = (
         "take the label from `gpiodetect` into the configuration"
         if chips
         else f"python3-libgpiod or {REINSTALL}; and a kernel with GPIO character devices (CONFIG_GPIO_CDEV)"
     )
-    return (fail if wanted else warn)(name, f"no chip is labelled {label}; there is {found}", mend)
+    return (fail if wanted else warn)(name, f"no chip is labelled {label}; there is {found}", fix)
 
 
 def find_chips() -> dict[str, str]:

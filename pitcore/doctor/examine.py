@@ -1,4 +1,4 @@
-"""Every check in the order in which one mends them, and what they come to."""
+"""Every check in the order in which one fixes them, and what they come to."""
 
 from __future__ import annotations
 

@@ -63,10 +63,10 @@ def check_heat(board: Board) -> Check:
     if milli is None:
         return skip(name, "no thermal sensor")
     found = f"{milli / 1000:.0f} C"
-    mend = "fit a heat sink or a fan, and keep the case out of the sun; then `pitcore-bench --seconds 600`"
+    fix = "fit a heat sink or a fan, and keep the case out of the sun; then `pitcore-bench --seconds 600`"
     if milli / 1000 >= TOO_HOT_C:
-        return fail(name, found, mend)
-    return warn(name, found, mend) if milli / 1000 >= HOT_C else ok(name, found)
+        return fail(name, found, fix)
+    return warn(name, found, fix) if milli / 1000 >= HOT_C else ok(name, found)
 
 
 def check_throttling(board: Board) -> Check:
@@ -79,8 +79,8 @@ def check_throttling(board: Board) -> Check:
         return ok(name, "none since the board started")
     found = ", ".join(word for bit, word in THROTTLE_BITS.items() if bits >> bit & 1)
     supply = "use the board's own power supply (5 V 5 A for a Pi 5) and a short cable"
-    mend = supply if bits & 0x10001 else "fit a heat sink or a fan"
-    return fail(name, found, mend) if bits & NOW_BITS else warn(name, found, f"{mend}; a restart clears the record")
+    fix = supply if bits & 0x10001 else "fit a heat sink or a fan"
+    return fail(name, found, fix) if bits & NOW_BITS else warn(name, found, f"{fix}; a restart clears the record")
 
 
 def check_clock_source(board: Board) -> Check:
@@ -104,11 +104,11 @@ def check_time(board: Board, now_s: float, built_s: float) -> Check:
         now_s: the wall clock.
         built_s: a time that has certainly passed, such as when pitcore was installed.
     """
-    name, mend = "wall clock", "connect the board to a time server: sudo timedatectl set-ntp true"
+    name, fix = "wall clock", "connect the board to a time server: sudo timedatectl set-ntp true"
     if now_s < built_s:
-        return fail(name, "before pitcore was installed", f"{mend}; until then updates look expired or not yet valid")
+        return fail(name, "before pitcore was installed", f"{fix}; until then updates look expired or not yet valid")
     if board.path("/run/systemd/timesync/synchronized").exists():
         return ok(name, "synchronised")
     if board.find("/run/chrony", "chronyd.pid") or board.find("/run", "ntpd.pid"):
         return ok(name, "kept by a time server's client")
-    return warn(name, "nothing synchronises it", f"{mend}; logs cannot be put beside the line's without it")
+    return warn(name, "nothing synchronises it", f"{fix}; logs cannot be put beside the line's without it")

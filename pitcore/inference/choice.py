@@ -59,7 +59,7 @@ def open_session(config: Config, *, service: bool, running_sha256: str | None = 
         except (BundleError, ConfigError) as error:
             is_last = candidate.role == "bundled"
             if is_last or config.model.store is None or (isinstance(error, ConfigError) and candidate.role != "trial"):
-                raise  # a configuration that does not fit what was committed is for the technician to mend
+                raise  # a configuration that does not fit what was committed is for the technician to fix
             log.error("the %s model does not work here: %s", candidate.role, error)  # noqa: TRY400  no traceback for users
             if not isinstance(error, UnreadableBundleError):  # else its attempts are the limit
                 give_up(Path(config.model.store), candidate, str(error))

@@ -78,8 +78,8 @@ class FrameWatch:
             events.append(event_of(frame, "frame_repeated", f"frame {frame.seq} came again"))
             return events, False
         lost = 0 if last is None else frame.seq - last - 1 - self._dropped
-        if last is not None and frame.seq < last:  # a camera that started anew; its frames are judged
-            detail = f"frame {frame.seq} after {last}: the source counts anew, how many were lost is not known"
+        if last is not None and frame.seq < last:  # a camera that restarted; its frames are judged
+            detail = f"frame {frame.seq} after {last}: the source restarts its count, how many were lost is not known"
             events.append(event_of(frame, "frames_renumbered", detail))
         self._last_seq, self._dropped = frame.seq, 0
         if lost > 0:

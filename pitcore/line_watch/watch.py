@@ -106,7 +106,7 @@ class LineWatch:
         self._alarms: dict[AlarmName, Alarm] = {}
 
     def go_on_from(self, before: LineWatch) -> None:
-        """Take over the alarms that are on, after a reload; what was measured is measured anew.
+        """Take over the alarms that are on, after a reload; what was measured is measured again.
 
         Light that drifted from what it was calibrated to has not, where nothing is calibrated any more. What becomes of
         verdicts is as this configuration says, not as that under which an alarm came on.

@@ -219,7 +219,7 @@ class Pipeline:
             camera = next(one for one in self._stages.capture.health() if plane in one.planes)
             raise SourceError(
                 f"camera {' + '.join(camera.planes)} ({camera.id}) sent one and the same picture for {for_s:.2g} s: it "
-                "hangs; the service has to start anew"
+                "hangs; the service has to restart"
             )
 
     def _judge(

@@ -151,7 +151,7 @@ def _order(deployment: Deployment) -> Order:
         raise UpdateError(
             Refusal.MALFORMED,
             f"action {deployment.id}: {len(chunks)} software modules of type {PART!r}, and it must be one; "
-            "mend the distribution set",
+            "fix the distribution set",
         )
     target = _target(chunks[0])
     check_name(target)

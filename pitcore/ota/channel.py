@@ -138,19 +138,19 @@ def asked(entry: Entry, device_id: str) -> bool:
 
 def check_fits(release: Release, machine: Machine, target: str) -> None:
     """Refuse a release that this board cannot run. Raises UpdateError."""
-    mend = "update pitcore on this board first"
+    fix = "update pitcore on this board first"
     if release.contract not in CONTRACTS:
         why = f"made for {release.contract}, and this board knows {' and '.join(CONTRACTS)}"
     elif _version(release.onnxruntime_min) > _version(machine.onnxruntime):
         why = f"needs onnxruntime {release.onnxruntime_min}, and this board has {machine.onnxruntime}"
     elif release.arch and machine.arch not in release.arch:
-        why, mend = (
+        why, fix = (
             f"made for {', '.join(release.arch)}, and this is {machine.arch}",
             "put the board in another channel",
         )
     else:
         return
-    raise UpdateError(Refusal.INCOMPATIBLE, f"{target}: {why}; {mend}")
+    raise UpdateError(Refusal.INCOMPATIBLE, f"{target}: {why}; {fix}")
 
 
 def _version(text: str) -> tuple[int, ...]:

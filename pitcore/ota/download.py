@@ -92,7 +92,7 @@ def _bring(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
 
 def _append(body: Body, file: BinaryIO, wanted: Wanted) -> None:
     if body.start != file.tell():
-        file.truncate(body.start)  # it begins anew; "ab" writes at the end, wherever that is
+        file.truncate(body.start)  # it starts again; "ab" writes at the end, wherever that is
         file.seek(body.start)
     for chunk in body.chunks:
         if file.tell() + len(chunk) > wanted.length:

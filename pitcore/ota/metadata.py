@@ -175,9 +175,9 @@ class TrustedMetadata:
     def _refusal(self, error: Exception) -> UpdateError:
         """Return what an error of tuf means: that depends on which role it was after."""
         role = _role(self._fetcher.last_url)
-        for kinds, roles, refusal, mend in _MEANINGS:
+        for kinds, roles, refusal, fix in _MEANINGS:
             if isinstance(error, kinds) and (roles is None or role in roles):
-                return UpdateError(refusal, f"{self._url}: {role}: {first_line(error)}; {mend}")
+                return UpdateError(refusal, f"{self._url}: {role}: {first_line(error)}; {fix}")
         return UpdateError(Refusal.MALFORMED, f"{self._url}: {role}: {first_line(error)}; publish it again")
 
 

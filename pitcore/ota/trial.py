@@ -92,7 +92,7 @@ class Trial:
             health = self.health()
             self._check_still_on_trial(release)
             if health is not None and health.model_sha256 == release.card_sha256:
-                start = health if start is None or health.frames < start.frames else start  # fewer: it started anew
+                start = health if start is None or health.frames < start.frames else start  # fewer: it restarted
                 verdict = judge(gate, before, start, health)
                 if isinstance(verdict, Failed):
                     raise self._failed(release, verdict.why)

@@ -106,7 +106,7 @@ def _words(value: int, count: int) -> list[int]:
 
 
 def table() -> str:
-    """Return the map as it stands in docs/modbus.md."""
+    """Return the map as it is in docs/modbus.md."""
     lines = ["| register | words | name | meaning |", "|---|---|---|---|"]
     lines += [f"| {place.address} | {place.words} | `{place.name}` | {place.meaning} |" for place in FIELDS]
     lines += [

@@ -13,7 +13,7 @@ class Sink(Protocol):
     """Takes the verdicts and events of each frame, in order, from one thread."""
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
-        """Take the records of one frame. Never raises for what time may mend (a full disk)."""
+        """Take the records of one frame. Never raises for what time may fix (a full disk)."""
         ...
 
     def close(self) -> None:

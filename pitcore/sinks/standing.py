@@ -26,15 +26,15 @@ class Standing:
         self._section, self._retry_s = section, retry_s
         self._reason = ""  # while it works
 
-    def fails(self, reason: str, mend: str) -> None:
+    def fails(self, reason: str, fix: str) -> None:
         """Say why it does not work; a reason that was said already is not logged again.
 
         Args:
             reason: one line.
-            mend: what to do about it, one line.
+            fix: what to do about it, one line.
         """
         if reason != self._reason:
-            log.warning("[%s] %s; it is tried again every %g s. %s", self._section, reason, self._retry_s, mend)
+            log.warning("[%s] %s; it is tried again every %g s. %s", self._section, reason, self._retry_s, fix)
         self._reason = reason
 
     def works(self, said: str) -> None:

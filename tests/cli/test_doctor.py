@@ -18,7 +18,7 @@ def test_this_machine_is_looked_over_and_each_line_has_its_mend(tmp_path, tiny_b
     names = [check["name"] for check in report["checks"]]
     assert len(names) == len(set(names)) == 16
     for check in report["checks"]:
-        assert bool(check["mend"]) == (check["status"] in {"warn", "fail"}), check
+        assert bool(check["fix"]) == (check["status"] in {"warn", "fail"}), check
 
 
 def test_a_board_that_must_not_go_to_the_line_so_is_exit_code_1(tmp_path, tiny_bundle):

@@ -125,7 +125,7 @@ class Clock:
 
 
 class BoardUnderTest:
-    """A board's trust: its directory lasts, everything else is made anew for each check, as by a new process."""
+    """A board's trust: its directory lasts, everything else is made again for each check, as by a new process."""
 
     def __init__(self, publisher, directory, url, device_id="board-1"):
         self.publisher, self.directory, self.url, self.device_id = publisher, Path(directory), url, device_id

@@ -461,7 +461,7 @@ def test_after_a_fast_forward_within_reason_a_rotated_key_starts_anew(field):
     field.converges()
 
 
-# Clocks. The model stays in every case; what counts is that nothing old is taken, and that it mends itself.
+# Clocks. The model stays in every case; what counts is that nothing old is taken, and that it fixes itself.
 
 
 def test_a_clock_of_1970_does_not_revive_what_has_expired(field):

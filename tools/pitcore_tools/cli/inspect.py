@@ -103,7 +103,7 @@ def _say_tiny(model: Path, weights: list[tuple[str, NDArray[np.float32]]], out: 
     if out is not None:
         click.echo(f"  written     {out}, with zeros in their place")
     elif found:
-        click.echo("  mend        give --zero FILE")
+        click.echo("  fix        give --zero FILE")
 
 
 def _zeroed(value: Tensor) -> Tensor:
