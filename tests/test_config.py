@@ -108,6 +108,7 @@ def test_the_emulated_board_shows_the_defaults():
         "accept",
         "reject",
         "bundle",
+        "cherries_per_s",
         "url",
         "device_id",
         "controller_id",

@@ -8,6 +8,7 @@ from pathlib import Path
 from pitcore.config import Config, Picamera2SourceConfig, UvcSourceConfig
 from pitcore.doctor import devices, processor, software, system
 from pitcore.doctor.check import Board, Check
+from pitcore.doctor.load import check_load
 from pitcore.preprocess import _core
 
 BOARD_CONFIG = Path("/etc/pitcore/board.toml")
@@ -31,6 +32,7 @@ def examine(config_path: Path | None, board: Board | None = None) -> list[Check]
         found,
         software.check_model(settings),
         processor.check_features(board, _core.active_kernel()),
+        check_load(settings),
         software.check_flush_to_zero(),
         processor.check_governor(board),
         processor.check_heat(board),

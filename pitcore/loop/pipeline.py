@@ -27,7 +27,7 @@ from pitcore.line_watch import LineWatch, Seen
 from pitcore.line_watch.frame_watch import FrameWatch, event_of
 from pitcore.loop.capture import Arrival, Capture
 from pitcore.loop.stage_clock import StageClock
-from pitcore.metrics import Metrics
+from pitcore.metrics import FrameWork, Metrics
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
@@ -188,7 +188,7 @@ class Pipeline:
             stages.belt_sink.judged(frame.tick)  # else the belt counts as not judged: without light cherries are missed
         self._metrics.count("judged")  # as a whole: what says that the service works goes by this
         clock.mark("emit")
-        self._count(clock, chosen, len(asked))
+        self._count(frame.seq, clock, chosen, len(asked))
 
     def _find(self, arrival: Arrival, frame: Frame) -> tuple[list[Event], NDArray[np.void] | None]:
         """Search a frame for things; None if the frame is not fit to be searched, with the event that says why."""
@@ -303,11 +303,14 @@ class Pipeline:
         for sink in self._stages.sinks:
             sink.emit([*events, *verdicts])
 
-    def _count(self, clock: StageClock, chosen: Selection, asked: int) -> None:
+    def _count(self, seq: int, clock: StageClock, chosen: Selection, asked: int) -> None:
         for stage, duration_ns in clock.durations_ns.items():
             self._metrics.stages[stage].add(duration_ns)
         self._metrics.stages["prepare"].add(clock.prepare_ns)
         self._metrics.stages["total"].add(clock.total_ns(from_start=self._rules.live))
+        durations, wanted = clock.durations_ns, len(chosen.whole) + len(chosen.cut)
+        others_ns = clock.total_ns(from_start=False) - durations["infer"]
+        self._metrics.work.add(FrameWork(clock.last_ns, seq, wanted, asked, durations["infer"], others_ns))
         self._metrics.count("things_known", by=chosen.known)
         self._metrics.count("crops", by=asked)
 

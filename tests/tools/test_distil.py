@@ -191,7 +191,7 @@ def test_students_are_scored_on_the_fold_that_they_never_saw(tmp_path: Path, mon
         path = run.answers_path(place.results, "any", fold)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, answers=to_bytes(torch.where(crops.labels[pool.crop] == 1, 0.9, 0.1)))
-    run.learn(["small"], "any", place, run.Length(epochs=1), folds=(0, 1))
+    run.learn(["small"], place, run.Length(epochs=1), folds=(0, 1))
     for fold in (0, 1):
         with np.load(run.margins_path(place.results, "small", fold)) as content:
             assert [int(name, 16) for name in content["hashes"]] == [

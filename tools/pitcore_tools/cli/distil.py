@@ -12,11 +12,10 @@ from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.handover import hand_over
 from pitcore_tools.distil.packing import load_crops, pack_crops, pack_weights
 from pitcore_tools.distil.report import taught_table
-from pitcore_tools.distil.run import Length, Place, answer, learn, teach
+from pitcore_tools.distil.run import VIEWS_EACH, Length, Place, answer, learn, teach
 from pitcore_tools.networks.imagenet import SOURCES
 
 COMMITTED = Path(__file__).parents[1] / "distil" / "results"
-GROUP = "teachers"
 
 DATA = click.option(
     "--data", required=True, type=click.Path(path_type=Path), help="Folder with cherry_clean/, cherry_pit/."
@@ -32,6 +31,13 @@ RESULTS = click.option(
 )
 FOLD = click.option("--fold", "folds", multiple=True, type=click.IntRange(0, FOLDS - 1), help="Only this fold.")
 THREADS = click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads.")
+VIEWS = click.option(
+    "--views",
+    default=VIEWS_EACH,
+    show_default=True,
+    type=click.IntRange(1, 1_000),
+    help="Views of each crop. All teachers of a student must answer as many.",
+)
 DEVICE = click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 
 
@@ -79,10 +85,11 @@ def teach_command(name: str, folds: tuple[int, ...], **where: object) -> None:
 @RUNS
 @RESULTS
 @FOLD
+@VIEWS
 @THREADS
 @DEVICE
-def answer_command(names: tuple[str, ...], folds: tuple[int, ...], **where: object) -> None:
-    """Let teachers NAMES answer each fold's pool of views together.
+def answer_command(names: tuple[str, ...], folds: tuple[int, ...], views: int, **where: object) -> None:
+    """Let each of the teachers NAMES answer each fold's pool of views.
 
     \b
     Example:
@@ -90,7 +97,9 @@ def answer_command(names: tuple[str, ...], folds: tuple[int, ...], **where: obje
     """
     for name in names:
         catalogue.teacher(name)
-    answer(GROUP, names, _place(**where), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
+    place = _place(**where)  # type: ignore[arg-type]  # click names and types them
+    for name in names:
+        answer(name, place, folds or range(FOLDS), views)
 
 
 @distil.command(name="learn")
@@ -111,7 +120,7 @@ def learn_command(names: tuple[str, ...], epochs: int, folds: tuple[int, ...], *
     """
     for name in names:
         catalogue.student(name)
-    learn(names, GROUP, _place(**where), Length(epochs), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
+    learn(names, _place(**where), Length(epochs), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
 
 
 @distil.command(name="run-folder")

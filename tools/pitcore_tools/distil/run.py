@@ -86,16 +86,15 @@ def teach(name: str, place: Place, folds: Sequence[int] = range(FOLDS)) -> None:
             place.say(f"{name}, fold {fold}: {summary(margins.mean(1), place.crops.labels[where])}")
 
 
-def answer(group: str, names: Sequence[str], place: Place, folds: Sequence[int] = range(FOLDS)) -> None:
-    """Let teachers answer each fold's pool, and keep what they say as the answers of ``group``."""
+def answer(name: str, place: Place, folds: Sequence[int] = range(FOLDS), views_each: int = VIEWS_EACH) -> None:
+    """Let a teacher answer each fold's pool of ``views_each`` views of every crop, and keep its answers."""
     for fold in folds:
-        path = answers_path(place.results, group, fold)
+        path = answers_path(place.results, name, fold)
         if path.exists():
             continue
-        pool = draw_pool(place.crops, fold, VIEWS_EACH)
-        said = answers(place.crops, pool, [ask(name, fold, place) for name in names], place.batch)
-        _write_arrays(path, answers=to_bytes(said))
-        place.say(f"{group}, fold {fold}: {len(pool)} views answered")
+        pool = draw_pool(place.crops, fold, views_each)
+        _write_arrays(path, answers=to_bytes(answers(place.crops, pool, ask(name, fold, place), place.batch)))
+        place.say(f"{name}, fold {fold}: {len(pool)} views answered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +105,17 @@ class Length:
     seconds: float | None = None
 
 
-def learn(names: Sequence[str], group: str, place: Place, length: Length, folds: Sequence[int] = range(FOLDS)) -> None:
-    """Teach students side by side the answers of ``group``, and score each on its fold."""
+def learn(names: Sequence[str], place: Place, length: Length, folds: Sequence[int] = range(FOLDS)) -> None:
+    """Teach students side by side the mean answers of their teachers, and score each on its fold. Raises DataError."""
     students = [catalogue.student(name) for name in names]
+    teachers = students[0].teachers
+    if any(student.teachers != teachers for student in students):
+        raise DataError(f"{', '.join(names)}: they have other teachers each; teach them one by one")
     missing = [fold for fold in folds if not all(weights_path(place, name, fold).exists() for name in names)]
     made: dict[int, Lesson] = {}
     for fold in missing:
         steps = MOST_ROUNDS if length.seconds else max(1, length.epochs * (len(place.crops.without(fold)) // BATCH))
-        made[fold] = student_lesson(students, place.crops, answered(group, fold, place), 300 + fold, steps)
+        made[fold] = student_lesson(students, place.crops, answered(teachers, fold, place), 300 + fold, steps)
     label = "+".join(names)
     _follow({_checkpoint(place, label, fold): lesson for fold, lesson in made.items()}, place, label, length.seconds)
     for fold, lesson in made.items():
@@ -139,16 +141,22 @@ def ask(name: str, fold: int, place: Place) -> Asked:
     return Asked(teacher, folded(network).to(place.device, kind, memory_format=torch.channels_last))  # type: ignore[call-overload]  # torch's stub lacks it
 
 
-def answered(group: str, fold: int, place: Place) -> Answered:
-    """Return a fold's pool and the committed answers to it. Raises DataError."""
-    path = answers_path(place.results, group, fold)
-    if not path.exists():
-        raise DataError(f"{path}: no such answers; run `pitcore-tools distil answer` first")
-    with np.load(path) as content:
-        said = from_bytes(content["answers"])
+def answered(teachers: Sequence[str], fold: int, place: Place) -> Answered:
+    """Return a fold's pool and the mean probability of a pit that its teachers gave each view. Raises DataError."""
     count = len(place.crops.without(fold))
-    if len(said) % count:
-        raise DataError(f"{path}: {len(said)} answers for {count} crops; these crops are others than were asked about")
+    given = []
+    for name in teachers:
+        path = answers_path(place.results, name, fold)
+        if not path.exists():
+            raise DataError(f"{path}: no such answers; run `pitcore-tools distil answer {name} --fold {fold}` first")
+        with np.load(path) as content:
+            given.append(from_bytes(content["answers"]))
+        if len(given[-1]) % count or len(given[-1]) != len(given[0]):
+            raise DataError(
+                f"{path}: {len(given[-1])} answers for {count} crops, other teachers gave {len(given[0])}; remove the "
+                "file and run `pitcore-tools distil answer` again with the same crops and the same --views"
+            )
+    said = torch.stack(given).mean(0)
     return Answered(draw_pool(place.crops, fold, len(said) // count), said.to(place.device))
 
 
@@ -162,9 +170,9 @@ def margins_path(results: Path, name: str, fold: int) -> Path:
     return results / f"{name}-fold{fold}.npz"
 
 
-def answers_path(results: Path, group: str, fold: int) -> Path:
-    """Return where a group's answers lie."""
-    return results / "answers" / f"{group}-fold{fold}.npz"
+def answers_path(results: Path, name: str, fold: int) -> Path:
+    """Return the path of a teacher's answers."""
+    return results / "answers" / f"{name}-fold{fold}.npz"
 
 
 def summary(margins: Tensor, labels: Tensor) -> str:
@@ -286,8 +294,9 @@ def main() -> None:
     students = [name for name in catalogue.names() if isinstance(catalogue.load(name), catalogue.Student)]
     for name in teachers:
         teach(name, place)
-    answer("teachers", teachers, place)
-    learn(students, "teachers", place, Length(seconds=args.seconds - (time.monotonic() - began)))
+    for name in teachers:
+        answer(name, place)
+    learn(students, place, Length(seconds=args.seconds - (time.monotonic() - began)))
 
 
 if __name__ == "__main__":
