@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.actuation.actuator import Actuator, Rules, acts_of
+from pitcore.actuation.actuator import Actuator, JudgedFrame, Rules, acts_of
 from pitcore.actuation.wakeup_margin import Gap
 from pitcore.belt.encoder import Edge, QuadratureDecoder, TickHistory
 from pitcore.bench.reject_account import Account, Crowd, Run, settle, settle_crowd
@@ -111,7 +111,7 @@ class _VirtualLine:
         self.driven: list[tuple[int, int, int]] = []
         self._mask = 0
         self._seqno = 0
-        self._verdicts: deque[tuple[int, int, list[Verdict]]] = deque()  # ready_ns, tick of the frame; in order
+        self._frames: deque[tuple[int, JudgedFrame, list[Verdict]]] = deque()  # ready_ns, frame, verdicts; in order
 
     def run(self, progress: Progress | None) -> None:
         """Go through every step of the belt."""
@@ -138,9 +138,9 @@ class _VirtualLine:
         tick = self.history.tick_at(t_ns)
         verdicts = self._camera.take(place, tick, t_ns)
         ready_ns = t_ns + int(self._rng.integers(*LATENCY_NS))
-        if self._verdicts:
-            ready_ns = max(ready_ns, self._verdicts[-1][0])
-        self._verdicts.append((ready_ns, tick, verdicts))
+        if self._frames:
+            ready_ns = max(ready_ns, self._frames[-1][0])
+        self._frames.append((ready_ns, JudgedFrame(tick, t_ns, self._camera.waiting_px), verdicts))
 
     def _turn(self, t_ns: int, before: int, tick: int, chance: float) -> None:
         """Give the decoder the edge of a step, or lose it; sometimes a disturbance comes along."""
@@ -156,10 +156,10 @@ class _VirtualLine:
             self.decoder.feed(edge._replace(seqno=self._seqno))
 
     def _act(self, t_ns: int) -> None:
-        while self._verdicts and self._verdicts[0][0] <= t_ns:
-            _, tick, verdicts = self._verdicts.popleft()
+        while self._frames and self._frames[0][0] <= t_ns:
+            _, frame, verdicts = self._frames.popleft()
             self.actuator.take(acts_of(verdicts))
-            self.actuator.judged(tick)
+            self.actuator.judged(*frame)
         mask = self.actuator.step(self.history.tick, t_ns)
         changed = mask ^ self._mask
         if changed:

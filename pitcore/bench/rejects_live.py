@@ -107,7 +107,7 @@ def _show(
         step = max(0, int(np.searchsorted(t_ns, exposed_ns, side="right")) - 1)
         tick = sink.tick_at(exposed_ns)
         sink.emit(camera.take(Place(int(ticks[step]), int(furthest[step])), tick, exposed_ns))
-        sink.judged(tick)
+        sink.judged(tick, exposed_ns, camera.waiting_px)
         if progress is not None:
             progress(step / len(ticks))
     _sleep_until(int(t_ns[-1]) + JUDGED_AFTER_NS)

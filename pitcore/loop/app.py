@@ -234,7 +234,7 @@ class App:
             preparer=preparer,
             window=window,
             line=LineWatch(config, window.shape),
-            tracker=BeltTracker(window.shape[0], config.px_per_tick, config.belt.tolerance_px),
+            tracker=BeltTracker(window.shape[0], config.px_per_tick, config.belt.tolerance_px, _remembered_px(config)),
             crops=CropWriter(preparer, card, runtime.max_cherries),
             session=session,
             sinks=self._options.sinks,
@@ -243,6 +243,13 @@ class App:
         return Loaded(
             config, stages, Rules(config, operating.thresholds, live=self._source.live, timings=self._options.timings)
         )
+
+
+def _remembered_px(config: Config) -> float:
+    """Return how far past the frame the tracker is to know what was judged: well before the nozzles, if there are."""
+    plan = belt_plan(config)
+    height_px = plan.rows_px[1] - plan.rows_px[0]
+    return min(height_px, plan.reach_ticks * abs(plan.px_per_tick) / 2) if plan.lanes else height_px
 
 
 def check_reloadable(now: Config, later: Config) -> None:

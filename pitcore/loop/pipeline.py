@@ -158,6 +158,7 @@ class Pipeline:
             self._metrics.count("frames")
             events, things = self._find(arrival, frame)
             if things is None:
+                stages.tracker.not_searched(frame.tick)
                 self._emit([*events, *stages.line.unfit(frame, events[-1])], [])  # the last one says why
                 return
             clock.mark("search")
@@ -185,7 +186,8 @@ class Pipeline:
         self._last, self._last_tick = FrameRef(frame.seq, frame.t_ns), frame.tick
         self._emit(events, self._verdicts(said, clock.latency(total_from_start=self._rules.live)))
         if stages.belt_sink is not None and stages.line.failsafe != "reject":
-            stages.belt_sink.judged(frame.tick)  # else the belt counts as not judged: without light cherries are missed
+            # Else the belt counts as not judged: without light cherries are missed.
+            stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px)
         self._metrics.count("judged")  # as a whole: what says that the service works goes by this
         clock.mark("emit")
         self._count(frame.seq, clock, chosen, len(asked))

@@ -284,7 +284,7 @@ class Valves(MemorySink):
         super().emit(records)
         self.told += [record.verdict for record in records if isinstance(record, Verdict)]
 
-    def judged(self, tick):
+    def judged(self, tick, *_):
         self.told.append(tick)
 
     def notices(self):
