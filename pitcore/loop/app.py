@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from pitcore.actuation.arming import Arming
 from pitcore.actuation.gpio import GpioSink
-from pitcore.actuation.valve_setup import follow_belt
+from pitcore.actuation.valve_setup import belt_plan, follow_belt
 from pitcore.belt.track import BeltTracker
 from pitcore.camera.source import Source
 from pitcore.config import (
