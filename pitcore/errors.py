@@ -47,7 +47,7 @@ class RecordingError(SourceError):
 
 
 class SegmentationError(PitcoreError):
-    """A frame in which cherries cannot be told from the belt; the service counts it and goes on."""
+    """A frame in which cherries cannot be distinguished from the belt; the service counts it and goes on."""
 
 
 class CalibrationError(PitcoreError):

@@ -159,7 +159,7 @@ class Actuator:
     def step(self, tick: int, now_ns: int, ticks_per_s: float = 0.0, came_ns: int | None = None) -> int:
         """Follow the belt to a tick.
 
-        While the belt stands (``belt.running``) no valve is open. What is due there is fired when the belt runs.
+        While the belt is stopped (``belt.running``) no valve is open. What is due there is fired when the belt runs.
 
         Args:
             tick: the encoder count.

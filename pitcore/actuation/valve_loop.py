@@ -150,7 +150,7 @@ class ValveLoop:
     def _due_ns(self, now_ns: int) -> tuple[int, int]:
         """Return when a valve is to change next: if the belt goes on as it does, and if it runs as fast as it can.
 
-        A belt that stands changes none: its next edge wakes the process.
+        A belt that is stopped changes none: its next edge wakes the process.
         """
         history, schedule = self._history, self.actuator.schedule
         speed = history.ticks_per_s(now_ns)

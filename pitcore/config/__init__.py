@@ -2,7 +2,7 @@
 
 Unlike the model card, every key has a default, so that a short file suffices; an unknown key is refused.
 This package reads and checks values: ``sources`` and ``stages`` hold the sections, ``board`` the whole, ``load`` the
-way from a file. What they do stands with the stage they configure.
+way from a file. What they do is with the stage they configure.
 """
 
 from pitcore.config.actuation import ActuationConfig, EncoderConfig, LaneConfig, ModbusConfig

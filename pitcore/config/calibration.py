@@ -1,6 +1,6 @@
 """What ``pitcore calibrate`` measured on this board: the file it writes, and the section that names it.
 
-The board's own TOML, with its comments, is never rewritten: what was measured stands in a JSON file of its own, and has
+The board's own TOML, with its comments, is never rewritten: what was measured is in a JSON file of its own, and has
 its way over what the TOML says. This module defines, reads and checks; ``pitcore.calibration.store`` writes.
 """
 

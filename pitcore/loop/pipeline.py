@@ -144,7 +144,7 @@ class Pipeline:
             self._hooks.between_frames()
 
     def _idle(self) -> None:
-        """No frame comes: the belt stands. What others want done between two frames is done all the same."""
+        """No frame comes: the belt is stopped. What others want done between two frames is done all the same."""
         self._between_frames()
         self._emit_notes()
 

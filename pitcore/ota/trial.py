@@ -25,7 +25,7 @@ class Outcome:
     """How a command ended that did not fail.
 
     Attributes:
-        result: ``on trial`` is no success yet: the service does not run, or its belt stands still.
+        result: ``on trial`` is no success yet: the service does not run, or its belt is stopped.
         message: for people.
     """
 

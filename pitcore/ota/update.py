@@ -4,7 +4,7 @@
     -> self-test -> TRIAL, the only commit point -> the service changes over -> health gate -> COMMITTED, and only now
     success
 
-What is genuine and current, ``trust`` says; files change in ``place`` and ``slots``; what comes after TRIAL stands in
+What is genuine and current, ``trust`` says; files change in ``place`` and ``slots``; what comes after TRIAL is in
 ``trial``. Here is what comes after what, and what happens when it fails. docs/life_of_an_update.md tells it as a story.
 """
 

@@ -112,7 +112,7 @@ def _verdicts(metrics: Metrics) -> Iterator[Metric]:
 def _stages(metrics: Metrics) -> Metric:
     family = HistogramMetricFamily(
         "pitcore_stage_duration_seconds",
-        "Time of a frame in each stage; total is until its verdicts stand.",
+        "Time of a frame in each stage; total is until its verdicts are unchanged.",
         labels=["stage"],
     )
     bounds = [*(f"{bound / 1000:g}" for bound in BOUNDS_MS), "+Inf"]

@@ -2,8 +2,8 @@
 
 The rule (``Pulse``) does no IO: every camera that should give frames gives them, the loop takes what they give, and
 some of it can be judged.
-An empty belt is no fault, for its frames come and are searched; nor is a belt that stands and triggers no camera. A
-thread of its own asks the rule and tells systemd, so that the watchdog is fed while the belt stands too.
+An empty belt is no fault, for its frames come and are searched; nor is a belt that is stopped and triggers no camera. A
+thread of its own asks the rule and tells systemd, so that the watchdog is fed while the belt is stopped too.
 """
 
 from __future__ import annotations

@@ -311,7 +311,7 @@ class StandingBelt(ListSource):
         super().__init__([], live=True)
         self._over = threading.Event()
 
-    def read(self, timeout_s):  # noqa: ARG002  the source's own business while the belt stands
+    def read(self, timeout_s):  # noqa: ARG002  the source's own business while the belt is stopped
         self._over.wait(60.0)
 
     def close(self):

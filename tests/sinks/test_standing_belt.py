@@ -1,4 +1,4 @@
-"""A person may be at the nozzles of a belt that stands: no valve opens there, whatever was or is judged."""
+"""A person may be at the nozzles of a belt that is stopped: no valve opens there, whatever was or is judged."""
 
 import pytest
 
