@@ -68,6 +68,10 @@ class NotRunningError(ControlError):
     exit_code = 3
 
 
+class PageError(PitcoreError):
+    """What the live page needs and cannot have."""
+
+
 class SupportError(PitcoreError):
     """A support file that cannot be written."""
 

@@ -123,6 +123,8 @@ def test_the_emulated_board_shows_the_defaults():
         "ca_file",
         "cert_file",
         "key_file",
+        "certificate",
+        "key",
     }
     for name in Config.__struct_fields__:
         section = getattr(Config(), name)

@@ -1,4 +1,4 @@
-"""Whether the belt runs. A valve may be open only while it does: a person may be at the nozzles of a belt that is stopped.
+"""Whether the belt runs. A valve may be open only while it does: at a stopped belt a person may be at the nozzles.
 
 Pure: counts and times come in.
 """

@@ -110,7 +110,9 @@ class RpiCamera:
                 f"{self} sent nothing for {silent_s + frame_s:.2g} s: it hangs, or its cable or power failed; the "
                 "service has to restart"
             )
-        if seen.bad_in_row * frame_s > limit_s:  # counted, since a belt that is stopped and triggers nothing is no fault
+        if (
+            seen.bad_in_row * frame_s > limit_s
+        ):  # counted, since a belt that is stopped and triggers nothing is no fault
             raise SourceError(f"{self} gave no good frame for {limit_s:g} s: {seen.doubt}; correct [source] cameras")
 
     def lend(self, shot: Shot) -> tuple[tuple[Plane, ...], Callable[[], None]]:

@@ -71,7 +71,8 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
             teller.between_frames()
             reloader.between_frames()
 
-        options = Options(outputs.sinks, hooks=Hooks(between_frames=between_frames), service=True, belt_sink=actuator)
+        hooks = Hooks(outputs.observe, between_frames)
+        options = Options(outputs.sinks, hooks=hooks, service=True, belt_sink=actuator)
         app = App(config, source, options, metrics)
         reloader = Reloader(app, wanted)
         reloader.start()

@@ -24,6 +24,7 @@ from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
 from pitcore.config.load import calibration_path, decode_config, load_config, load_control
 from pitcore.config.outputs import MetricsConfig
+from pitcore.config.page import PageConfig, ShiftConfig
 from pitcore.config.safety import weakened
 from pitcore.config.sources import (
     CameraSourceConfig,
@@ -74,11 +75,13 @@ __all__ = [
     "ModbusConfig",
     "ModelConfig",
     "Operating",
+    "PageConfig",
     "Picamera2SourceConfig",
     "PlaneCalibration",
     "ReplaySourceConfig",
     "RuntimeConfig",
     "SegmentationConfig",
+    "ShiftConfig",
     "SinkConfig",
     "SourceConfig",
     "SpotConfig",

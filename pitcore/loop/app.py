@@ -61,6 +61,7 @@ class Options:
         timings: write latencies into verdict lines.
         hooks: where the command looks in.
         service: this is the board's service: a model on trial is for it, and only for it.
+        workers: cores that judge, instead of the configuration's; the verdicts are the same for any number.
     """
 
     sinks: Sequence[Sink]
@@ -68,6 +69,7 @@ class Options:
     hooks: Hooks = field(default_factory=Hooks)
     service: bool = False
     belt_sink: BeltSink | None = None
+    workers: int | None = None
 
 
 def open_line(config: Config, arming: Arming, metrics: Metrics) -> tuple[Source, GpioSink | None]:
@@ -216,7 +218,8 @@ class App:
 
     def _build(self, config: Config, running_sha256: str | None = None) -> Loaded:
         """Build every stage from a configuration; a reload says which model runs until then."""
-        session = open_session(config, service=self._options.service, running_sha256=running_sha256)
+        options = self._options
+        session = open_session(config, service=options.service, running_sha256=running_sha256, workers=options.workers)
         card = session.bundle.card
         operating = operating_point(card, config.decision)
         frame, runtime = config.frame, config.runtime

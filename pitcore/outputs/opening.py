@@ -14,7 +14,10 @@ from pitcore.actuation.gpio import GpioSink
 from pitcore.actuation.valve_setup import belt_plan
 from pitcore.config import Config
 from pitcore.control.commands import Commands
+from pitcore.frame import Frame
 from pitcore.metrics import Metrics
+from pitcore.page.hand_over import PageSink
+from pitcore.page.line_now import LineLooker
 from pitcore.sinks.event_log import EventLog
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.recent import RecentEvents
@@ -28,7 +31,7 @@ log = logging.getLogger(__name__)
 class Publisher(Protocol):
     """What a sink is besides if it tells more than verdicts: it reads the running service."""
 
-    def start(self, commands: Commands) -> None:
+    def publish(self, commands: Commands) -> None:
         """Begin to publish, on a thread of its own; ``commands`` answer from any thread."""
         ...
 
@@ -40,16 +43,25 @@ class Outputs:
     Attributes:
         sinks: in the order in which they get each frame's records.
         recent: the one of them that keeps the last events.
+        page: the one of them that serves the live page, if there is one.
     """
 
     sinks: tuple[Sink, ...]
     recent: RecentEvents
+    page: PageSink | None = None
+
+    @property
+    def observe(self) -> Callable[[Frame], None] | None:
+        """What looks at each searched frame while it is lent; see ``pitcore.loop.pipeline.Hooks``."""
+        return None if self.page is None else self.page.observe
 
     def start(self, commands: Commands) -> None:
         """Let those that publish begin."""
         for sink in self.sinks:
             if isinstance(sink, Publisher):
-                sink.start(commands)
+                sink.publish(commands)
+        if self.page is not None:
+            self.page.start(LineLooker(commands.app, commands.arming, commands.reloader, self.sinks, self.page).look)
 
 
 class MissingOutput:
@@ -106,7 +118,10 @@ def open_outputs(
     add(recent)
     if config.metrics.enabled or config.metrics.textfile is not None:
         add(_optional("metrics", "prometheus-client", lambda: _prometheus(config)))
-    return Outputs(tuple(sinks), recent)
+    page = PageSink(config, belt_plan(config)) if config.page.enabled else None
+    if page is not None:
+        add(page)
+    return Outputs(tuple(sinks), recent, page)
 
 
 def open_verdict_file(config: Config, metrics: Metrics) -> JsonlSink:

@@ -54,7 +54,7 @@ class PrometheusOutput:
         self._threads: list[threading.Thread] = []
         self.port = 0
 
-    def start(self, commands: Commands) -> None:
+    def publish(self, commands: Commands) -> None:
         """Answer and write from now on; returns when the port was tried once."""
         self._registry.register(ServiceCollector(commands))
         if self._config.enabled:

@@ -223,7 +223,7 @@ def test_answers_to_other_crops_are_refused(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     np.savez_compressed(path, answers=np.zeros(33, np.int8))
     with pytest.raises(DataError, match="33 answers for 32 crops"):
-        run.answered("any", 0, place)
+        run.answered(["any"], 0, place)
 
 
 def test_every_entry_of_the_catalogue_can_be_read_and_its_teachers_exist() -> None:

@@ -153,8 +153,8 @@ def answered(teachers: Sequence[str], fold: int, place: Place) -> Answered:
             given.append(from_bytes(content["answers"]))
         if len(given[-1]) % count or len(given[-1]) != len(given[0]):
             raise DataError(
-                f"{path}: {len(given[-1])} answers for {count} crops, other teachers gave {len(given[0])}; remove the "
-                "file and run `pitcore-tools distil answer` again with the same crops and the same --views"
+                f"{path}: {len(given[-1])} answers for {count} crops, the first teacher gave {len(given[0])}; remove "
+                "the file and run `pitcore-tools distil answer` again with the same crops and the same --views"
             )
     said = torch.stack(given).mean(0)
     return Answered(draw_pool(place.crops, fold, len(said) // count), said.to(place.device))

@@ -15,6 +15,7 @@ from tuf.api.metadata import TargetFile
 
 from pitcore.errors import PublishError, first_line
 from pitcore.inference.session import Session
+from pitcore.machine import usable_cores
 from pitcore.model_card import Bundle, load_bundle
 from pitcore.ota import archive
 from pitcore.ota.channel import Patch as SignedPatch
@@ -67,7 +68,7 @@ def add(repository: StaticRepository, directory: Path, wish: Wish) -> Added:
         BundleError, CardError: it is not whole, or fails its golden vectors on this machine.
     """
     bundle = load_bundle(directory)
-    Session(bundle, capacity=GOLDEN_BATCH)  # loads the network and runs its golden vectors, as a board will
+    Session(bundle, capacity=GOLDEN_BATCH, workers=usable_cores())  # runs its golden vectors, as a board will
     content = _packed(bundle)
     known = releases(repository)
     number = _number(repository, known, wish.number)
