@@ -1,4 +1,4 @@
-"""Colours of the pictures that people look at: verdicts and planes. The shapes stand with who draws them."""
+"""Colours of the pictures that people look at: verdicts and planes. The shapes is with who draws them."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class BoardView:
         return None
 
     def standing(self) -> bool:
-        """Tell whether no camera is due to give a frame: the belt stands."""
+        """Tell whether no camera is due to give a frame: the belt is stopped."""
         return self._now is not None and all(camera["state"] == "idle" for camera in self._now.cameras)
 
     def headline(self, now_s: float) -> dict[str, str]:
