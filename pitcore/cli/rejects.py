@@ -21,8 +21,8 @@ SEED = 1
 def tell_rejects(cherries: int) -> None:
     """Run cherries in virtual time, a tenth of them crowded and a hundredth in real time, and say what came of them.
 
-    The others are told, and not judged: what the valve process would have by sleeping alone, and what it has beside a
-    thread that never rests, which is worse than any service.
+    Two more figures are printed and not judged: of a valve process that only sleeps, and of one beside a thread that
+    never rests, which is worse than any service.
     """
     count = max(100, cherries // LIVE_SHARE)
     outcomes = {

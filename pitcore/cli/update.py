@@ -57,7 +57,7 @@ def fetch(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options abo
 @click.option("--again", is_flag=True, help="Also a release that failed on this board before.")
 @options
 def install(as_json: bool, again: bool, **where: Any) -> None:  # noqa: ANN401  the options above
-    """Install what is on offer; success is told only when the new model has proved itself in the service.
+    """Install what is on offer; success is reported only when the new model has proved itself in the service.
 
     An update that was cut short is ended first. Exit code 0: done, or nothing to do; 2: it failed, the old model runs;
     3: on trial still, since the service does not run or no frames come.

@@ -21,7 +21,7 @@ class Place:
 
     Attributes:
         config: of the board.
-        config_path: where it stands; None for the defaults.
+        config_path: where it is; None for the defaults.
         store: of the models.
         url: of the repository; None where none is configured.
         socket: of the service.

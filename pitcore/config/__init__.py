@@ -2,7 +2,7 @@
 
 Unlike the model card, every key has a default, so that a short file suffices; an unknown key is refused.
 This package reads and checks values: ``sources`` and ``stages`` hold the sections, ``board`` the whole, ``load`` the
-way from a file. What they do is with the stage they configure.
+way from a file. Each stage documents what its values do.
 """
 
 from pitcore.config.actuation import ActuationConfig, EncoderConfig, LaneConfig, ModbusConfig
@@ -23,7 +23,6 @@ from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
 from pitcore.config.load import calibration_path, decode_config, load_config, load_control
-from pitcore.config.outputs import MetricsConfig
 from pitcore.config.page import PageConfig, ShiftConfig
 from pitcore.config.safety import weakened
 from pitcore.config.sources import (
@@ -71,7 +70,6 @@ __all__ = [
     "HawkbitConfig",
     "LaneConfig",
     "LineConfig",
-    "MetricsConfig",
     "ModbusConfig",
     "ModelConfig",
     "Operating",

@@ -50,7 +50,8 @@ def pit_probability(logits: Sequence[float], labels: Sequence[str], calibration:
 def probabilities(logits: Sequence[float], labels: Sequence[str], calibration: Calibration) -> dict[str, float]:
     """Return a probability for each label, rounded to six places; ``pit`` is calibrated and the others share the rest.
 
-    The rest is divided in proportion to their softmax.
+    The rest is divided in proportion to their softmax. All are NaN if a logit is NaN or infinite: an overflow of one
+    sign would otherwise read as a cherry that is surely clean.
 
     Args:
         logits: one for each label, in the card's order; Python's floats.
@@ -58,6 +59,8 @@ def probabilities(logits: Sequence[float], labels: Sequence[str], calibration: C
         calibration: slope and intercept of Platt scaling of the pit margin, the pit logit minus the log-sum-exp of the
             others.
     """
+    if not all(map(math.isfinite, logits)):
+        return dict.fromkeys(labels, math.nan)
     pit = labels.index("pit")
     others = [*logits[:pit], *logits[pit + 1 :]]
     top = max(others)
@@ -71,7 +74,9 @@ def probabilities(logits: Sequence[float], labels: Sequence[str], calibration: C
 
 
 def judge_probability(p_pit: float, thresholds: Thresholds) -> tuple[VerdictName, Reason | None]:
-    """Return clean below ``accept``, pit from ``reject`` on, and maybe between."""
+    """Return clean below ``accept``, pit from ``reject`` on, and maybe between and for NaN."""
+    if math.isnan(p_pit):
+        return "maybe", "not_finite"
     if p_pit >= thresholds.reject:
         return "pit", None
     if p_pit < thresholds.accept:
@@ -96,6 +101,8 @@ def judge(shares: dict[str, float], doubt: Reason | None, thresholds: Thresholds
     hit all of a thing that may be several cherries.
     """
     verdict, reason = judge_probability(shares["pit"], thresholds)
+    if reason == "not_finite":
+        return Judgement(verdict, doubt or reason, None)
     if doubt == "foreign" or (doubt is not None and verdict != "pit"):
         return Judgement("maybe", doubt, shares)
     return Judgement(verdict, doubt or reason, shares)

@@ -177,7 +177,7 @@ class Pipeline:
         clock.mark("infer")
         shapes = _shapes(things, len(frame.planes))
         judged = self._judge(shapes, chosen, logits)
-        events += self._events_of(frame, chosen, len(asked))
+        events += self._events_of(frame, chosen, logits)
         asked_means = [(shapes[index].plane_means, judged[index].reason) for index in asked]
         events += stages.line.judge(frame, asked_means, stages.crops.written(stages.session.batch, len(asked)))
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
@@ -262,9 +262,13 @@ class Pipeline:
             for box, judgement in judged
         ]
 
-    def _events_of(self, frame: Frame, chosen: Selection, asked: int) -> list[Event]:
+    def _events_of(self, frame: Frame, chosen: Selection, logits: NDArray[np.float32]) -> list[Event]:
         """Say what the technician should know of a frame that was searched."""
-        events = []
+        events, asked = [], len(logits)
+        unknown = asked - int(np.isfinite(logits).all(axis=1).sum())
+        if unknown:
+            detail = f"the network gave NaN or infinity for {unknown} cherries, they are `maybe`; replace the model"
+            events.append(event_of(frame, "logits_not_finite", detail, unknown))
         if chosen.gap_px:
             detail = f"{chosen.gap_px} px of belt passed between two frames; nothing on them was judged"
             events.append(event_of(frame, "belt_gap", detail))

@@ -102,3 +102,15 @@ def test_actions_follow_the_boards_table():
         "reject",
         "review",
     ]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_logits_that_are_no_numbers_are_maybe_and_never_clean(value, at):
+    logits = [3.0, -1.0, -9.0]
+    logits[at] = value
+    shares = policy.probabilities(logits, ["clean", "maybe", "pit"], SOFTMAX)
+    assert policy.judge(shares, None, THRESHOLDS) == Judgement("maybe", "not_finite", None)
+    assert policy.judge(shares, "touching", THRESHOLDS) == Judgement("maybe", "touching", None)
+    p_pit = policy.pit_probability(logits, ["clean", "maybe", "pit"], SOFTMAX)
+    assert policy.judge_probability(p_pit, THRESHOLDS) == ("maybe", "not_finite")

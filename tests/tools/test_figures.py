@@ -128,3 +128,16 @@ def test_log_loss_is_that_of_the_probability_given_to_what_came():
     labels, said = np.array([1, 0, 1]), np.array([0.8, 0.5, 1.0])
     assert figures.log_loss(labels, said) == pytest.approx(-(np.log(0.8) + np.log(0.5)) / 3)
     assert np.isfinite(figures.log_loss(labels, np.array([0.0, 0.5, 1.0])))
+
+
+def test_a_crop_without_a_number_is_right_for_nothing():
+    logits = np.array([[3.0, -1.0], [np.nan, 0.0], [0.0, -np.inf], [np.inf, 5.0], [0.0, 4.0]])
+    margins = figures.pit_margins(logits, ["clean", "pit"])
+    assert np.isnan(margins).tolist() == [False, True, True, True, False]
+    counts = figures.confusion(np.array([0, 0, 1, 1, 1]), margins)
+    assert (counts.clean_clean, counts.pit_pit, counts.clean_none, counts.pit_none, counts.none) == (1, 1, 1, 2, 3)
+    assert (counts.clean_pit, counts.pit_clean) == (0, 0)
+    shares = {name: (share.hits, share.of) for name, share in counts.shares.items()}
+    assert shares["accuracy"] == (2, 5)
+    assert shares["pit recall"] == (1, 3)
+    assert shares["clean recall"] == (1, 2)
