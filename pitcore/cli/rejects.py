@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from pitcore.bench import reject_report, schedule_speed
-from pitcore.bench.rejects import Outcome, Progress, crowded, virtual
+from pitcore.bench.rejects import Progress, RejectResult, crowded, virtual
 from pitcore.bench.rejects_live import Conditions, live, wake_ups_us
 from pitcore.cli.progress import progress
 
@@ -46,7 +46,7 @@ def tell_rejects(cherries: int) -> None:
         sys.exit(OFF)
 
 
-def _with_progress(run: Callable[[Progress], Outcome]) -> Outcome:
+def _with_progress(run: Callable[[Progress], RejectResult]) -> RejectResult:
     with progress("measure", 100) as bar:
         done = 0
 

@@ -65,7 +65,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         arming = Arming(Path(config.control.state_dir) / "arming.json")
         source, actuator = open_line(config, arming, metrics)
         outputs = open_outputs(config, actuator, arming, metrics, closing)
-        teller = Teller(metrics)
+        teller = RunReporter(metrics)
 
         def between_frames() -> None:
             teller.between_frames()
@@ -120,7 +120,7 @@ def _line_of(app: App) -> str:
     return ", ".join([*alarms, f"{app.metrics.value('judged')} frames judged", f"model {app.bundle.label}"])
 
 
-class Teller:
+class RunReporter:
     """Logs what was counted, every minute: a warning if frames, belt or lines were lost, or the disk fails."""
 
     def __init__(self, metrics: Metrics) -> None:
