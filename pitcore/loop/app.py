@@ -1,11 +1,13 @@
-"""Composition root: the only place that builds concrete stages and sinks; ``pitcore.loop.sources`` builds sources."""
+"""Composition root: the only place that builds concrete stages.
+
+``pitcore.loop.sources`` builds sources, ``pitcore.outputs.opening`` sinks.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pitcore.actuation.arming import Arming
 from pitcore.actuation.gpio import GpioSink
@@ -31,7 +33,6 @@ from pitcore.model_card import Bundle
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import CropSpec, Preparer
 from pitcore.preprocess.search_rules import segment_spec, window_of
-from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.sink import BeltSink, Sink
 
 # sections a reload may change
@@ -69,21 +70,6 @@ class Options:
     service: bool = False
     belt_sink: BeltSink | None = None
     workers: int | None = None
-
-
-def open_sink(config: Config, metrics: Metrics) -> JsonlSink:
-    """Open the file sink of the configuration. Raises SinkError."""
-    sink = config.sink
-    return JsonlSink(Path(sink.path), rotate_bytes=sink.rotate_bytes, keep=sink.keep, metrics=metrics)
-
-
-def open_modbus(config: Config, arming: Arming, metrics: Metrics) -> list[Sink]:
-    """Serve a PLC, if the configuration wants it: a list of one, or of none."""
-    if not config.modbus.enabled:
-        return []
-    from pitcore.sinks.modbus import ModbusSink  # noqa: PLC0415  brings asyncio, for which no other start should wait
-
-    return [ModbusSink(config.modbus, belt_plan(config), arming, metrics)]
 
 
 def open_line(config: Config, arming: Arming, metrics: Metrics) -> tuple[Source, GpioSink | None]:
