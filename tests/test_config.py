@@ -109,6 +109,8 @@ def test_the_emulated_board_shows_the_defaults():
         "disturbance",
         "file",
         "values",
+        "certificate",
+        "key",
     }
     for name in Config.__struct_fields__:
         section = getattr(Config(), name)

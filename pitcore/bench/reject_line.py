@@ -193,7 +193,7 @@ def steps(last_tick: int, ticks_per_s: float, seed: int) -> tuple[NDArray[np.int
     return np.cumsum(period_ns).astype(np.int64), np.cumsum(move)
 
 
-class Place(NamedTuple):
+class BeltPosition(NamedTuple):
     """Where the belt truly is, and how far it ever was, in ticks."""
 
     tick: int
@@ -220,7 +220,7 @@ class Camera:
         self._tracker = BeltTracker(HEIGHT_PX, PX_PER_TICK, 8.0, min(HEIGHT_PX, reach_px / 2))
         self.seq = self.waiting_px = 0
 
-    def take(self, place: Place, tick: int, t_ns: int) -> list[Verdict]:
+    def take(self, place: BeltPosition, tick: int, t_ns: int) -> list[Verdict]:
         """Return the verdicts of a frame. What is to be taken off and came to its nozzle is not on the belt any more.
 
         Args:
@@ -238,7 +238,7 @@ class Camera:
         said += [_verdict(frame, tick, chosen.box_of(index, boxes), "maybe", "cut") for index in chosen.cut]
         return said + [_verdict(frame, tick, box, "maybe", "unseen") for box in chosen.unseen]
 
-    def _things(self, place: Place) -> list[tuple[list[int], Box]]:
+    def _things(self, place: BeltPosition) -> list[tuple[list[int], Box]]:
         """Return the things that the frame shows: their cherries and boxes."""
         cherries, tick = self._cherries, place.tick
         half = CHERRY_PX / 2 / PX_PER_TICK

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from pitcore.bench import reject_report, schedule_speed
-from pitcore.bench.rejects import Outcome, Progress, crowded, touching, virtual
+from pitcore.bench.rejects import Progress, RejectResult, crowded, touching, virtual
 from pitcore.bench.rejects_live import Conditions, live, wake_ups_us
 from pitcore.cli.progress import progress
 
@@ -21,8 +21,8 @@ SEED = 1
 def tell_rejects(cherries: int) -> None:
     """Run cherries in virtual time, a tenth crowded, a tenth touching, a hundredth in real time, and say what came.
 
-    The others are told, and not judged: what the valve process would have by sleeping alone, and what it has beside a
-    thread that never rests, which is worse than any service.
+    Two more figures are printed and not judged: of a valve process that only sleeps, and of one beside a thread that
+    never rests, which is worse than any service.
     """
     count = max(100, cherries // LIVE_SHARE)
     outcomes = {
@@ -49,7 +49,7 @@ def tell_rejects(cherries: int) -> None:
         sys.exit(OFF)
 
 
-def _with_progress(run: Callable[[Progress], Outcome]) -> Outcome:
+def _with_progress(run: Callable[[Progress], RejectResult]) -> RejectResult:
     with progress("measure", 100) as bar:
         done = 0
 

@@ -55,7 +55,5 @@ def judge_load(headroom: Headroom, workers: int, cores: int, who: str) -> Check:
         fix = f"set [runtime] workers = {cores - 1}: one of {cores} cores is left for cameras and valves"
     else:
         fix = "let the belt bring less, or take a smaller model or a faster board"
-    over = (
-        "frames will be dropped, and what is on them is not judged" if headroom.used > 1 else "dense frames may be late"
-    )
+    over = "frames are dropped, and what is on them is not judged" if headroom.used > 1 else "dense frames may be late"
     return warn(NAME, f"{found}; {over}", f"{fix}; the belt's load is [belt] cherries_per_s")

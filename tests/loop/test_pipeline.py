@@ -278,14 +278,17 @@ class Valves(MemorySink):
 
     def __init__(self):
         super().__init__()
-        self.told, self._notices = [], [Notice("reject_late", "2 verdicts came late", 2)]
+        self.told, self.waiting_px = [], []
+        self._notices = [Notice("reject_late", "2 verdicts came late", 2)]
 
     def emit(self, records):
         super().emit(records)
         self.told += [record.verdict for record in records if isinstance(record, Verdict)]
 
-    def judged(self, tick, *_):
+    def judged(self, tick, t_ns, waiting_px=0):
+        assert t_ns % 50_000_000 == 0  # of the frame, as ListSource stamps it
         self.told.append(tick)
+        self.waiting_px.append(waiting_px)
 
     def notices(self):
         notices, self._notices = self._notices, []
@@ -304,6 +307,15 @@ def test_valves_hear_which_belt_is_judged_after_its_verdicts_and_of_no_frame_tha
     assert metrics.value("events", "reject_late") == 2
 
 
+def test_what_waits_at_the_entry_edge_is_not_judged_for_the_valves_nor_counted(tiny_bundle):
+    frames = [(0, 0, planes_with((100, -20, PIT))), (1, 120, planes_with((100, 40, PIT), seed=1))]
+    valves, metrics = Valves(), Metrics()
+    App(config_for(tiny_bundle), ListSource(frames), Options([valves], belt_sink=valves), metrics).run()
+    assert valves.told == [0, "pit", 120]
+    assert valves.waiting_px == [pytest.approx(36, abs=2), 0]
+    assert metrics.value("crops") == 1
+
+
 class StandingBelt(ListSource):
     """A live source whose camera is triggered by a belt that does not move."""
 
@@ -311,7 +323,7 @@ class StandingBelt(ListSource):
         super().__init__([], live=True)
         self._over = threading.Event()
 
-    def read(self, timeout_s):  # noqa: ARG002  the source's own business while the belt stands
+    def read(self, timeout_s):  # noqa: ARG002  the source's own business while the belt is stopped
         self._over.wait(60.0)
 
     def close(self):
@@ -330,3 +342,13 @@ def test_valves_that_are_gone_end_the_service_though_no_frame_comes(tiny_bundle)
     with pytest.raises(SinkError, match="the valve process is gone"):
         app.run()
     assert source.closed
+
+
+def test_a_cherry_for_which_the_network_gives_no_number_is_never_clean_and_leaves_an_event(tmp_path):
+    bundle = write_tiny_bundle(tmp_path / "nan", tiny_network(nan_below=95.0))
+    memory, metrics, _ = run_scene(ListSource(still(planes_with((20, 60, CLEAN), (120, 60, PIT)))), config_for(bundle))
+    assert said(memory) == [("maybe", "not_finite"), ("pit", None)]
+    assert [line.probabilities is None for line in memory.verdicts] == [True, False]
+    (event,) = [event for event in memory.events if event.event == "logits_not_finite"]
+    assert (event.count, metrics.labels("reasons")) == (1, {"not_finite": 1})
+    assert b'"probabilities":null' in encode_lines(memory.verdicts).splitlines()[0]
