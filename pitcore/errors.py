@@ -47,7 +47,7 @@ class RecordingError(SourceError):
 
 
 class SegmentationError(PitcoreError):
-    """A frame in which cherries cannot be told from the belt; the service counts it and goes on."""
+    """A frame in which cherries cannot be distinguished from the belt; the service counts it and goes on."""
 
 
 class CalibrationError(PitcoreError):
@@ -66,6 +66,10 @@ class NotRunningError(ControlError):
     """No service answers at the control socket. Exit code 3, as the Linux Standard Base has it for a status."""
 
     exit_code = 3
+
+
+class PageError(PitcoreError):
+    """What the live page needs and cannot have."""
 
 
 class SupportError(PitcoreError):

@@ -100,7 +100,7 @@ class Survey:
 
         Raises:
             SourceError, CalibrationError: as ``frames``.
-            SegmentationError: cherries cannot be told from the belt.
+            SegmentationError: cherries cannot be distinguished from the belt.
         """
         window = window or window_of(self.config)
         crop = CropSpec(size_px=64, resize="centre", planes=len(self.config.frame.planes))  # no crop is cut out here

@@ -98,7 +98,7 @@ class RpiCamera:
             raise SourceError(f"{self} cannot be started: {_why(error)}") from error
 
     def check(self, now_ns: int, timeout_s: float) -> None:
-        """Raise SourceError if the camera broke, fell silent or never does as it is told."""
+        """Raise SourceError if the camera broke, fell silent or never does what it is set to."""
         if self.failure is not None:
             raise self.failure
         seen, limit_s, frame_s = self.arrivals, self._shared.startup_s, self._shared.frame_us / 1e6
@@ -110,7 +110,7 @@ class RpiCamera:
                 f"{self} sent nothing for {silent_s + frame_s:.2g} s: it hangs, or its cable or power failed; the "
                 "service has to restart"
             )
-        if seen.bad_in_row * frame_s > limit_s:  # counted, since a belt that stands and triggers nothing is no fault
+        if seen.bad_in_row * frame_s > limit_s:  # counted: a stopped belt that triggers nothing is no fault
             raise SourceError(f"{self} gave no good frame for {limit_s:g} s: {seen.doubt}; correct [source] cameras")
 
     def lend(self, shot: Shot) -> tuple[tuple[Plane, ...], Callable[[], None]]:

@@ -18,16 +18,14 @@ from pitcore.control.commands import Commands
 from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.control.reload import Reloader
 from pitcore.control.server import ControlServer
-from pitcore.loop.app import App, Options, open_line, open_modbus, open_sink
+from pitcore.loop.app import App, Options, open_line
 from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
 from pitcore.ota.slots import refund
+from pitcore.outputs.opening import open_outputs
 from pitcore.service.hangups import Hangups
 from pitcore.service.notify import Notifier
 from pitcore.service.supervision import Progress, Supervisor
-from pitcore.sinks.event_log import EventLog
-from pitcore.sinks.recent import RecentEvents
-from pitcore.sinks.sink import Sink
 from pitcore.verdict import is_fault
 
 log = logging.getLogger("pitcore")
@@ -63,27 +61,25 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     with ExitStack() as closing:
         server = ControlServer(Path(config.control.socket))  # first: two services would spoil each other's files
         closing.callback(server.close)
-        metrics, recent = Metrics(), RecentEvents()
+        metrics = Metrics()
         arming = Arming(Path(config.control.state_dir) / "arming.json")
         source, actuator = open_line(config, arming, metrics)
-        # The valves first, then the PLC: they cannot wait for a disk.
-        acting: list[Sink] = [] if actuator is None else [actuator]
-        acting += open_modbus(config, arming, metrics)
-        for sink in acting:
-            closing.callback(sink.close)  # threads end even if what follows cannot be built
-        sinks = (*acting, open_sink(config, metrics), EventLog(), recent)
-        teller = Teller(metrics)
+        outputs = open_outputs(config, actuator, arming, metrics, closing)
+        teller = RunReporter(metrics)
 
         def between_frames() -> None:
             teller.between_frames()
             reloader.between_frames()
 
-        options = Options(sinks, hooks=Hooks(between_frames=between_frames), service=True, belt_sink=actuator)
+        hooks = Hooks(outputs.observe, between_frames)
+        options = Options(outputs.sinks, hooks=hooks, service=True, belt_sink=actuator)
         app = App(config, source, options, metrics)
         reloader = Reloader(app, wanted)
         reloader.start()
         closing.callback(reloader.close)
-        server.start(Commands(app, sinks, recent, arming, reloader, config_path).by_name())
+        commands = Commands(app, outputs.sinks, outputs.recent, arming, reloader, config_path)
+        server.start(commands.by_name())
+        outputs.start(commands)
         log.info("air jet: %s", f"armed, by {arming.state.by}" if arming.armed else "dry run")
         hangups.hand_to(lambda: reloader.ask("SIGHUP"))
         _run(app, config)
@@ -124,7 +120,7 @@ def _line_of(app: App) -> str:
     return ", ".join([*alarms, f"{app.metrics.value('judged')} frames judged", f"model {app.bundle.label}"])
 
 
-class Teller:
+class RunReporter:
     """Logs what was counted, every minute: a warning if frames, belt or lines were lost, or the disk fails."""
 
     def __init__(self, metrics: Metrics) -> None:

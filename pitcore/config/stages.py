@@ -1,4 +1,4 @@
-"""The sections of the stages that every frame goes through. What the values do stands with the stage they configure."""
+"""The sections of the stages that every frame goes through. Each stage documents what its values do."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BeltConfig(Section, frozen=True):
 
 
 class SegmentationConfig(Section, frozen=True):
-    """How a cherry is told from the belt; one number for each plane.
+    """How a cherry is distinguished from the belt; one number for each plane.
 
     Attributes:
         background: grey level of the empty belt.

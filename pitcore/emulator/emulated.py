@@ -101,7 +101,7 @@ class EmulatedSource:
 
     @property
     def started_ns(self) -> int | None:
-        """CLOCK_MONOTONIC at which the belt of a paced source started; None while it stands."""
+        """CLOCK_MONOTONIC at which the belt of a paced source started; None while it is stopped."""
         return self._start_ns or None
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pitcore.belt.track import Box, Selection
 from pitcore.preprocess._core import matched
 
-SAME_PLACE_PX = 3.0  # a cherry on a standing belt is seen again this near
+SAME_PLACE_PX = 3.0  # a cherry on a stopped belt is seen again this near
 SAME_SHARE = 0.8
 REVERSED_PX = 60.0  # a belt that ran back by more is not trembling: about a cherry
 MARGIN_PX = 3.0  # nearer to the edge a thing may have been cut in the frame before
@@ -86,7 +86,7 @@ class MotionCheck:
         """Add up the time for which the belt brought nothing.
 
         A thing does not lie on the belt if all its edges stay within SAME_PLACE_PX while the belt moves by CLEAR_PX.
-        A shorter way cannot tell. A belt that stands says nothing, so the time goes on where it was.
+        A shorter way cannot tell. A belt that is stopped says nothing, so the time goes on where it was.
         """
         self._travel_s += passed_s
         if self._compared is None:

@@ -29,10 +29,10 @@ from pitcore.verdict import CLEARED, Event
 from pitcore.wall_clock import utc_now
 
 SELDOM = 4  # frames, after which planes are compared and what changes slowly is asked
-SINGLE = frozenset({None, "uncertain"})  # reasons of verdicts on what is one whole cherry
+SINGLE = frozenset({None, "uncertain", "not_finite"})  # reasons of verdicts on what is one whole cherry
 STRENGTH: tuple[FailSafe, ...] = ("alarm", "maybe", "reject")
 CONSEQUENCES: dict[FailSafe, str] = {
-    "alarm": "verdicts stand",
+    "alarm": "verdicts are unchanged",
     "maybe": "until it is over none is clean",
     "reject": "until it is over all are rejected",
 }

@@ -58,7 +58,7 @@ class Stages:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DecisionRules:
     """What the loop decides by.
 
     Attributes:
@@ -97,14 +97,14 @@ class Pipeline:
         hooks: of the command that runs it.
     """
 
-    def __init__(self, stages: Stages, rules: Rules, metrics: Metrics, hooks: Hooks) -> None:
+    def __init__(self, stages: Stages, rules: DecisionRules, metrics: Metrics, hooks: Hooks) -> None:
         self._metrics, self._hooks = metrics, hooks
         self._last: FrameRef | None = None
         self._last_tick = 0
         self._notes: deque[tuple[str, str]] = deque()
         self._take(stages, rules)
 
-    def replace(self, stages: Stages, rules: Rules) -> None:
+    def replace(self, stages: Stages, rules: DecisionRules) -> None:
         """Change model and rules between two frames. What was seen of the belt stays known."""
         stages.watch.go_on_from(self._stages.watch)
         stages.line.go_on_from(self._stages.line)
@@ -114,7 +114,7 @@ class Pipeline:
         """Have an event written with the lines of the next frame, or soon if none comes; from any thread."""
         self._notes.append((event, detail))
 
-    def _take(self, stages: Stages, rules: Rules) -> None:
+    def _take(self, stages: Stages, rules: DecisionRules) -> None:
         self._stages, self._rules = stages, rules
         card = stages.session.bundle.card
         self._model = ModelRef(card.name, card.version, stages.session.bundle.sha256)
@@ -144,7 +144,7 @@ class Pipeline:
             self._hooks.between_frames()
 
     def _idle(self) -> None:
-        """No frame comes: the belt stands. What others want done between two frames is done all the same."""
+        """No frame comes: the belt is stopped. What others want done between two frames is done all the same."""
         self._between_frames()
         self._emit_notes()
 
@@ -177,7 +177,7 @@ class Pipeline:
         clock.mark("infer")
         shapes = _shapes(things, len(frame.planes))
         judged = self._judge(shapes, chosen, logits)
-        events += self._events_of(frame, chosen, len(asked))
+        events += self._events_of(frame, chosen, logits)
         asked_means = [(shapes[index].plane_means, judged[index].reason) for index in asked]
         events += stages.line.judge(frame, asked_means, stages.crops.written(stages.session.batch, len(asked)))
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
@@ -262,9 +262,13 @@ class Pipeline:
             for box, judgement in judged
         ]
 
-    def _events_of(self, frame: Frame, chosen: Selection, asked: int) -> list[Event]:
+    def _events_of(self, frame: Frame, chosen: Selection, logits: NDArray[np.float32]) -> list[Event]:
         """Say what the technician should know of a frame that was searched."""
-        events = []
+        events, asked = [], len(logits)
+        unknown = asked - int(np.isfinite(logits).all(axis=1).sum())
+        if unknown:
+            detail = f"the network gave NaN or infinity for {unknown} cherries, they are `maybe`; replace the model"
+            events.append(event_of(frame, "logits_not_finite", detail, unknown))
         if chosen.gap_px:
             detail = f"{chosen.gap_px} px of belt passed between two frames; nothing on them was judged"
             events.append(event_of(frame, "belt_gap", detail))

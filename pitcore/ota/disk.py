@@ -2,7 +2,7 @@
 
 A change is a value (``Operation``) that ``Disk.perform`` carries out. So a test can count the changes of a whole
 install, end the process before and after each, let each fail, or play them again without those not yet synced.
-What a change means, and in which order they come, stands in ``slots`` and ``update``. It knows no models.
+What a change means, and in which order they come, is in ``slots`` and ``update``. It knows no models.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a sink is. The implementations stand beside this module."""
+"""What a sink is. The implementations are beside this module."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_the_scale_is_not_found_to_a_thousandth(scale):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (moves(0.5, [3000] * 30), "belt: it stands; start the belt"),
+        (moves(0.5, [3000] * 30), "belt: it is stopped; start the belt"),
         (moves(0.5, range(0, 16000, 400), moving=False), "the encoder counts but the cherries stand"),
         ([belt.Moved(0, 200.0, 5)] * 30, "cherries move but the encoder gives no ticks"),
         (moves(0.5, range(0, 2000, 400)), r"cherries known again in \d pairs of frames, 50 in 10 are needed"),

@@ -40,7 +40,7 @@ METHODS = {
 }
 CALIBRATION_BATCH = 32
 TO_NCHW = "to_nchw"
-# What may stand in the optimised graph: integer kernels, and the moves that change no number.
+# What may be in the optimised graph: integer kernels, and the moves that change no number.
 INTEGER_OPS = {
     "QLinearConv",
     "QLinearAdd",
