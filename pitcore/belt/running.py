@@ -1,4 +1,4 @@
-"""Whether the belt runs. A valve may be open only while it does: a person may be at the nozzles of a stopped belt.
+"""Decides whether the belt runs. A valve may be open only while it runs: a person may be at the nozzles otherwise.
 
 Pure: counts and times come in.
 """
@@ -13,7 +13,7 @@ class Running:
     tremble, with no such pause on the way. A belt that turns round without a pause goes on running.
 
     Args:
-        tick: where the belt is stopped at the start.
+        tick: position of the belt at the start.
         jitter_ticks: the most it trembles.
         stands_after_ns: the longest pause of a belt that runs.
 

@@ -126,7 +126,7 @@ def steps(last_tick: int, ticks_per_s: float, seed: int) -> tuple[NDArray[np.int
     return np.cumsum(period_ns).astype(np.int64), np.cumsum(move)
 
 
-class Place(NamedTuple):
+class BeltPosition(NamedTuple):
     """Where the belt truly is, and how far it ever was, in ticks."""
 
     tick: int
@@ -151,7 +151,7 @@ class Camera:
         self._tracker = BeltTracker(HEIGHT_PX, PX_PER_TICK, 8.0)
         self.seq = self.waiting_px = 0
 
-    def take(self, place: Place, tick: int, t_ns: int) -> list[Verdict]:
+    def take(self, place: BeltPosition, tick: int, t_ns: int) -> list[Verdict]:
         """Return the verdicts of a frame. A pit that came to its nozzle is not on the belt any more.
 
         Args:

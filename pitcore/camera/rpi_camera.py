@@ -98,7 +98,7 @@ class RpiCamera:
             raise SourceError(f"{self} cannot be started: {_why(error)}") from error
 
     def check(self, now_ns: int, timeout_s: float) -> None:
-        """Raise SourceError if the camera broke, fell silent or never does as it is told."""
+        """Raise SourceError if the camera broke, fell silent or never does what it is set to."""
         if self.failure is not None:
             raise self.failure
         seen, limit_s, frame_s = self.arrivals, self._shared.startup_s, self._shared.frame_us / 1e6

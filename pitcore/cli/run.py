@@ -79,7 +79,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         if page is not None:
             closing.callback(page.close)
             sinks = (*sinks, page)
-        teller = Teller(metrics)
+        teller = RunReporter(metrics)
 
         def between_frames() -> None:
             teller.between_frames()
@@ -135,7 +135,7 @@ def _line_of(app: App) -> str:
     return ", ".join([*alarms, f"{app.metrics.value('judged')} frames judged", f"model {app.bundle.label}"])
 
 
-class Teller:
+class RunReporter:
     """Logs what was counted, every minute: a warning if frames, belt or lines were lost, or the disk fails."""
 
     def __init__(self, metrics: Metrics) -> None:

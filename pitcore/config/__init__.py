@@ -2,7 +2,7 @@
 
 Unlike the model card, every key has a default, so that a short file suffices; an unknown key is refused.
 This package reads and checks values: ``sources`` and ``stages`` hold the sections, ``board`` the whole, ``load`` the
-way from a file. What they do is with the stage they configure.
+way from a file. Each stage documents what its values do.
 """
 
 from pitcore.config.actuation import ActuationConfig, EncoderConfig, LaneConfig, ModbusConfig
@@ -10,7 +10,7 @@ from pitcore.config.board import Config
 from pitcore.config.calibration import (
     AlignmentConfig,
     BeltScale,
-    Calibration,
+    BoardCalibration,
     CalibrationConfig,
     PlaneCalibration,
     Step,
@@ -53,7 +53,7 @@ __all__ = [
     "AlignmentConfig",
     "BeltConfig",
     "BeltScale",
-    "Calibration",
+    "BoardCalibration",
     "CalibrationConfig",
     "CameraConfig",
     "CameraSourceConfig",

@@ -1,4 +1,4 @@
-"""The sections of the stages that every frame goes through. What the values do is with the stage they configure."""
+"""The sections of the stages that every frame goes through. Each stage documents what its values do."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from pitcore.line_watch import LineWatch
 from pitcore.line_watch.alarm import Alarm
 from pitcore.line_watch.frame_watch import FrameWatch
 from pitcore.loop.capture import Capture
-from pitcore.loop.pipeline import Hooks, Pipeline, Rules, Stages
+from pitcore.loop.pipeline import DecisionRules, Hooks, Pipeline, Stages
 from pitcore.loop.sources import belt_spec, build_source, check_geometry, set_exposures
 from pitcore.metrics import Metrics
 from pitcore.model_card import Bundle
@@ -119,7 +119,7 @@ class Loaded:
 
     config: Config
     stages: Stages
-    rules: Rules
+    rules: DecisionRules
 
     @property
     def bundle(self) -> Bundle:
@@ -258,7 +258,9 @@ class App:
             belt_sink=self._options.belt_sink,
         )
         return Loaded(
-            config, stages, Rules(config, operating.thresholds, live=self._source.live, timings=self._options.timings)
+            config,
+            stages,
+            DecisionRules(config, operating.thresholds, live=self._source.live, timings=self._options.timings),
         )
 
 

@@ -58,7 +58,7 @@ class Stages:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DecisionRules:
     """What the loop decides by.
 
     Attributes:
@@ -97,14 +97,14 @@ class Pipeline:
         hooks: of the command that runs it.
     """
 
-    def __init__(self, stages: Stages, rules: Rules, metrics: Metrics, hooks: Hooks) -> None:
+    def __init__(self, stages: Stages, rules: DecisionRules, metrics: Metrics, hooks: Hooks) -> None:
         self._metrics, self._hooks = metrics, hooks
         self._last: FrameRef | None = None
         self._last_tick = 0
         self._notes: deque[tuple[str, str]] = deque()
         self._take(stages, rules)
 
-    def replace(self, stages: Stages, rules: Rules) -> None:
+    def replace(self, stages: Stages, rules: DecisionRules) -> None:
         """Change model and rules between two frames. What was seen of the belt stays known."""
         stages.watch.go_on_from(self._stages.watch)
         stages.line.go_on_from(self._stages.line)
@@ -114,7 +114,7 @@ class Pipeline:
         """Have an event written with the lines of the next frame, or soon if none comes; from any thread."""
         self._notes.append((event, detail))
 
-    def _take(self, stages: Stages, rules: Rules) -> None:
+    def _take(self, stages: Stages, rules: DecisionRules) -> None:
         self._stages, self._rules = stages, rules
         card = stages.session.bundle.card
         self._model = ModelRef(card.name, card.version, stages.session.bundle.sha256)

@@ -133,9 +133,7 @@ class BoardView:
         """Return the alarms that are on, with what is wrong and what to do."""
         found = []
         for alarm in self._now.alarms if self._now else []:
-            wrong, fix = next(
-                (told for name, told in ALARMS.items() if name == alarm["name"]), ("", "See docs/faults.md.")
-            )
+            wrong, fix = ALARMS.get(alarm["name"], ("", "See docs/faults.md."))
             found.append({**alarm, "wrong": wrong, "fix": fix})
         return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import logging
 import os
 import signal
@@ -67,11 +68,14 @@ class PageProcess:
         from pitcore.page.pictures import Album  # noqa: PLC0415
         from pitcore.page.roles import FILE, Sessions  # noqa: PLC0415
         from pitcore.page.server import Site  # noqa: PLC0415
+        from pitcore.page.shifts import ShiftBook  # noqa: PLC0415
 
         self._connection, self._slots, self._start = connection, slots, start
         self._view, self._album = BoardView(start, time.monotonic()), Album(start)
         self._hub = Hub(self._tell_viewers)
-        self._site = Site(self._view, self._album, self._hub, Sessions(Path(start.state_dir) / FILE))
+        state, page = Path(start.state_dir), start.config
+        self._book = ShiftBook(state / "shifts", page.shifts, start.lanes, start.run, page.keep_shifts)
+        self._site = Site(self._view, self._album, self._hub, Sessions(state / FILE), self._book)
         self._ended = asyncio.Event()
         self._drawing: asyncio.Task[None] | None = None
         self._drawn_s = 0.0
@@ -88,6 +92,8 @@ class PageProcess:
         loop.remove_reader(self._connection)
         for task in tasks:
             task.cancel()
+        self._count_shift()
+        self._book.save()
         for task in done - {ended}:
             task.result()  # a fault of ours: the log gets it, and the service starts the page again
 
@@ -141,8 +147,12 @@ class PageProcess:
 
     async def _tick(self) -> None:
         while True:
+            self._count_shift()
             self._hub.put("now", self._site.now())
             await asyncio.sleep(TICK_S)
+
+    def _count_shift(self) -> None:
+        self._book.update(dt.datetime.now(dt.UTC), time.monotonic(), self._view.total, self._view.events)
 
     async def _follow_rollout(self) -> None:
         """Look at the store of models now and then."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import logging
 import socket
 import time
@@ -23,7 +24,9 @@ from pitcore.page.board_view import BoardView
 from pitcore.page.guard import Guard, TooLargeError
 from pitcore.page.hub import MAX_VIEWERS, Hub
 from pitcore.page.pictures import Album, BeltPicture
+from pitcore.page.report import to_csv, to_html
 from pitcore.page.roles import Role, Sessions, Token, may
+from pitcore.page.shifts import Record, ShiftBook
 from pitcore.page.words import REASONS
 
 log = logging.getLogger("pitcore.page")
@@ -47,10 +50,11 @@ class Site:
         album: its pictures.
         hub: what goes to viewers.
         sessions: who may what.
+        book: of the shifts.
     """
 
-    def __init__(self, view: BoardView, album: Album, hub: Hub, sessions: Sessions) -> None:
-        self._view, self._album, self._hub, self._sessions = view, album, hub, sessions
+    def __init__(self, view: BoardView, album: Album, hub: Hub, sessions: Sessions, book: ShiftBook) -> None:
+        self._view, self._album, self._hub, self._sessions, self._book = view, album, hub, sessions, book
         self._config = view.start.config
         self._said_s = -SAY_EVERY_S
         self._files = {path: ((STATIC / name).read_bytes(), kind) for path, (name, kind) in FILES.items()}
@@ -62,6 +66,9 @@ class Site:
             "/state": self._state,
             "/cherry/{number:int}": self._cherry,
             "/cherry/{number:int}/{plane:int}.png": self._cherry_plane,
+            "/shifts": self._shifts,
+            "/shifts/{shift_id}.csv": self._shift_csv,
+            "/shifts/{shift_id}": self._shift,
         }
         routes = [Route(path, self._file) for path in FILES]
         routes += [Route(path, self._for_viewers(answer)) for path, answer in looks.items()]
@@ -90,7 +97,11 @@ class Site:
 
     def now(self) -> bytes:
         """Return what is known now, as JSON."""
-        return msgspec.json.encode(self._view.told(time.monotonic()) | {"rollout": self.rollout})
+        told = self._view.told(time.monotonic()) | {"rollout": self.rollout}
+        shift = self._book.told(dt.datetime.now(dt.UTC))
+        if shift is not None:
+            told["counts"]["shift"] = shift
+        return msgspec.json.encode(told)
 
     def picture(self, picture: BeltPicture) -> bytes:
         """Return a picture as JSON."""
@@ -159,6 +170,27 @@ class Site:
         if raw is None:
             raise HTTPException(404, "this cherry was too long ago")
         return Response(raw, media_type="image/png")
+
+    async def _shifts(self, request: Request) -> Response:
+        del request
+        return JSONResponse(await asyncio.to_thread(self._book.past))
+
+    async def _shift_csv(self, request: Request) -> Response:
+        shift_id, record = self._shift_of(request)
+        named = {"content-disposition": f'attachment; filename="shift-{shift_id}.csv"'}
+        return Response(to_csv(record), media_type="text/csv", headers=named)
+
+    async def _shift(self, request: Request) -> Response:
+        shift_id, record = self._shift_of(request)
+        return Response(to_html(record, shift_id, socket.gethostname()), media_type="text/html")
+
+    def _shift_of(self, request: Request) -> tuple[str, Record]:
+        """Return the shift that a request names. Raises HTTPException."""
+        shift_id = request.path_params["shift_id"]
+        record = self._book.read(shift_id)
+        if record is None:
+            raise HTTPException(404, "nothing is kept of this shift")
+        return shift_id, record
 
     async def _session(self, request: Request) -> Response:
         """Tell who asks what he is."""

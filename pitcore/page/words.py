@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pitcore.config import AlarmName
 from pitcore.verdict import Reason
 
 
@@ -16,10 +15,10 @@ class Told(NamedTuple):
     fix: str
 
 
-ALARMS: Mapping[AlarmName, Told] = {
+ALARMS: Mapping[str, Told] = {
     "not_judging": Told(
-        "Of the last 8 frames 4 left belt unjudged: flooded, unreadable, black, stuck or repeated, or "
-        "belt passed between them (belt_gap).",
+        "Of the last 8 frames 4 left belt unjudged: damaged, flooded, unreadable, black, stuck or "
+        "repeated, or belt passed between them (belt_gap).",
         "Fix what the events named in the text say.",
     ),
     "planes_swapped": Told(
@@ -55,7 +54,8 @@ ALARMS: Mapping[AlarmName, Told] = {
         "Is the feed empty, the light on, the camera's view free?",
     ),
     "encoder_dead": Told(
-        "Cherries move but the encoder does not count. Each frame's things are then all judged.",
+        "Cherries move but the encoder does not count, or only trembles to and fro. Each frame's things "
+        "are then all judged.",
         "Check the encoder's cable, supply and coupling.",
     ),
     "belt_reversing": Told(

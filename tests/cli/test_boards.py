@@ -1,4 +1,4 @@
-"""Every shipped board starts, with an emulated belt and with the cameras it is for; each fault of a camera is told."""
+"""Every shipped board starts, with an emulated belt and with its own cameras; each fault of a camera is reported."""
 
 import json
 import tomllib

@@ -126,7 +126,7 @@ class Lane(ServiceLane):
         self.expect("nothing denied", not uncovered, "; ".join(uncovered) or "no refusal in the journal")
 
     def arms(self) -> None:
-        """Dry until armed; who armed is told."""
+        """Dry until armed; who armed is reported."""
         dry = self.status()["arming"]
         armed = self.container.run("pitcore", "arm", "--socket", "/run/pitcore/control.sock")
         now = self.status()["arming"]

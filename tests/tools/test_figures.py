@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from pitcore.decision.policy import pit_probability
 from pitcore.errors import DataError
-from pitcore.model_card import DEFAULT_BUNDLE, Calibration
+from pitcore.model_card import DEFAULT_BUNDLE, ProbabilityCalibration
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.evaluate import figures, report
 from pitcore_tools.evaluate.figures import Share
@@ -66,7 +66,7 @@ def test_a_margin_is_the_boards_for_two_labels_and_for_three():
     for labels in (["clean", "pit"], ["clean", "maybe", "pit"]):
         logits = rng.normal(0, 3, (20, len(labels))).astype(np.float32)
         found = figures.platt(figures.pit_margins(logits, labels), 0.7, 0.2)
-        board = [pit_probability(row.tolist(), labels, Calibration("platt", 0.7, 0.2)) for row in logits]
+        board = [pit_probability(row.tolist(), labels, ProbabilityCalibration("platt", 0.7, 0.2)) for row in logits]
         np.testing.assert_allclose(found, board, atol=1e-6)
 
 

@@ -433,6 +433,20 @@ function takeSetup(event) {
   points = setup.points;
   last.clear();
   setText($("board"), setup.board);
+  listShifts();
+}
+
+async function listShifts() {
+  const answer = await fetch("shifts");
+  if (!answer.ok) return;
+  const shifts = await answer.json();
+  $("past").hidden = !shifts.length;
+  const pit = told ? told.verdicts.indexOf("pit") : 0;
+  $("shifts").replaceChildren(...shifts.map((shift) => {
+    const all = shift.total.reduce((a, b) => a + b, 0);
+    return make("li", {}, make("a", { href: `shifts/${shift.id}` }, `${shift.name}, ${shift.start.slice(0, 16).replace("T", " ")}`),
+      ` ${number(all)} cherries, ${all ? percent(shift.total[pit] / all) : "–"} pits, `, make("a", { href: `shifts/${shift.id}.csv` }, "CSV"));
+  }));
 }
 
 function begin() {
@@ -445,6 +459,7 @@ function begin() {
   source.addEventListener("picture", takePicture);
   for (const input of document.querySelectorAll("input[name=span]")) input.onchange = () => told && drawCounts();
   setInterval(drawState, 250);
+  setInterval(() => listShifts().catch(() => {}), 60000);
 }
 
 begin();
