@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitcore.durable import replace_file
+from pitcore.errors import DataError
 from pitcore_tools.evaluate import figures
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.tables import HASH_DIGITS, Row, count, crop_name, number, one_of, read_table
