@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import signal
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from pitcore.ota.slots import refund
 from pitcore.outputs.opening import open_outputs
 from pitcore.service.hangups import Hangups
 from pitcore.service.notify import Notifier
+from pitcore.service.stopping import StopGuard
 from pitcore.service.supervision import Progress, Supervisor
 from pitcore.verdict import is_fault
 
@@ -43,7 +45,8 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     and the model again while the belt is judged on; if either is bad the old ones stay, and the log and `pitcore
     status` say why. Verdicts go to the file of the [sink] section. Under systemd it is ready after a processed frame
     of every camera, and feeds the watchdog only while every camera and the loop go on and
-    frames are judged.
+    frames are judged. After a stop signal it ends within [runtime] stop_timeout_s; exit code 4 if something hung
+    and was left behind, which the last line of the log names.
 
     \b
     Example:
@@ -54,6 +57,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         config = read_config(config_path, bundle)
         return emulated(config) if emulate else config
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the guard takes it: Python waits for calls that may hang
     hangups = Hangups()  # first: by default the signal ends a service that is not ready yet
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the journal where each thread hung
     keep_large_blocks_apart()
@@ -82,12 +86,12 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         outputs.start(commands)
         log.info("air jet: %s", f"armed, by {arming.state.by}" if arming.armed else "dry run")
         hangups.hand_to(lambda: reloader.ask("SIGHUP"))
-        _run(app, config)
+        _run(app, config, shut=lambda: None if actuator is None else actuator.close())
         teller.tell()
 
 
-def _run(app: App, config: Config) -> None:
-    """Run to the end of the source or a signal."""
+def _run(app: App, config: Config, shut: Callable[[], None]) -> None:
+    """Run to the end of the source or a signal. The guard that takes the signals goes on until the process ends."""
     supervisor = Supervisor(
         Notifier(),
         config.runtime.capture_timeout_s,
@@ -96,12 +100,11 @@ def _run(app: App, config: Config) -> None:
         status=lambda: _line_of(app),
     )
 
-    def stop(*_: object) -> None:
-        supervisor.stopping()
+    def stop() -> None:
         app.stop()
+        supervisor.stopping()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    StopGuard(config.runtime.stop_timeout_s, stop, shut, lambda: app.busy_with).start()
     log.info("running: model %s, verdicts to %s", app.bundle.label, config.sink.path)
     operating = operating_point(app.bundle.card, config.decision)
     log.info("operating point %s: %s", operating.point, operating.promise)

@@ -27,7 +27,7 @@ from pitcore.line_watch.alarm import Alarm
 from pitcore.line_watch.frame_watch import FrameWatch
 from pitcore.loop.capture import Capture
 from pitcore.loop.pipeline import DecisionRules, Hooks, Pipeline, Stages
-from pitcore.loop.sources import belt_spec, build_source, check_geometry, set_exposures
+from pitcore.loop.sources import belt_spec, build_source, check_geometry, set_exposures, silent_s
 from pitcore.metrics import Metrics
 from pitcore.model_card import Bundle
 from pitcore.preprocess.crop_writer import CropWriter
@@ -131,8 +131,13 @@ class App:
         self.metrics = metrics
         self._options, self._source = options, source
         set_exposures(source, config)
+        runtime = config.runtime
         self._capture = Capture(
-            source, queue_frames=config.runtime.queue_frames, timeout_s=config.runtime.capture_timeout_s
+            source,
+            queue_frames=runtime.queue_frames,
+            timeout_s=runtime.capture_timeout_s,
+            close_s=runtime.stop_timeout_s / 4,
+            silent_s=silent_s(config),
         )
         self._now = self._build(config)
         self._pipeline = Pipeline(self._now.stages, self._now.rules, metrics, options.hooks)
@@ -158,6 +163,11 @@ class App:
         return self._capture.stopping
 
     @property
+    def busy_with(self) -> str:
+        """What the loop does now, in words; empty before and after it; from any thread."""
+        return self._pipeline.busy_with
+
+    @property
     def frames_waiting(self) -> int:
         """Frames between capture and the loop; from any thread."""
         return self._capture.waiting
@@ -172,7 +182,7 @@ class App:
         return self._capture.health()
 
     def run(self) -> None:
-        """Run to the end of the source, or until ``stop``. Raises SourceError, SinkError."""
+        """Run to the end of the source, or until ``stop``. Raises SourceError, SinkError, HungError."""
         self._pipeline.run()
 
     def stop(self) -> None:
@@ -271,6 +281,6 @@ def check_reloadable(now: Config, later: Config) -> None:
         raise ConfigError(
             "[calibration] belt scale or alignment changed: this needs a restart, a reload takes the rest only"
         )
-    for key in ("queue_frames", "capture_timeout_s"):
+    for key in ("queue_frames", "capture_timeout_s", "stop_timeout_s"):
         if getattr(now.runtime, key) != getattr(later.runtime, key):
             raise ConfigError(f"[runtime] {key} changed: this needs a restart, a reload takes the rest only")
