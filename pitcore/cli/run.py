@@ -17,8 +17,10 @@ from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.config import Config, emulated, operating_point, weakened
 from pitcore.control.commands import Commands
 from pitcore.control.memory import keep_large_blocks_apart
+from pitcore.control.point import with_choice
 from pitcore.control.reload import Reloader
 from pitcore.control.server import ControlServer
+from pitcore.control.valve_test import ValveTest
 from pitcore.loop.app import App, Options, open_line, open_modbus, open_sink
 from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
@@ -56,7 +58,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     """
 
     def wanted() -> Config:
-        config = read_config(config_path, bundle)
+        config = with_choice(read_config(config_path, bundle))
         return emulated(config) if emulate else config
 
     hangups = Hangups()  # first: by default the signal ends a service that is not ready yet
@@ -94,7 +96,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         closing.callback(reloader.close)
         if page is not None:
             page.start(LineLooker(app, arming, reloader, sinks, page).look)
-        server.start(Commands(app, sinks, recent, arming, reloader, config_path).by_name())
+        server.start(Commands(app, sinks, recent, arming, reloader, config_path, ValveTest(actuator)).by_name())
         log.info("air jet: %s", f"armed, by {arming.state.by}" if arming.armed else "dry run")
         hangups.hand_to(lambda: reloader.ask("SIGHUP"))
         _run(app, config)
