@@ -78,7 +78,7 @@ def acts_of(records: Iterable[object]) -> list[Act]:
     return [Act(one.tick, one.box, one.action, one.is_one_cherry) for one in verdicts if one.action != "pass"]
 
 
-class Teller:
+class FaultReporter:
     """Makes notices of counts that only grow.
 
     Args:
@@ -101,7 +101,7 @@ class Teller:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class FiringRules:
     """As of the section [actuation].
 
     Attributes:
@@ -129,7 +129,7 @@ class Actuator:
         counts: of everything that happened, under the names of ``COUNTED``; ``known`` were judged before.
     """
 
-    def __init__(self, plan: Plan, rules: Rules, tick: int = 0) -> None:
+    def __init__(self, plan: Plan, rules: FiringRules, tick: int = 0) -> None:
         self._plan, self._rules = plan, rules
         self.schedule = Schedule(len(plan.lanes), rules.jitter_ticks, plan.reach_ticks)
         self.schedule.start_at(tick)

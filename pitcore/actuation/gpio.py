@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from pitcore.actuation.actuator import JudgedFrame, Teller, acts_of
+from pitcore.actuation.actuator import FaultReporter, JudgedFrame, acts_of
 from pitcore.actuation.lines import import_gpiod, shut_lines
 from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.valve_guard import HUNG_NS, ValveGuard
@@ -63,7 +63,7 @@ class GpioSink:
     def __init__(self, plan: Plan, config: ActuationConfig, chip: ChipChoice, arming: Armed, metrics: Metrics) -> None:
         self._arming, self._metrics = arming, metrics
         self._lanes, self._tests = len(plan.lanes), 0
-        self._teller = Teller(config.fail_safe)
+        self._teller = FaultReporter(config.fail_safe)
         self._counted: dict[tuple[str, str], int] = {}
         self._owes_an_end = False  # whether it is still to be told if the process does not end well
         try:

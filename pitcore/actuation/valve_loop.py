@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pitcore.actuation.actuator import COUNTED, Actuator, Rules
+from pitcore.actuation.actuator import COUNTED, Actuator, FiringRules
 from pitcore.actuation.lines import Lines
 from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.valve_tester import ValveTester
@@ -25,9 +25,9 @@ STOOD_NS = 100_000_000  # a belt without edges for so long brings nothing to the
 FADING = 0.9995  # of the belt's top speed, a turn: it is remembered over a stop
 
 
-def rules_of(config: ActuationConfig) -> Rules:
+def rules_of(config: ActuationConfig) -> FiringRules:
     """Return latency, limits and fail-safe of a configuration."""
-    return Rules(
+    return FiringRules(
         latency_ns=config.latency_us * 1000,
         max_on_ns=config.max_on_ms * 1_000_000,
         jitter_ticks=config.jitter_ticks,

@@ -12,7 +12,7 @@ import msgspec
 
 from pitcore.actuation.arming import Arming
 from pitcore.calibration import exposure, store
-from pitcore.calibration.steps import Outcome, measure_align, measure_belt, measure_exposure, measure_flat
+from pitcore.calibration.steps import StepResult, measure_align, measure_belt, measure_exposure, measure_flat
 from pitcore.calibration.survey import Survey, opened
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Source
@@ -32,7 +32,7 @@ from pitcore.loop.app import open_line
 from pitcore.loop.sources import check_geometry, emulated_belt, set_exposures
 from pitcore.metrics import Metrics
 
-Measure = Callable[[Survey], Outcome]
+Measure = Callable[[Survey], StepResult]
 
 
 @click.group()
@@ -215,7 +215,7 @@ class _Sitting:
         check_geometry(config, source.geometry)
         return source
 
-    def _draw(self, outcome: Outcome) -> None:
+    def _draw(self, outcome: StepResult) -> None:
         picture = self._out / f"{self._step}.png"
         try:
             self._out.mkdir(parents=True, exist_ok=True)

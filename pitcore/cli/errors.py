@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 
 import click
 
 from pitcore.cli.streams import open_missing_streams
-from pitcore.errors import PitcoreError
+from pitcore.errors import HungError, PitcoreError
 
 INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
 
@@ -15,8 +17,8 @@ INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
 def run_command(command: click.Command) -> None:
     """Run a command and leave the process.
 
-    Exit code 0: done; 1: our fault, with a traceback; 2: the user can fix it, and the line says how; 130:
-    interrupted.
+    Exit code 0: done; 1: our fault, with a traceback; 2: the user can fix it, and the line says how; 4: a call hung
+    and was left behind; 130: interrupted.
     """
     open_missing_streams()
     try:
@@ -28,6 +30,9 @@ def run_command(command: click.Command) -> None:
         sys.exit(INTERRUPTED)
     except PitcoreError as error:
         click.echo(f"{command.name}: {error}", err=True)
+        if isinstance(error, HungError):
+            logging.shutdown()
+            os._exit(error.exit_code)  # an orderly end could wait for what hangs
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output went away, as in `pitcore ... | head`
         sys.stderr.close()

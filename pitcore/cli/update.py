@@ -14,7 +14,7 @@ from pitcore.errors import ConfigError, ControlError, Refusal, UpdateError
 from pitcore.ota.identity import Identity, read_identity
 from pitcore.ota.last_update import remember
 from pitcore.ota.overview import Overview, look
-from pitcore.ota.trial import Outcome
+from pitcore.ota.trial import UpdateOutcome
 from pitcore.text_table import table
 
 FETCHING = {"check", "fetch", "install"}
@@ -128,7 +128,7 @@ def _carry_out(command: str, as_json: bool, where: dict[str, Any], **arguments: 
     with needing_the_extra():
         from pitcore.cli.updating import updater  # noqa: PLC0415  pitcore runs without the extra
     try:
-        outcome: Outcome = getattr(updater(place, fetches=command in FETCHING), command)(**arguments)
+        outcome: UpdateOutcome = getattr(updater(place, fetches=command in FETCHING), command)(**arguments)
     except UpdateError as error:
         if error.refusal is not Refusal.BUSY:  # that is the other one's story
             remember(place.store, command, error)

@@ -16,7 +16,7 @@ from pitcore.ota.slots import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class UpdateContext:
     """What the options and the configuration say together.
 
     Attributes:
@@ -52,13 +52,17 @@ def options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-def place_of(config_path: Path | None, socket_path: Path | None, store_path: Path | None, url: str | None) -> Place:
+def place_of(
+    config_path: Path | None, socket_path: Path | None, store_path: Path | None, url: str | None
+) -> UpdateContext:
     """Say where everything is. Raises ConfigError, UpdateError."""
     config = load_config(config_path)
     root = store_path or (None if config.model.store is None else Path(config.model.store))
     if root is None:
         raise UpdateError(Refusal.NOT_SET_UP, "no store for models: set [model] store, or give --store DIRECTORY")
-    return Place(config, config_path, Store(root), url or config.update.url, control_socket(socket_path, config_path))
+    return UpdateContext(
+        config, config_path, Store(root), url or config.update.url, control_socket(socket_path, config_path)
+    )
 
 
 @contextmanager

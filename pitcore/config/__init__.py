@@ -10,7 +10,7 @@ from pitcore.config.board import Config
 from pitcore.config.calibration import (
     AlignmentConfig,
     BeltScale,
-    Calibration,
+    BoardCalibration,
     CalibrationConfig,
     PlaneCalibration,
     Step,
@@ -23,6 +23,7 @@ from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
 from pitcore.config.load import calibration_path, decode_config, load_config, load_control
+from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig, ShiftConfig
 from pitcore.config.safety import weakened
 from pitcore.config.sources import (
@@ -53,7 +54,7 @@ __all__ = [
     "AlignmentConfig",
     "BeltConfig",
     "BeltScale",
-    "Calibration",
+    "BoardCalibration",
     "CalibrationConfig",
     "CameraConfig",
     "CameraSourceConfig",
@@ -70,8 +71,10 @@ __all__ = [
     "HawkbitConfig",
     "LaneConfig",
     "LineConfig",
+    "MetricsConfig",
     "ModbusConfig",
     "ModelConfig",
+    "MqttConfig",
     "Operating",
     "PageConfig",
     "Picamera2SourceConfig",

@@ -70,7 +70,7 @@ class AlignmentConfig(Section, frozen=True):
         return self.dx_px, self.dy_px
 
 
-class Calibration(Section, frozen=True):
+class BoardCalibration(Section, frozen=True):
     """Everything measured so far; a step replaces its own part.
 
     Attributes:
@@ -109,10 +109,10 @@ class CalibrationConfig(Section, frozen=True):
     """
 
     file: str | None = None
-    values: Calibration | None = None
+    values: BoardCalibration | None = None
 
 
-def read_calibration(path: Path) -> Calibration | None:
+def read_calibration(path: Path) -> BoardCalibration | None:
     """Read a calibration; None if there is none yet.
 
     Raises:
@@ -122,7 +122,7 @@ def read_calibration(path: Path) -> Calibration | None:
     try:
         text = decode_text(path.read_bytes())
         check_json(text)
-        return msgspec.json.decode(text, type=Calibration)
+        return msgspec.json.decode(text, type=BoardCalibration)
     except FileNotFoundError:
         return None
     except OSError as error:

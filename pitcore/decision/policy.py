@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pitcore.config import ActionsConfig, DecisionConfig, FailSafe
-from pitcore.model_card import Calibration, Thresholds
+from pitcore.model_card import ProbabilityCalibration, Thresholds
 from pitcore.verdict import Action, Reason, VerdictName
 
 PROBABILITY_PLACES = 6
@@ -42,12 +42,14 @@ class Judgement(msgspec.Struct, frozen=True):
     probabilities: dict[str, float] | None
 
 
-def pit_probability(logits: Sequence[float], labels: Sequence[str], calibration: Calibration) -> float:
+def pit_probability(logits: Sequence[float], labels: Sequence[str], calibration: ProbabilityCalibration) -> float:
     """Return the calibrated probability of a pit, as ``probabilities`` does."""
     return probabilities(logits, labels, calibration)["pit"]
 
 
-def probabilities(logits: Sequence[float], labels: Sequence[str], calibration: Calibration) -> dict[str, float]:
+def probabilities(
+    logits: Sequence[float], labels: Sequence[str], calibration: ProbabilityCalibration
+) -> dict[str, float]:
     """Return a probability for each label, rounded to six places; ``pit`` is calibrated and the others share the rest.
 
     The rest is divided in proportion to their softmax. All are NaN if a logit is NaN or infinite: an overflow of one

@@ -49,7 +49,7 @@ def skip(name: str, found: str) -> Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class SystemRoot:
     """The files by which a board is judged.
 
     Attributes:

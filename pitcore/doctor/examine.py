@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pitcore.config import Config, Picamera2SourceConfig, UvcSourceConfig
 from pitcore.doctor import devices, processor, software, system
-from pitcore.doctor.check import Board, Check
+from pitcore.doctor.check import Check, SystemRoot
 from pitcore.doctor.load import check_load
 from pitcore.preprocess import _core
 
@@ -15,14 +15,14 @@ BOARD_CONFIG = Path("/etc/pitcore/board.toml")
 ORDER = ("ok", "skip", "warn", "fail")
 
 
-def examine(config_path: Path | None, board: Board | None = None) -> list[Check]:
+def examine(config_path: Path | None, board: SystemRoot | None = None) -> list[Check]:
     """Run every check. Opens no camera and drives no line, so it may run beside the service.
 
     Args:
         config_path: of the board; None takes the installed one where there is one, else the defaults.
         board: to look at, this machine by default.
     """
-    board = board or Board()
+    board = board or SystemRoot()
     if config_path is None and BOARD_CONFIG.exists():
         config_path = BOARD_CONFIG
     found, config = software.check_config(config_path)
@@ -49,7 +49,7 @@ def examine(config_path: Path | None, board: Board | None = None) -> list[Check]
     ]
 
 
-def check_source(board: Board, config: Config) -> Check:
+def check_source(board: SystemRoot, config: Config) -> Check:
     """Look for the cameras of whichever source the configuration names."""
     if isinstance(config.source, UvcSourceConfig):
         return devices.check_usb_camera(board, config.source.device)

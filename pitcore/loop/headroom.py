@@ -42,7 +42,7 @@ class Headroom(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class FrameCost:
     """What a frame costs the loop.
 
     Attributes:
@@ -65,13 +65,13 @@ class Cost:
         )
 
 
-def cost_of(work: Work, since_ns: int, skip: int = 0) -> Cost | None:
+def cost_of(work: Work, since_ns: int, skip: int = 0) -> FrameCost | None:
     """Return the mean cost of the frames done after a time, without the first ``skip``; None if there is none."""
     rows = work.since(since_ns)[skip:]
     if not len(rows):
         return None
     judged, network_ns, other_ns = rows[:, 3:].sum(axis=0).tolist()
-    return Cost(other_ns / len(rows) / 1e9, network_ns / judged / 1e9 if judged else None)
+    return FrameCost(other_ns / len(rows) / 1e9, network_ns / judged / 1e9 if judged else None)
 
 
 def headroom_of(work: Work, now_ns: int) -> Headroom | None:

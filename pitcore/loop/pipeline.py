@@ -31,7 +31,7 @@ from pitcore.metrics import FrameWork, Metrics
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
-from pitcore.sinks.sink import BeltSink, Sink
+from pitcore.sinks.sink import BeltSink, Sink, name_of
 from pitcore.verdict import CODES, Event, FrameRef, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
@@ -58,7 +58,7 @@ class Stages:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DecisionRules:
     """What the loop decides by.
 
     Attributes:
@@ -95,16 +95,21 @@ class Pipeline:
         rules: thresholds, limits, actions.
         metrics: counts and stage times go here.
         hooks: of the command that runs it.
+
+    Attributes:
+        busy_with: what the loop does now, in words, empty before and after it; from any thread. It names what hangs.
     """
 
-    def __init__(self, stages: Stages, rules: Rules, metrics: Metrics, hooks: Hooks) -> None:
+    def __init__(self, stages: Stages, rules: DecisionRules, metrics: Metrics, hooks: Hooks) -> None:
         self._metrics, self._hooks = metrics, hooks
         self._last: FrameRef | None = None
         self._last_tick = 0
         self._notes: deque[tuple[str, str]] = deque()
+        self._named_sinks = [(sink, name_of(sink)) for sink in stages.sinks]
+        self.busy_with = ""
         self._take(stages, rules)
 
-    def replace(self, stages: Stages, rules: Rules) -> None:
+    def replace(self, stages: Stages, rules: DecisionRules) -> None:
         """Change model and rules between two frames. What was seen of the belt stays known."""
         stages.watch.go_on_from(self._stages.watch)
         stages.line.go_on_from(self._stages.line)
@@ -114,7 +119,7 @@ class Pipeline:
         """Have an event written with the lines of the next frame, or soon if none comes; from any thread."""
         self._notes.append((event, detail))
 
-    def _take(self, stages: Stages, rules: Rules) -> None:
+    def _take(self, stages: Stages, rules: DecisionRules) -> None:
         self._stages, self._rules = stages, rules
         card = stages.session.bundle.card
         self._model = ModelRef(card.name, card.version, stages.session.bundle.sha256)
@@ -128,18 +133,27 @@ class Pipeline:
             SinkError: at the end, if lines could not be written.
         """
         with ExitStack() as closing:
-            for sink in self._stages.sinks:
-                closing.callback(sink.close)
+            closing.callback(self._stages.capture.close)
+            for sink, name in reversed(self._named_sinks):  # closed in their order: the valves first
+                closing.callback(self._close, sink, name)
             asked_ns = time.monotonic_ns()
             for arrival in self._stages.capture.frames(self._idle):
+                self.busy_with = "judging a frame"
                 self._process(arrival, asked_ns)
                 del arrival  # views that outlive the loop would keep the cameras from closing their buffers
                 self._end_if_frozen()
                 self._between_frames()
                 asked_ns = time.monotonic_ns()
+                self.busy_with = "waiting for a frame"
             self._finish()
 
+    def _close(self, sink: Sink, name: str) -> None:
+        self.busy_with = f"closing {name}"
+        sink.close()
+        self.busy_with = ""
+
     def _between_frames(self) -> None:
+        self.busy_with = "what is done between two frames"
         if self._hooks.between_frames is not None:
             self._hooks.between_frames()
 
@@ -306,8 +320,11 @@ class Pipeline:
             self._metrics.count("verdicts", name, number)
         for reason, number in Counter(verdict.reason for verdict in verdicts if verdict.reason).items():
             self._metrics.count("reasons", reason, number)
-        for sink in self._stages.sinks:
+        before = self.busy_with
+        for sink, sink_name in self._named_sinks:
+            self.busy_with = sink_name
             sink.emit([*events, *verdicts])
+        self.busy_with = before
 
     def _count(self, seq: int, clock: StageClock, chosen: Selection, asked: int) -> None:
         for stage, duration_ns in clock.durations_ns.items():

@@ -57,7 +57,7 @@ _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], set[str] |
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenMetadata:
     """A role's metadata as they lie verified on this board.
 
     Attributes:
@@ -106,7 +106,7 @@ class TrustedMetadata:
         for directory in (history, self._directory):
             self._disk.perform(Operation("sync directory", directory))
 
-    def seen(self, delegated: frozenset[str]) -> dict[str, Seen]:
+    def seen(self, delegated: frozenset[str]) -> dict[str, SeenMetadata]:
         """Return the top-level roles, and those of the named delegated ones that are there.
 
         Raises:
@@ -181,12 +181,12 @@ class TrustedMetadata:
         return UpdateError(Refusal.MALFORMED, f"{self._url}: {role}: {first_line(error)}; publish it again")
 
 
-def _seen(signed: Any, keys: list[str] | tuple[str, ...]) -> Seen:  # noqa: ANN401  tuf types the four kinds apart
+def _seen(signed: Any, keys: list[str] | tuple[str, ...]) -> SeenMetadata:  # noqa: ANN401  tuf types the four kinds apart
     issued = signed.unrecognized_fields.get(ISSUED)
     issued_s = 0.0
     with suppress(TypeError, ValueError):
         issued_s = datetime.fromisoformat(issued).timestamp()
-    return Seen(RoleFloor(signed.version, tuple(sorted(keys))), signed.expires.timestamp(), issued_s)
+    return SeenMetadata(RoleFloor(signed.version, tuple(sorted(keys))), signed.expires.timestamp(), issued_s)
 
 
 def _role(url: str) -> str:

@@ -179,6 +179,8 @@ class JsonlSink:
 
 def _open_whole(path: Path) -> tuple[int, int]:
     """Open for appending, cut off a torn last line, and return descriptor and size. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        _check_regular(path.stat())  # first: to open some devices is to act on them
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)  # a pipe may wait
     try:
         return fd, _made_whole(fd, path)
@@ -187,10 +189,15 @@ def _open_whole(path: Path) -> tuple[int, int]:
         raise
 
 
+def _check_regular(found: os.stat_result) -> None:
+    """Raise OSError if it is no regular file: a pipe or a device may hang, and keeps no line."""
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file, so lines in it could be lost")
+
+
 def _made_whole(fd: int, path: Path) -> int:
     """Take a file for this process alone, cut off a torn last line, and return its size. Raises OSError."""
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file, so lines in it could be lost")
+    _check_regular(os.fstat(fd))
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

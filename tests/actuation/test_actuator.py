@@ -2,22 +2,22 @@ from dataclasses import replace
 
 import pytest
 
-from pitcore.actuation.actuator import COVER_TICKS, Actuator, Rules, Teller, acts_of
+from pitcore.actuation.actuator import COVER_TICKS, Actuator, FaultReporter, FiringRules, acts_of
 from tests.sinks.valves import DISTANCE, PLAN, PULSE, verdict
 
 TICK_NS = 200_000  # 5,000 ticks a second
 HALF = PULSE // 2
-RUN_UP = Rules().jitter_ticks + 1  # a belt that stood runs when it has come so far
+RUN_UP = FiringRules().jitter_ticks + 1  # a belt that stood runs when it has come so far
 
 
 class Line:
     """A belt that goes tick by tick, and notes at which ticks each lane's valve was open."""
 
     def __init__(self, *, judge=True, start=0, plan=PLAN, **rules):
-        self.actuator = Actuator(plan, Rules(**rules), start)
+        self.actuator = Actuator(plan, FiringRules(**rules), start)
         self.open = [set() for _ in plan.lanes]
         self._judge = judge
-        self._teller = Teller("reject")
+        self._teller = FaultReporter("reject")
         self.tick, self.now_ns = start, start * TICK_NS
 
     def run(self, ticks, ticks_per_s=0.0):
@@ -244,7 +244,7 @@ def test_a_pit_on_belt_that_the_fail_safe_rejects_is_on_its_way_all_the_same():
 
 
 def test_a_plan_without_lanes_does_nothing():
-    actuator = Actuator(type(PLAN)(1.0, (0, 300), 60, ()), Rules())
+    actuator = Actuator(type(PLAN)(1.0, (0, 300), 60, ()), FiringRules())
     actuator.judged(0, 0)
     actuator.take(acts_of([verdict(0)]))
     assert [actuator.step(tick, tick) for tick in range(0, 5000, 100)] == [0] * 50

@@ -5,9 +5,9 @@ import pytest
 from pitcore.config import ActionsConfig, DecisionConfig
 from pitcore.decision import policy
 from pitcore.decision.policy import Judgement, Shape
-from pitcore.model_card import Calibration, Thresholds
+from pitcore.model_card import ProbabilityCalibration, Thresholds
 
-SOFTMAX = Calibration(method="platt", slope=1.0, intercept=0.0)
+SOFTMAX = ProbabilityCalibration(method="platt", slope=1.0, intercept=0.0)
 THRESHOLDS = Thresholds(accept=0.2, reject=0.8)
 ROUND_CHERRY = Shape(area_px=2600, elongation=1.1, ellipse_fill=0.985, plane_means=(100.0, 130.0))
 
@@ -30,7 +30,7 @@ def test_the_order_of_labels_is_the_cards():
 
 
 def test_calibration_moves_the_probability():
-    calibration = Calibration(method="platt", slope=0.5, intercept=-1.0)
+    calibration = ProbabilityCalibration(method="platt", slope=0.5, intercept=-1.0)
     assert policy.pit_probability([0.0, 2.0], ["clean", "pit"], calibration) == 0.5
 
 

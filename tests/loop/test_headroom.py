@@ -12,7 +12,7 @@ from pitcore.config import (
     ReplaySourceConfig,
     load_config,
 )
-from pitcore.loop.headroom import Cost, brought_per_s, cost_of, headroom_of, measure_headroom
+from pitcore.loop.headroom import FrameCost, brought_per_s, cost_of, headroom_of, measure_headroom
 from pitcore.metrics import FrameWork, Work
 from tests.conftest import ROOT
 
@@ -71,14 +71,14 @@ def test_an_empty_belt_leaves_the_number_of_cherries_open():
 
 
 def test_a_machine_whose_search_alone_takes_longer_than_a_frame_judges_none():
-    assert Cost(0.06, 0.001).headroom(20.0, 100.0).judges_per_s == 0.0
+    assert FrameCost(0.06, 0.001).headroom(20.0, 100.0).judges_per_s == 0.0
 
 
 def test_the_first_frames_of_a_trial_are_left_out():
     work = work_of(2, network_ms=1000)
     for row in work_of(4).since(0):
         work.add(FrameWork(*row.tolist()))
-    assert cost_of(work, 0, skip=2) == Cost(0.002, 0.002)
+    assert cost_of(work, 0, skip=2) == FrameCost(0.002, 0.002)
     assert cost_of(Work(), 0, skip=2) is None
 
 

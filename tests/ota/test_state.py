@@ -5,9 +5,9 @@ import pytest
 
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota import state as states
-from pitcore.ota.state import Release, State, Trial
+from pitcore.ota.state import SlotContent, State, Trial
 
-ONE, TWO, THREE = (Release(str(number) * 64, number, f"model@{number}.0.0") for number in (1, 2, 3))
+ONE, TWO, THREE = (SlotContent(str(number) * 64, number, f"model@{number}.0.0") for number in (1, 2, 3))
 
 
 def after(*transitions):

@@ -2,13 +2,13 @@
 
 import pytest
 
-from pitcore.actuation.actuator import Actuator, Rules, acts_of
+from pitcore.actuation.actuator import Actuator, FiringRules, acts_of
 from tests.actuation.test_valve_loop import virtual_loop
 from tests.sinks.valves import CONFIG, DISTANCE, PLAN, PULSE, verdict
 
 MS = 1_000_000
 MINUTE_NS = 60_000 * MS
-RULES = Rules()
+RULES = FiringRules()
 
 
 def run(actuator, ticks, now_ns):

@@ -178,8 +178,8 @@ def test_packed_crops_are_read_as_they_were(tmp_path: Path) -> None:
     assert (back.hashes, back.labels.tolist()) == (crops.hashes, crops.labels.tolist())
 
 
-def place_at(tmp_path: Path, crops: Crops) -> run.Place:
-    return run.Place(crops, tmp_path / "runs", tmp_path / "results", None, lambda _text: None)
+def place_at(tmp_path: Path, crops: Crops) -> run.Workspace:
+    return run.Workspace(crops, tmp_path / "runs", tmp_path / "results", None, lambda _text: None)
 
 
 def test_students_are_scored_on_the_fold_that_they_never_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

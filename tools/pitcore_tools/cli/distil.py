@@ -12,7 +12,7 @@ from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.handover import hand_over
 from pitcore_tools.distil.packing import load_crops, pack_crops, pack_weights
 from pitcore_tools.distil.report import taught_table
-from pitcore_tools.distil.run import VIEWS_EACH, Length, Place, answer, learn, teach
+from pitcore_tools.distil.run import VIEWS_EACH, Length, Workspace, answer, learn, teach
 from pitcore_tools.networks.imagenet import SOURCES
 
 COMMITTED = Path(__file__).parents[1] / "distil" / "results"
@@ -175,8 +175,8 @@ def pack(data: Path, out: Path) -> None:
     click.echo(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.0f} MB")
 
 
-def _place(data: Path, runs: Path, results: Path, threads: int, device: str) -> Place:
+def _place(data: Path, runs: Path, results: Path, threads: int, device: str) -> Workspace:
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return Place(load_crops(data, torch.device(name)), runs.absolute(), results.absolute(), None, click.echo)
+    return Workspace(load_crops(data, torch.device(name)), runs.absolute(), results.absolute(), None, click.echo)

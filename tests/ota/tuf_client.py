@@ -1,4 +1,4 @@
-"""``pitcore-tuf-client``: the client command line that the update framework's conformance suite drives.
+"""The client command line that the update framework's conformance suite drives: ``python -m tests.ota.tuf_client``.
 
 The same fetcher and the same store of metadata as ``pitcore update``; what pitcore adds for its own boards (floors,
 channels, releases) is left out, since the suite plays repositories that know nothing of it.
@@ -37,8 +37,8 @@ def tuf_client(directory: Path, **options: str | Path | None) -> None:
 
     \b
     Example:
-      pitcore-tuf-client --metadata-dir D init root.json
-      pitcore-tuf-client --metadata-dir D --metadata-url https://host/metadata refresh
+      python -m tests.ota.tuf_client --metadata-dir D init root.json
+      python -m tests.ota.tuf_client --metadata-dir D --metadata-url https://host/metadata refresh
     """
     click.get_current_context().obj = {"directory": directory, **options}
 
@@ -131,5 +131,9 @@ def main() -> None:
         error.show()
         sys.exit(1)
     except PitcoreError as error:
-        click.echo(f"pitcore-tuf-client: {error}", err=True)
+        click.echo(f"tuf_client: {error}", err=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
