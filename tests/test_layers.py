@@ -21,6 +21,7 @@ CONTRACTS = {
     "metrics",
     "durable",
     "health",
+    "output",
 }
 STAGES = {"camera", "preprocess", "inference", "decision", "belt", "actuation", "sinks", "ota"}
 ON_STAGES = {"emulator", "machine", "calibration"}

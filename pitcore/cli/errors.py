@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 
 import click
 
 from pitcore.cli.streams import open_missing_streams
 from pitcore.errors import PitcoreError
+from pitcore.output import line_of
 
+USER_ERROR = 2
 INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
 
 
-def run_command(command: click.Command) -> None:
+def run_command(command: click.Command, refused: int | None = None) -> None:
     """Run a command and leave the process.
 
     Exit code 0: done; 1: our fault, with a traceback; 2: the user can mend it, and the line says how; 130:
     interrupted.
+
+    Args:
+        command: to run.
+        refused: the exit code of every error that the user can mend, instead of its own.
     """
     open_missing_streams()
     try:
         command(standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        with contextlib.suppress(OSError):  # standard error is full or broken
+            error.show()
+        _leave(refused or error.exit_code)
     except click.Abort:
-        sys.exit(INTERRUPTED)
+        _leave(INTERRUPTED)
     except PitcoreError as error:
-        click.echo(f"{command.name}: {error}", err=True)
-        sys.exit(error.exit_code)
+        _tell(f"{command.name}: {error}")
+        _leave(refused or error.exit_code)
     except BrokenPipeError:  # the reader of our output went away, as in `pitcore ... | head`
         sys.stderr.close()
+    except OSError as error:
+        line = line_of(error)
+        if line is None:
+            raise
+        _tell(f"{command.name}: {line}")
+        _leave(refused or USER_ERROR)
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError):
+        click.echo(line, err=True)
+
+
+def _leave(code: int) -> None:
+    """End the process; what a stream cannot take any more is dropped, else Python would end with a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+    sys.exit(code)

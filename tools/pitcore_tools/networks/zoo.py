@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
 from pitcore_tools.networks.inverted import efficientnet_b0, mobilenet_v3_large
 from pitcore_tools.networks.resnet import BasicBlock, Bottleneck, ResNet, Shape
@@ -80,6 +82,16 @@ def load_pretrained(network: nn.Module, path: Path) -> list[str]:
             )
     network.load_state_dict({name: value for name, value in given.items() if name not in fresh}, strict=False)
     return fresh
+
+
+def save_weights(path: Path, content: Any) -> None:  # noqa: ANN401  whatever torch can save
+    """Write a checkpoint whole or not at all. Raises OSError.
+
+    It is packed in memory first: torch turns a full disk into an error that says nothing of it.
+    """
+    packed = io.BytesIO()
+    torch.save(content, packed)
+    replace_file(path, lambda file: file.write(packed.getbuffer()))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

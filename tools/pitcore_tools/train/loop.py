@@ -29,7 +29,7 @@ from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
 from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.networks.symmetric import tie, untied
-from pitcore_tools.networks.zoo import build, load_pretrained
+from pitcore_tools.networks.zoo import build, load_pretrained, save_weights
 from pitcore_tools.train.augment import augment, normalised
 from pitcore_tools.train.dataset import SOURCE_SIZE_PX, CropSet, prepare, read_crops, read_relabel, relabelled, split
 from pitcore_tools.train.loss import loss_of, mix, targets_of
@@ -120,7 +120,7 @@ def train(recipe: Recipe, data: Path, run: Path, report: Report, device: str = "
     }
     if processes.first:
         weights = {name: value.cpu() for name, value in final.state_dict().items()}
-        replace_file(run / MODEL, lambda file: torch.save(weights, file))
+        save_weights(run / MODEL, weights)
         replace_file(run / METRICS, lambda file: file.write(json.dumps(metrics, indent=1).encode()))
     processes.end()
     return metrics
@@ -278,7 +278,7 @@ def _save(state: _State, recipe: Recipe, checkpoint: Path) -> None:
         "epoch": state.epoch,
         "history": state.history,
     }
-    replace_file(checkpoint, lambda file: torch.save(content, file))
+    save_weights(checkpoint, content)
 
 
 def _train_epoch(state: _State, setting: _Setting) -> dict[str, float]:
