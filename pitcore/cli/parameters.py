@@ -125,7 +125,7 @@ class OutputFolder(_AnyPath):
     is_output = True
 
     def __init__(self, *, shared: bool = False) -> None:
-        super().__init__(folder=True)
+        super().__init__()
         self.is_shared = shared
 
     def _compare(self, path: Path, param: click.Parameter | None, ctx: click.Context) -> None:
