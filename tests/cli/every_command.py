@@ -66,7 +66,7 @@ def code_of(case):
         become(case)
     except SystemExit as end:
         code = end.code or 0
-    except BaseException:
+    except BaseException:  # noqa: BLE001  as Python does
         traceback.print_exc()
         code = 1
     for stream in (sys.stdout, sys.stderr):
