@@ -90,7 +90,7 @@ def translate(folder: Path) -> Path:
 
 
 def python_include() -> str:
-    """Return the folders of Python's headers; end with the mend where they are missing."""
+    """Return the folders of Python's headers; end with the fix where they are missing."""
     given = os.environ.get("PITCORE_PYTHON_INCLUDE")
     if given:
         return given

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pitcore.camera.integrity import png_fault
 from pitcore.config import Config
 from pitcore.frame import Frame, Geometry
 from pitcore.loop.app import App, Options
@@ -28,8 +29,8 @@ class PictureSource:
     def __init__(self, folder, config):
         frame = config.frame
         self.geometry = Geometry(frame.planes, frame.height_px, frame.width_px, config.belt.px_per_tick)
+        self._black = np.zeros((frame.height_px, frame.width_px), np.uint8)
         self._tops = sorted(Path(folder).glob("top-*.png"))
-        self._next = 0
 
     def start(self):
         self._next = 0
@@ -39,15 +40,16 @@ class PictureSource:
             return None  # the end
         top = self._tops[self._next]
         paths = (top, top.with_name(top.name.replace("top", "bottom")))
-        planes = tuple(np.asarray(Image.open(path).convert("L")) for path in paths)
+        damage = tuple(png_fault(path.read_bytes()) for path in paths)  # Pillow passes over some of it
+        planes = tuple(self._black if any(damage) else np.asarray(Image.open(path).convert("L")) for path in paths)
         seq, self._next = self._next, self._next + 1
-        return Frame(seq, t_ns=seq * FRAME_NS, tick=seq * TICKS_PER_FRAME, planes=planes)
-
-    def health(self):
-        return ()
+        return Frame(seq, t_ns=seq * FRAME_NS, tick=seq * TICKS_PER_FRAME, planes=planes, damage=damage)
 
     def close(self):
         pass
+
+    def health(self):
+        return ()
 
 
 if __name__ == "__main__":

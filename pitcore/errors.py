@@ -1,6 +1,6 @@
 """The one tree of errors a user can meet.
 
-Each message is one line that says what is wrong, where, and how to mend it. The command line prints
+Each message is one line that says what is wrong, where, and how to fix it. The command line prints
 it and exits with code 2; it never shows a traceback for an error of this tree. Programming errors are
 not of this tree and do show one.
 """
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class PitcoreError(Exception):
-    """Base of everything a user can mend. The message is one line."""
+    """Base of everything a user can fix. The message is one line."""
 
     exit_code = 2
 
@@ -47,7 +47,7 @@ class RecordingError(SourceError):
 
 
 class SegmentationError(PitcoreError):
-    """A frame in which cherries cannot be told from the belt; the service counts it and goes on."""
+    """A frame in which cherries cannot be distinguished from the belt; the service counts it and goes on."""
 
 
 class CalibrationError(PitcoreError):
@@ -70,6 +70,10 @@ class NotRunningError(ControlError):
     """No service answers at the control socket. Exit code 3, as the Linux Standard Base has it for a status."""
 
     exit_code = 3
+
+
+class PageError(PitcoreError):
+    """What the live page needs and cannot have."""
 
 
 class SupportError(PitcoreError):

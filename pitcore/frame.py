@@ -34,6 +34,8 @@ class Frame:
         tick: belt encoder count at mid-exposure.
         planes: one (H, W) uint8 view per plane, in the order of the configuration. Borrowed.
         release: gives the buffers back to the source. Called by leaving ``with``; call it once.
+        damage: for each plane what is damaged in its picture, None where it is whole; empty if all are. A frame with
+            damage is not judged, and nothing is measured by it.
     """
 
     seq: int
@@ -41,6 +43,7 @@ class Frame:
     tick: int
     planes: tuple[Plane, ...]
     release: Callable[[], None] = _nothing
+    damage: tuple[str | None, ...] = ()
 
     def __enter__(self) -> Frame:
         return self

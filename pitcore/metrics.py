@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,45 @@ class StageTimes:
         return np.roll(known, -(self.count % len(self._ns)) if self.count > len(self._ns) else 0) / 1e6
 
 
+class FrameWork(NamedTuple):
+    """One judged frame.
+
+    Attributes:
+        done_ns: when its verdicts were given, CLOCK_MONOTONIC.
+        seq: number of the frame; numbers between two rows are frames that were lost, dropped or not judged.
+        cherries: that the network should judge.
+        judged: of them; the rest are beyond ``[runtime] max_cherries``.
+        network_ns: how long the network took.
+        other_ns: how long all else took, without the wait for the frame.
+    """
+
+    done_ns: int
+    seq: int
+    cherries: int
+    judged: int
+    network_ns: int
+    other_ns: int
+
+
+class Work:
+    """What each of the last ``capacity`` judged frames took."""
+
+    def __init__(self, capacity: int = 4096) -> None:
+        self._rows = np.zeros((capacity, len(FrameWork._fields)), dtype=np.int64)
+        self.count = 0
+
+    def add(self, frame: FrameWork) -> None:
+        """Record one frame."""
+        self._rows[self.count % len(self._rows)] = frame
+        self.count += 1
+
+    def since(self, t_ns: int) -> NDArray[np.int64]:
+        """Return a row for each frame done after ``t_ns``, oldest first; columns as in ``FrameWork``."""
+        first = max(0, self.count - len(self._rows))
+        rows = self._rows.take(np.arange(first, self.count), axis=0, mode="wrap")
+        return rows[rows[:, 0] > t_ns]
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """How far everything was at one moment, ``t_ns`` by CLOCK_MONOTONIC."""
@@ -68,6 +108,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, str]] = Counter()
         self.stages = {name: StageTimes() for name in STAGES + PARTS}
+        self.work = Work()
 
     def count(self, name: str, label: str = "", by: int = 1) -> None:
         """Add to a counter, for instance ``count("frames_dropped", "queue_full")``."""

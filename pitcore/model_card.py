@@ -33,7 +33,7 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
-class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ProbabilityCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Platt scaling of the pit margin: p = 1 / (1 + exp(-(slope * margin + intercept))).
 
     The margin is the pit logit minus the log-sum-exp of the others. Source: J. Platt, "Probabilistic
@@ -159,7 +159,7 @@ class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scale: list[float]
     offset: list[float]
     labels: Annotated[list[Literal["clean", "maybe", "pit"]], Meta(min_length=2, max_length=3)]
-    calibration: Calibration
+    calibration: ProbabilityCalibration
     files: dict[str, Sha256]
     runtime: Runtime
 
@@ -295,17 +295,17 @@ def decode_card(raw: bytes, where: str) -> ModelCard:
         raise CardError(f"{where}: {error}; a card has no defaults, write it with `pitcore-tools quantise`") from error
 
 
-def unread(path: Path, error: OSError, mend: str) -> BundleError:
+def unread(path: Path, error: OSError, fix: str) -> BundleError:
     """Return the error of a bundle's file that cannot be read: its own fault, or the machine's.
 
     Args:
         path: of the file.
         error: why.
-        mend: what to do where the bundle is at fault.
+        fix: what to do where the bundle is at fault.
     """
     why = error.strerror or first_line(error)
     if error.errno in _FAULTS_OF_A_NAME:
-        return BundleError(f"{path}: {why}; {mend}")
+        return BundleError(f"{path}: {why}; {fix}")
     return UnreadableBundleError(f"{path}: {why}; `dmesg` says why; replace a failing card")
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 VerdictName = Literal["clean", "maybe", "pit", "side"]
-Reason = Literal["uncertain", "touching", "foreign", "cut", "unseen", "overload", "failsafe"]
+Reason = Literal["uncertain", "touching", "foreign", "cut", "unseen", "overload", "failsafe", "not_finite"]
 Action = Literal["pass", "review", "reject"]
 
 VERDICTS: tuple[VerdictName, ...] = ("clean", "maybe", "pit", "side")
@@ -59,7 +59,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=False):
         box: x, y, width, height in pixels of the frame.
         code: the line's older code: 1 clean, 2 pit, 3 side, 5 maybe.
         reason: why it is ``maybe``; of a pit, why it may be more than one cherry; else None.
-        probabilities: calibrated; None where the network was not asked (side, foreign, unseen ...).
+        probabilities: calibrated; None where the network was not asked (side, unseen ...), or its answer is no
+            number.
         config: hash of the board's configuration.
         latency_us: None where timings were not wanted, so that two runs can be compared byte by byte.
         action: what the line is to do.
@@ -81,7 +82,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=False):
     @property
     def is_one_cherry(self) -> bool:
         """Tell whether the thing has the shape of one whole cherry, so that its pit is near its middle."""
-        return self.verdict != "side" and self.reason in {None, "uncertain", "failsafe"}
+        return self.verdict != "side" and self.reason in {None, "uncertain", "failsafe", "not_finite"}
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -42,21 +42,37 @@ def tiny_card(directory):
     }
 
 
-def tiny_network(dtype=TensorProto.UINT8, side=SIZE, name="crops"):
-    """logits = (0, (mean of top - MIDDLE) / 4): as a real bundle, but worked out by hand."""
+def tiny_network(dtype=TensorProto.UINT8, side=SIZE, name="crops", nan_below=None, batch="n"):
+    """logits = (0, (mean of top - MIDDLE) / 4): as a real bundle, but worked out by hand.
+
+    Both logits are NaN for a crop whose planes' mean is ``nan_below`` or less: no golden vector is so dark.
+    """
     weights = np.array([[0.0, 0.25], [0.0, 0.0]], np.float32)
     bias = np.array([0.0, -MIDDLE / 4], np.float32)
     nodes = [
         helper.make_node("Cast", [name], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels"], ["means"], axes=[1, 2], keepdims=0),
-        helper.make_node("Gemm", ["means", "weights", "bias"], ["logits"]),
+        helper.make_node("Gemm", ["means", "weights", "bias"], ["logits" if nan_below is None else "finite"]),
     ]
+    more = []
+    if nan_below is not None:  # 0 * log(mean - level)
+        nodes += [
+            helper.make_node("ReduceMean", ["means"], ["mean"], axes=[1], keepdims=1),
+            helper.make_node("Sub", ["mean", "level"], ["over"]),
+            helper.make_node("Log", ["over"], ["log"]),
+            helper.make_node("Mul", ["log", "nothing"], ["poison"]),
+            helper.make_node("Add", ["finite", "poison"], ["logits"]),
+        ]
+        more = [
+            numpy_helper.from_array(np.array([value], np.float32), name)
+            for name, value in (("level", nan_below), ("nothing", 0.0))
+        ]
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(name, dtype, ["n", side, side, 2])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])],
-        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")],
+        [helper.make_tensor_value_info(name, dtype, [batch, side, side, 2])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 2])],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias"), *more],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     onnx.checker.check_model(model)

@@ -101,6 +101,7 @@ def test_the_emulated_board_shows_the_defaults():
         "accept",
         "reject",
         "bundle",
+        "cherries_per_s",
         "url",
         "device_id",
         "controller_id",
@@ -108,6 +109,8 @@ def test_the_emulated_board_shows_the_defaults():
         "disturbance",
         "file",
         "values",
+        "certificate",
+        "key",
     }
     for name in Config.__struct_fields__:
         section = getattr(Config(), name)
@@ -117,7 +120,7 @@ def test_the_emulated_board_shows_the_defaults():
 
 
 @pytest.mark.parametrize(
-    ("text", "mend"),
+    ("text", "fix"),
     [
         ('[actions]\npit = "rejct"', r"\[actions\] pit: .*; choose one of: pass, review, reject"),
         ('[segmentation]\ncombine = "some"', r"\[segmentation\] combine: .*; choose one of: any, all"),
@@ -125,8 +128,8 @@ def test_the_emulated_board_shows_the_defaults():
         ('[source]\nkind = "emulated"\nadvance_px = 900', r"advance_px = 900 is more than frame.height_px = 500"),
     ],
 )
-def test_a_wrong_choice_names_the_right_ones(text, mend):
-    with pytest.raises(ConfigError, match=mend):
+def test_a_wrong_choice_names_the_right_ones(text, fix):
+    with pytest.raises(ConfigError, match=fix):
         decode_config(text, "board.toml")
 
 
@@ -155,7 +158,7 @@ def test_lanes_of_an_action_are_read_in_order():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "mend"),
+    ("old", "new", "fix"),
     [
         (
             "review_by_plc = true",
@@ -179,9 +182,9 @@ def test_lanes_of_an_action_are_read_in_order():
         ('"simulated"', '"wired"', "choose one of: none, gpio, simulated"),
     ],
 )
-def test_valves_that_cannot_do_what_is_asked_are_refused_with_the_mend(old, new, mend):
+def test_valves_that_cannot_do_what_is_asked_are_refused_with_the_mend(old, new, fix):
     assert old in LANE
-    with pytest.raises(ConfigError, match=mend):
+    with pytest.raises(ConfigError, match=fix):
         decode_config(LANE.replace(old, new, 1), "board.toml")
 
 

@@ -105,6 +105,11 @@ def test_own_source_gives_the_verdicts_of_the_frames_themselves(run, tmp_path, r
     printed = run("own_source.py", tmp_path).splitlines()
     replayed = run("replay_recording.py", recording)
     assert len(printed) == sum(map(int, re.findall(r", (\d+)\)", replayed))) > 20
+    cut = tmp_path / "bottom-0001.png"
+    cut.write_bytes(cut.read_bytes()[:-30])
+    frames = [line.split()[0] for line in run("own_source.py", tmp_path).splitlines()]
+    assert "1" not in frames, "half a picture is not judged"
+    assert {"0", "2"} <= set(frames)
 
 
 def test_own_sink(run, tmp_path):

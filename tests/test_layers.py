@@ -22,12 +22,13 @@ CONTRACTS = {
     "durable",
     "health",
     "output",
+    "palette",
 }
 STAGES = {"camera", "preprocess", "inference", "decision", "belt", "actuation", "sinks", "ota"}
 ON_STAGES = {"emulator", "machine", "calibration"}
 WATCH = {"line_watch"}
 LOOP = {"loop"}
-SERVICES = {"control", "service", "doctor", "support", "bench"}
+SERVICES = {"control", "service", "doctor", "support", "bench", "page"}
 COMMANDS = {"cli"}
 LAYERS = [CONTRACTS, STAGES, ON_STAGES, WATCH, LOOP, SERVICES, COMMANDS]
 # The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt

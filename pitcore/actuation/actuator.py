@@ -51,13 +51,34 @@ class Act(NamedTuple):
     one_cherry: bool
 
 
+class JudgedFrame(NamedTuple):
+    """A frame of which every thing has its verdict, but for what waits at its entry edge.
+
+    Attributes:
+        tick: of the frame.
+        t_ns: of its exposure, CLOCK_MONOTONIC.
+        waiting_px: length of belt at the entry edge on which things wait for the next frame.
+    """
+
+    tick: int
+    t_ns: int
+    waiting_px: int
+
+
+class Turn(NamedTuple):
+    """Where and when the belt, having backed up, was farthest back."""
+
+    tick: int
+    t_ns: int
+
+
 def acts_of(records: Iterable[object]) -> list[Act]:
     """Return what verdicts among the records ask of the valves; those that pass ask nothing."""
     verdicts = [record for record in records if isinstance(record, Verdict)]
     return [Act(one.tick, one.box, one.action, one.is_one_cherry) for one in verdicts if one.action != "pass"]
 
 
-class Teller:
+class FaultReporter:
     """Makes notices of counts that only grow.
 
     Args:
@@ -80,7 +101,7 @@ class Teller:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class FiringRules:
     """As of the section [actuation].
 
     Attributes:
@@ -108,16 +129,20 @@ class Actuator:
         counts: of everything that happened, under the names of ``COUNTED``; ``known`` were judged before.
     """
 
-    def __init__(self, plan: Plan, rules: Rules, tick: int = 0) -> None:
+    def __init__(self, plan: Plan, rules: FiringRules, tick: int = 0) -> None:
         self._plan, self._rules = plan, rules
         self.schedule = Schedule(len(plan.lanes), rules.jitter_ticks, plan.reach_ticks)
         self.schedule.start_at(tick)
         self.counts: Counter[str] = Counter()
-        self._inbox: deque[Act | int] = deque()
+        self._inbox: deque[Act | JudgedFrame] = deque()
         self._rejecting = plan.of_action("reject")
         self._followed = self._rejecting or plan.of_action("review")  # where belt without a verdict is noticed
         self._unjudged: dict[int, list[int]] = {lane: [] for lane in self._followed}
-        self._judged_until = tick - max((lane.distance_ticks for lane in plan.lanes), default=0)
+        self._farthest = max((lane.distance_ticks for lane in plan.lanes), default=0)
+        # As ticks at which the belt is at row 0. Belt on which things wait is shown, and not judged.
+        self._shown_until = self._judged_until = tick - self._farthest
+        self._tick = tick
+        self._turns: deque[Turn] = deque()  # of no frame that is judged yet; each later one is farther on
         self._nearest = min((lane.distance_ticks - lane.pulse_ticks for lane in plan.lanes), default=0)
         self._mask = 0
         self._running = Running(tick, rules.jitter_ticks, rules.max_on_ns)
@@ -127,14 +152,14 @@ class Actuator:
         """Take what is to be done; it is scheduled by the next ``step``."""
         self._inbox.extend(acts)
 
-    def judged(self, tick: int) -> None:
-        """Note that a frame taken at ``tick`` is judged wholly."""
-        self._inbox.append(tick)
+    def judged(self, tick: int, t_ns: int, waiting_px: int = 0) -> None:
+        """Note that a frame is judged; frames come in the order of their exposure. See ``JudgedFrame``."""
+        self._inbox.append(JudgedFrame(tick, t_ns, waiting_px))
 
     def step(self, tick: int, now_ns: int, ticks_per_s: float = 0.0, came_ns: int | None = None) -> int:
         """Follow the belt to a tick.
 
-        While the belt stands (``belt.running``) no valve is open. What is due there is fired when the belt runs.
+        While the belt is stopped (``belt.running``) no valve is open. What is due there is fired when the belt runs.
 
         Args:
             tick: the encoder count.
@@ -145,6 +170,9 @@ class Actuator:
         Returns:
             Bit n is set if lane n's valve is to be open now.
         """
+        if tick < self._tick:
+            self._back_up(tick, now_ns if came_ns is None else came_ns)
+        self._tick = tick
         at_nozzle = tick + round(ticks_per_s * self._rules.latency_ns / 1e9)  # what is under it when the air comes
         while self._inbox:
             item = self._inbox.popleft()
@@ -199,13 +227,34 @@ class Actuator:
         for pulse in skipped:
             self._fire_now(Pulse(pulse.lane, pulse.on, pulse.off))
 
-    def _extend_judged(self, tick: int) -> None:
+    def _back_up(self, tick: int, t_ns: int) -> None:
+        """Take back what was judged of the belt that leaves by the entry edge: it may come again with other cherries.
+
+        A frame that was taken before and is judged later must not count for that belt either, so the turn is kept.
+        """
+        while self._turns and self._turns[-1].tick >= tick:
+            self._turns.pop()
+        while self._turns and self._turns[0].tick < tick - self._farthest:  # that belt has passed the nozzles
+            self._turns.popleft()
+        self._turns.append(Turn(tick, t_ns))
+        entry = self._plan.entering(tick)
+        self._shown_until, self._judged_until = min(self._shown_until, entry), min(self._judged_until, entry)
+        for lane, borders in self._unjudged.items():
+            take_out(borders, entry + self._plan.lanes[lane].distance_ticks, 1 << 62)
+
+    def _extend_judged(self, frame: JudgedFrame) -> None:
         """Move the end of the judged belt on; what lies between it and a frame that begins beyond is unjudged."""
-        start, until = self._plan.judged(tick)
-        if start > self._judged_until:
+        while self._turns and self._turns[0].t_ns <= frame.t_ns:
+            self._turns.popleft()
+        kept_until = self._plan.entering(self._turns[0].tick) if self._turns else 1 << 62
+        start, until = self._plan.judged(frame.tick)
+        if self._shown_until < start < kept_until:
             for lane in self._followed:
-                self._leave_unjudged(lane, self._judged_until, start)
-        self._judged_until = max(self._judged_until, until)
+                self._leave_unjudged(lane, self._shown_until, start)
+        until = min(until, kept_until)
+        self._shown_until = max(self._shown_until, until)
+        waits_from = self._plan.entering(frame.tick) - round(frame.waiting_px / abs(self._plan.px_per_tick))
+        self._judged_until = max(self._judged_until, min(until, waits_from))
 
     def _cover(self, at_nozzle: int) -> None:
         """Belt that is about to reach a nozzle and is not judged yet will not be judged in time."""

@@ -107,7 +107,7 @@ class Arming:
             replace_file(self._path, lambda file: file.write(raw))
         except OSError as error:
             raise ControlError(
-                f"{self._path}: cannot be written: {error.strerror}; {otherwise}; mend the disk or [control] state_dir"
+                f"{self._path}: cannot be written: {error.strerror}; {otherwise}; fix the disk or [control] state_dir"
             ) from error
         self._kept = True
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from pitcore.actuation.actuator import Teller, acts_of
+from pitcore.actuation.actuator import FaultReporter, JudgedFrame, acts_of
 from pitcore.actuation.lines import import_gpiod, shut_lines
 from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.valve_guard import HUNG_NS, ValveGuard
@@ -60,7 +60,7 @@ class GpioSink:
 
     def __init__(self, plan: Plan, config: ActuationConfig, chip: ChipChoice, arming: Armed, metrics: Metrics) -> None:
         self._arming, self._metrics = arming, metrics
-        self._teller = Teller(config.fail_safe)
+        self._teller = FaultReporter(config.fail_safe)
         self._counted: dict[tuple[str, str], int] = {}
         self._owes_an_end = False  # whether it is still to be told if the process does not end well
         try:
@@ -126,9 +126,9 @@ class GpioSink:
             self._send(Work(acts))
         self._count()
 
-    def judged(self, tick: int) -> None:
+    def judged(self, tick: int, t_ns: int, waiting_px: int = 0) -> None:
         """See ``BeltSink``."""
-        self._send(Work(judged=tick))
+        self._send(Work(judged=JudgedFrame(tick, t_ns, waiting_px)))
 
     def notices(self) -> list[Notice]:
         """See ``BeltSink``. Asked for while no frame comes too, so that is how a process that is gone is found then.

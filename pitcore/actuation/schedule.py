@@ -4,7 +4,7 @@ A pulse is an interval [on, off) of encoder ticks in one lane. ``Schedule`` take
 belt wherever it goes: each tick of each pulse is fired once, when the belt comes to it, and not again when the belt
 backs up and comes forward once more. It knows neither pixels, nor time, nor lines (``lanes``, ``sinks.actuator``).
 
-This is Cython's pure-Python mode: the module runs as it stands, and setup.py compiles it as it stands with the C types
+This is Cython's pure-Python mode: the module runs as it is, and setup.py compiles it as it is with the C types
 of ``schedule.pxd``. Both give the same results (tests/actuation/test_schedule.py); ``pitcore-bench --rejects`` prints
 both speeds.
 """
@@ -91,7 +91,7 @@ class Schedule:
     Args:
         lanes: how many there are, at most 62.
         jitter_ticks: a belt that goes back by no more keeps an open valve open: it trembles, it does not reverse.
-        reach_ticks: a belt that backs up by more shows the cameras again what was fired at: they judge it anew, and
+        reach_ticks: a belt that backs up by more shows the cameras again what was fired at: they judge it again, and
             what they call a pit then is fired at again. Twice as much is remembered behind the nozzle.
 
     Attributes:
@@ -201,7 +201,7 @@ class Schedule:
             lane.front = low
 
     def _backward(self, lane: _Lane, tick: int) -> None:
-        """Close a valve whose belt backs up, and forget what the cameras will judge anew."""
+        """Close a valve whose belt backs up, and forget what the cameras will judge again."""
         if lane.is_open and tick < lane.front - self._jitter:
             lane.is_open = False
         fired = lane.fired

@@ -19,7 +19,7 @@ Step = tuple[int, int]  # t_ns and the tick from then on; from step to step it c
 
 
 def steady(started_ns: Callable[[], int | None], ticks_per_s: float) -> Iterator[Step | None]:
-    """Yield every step of a belt at one speed, and None as long as it stands.
+    """Yield every step of a belt at one speed, and None as long as it is.
 
     Args:
         started_ns: CLOCK_MONOTONIC of tick 0; None until the belt runs.
@@ -34,7 +34,7 @@ def steady(started_ns: Callable[[], int | None], ticks_per_s: float) -> Iterator
 
 
 def played(started_ns: Callable[[], int | None], steps: Iterable[Sequence[int]]) -> Iterator[Step | None]:
-    """Yield recorded steps, whose times count from the belt's start, and None as long as it stands."""
+    """Yield recorded steps, whose times count from the belt's start, and None as long as it is."""
     while (start_ns := started_ns()) is None:
         yield None
     for t_ns, tick in steps:

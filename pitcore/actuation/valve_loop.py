@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pitcore.actuation.actuator import COUNTED, Actuator, Rules
+from pitcore.actuation.actuator import COUNTED, Actuator, FiringRules
 from pitcore.actuation.lines import Lines
 from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.wakeup_margin import Gap, Vigil
@@ -24,9 +24,9 @@ STOOD_NS = 100_000_000  # a belt without edges for so long brings nothing to the
 FADING = 0.9995  # of the belt's top speed, a turn: it is remembered over a stop
 
 
-def rules_of(config: ActuationConfig) -> Rules:
+def rules_of(config: ActuationConfig) -> FiringRules:
     """Return latency, limits and fail-safe of a configuration."""
-    return Rules(
+    return FiringRules(
         latency_ns=config.latency_us * 1000,
         max_on_ns=config.max_on_ms * 1_000_000,
         jitter_ticks=config.jitter_ticks,
@@ -150,7 +150,7 @@ class ValveLoop:
     def _due_ns(self, now_ns: int) -> tuple[int, int]:
         """Return when a valve is to change next: if the belt goes on as it does, and if it runs as fast as it can.
 
-        A belt that stands changes none: its next edge wakes the process.
+        A belt that is stopped changes none: its next edge wakes the process.
         """
         history, schedule = self._history, self.actuator.schedule
         speed = history.ticks_per_s(now_ns)

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from pitcore.actuation.actuator import Act, Actuator
+from pitcore.actuation.actuator import Act, Actuator, JudgedFrame
 from pitcore.actuation.lines import Chip, Lines, open_chip
 from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.simulated_chip import SimulatedChip, played, steady
@@ -75,10 +75,10 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Work(msgspec.Struct, frozen=True, array_like=True):
-    """Every other message: what is to be done, or the tick of a frame that is judged wholly."""
+    """Every other message: what is to be done, or a frame that is judged."""
 
     acts: list[Act] = []
-    judged: int | None = None
+    judged: JudgedFrame | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -150,7 +150,7 @@ def _listen(connection: socket.socket, actuator: Actuator) -> bool:
         work = msgspec.msgpack.decode(raw, type=Work)
         actuator.take(work.acts)
         if work.judged is not None:
-            actuator.judged(work.judged)
+            actuator.judged(*work.judged)
 
 
 def _say(connection: socket.socket, answer: Answer) -> None:

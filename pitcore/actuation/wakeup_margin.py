@@ -1,7 +1,7 @@
 """How long before something is due the valve process must be awake, and how much it may spin for that.
 
 A sleeper is woken late: by some tens of microseconds on a quiet board, by milliseconds where a virtual machine's host
-has other things to do. So sleeping ends as long before the next change of a valve as wake-ups were late of late, and
+has other things to do. So sleeping ends as long before the next change of a valve as recent wake-ups were late, and
 the rest is spent asking for the encoder's edge over and over. Times come in, none is read here.
 """
 
@@ -49,7 +49,7 @@ class Vigil:
         share: of one core that may go into spinning; 0: none does.
 
     Attributes:
-        latest_ns: how late wake-ups were of late: the latest, fading.
+        latest_ns: how late recent wake-ups were: the largest, decaying.
         noted: when the process did not get on, since ``take_notes``.
     """
 

@@ -1,4 +1,4 @@
-"""Whether the belt runs. A valve may be open only while it does: a person may be at the nozzles of a belt that stands.
+"""Decides whether the belt runs. A valve may be open only while it runs: a person may be at the nozzles otherwise.
 
 Pure: counts and times come in.
 """
@@ -9,11 +9,11 @@ from __future__ import annotations
 class Running:
     """Follows the encoder count.
 
-    The belt stands when it has not moved for ``stands_after_ns``. It runs when it has come on by more than it may
+    The belt is stopped when it has not moved for ``stands_after_ns``. It runs when it has come on by more than it may
     tremble, with no such pause on the way. A belt that turns round without a pause goes on running.
 
     Args:
-        tick: where the belt stands at the start.
+        tick: position of the belt at the start.
         jitter_ticks: the most it trembles.
         stands_after_ns: the longest pause of a belt that runs.
 

@@ -7,7 +7,8 @@ judged now; it knows neither pixels nor probabilities.
 
 The rules:
 
-- A thing that touches the entry edge waits. Any other is judged in the first frame that shows it.
+- A thing that touches the entry edge waits, and while the belt backs up one that touches the exit edge, by which it
+  comes. Any other is judged in the first frame that shows it.
 - A thing is known if one thing that was judged earlier covers it, its end at the entry side included: what reaches
   further holds belt that no earlier frame showed, and is judged again.
 - What waited must be seen again in something that is judged or waits on. If only a known thing covers it, that is
@@ -15,12 +16,15 @@ The rules:
 - What waited and went past the exit edge is in the box of the ``cut`` thing that it belongs to, or else ``unseen``.
 - What lies beyond the entry edge, since the belt ran backwards, is forgotten. It may be other cherries when the belt
   comes forward again.
+- What was judged and went past the exit edge is remembered for some way: if the belt backs up it comes again by that
+  edge, and must not be taken for a thing that leaves before it was whole.
 
 In doubt whether a thing was judged before, it is judged again: a second verdict costs a cherry, a missing one a tooth.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -32,7 +36,7 @@ Box = tuple[int, int, int, int]  # x, y, width, height in pixels of a frame
 Span = tuple[float, float, float, float]  # x0, x1, and belt position low and high; high ends exclusive
 
 # A thing is known if an earlier one covers this share of its box. Two cherries that ran together count
-# half at most, so the pair is judged anew and the second is not lost in the first.
+# half at most, so the pair is judged again and the second is not lost in the first.
 KNOWN_SHARE = 0.7
 # And only if it covers this share of what the frame shows of the earlier one: a small cherry in the shadow of a large
 # one's box is another cherry.
@@ -60,7 +64,7 @@ class Selection:
             these boxes reach beyond the frame.
         known: how many were passed over because an earlier frame had them.
         waiting: how many are entering and will be whole in a later frame.
-        waiting_px: length of belt at the entry edge on which they lie.
+        waiting_px: length of belt at the entry edge on which they lie, or lay when a frame showed them last.
         gap_px: length of belt that passed unseen before this frame.
     """
 
@@ -92,21 +96,28 @@ class BeltTracker:
         height_px: of the frame, along the belt.
         px_per_tick: belt travel for one encoder tick, positive towards larger rows.
         tolerance_px: how far a thing may be from where the encoder says.
+        remembered_px: how far past the exit edge what was judged is known; None: as far as a frame is high. What
+            reached a nozzle must be beyond: if it comes back it was missed, and is judged again.
     """
 
-    def __init__(self, height_px: int, px_per_tick: float, tolerance_px: float) -> None:
+    def __init__(
+        self, height_px: int, px_per_tick: float, tolerance_px: float, remembered_px: float | None = None
+    ) -> None:
         self._height = height_px
+        self._remembered = height_px if remembered_px is None else remembered_px
         self._px_per_tick = px_per_tick
         self._tolerance = tolerance_px
         self._entry, self._exit = (TOP, BOTTOM) if px_per_tick > 0 else (BOTTOM, TOP)
         self._judged: list[Span] = []
+        self._passed: list[Span] = []  # of what was judged, what went past the exit edge
         self._waiting: list[Span] = []
         self._given_up: list[Span] = []
         self._last_front: float | None = None  # position of the entry edge in the frame before
+        self._back_to = math.inf  # and the least of it in the frames since then that were not searched
 
     def __len__(self) -> int:
         """Return how many things are remembered."""
-        return len(self._judged) + len(self._waiting)
+        return len(self._judged) + len(self._passed) + len(self._waiting)
 
     def update(self, tick: int, boxes: Sequence[Box], border: Sequence[int]) -> Selection:
         """Decide what to judge in one frame.
@@ -117,6 +128,7 @@ class BeltTracker:
             border: flags of the frame's edges that each box touches.
         """
         front = tick * abs(self._px_per_tick)
+        backs = self._last_front is not None and front < self._last_front
         chosen = Selection()
         chosen.unseen += [self._in_frame(span, self._last_front or 0.0) for span in self._given_up]
         self._given_up = []
@@ -128,9 +140,8 @@ class BeltTracker:
         for index, (span, edges) in enumerate(zip(seen, border, strict=True)):
             if known[index]:
                 chosen.known += 1
-            elif edges & self._entry and not edges & self._exit:
+            elif (ends := edges & (TOP | BOTTOM)) == self._entry or (backs and ends == self._exit):
                 chosen.waiting += 1
-                chosen.waiting_px = max(chosen.waiting_px, round(front - span[2]))
                 waiting.append(span)
             else:
                 chosen.to_judge(edges, self._exit).append(index)
@@ -141,8 +152,13 @@ class BeltTracker:
                 self._judged.append(seen[index])
         chosen.unseen += [self._in_frame(span, front) for span in past]
         self._waiting += waiting
-        del self._judged[:-MOST_SPANS]
+        chosen.waiting_px = max((round(front - span[2]) for span in self._waiting), default=0)
+        del self._judged[:-MOST_SPANS], self._passed[:-MOST_SPANS]
         return chosen
+
+    def not_searched(self, tick: int) -> None:
+        """Take the tick of a frame that cannot be searched: the belt may be backing up all the same."""
+        self._back_to = min(self._back_to, tick * abs(self._px_per_tick))
 
     def forget(self) -> None:
         """Know nothing again: what comes is judged, whether it was judged before or not.
@@ -150,7 +166,7 @@ class BeltTracker:
         What was entering cannot be known again either, and may be gone: the next ``update`` hands it out as ``unseen``.
         """
         self._given_up += self._waiting
-        self._judged, self._waiting = [], []
+        self._judged, self._passed, self._waiting = [], [], []
 
     def finish(self) -> Selection:
         """End of the belt: hand out what still waits, as ``unseen``."""
@@ -164,18 +180,19 @@ class BeltTracker:
         After a jump back by more than a frame, as of an encoder that was reset, nothing known can be matched any more.
         """
         before, self._last_front = self._last_front, front
+        back_to, self._back_to = min(front, self._back_to), math.inf
         if before is None:
             return
         chosen.gap_px = max(0, round(front - before - self._height))
         if front - before < -self._height:
             chosen.unseen += [self._in_frame(span, before) for span in self._waiting]
-            self._waiting, self._judged = [], []
+            self._waiting, self._judged, self._passed = [], [], []
         back = front - self._height
         chosen.unseen += [self._in_frame(span, front) for span in self._waiting if span[3] <= back]
-        self._judged, self._waiting = (
-            [(x0, x1, low, min(high, front)) for x0, x1, low, high in spans if high > back and low < front]
-            for spans in (self._judged, self._waiting)
-        )
+        judged = _before(self._judged, back_to) + _before(self._passed, back_to)
+        self._judged = [span for span in judged if span[3] > back]
+        self._passed = [span for span in judged if back - self._remembered < span[3] <= back]
+        self._waiting = [span for span in _before(self._waiting, back_to) if span[3] > back]
 
     def _known(self, seen: Sequence[Span], front: float) -> list[bool]:
         """Return which things of a frame were judged in an earlier one."""
@@ -234,3 +251,8 @@ class BeltTracker:
         x0, x1, low, high = span
         y = front - high if self._px_per_tick > 0 else low - front + self._height
         return round(x0), round(y), round(x1 - x0), round(high - low)
+
+
+def _before(spans: Sequence[Span], end: float) -> list[Span]:
+    """Return what of spans lies before a position of the belt."""
+    return [(x0, x1, low, min(high, end)) for x0, x1, low, high in spans if low < end]

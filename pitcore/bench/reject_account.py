@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.actuation.actuator import Rules
+from pitcore.actuation.actuator import FiringRules
 from pitcore.bench.reject_line import LANES, PULSE_TICKS, Cherries
 
-RULES = Rules()
+RULES = FiringRules()
 
 
 class Opening(NamedTuple):
@@ -26,7 +26,7 @@ class Opening(NamedTuple):
 
 
 @dataclass(slots=True)
-class Account:
+class RejectAccount:
     """What came of the cherries.
 
     Attributes:
@@ -117,9 +117,9 @@ def settle_crowd(run: Run, cherries: Cherries) -> Crowd:
     return told
 
 
-def settle(run: Run, cherries: Cherries) -> Account:
+def settle(run: Run, cherries: Cherries) -> RejectAccount:
     """Compare a run with what it should have been, for the cherries that came to their nozzles in it."""
-    account = Account()
+    account = RejectAccount()
     openings = _openings(run)
     furthest = int(run.tick.max())
     for lane in range(LANES):
@@ -146,7 +146,7 @@ def settle(run: Run, cherries: Cherries) -> Account:
     return account
 
 
-def _settle_pulse(account: Account, run: Run, parts: list[Opening], wanted: tuple[int, int]) -> None:
+def _settle_pulse(account: RejectAccount, run: Run, parts: list[Opening], wanted: tuple[int, int]) -> None:
     """Judge the openings that belong to one pit: one, or several where the belt backed up in between."""
     on, off = wanted
     if not parts:

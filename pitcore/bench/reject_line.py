@@ -126,7 +126,7 @@ def steps(last_tick: int, ticks_per_s: float, seed: int) -> tuple[NDArray[np.int
     return np.cumsum(period_ns).astype(np.int64), np.cumsum(move)
 
 
-class Place(NamedTuple):
+class BeltPosition(NamedTuple):
     """Where the belt truly is, and how far it ever was, in ticks."""
 
     tick: int
@@ -138,6 +138,10 @@ class Camera:
 
     Args:
         cherries: on the belt.
+
+    Attributes:
+        seq: how many frames there were.
+        waiting_px: length of belt at the entry edge on which things wait for the next frame.
     """
 
     def __init__(self, cherries: Cherries) -> None:
@@ -145,9 +149,9 @@ class Camera:
         self._order = np.argsort(cherries.at_row_0)
         self._sorted = cherries.at_row_0[self._order]
         self._tracker = BeltTracker(HEIGHT_PX, PX_PER_TICK, 8.0)
-        self.seq = 0
+        self.seq = self.waiting_px = 0
 
-    def take(self, place: Place, tick: int, t_ns: int) -> list[Verdict]:
+    def take(self, place: BeltPosition, tick: int, t_ns: int) -> list[Verdict]:
         """Return the verdicts of a frame. A pit that came to its nozzle is not on the belt any more.
 
         Args:
@@ -174,7 +178,7 @@ class Camera:
                 borders.append((TOP if top <= 0 else 0) | (BOTTOM if bottom >= HEIGHT_PX else 0))
                 kept.append(index)
         chosen = self._tracker.update(tick, boxes, borders)
-        self.seq += 1
+        self.seq, self.waiting_px = self.seq + 1, chosen.waiting_px
         return [
             self._verdict(boxes[place], tick, t_ns, pit=bool(self._cherries.pit[kept[place]])) for place in chosen.whole
         ]

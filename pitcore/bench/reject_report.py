@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pitcore.actuation.wakeup_margin import Gap
 from pitcore.bench.reject_account import Crowd
-from pitcore.bench.rejects import Outcome
+from pitcore.bench.rejects import RejectResult
 from pitcore.bench.schedule_speed import TICKS_PER_S, Speed
 
 BAR_WIDTH = 40
@@ -23,7 +23,7 @@ GAPS = {
 }
 
 
-def text(title: str, outcome: Outcome) -> str:
+def text(title: str, outcome: RejectResult) -> str:
     """Return the account of a run and the histogram of its errors."""
     account = outcome.account
     lines = [

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.actuation.actuator import Actuator, Rules, acts_of
+from pitcore.actuation.actuator import Actuator, FiringRules, JudgedFrame, acts_of
 from pitcore.actuation.wakeup_margin import Gap
 from pitcore.belt.encoder import Edge, QuadratureDecoder, TickHistory
-from pitcore.bench.reject_account import Account, Crowd, Run, settle, settle_crowd
-from pitcore.bench.reject_line import PLAN, Camera, Cherries, Place, exposures, lay, lay_crowded, steps
+from pitcore.bench.reject_account import Crowd, RejectAccount, Run, settle, settle_crowd
+from pitcore.bench.reject_line import PLAN, BeltPosition, Camera, Cherries, exposures, lay, lay_crowded, steps
 from pitcore.verdict import Verdict
 
 TICKS_PER_S = 6_000  # and 40 % more at times: 8,400, at which a frame of 500 ticks still overlaps the next
@@ -30,7 +30,7 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RejectResult:
     """A finished run.
 
     Attributes:
@@ -44,7 +44,7 @@ class Outcome:
         gaps: of a run in real time, (N, 4) int64: when the valve process did not get on; see ``vigil.Noted``.
     """
 
-    account: Account
+    account: RejectAccount
     steps: int
     backed_up: int
     lost: int
@@ -64,7 +64,7 @@ class Outcome:
         return dict(counts)
 
 
-def virtual(count: int, seed: int, progress: Progress | None = None) -> Outcome:
+def virtual(count: int, seed: int, progress: Progress | None = None) -> RejectResult:
     """Run cherries by in virtual time.
 
     Args:
@@ -78,7 +78,7 @@ def virtual(count: int, seed: int, progress: Progress | None = None) -> Outcome:
     line = _VirtualLine(cherries, t_ns, ticks, seed + 2)
     line.run(progress)
     run = Run(t_ns, ticks, line.driven)
-    return Outcome(
+    return RejectResult(
         account=settle(run, cherries),
         steps=len(ticks),
         backed_up=int((np.diff(ticks) < 0).sum()),
@@ -107,11 +107,11 @@ class _VirtualLine:
         self._camera = Camera(cherries)
         self._rng = np.random.default_rng(seed)
         self.decoder, self.history = QuadratureDecoder(), TickHistory()
-        self.actuator = Actuator(PLAN, Rules(rejects_unjudged=True))
+        self.actuator = Actuator(PLAN, FiringRules(rejects_unjudged=True))
         self.driven: list[tuple[int, int, int]] = []
         self._mask = 0
         self._seqno = 0
-        self._verdicts: deque[tuple[int, int, list[Verdict]]] = deque()  # ready_ns, tick of the frame; in order
+        self._frames: deque[tuple[int, JudgedFrame, list[Verdict]]] = deque()  # ready_ns, frame, verdicts; in order
 
     def run(self, progress: Progress | None) -> None:
         """Go through every step of the belt."""
@@ -121,7 +121,7 @@ class _VirtualLine:
         next_ns = next(exposed)
         held = False
         for step, t_ns in enumerate(self._t_ns):
-            before = Place(self._ticks[step - 1], self._furthest[step - 1]) if step else Place(0, 0)
+            before = BeltPosition(self._ticks[step - 1], self._furthest[step - 1]) if step else BeltPosition(0, 0)
             if next_ns < t_ns:
                 self._expose(next_ns, before)
                 next_ns = next(exposed, self._t_ns[-1])
@@ -133,14 +133,14 @@ class _VirtualLine:
             if progress is not None and step % 65536 == 0:
                 progress(step / len(self._ticks))
 
-    def _expose(self, t_ns: int, place: Place) -> None:
+    def _expose(self, t_ns: int, place: BeltPosition) -> None:
         """Take a frame; its verdicts are ready some time later, frames in order."""
         tick = self.history.tick_at(t_ns)
         verdicts = self._camera.take(place, tick, t_ns)
         ready_ns = t_ns + int(self._rng.integers(*LATENCY_NS))
-        if self._verdicts:
-            ready_ns = max(ready_ns, self._verdicts[-1][0])
-        self._verdicts.append((ready_ns, tick, verdicts))
+        if self._frames:
+            ready_ns = max(ready_ns, self._frames[-1][0])
+        self._frames.append((ready_ns, JudgedFrame(tick, t_ns, self._camera.waiting_px), verdicts))
 
     def _turn(self, t_ns: int, before: int, tick: int, chance: float) -> None:
         """Give the decoder the edge of a step, or lose it; sometimes a disturbance comes along."""
@@ -156,10 +156,10 @@ class _VirtualLine:
             self.decoder.feed(edge._replace(seqno=self._seqno))
 
     def _act(self, t_ns: int) -> None:
-        while self._verdicts and self._verdicts[0][0] <= t_ns:
-            _, tick, verdicts = self._verdicts.popleft()
+        while self._frames and self._frames[0][0] <= t_ns:
+            _, frame, verdicts = self._frames.popleft()
             self.actuator.take(acts_of(verdicts))
-            self.actuator.judged(tick)
+            self.actuator.judged(*frame)
         mask = self.actuator.step(self.history.tick, t_ns)
         changed = mask ^ self._mask
         if changed:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pitcore.actuation.gpio import GpioSink
 from pitcore.actuation.valve_process import PRIORITY, PlayedChip
 from pitcore.bench.reject_account import Run, settle
-from pitcore.bench.reject_line import CHERRY_PX, LANES, PLAN, Camera, Place, exposures, lay, steps
-from pitcore.bench.rejects import Outcome, Progress
+from pitcore.bench.reject_line import CHERRY_PX, LANES, PLAN, BeltPosition, Camera, exposures, lay, steps
+from pitcore.bench.rejects import Progress, RejectResult
 from pitcore.config import ActuationConfig, EncoderConfig, LaneConfig
 from pitcore.metrics import Metrics
 
@@ -56,7 +56,9 @@ class Conditions:
     beside_a_busy_thread: bool = False
 
 
-def live(count: int, seed: int, conditions: Conditions = Conditions(), progress: Progress | None = None) -> Outcome:
+def live(
+    count: int, seed: int, conditions: Conditions = Conditions(), progress: Progress | None = None
+) -> RejectResult:
     """Run cherries by in real time; about seven seconds for a thousand.
 
     Args:
@@ -84,7 +86,7 @@ def live(count: int, seed: int, conditions: Conditions = Conditions(), progress:
         driven = [(t, lane, level) for t, lane, level in np.load(chip.driven).tolist() if lane < LANES]
         gaps = np.load(chip.gaps)
     counts = sink.counts
-    return Outcome(
+    return RejectResult(
         account=settle(Run(t_ns, ticks, driven), cherries),
         steps=len(ticks),
         backed_up=int((np.diff(ticks) < 0).sum()),
@@ -106,8 +108,8 @@ def _show(
         _sleep_until(exposed_ns + JUDGED_AFTER_NS)
         step = max(0, int(np.searchsorted(t_ns, exposed_ns, side="right")) - 1)
         tick = sink.tick_at(exposed_ns)
-        sink.emit(camera.take(Place(int(ticks[step]), int(furthest[step])), tick, exposed_ns))
-        sink.judged(tick)
+        sink.emit(camera.take(BeltPosition(int(ticks[step]), int(furthest[step])), tick, exposed_ns))
+        sink.judged(tick, exposed_ns, camera.waiting_px)
         if progress is not None:
             progress(step / len(ticks))
     _sleep_until(int(t_ns[-1]) + JUDGED_AFTER_NS)

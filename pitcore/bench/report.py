@@ -93,7 +93,7 @@ def text(content: dict[str, Any], total_ms: NDArray[np.float64]) -> str:
 
 
 def histogram(durations: NDArray[np.float64]) -> str:
-    """Draw durations in ms, from the shortest to p99.9; what is longer stands in the last line."""
+    """Draw durations in ms, from the shortest to p99.9; what is longer is in the last line."""
     top = float(np.percentile(durations, 99.9))
     counts, edges = np.histogram(durations[durations <= top], bins=BINS)
     widest = max(1, int(counts.max()))

@@ -93,7 +93,7 @@ def scale_of(moves: Sequence[Moved | None]) -> Scale:
     moving = [move for move in known if abs(move.px) >= MOVED_PX]
     ticking = [move for move in known if move.ticks]
     if known and not moving and not ticking:
-        raise CalibrationError("belt: it stands; start the belt and measure again")
+        raise CalibrationError("belt: it is stopped; start the belt and measure again")
     if moving and not ticking:
         raise CalibrationError(
             "belt: cherries move but the encoder gives no ticks; check its cable, supply and coupling"

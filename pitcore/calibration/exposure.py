@@ -99,9 +99,9 @@ def next_exposure(now: Exposure, seen: Brightness, target: float, limits: Exposu
     exposure_us = min(max(product, limits.min_us), limits.max_us)
     gain = max(1.0, product / exposure_us)
     if product < limits.min_us or gain > limits.max_gain:
-        mend = "dim the lamp or close the lens" if product < limits.min_us else "more light, or a wider lens"
+        fix = "dim the lamp or close the lens" if product < limits.min_us else "more light, or a wider lens"
         raise CalibrationError(
             f"exposure: {product:.0f} us would be needed, the camera gives {limits.min_us:g} to {limits.max_us:g} us "
-            f"at a gain of up to {limits.max_gain:g}; {mend}"
+            f"at a gain of up to {limits.max_gain:g}; {fix}"
         )
     return Exposure(round(exposure_us, 1), round(gain, 3))

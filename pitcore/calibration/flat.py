@@ -120,7 +120,7 @@ def falloff(x_px: NDArray[np.float64], means: NDArray[np.float64], width_px: int
     if light.min() * MAX_GAIN < 1.0:
         side = "left" if int(light.argmin()) < width_px / 2 else "right"
         raise CalibrationError(
-            f"flat: only {light.min():.0%} of the light reaches the {side} side; mend or move the lamp, "
+            f"flat: only {light.min():.0%} of the light reaches the {side} side; fix or move the lamp, "
             f"a flat field corrects down to {1 / MAX_GAIN:.0%}"
         )
     scatter = [np.std(means[zone == number]) / levels[number] for number in range(zones)]

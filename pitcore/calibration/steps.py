@@ -17,7 +17,7 @@ from pitcore.camera.source import Adjustable, Exposure
 from pitcore.config import (
     AlignmentConfig,
     BeltScale,
-    Calibration,
+    BoardCalibration,
     Config,
     Picamera2SourceConfig,
     PlaneCalibration,
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepResult:
     """What a step found.
 
     Attributes:
@@ -40,12 +40,12 @@ class Outcome:
         picture: of the result, RGB.
     """
 
-    values: Calibration
+    values: BoardCalibration
     lines: list[str]
     picture: Image.Image
 
 
-def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> Outcome:
+def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> StepResult:
     """Bring the bright level of each plane to its target; each round takes so many frames.
 
     Raises:
@@ -86,7 +86,7 @@ def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> O
         parts += [chart.strip(f"{name} before: {_text(old)}", first.planes[number])]
         parts += [chart.strip(f"{name} after: {_text(new)}", seen.planes[number])]
     lines.append("the levels of the empty belt are another now: run 'pitcore calibrate flat'")
-    return Outcome(msgspec.structs.replace(values, step="exposure", planes=planes), lines, chart.sheet(parts))
+    return StepResult(msgspec.structs.replace(values, step="exposure", planes=planes), lines, chart.sheet(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def _text(one: Exposure) -> str:
     return f"{one.exposure_us:g} us x {one.gain:g}"
 
 
-def measure_flat(survey: Survey, frames: int) -> Outcome:
+def measure_flat(survey: Survey, frames: int) -> StepResult:
     """Measure the empty belt in a third of the frames, and the fall-off of the light with the cherries of the rest.
 
     Raises:
@@ -151,7 +151,7 @@ def measure_flat(survey: Survey, frames: int) -> Outcome:
             profile.add(plane)
         kept = tuple(plane.copy() for plane in frame.planes)  # the loan ends before the picture is drawn
     if not kept:
-        raise CalibrationError("flat: the source gave no frame; record anew, or check the camera")
+        raise CalibrationError("flat: the source gave no frame; record again, or check the camera")
     levels = [profile.levels() for profile in profiles]
     values = _base(config)
     bare = {
@@ -182,7 +182,7 @@ def measure_flat(survey: Survey, frames: int) -> Outcome:
         parts += [chart.plot(f"{name}: grey level of the empty belt", [chart.Curve("belt", columns, levels[number])])]
         corrected = np.minimum(kept[number] / light, 255).astype(np.uint8)
         parts += [chart.strip(f"{name} as it comes", kept[number]), chart.strip(f"{name} as it is judged", corrected)]
-    return Outcome(msgspec.structs.replace(values, step="flat", planes=planes), lines, chart.sheet(parts))
+    return StepResult(msgspec.structs.replace(values, step="flat", planes=planes), lines, chart.sheet(parts))
 
 
 def _cherries(survey: Survey, frames: int, window: Window) -> tuple[Floats, Floats]:
@@ -210,7 +210,7 @@ def _flat_line(name: str, old: PlaneCalibration, new: PlaneCalibration, found: f
     )
 
 
-def measure_align(survey: Survey, frames: int) -> Outcome:
+def measure_align(survey: Survey, frames: int) -> StepResult:
     """Measure how the planes lie with half of the frames, and what is left of it with the other half.
 
     Raises:
@@ -232,7 +232,7 @@ def measure_align(survey: Survey, frames: int) -> Outcome:
     parts = [chart.overlay(f"before: {before.dx_px:+.2f}, {before.dy_px:+.2f} px", first)]
     parts += [chart.overlay(f"after: {after.dx_px:+.2f}, {after.dy_px:+.2f} px", second)]
     values = msgspec.structs.replace(_base(config), step="align", alignment=AlignmentConfig(dx_px=dx, dy_px=dy))
-    return Outcome(values, lines, chart.sheet(parts))
+    return StepResult(values, lines, chart.sheet(parts))
 
 
 def _shift(survey: Survey, frames: int, window: Window) -> tuple[align.Shift, tuple[Plane, ...]]:
@@ -249,7 +249,7 @@ def _displacements(look: Look) -> list[tuple[float, float]]:
     return [apart for one in centres if (apart := align.displacement(one)) is not None]
 
 
-def measure_belt(survey: Survey, frames: int) -> Outcome:
+def measure_belt(survey: Survey, frames: int) -> StepResult:
     """Measure pixels per encoder tick.
 
     Raises:
@@ -270,15 +270,15 @@ def measure_belt(survey: Survey, frames: int) -> Outcome:
     curves = [measured, chart.Curve("result", number, np.full(len(known), found.px_per_tick))]
     scale = BeltScale(px_per_tick=round(found.px_per_tick, 6), error=round(found.error, 6))
     values = msgspec.structs.replace(_base(survey.config), step="belt", belt=scale)
-    return Outcome(values, lines, chart.sheet([chart.plot("pixels for one encoder tick", curves)]))
+    return StepResult(values, lines, chart.sheet([chart.plot("pixels for one encoder tick", curves)]))
 
 
-def _base(config: Config) -> Calibration:
+def _base(config: Config) -> BoardCalibration:
     """Return what is in force, or an empty calibration of these frames."""
     if config.calibration.values is not None:
         return config.calibration.values
     frame = config.frame
-    return Calibration(
+    return BoardCalibration(
         schema="pitcore.calibration/1",
         height_px=frame.height_px,
         width_px=frame.width_px,
@@ -286,6 +286,6 @@ def _base(config: Config) -> Calibration:
     )
 
 
-def _with(config: Config, values: Calibration) -> Config:
+def _with(config: Config, values: BoardCalibration) -> Config:
     section = msgspec.structs.replace(config.calibration, values=values)
     return msgspec.structs.replace(config, calibration=section)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from pitcore.config import Calibration, read_calibration
+from pitcore.config import BoardCalibration, read_calibration
 from pitcore.durable import replace_file, sync_directory
 from pitcore.errors import CalibrationError
 
 
-def save(path: Path, made: Calibration) -> Calibration:
+def save(path: Path, made: BoardCalibration) -> BoardCalibration:
     """Put a new state into force, after the one that is; return it with its number.
 
     Raises:
@@ -34,7 +34,7 @@ def save(path: Path, made: Calibration) -> Calibration:
     return made
 
 
-def undo(path: Path) -> Calibration | None:
+def undo(path: Path) -> BoardCalibration | None:
     """Bring the state before the one in force back into force; return it, or None if that was none at all.
 
     A damaged file counts as the last state, so that its predecessor can be brought back.
@@ -51,7 +51,7 @@ def undo(path: Path) -> Calibration | None:
             sync_directory(path.parent)
             return None
         text = _numbered(path, previous).read_bytes()
-        state = msgspec.json.decode(text, type=Calibration)
+        state = msgspec.json.decode(text, type=BoardCalibration)
         replace_file(path, lambda file: file.write(text))
     except OSError as error:
         raise CalibrationError(f"{_numbered(path, previous)}: {error.strerror}; calibrate again") from error
@@ -63,7 +63,7 @@ def undo(path: Path) -> Calibration | None:
 def _previous(path: Path) -> int:
     """Return the number of the state before the one in force."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Calibration).previous
+        return msgspec.json.decode(path.read_bytes(), type=BoardCalibration).previous
     except msgspec.MsgspecError:
         return max(0, _last(path))
 

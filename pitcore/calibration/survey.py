@@ -55,16 +55,18 @@ class Survey:
         self.tell = tell
 
     def frames(self, count: int) -> Iterator[Frame]:
-        """Lend up to ``count`` frames as they come; fewer where the source ends.
+        """Lend up to ``count`` frames as they come; fewer where the source ends, or where some are damaged.
 
         Raises:
-            SourceError: the source broke, or a camera froze: nothing can be measured by one picture.
+            SourceError: the source broke, more than half of the frames are damaged, or a camera froze: nothing can be
+                measured by one picture.
             CalibrationError: a frame is not what the configuration promises.
         """
         frame_config, limit_s = self.config.frame, self.config.runtime.capture_timeout_s
         want = [(frame_config.height_px, frame_config.width_px)] * len(frame_config.planes)
         frozen = FrozenCheck(len(frame_config.planes), self.source.noise)
-        for _ in range(count):
+        damaged = 0
+        for asked in range(1, count + 1):
             frame = self.source.read(limit_s)
             if frame is None:
                 return
@@ -72,11 +74,19 @@ class Survey:
                 shapes = [plane.shape for plane in frame.planes]
                 if shapes != want:
                     raise CalibrationError(f"the source gives planes {shapes}, [frame] says {want}; correct [frame]")
+                if any(frame.damage):
+                    damaged += 1
+                    if 2 * damaged > count:  # what is left would be a matter of chance
+                        raise SourceError(
+                            f"{damaged} of {asked} frames are damaged ({next(filter(None, frame.damage))}); check "
+                            "cable and supply of the camera, then calibrate again"
+                        )
+                    continue
                 found = frozen.find(frame, [sample_of(plane) for plane in frame.planes])
                 if found is not None and found[1] >= limit_s:
                     raise SourceError(
                         f"plane {frame_config.planes[found[0]]}: its camera sends one and the same picture; check its "
-                        "cable and supply, then calibrate anew"
+                        "cable and supply, then calibrate again"
                     )
                 yield frame
             self.tell()
@@ -90,7 +100,7 @@ class Survey:
 
         Raises:
             SourceError, CalibrationError: as ``frames``.
-            SegmentationError: cherries cannot be told from the belt.
+            SegmentationError: cherries cannot be distinguished from the belt.
         """
         window = window or window_of(self.config)
         crop = CropSpec(size_px=64, resize="centre", planes=len(self.config.frame.planes))  # no crop is cut out here

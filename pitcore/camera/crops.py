@@ -17,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pitcore.errors import DataError, ImageError
+from pitcore.camera.integrity import PNG_SIGNATURE, png_fault
+from pitcore.errors import DataError, ImageError, first_line
 
 LABELS = ("clean", "pit")
 CLASS_FOLDERS = ("cherry_clean", "cherry_pit")  # in the order of LABELS
 MIN_SIDE_PX = 8
 MAX_SIDE_PX = 512
+_NAMED = 5  # faulty crops in one line
 
-_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # with the name of the first chunk, for the sizes are read from it
-_PNG_END = b"IEND\xaeB`\x82"
+_PNG_START = PNG_SIGNATURE + b"\0\0\0\rIHDR"  # with the name of the first chunk, for the sizes are read from it
 _HEADER_BYTES = 24  # signature, length and name of IHDR, width, height
 
 
@@ -52,8 +53,8 @@ def read_crop(path: Path) -> NDArray[np.uint8]:
         (H, W, 2) uint8, C-contiguous, top (red) then bottom (blue).
 
     Raises:
-        ImageError: the file is missing, no PNG, truncated, not 8-bit RGB, has light in the green plane, is empty, or
-            has a side outside 8..512 px.
+        ImageError: the file is missing, no PNG, damaged or cut off, not 8-bit RGB, has light in the green plane, is
+            empty, or has a side outside 8..512 px.
     """
     try:
         with path.open("rb") as file:
@@ -87,10 +88,11 @@ def _check_header(file: BinaryIO, path: Path) -> None:
 
 
 def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
-    """Decode an RGB PNG to (H, W, 3) uint8."""
+    """Decode an RGB PNG that is whole to (H, W, 3) uint8."""
     content = file.read()
-    if _PNG_END not in content:  # Pillow would forgive it, though the pixels' checksum is missing as well
-        raise ImageError(f"{path}: the PNG is truncated, its end is missing; copy the file again")
+    fault = png_fault(content)
+    if fault is not None:
+        raise ImageError(f"{path}: the PNG is damaged: {fault}; copy the file again")
     try:
         with Image.open(BytesIO(content), formats=("PNG",)) as image:
             mode = image.mode
@@ -98,7 +100,7 @@ def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
             if mode == "RGB" and content[_HEADER_BYTES] == 8:
                 return np.asarray(image, np.uint8)
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # what Pillow raises for damaged files
-        raise ImageError(f"{path}: the PNG is damaged or truncated; copy the file again") from error
+        raise ImageError(f"{path}: the PNG is damaged: {first_line(error)}; copy the file again") from error
     if mode == "RGB":  # Pillow drops the lower half of 16 bits without a word
         raise ImageError(f"{path}: {content[_HEADER_BYTES]} bits a plane; save crops as 8-bit RGB PNG")
     planes = len(Image.new(mode, (1, 1)).getbands())
@@ -151,10 +153,18 @@ def load_labelled(folder: Path) -> list[LabelledCrop]:
 
     Raises:
         DataError: the folder or one of the two classes is missing or empty.
-        ImageError: a crop cannot be used.
+        ImageError: crops cannot be used; says how many, and why the first ones cannot.
     """
-    crops = []
+    crops, faults = [], []
     for label, path in labelled_files(folder):
-        pixels = read_crop(path)
+        try:
+            pixels = read_crop(path)
+        except ImageError as error:
+            faults.append(str(error))
+            continue
         crops.append(LabelledCrop(path, label, pixels, crop_hash(pixels)))
+    if faults:
+        more = f"; and {len(faults) - _NAMED} more, which `pitcore classify` names" if len(faults) > _NAMED else ""
+        said = "; ".join(faults[:_NAMED])
+        raise ImageError(f"{folder}: {len(faults)} of {len(faults) + len(crops)} crops cannot be used: {said}{more}")
     return crops

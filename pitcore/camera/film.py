@@ -1,5 +1,8 @@
 """Pictures of any camera or file that FFmpeg reads, by PyAV, as planes.
 
+A picture in which damage is found is handed on as damaged: FFmpeg fills what is missing with grey or with the picture
+before it.
+
 PyAV and not OpenCV: it hands on each picture's own time stamp and its planes where FFmpeg put them, says which error
 came, and picamera2 needs it anyway. OpenCV's ``VideoCapture`` gives interleaved BGR, no stamp of the kernel's, and
 False for whatever went wrong.
@@ -7,17 +10,34 @@ False for whatever went wrong.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from pitcore.camera.integrity import jpeg_fault
 from pitcore.camera.library import av
 from pitcore.config import Channel
 from pitcore.errors import SourceError, first_line
 from pitcore.frame import Geometry, Plane
 
 _GBR = {"green": 0, "blue": 1, "red": 2}  # FFmpeg's planar RGB is green first
+# Without it decoders pass over wrong checksums and bits that cannot be.
+_STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
+
+
+class Shot(NamedTuple):
+    """One picture of a film.
+
+    Attributes:
+        stamp_ns: its own time stamp, None if it has none.
+        picture: PyAV's; None where nothing could be decoded.
+        damage: what is wrong with it; empty if it is whole.
+    """
+
+    stamp_ns: int | None
+    picture: Any
+    damage: str
 
 
 def open_film(url: str, kind: str | None, options: Mapping[str, str]) -> Any:  # noqa: ANN401  PyAV is optional
@@ -40,7 +60,81 @@ def open_film(url: str, kind: str | None, options: Mapping[str, str]) -> Any:  #
     if not film.streams.video:
         film.close()
         raise SourceError(f"{url}: holds no pictures; name a film")
+    stream = film.streams.video[0]
+    stream.thread_type = "SLICE"  # not several pictures at a time: an error must be known to be of this one
+    stream.codec_context.options = _STRICT
+    library.logging.set_level(library.logging.FATAL)  # errors are counted and not printed
     return film
+
+
+def shots(film: Any) -> Iterator[Shot]:  # noqa: ANN401  PyAV is optional
+    """Decode a film, picture by picture, and tell which ones are damaged.
+
+    A picture is damaged if its decoder reports an error or conceals one, or if its JPEG has no end. In a format that
+    stores changes, so are those after it, up to the next picture that needs no other.
+
+    Yields:
+        Each picture in the order of their stamps; also one of which nothing could be decoded.
+
+    Raises:
+        FFmpegError: PyAV's: the file cannot be read further.
+    """
+    last_ns: int | None = None
+    spoilt: _Spoilt | None = None
+    for packet in film.demux(video=0):
+        pictures, fault = _decoded(packet)
+        if fault:
+            spoilt = _Spoilt(fault, stamp_ns(packet))
+        found = [(stamp_ns(picture), picture) for picture in pictures]
+        if fault and not found:
+            found = [(stamp_ns(packet), None)]
+        for at_ns, picture in found:
+            if spoilt is not None and not fault and spoilt.ends_with(at_ns, picture):
+                spoilt = None
+            damage = "" if spoilt is None else spoilt.fault
+            if damage and at_ns is not None and last_ns is not None and at_ns <= last_ns:
+                continue  # shown after a damaged one that was to come later: nothing is judged by either
+            last_ns = at_ns
+            yield Shot(at_ns, picture, damage)
+
+
+class _Spoilt(NamedTuple):
+    """Damage that lasts, and the stamp of the packet in which it was found."""
+
+    fault: str
+    since_ns: int | None
+
+    def ends_with(self, at_ns: int | None, picture: Any) -> bool:  # noqa: ANN401  PyAV is optional
+        """Tell whether a picture needs nothing of what was damaged."""
+        later = at_ns is None or self.since_ns is None or at_ns > self.since_ns
+        return later and picture is not None and bool(picture.key_frame)
+
+
+def _decoded(packet: Any) -> tuple[list[Any], str]:  # noqa: ANN401  PyAV is optional
+    """Return the pictures that a packet gives, and what is damaged in it; empty if nothing is."""
+    library = av()
+    if not packet.size:
+        # Without a stamp it is no packet, but the end of the film: the decoder gives what it still holds.
+        return ([], "the camera gave an empty picture") if packet.pts is not None else (packet.decode(), "")
+    fault = "the camera's driver reports damage" if packet.is_corrupt else ""
+    if not fault and packet.stream.codec_context.name == "mjpeg":
+        fault = jpeg_fault(bytes(packet)) or ""  # copies one compressed picture
+    errors, _ = library.logging.get_last_error()
+    try:
+        pictures = packet.decode()
+    except library.FFmpegError as error:
+        return [], fault or f"it cannot be decoded: {first_line(error)}"
+    now, said = library.logging.get_last_error()
+    if not fault and now != errors:
+        fault = f"its decoder reports an error: {said[2].strip()}"
+    if not fault and any(picture.is_corrupt for picture in pictures):
+        fault = "its decoder conceals an error"
+    return pictures, fault
+
+
+def damage_of(shot: Shot, planes: int) -> tuple[str | None, ...]:
+    """Return a shot's damage as ``Frame.damage``: one picture shows all planes."""
+    return (shot.damage,) * planes if shot.damage else ()
 
 
 class Cutter:
@@ -61,9 +155,13 @@ class Cutter:
     def planes(self, picture: Any, where: str) -> tuple[Plane, ...]:  # noqa: ANN401  PyAV is optional
         """Return one (H, W) uint8 view for each channel; they hold FFmpeg's memory for as long as they live.
 
+        All zeros where there is no picture, because nothing of it could be decoded.
+
         Raises:
             SourceError: the frame does not lie within the picture.
         """
+        if picture is None:
+            return (np.zeros(self._size, np.uint8),) * len(self._channels)
         if self._rows.stop > picture.height or self._columns.stop > picture.width:
             raise SourceError(
                 f"{where}: gives pictures of {picture.width} x {picture.height} px, which do not hold the frame of "
@@ -85,7 +183,7 @@ def _view(plane: Any) -> Plane:  # noqa: ANN401  PyAV is optional
 
 
 def stamp_ns(picture: Any) -> int | None:  # noqa: ANN401  PyAV is optional
-    """Return a picture's own time stamp in nanoseconds, None if it has none."""
+    """Return a picture's or packet's own time stamp in nanoseconds, None if it has none."""
     if picture.pts is None or picture.time_base is None:
         return None
     return int(picture.pts * picture.time_base * 1_000_000_000)

@@ -1,9 +1,9 @@
-"""Is a picture the last one again, though a new exposure was promised? A camera that froze can look like an empty belt.
+"""Detects a frozen camera: it sends its last picture again as a new one, and can look like an empty belt.
 
-A sensor trembles: no two of its exposures are alike in every pixel. So a thousand pixels of each plane are compared
-with those of the frame before, which costs a few microseconds. Where they are alike, they alone are proof if enough of
-them can tremble. Where the picture is mostly black, or was compressed, the whole plane is compared with a copy, which
-is taken then and only then. What becomes of a frozen picture is others' business.
+Sensor noise makes two exposures differ in some pixel. So a thousand pixels of each plane are compared with those of
+the frame before, which costs a few microseconds. If all are equal and enough of them are noisy, the picture is frozen.
+If the picture is mostly black, or was compressed, the whole plane is compared with a copy, which is made only then.
+This module decides whether a picture is frozen; ``line_watch.frame_watch`` acts on it.
 """
 
 from __future__ import annotations

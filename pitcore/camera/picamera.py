@@ -1,7 +1,7 @@
 """One or two cameras of a Raspberry Pi as a ``Source``: paired by time, numbered by the gaps, every buffer given back.
 
 Each camera is a ``rpi_camera``; here their frames meet. A camera that hangs, loses its cable or never does as it is
-told ends the service with its name: systemd starts it anew, and no last picture is ever shown again.
+told ends the service with its name: systemd restarts it, and no last picture is ever shown again.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         schema = msgspec.json.decode(raw, type=dict[str, object]).get("schema")
         if schema != SCHEMA:
-            raise RecordingError(f"{path}: schema {schema!r}, this version reads {SCHEMA!r}; record anew, or update")
+            raise RecordingError(f"{path}: schema {schema!r}, this version reads {SCHEMA!r}; record again, or update")
         manifest = msgspec.json.decode(raw, type=Manifest)
     except msgspec.MsgspecError as error:
         raise RecordingError(f"{path}: damaged: {error}; the recording cannot be used") from error

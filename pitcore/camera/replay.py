@@ -146,7 +146,7 @@ def _checked_manifest(folder: Path, expected: Geometry | None) -> Manifest:
 def _checked_index(folder: Path, manifest: Manifest) -> tuple[list[IndexEntry], bool]:
     entries, torn = read_index(folder, manifest)
     if not entries:
-        raise RecordingError(f"{folder}: the recording holds no frame; record anew")
+        raise RecordingError(f"{folder}: the recording holds no frame; record again")
     return entries, torn
 
 

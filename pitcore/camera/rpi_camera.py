@@ -98,7 +98,7 @@ class RpiCamera:
             raise SourceError(f"{self} cannot be started: {_why(error)}") from error
 
     def check(self, now_ns: int, timeout_s: float) -> None:
-        """Raise SourceError if the camera broke, fell silent or never does as it is told."""
+        """Raise SourceError if the camera broke, fell silent or never does what it is set to."""
         if self.failure is not None:
             raise self.failure
         seen, limit_s, frame_s = self.arrivals, self._shared.startup_s, self._shared.frame_us / 1e6
@@ -108,9 +108,9 @@ class RpiCamera:
         if self._cadence.due(last_ns or self._started_ns, now_ns - round(silent_s * 1e9)):
             raise SourceError(
                 f"{self} sent nothing for {silent_s + frame_s:.2g} s: it hangs, or its cable or power failed; the "
-                "service has to start anew"
+                "service has to restart"
             )
-        if seen.bad_in_row * frame_s > limit_s:  # counted, since a belt that stands and triggers nothing is no fault
+        if seen.bad_in_row * frame_s > limit_s:  # counted: a stopped belt that triggers nothing is no fault
             raise SourceError(f"{self} gave no good frame for {limit_s:g} s: {seen.doubt}; correct [source] cameras")
 
     def lend(self, shot: Shot) -> tuple[tuple[Plane, ...], Callable[[], None]]:
@@ -247,10 +247,10 @@ def _why(error: BaseException) -> str:
     """Return what went wrong at the bottom, for picamera2 wraps what libcamera says, and what helps against it."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{first_line(error)}; {_mend(error)}"
+    return f"{first_line(error)}; {_fix(error)}"
 
 
-def _mend(error: BaseException) -> str:
+def _fix(error: BaseException) -> str:
     """Return what helps against what libcamera and the kernel are known to say."""
     text = str(error).lower()
     if "busy" in text or "acquire" in text:

@@ -1,4 +1,4 @@
-"""What a source of frames is. The implementations stand beside this module."""
+"""What a source of frames is. The implementations are beside this module."""
 
 from __future__ import annotations
 

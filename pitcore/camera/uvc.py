@@ -9,10 +9,9 @@ import threading
 import time
 from collections import Counter, deque
 from pathlib import Path
-from typing import Any
 
 from pitcore.camera.cadence import FreeRunning
-from pitcore.camera.film import Cutter, open_film, stamp_ns
+from pitcore.camera.film import Cutter, Shot, damage_of, open_film, shots
 from pitcore.camera.library import av
 from pitcore.camera.stamps import StampClock
 from pitcore.camera.ticks import Ticks
@@ -46,7 +45,7 @@ class UvcSource:
         self._cutter = Cutter(config.channels, config.window_px, geometry)
         self._cadence = FreeRunning(round(1e6 / config.frames_per_s))
         self._changed = threading.Condition()
-        self._queue: deque[tuple[int, Any]] = deque()  # CLOCK_MONOTONIC, picture
+        self._queue: deque[tuple[int, Shot]] = deque()  # CLOCK_MONOTONIC, picture
         self._lost: Counter[str] = Counter()
         self._failure: Exception | None = None
         self._reader: threading.Thread | None = None
@@ -81,10 +80,10 @@ class UvcSource:
                 if self._failure is not None:
                     raise self._failure
                 self._wait(timeout_s)
-            t_ns, picture = self._queue.popleft()
+            t_ns, shot = self._queue.popleft()
             seq = self._seq_of(t_ns)
-        planes = self._cutter.planes(picture, self._config.device)
-        return Frame(seq, t_ns, self._ticks.tick_at(t_ns), planes)
+        planes = self._cutter.planes(shot.picture, self._config.device)
+        return Frame(seq, t_ns, self._ticks.tick_at(t_ns), planes, damage=damage_of(shot, len(planes)))
 
     def health(self) -> tuple[CameraHealth, ...]:
         """See ``Source.health``."""
@@ -106,7 +105,7 @@ class UvcSource:
         if left_s <= 0:
             raise SourceError(
                 f"camera {self._config.device} sent nothing for {limit_s:g} s: it hangs, or its cable failed; the "
-                "service has to start anew"
+                "service has to restart"
             )
         self._changed.wait(left_s)
 
@@ -122,21 +121,20 @@ class UvcSource:
         try:
             with open_film(self._config.device, self._kind, self._options()) as film:
                 clock = StampClock(f"camera {self._config.device}")
-                for picture in film.decode(video=0):
+                for shot in shots(film):
                     if self._stopping.is_set():
                         return
-                    self._put(clock, picture)
+                    self._put(clock, shot)
             self._fail(SourceError(f"camera {self._config.device} ended: it was unplugged; plug it in again"))
         except SourceError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001  an error that only this thread sees would be a hang without a cause
             self._fail(SourceError(f"camera {self._config.device} broke: {first_line(error)}; plug it in again"))
 
-    def _put(self, clock: StampClock, picture: Any) -> None:  # noqa: ANN401  PyAV is optional
-        stamped_ns = stamp_ns(picture)
-        if stamped_ns is None:
+    def _put(self, clock: StampClock, shot: Shot) -> None:
+        if shot.stamp_ns is None:
             raise SourceError(f"camera {self._config.device}: its pictures carry no time stamp")
-        t_ns = clock.monotonic_ns(stamped_ns)
+        t_ns = clock.monotonic_ns(shot.stamp_ns)
         with self._changed:
             if len(self._queue) >= QUEUE_FRAMES:
                 self._queue.popleft()
@@ -144,7 +142,7 @@ class UvcSource:
             if self._put_ns is not None:
                 self._lost["sensor"] += max(0, self._cadence.steps(self._put_ns, t_ns) - 1)
             self._put_ns = t_ns
-            self._queue.append((t_ns, picture))
+            self._queue.append((t_ns, shot))
             self._frames, self._arrived_ns = self._frames + 1, time.monotonic_ns()
             self._changed.notify()
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from pitcore.camera.film import Cutter, open_film, stamp_ns
+from pitcore.camera.film import Cutter, Shot, damage_of, open_film, shots
 from pitcore.camera.library import av
 from pitcore.camera.ticks import Ticks
 from pitcore.config import VideoSourceConfig
@@ -31,7 +31,7 @@ class VideoSource:
         self._config, self.geometry, self._ticks = config, geometry, ticks
         self._cutter = Cutter(config.channels, config.window_px, geometry)
         self._film: Any = None
-        self._pictures: Iterator[Any] = iter(())
+        self._shots: Iterator[Shot] = iter(())
         self._given, self._ended = 0, False
         self._last_ns: int | None = None
         self._start_ns = 0
@@ -41,8 +41,7 @@ class VideoSource:
         """Open the file; see ``Source.start``."""
         self.close()
         self._film = open_film(self._config.path, None, {})
-        self._film.streams.video[0].thread_type = "AUTO"  # several pictures at a time; a live camera would come late
-        self._pictures = self._film.decode(video=0)
+        self._shots = shots(self._film)
         self._given, self._ended = 0, False
         self._start_ns = time.monotonic_ns()
 
@@ -52,16 +51,17 @@ class VideoSource:
         if self._film is None:
             raise SourceError(f"{where}: the film is not started; call start first")
         try:
-            picture = next(self._pictures, None)
+            shot = next(self._shots, None)
         except av().FFmpegError as error:
             raise SourceError(f"{where}: damaged after {self._given} pictures: {first_line(error)}") from error
-        if picture is None:
+        if shot is None:
             self._ended = True
             return None
-        t_ns = self._since_first(picture)
+        t_ns = self._since_first(shot)
         if self._config.paced:
             self._wait(t_ns, timeout_s)
-        frame = Frame(self._given, t_ns, self._ticks.tick_at(t_ns), self._cutter.planes(picture, where))
+        planes = self._cutter.planes(shot.picture, where)
+        frame = Frame(self._given, t_ns, self._ticks.tick_at(t_ns), planes, damage=damage_of(shot, len(planes)))
         self._given, self._last_ns = self._given + 1, time.monotonic_ns()
         return frame
 
@@ -76,8 +76,8 @@ class VideoSource:
         if film is not None:
             film.close()
 
-    def _since_first(self, picture: Any) -> int:  # noqa: ANN401  PyAV is optional
-        now_ns = stamp_ns(picture)
+    def _since_first(self, shot: Shot) -> int:
+        now_ns = shot.stamp_ns
         if now_ns is None:
             raise SourceError(f"{self._config.path}: picture {self._given} has no time stamp; convert it with FFmpeg")
         if self._given == 0:

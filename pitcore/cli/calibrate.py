@@ -12,7 +12,7 @@ import msgspec
 
 from pitcore.actuation.arming import Arming
 from pitcore.calibration import exposure, store
-from pitcore.calibration.steps import Outcome, measure_align, measure_belt, measure_exposure, measure_flat
+from pitcore.calibration.steps import StepResult, measure_align, measure_belt, measure_exposure, measure_flat
 from pitcore.calibration.survey import Survey, opened
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Source
@@ -35,7 +35,7 @@ from pitcore.loop.sources import check_geometry, emulated_belt, set_exposures
 from pitcore.metrics import Metrics
 from pitcore.output import PNG, try_file
 
-Measure = Callable[[Survey], Outcome]
+Measure = Callable[[Survey], StepResult]
 
 
 @click.group()
@@ -226,7 +226,7 @@ class _Sitting:
         check_geometry(config, source.geometry)
         return source
 
-    def _draw(self, outcome: Outcome) -> None:
+    def _draw(self, outcome: StepResult) -> None:
         write_picture(outcome.picture, self._drawn)
         click.echo(f"written: {self._drawn}")
 
@@ -238,14 +238,14 @@ def _setup(config_path: Path | None) -> tuple[Config, Path]:
 
 
 def _path_of(config_path: Path | None) -> Path:
-    """Return where the calibration goes. A damaged one must not keep ``undo`` from mending it, so it is not read."""
-    mend = 'name one: --config FILE with [calibration] file = "calibration.json"'
+    """Return where the calibration goes. A damaged one must not keep ``undo`` from fixing it, so it is not read."""
+    fix = 'name one: --config FILE with [calibration] file = "calibration.json"'
     if config_path is None:
-        raise CalibrationError(f"calibrate: no configuration to store the result for; {mend}")
+        raise CalibrationError(f"calibrate: no configuration to store the result for; {fix}")
     path = calibration_path(load_config(config_path, calibrated=False), config_path)
     if path is None:
         raise CalibrationError(
-            f"{config_path}: [calibration] file is not set, so there is no place for the result; {mend}"
+            f"{config_path}: [calibration] file is not set, so there is no place for the result; {fix}"
         )
     return path
 

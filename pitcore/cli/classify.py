@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,12 +38,15 @@ def classify(paths: tuple[str, ...], as_json: bool, workers: int | None, bundle:
     opened = open_bundle(read_config(None, bundle))
     classifier = Classifier(opened, workers=workers or usable_cores())
     files = [name for path in paths for name in find_pictures(path)]
-    failed = 0
+    failed = unknown = 0
     with progress("classify", len(files)) as bar:
         for found in classifier.classify(files):
             failed += found.error is not None
+            unknown += found.p_pit is not None and math.isnan(found.p_pit)
             click.echo(_json_line(found, opened.label) if as_json else _text_line(found))
             bar.update(1)
+    if unknown:
+        click.echo(f"{unknown} of {len(files)} pictures: the network gave NaN or infinity, so they are maybe", err=True)
     if failed:
         raise ImageError(f"{failed} of {len(files)} pictures could not be judged; each has a line that says why")
 

@@ -9,6 +9,7 @@ import click
 from pitcore.cli.parameters import InputPath
 from pitcore.config import Config, explain, load_config, operating_point, weakened
 from pitcore.config.load import config_text
+from pitcore.doctor.load import check_load
 from pitcore.inference.choice import open_bundle
 
 
@@ -24,7 +25,8 @@ def check(path: Path, is_explained: bool) -> None:
     """Check a configuration file and its model.
 
     Exit code 0 if both are good, 2 if not; the message names file, section and key. Nothing is started: neither
-    cameras nor the verdict file are opened.
+    cameras nor the verdict file are opened. Where no service runs, a few drawn frames are judged to see whether this
+    machine keeps up with the belt.
 
     \b
     Examples:
@@ -44,6 +46,10 @@ def check(path: Path, is_explained: bool) -> None:
     click.echo(f"  calibration {_calibration(loaded)}")
     for said in weakened(loaded):
         click.echo(f"  LESS SAFE   {said}")
+    load = check_load(loaded)
+    click.echo(f"  {'TOO SLOW' if load.status == 'warn' else 'load':11} {load.found}")
+    if load.fix:
+        click.echo(f"  {'':11} -> {load.fix}")
     click.echo(f"  hash        {loaded.sha256}")
     if is_explained:
         _print_explained(loaded, path)

@@ -21,7 +21,7 @@ from pitcore.doctor.examine import examine, worst
 def doctor(config_path: Path | None, as_json: bool) -> None:
     """Look this board over: configuration, model, processor, cameras, memory, GPIO, disk, service.
 
-    Each line is ok, warn, fail, or skip where this machine has no such thing; what is not good says its mend.
+    Each line is ok, warn, fail, or skip where this machine has no such thing; what is not good says its fix.
     Opens no camera and drives no line, so it may run beside the service. Without --config it looks at
     /etc/pitcore/board.toml where there is one. Exit code 1 if anything fails.
 
@@ -49,6 +49,6 @@ def report(checks: list[Check]) -> dict[str, object]:
 
 
 def line(check: Check) -> str:
-    """Return a check for people: one line, and one more with its mend."""
-    mend = f"\n{'':6}{'':16}-> {check.mend}" if check.mend else ""
-    return f"{check.status:6}{check.name:16}{check.found}{mend}"
+    """Return a check for people: one line, and one more with its fix."""
+    fix = f"\n{'':6}{'':16}-> {check.fix}" if check.fix else ""
+    return f"{check.status:6}{check.name:16}{check.found}{fix}"

@@ -19,7 +19,7 @@ INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
 def run_command(command: click.Command, refused: int | None = None) -> None:
     """Run a command and leave the process.
 
-    Exit code 0: done; 1: our fault, with a traceback; 2: the user can mend it, and the line says how; 130:
+    Exit code 0: done; 1: our fault, with a traceback; 2: the user can fix it, and the line says how; 130:
     interrupted.
 
     Args:

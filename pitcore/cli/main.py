@@ -44,6 +44,6 @@ update.add_command(campaign)
 
 
 def main() -> None:
-    """Entry point. Exit code 0: done; 1: our fault; 2: the user can mend it, and the message says how; 3: none runs."""
+    """Entry point. Exit code 0: done; 1: our fault; 2: the user can fix it, and the message says how; 3: none runs."""
     start_logging(is_silent=open_missing_streams())
     run_command(pitcore)

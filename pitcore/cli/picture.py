@@ -18,19 +18,11 @@ from pitcore.durable import replace_file
 from pitcore.errors import OutputError
 from pitcore.frame import Plane
 from pitcore.output import cannot_be_written
+from pitcore.palette import BACKGROUND, COLOURS, GAMMA, INK, TINTS
 from pitcore.verdict import VERDICTS, Verdict, VerdictName
 
-COLOURS: dict[VerdictName, tuple[int, int, int]] = {
-    "clean": (128, 255, 64),
-    "maybe": (255, 221, 0),
-    "pit": (255, 48, 48),
-    "side": (0, 224, 255),
-}
-TINTS = {"top": (1.0, 0.52, 0.50), "bottom": (1.0, 0.74, 0.42)}  # cherry red and amber: lit from above, from below
-GAMMA = 0.75  # lifts the dark hearts, which matter most
 BAR_PX, LINE_PX, MARGIN_PX = 64, 3, 6
 LEGEND_PX = 1420  # width of the legend at full size; on narrower frames it shrinks, so that no count is cut off
-BACKGROUND, INK = (16, 18, 22), (232, 234, 238)
 
 
 @dataclass(frozen=True, slots=True)

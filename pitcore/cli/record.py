@@ -63,13 +63,14 @@ def record(
     with ExitStack() as closing:
         source = _source(config, wanted, (seed, crops), closing)
         set_exposures(source, config)
-        recorder, ticks = _keep(source, directory, wanted, config.runtime.capture_timeout_s, closing)
+        recorder, ticks, damaged = _keep(source, directory, wanted, config.runtime.capture_timeout_s, closing)
         truths = source.truths(ticks[0], ticks[-1]) if isinstance(source, EmulatedSource) else []
         if truths:
             recorder.write_truth(truths)
     lost = sum(sum(camera.lost.values()) for camera in source.health())
     known = f", {len(truths)} things on the belt" if truths else ""
-    click.echo(f"{directory}: {len(ticks)} frames{known}{f', {lost} lost' if lost else ''}")
+    missing = "".join(f", {count} {what}" for what, count in (("lost", lost), ("damaged, left out", damaged)) if count)
+    click.echo(f"{directory}: {len(ticks)} frames{known}{missing}")
 
 
 def _source(config: Config, frames: int | None, belt: tuple[int | None, Path | None], closing: ExitStack) -> Source:
@@ -86,16 +87,17 @@ def _source(config: Config, frames: int | None, belt: tuple[int | None, Path | N
 
 def _keep(
     source: Source, directory: Path, wanted: int | None, timeout_s: float, closing: ExitStack
-) -> tuple[Recorder, list[int]]:
-    """Record until there are enough frames or no more.
+) -> tuple[Recorder, list[int], int]:
+    """Record until there are enough frames or no more. A damaged frame is left out: a recording holds whole ones.
 
     Returns:
-        The recording, begun with the first frame, so that a camera that gives none leaves no folder; and each tick.
+        The recording, begun with the first frame, so that a camera that gives none leaves no folder; each tick; and how
+        many frames were damaged.
 
     Raises:
         SourceError: the source broke, or gave nothing.
     """
-    recorder, ticks = None, list[int]()
+    recorder, ticks, damaged = None, list[int](), 0
     with progress("record", wanted or getattr(source, "frames", None) or 0) as bar:
         closing.callback(source.close)
         source.start()
@@ -104,6 +106,10 @@ def _keep(
                 frame = source.read(timeout_s)
                 if frame is None:
                     break
+                if any(frame.damage):
+                    damaged += 1
+                    frame.release()
+                    continue
                 with frame:
                     recorder = recorder or closing.enter_context(
                         Recorder(directory, source.geometry, noise=source.noise)
@@ -118,5 +124,6 @@ def _keep(
             kept = f"; {len(ticks)} frames before it are recorded" if ticks else "; nothing is recorded"
             raise SourceError(f"{error}{kept}") from error
     if recorder is None:
-        raise SourceError("the source gave no frame; nothing is recorded")
-    return recorder, ticks
+        what = f"no whole frame, {damaged} damaged ones" if damaged else "no frame"
+        raise SourceError(f"the source gave {what}; nothing is recorded")
+    return recorder, ticks, damaged

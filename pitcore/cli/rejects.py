@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from pitcore.bench import reject_report, schedule_speed
-from pitcore.bench.rejects import Outcome, Progress, crowded, virtual
+from pitcore.bench.rejects import Progress, RejectResult, crowded, virtual
 from pitcore.bench.rejects_live import Conditions, live, wake_ups_us
 from pitcore.cli.progress import progress
 
@@ -21,8 +21,8 @@ SEED = 1
 def tell_rejects(cherries: int) -> None:
     """Run cherries in virtual time, a tenth of them crowded and a hundredth in real time, and say what came of them.
 
-    The others are told, and not judged: what the valve process would have by sleeping alone, and what it has beside a
-    thread that never rests, which is worse than any service.
+    Two more figures are printed and not judged: of a valve process that only sleeps, and of one beside a thread that
+    never rests, which is worse than any service.
     """
     count = max(100, cherries // LIVE_SHARE)
     outcomes = {
@@ -46,7 +46,7 @@ def tell_rejects(cherries: int) -> None:
         sys.exit(OFF)
 
 
-def _with_progress(run: Callable[[Progress], Outcome]) -> Outcome:
+def _with_progress(run: Callable[[Progress], RejectResult]) -> RejectResult:
     with progress("measure", 100) as bar:
         done = 0
 

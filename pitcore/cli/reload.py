@@ -15,7 +15,7 @@ from pitcore.control.client import RELOAD_TIMEOUT_S, ask
 @config_option
 @socket_option
 def reload(config_path: Path | None, socket_path: Path | None) -> None:
-    """Have the running service take its configuration and model anew, without losing a frame.
+    """Have the running service take its configuration and model again, without losing a frame.
 
     The service reads its own configuration file again, as on SIGHUP. Exit code 2 if it refuses: then it goes on as
     before, and the line says why. Exit code 3 if none runs.

@@ -16,6 +16,7 @@ from pitcore.cli.report import Watcher, fresh_file, print_counts, print_run, pri
 from pitcore.emulator.scoring import score
 from pitcore.loop.app import App, Options
 from pitcore.loop.pipeline import Hooks
+from pitcore.machine import usable_cores
 from pitcore.metrics import Metrics
 from pitcore.output import VERDICT_FILE
 from pitcore.sinks.memory import MemorySink
@@ -32,13 +33,16 @@ from pitcore.sinks.sink import Sink
     help="Where the verdicts are written.",
 )
 @click.option("--timings", is_flag=True, help="Write latencies into the verdicts; two runs then differ.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Cores that judge. Default: all.")
 @config_option
 @bundle_option
-def replay(directory: Path, out: Path, timings: bool, config_path: Path | None, bundle: Path | None) -> None:
+def replay(
+    directory: Path, out: Path, timings: bool, workers: int | None, config_path: Path | None, bundle: Path | None
+) -> None:
     """Judge the recording in DIR, as fast as this machine can.
 
     Every frame is played, none is dropped, and with the same model and configuration the verdict file is the
-    same byte for byte; its hash is printed. Where the recording knows what lay on the belt, the
+    same byte for byte, on any number of cores; its hash is printed. Where the recording knows what lay on the belt, the
     verdicts are held against it.
 
     \b
@@ -54,7 +58,8 @@ def replay(directory: Path, out: Path, timings: bool, config_path: Path | None, 
         watcher = Watcher(tell=lambda: bar.update(1))
         hooks = Hooks(observe=watcher.see)
         sinks: list[Sink] = [fresh_file(out, metrics), memory]
-        app = App(config, source, Options(sinks=sinks, timings=timings, hooks=hooks), metrics)
+        options = Options(sinks=sinks, timings=timings, hooks=hooks, workers=workers or usable_cores())
+        app = App(config, source, options, metrics)
         app.run()
     click.echo(f"pitcore {__version__}, model {app.bundle.label}, recording {directory}\n")
     if source.torn:

@@ -48,7 +48,7 @@ class Watcher:
 
 
 def fresh_file(path: Path, metrics: Metrics) -> JsonlSink:
-    """Open a verdict file anew: it holds the verdicts of one run. Raises OutputError, SinkError."""
+    """Open a verdict file again: it holds the verdicts of one run. Raises OutputError, SinkError."""
     try_file(path, VERDICT_FILE, makes_folders=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

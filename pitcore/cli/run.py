@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from pitcore.actuation.arming import Arming
+from pitcore.actuation.valve_setup import belt_plan
 from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.config import Config, emulated, operating_point, weakened
 from pitcore.control.commands import Commands
@@ -22,6 +23,8 @@ from pitcore.loop.app import App, Options, open_line, open_modbus, open_sink
 from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
 from pitcore.ota.slots import refund
+from pitcore.page.hand_over import PageSink
+from pitcore.page.line_now import LineLooker
 from pitcore.service.hangups import Hangups
 from pitcore.service.notify import Notifier
 from pitcore.service.supervision import Progress, Supervisor
@@ -71,18 +74,26 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         acting += open_modbus(config, arming, metrics)
         for sink in acting:
             closing.callback(sink.close)  # threads end even if what follows cannot be built
-        sinks = (*acting, open_sink(config, metrics), EventLog(), recent)
-        teller = Teller(metrics)
+        page = PageSink(config, belt_plan(config)) if config.page.enabled else None
+        sinks: tuple[Sink, ...] = (*acting, open_sink(config, metrics), EventLog(), recent)
+        if page is not None:
+            closing.callback(page.close)
+            sinks = (*sinks, page)
+        teller = RunReporter(metrics)
 
         def between_frames() -> None:
             teller.between_frames()
             reloader.between_frames()
 
-        options = Options(sinks, hooks=Hooks(between_frames=between_frames), service=True, belt_sink=actuator)
+        options = Options(
+            sinks, hooks=Hooks(None if page is None else page.observe, between_frames), service=True, belt_sink=actuator
+        )
         app = App(config, source, options, metrics)
         reloader = Reloader(app, wanted)
         reloader.start()
         closing.callback(reloader.close)
+        if page is not None:
+            page.start(LineLooker(app, arming, reloader, sinks, page).look)
         server.start(Commands(app, sinks, recent, arming, reloader, config_path).by_name())
         log.info("air jet: %s", f"armed, by {arming.state.by}" if arming.armed else "dry run")
         hangups.hand_to(lambda: reloader.ask("SIGHUP"))
@@ -124,7 +135,7 @@ def _line_of(app: App) -> str:
     return ", ".join([*alarms, f"{app.metrics.value('judged')} frames judged", f"model {app.bundle.label}"])
 
 
-class Teller:
+class RunReporter:
     """Logs what was counted, every minute: a warning if frames, belt or lines were lost, or the disk fails."""
 
     def __init__(self, metrics: Metrics) -> None:

@@ -48,6 +48,7 @@ def text(now: Status) -> str:
         ("maybe because", _counts(now.reasons)),
         ("events", _counts(now.events)),
         ("this model", _since_model(now)),
+        ("headroom", "not measured yet" if now.headroom is None else str(now.headroom)),
         *[("camera", _camera(camera)) for camera in now.cameras],
         *[("sink", ", ".join(f"{key} {value}" for key, value in sink.items())) for sink in now.sinks],
         ("last reload", _reload(now)),

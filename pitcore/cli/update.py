@@ -14,7 +14,7 @@ from pitcore.errors import ConfigError, ControlError, Refusal, UpdateError
 from pitcore.ota.identity import Identity, read_identity
 from pitcore.ota.last_update import remember
 from pitcore.ota.overview import Overview, look
-from pitcore.ota.trial import Outcome
+from pitcore.ota.trial import UpdateOutcome
 from pitcore.text_table import table
 
 FETCHING = {"check", "fetch", "install"}
@@ -57,7 +57,7 @@ def fetch(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options abo
 @click.option("--again", is_flag=True, help="Also a release that failed on this board before.")
 @options
 def install(as_json: bool, again: bool, **where: Any) -> None:  # noqa: ANN401  the options above
-    """Install what is on offer; success is told only when the new model has proved itself in the service.
+    """Install what is on offer; success is reported only when the new model has proved itself in the service.
 
     An update that was cut short is ended first. Exit code 0: done, or nothing to do; 2: it failed, the old model runs;
     3: on trial still, since the service does not run or no frames come.
@@ -128,7 +128,7 @@ def _carry_out(command: str, as_json: bool, where: dict[str, Any], **arguments: 
     with needing_the_extra():
         from pitcore.cli.updating import updater  # noqa: PLC0415  pitcore runs without the extra
     try:
-        outcome: Outcome = getattr(updater(place, fetches=command in FETCHING), command)(**arguments)
+        outcome: UpdateOutcome = getattr(updater(place, fetches=command in FETCHING), command)(**arguments)
     except UpdateError as error:
         if error.refusal is not Refusal.BUSY:  # that is the other one's story
             remember(place.store, command, error)
@@ -165,4 +165,4 @@ def text(found: Overview) -> str:
         lines.append(f"last update {found.last.at} {found.last.command}: {found.last.message}")
     if not found.troubles:
         return "\n".join([*lines, "all is well"])
-    return "\n".join([*lines, "", *(f"WRONG  {trouble.what}\n   DO  {trouble.mend}" for trouble in found.troubles)])
+    return "\n".join([*lines, "", *(f"WRONG  {trouble.what}\n   DO  {trouble.fix}" for trouble in found.troubles)])

@@ -17,12 +17,12 @@ from pitcore.ota.slots import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class UpdateContext:
     """What the options and the configuration say together.
 
     Attributes:
         config: of the board.
-        config_path: where it stands; None for the defaults.
+        config_path: where it is; None for the defaults.
         store: of the models.
         url: of the repository; None where none is configured.
         socket: of the service.
@@ -53,20 +53,24 @@ def options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-def place_of(config_path: Path | None, socket_path: Path | None, store_path: Path | None, url: str | None) -> Place:
+def place_of(
+    config_path: Path | None, socket_path: Path | None, store_path: Path | None, url: str | None
+) -> UpdateContext:
     """Say where everything is. Raises ConfigError, UpdateError."""
     config = load_config(config_path)
     root = store_path or (None if config.model.store is None else Path(config.model.store))
     if root is None:
         raise UpdateError(Refusal.NOT_SET_UP, "no store for models: set [model] store, or give --store DIRECTORY")
-    return Place(config, config_path, Store(root), url or config.update.url, control_socket(socket_path, config_path))
+    return UpdateContext(
+        config, config_path, Store(root), url or config.update.url, control_socket(socket_path, config_path)
+    )
 
 
 @contextmanager
 def needing_the_extra() -> Iterator[None]:
-    """Import what needs the extra `ota`. Raises UpdateError with the mend where it is not installed."""
+    """Import what needs the extra `ota`. Raises UpdateError with the fix where it is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
-        mend = "install pitcore with its extra: pip install 'pitcore[ota]'"
-        raise UpdateError(Refusal.NOT_SET_UP, f"{error.name} is not installed; {mend}") from error
+        fix = "install pitcore with its extra: pip install 'pitcore[ota]'"
+        raise UpdateError(Refusal.NOT_SET_UP, f"{error.name} is not installed; {fix}") from error

@@ -11,27 +11,27 @@ import onnxruntime as ort
 
 from pitcore import __version__
 from pitcore.cli.progress import growing
-from pitcore.cli.update_place import Place
+from pitcore.cli.update_place import UpdateContext
 from pitcore.config.address import WEB, Address, is_address, read_address
 from pitcore.config.update import check_repository
 from pitcore.control.remote import RunningService
 from pitcore.errors import Refusal, UpdateError, first_line
 from pitcore.ota.campaign import Campaign
-from pitcore.ota.channel import Machine
+from pitcore.ota.channel import BoardMachine
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.gate import Gate
-from pitcore.ota.hawkbit import Account, DdiServer
+from pitcore.ota.hawkbit import DdiServer, HawkbitAccount
 from pitcore.ota.identity import read_identity
 from pitcore.ota.repository import Offer, Repository
-from pitcore.ota.selftest_process import Limits, SelfTest
-from pitcore.ota.trust import Board, Source, TrustedRepository
+from pitcore.ota.selftest_process import SelfTest, SelfTestLimits
+from pitcore.ota.trust import RepositorySource, TrustContext, TrustedRepository
 from pitcore.ota.update import Means, Updater
 from pitcore.plain_text import decode_text
 
 STICK_FOLDER = "pitcore"  # where `pitcore-tools package export-usb` is told to write
 
 
-def fleet(place: Place) -> Campaign:
+def fleet(place: UpdateContext) -> Campaign:
     """Build this board's part in a fleet. Raises UpdateError, ConfigError."""
     said = place.config.hawkbit
     if said.url is None:
@@ -44,12 +44,12 @@ def fleet(place: Place) -> Campaign:
     if len(token.split()) != 1 or not token.isascii():  # else it is no header, and the error that says so would show it
         raise UpdateError(Refusal.NOT_SET_UP, f"{said.token_file}: no token in one line; put this board's token there")
     controller = said.controller_id or read_identity(place.config.update.device_id).device_id
-    server = DdiServer(Account(said.url, said.tenant, controller, f"{said.token_kind} {token}"))
+    server = DdiServer(HawkbitAccount(said.url, said.tenant, controller, f"{said.token_kind} {token}"))
     attributes = {"pitcore": __version__, "arch": platform.machine()}
     return Campaign(server, place.store, lambda order: updater(place, fetches=True, order=order), attributes)
 
 
-def updater(place: Place, *, fetches: bool, order: str | None = None) -> Updater:
+def updater(place: UpdateContext, *, fetches: bool, order: str | None = None) -> Updater:
     """Build the updater; one that fetches nothing needs no repository. Raises UpdateError, ConfigError.
 
     Args:
@@ -64,7 +64,7 @@ def updater(place: Place, *, fetches: bool, order: str | None = None) -> Updater
         "pitcore.inference.selftest",
         "-" if place.config_path is None else str(place.config_path),
     ]
-    limits = Limits(update.selftest_timeout_s, update.selftest_latency_ratio, update.selftest_memory_mb)
+    limits = SelfTestLimits(update.selftest_timeout_s, update.selftest_latency_ratio, update.selftest_memory_mb)
     means = Means(
         repository=_Shown(_repository(place, order)) if fetches else None,
         self_test=SelfTest(child, limits),
@@ -81,7 +81,7 @@ def updater(place: Place, *, fetches: bool, order: str | None = None) -> Updater
     return Updater(place.store, means)
 
 
-def _repository(place: Place, order: str | None) -> Repository:
+def _repository(place: UpdateContext, order: str | None) -> Repository:
     """Build the trusted repository. Raises UpdateError, ConfigError."""
     update = place.config.update
     if place.url is None:
@@ -92,9 +92,9 @@ def _repository(place: Place, order: str | None) -> Repository:
         message = f"{update.root}: {error.strerror}; put the publisher's root.json there, or set [update] root"
         raise UpdateError(Refusal.NOT_SET_UP, message) from error
     address = _address(place.url)
-    source = Source(address.url, update.channel, root, read_identity(update.device_id).device_id, order)
+    source = RepositorySource(address.url, update.channel, root, read_identity(update.device_id).device_id, order)
     fetcher = Fetcher(authorization=address.authorization)
-    board = Board(Machine(platform.machine(), ort.__version__), fetcher=fetcher, disk=place.store.disk)
+    board = TrustContext(BoardMachine(platform.machine(), ort.__version__), fetcher=fetcher, disk=place.store.disk)
     return TrustedRepository(source, place.store.tuf, board)
 
 

@@ -2,7 +2,7 @@
 
 Unlike the model card, every key has a default, so that a short file suffices; an unknown key is refused.
 This package reads and checks values: ``sources`` and ``stages`` hold the sections, ``board`` the whole, ``load`` the
-way from a file. What they do stands with the stage they configure.
+way from a file. Each stage documents what its values do.
 """
 
 from pitcore.config.actuation import ActuationConfig, EncoderConfig, LaneConfig, ModbusConfig
@@ -10,7 +10,7 @@ from pitcore.config.board import Config
 from pitcore.config.calibration import (
     AlignmentConfig,
     BeltScale,
-    Calibration,
+    BoardCalibration,
     CalibrationConfig,
     PlaneCalibration,
     Step,
@@ -23,6 +23,7 @@ from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
 from pitcore.config.load import calibration_path, decode_config, load_config, load_control
+from pitcore.config.page import PageConfig, ShiftConfig
 from pitcore.config.safety import weakened
 from pitcore.config.sources import (
     CameraSourceConfig,
@@ -52,7 +53,7 @@ __all__ = [
     "AlignmentConfig",
     "BeltConfig",
     "BeltScale",
-    "Calibration",
+    "BoardCalibration",
     "CalibrationConfig",
     "CameraConfig",
     "CameraSourceConfig",
@@ -72,11 +73,13 @@ __all__ = [
     "ModbusConfig",
     "ModelConfig",
     "Operating",
+    "PageConfig",
     "Picamera2SourceConfig",
     "PlaneCalibration",
     "ReplaySourceConfig",
     "RuntimeConfig",
     "SegmentationConfig",
+    "ShiftConfig",
     "SinkConfig",
     "SourceConfig",
     "SpotConfig",

@@ -136,8 +136,8 @@ class ActuationConfig(Section, frozen=True):
             if not spans and action == "review" and self.review_by_plc:
                 continue
             if not spans:
-                mend = ", or set actuation.review_by_plc" if action == "review" else ""
-                return f"{keys} say `{action}`, but no lane of actuation does it: add one, change {keys}{mend}"
+                fix = ", or set actuation.review_by_plc" if action == "review" else ""
+                return f"{keys} say `{action}`, but no lane of actuation does it: add one, change {keys}{fix}"
             served = 0
             for first, end in spans:
                 if first <= served:

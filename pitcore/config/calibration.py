@@ -1,6 +1,6 @@
 """What ``pitcore calibrate`` measured on this board: the file it writes, and the section that names it.
 
-The board's own TOML, with its comments, is never rewritten: what was measured stands in a JSON file of its own, and has
+The board's own TOML, with its comments, is never rewritten: what was measured is in a JSON file of its own, and has
 its way over what the TOML says. This module defines, reads and checks; ``pitcore.calibration.store`` writes.
 """
 
@@ -70,7 +70,7 @@ class AlignmentConfig(Section, frozen=True):
         return self.dx_px, self.dy_px
 
 
-class Calibration(Section, frozen=True):
+class BoardCalibration(Section, frozen=True):
     """Everything measured so far; a step replaces its own part.
 
     Attributes:
@@ -109,23 +109,23 @@ class CalibrationConfig(Section, frozen=True):
     """
 
     file: str | None = None
-    values: Calibration | None = None
+    values: BoardCalibration | None = None
 
 
-def read_calibration(path: Path) -> Calibration | None:
+def read_calibration(path: Path) -> BoardCalibration | None:
     """Read a calibration; None if there is none yet.
 
     Raises:
         ConfigError: it cannot be read, or is not one.
     """
-    mend = "bring back the one before with 'pitcore calibrate undo', or remove it and calibrate again"
+    fix = "bring back the one before with 'pitcore calibrate undo', or remove it and calibrate again"
     try:
         text = decode_text(path.read_bytes())
         check_json(text)
-        return msgspec.json.decode(text, type=Calibration)
+        return msgspec.json.decode(text, type=BoardCalibration)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; correct [calibration] file") from error
     except (msgspec.MsgspecError, ValueError) as error:
-        raise ConfigError(f"{path}: damaged: {error}; {mend}") from error
+        raise ConfigError(f"{path}: damaged: {error}; {fix}") from error

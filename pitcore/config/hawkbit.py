@@ -35,4 +35,4 @@ class HawkbitConfig(Section, frozen=True):
         except ValueError as error:
             raise ValueError(f"url: {error}") from error
         if address.authorization is not None:
-            raise ValueError("url: name and password cannot stand here, the server knows this board by token_file")
+            raise ValueError("url: name and password cannot be here, the server knows this board by token_file")

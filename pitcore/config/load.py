@@ -122,14 +122,14 @@ def _place_first(message: str, kind: str) -> str:
         return message
     section, _, key = (found[2] or "").partition(".")
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", found[1])
-    mend = _known_keys(found[2] or "", kind) if unknown else _choices(found[2] or "", kind)
-    reason = (f"unknown key `{unknown[1]}`" if unknown else found[1]) + mend
+    fix = _known_keys(found[2] or "", kind) if unknown else _choices(found[2] or "", kind)
+    reason = (f"unknown key `{unknown[1]}`" if unknown else found[1]) + fix
     place = f"[{section}]" if section and section != "schema" else section
     return ": ".join(part for part in (f"{place} {key}".strip(), reason) if part)
 
 
 def _choices(path: str, kind: str) -> str:
-    """Name the values a key may have where they can be listed, as the mend for another one."""
+    """Name the values a key may have where they can be listed, as the fix for another one."""
     if path == "source.kind":
         kinds = (source.__struct_config__.tag for source in get_args(SourceConfig))
         return f"; choose one of: {', '.join(map(str, kinds))}"
@@ -141,7 +141,7 @@ def _choices(path: str, kind: str) -> str:
 
 
 def _known_keys(path: str, kind: str) -> str:
-    """Name the keys of a section (of the file where it is empty), as the mend for an unknown one."""
+    """Name the keys of a section (of the file where it is empty), as the fix for an unknown one."""
     holder = _class_at(path, kind)
     return "" if holder is None else f"; known: {', '.join(holder.__struct_fields__)}"
 

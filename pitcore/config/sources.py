@@ -31,7 +31,7 @@ class SpotConfig(Section, frozen=True):
 
 
 class DisturbanceConfig(Section, frozen=True):
-    """What is wrong with the emulated line: to see that it is noticed, and that calibration mends it.
+    """What is wrong with the emulated line: to see that it is noticed, and that calibration fixes it.
 
     Attributes:
         light: share of its light that each plane's lamp gives; 1 is as it should be.
@@ -89,7 +89,7 @@ class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated
 
     def __post_init__(self) -> None:
         if self.ring_frames == 1:
-            raise ValueError("ring_frames = 1 is a frozen picture; a loop has two frames at least, 0 draws each anew")
+            raise ValueError("ring_frames = 1 is a frozen picture; a loop has two frames at least, 0 draws each again")
 
 
 class ReplaySourceConfig(Section, frozen=True, tag_field="kind", tag="replay"):

@@ -1,4 +1,4 @@
-"""The sections of the stages that every frame goes through. What the values do stands with the stage they configure."""
+"""The sections of the stages that every frame goes through. Each stage documents what its values do."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ class BeltConfig(Section, frozen=True):
     Attributes:
         px_per_tick: travel for one encoder tick, positive towards larger rows.
         tolerance_px: how far a cherry may be from where the encoder says, between two frames.
+        cherries_per_s: what the belt brings at most; `pitcore doctor` compares it with what the board can judge. None
+            is the reference load: 24 cherries in view of a belt of 500 x 2464 px, fewer in a smaller frame.
     """
 
     px_per_tick: Annotated[float, Meta(ge=-1000.0, le=1000.0)] = 0.5
     tolerance_px: Annotated[float, Meta(ge=0.0, le=500.0)] = 8.0
+    cherries_per_s: Annotated[float, Meta(gt=0.0, le=100_000.0)] | None = None
 
     def __post_init__(self) -> None:
         if abs(self.px_per_tick) < MIN_PX_PER_TICK:
@@ -41,7 +44,7 @@ class BeltConfig(Section, frozen=True):
 
 
 class SegmentationConfig(Section, frozen=True):
-    """How a cherry is told from the belt; one number for each plane.
+    """How a cherry is distinguished from the belt; one number for each plane.
 
     Attributes:
         background: grey level of the empty belt.

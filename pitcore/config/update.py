@@ -14,7 +14,7 @@ class UpdateConfig(Section, frozen=True):
     """The section ``[update]``, for `pitcore update`; the service does not look at it.
 
     Attributes:
-        url: of the repository: https, http, or the path of a directory, as on a stick. Name and password may stand in
+        url: of the repository: https, http, or the path of a directory, as on a stick. Name and password may be in
             it: https://NAME:PASSWORD@HOST/PATH. None: no updates.
         channel: to follow.
         root: keys this board trusts from the beginning, brought onto it with pitcore.

@@ -84,6 +84,7 @@ class Commands:
             cameras=status.camera_status(app.health(), config.runtime.capture_timeout_s),
             reloading=self.reloader.busy,
             reload=self.reloader.last,
+            headroom=status.headroom_status(metrics),
         )
 
     def _status(self, args: Mapping[str, Any], peer: Peer) -> Status:

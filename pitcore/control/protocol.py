@@ -55,7 +55,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def lock_path(path: Path) -> Path:
-    """Return the file that a service holds locked for as long as it lives; its process number stands there."""
+    """Return the file that a service holds locked for as long as it lives; its process number is there."""
     return path.with_name(path.name + ".lock")
 
 

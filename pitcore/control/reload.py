@@ -66,7 +66,7 @@ class Reloader:
 
     Args:
         app: the service.
-        read_config: reads the configuration anew; raises ConfigError.
+        read_config: reads the configuration again; raises ConfigError.
     """
 
     def __init__(self, app: App, read_config: Callable[[], Config]) -> None:

@@ -12,6 +12,7 @@ from pitcore.config import Config, operating_point
 from pitcore.control.reload import ReloadResult
 from pitcore.health import CameraHealth, LockedPicture, stalled
 from pitcore.loop.app import App
+from pitcore.loop.headroom import Headroom, headroom_of
 from pitcore.metrics import STAGES, Mark, Metrics, StageTimes
 from pitcore.sinks.recent import Noted
 from pitcore.sinks.sink import ReportsStatus, Sink
@@ -143,6 +144,8 @@ class Status(msgspec.Struct, frozen=True):
         sinks: what each tells; see ``pitcore.sinks.sink.ReportsStatus``.
         reloading: a reload is under way.
         reload: how the last one went; None if there was none.
+        headroom: share of the frame time used, and cherries a second judged at most and brought, over the last minute;
+            None before the second judged frame, and of a service that does not tell.
     """
 
     schema: Literal["pitcore.status/1"]
@@ -166,6 +169,7 @@ class Status(msgspec.Struct, frozen=True):
     cameras: list[CameraStatus]
     reloading: bool
     reload: ReloadResult | None
+    headroom: Headroom | None = None
 
 
 def state_of(app: App) -> Literal["starting", "running", "stopping"]:
@@ -217,6 +221,11 @@ def latency_status(metrics: Metrics) -> dict[str, Percentiles]:
     """Return p50 and p99 of each stage."""
     found = {name: _percentiles(metrics.stages[name]) for name in STAGES}
     return {name: percentiles for name, percentiles in found.items() if percentiles is not None}
+
+
+def headroom_status(metrics: Metrics) -> Headroom | None:
+    """Return what is left of the frame time."""
+    return headroom_of(metrics.work, time.monotonic_ns())
 
 
 def since_model(metrics: Metrics, mark: Mark) -> SinceModel:

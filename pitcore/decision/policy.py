@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pitcore.config import ActionsConfig, DecisionConfig, FailSafe
-from pitcore.model_card import Calibration, Thresholds
+from pitcore.model_card import ProbabilityCalibration, Thresholds
 from pitcore.verdict import Action, Reason, VerdictName
 
 PROBABILITY_PLACES = 6
@@ -42,15 +42,18 @@ class Judgement(msgspec.Struct, frozen=True):
     probabilities: dict[str, float] | None
 
 
-def pit_probability(logits: Sequence[float], labels: Sequence[str], calibration: Calibration) -> float:
+def pit_probability(logits: Sequence[float], labels: Sequence[str], calibration: ProbabilityCalibration) -> float:
     """Return the calibrated probability of a pit, as ``probabilities`` does."""
     return probabilities(logits, labels, calibration)["pit"]
 
 
-def probabilities(logits: Sequence[float], labels: Sequence[str], calibration: Calibration) -> dict[str, float]:
+def probabilities(
+    logits: Sequence[float], labels: Sequence[str], calibration: ProbabilityCalibration
+) -> dict[str, float]:
     """Return a probability for each label, rounded to six places; ``pit`` is calibrated and the others share the rest.
 
-    The rest is divided in proportion to their softmax.
+    The rest is divided in proportion to their softmax. All are NaN if a logit is NaN or infinite: an overflow of one
+    sign would otherwise read as a cherry that is surely clean.
 
     Args:
         logits: one for each label, in the card's order; Python's floats.
@@ -58,6 +61,8 @@ def probabilities(logits: Sequence[float], labels: Sequence[str], calibration: C
         calibration: slope and intercept of Platt scaling of the pit margin, the pit logit minus the log-sum-exp of the
             others.
     """
+    if not all(map(math.isfinite, logits)):
+        return dict.fromkeys(labels, math.nan)
     pit = labels.index("pit")
     others = [*logits[:pit], *logits[pit + 1 :]]
     top = max(others)
@@ -71,7 +76,9 @@ def probabilities(logits: Sequence[float], labels: Sequence[str], calibration: C
 
 
 def judge_probability(p_pit: float, thresholds: Thresholds) -> tuple[VerdictName, Reason | None]:
-    """Return clean below ``accept``, pit from ``reject`` on, and maybe between."""
+    """Return clean below ``accept``, pit from ``reject`` on, and maybe between and for NaN."""
+    if math.isnan(p_pit):
+        return "maybe", "not_finite"
     if p_pit >= thresholds.reject:
         return "pit", None
     if p_pit < thresholds.accept:
@@ -96,6 +103,8 @@ def judge(shares: dict[str, float], doubt: Reason | None, thresholds: Thresholds
     hit all of a thing that may be several cherries.
     """
     verdict, reason = judge_probability(shares["pit"], thresholds)
+    if reason == "not_finite":
+        return Judgement(verdict, doubt or reason, None)
     if doubt == "foreign" or (doubt is not None and verdict != "pit"):
         return Judgement("maybe", doubt, shares)
     return Judgement(verdict, doubt or reason, shares)

@@ -1,1 +1,1 @@
-"""`pitcore doctor`: looks a board over, and says for whatever is not good how to mend it."""
+"""`pitcore doctor`: looks a board over, and says for whatever is not good how to fix it."""

@@ -19,13 +19,13 @@ class Check(msgspec.Struct, frozen=True):
         status: ``ok``; ``warn`` if it runs, but not as it should; ``fail`` if it must not go to the line so; ``skip``
             if this machine has no such thing.
         found: what there is.
-        mend: what to do; empty for ``ok`` and ``skip``.
+        fix: what to do; empty for ``ok`` and ``skip``.
     """
 
     name: str
     status: Status
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def ok(name: str, found: str) -> Check:
@@ -33,14 +33,14 @@ def ok(name: str, found: str) -> Check:
     return Check(name, "ok", found)
 
 
-def warn(name: str, found: str, mend: str) -> Check:
+def warn(name: str, found: str, fix: str) -> Check:
     """Return a check that could be better."""
-    return Check(name, "warn", found, mend)
+    return Check(name, "warn", found, fix)
 
 
-def fail(name: str, found: str, mend: str) -> Check:
-    """Return a check that must be mended."""
-    return Check(name, "fail", found, mend)
+def fail(name: str, found: str, fix: str) -> Check:
+    """Return a check that must be fixed."""
+    return Check(name, "fail", found, fix)
 
 
 def skip(name: str, found: str) -> Check:
@@ -49,7 +49,7 @@ def skip(name: str, found: str) -> Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class SystemRoot:
     """The files by which a board is judged.
 
     Attributes:

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from pitcore.doctor.check import Board, Check, fail, ok, skip, warn
+from pitcore.doctor.check import Check, SystemRoot, fail, ok, skip, warn
 
 SERVICE_USER = "pitcore"
 GROUPS = ("video", "gpio")
@@ -21,7 +21,7 @@ PERSISTENCE = "pinctrl_*/parameters/persist_gpio_outputs"  # raspberrypi/linux#6
 REINSTALL = "sudo apt install --reinstall ./pitcore_*.deb"
 
 
-def check_cameras(board: Board, wanted: tuple[str, ...]) -> Check:
+def check_cameras(board: SystemRoot, wanted: tuple[str, ...]) -> Check:
     """Look for the sensors that the kernel found.
 
     Args:
@@ -60,17 +60,17 @@ def _is_sensor(text: str, camera_id: str) -> bool:
     return driver == sensor and (not at or address.rpartition("-")[2].lstrip("0") == wanted.lstrip("0"))
 
 
-def check_usb_camera(board: Board, device: str) -> Check:
+def check_usb_camera(board: SystemRoot, device: str) -> Check:
     """Look for the device of a camera on USB."""
     name = "cameras"
     if board.path(device).exists():
         return ok(name, device)
     found = [f"/dev/{path.name}" for path in board.find("/dev", "video*")]
-    mend = "plug the camera in, and take a name from /dev/v4l/by-id into [source] device: those stay"
-    return fail(name, f"{device} is not there; there is {', '.join(found) or 'no camera'}", mend)
+    fix = "plug the camera in, and take a name from /dev/v4l/by-id into [source] device: those stay"
+    return fail(name, f"{device} is not there; there is {', '.join(found) or 'no camera'}", fix)
 
 
-def check_permissions(board: Board, may_open: Callable[[Path], bool]) -> Check:
+def check_permissions(board: SystemRoot, may_open: Callable[[Path], bool]) -> Check:
     """Look whether whoever asks, and the service, may use the devices.
 
     Args:
@@ -105,12 +105,12 @@ def _is_device(path: Path) -> bool:
     return stat.S_ISCHR(mode) or stat.S_ISREG(mode)  # a snapshot of a board has files for its devices
 
 
-def _members(board: Board, group: str) -> list[str]:
+def _members(board: SystemRoot, group: str) -> list[str]:
     lines = (line.split(":") for line in (board.text("/etc/group") or "").splitlines())
     return next((fields[3].split(",") for fields in lines if fields[0] == group and len(fields) == 4), [])
 
 
-def _has_user(board: Board) -> bool:
+def _has_user(board: SystemRoot) -> bool:
     return any(line.startswith(f"{SERVICE_USER}:") for line in (board.text("/etc/passwd") or "").splitlines())
 
 
@@ -119,7 +119,7 @@ def may_open(path: Path) -> bool:
     return os.access(path, os.R_OK | os.W_OK)
 
 
-def check_camera_memory(board: Board, needed_bytes: int) -> Check:
+def check_camera_memory(board: SystemRoot, needed_bytes: int) -> Check:
     """Look whether the contiguous memory that cameras write to suffices.
 
     Args:
@@ -143,14 +143,14 @@ def check_camera_memory(board: Board, needed_bytes: int) -> Check:
     found = f"{free_kb // 1024} of {total_kb // 1024} MB free, the cameras take about {needed_mb}, heap {heaps[0]}"
     if total_kb // 1024 < needed_mb:
         size_mb = next(size for size in (128, 256, 320, 512, 1 << 20) if size >= needed_mb)
-        mend = f"dtoverlay=vc4-kms-v3d,cma-{size_mb} in /boot/firmware/config.txt, and restart"
-        return fail(name, found, mend)
+        fix = f"dtoverlay=vc4-kms-v3d,cma-{size_mb} in /boot/firmware/config.txt, and restart"
+        return fail(name, found, fix)
     if free_kb // 1024 < needed_mb:
         return warn(name, found, "if the service does not run, something else holds it: close programs that show video")
     return ok(name, found)
 
 
-def check_gpio(board: Board, chips: dict[str, str], wanted: str | None) -> Check:
+def check_gpio(board: SystemRoot, chips: dict[str, str], wanted: str | None) -> Check:
     """Look for the GPIO chip by its label; numbers changed between kernels.
 
     Args:
@@ -171,15 +171,15 @@ def check_gpio(board: Board, chips: dict[str, str], wanted: str | None) -> Check
             return warn(
                 name,
                 f"{label} is {chips[label]}; this kernel leaves the line of a program that is killed as it was driven",
-                "add dtparam=strict_gpiod to /boot/firmware/config.txt and start anew: then its valve is shut at once",
+                "add dtparam=strict_gpiod to /boot/firmware/config.txt and restart: then its valve is shut at once",
             )
         return ok(name, f"{label} is {chips[label]}")
-    mend = (
+    fix = (
         "take the label from `gpiodetect` into the configuration"
         if chips
         else f"python3-libgpiod or {REINSTALL}; and a kernel with GPIO character devices (CONFIG_GPIO_CDEV)"
     )
-    return (fail if wanted else warn)(name, f"no chip is labelled {label}; there is {found}", mend)
+    return (fail if wanted else warn)(name, f"no chip is labelled {label}; there is {found}", fix)
 
 
 def find_chips() -> dict[str, str]:

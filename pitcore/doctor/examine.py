@@ -1,4 +1,4 @@
-"""Every check in the order in which one mends them, and what they come to."""
+"""Every check in the order in which one fixes them, and what they come to."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from pathlib import Path
 
 from pitcore.config import Config, Picamera2SourceConfig, UvcSourceConfig
 from pitcore.doctor import devices, processor, software, system
-from pitcore.doctor.check import Board, Check
+from pitcore.doctor.check import Check, SystemRoot
+from pitcore.doctor.load import check_load
 from pitcore.preprocess import _core
 
 BOARD_CONFIG = Path("/etc/pitcore/board.toml")
 ORDER = ("ok", "skip", "warn", "fail")
 
 
-def examine(config_path: Path | None, board: Board | None = None) -> list[Check]:
+def examine(config_path: Path | None, board: SystemRoot | None = None) -> list[Check]:
     """Run every check. Opens no camera and drives no line, so it may run beside the service.
 
     Args:
         config_path: of the board; None takes the installed one where there is one, else the defaults.
         board: to look at, this machine by default.
     """
-    board = board or Board()
+    board = board or SystemRoot()
     if config_path is None and BOARD_CONFIG.exists():
         config_path = BOARD_CONFIG
     found, config = software.check_config(config_path)
@@ -31,6 +32,7 @@ def examine(config_path: Path | None, board: Board | None = None) -> list[Check]
         found,
         software.check_model(settings),
         processor.check_features(board, _core.active_kernel()),
+        check_load(settings),
         software.check_flush_to_zero(),
         processor.check_governor(board),
         processor.check_heat(board),
@@ -47,7 +49,7 @@ def examine(config_path: Path | None, board: Board | None = None) -> list[Check]
     ]
 
 
-def check_source(board: Board, config: Config) -> Check:
+def check_source(board: SystemRoot, config: Config) -> Check:
     """Look for the cameras of whichever source the configuration names."""
     if isinstance(config.source, UvcSourceConfig):
         return devices.check_usb_camera(board, config.source.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pitcore.doctor.check import Board, Check, fail, ok, skip, warn
+from pitcore.doctor.check import Check, SystemRoot, fail, ok, skip, warn
 from pitcore.machine import THERMAL, THROTTLE_BITS
 
 ARM_PARTS = {"0xd03": "Cortex-A53", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
@@ -14,7 +14,7 @@ NOW_BITS = 0xF  # of the firmware's throttle word; the rest tells of the past
 BAD_CLOCK_SOURCES = {"jiffies", "refined-jiffies", "acpi_pm", "hpet"}
 
 
-def check_features(board: Board, kernel: str) -> Check:
+def check_features(board: SystemRoot, kernel: str) -> Check:
     """Look for the int8 dot product.
 
     Args:
@@ -40,7 +40,7 @@ def check_features(board: Board, kernel: str) -> Check:
     )
 
 
-def check_governor(board: Board) -> Check:
+def check_governor(board: SystemRoot) -> Check:
     """Look whether the clock waits for load before it rises."""
     name = "governor"
     files = board.find("/sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_governor")
@@ -57,19 +57,19 @@ def check_governor(board: Board) -> Check:
     )
 
 
-def check_heat(board: Board) -> Check:
+def check_heat(board: SystemRoot) -> Check:
     """Look at the temperature of the processor."""
     name, milli = "temperature", board.number(str(THERMAL))
     if milli is None:
         return skip(name, "no thermal sensor")
     found = f"{milli / 1000:.0f} C"
-    mend = "fit a heat sink or a fan, and keep the case out of the sun; then `pitcore-bench --seconds 600`"
+    fix = "fit a heat sink or a fan, and keep the case out of the sun; then `pitcore-bench --seconds 600`"
     if milli / 1000 >= TOO_HOT_C:
-        return fail(name, found, mend)
-    return warn(name, found, mend) if milli / 1000 >= HOT_C else ok(name, found)
+        return fail(name, found, fix)
+    return warn(name, found, fix) if milli / 1000 >= HOT_C else ok(name, found)
 
 
-def check_throttling(board: Board) -> Check:
+def check_throttling(board: SystemRoot) -> Check:
     """Look whether the firmware slowed the processor down, now or since the board started."""
     name, files = "throttling", board.find("/sys/devices/platform", FIRMWARE_WORD)
     if not files:
@@ -79,11 +79,11 @@ def check_throttling(board: Board) -> Check:
         return ok(name, "none since the board started")
     found = ", ".join(word for bit, word in THROTTLE_BITS.items() if bits >> bit & 1)
     supply = "use the board's own power supply (5 V 5 A for a Pi 5) and a short cable"
-    mend = supply if bits & 0x10001 else "fit a heat sink or a fan"
-    return fail(name, found, mend) if bits & NOW_BITS else warn(name, found, f"{mend}; a restart clears the record")
+    fix = supply if bits & 0x10001 else "fit a heat sink or a fan"
+    return fail(name, found, fix) if bits & NOW_BITS else warn(name, found, f"{fix}; a restart clears the record")
 
 
-def check_clock_source(board: Board) -> Check:
+def check_clock_source(board: SystemRoot) -> Check:
     """Look whether the kernel counts time finely enough for stamps of frames and encoder edges."""
     name = "clock source"
     found = board.text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
@@ -96,7 +96,7 @@ def check_clock_source(board: Board) -> Check:
     return ok(name, found)
 
 
-def check_time(board: Board, now_s: float, built_s: float) -> Check:
+def check_time(board: SystemRoot, now_s: float, built_s: float) -> Check:
     """Look whether the wall clock is set, which updates and logs need; verdicts do not.
 
     Args:
@@ -104,11 +104,11 @@ def check_time(board: Board, now_s: float, built_s: float) -> Check:
         now_s: the wall clock.
         built_s: a time that has certainly passed, such as when pitcore was installed.
     """
-    name, mend = "wall clock", "connect the board to a time server: sudo timedatectl set-ntp true"
+    name, fix = "wall clock", "connect the board to a time server: sudo timedatectl set-ntp true"
     if now_s < built_s:
-        return fail(name, "before pitcore was installed", f"{mend}; until then updates look expired or not yet valid")
+        return fail(name, "before pitcore was installed", f"{fix}; until then updates look expired or not yet valid")
     if board.path("/run/systemd/timesync/synchronized").exists():
         return ok(name, "synchronised")
     if board.find("/run/chrony", "chronyd.pid") or board.find("/run", "ntpd.pid"):
         return ok(name, "kept by a time server's client")
-    return warn(name, "nothing synchronises it", f"{mend}; logs cannot be put beside the line's without it")
+    return warn(name, "nothing synchronises it", f"{fix}; logs cannot be put beside the line's without it")

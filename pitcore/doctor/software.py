@@ -39,8 +39,8 @@ def check_config(path: Path | None) -> tuple[Check, Config | None]:
         return fail(name, str(error), f"correct it, then: pitcore config check {path}"), None
     where = "the defaults" if path is None else str(path)
     if isinstance(config.source, EmulatedSourceConfig) and path is not None:
-        mend = "for the line, start from your board's file in /usr/share/pitcore/boards"
-        return warn(name, f"{where} is good, but its belt is emulated: no camera is looked at", mend), config
+        fix = "for the line, start from your board's file in /usr/share/pitcore/boards"
+        return warn(name, f"{where} is good, but its belt is emulated: no camera is looked at", fix), config
     if less := weakened(config):
         return warn(
             name, f"{where} is good, and less safe than it can be: {less[0]}", f"pitcore config check {where}"
@@ -56,8 +56,8 @@ def check_model(config: Config) -> Check:
         runtime = config.runtime
         Session(bundle, capacity=runtime.max_cherries, threads=runtime.threads, workers=runtime.workers)
     except PitcoreError as error:
-        mend = "pitcore update rollback, or leave [model] out: the model that came with pitcore is good"
-        return fail(name, str(error), mend)
+        fix = "pitcore update rollback, or leave [model] out: the model that came with pitcore is good"
+        return fail(name, str(error), fix)
     return ok(name, f"{bundle.label}, {len(bundle.card.files)} files as its card says, golden vectors reproduced")
 
 
@@ -75,11 +75,11 @@ def check_flush_to_zero(threads: int = 2) -> Check:
             return ok(name, "ONNX Runtime's workers flush subnormals")
     if len(os.sched_getaffinity(0)) < 2:
         return skip(name, "one core: there are no workers")
-    mend = (
+    fix = (
         "subnormal weights may cost time here: `pitcore-tools inspect MODEL` finds them, `inspect --zero NEW "
         "GRAPH` writes a graph without; and report it with `pitcore support`"
     )
-    return warn(name, f"no worker flushed in {TRIES} runs", mend)
+    return warn(name, f"no worker flushed in {TRIES} runs", fix)
 
 
 def check_picamera2(run_python: Callable[[str], subprocess.CompletedProcess[str]], *, wanted: bool) -> Check:
@@ -97,18 +97,18 @@ def check_picamera2(run_python: Callable[[str], subprocess.CompletedProcess[str]
     if not wanted:
         return skip(name, "not wanted by the configuration")
     if "No module named" in last:
-        mend = (
+        fix = (
             "sudo apt install python3-picamera2 python3-libcamera; in a virtual environment, make it again with "
             "--system-site-packages"
         )
     elif "numpy" in (done.stderr.lower()):
-        mend = (
+        fix = (
             "two builds of NumPy meet: use the Debian package, which brings the one that fits, or in a virtual "
             "environment: pip install 'numpy<2'"
         )
     else:
-        mend = "sudo apt install --reinstall python3-picamera2 python3-libcamera"
-    return fail(name, last, mend)
+        fix = "sudo apt install --reinstall python3-picamera2 python3-libcamera"
+    return fail(name, last, fix)
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:

@@ -69,12 +69,12 @@ def check_service(shown: str | None) -> Check:
     troubles = (
         (state == "activating", "no frame of every camera yet", f"wait a few seconds, then: {logs}"),
         (state != "active", "not running", "sudo systemctl enable --now pitcore; it stays dry until `pitcore arm`"),
-        (restarts > 0, f"started anew {restarts} times; {said['StatusText']}", f"see why: {logs}"),
+        (restarts > 0, f"restarted {restarts} times; {said['StatusText']}", f"see why: {logs}"),
         (said["UnitFileState"] != "enabled", "will not start after a power cut", "sudo systemctl enable pitcore"),
     )
-    for bad, what, mend in troubles:
+    for bad, what, fix in troubles:
         if bad:
-            return warn(name, f"{found}: {what}", mend)
+            return warn(name, f"{found}: {what}", fix)
     return ok(name, f"{found}; {said['StatusText']}")
 
 

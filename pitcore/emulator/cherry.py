@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.emulator.outline import Body, draw_body
+from pitcore.emulator.outline import CherryOutline, draw_body
 from pitcore.emulator.patch import Patch, quantised
 from pitcore.emulator.texture import Field, noise
 
@@ -59,7 +59,7 @@ class _Spot:
     angle_rad: float
     flatness: float = 1.0
 
-    def on(self, body: Body) -> Field:
+    def on(self, body: CherryOutline) -> Field:
         """Return its (h, w) float32 weight, 1 in the middle."""
         dx, dy = body.x_px - self.x_px, body.y_px - self.y_px
         cos, sin = np.float32(np.cos(self.angle_rad)), np.float32(np.sin(self.angle_rad))
@@ -93,7 +93,7 @@ def _draw_light(rng: np.random.Generator, label: int) -> _Light:
     return _Light(max(float(top), 48.0), float(np.clip(bottom, 90.0, 250.0)), heart, float(hollow))
 
 
-def _flesh(rng: np.random.Generator, body: Body, light: _Light) -> Planes:
+def _flesh(rng: np.random.Generator, body: CherryOutline, light: _Light) -> Planes:
     """Return top and bottom plane of a body without pit, before its soft outline is applied."""
     shape = body.alpha.shape
     inside = np.clip(body.depth_px, 0.0, None)
@@ -115,7 +115,7 @@ def _flesh(rng: np.random.Generator, body: Body, light: _Light) -> Planes:
     return np.asarray(top, np.float32), np.asarray(bottom, np.float32)
 
 
-def _heart(rng: np.random.Generator, body: Body, slope_px: Field) -> Field:
+def _heart(rng: np.random.Generator, body: CherryOutline, slope_px: Field) -> Field:
     """Return how deep in the flesh each pixel lies, (h, w) float32: 0 at the outline, 1 in the heart."""
     uneven_px = slope_px + rng.uniform(0.5, 2.5) * noise(rng, body.alpha.shape, 6.0, 14.0)
     edge_px, soft_px = body.inner_px * rng.uniform(0.12, 0.5), body.inner_px * rng.uniform(0.08, 0.3)
@@ -123,20 +123,20 @@ def _heart(rng: np.random.Generator, body: Body, slope_px: Field) -> Field:
     return np.asarray(1.0 / (1.0 + np.exp((edge_px - depth_px) / soft_px)), np.float32)
 
 
-def _skin_spots(rng: np.random.Generator, body: Body, top: Field) -> None:
+def _skin_spots(rng: np.random.Generator, body: CherryOutline, top: Field) -> None:
     """Add small specular spots where wet skin mirrors the lamp; glossy cherries have many, and they lie in swarms."""
     shape = body.alpha.shape
     peaks = noise(rng, shape, 2.0) + 0.5 * noise(rng, shape, 12.0)
     top += rng.uniform(14.0, 34.0) * np.clip(peaks - rng.uniform(1.2, 2.4), 0.0, None)
 
 
-def _somewhere(rng: np.random.Generator, body: Body, spread: float) -> tuple[float, float]:
+def _somewhere(rng: np.random.Generator, body: CherryOutline, spread: float) -> tuple[float, float]:
     """Return a point in body coordinates, ``spread`` times the body's inner radius from its middle, normally."""
     x_px, y_px = rng.normal(0.0, spread, 2) * body.inner_px
     return float(x_px), float(y_px)
 
 
-def _confusions(rng: np.random.Generator, body: Body, planes: Planes, label: int) -> None:
+def _confusions(rng: np.random.Generator, body: CherryOutline, planes: Planes, label: int) -> None:
     """Add what is no pit but may look like one, or hides one: stem hole, slit, sheen, shadow in the flesh."""
     top, bottom = planes
     chances = rng.random(5)
@@ -162,7 +162,7 @@ def _confusions(rng: np.random.Generator, body: Body, planes: Planes, label: int
         bottom *= 1.0 + rng.uniform(0.08, 0.3) * thin.on(body)
 
 
-def _pit(rng: np.random.Generator, body: Body, planes: Planes) -> float:
+def _pit(rng: np.random.Generator, body: CherryOutline, planes: Planes) -> float:
     """Put a pit in: bright and smooth from above, a dark soft disc from below. Returns how well it shows, 0..1."""
     top, bottom = planes
     shows_top, shows_bottom = _draw_visibility(rng)

@@ -101,7 +101,7 @@ class EmulatedSource:
 
     @property
     def started_ns(self) -> int | None:
-        """CLOCK_MONOTONIC at which the belt of a paced source started; None while it stands."""
+        """CLOCK_MONOTONIC at which the belt of a paced source started; None while it is stopped."""
         return self._start_ns or None
 
     @property
@@ -150,7 +150,7 @@ class EmulatedSource:
         return self.truths(self._spec.tick_of(0), self._spec.tick_of(self._frames - 1))
 
     def start(self) -> None:
-        """Allocate buffers and, in ring mode, draw the loop. Starts anew if started before."""
+        """Allocate buffers and, in ring mode, draw the loop. Restarts if started before."""
         spec = self._spec
         self._surface = Surface(spec, self._layout)
         shape = (PLANES, spec.height_px, spec.width_px)
@@ -277,7 +277,7 @@ class EmulatedSource:
         if self._optics.alters(index):
             self._optics.apply(planes, index)
         if self._freezes(index):
-            self._kept = self._kept or tuple(plane.copy() for plane in planes)  # copies: buffers are drawn anew
+            self._kept = self._kept or tuple(plane.copy() for plane in planes)  # copies: buffers are drawn again
             for plane, kept, frozen in zip(planes, self._kept, self._disturbance.frozen, strict=True):
                 if frozen:
                     np.copyto(plane, kept)

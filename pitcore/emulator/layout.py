@@ -38,7 +38,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedItem:
     """An object in its place: left column, and belt position of the patch's upper edge."""
 
     patch: Patch
@@ -72,7 +72,7 @@ class Layout:
         self._first_section = -math.ceil((spec.height_px + 512) / self.section_px)
         self._lay = lru_cache(maxsize=max(_KEPT_SECTIONS, self._loop_sections))(self._lay_uncached)
 
-    def between(self, first_tick: int, last_tick: int) -> list[Placed]:
+    def between(self, first_tick: int, last_tick: int) -> list[PlacedItem]:
         """Return the objects of which a part is in view at some tick of first..last, in order of their ids."""
         newest_px = self._spec.shift_px(last_tick)
         oldest_px = self._spec.shift_px(first_tick) - self._spec.height_px
@@ -82,27 +82,27 @@ class Layout:
         found = (placed for section in range(first, last + 1) for placed in self._section(section))
         return [p for p in found if p.belt_px - p.patch.height_px < newest_px and p.belt_px > oldest_px]
 
-    def _section(self, section: int) -> list[Placed]:
+    def _section(self, section: int) -> list[PlacedItem]:
         """Return a section's objects with their final positions and ids."""
         lap, base = divmod(section, self._loop_sections) if self._loop_sections else (0, section)
         shift_px = lap * self._loop_px
         first_id = (section - self._first_section) * _IDS_PER_SECTION
         return [_moved(placed, shift_px, first_id) for placed in self._lay(base)]
 
-    def _lay_uncached(self, section: int) -> list[Placed]:
+    def _lay_uncached(self, section: int) -> list[PlacedItem]:
         """Lay a section; ids count from 0."""
         taken = []
         if section % 2:
             taken = [*self._section(section - 1), *self._section(section + 1)]
         rng = generator(self._spec.seed, Stream.LAYOUT, section)
-        laid: list[Placed] = []
+        laid: list[PlacedItem] = []
         for group in self._stock.groups(section, rng):
             laid += self._place(group, section, rng, taken + laid)
         return [_numbered(placed, index, laid) for index, placed in enumerate(laid)]
 
     def _place(
-        self, group: tuple[Item, ...], section: int, rng: np.random.Generator, taken: list[Placed]
-    ) -> list[Placed]:
+        self, group: tuple[Item, ...], section: int, rng: np.random.Generator, taken: list[PlacedItem]
+    ) -> list[PlacedItem]:
         """Try places at random until the group lies free; a procedural group that finds none is left out."""
         width_px = max(item.dx_px + item.patch.width_px for item in group)
         height_px = max(item.dy_px + item.patch.height_px for item in group)
@@ -123,7 +123,7 @@ class Layout:
             f"belt: a crop of {width_px}x{height_px} px finds no room; widen the frame, lay fewer crops or smaller ones"
         )
 
-    def _put(self, item: Item, x_px: int, belt_px: int) -> Placed:
+    def _put(self, item: Item, x_px: int, belt_px: int) -> PlacedItem:
         body = body_box(item.patch)
         left_px = x_px + body.x_px
         truth = replace(
@@ -134,7 +134,7 @@ class Layout:
             height_px=body.height_px,
             cut_lateral=left_px < 0 or left_px + body.width_px > self._spec.width_px,
         )
-        return Placed(item.patch, truth, x_px, belt_px)
+        return PlacedItem(item.patch, truth, x_px, belt_px)
 
 
 def sections_of(spec: BeltSpec) -> tuple[int, int, float]:
@@ -167,7 +167,7 @@ def _weight(seed: int, section: int) -> float:
     return float(generator(seed, Stream.LAYOUT, section, 3).uniform(0.8, 1.2)) * (1.0 - 0.05 * 0.1) / 0.95
 
 
-def _too_close(one: Placed, other: Placed) -> bool:
+def _too_close(one: PlacedItem, other: PlacedItem) -> bool:
     return (
         one.x_px < other.x_px + other.patch.width_px + GAP_PX
         and other.x_px < one.x_px + one.patch.width_px + GAP_PX
@@ -176,14 +176,14 @@ def _too_close(one: Placed, other: Placed) -> bool:
     )
 
 
-def _numbered(placed: Placed, index: int, laid: list[Placed]) -> Placed:
+def _numbered(placed: PlacedItem, index: int, laid: list[PlacedItem]) -> PlacedItem:
     """Give an object its number, and name its group by the group's first member."""
     group = placed.truth.touching
     first = next((i for i, other in enumerate(laid) if other.truth.touching == group), None)
     return replace(placed, truth=replace(placed.truth, id=index, touching=None if group is None else first))
 
 
-def _moved(placed: Placed, shift_px: int, first_id: int) -> Placed:
+def _moved(placed: PlacedItem, shift_px: int, first_id: int) -> PlacedItem:
     truth = placed.truth
     moved = replace(
         truth,

@@ -12,7 +12,7 @@ MARGIN_PX = 7  # room for the soft edge
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class CherryOutline:
     """A body on its own pixel grid, all arrays (h, w) float32.
 
     Attributes:
@@ -31,7 +31,7 @@ class Body:
     radius_px: float
 
 
-def draw_body(rng: np.random.Generator) -> Body:
+def draw_body(rng: np.random.Generator) -> CherryOutline:
     """Draw a body: median diameter about 55 px, 1 % to 99 % 40..75 px."""
     diameter_px = float(np.clip(54.5 * np.exp(rng.normal(0.0, 0.135)), 28.0, 88.0))
     aspect = 1.0 + min(abs(rng.normal(0.0, 0.22)), 0.75)
@@ -50,7 +50,7 @@ def draw_body(rng: np.random.Generator) -> Body:
     halo = rng.uniform(0.0, 0.06) * np.exp(-np.clip(-depth_px, 0.0, None) / 5.0)  # glow on the belt round it
     alpha = np.maximum(alpha, halo)
     inner_px = max(float(depth_px.max()), 8.0)
-    return Body(x_px, y_px, depth_px, np.asarray(alpha, np.float32), inner_px, diameter_px / 2)
+    return CherryOutline(x_px, y_px, depth_px, np.asarray(alpha, np.float32), inner_px, diameter_px / 2)
 
 
 def _round_depth(rng: np.random.Generator, at_px: tuple[Field, Field], semi_px: tuple[float, float]) -> Field:

@@ -11,7 +11,7 @@ from pitcore.camera.truth import Box
 
 # Belt background is about 6 and a segmenter's usual threshold 14 over it: what is brighter counts as body.
 BODY_LEVEL = 20
-FAINTEST_LEVEL = 3  # glow below this cannot be told from the belt; it is cut off so that patches stay small
+FAINTEST_LEVEL = 3  # glow below this cannot be distinguished from the belt; it is cut off so that patches stay small
 TOUCHING_PX2 = 60  # pixels of body that two touching cherries share
 
 

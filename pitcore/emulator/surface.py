@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.emulator.layout import Layout, Placed
+from pitcore.emulator.layout import Layout, PlacedItem
 from pitcore.emulator.seeds import Stream, generator
 from pitcore.emulator.spec import BeltSpec
 from pitcore.emulator.texture import periodic_grain, smooth_line
@@ -81,7 +81,12 @@ class Surface:
                 self._lay(planes[1], 1, placed, (placed.x_px + view.shift_px[0], y_px + view.shift_px[1]), rng)
 
     def _lay(
-        self, plane: NDArray[np.uint8], number: int, placed: Placed, corner: tuple[int, int], rng: np.random.Generator
+        self,
+        plane: NDArray[np.uint8],
+        number: int,
+        placed: PlacedItem,
+        corner: tuple[int, int],
+        rng: np.random.Generator,
     ) -> None:
         """Write one plane of an object whose upper left corner is (x, y); what lies outside the frame is cut off."""
         x_px, y_px = corner

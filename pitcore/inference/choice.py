@@ -30,7 +30,9 @@ def open_bundle(config: Config) -> Bundle:
     return bundle
 
 
-def open_session(config: Config, *, service: bool, running_sha256: str | None = None) -> Session:
+def open_session(
+    config: Config, *, service: bool, running_sha256: str | None = None, workers: int | None = None
+) -> Session:
     """Load the best model that fits the configuration and works on this machine.
 
     Where the models are those of `pitcore update`, one that does not work is passed over and the log says so: a model
@@ -40,6 +42,7 @@ def open_session(config: Config, *, service: bool, running_sha256: str | None = 
         config: of the board.
         service: a model on trial may be loaded; its attempt is taken off on disk before.
         running_sha256: the model that runs now, on a reload.
+        workers: cores that judge, instead of the configuration's.
 
     Raises:
         BundleError, CardError, ConfigError: none does.
@@ -54,12 +57,12 @@ def open_session(config: Config, *, service: bool, running_sha256: str | None = 
                 capacity=runtime.max_cherries,
                 threads=runtime.threads,
                 sub_batch=runtime.sub_batch,
-                workers=runtime.workers,
+                workers=workers or runtime.workers,
             )
         except (BundleError, ConfigError) as error:
             is_last = candidate.role == "bundled"
             if is_last or config.model.store is None or (isinstance(error, ConfigError) and candidate.role != "trial"):
-                raise  # a configuration that does not fit what was committed is for the technician to mend
+                raise  # a configuration that does not fit what was committed is for the technician to fix
             log.error("the %s model does not work here: %s", candidate.role, error)  # noqa: TRY400  no traceback for users
             if not isinstance(error, UnreadableBundleError):  # else its attempts are the limit
                 give_up(Path(config.model.store), candidate, str(error))

@@ -13,6 +13,7 @@ import itertools
 import queue
 import threading
 from collections.abc import Callable
+from typing import Self
 
 from pitcore.preprocess._core import FlushToZero
 
@@ -55,6 +56,12 @@ class Crew:
             order.finished.get()
         if order.failure is not None:
             raise order.failure
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         """End the threads. The crew must not be used again."""

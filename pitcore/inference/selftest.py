@@ -26,7 +26,7 @@ from pitcore.errors import BundleError, PitcoreError, UnreadableBundleError, fir
 from pitcore.inference.choice import check_planes
 from pitcore.inference.session import Session
 from pitcore.model_card import Bundle, load_bundle
-from pitcore.ota.selftest_process import CHILD_FAULT, CHILD_UNJUDGED, Report, Step
+from pitcore.ota.selftest_process import CHILD_FAULT, CHILD_UNJUDGED, SelfTestReport, Step
 
 ROUNDS = 15  # of either model, in turns: other work on the board hits both
 NICE = 10  # the service has the cores
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def examine(config: Config, directory: Path, reference: Path, say: Callable[[Step], None]) -> Report:
+def examine(config: Config, directory: Path, reference: Path, say: Callable[[Step], None]) -> SelfTestReport:
     """Prove one bundle and measure it.
 
     Args:
@@ -83,7 +83,7 @@ def examine(config: Config, directory: Path, reference: Path, say: Callable[[Ste
         new_ms.append(_call_ms(session))
         if running is not None:
             old_ms.append(_call_ms(running))
-    return Report(
+    return SelfTestReport(
         latency_ms=statistics.median(new_ms),
         reference_ms=statistics.median(old_ms) if old_ms else None,
         peak_mb=peak_mb,
@@ -138,7 +138,7 @@ def _be_modest(memory_mb: int) -> None:
     Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def _say(line: Step | Report) -> None:
+def _say(line: Step | SelfTestReport) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
     sys.stdout.buffer.flush()
 

@@ -1,4 +1,4 @@
-"""Notices frames that are lost, repeated, black, stuck or flooded, and says so once for each.
+"""Notices frames that are lost, repeated, damaged, black, stuck or flooded, and says so once for each.
 
 A frame that fails a check is not searched for cherries: what it shows is not the belt. It leaves an
 event and a count, and the belt it should have shown counts as unseen.
@@ -78,8 +78,8 @@ class FrameWatch:
             events.append(event_of(frame, "frame_repeated", f"frame {frame.seq} came again"))
             return events, False
         lost = 0 if last is None else frame.seq - last - 1 - self._dropped
-        if last is not None and frame.seq < last:  # a camera that started anew; its frames are judged
-            detail = f"frame {frame.seq} after {last}: the source counts anew, how many were lost is not known"
+        if last is not None and frame.seq < last:  # a camera that restarted; its frames are judged
+            detail = f"frame {frame.seq} after {last}: the source restarts its count, how many were lost is not known"
             events.append(event_of(frame, "frames_renumbered", detail))
         self._last_seq, self._dropped = frame.seq, 0
         if lost > 0:
@@ -87,8 +87,12 @@ class FrameWatch:
         return events, True
 
     def check_picture(self, frame: Frame) -> Event | None:
-        """Return an event if a plane is black, or its last picture again, pixel for pixel."""
+        """Return an event if a plane's picture is damaged, black, or its last one again, pixel for pixel."""
         self.frozen = None
+        damaged = [(name, why) for name, why in zip(self._names, frame.damage, strict=False) if why is not None]
+        if damaged:
+            detail = "; ".join(f"plane {name} is damaged: {why}" for name, why in damaged)
+            return event_of(frame, "frame_damaged", detail, camera=damaged[0][0] if len(damaged) == 1 else None)
         samples = [sample_of(plane) for plane in frame.planes]
         for name, plane, pixels in zip(self._names, frame.planes, samples, strict=True):
             if pixels.count(0) == len(pixels) and not plane.any():  # no lens passes exactly 0

@@ -30,5 +30,5 @@ class JudgingCheck:
         faults = Counter(fault for fault in self._latest if fault is not None)
         names = ", ".join(f"{name} {count}" for name, count in faults.most_common())
         return (
-            f"of the last {len(self._latest)} frames {faults.total()} left belt unjudged ({names}); mend what these say"
+            f"of the last {len(self._latest)} frames {faults.total()} left belt unjudged ({names}); fix what these say"
         )

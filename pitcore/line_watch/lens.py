@@ -1,7 +1,7 @@
 """Is the glass clean? What stays where it is while the belt moves on is not on the belt.
 
 One row of each plane a frame, in cells of 16 px, every 8th row in turn: so the whole frame is seen every few seconds.
-Each cell keeps a running median, which cherries passing by do not move far; a spot is where it stands apart from its
+Each cell keeps a running median, which cherries passing by do not move far; a spot is where it differs from its
 column. A whole column cannot: a scratch along the belt's way is part of what 'calibrate flat' measures.
 """
 

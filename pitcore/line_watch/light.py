@@ -69,7 +69,7 @@ class LightCheck:
         return self._detail
 
     def forget(self) -> None:
-        """Begin anew: what was seen without light says nothing of the light there is now."""
+        """Start again: what was seen without light says nothing of the light there is now."""
         self._belt = []
         self._cherries = [0.0] * len(self._names)
         self._weight, self._seen = 0.0, 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pitcore.belt.track import Box, Selection
 from pitcore.preprocess._core import matched
 
-SAME_PLACE_PX = 3.0  # a cherry on a standing belt is seen again this near
+SAME_PLACE_PX = 3.0  # a cherry on a stopped belt is seen again this near
 SAME_SHARE = 0.8
 REVERSED_PX = 60.0  # a belt that ran back by more is not trembling: about a cherry
 MARGIN_PX = 3.0  # nearer to the edge a thing may have been cut in the frame before
@@ -56,19 +56,37 @@ class MotionCheck:
             return
         self.moved = tick != last[1]
         passed_s = min(max((t_ns - last[0]) / 1e9, 0.0), LONGEST_S)
+        advance_px = (tick - last[1]) * self._scale
         if self.moved:
             self._count_empty(passed_s, tick, boxes)
-            self._dead = False
-            self._follow((tick - last[1]) * self._scale, boxes, chosen.known)
-        elif boxes or last[2]:
-            again = matched(_spans(boxes), _spans(last[2]), SAME_PLACE_PX, SAME_SHARE)
-            self._dead = sum(again) < max(len(boxes), len(last[2])) / 2
+            self._follow(advance_px, boxes, chosen.known)
+        self._dead = False if abs(advance_px) > CLEAR_PX else self._moves(boxes, last[2], abs(advance_px))
+
+    def _moves(self, boxes: Sequence[Box], before: Sequence[Box], advance_px: float) -> bool | None:
+        """Tell whether things moved though the encoder counted nothing, or trembles; None where there are none.
+
+        A thing on a belt that comes on by ``advance_px`` stays that near, but for those that enter or leave.
+        """
+        later, earlier = self._inner(boxes, advance_px), self._inner(before, advance_px)
+        if not later and not earlier:
+            return None
+        near_px = SAME_PLACE_PX + advance_px
+        stay = matched(_spans(later), _spans(before), near_px, SAME_SHARE)
+        stay += matched(_spans(earlier), _spans(boxes), near_px, SAME_SHARE)
+        return sum(stay) < len(stay) / 2
+
+    def _inner(self, boxes: Sequence[Box], advance_px: float) -> Sequence[Box]:
+        """Return the boxes that neither entered since the frame before nor leave until the next one."""
+        if not advance_px:
+            return boxes
+        margin = advance_px + MARGIN_PX
+        return [box for box in boxes if box[1] >= margin and box[1] + box[3] <= self._height - margin]
 
     def _count_empty(self, passed_s: float, tick: int, boxes: Sequence[Box]) -> None:
         """Add up the time for which the belt brought nothing.
 
         A thing does not lie on the belt if all its edges stay within SAME_PLACE_PX while the belt moves by CLEAR_PX.
-        A shorter way cannot tell. A belt that stands says nothing, so the time goes on where it was.
+        A shorter way cannot tell. A belt that is stopped says nothing, so the time goes on where it was.
         """
         self._travel_s += passed_s
         if self._compared is None:
@@ -99,7 +117,7 @@ class MotionCheck:
             self._expected = self._known = 0
 
     def encoder_dead(self) -> bool | None:
-        """Tell whether cherries move though the encoder does not count; None where there are too few to tell."""
+        """Tell whether cherries move though the encoder stands or trembles; None where there are too few to tell."""
         return self._dead
 
     def mismatch(self) -> bool | None:
@@ -116,7 +134,7 @@ class MotionCheck:
 
     def tell_dead(self) -> str:
         """Say what to do."""
-        return "cherries move but the encoder does not count; check its cable, supply and coupling"
+        return "cherries move but the encoder does not count, or only trembles; check its cable, supply and coupling"
 
     def tell_mismatch(self) -> str:
         """Say what was measured, and what to do."""

@@ -27,7 +27,7 @@ class StreamCheck:
         self._reasons.extend([reason for _, reason in judged])
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Start again."""
         self._reasons.clear()
 
     @property

@@ -29,10 +29,10 @@ from pitcore.verdict import CLEARED, Event
 from pitcore.wall_clock import utc_now
 
 SELDOM = 4  # frames, after which planes are compared and what changes slowly is asked
-SINGLE = frozenset({None, "uncertain"})  # reasons of verdicts on what is one whole cherry
+SINGLE = frozenset({None, "uncertain", "not_finite"})  # reasons of verdicts on what is one whole cherry
 STRENGTH: tuple[FailSafe, ...] = ("alarm", "maybe", "reject")
 CONSEQUENCES: dict[FailSafe, str] = {
-    "alarm": "verdicts stand",
+    "alarm": "verdicts are unchanged",
     "maybe": "until it is over none is clean",
     "reject": "until it is over all are rejected",
 }
@@ -106,7 +106,7 @@ class LineWatch:
         self._alarms: dict[AlarmName, Alarm] = {}
 
     def go_on_from(self, before: LineWatch) -> None:
-        """Take over the alarms that are on, after a reload; what was measured is measured anew.
+        """Take over the alarms that are on, after a reload; what was measured is measured again.
 
         Light that drifted from what it was calibrated to has not, where nothing is calibrated any more. What becomes of
         verdicts is as this configuration says, not as that under which an alarm came on.

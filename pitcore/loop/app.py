@@ -24,7 +24,7 @@ from pitcore.line_watch import LineWatch
 from pitcore.line_watch.alarm import Alarm
 from pitcore.line_watch.frame_watch import FrameWatch
 from pitcore.loop.capture import Capture
-from pitcore.loop.pipeline import Hooks, Pipeline, Rules, Stages
+from pitcore.loop.pipeline import DecisionRules, Hooks, Pipeline, Stages
 from pitcore.loop.sources import belt_spec, build_source, check_geometry, set_exposures
 from pitcore.metrics import Metrics
 from pitcore.model_card import Bundle
@@ -60,6 +60,7 @@ class Options:
         timings: write latencies into verdict lines.
         hooks: where the command looks in.
         service: this is the board's service: a model on trial is for it, and only for it.
+        workers: cores that judge, instead of the configuration's; the verdicts are the same for any number.
     """
 
     sinks: Sequence[Sink]
@@ -67,6 +68,7 @@ class Options:
     hooks: Hooks = field(default_factory=Hooks)
     service: bool = False
     belt_sink: BeltSink | None = None
+    workers: int | None = None
 
 
 def open_sink(config: Config, metrics: Metrics) -> JsonlSink:
@@ -117,7 +119,7 @@ class Loaded:
 
     config: Config
     stages: Stages
-    rules: Rules
+    rules: DecisionRules
 
     @property
     def bundle(self) -> Bundle:
@@ -230,7 +232,8 @@ class App:
 
     def _build(self, config: Config, running_sha256: str | None = None) -> Loaded:
         """Build every stage from a configuration; a reload says which model runs until then."""
-        session = open_session(config, service=self._options.service, running_sha256=running_sha256)
+        options = self._options
+        session = open_session(config, service=options.service, running_sha256=running_sha256, workers=options.workers)
         card = session.bundle.card
         operating = operating_point(card, config.decision)
         frame, runtime = config.frame, config.runtime
@@ -248,15 +251,24 @@ class App:
             preparer=preparer,
             window=window,
             line=LineWatch(config, window.shape),
-            tracker=BeltTracker(window.shape[0], config.px_per_tick, config.belt.tolerance_px),
+            tracker=BeltTracker(window.shape[0], config.px_per_tick, config.belt.tolerance_px, _remembered_px(config)),
             crops=CropWriter(preparer, card, runtime.max_cherries),
             session=session,
             sinks=self._options.sinks,
             belt_sink=self._options.belt_sink,
         )
         return Loaded(
-            config, stages, Rules(config, operating.thresholds, live=self._source.live, timings=self._options.timings)
+            config,
+            stages,
+            DecisionRules(config, operating.thresholds, live=self._source.live, timings=self._options.timings),
         )
+
+
+def _remembered_px(config: Config) -> float:
+    """Return how far past the frame the tracker is to know what was judged: well before the nozzles, if there are."""
+    plan = belt_plan(config)
+    height_px = plan.rows_px[1] - plan.rows_px[0]
+    return min(height_px, plan.reach_ticks * abs(plan.px_per_tick) / 2) if plan.lanes else height_px
 
 
 def check_reloadable(now: Config, later: Config) -> None:

@@ -97,7 +97,7 @@ class Capture:
                 yield arrival
         finally:
             self._stopping.set()
-            reader.join(timeout=STOP_S)  # a source that waits for a standing belt returns when it is closed
+            reader.join(timeout=STOP_S)  # a source that waits for a stopped belt returns when it is closed
             while self._queue:
                 self._queue.popleft().release()
         if self._failure is not None:

@@ -27,7 +27,7 @@ from pitcore.line_watch import LineWatch, Seen
 from pitcore.line_watch.frame_watch import FrameWatch, event_of
 from pitcore.loop.capture import Arrival, Capture
 from pitcore.loop.stage_clock import StageClock
-from pitcore.metrics import Metrics
+from pitcore.metrics import FrameWork, Metrics
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
@@ -58,7 +58,7 @@ class Stages:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DecisionRules:
     """What the loop decides by.
 
     Attributes:
@@ -97,14 +97,14 @@ class Pipeline:
         hooks: of the command that runs it.
     """
 
-    def __init__(self, stages: Stages, rules: Rules, metrics: Metrics, hooks: Hooks) -> None:
+    def __init__(self, stages: Stages, rules: DecisionRules, metrics: Metrics, hooks: Hooks) -> None:
         self._metrics, self._hooks = metrics, hooks
         self._last: FrameRef | None = None
         self._last_tick = 0
         self._notes: deque[tuple[str, str]] = deque()
         self._take(stages, rules)
 
-    def replace(self, stages: Stages, rules: Rules) -> None:
+    def replace(self, stages: Stages, rules: DecisionRules) -> None:
         """Change model and rules between two frames. What was seen of the belt stays known."""
         stages.watch.go_on_from(self._stages.watch)
         stages.line.go_on_from(self._stages.line)
@@ -114,7 +114,7 @@ class Pipeline:
         """Have an event written with the lines of the next frame, or soon if none comes; from any thread."""
         self._notes.append((event, detail))
 
-    def _take(self, stages: Stages, rules: Rules) -> None:
+    def _take(self, stages: Stages, rules: DecisionRules) -> None:
         self._stages, self._rules = stages, rules
         card = stages.session.bundle.card
         self._model = ModelRef(card.name, card.version, stages.session.bundle.sha256)
@@ -144,7 +144,7 @@ class Pipeline:
             self._hooks.between_frames()
 
     def _idle(self) -> None:
-        """No frame comes: the belt stands. What others want done between two frames is done all the same."""
+        """No frame comes: the belt is stopped. What others want done between two frames is done all the same."""
         self._between_frames()
         self._emit_notes()
 
@@ -158,6 +158,7 @@ class Pipeline:
             self._metrics.count("frames")
             events, things = self._find(arrival, frame)
             if things is None:
+                stages.tracker.not_searched(frame.tick)
                 self._emit([*events, *stages.line.unfit(frame, events[-1])], [])  # the last one says why
                 return
             clock.mark("search")
@@ -176,7 +177,7 @@ class Pipeline:
         clock.mark("infer")
         shapes = _shapes(things, len(frame.planes))
         judged = self._judge(shapes, chosen, logits)
-        events += self._events_of(frame, chosen, len(asked))
+        events += self._events_of(frame, chosen, logits)
         asked_means = [(shapes[index].plane_means, judged[index].reason) for index in asked]
         events += stages.line.judge(frame, asked_means, stages.crops.written(stages.session.batch, len(asked)))
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
@@ -185,10 +186,11 @@ class Pipeline:
         self._last, self._last_tick = FrameRef(frame.seq, frame.t_ns), frame.tick
         self._emit(events, self._verdicts(said, clock.latency(total_from_start=self._rules.live)))
         if stages.belt_sink is not None and stages.line.failsafe != "reject":
-            stages.belt_sink.judged(frame.tick)  # else the belt counts as not judged: without light cherries are missed
+            # Else the belt counts as not judged: without light cherries are missed.
+            stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px)
         self._metrics.count("judged")  # as a whole: what says that the service works goes by this
         clock.mark("emit")
-        self._count(clock, chosen, len(asked))
+        self._count(frame.seq, clock, chosen, len(asked))
 
     def _find(self, arrival: Arrival, frame: Frame) -> tuple[list[Event], NDArray[np.void] | None]:
         """Search a frame for things; None if the frame is not fit to be searched, with the event that says why."""
@@ -219,7 +221,7 @@ class Pipeline:
             camera = next(one for one in self._stages.capture.health() if plane in one.planes)
             raise SourceError(
                 f"camera {' + '.join(camera.planes)} ({camera.id}) sent one and the same picture for {for_s:.2g} s: it "
-                "hangs; the service has to start anew"
+                "hangs; the service has to restart"
             )
 
     def _judge(
@@ -260,9 +262,13 @@ class Pipeline:
             for box, judgement in judged
         ]
 
-    def _events_of(self, frame: Frame, chosen: Selection, asked: int) -> list[Event]:
+    def _events_of(self, frame: Frame, chosen: Selection, logits: NDArray[np.float32]) -> list[Event]:
         """Say what the technician should know of a frame that was searched."""
-        events = []
+        events, asked = [], len(logits)
+        unknown = asked - int(np.isfinite(logits).all(axis=1).sum())
+        if unknown:
+            detail = f"the network gave NaN or infinity for {unknown} cherries, they are `maybe`; replace the model"
+            events.append(event_of(frame, "logits_not_finite", detail, unknown))
         if chosen.gap_px:
             detail = f"{chosen.gap_px} px of belt passed between two frames; nothing on them was judged"
             events.append(event_of(frame, "belt_gap", detail))
@@ -303,11 +309,14 @@ class Pipeline:
         for sink in self._stages.sinks:
             sink.emit([*events, *verdicts])
 
-    def _count(self, clock: StageClock, chosen: Selection, asked: int) -> None:
+    def _count(self, seq: int, clock: StageClock, chosen: Selection, asked: int) -> None:
         for stage, duration_ns in clock.durations_ns.items():
             self._metrics.stages[stage].add(duration_ns)
         self._metrics.stages["prepare"].add(clock.prepare_ns)
         self._metrics.stages["total"].add(clock.total_ns(from_start=self._rules.live))
+        durations, wanted = clock.durations_ns, len(chosen.whole) + len(chosen.cut)
+        others_ns = clock.total_ns(from_start=False) - durations["infer"]
+        self._metrics.work.add(FrameWork(clock.last_ns, seq, wanted, asked, durations["infer"], others_ns))
         self._metrics.count("things_known", by=chosen.known)
         self._metrics.count("crops", by=asked)
 

@@ -15,18 +15,19 @@ class StageClock:
         start_ns: CLOCK_MONOTONIC where the first stage begins: mid-exposure, or when the frame was asked for.
 
     Attributes:
+        last_ns: of the last mark, CLOCK_MONOTONIC.
         durations_ns: by stage.
     """
 
     def __init__(self, start_ns: int) -> None:
-        self._last_ns = start_ns
+        self.last_ns = start_ns
         self.durations_ns: dict[str, int] = {}
 
     def mark(self, stage: str) -> None:
         """End a stage."""
         now = time.monotonic_ns()
-        self.durations_ns[stage] = now - self._last_ns
-        self._last_ns = now
+        self.durations_ns[stage] = now - self.last_ns
+        self.last_ns = now
 
     def total_ns(self, *, from_start: bool) -> int:
         """Sum of the stages; without ``from_start`` leave out the capture."""

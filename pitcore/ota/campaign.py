@@ -13,7 +13,7 @@ from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.channel import check_name
 from pitcore.ota.hawkbit import PART, TARGET_KEY, Chunk, DdiServer, Deployment, Feedback, Link
 from pitcore.ota.slots import Store, installed_models
-from pitcore.ota.trial import Outcome
+from pitcore.ota.trial import UpdateOutcome
 from pitcore.ota.update import Updater
 
 # What goes away by itself: the action stays open, and the next poll tries again. Everything else ends it.
@@ -130,7 +130,7 @@ class Campaign:
             outcome = self._updater(order.target).install()
         return self._feedback(order, outcome)
 
-    def _feedback(self, order: Order, outcome: Outcome) -> Feedback:
+    def _feedback(self, order: Order, outcome: UpdateOutcome) -> Feedback:
         if outcome.result == "on trial":
             return Feedback("proceeding", "none", outcome.message)
         if outcome.result in {"committed", "current"} and self._runs(order):
@@ -151,7 +151,7 @@ def _order(deployment: Deployment) -> Order:
         raise UpdateError(
             Refusal.MALFORMED,
             f"action {deployment.id}: {len(chunks)} software modules of type {PART!r}, and it must be one; "
-            "mend the distribution set",
+            "fix the distribution set",
         )
     target = _target(chunks[0])
     check_name(target)

@@ -1,7 +1,7 @@
 """What a release and a channel say, and which boards they ask. Pure: bytes in, rules out.
 
-Two signatures stand behind every model. An *offline* key lists the archive with a ``Release`` beside it; an *online*
-key signs the channel's file, which only names archives that are so listed, and how many boards are to take them.
+Every model carries two signatures. An *offline* key signs the archive's name, hash and ``ReleaseMetadata``. An *online*
+key signs the channel's file, which names archives that are listed so, and says how many boards shall take them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Bytes = Annotated[int, Meta(ge=1, le=2**40)]
 _TARGET_NAME = re.compile(r"models/[a-z0-9][a-z0-9._-]{0,199}")
 
 
-class Patch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PatchTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A delta, as the offline key signs it."""
 
     target: str
@@ -35,7 +35,7 @@ class Patch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_sha256: Sha256
 
 
-class Release(msgspec.Struct, frozen=True):
+class ReleaseMetadata(msgspec.Struct, frozen=True):
     """The custom data of an archive in offline-signed metadata. Keys unknown here are for later boards.
 
     Attributes:
@@ -54,7 +54,7 @@ class Release(msgspec.Struct, frozen=True):
     contract: str
     onnxruntime_min: str
     arch: tuple[str, ...] = ()
-    deltas: tuple[Patch, ...] = ()
+    deltas: tuple[PatchTarget, ...] = ()
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +84,7 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class BoardMachine:
     """What a release must fit.
 
     Attributes:
@@ -123,10 +123,10 @@ def decode_channel(raw: bytes, channel: str) -> Channel:
     return found
 
 
-def decode_release(custom: object, target: str) -> Release:
+def decode_release(custom: object, target: str) -> ReleaseMetadata:
     """Check the custom data of an archive. Raises UpdateError."""
     try:
-        release = msgspec.convert(custom, Release, strict=True)
+        release = msgspec.convert(custom, ReleaseMetadata, strict=True)
     except msgspec.ValidationError as error:
         message = f"{target}: {first_line(error)}; write it with `pitcore-tools package add`"
         raise UpdateError(Refusal.MALFORMED, message) from error
@@ -141,21 +141,21 @@ def asked(entry: Entry, device_id: str) -> bool:
     return int.from_bytes(digest, "big") % COHORTS < round(entry.percent * (COHORTS / 100))
 
 
-def check_fits(release: Release, machine: Machine, target: str) -> None:
+def check_fits(release: ReleaseMetadata, machine: BoardMachine, target: str) -> None:
     """Refuse a release that this board cannot run. Raises UpdateError."""
-    mend = "update pitcore on this board first"
+    fix = "update pitcore on this board first"
     if release.contract not in CONTRACTS:
         why = f"made for {release.contract}, and this board knows {' and '.join(CONTRACTS)}"
     elif _version(release.onnxruntime_min) > _version(machine.onnxruntime):
         why = f"needs onnxruntime {release.onnxruntime_min}, and this board has {machine.onnxruntime}"
     elif release.arch and machine.arch not in release.arch:
-        why, mend = (
+        why, fix = (
             f"made for {', '.join(release.arch)}, and this is {machine.arch}",
             "put the board in another channel",
         )
     else:
         return
-    raise UpdateError(Refusal.INCOMPATIBLE, f"{target}: {why}; {mend}")
+    raise UpdateError(Refusal.INCOMPATIBLE, f"{target}: {why}; {fix}")
 
 
 def _version(text: str) -> tuple[int, ...]:

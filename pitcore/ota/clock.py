@@ -36,7 +36,7 @@ def read_clock() -> Time:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class ExpiryTime:
     """The time that expiry is judged by.
 
     Attributes:
@@ -50,6 +50,6 @@ class Judgement:
     sure: bool
 
 
-def judge(reading: Time, floor_s: float) -> Judgement:
+def judge(reading: Time, floor_s: float) -> ExpiryTime:
     """Return the time to judge expiry by: a clock that lost its battery is not before what was seen signed."""
-    return Judgement(max(reading.now_s, floor_s), floor_s, sure=reading.synced and reading.now_s >= floor_s)
+    return ExpiryTime(max(reading.now_s, floor_s), floor_s, sure=reading.synced and reading.now_s >= floor_s)

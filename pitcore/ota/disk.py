@@ -2,7 +2,7 @@
 
 A change is a value (``Operation``) that ``Disk.perform`` carries out. So a test can count the changes of a whole
 install, end the process before and after each, let each fail, or play them again without those not yet synced.
-What a change means, and in which order they come, stands in ``slots`` and ``update``. It knows no models.
+What a change means, and in which order they come, is in ``slots`` and ``update``. It knows no models.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Disk:
 
 def storage_error(path: Path, error: OSError) -> UpdateError:
     """Return what a technician can do about a disk that refuses."""
-    mends = {
+    fixes = {
         errno.ENOSPC: (Refusal.NO_SPACE, "the disk is full: free some space, `df -h` shows where"),
         errno.EDQUOT: (Refusal.NO_SPACE, "the quota is used up: free some space"),
         errno.EROFS: (
@@ -143,10 +143,10 @@ def storage_error(path: Path, error: OSError) -> UpdateError:
         errno.ENOTDIR: (Refusal.STORAGE, "a part of the path is a file: correct the path"),
         errno.EACCES: (Refusal.STORAGE, "not yours to change: run it as the service's user, `sudo -u pitcore`"),
     }
-    refusal, mend = mends.get(
+    refusal, fix = fixes.get(
         error.errno or 0, (Refusal.STORAGE, "check the owner of the directory, and `dmesg` for a failing card")
     )
-    return UpdateError(refusal, f"{path}: {error.strerror or first_line(error)}; {mend}")
+    return UpdateError(refusal, f"{path}: {error.strerror or first_line(error)}; {fix}")
 
 
 class _Appender(io.RawIOBase):

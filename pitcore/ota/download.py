@@ -12,7 +12,7 @@ from typing import BinaryIO
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.disk import storage_error
 from pitcore.ota.fetcher import Fetcher, oversized
-from pitcore.ota.web import Body
+from pitcore.ota.web import ResponseBody
 
 log = logging.getLogger(__name__)
 _WORTH_GOING_ON = {Refusal.CUT_SHORT, Refusal.UNAVAILABLE}  # a slow server gets no second chance in the same call
@@ -90,9 +90,9 @@ def _bring(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
             )
 
 
-def _append(body: Body, file: BinaryIO, wanted: Wanted) -> None:
+def _append(body: ResponseBody, file: BinaryIO, wanted: Wanted) -> None:
     if body.start != file.tell():
-        file.truncate(body.start)  # it begins anew; "ab" writes at the end, wherever that is
+        file.truncate(body.start)  # it starts again; "ab" writes at the end, wherever that is
         file.seek(body.start)
     for chunk in body.chunks:
         if file.tell() + len(chunk) > wanted.length:

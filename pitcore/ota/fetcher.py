@@ -19,9 +19,9 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient.fetcher import FetcherInterface
 
 from pitcore.errors import Refusal, UpdateError
-from pitcore.ota.minimum_speed import Limits, Pace, Seconds
+from pitcore.ota.minimum_speed import Pace, Seconds, SpeedLimits
 from pitcore.ota.response import check_text_file
-from pitcore.ota.web import CHUNK, Body, Web
+from pitcore.ota.web import CHUNK, ResponseBody, Web
 
 
 class Fetcher(FetcherInterface):
@@ -37,9 +37,9 @@ class Fetcher(FetcherInterface):
     """
 
     def __init__(
-        self, limits: Limits | None = None, clock: Seconds = time.monotonic, authorization: str | None = None
+        self, limits: SpeedLimits | None = None, clock: Seconds = time.monotonic, authorization: str | None = None
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or SpeedLimits()
         self._pace = Pace(self.limits, clock)
         self._web = Web(self.limits, self._pace, authorization)
         self.last_url = ""
@@ -48,7 +48,7 @@ class Fetcher(FetcherInterface):
         """Start a piece of work; whatever it fetches must have come in so many seconds."""
         self._pace.begin(seconds)
 
-    def open(self, url: str, start: int = 0) -> AbstractContextManager[Body]:
+    def open(self, url: str, start: int = 0) -> AbstractContextManager[ResponseBody]:
         """Ask for a file from an offset on; the answer may begin at 0 all the same.
 
         Raises:
@@ -94,7 +94,7 @@ class Fetcher(FetcherInterface):
             yield from body.chunks
 
     @contextmanager
-    def _from_folder(self, url: str, start: int) -> Iterator[Body]:
+    def _from_folder(self, url: str, start: int) -> Iterator[ResponseBody]:
         """Read a plain file. A folder, as of a stick, may hold anything: no link is followed, no pipe waited for."""
         path = Path(unquote(urlsplit(url).path))
         self._pace.request(url)
@@ -113,7 +113,7 @@ class Fetcher(FetcherInterface):
         with FileIO(fd, "rb") as file:
             start = start if start <= status.st_size else 0
             file.seek(start)
-            yield Body(start, status.st_size, self._file_chunks(file, url, path))
+            yield ResponseBody(start, status.st_size, self._file_chunks(file, url, path))
 
     def _file_chunks(self, file: FileIO, url: str, path: Path) -> Iterator[bytes]:
         try:

@@ -2,7 +2,7 @@
 
 tuf keeps versions too, but in the metadata themselves: emptied by a fault, they let an old repository pass for a new
 one. So the floors lie elsewhere, twice, each with a checksum. They only rise, with one exception, which is the update
-framework's own remedy for a stolen key that signed absurdly high versions: a role whose keys were replaced starts anew.
+framework's own remedy for a stolen key that signed absurdly high versions: a role whose keys were replaced restarts.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: Literal["pitcore.floors/1"]
     serial: int  # grows with each write
     floors: msgspec.Raw
-    sha256: str  # of the floors as they stand here
+    sha256: str  # of the floors as they are here
 
 
 class FloorFile:

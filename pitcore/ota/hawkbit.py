@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from pitcore.config.address import read_address
 from pitcore.errors import Refusal, UpdateError, first_line
-from pitcore.ota.minimum_speed import Limits, Pace, Seconds
+from pitcore.ota.minimum_speed import Pace, Seconds, SpeedLimits
 from pitcore.ota.web import Call, Web
 
 _LINK = re.compile(r"(?:.*/)?controller/v1/[^/?#]+/([^?#]+(?:\?[^#]*)?)(?:#.*)?", re.DOTALL)
@@ -124,7 +124,7 @@ class Cancel(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class HawkbitAccount:
     """This board at the server.
 
     Attributes:
@@ -163,10 +163,12 @@ class DdiServer:
         limits, clock: as of a fetcher.
     """
 
-    def __init__(self, account: Account, limits: Limits | None = None, clock: Seconds = time.monotonic) -> None:
+    def __init__(
+        self, account: HawkbitAccount, limits: SpeedLimits | None = None, clock: Seconds = time.monotonic
+    ) -> None:
         self._account = account
-        self._pace = Pace(limits or Limits(), clock)
-        self._web = Web(limits or Limits(), self._pace)
+        self._pace = Pace(limits or SpeedLimits(), clock)
+        self._web = Web(limits or SpeedLimits(), self._pace)
         tenant, controller = quote(account.tenant, ""), quote(account.controller_id, "")
         self._base = f"{read_address(account.url).url}/{tenant}/controller/v1/{controller}"
 

@@ -9,7 +9,7 @@ import msgspec
 
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.slots import Store
-from pitcore.ota.trial import Outcome, Result
+from pitcore.ota.trial import Result, UpdateOutcome
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def last_update(store: Store) -> LastUpdate | None:
         return None
 
 
-def remember(store: Store, command: str, end: Outcome | UpdateError) -> None:
+def remember(store: Store, command: str, end: UpdateOutcome | UpdateError) -> None:
     """Write down how an update ended, where there is a store and the disk lets us."""
     if not store.root.is_dir():
         return

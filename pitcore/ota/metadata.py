@@ -57,7 +57,7 @@ _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], set[str] |
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenMetadata:
     """A role's metadata as they lie verified on this board.
 
     Attributes:
@@ -106,7 +106,7 @@ class TrustedMetadata:
         for directory in (history, self._directory):
             self._disk.perform(Operation("sync directory", directory))
 
-    def seen(self, delegated: frozenset[str]) -> dict[str, Seen]:
+    def seen(self, delegated: frozenset[str]) -> dict[str, SeenMetadata]:
         """Return the top-level roles, and those of the named delegated ones that are there.
 
         Raises:
@@ -175,18 +175,18 @@ class TrustedMetadata:
     def _refusal(self, error: Exception) -> UpdateError:
         """Return what an error of tuf means: that depends on which role it was after."""
         role = _role(self._fetcher.last_url)
-        for kinds, roles, refusal, mend in _MEANINGS:
+        for kinds, roles, refusal, fix in _MEANINGS:
             if isinstance(error, kinds) and (roles is None or role in roles):
-                return UpdateError(refusal, f"{self._url}: {role}: {first_line(error)}; {mend}")
+                return UpdateError(refusal, f"{self._url}: {role}: {first_line(error)}; {fix}")
         return UpdateError(Refusal.MALFORMED, f"{self._url}: {role}: {first_line(error)}; publish it again")
 
 
-def _seen(signed: Any, keys: list[str] | tuple[str, ...]) -> Seen:  # noqa: ANN401  tuf types the four kinds apart
+def _seen(signed: Any, keys: list[str] | tuple[str, ...]) -> SeenMetadata:  # noqa: ANN401  tuf types the four kinds apart
     issued = signed.unrecognized_fields.get(ISSUED)
     issued_s = 0.0
     with suppress(TypeError, ValueError):
         issued_s = datetime.fromisoformat(issued).timestamp()
-    return Seen(RoleFloor(signed.version, tuple(sorted(keys))), signed.expires.timestamp(), issued_s)
+    return SeenMetadata(RoleFloor(signed.version, tuple(sorted(keys))), signed.expires.timestamp(), issued_s)
 
 
 def _role(url: str) -> str:

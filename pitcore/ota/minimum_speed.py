@@ -12,7 +12,7 @@ Seconds = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SpeedLimits:
     """What a repository may take.
 
     Attributes:
@@ -43,7 +43,7 @@ class Pace:
         clock: in seconds; never goes back.
     """
 
-    def __init__(self, limits: Limits, clock: Seconds = time.monotonic) -> None:
+    def __init__(self, limits: SpeedLimits, clock: Seconds = time.monotonic) -> None:
         self._limits, self._clock = limits, clock
         self._until = self._window_from = clock()
         self._window_bytes = 0

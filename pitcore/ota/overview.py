@@ -36,7 +36,7 @@ class Trouble(msgspec.Struct, frozen=True):
     """Something that is wrong, and what to do."""
 
     what: str
-    mend: str
+    fix: str
 
 
 class Overview(msgspec.Struct, frozen=True):
@@ -96,12 +96,12 @@ def look(store: Store, running: str | None) -> Overview:
     elif running != first.bundle.label and (on_trial is None or running != on_trial.label):
         troubles.append(Trouble(f"the service runs {running}, not {first.bundle.label}", "`pitcore reload`"))
     if on_trial is not None:
-        mend = "`pitcore update commit` judges it, `pitcore update rollback` leaves it"
-        troubles.append(Trouble(f"{on_trial.label} is on trial and not committed", mend))
+        fix = "`pitcore update commit` judges it, `pitcore update rollback` leaves it"
+        troubles.append(Trouble(f"{on_trial.label} is on trial and not committed", fix))
     if last is not None and last.refusal is not None:
         troubles.append(
             Trouble(
-                f"the last update failed ({last.refusal}): {last.message}", "mend that, then `pitcore update install`"
+                f"the last update failed ({last.refusal}): {last.message}", "fix that, then `pitcore update install`"
             )
         )
     return Overview(
@@ -157,12 +157,12 @@ def _disk(root: Path) -> tuple[int, list[Trouble]]:
     found = os.statvfs(root)
     free, troubles = found.f_bavail * found.f_frsize, []
     if found.f_flag & os.ST_RDONLY:
-        mend = "`dmesg` says why; a card that fails turns read-only: replace it"
-        troubles.append(Trouble(f"{root}: the disk is read-only, no update can be taken", mend))
+        fix = "`dmesg` says why; a card that fails turns read-only: replace it"
+        troubles.append(Trouble(f"{root}: the disk is read-only, no update can be taken", fix))
     elif not os.access(root, os.W_OK):
-        mend = "act as the service does: `sudo -u pitcore pitcore update ...`"
-        troubles.append(Trouble(f"{root}: not writable for this user", mend))
+        fix = "act as the service does: `sudo -u pitcore pitcore update ...`"
+        troubles.append(Trouble(f"{root}: not writable for this user", fix))
     if free < LOW_BYTES:
-        mend = f"make room: `df -h {root}`, `journalctl --vacuum-size=50M`, older verdict files"
-        troubles.append(Trouble(f"{root}: {free / 1e6:.1f} MB free, an update may not fit", mend))
+        fix = f"make room: `df -h {root}`, `journalctl --vacuum-size=50M`, older verdict files"
+        troubles.append(Trouble(f"{root}: {free / 1e6:.1f} MB free, an update may not fit", fix))
     return free, troubles

@@ -27,7 +27,7 @@ class Step(msgspec.Struct, frozen=True):
     step: str
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class SelfTestReport(msgspec.Struct, frozen=True, kw_only=True):
     """What the child measured.
 
     Attributes:
@@ -47,7 +47,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SelfTestLimits:
     """What a new model may take.
 
     Attributes:
@@ -69,10 +69,10 @@ class SelfTest:
         limits: of the new model.
     """
 
-    def __init__(self, command: Sequence[str], limits: Limits) -> None:
+    def __init__(self, command: Sequence[str], limits: SelfTestLimits) -> None:
         self._command, self._limits = list(command), limits
 
-    def __call__(self, bundle: Path, reference: Path) -> Report:
+    def __call__(self, bundle: Path, reference: Path) -> SelfTestReport:
         """Prove a bundle against the running one.
 
         Raises:
@@ -127,11 +127,11 @@ class SelfTest:
         return out
 
 
-def _report(out: bytes) -> Report:
+def _report(out: bytes) -> SelfTestReport:
     """Return what the last line says."""
     lines = out.splitlines()
     try:
-        return msgspec.json.decode(lines[-1] if lines else b"", type=Report)
+        return msgspec.json.decode(lines[-1] if lines else b"", type=SelfTestReport)
     except msgspec.DecodeError as error:
         raise _not_run(f"no report: {first_line(error)}") from error
 

@@ -22,7 +22,7 @@ SLOTS: tuple[SlotName, SlotName] = ("a", "b")
 Transition = Callable[["State"], "State"]
 
 
-class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SlotContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a slot holds.
 
     Attributes:
@@ -65,8 +65,8 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     version: Literal[3] = 3
     generation: Annotated[int, Meta(ge=0)] = 0
     active: SlotName | None = None
-    a: Release | None = None
-    b: Release | None = None
+    a: SlotContent | None = None
+    b: SlotContent | None = None
     trial: Trial | None = None
     bad: dict[Sha256, str] = {}
     unjudged: dict[Sha256, Annotated[int, Meta(ge=1)]] = {}
@@ -80,7 +80,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         if self.trial is not None and self.trial.slot == self.active:
             raise ValueError(f"slot {self.active} is active and on trial")
 
-    def holds(self, slot: SlotName) -> Release | None:
+    def holds(self, slot: SlotName) -> SlotContent | None:
         """Return what a slot holds."""
         return self.a if slot == "a" else self.b
 
@@ -97,7 +97,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         on_trial = self.trial is not None and self.trial.slot == other
         return None if release is None or on_trial or self.active is None or self.is_bad(release) else other
 
-    def is_bad(self, release: Release) -> bool:
+    def is_bad(self, release: SlotContent) -> bool:
         """Tell whether a release failed here before."""
         return release.card_sha256 in self.bad
 
@@ -107,7 +107,7 @@ def empty(state: State, slot: SlotName) -> State:
     return _replace(state, **{slot: None})
 
 
-def begin_trial(state: State, release: Release, attempts: int) -> State:
+def begin_trial(state: State, release: SlotContent, attempts: int) -> State:
     """The commit point of an install: from here on the inactive slot is loaded."""
     slot = state.inactive
     trial = Trial(slot, attempts_left=attempts, attempts=attempts)

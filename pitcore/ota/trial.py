@@ -15,17 +15,17 @@ from pitcore.errors import ControlError, NotRunningError, Refusal, UpdateError
 from pitcore.ota import state as states
 from pitcore.ota.gate import Failed, Gate, Health, Passed, Service, judge
 from pitcore.ota.slots import Store
-from pitcore.ota.state import Release, State
+from pitcore.ota.state import SlotContent, State
 
 Result = Literal["none", "current", "refused here", "available", "fetched", "committed", "on trial", "rolled back"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class UpdateOutcome:
     """How a command ended that did not fail.
 
     Attributes:
-        result: ``on trial`` is no success yet: the service does not run, or its belt stands still.
+        result: ``on trial`` is no success yet: the service does not run, or its belt is stopped.
         message: for people.
     """
 
@@ -33,7 +33,7 @@ class Outcome:
     message: str
 
 
-class Trial:
+class TrialRun:
     """The trial on one store.
 
     Args:
@@ -46,7 +46,7 @@ class Trial:
     def __init__(self, store: Store, service: Service, gate: Gate, tell: Callable[[str], None]) -> None:
         self._store, self._service, self._gate, self._tell = store, service, gate, tell
 
-    def begin(self, before: Health | None) -> Outcome:
+    def begin(self, before: Health | None) -> UpdateOutcome:
         """Have the service change over to the model on trial, and judge it.
 
         Args:
@@ -57,7 +57,7 @@ class Trial:
         """
         return self._change_over(self._on_trial(), before)
 
-    def finish(self) -> Outcome:
+    def finish(self) -> UpdateOutcome:
         """Go on with a trial that an earlier run left, or that the service began by itself. Raises UpdateError."""
         release = self._on_trial()
         self._tell(f"{release.label} is on trial since an earlier run")
@@ -67,11 +67,11 @@ class Trial:
         self._check_still_on_trial(release)  # asked for its health, the service may have died of the model
         return self._change_over(release, None)
 
-    def _change_over(self, release: Release, before: Health | None) -> Outcome:
+    def _change_over(self, release: SlotContent, before: Health | None) -> UpdateOutcome:
         try:
             self._service.reload()
         except NotRunningError:
-            return Outcome(
+            return UpdateOutcome(
                 "on trial",
                 f"{release.label} is installed on trial, but the service does not run: start it, then "
                 "`pitcore update commit`",
@@ -81,7 +81,7 @@ class Trial:
             self._tell(f"the service did not say that it took it: {error}")
         return self._watch(release, before)
 
-    def _watch(self, release: Release, before: Health | None) -> Outcome:
+    def _watch(self, release: SlotContent, before: Health | None) -> UpdateOutcome:
         """Look at the service until the gate can tell. Raises UpdateError."""
         gate = self._gate
         deadline = time.monotonic() + gate.timeout_s
@@ -92,7 +92,7 @@ class Trial:
             health = self.health()
             self._check_still_on_trial(release)
             if health is not None and health.model_sha256 == release.card_sha256:
-                start = health if start is None or health.frames < start.frames else start  # fewer: it started anew
+                start = health if start is None or health.frames < start.frames else start  # fewer: it restarted
                 verdict = judge(gate, before, start, health)
                 if isinstance(verdict, Failed):
                     raise self._failed(release, verdict.why)
@@ -107,7 +107,7 @@ class Trial:
             )
         if health is None and self._died():
             raise self._failed(release, "the service died with it")
-        return Outcome(
+        return UpdateOutcome(
             "on trial",
             f"{release.label} judged fewer than {gate.frames} frames in {gate.timeout_s:g} s and stays on trial: "
             "`pitcore update commit` once the belt runs, or the next run of the timer",
@@ -118,42 +118,42 @@ class Trial:
         trial = self._store.read().trial
         return trial is not None and trial.attempts_left < trial.attempts
 
-    def _commit(self, release: Release) -> Outcome:
+    def _commit(self, release: SlotContent) -> UpdateOutcome:
         """Make the model on trial the active one. Raises UpdateError."""
         state = self._store.change(lambda state: states.commit(state) if _tries(state, release) else state)
         if state.active is None or state.holds(state.active) != release:
             self._check_still_on_trial(release)
-        return Outcome("committed", f"{release.label} (release {release.release_seq}) is committed and judges")
+        return UpdateOutcome("committed", f"{release.label} (release {release.release_seq}) is committed and judges")
 
-    def _unjudged(self, release: Release, why: str) -> Outcome:
+    def _unjudged(self, release: SlotContent, why: str) -> UpdateOutcome:
         """Leave a model on trial that the machine keeps from being judged, but not for ever. Raises UpdateError."""
         state = self._store.change(
             lambda state: states.count_unjudged(state, release.card_sha256, why) if _tries(state, release) else state
         )
         if _tries(state, release):
             times = f"this was {state.unjudged[release.card_sha256]} of {states.UNJUDGED_LIMIT}"
-            return Outcome("on trial", f"{release.label} could not be judged and stays on trial ({times}): {why}")
+            return UpdateOutcome("on trial", f"{release.label} could not be judged and stays on trial ({times}): {why}")
         raise self._given_up(release, state.bad.get(release.card_sha256, "its slot was damaged"))
 
-    def _failed(self, release: Release, why: str) -> UpdateError:
+    def _failed(self, release: SlotContent, why: str) -> UpdateError:
         """Roll the trial back, and return what to tell."""
         self._store.change(lambda state: states.roll_back(state, why) if _tries(state, release) else state)
         return self._given_up(release, why)
 
-    def _given_up(self, release: Release, why: str) -> UpdateError:
+    def _given_up(self, release: SlotContent, why: str) -> UpdateError:
         """Have the service change over, and return what to tell."""
         return UpdateError(
             Refusal.TRIAL, f"{release.label} is rolled back and not taken again: {why}; {self.tell_service()}"
         )
 
-    def _check_still_on_trial(self, release: Release) -> None:
+    def _check_still_on_trial(self, release: SlotContent) -> None:
         """Notice that the service rolled a trial back by itself. Raises UpdateError."""
         state = self._store.read()
         if not _tries(state, release):
             why = state.bad.get(release.card_sha256, "its slot was damaged")
             raise UpdateError(Refusal.TRIAL, f"{release.label} was rolled back by the service: {why}")
 
-    def _on_trial(self) -> Release:
+    def _on_trial(self) -> SlotContent:
         state = self._store.read()
         release = None if state.trial is None else state.holds(state.trial.slot)
         assert release is not None, "asked only during a trial"  # noqa: S101  every caller looked
@@ -177,5 +177,5 @@ class Trial:
         return "the service has changed over"
 
 
-def _tries(state: State, release: Release) -> bool:
+def _tries(state: State, release: SlotContent) -> bool:
     return state.trial is not None and state.holds(state.trial.slot) == release

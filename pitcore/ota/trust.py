@@ -21,10 +21,10 @@ from pitcore.errors import Refusal, UpdateError, first_line
 from pitcore.ota import archive
 from pitcore.ota.channel import (
     MAX_CHANNEL_BYTES,
+    BoardMachine,
     Channel,
     Entry,
-    Machine,
-    Release,
+    ReleaseMetadata,
     asked,
     channel_target,
     check_fits,
@@ -32,12 +32,12 @@ from pitcore.ota.channel import (
     decode_channel,
     decode_release,
 )
-from pitcore.ota.clock import WRITTEN_S, Judgement, Time, judge, read_clock
+from pitcore.ota.clock import WRITTEN_S, ExpiryTime, Time, judge, read_clock
 from pitcore.ota.disk import Disk
 from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.floors import FloorFile, Floors
-from pitcore.ota.metadata import MAX_STEP, Seen, TrustedMetadata
+from pitcore.ota.metadata import MAX_STEP, SeenMetadata, TrustedMetadata
 from pitcore.ota.repository import Delta, Offer
 
 SKEW_S = 86_400.0  # by so much a signer's clock is believed to be ahead of one that is set
@@ -46,7 +46,7 @@ OFFLINE = frozenset({"root", "targets", "models"})  # signed by keys that no ser
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class TrustContext:
     """What a repository is held against, and what works for it.
 
     Attributes:
@@ -56,14 +56,14 @@ class Board:
         disk: carries out changes.
     """
 
-    machine: Machine
+    machine: BoardMachine
     clock: Callable[[], Time] = read_clock
     fetcher: Fetcher = field(default_factory=Fetcher)
     disk: Disk = field(default_factory=Disk)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RepositorySource:
     """Where this board's models come from.
 
     Attributes:
@@ -90,7 +90,7 @@ class TrustedRepository:
         board: this one.
     """
 
-    def __init__(self, source: Source, directory: Path, board: Board) -> None:
+    def __init__(self, source: RepositorySource, directory: Path, board: TrustContext) -> None:
         self._source, self._board = source, board
         self._fetcher, self._disk = board.fetcher, board.disk
         self._metadata_directory = directory / "metadata"
@@ -127,7 +127,7 @@ class TrustedRepository:
 
     def _brought_up_to_date(
         self, metadata: TrustedMetadata, floors: Floors
-    ) -> tuple[Channel, dict[str, tuple[TargetFile, Release]]]:
+    ) -> tuple[Channel, dict[str, tuple[TargetFile, ReleaseMetadata]]]:
         """Refresh, and return this board's channel with what is signed of each archive it names."""
         try:
             metadata.refresh()
@@ -177,7 +177,7 @@ class TrustedRepository:
             ) from error
         return decode_channel(raw, self._source.channel)
 
-    def _listed(self, metadata: TrustedMetadata, name: str) -> tuple[TargetFile, Release]:
+    def _listed(self, metadata: TrustedMetadata, name: str) -> tuple[TargetFile, ReleaseMetadata]:
         """Return what offline-signed metadata say of an archive."""
         target = metadata.target(name)
         if target is None:
@@ -215,7 +215,9 @@ class TrustedRepository:
             self._floors.write(raised)
         return raised
 
-    def _chosen(self, channel: Channel, listed: dict[str, tuple[TargetFile, Release]], floors: Floors) -> Offer | None:
+    def _chosen(
+        self, channel: Channel, listed: dict[str, tuple[TargetFile, ReleaseMetadata]], floors: Floors
+    ) -> Offer | None:
         """Return the first release that asks this board and is not older than what it was offered before."""
         for entry in channel.releases:
             target, release = listed[entry.target]
@@ -232,7 +234,7 @@ class TrustedRepository:
             )
         return None
 
-    def _time(self, floors: Floors) -> Judgement:
+    def _time(self, floors: Floors) -> ExpiryTime:
         """Return the time to judge by. A clock that is set counts more than a signer's, which may be years ahead."""
         reading = self._board.clock()
         floor_s = max(WRITTEN_S, floors.synced_s)
@@ -244,7 +246,7 @@ class TrustedRepository:
         return f"{self._url}/targets/{directory}/{sha256}.{name}"
 
 
-def _refuse_leap(release: Release, floors: Floors, target: str) -> None:
+def _refuse_leap(release: ReleaseMetadata, floors: Floors, target: str) -> None:
     """Refuse a number so high that no honest release could follow."""
     if release.release_seq > floors.release_seq + MAX_STEP:
         raise UpdateError(
@@ -254,7 +256,7 @@ def _refuse_leap(release: Release, floors: Floors, target: str) -> None:
         )
 
 
-def _offer(target: TargetFile, release: Release, channel: str) -> Offer:
+def _offer(target: TargetFile, release: ReleaseMetadata, channel: str) -> Offer:
     deltas = sorted(release.deltas, key=lambda patch: patch.length)
     return Offer(
         target=target.path,
@@ -274,7 +276,7 @@ def _sha256(target: TargetFile) -> str:
         raise UpdateError(Refusal.MALFORMED, f"{target.path}: signed without its SHA-256; publish it again") from error
 
 
-def _check_expiry(url: str, role: str, found: Seen, time: Judgement) -> None:
+def _check_expiry(url: str, role: str, found: SeenMetadata, time: ExpiryTime) -> None:
     """Refuse what has expired; where the clock is not set, only what had expired at the floor is known to have."""
     if found.expires_s > time.at_s:
         return

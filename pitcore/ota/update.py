@@ -4,7 +4,7 @@
     -> self-test -> TRIAL, the only commit point -> the service changes over -> health gate -> COMMITTED, and only now
     success
 
-What is genuine and current, ``trust`` says; files change in ``place`` and ``slots``; what comes after TRIAL stands in
+What is genuine and current, ``trust`` says; files change in ``place`` and ``slots``; what comes after TRIAL is in
 ``trial``. Here is what comes after what, and what happens when it fails. docs/life_of_an_update.md tells it as a story.
 """
 
@@ -28,11 +28,11 @@ from pitcore.ota import install
 from pitcore.ota import state as states
 from pitcore.ota.gate import Gate, Health, Service
 from pitcore.ota.repository import Offer, Repository
-from pitcore.ota.selftest_process import Report
+from pitcore.ota.selftest_process import SelfTestReport
 from pitcore.ota.slots import Store, installed_models
 from pitcore.ota.staging import Bringer
-from pitcore.ota.state import Release, State
-from pitcore.ota.trial import Outcome, Trial
+from pitcore.ota.state import SlotContent, State
+from pitcore.ota.trial import TrialRun, UpdateOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Means:
     """
 
     repository: Repository | None
-    self_test: Callable[[Path, Path], Report]
+    self_test: Callable[[Path, Path], SelfTestReport]
     service: Service
     gate: Gate = field(default_factory=Gate)
     attempts: int = 3
@@ -66,19 +66,19 @@ class Updater:
 
     def __init__(self, store: Store, means: Means) -> None:
         self._store, self._means = store, means
-        self._trial = Trial(store, means.service, means.gate, means.tell)
+        self._trial = TrialRun(store, means.service, means.gate, means.tell)
 
-    def check(self) -> Outcome:
+    def check(self) -> UpdateOutcome:
         """Ask what is on offer. Raises UpdateError."""
         with self._ready():
             found = self._wanted()
-            if isinstance(found, Outcome):
+            if isinstance(found, UpdateOutcome):
                 return found
-            return Outcome(
+            return UpdateOutcome(
                 "available", f"{found.target} (release {found.release_seq}) is on offer; `pitcore update install`"
             )
 
-    def fetch(self) -> Outcome:
+    def fetch(self) -> UpdateOutcome:
         """Bring what is on offer onto the disk, verified, and go no further. Raises UpdateError."""
         with self._ready():
             state = self._store.read()
@@ -88,13 +88,15 @@ class Updater:
                 )
             self._leave_damaged()
             found = self._wanted()
-            if isinstance(found, Outcome):
+            if isinstance(found, UpdateOutcome):
                 return found
             install.make_room(self._store, found)
             self._bring(found)
-            return Outcome("fetched", f"{found.target} is here, verified; `pitcore update install` goes on from it")
+            return UpdateOutcome(
+                "fetched", f"{found.target} is here, verified; `pitcore update install` goes on from it"
+            )
 
-    def install(self, *, again: bool = False) -> Outcome:
+    def install(self, *, again: bool = False) -> UpdateOutcome:
         """Do all of it; where an earlier update was cut short, end that one.
 
         Args:
@@ -108,13 +110,13 @@ class Updater:
                 return self._trial.finish()
             self._leave_damaged()
             offer = self._wanted(again=again)
-            if isinstance(offer, Outcome):
+            if isinstance(offer, UpdateOutcome):
                 return offer
             before = self._health_before()
             self._put(offer)
             return self._trial.begin(before)
 
-    def commit(self) -> Outcome:
+    def commit(self) -> UpdateOutcome:
         """Judge the model on trial now. Raises UpdateError."""
         with self._ready():
             if self._store.read().trial is None:
@@ -123,7 +125,7 @@ class Updater:
                 )
             return self._trial.finish()
 
-    def rollback(self) -> Outcome:
+    def rollback(self) -> UpdateOutcome:
         """Leave the model on trial, or the active one, for the one before. Raises UpdateError."""
         with self._ready():
             before = self._store.read()
@@ -131,7 +133,7 @@ class Updater:
             if after == before:
                 raise UpdateError(Refusal.NOT_SET_UP, "the model that came with pitcore runs: there is none before it")
             told = self._trial.tell_service()
-            return Outcome("rolled back", f"back to {_label(after)}; {told}")
+            return UpdateOutcome("rolled back", f"back to {_label(after)}; {told}")
 
     @contextmanager
     def _ready(self) -> Iterator[None]:
@@ -160,19 +162,19 @@ class Updater:
             else:
                 return
 
-    def _wanted(self, *, again: bool = False) -> Offer | Outcome:
+    def _wanted(self, *, again: bool = False) -> Offer | UpdateOutcome:
         """Return the offer if it is to be installed, or why there is nothing to do. Raises UpdateError."""
         offer, state = self._repository().check(), self._store.read()
         if offer is None:
-            return Outcome("none", "nothing is on offer for this board")
+            return UpdateOutcome("none", "nothing is on offer for this board")
         running = next(installed_models(self._store.root)).bundle
         if offer.card_sha256 == running.sha256:
-            return Outcome("current", f"{running.label} runs, and is what is on offer")
+            return UpdateOutcome("current", f"{running.label} runs, and is what is on offer")
         if again:
             self._store.change(lambda state: states.forgive(state, offer.card_sha256))
         elif offer.card_sha256 in state.bad:
             reason = state.bad[offer.card_sha256]
-            return Outcome(
+            return UpdateOutcome(
                 "refused here",
                 f"{offer.target} failed here before ({reason}); the next release is waited for, or give --again",
             )
@@ -220,7 +222,7 @@ class Updater:
             raise self._refused(offer, packed, error) from error
         means.tell(_describe(report))
         store.disk.remove_tree(packed)
-        release = Release(bundle.sha256, offer.release_seq, bundle.label)
+        release = SlotContent(bundle.sha256, offer.release_seq, bundle.label)
         store.change(lambda state: states.begin_trial(state, release, means.attempts))
 
     def _bring(self, offer: Offer) -> Path:
@@ -260,7 +262,7 @@ def _label(state: State) -> str:
     return "the model that came with pitcore" if release is None else release.label
 
 
-def _describe(report: Report) -> str:
+def _describe(report: SelfTestReport) -> str:
     ratio = (
         "the running model does not load" if report.ratio is None else f"{report.ratio:.2f} times the running model's"
     )

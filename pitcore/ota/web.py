@@ -23,7 +23,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from pitcore import __version__
 from pitcore.config.address import Address, read_address
 from pitcore.errors import Refusal, UpdateError
-from pitcore.ota.minimum_speed import Limits, Pace
+from pitcore.ota.minimum_speed import Pace, SpeedLimits
 from pitcore.ota.response import check_headers, checked, range_of, refusals, refused_status
 
 CHUNK = 64 * 1024
@@ -34,7 +34,7 @@ _NO_RETRIES = urllib3.Retry(total=0, redirect=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class ResponseBody:
     """What came.
 
     Attributes:
@@ -74,14 +74,14 @@ class Web:
         authorization: sent with each request, and to no other server that one redirects to.
     """
 
-    def __init__(self, limits: Limits, pace: Pace, authorization: str | None = None) -> None:
+    def __init__(self, limits: SpeedLimits, pace: Pace, authorization: str | None = None) -> None:
         self._limits, self._pace = limits, pace
         self._headers = HEADERS | ({} if authorization is None else {"Authorization": authorization})
         self._line: socket.socket | None = None
         self._managers: dict[Address | None, urllib3.PoolManager] = {}
 
     @contextmanager
-    def open(self, url: str, start: int) -> Iterator[Body]:
+    def open(self, url: str, start: int) -> Iterator[ResponseBody]:
         """Ask for a file from an offset on.
 
         Raises:
@@ -170,12 +170,12 @@ class Web:
             raise
         return response
 
-    def _body(self, response: urllib3.BaseHTTPResponse, url: str, start: int) -> Body:
+    def _body(self, response: urllib3.BaseHTTPResponse, url: str, start: int) -> ResponseBody:
         if response.status == 206:
-            return Body(start, range_of(response.headers)[1], self._chunks(response, url))
+            return ResponseBody(start, range_of(response.headers)[1], self._chunks(response, url))
         announced = response.headers.get("Content-Length", "")
         total = int(announced) if announced.isdecimal() else None
-        return Body(0, total, checked(self._chunks(response, url), url))
+        return ResponseBody(0, total, checked(self._chunks(response, url), url))
 
     def _chunks(self, response: urllib3.BaseHTTPResponse, url: str) -> Iterator[bytes]:
         """Yield what has come as soon as it has come: ``read`` would wait for a full chunk, however slow."""

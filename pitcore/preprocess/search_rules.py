@@ -16,7 +16,7 @@ def window_of(config: Config) -> Window:
 
 
 def segment_spec(config: Config, window: Window) -> SegmentSpec:
-    """Return how cherries are told from the belt.
+    """Return how cherries are distinguished from the belt.
 
     A calibrated background is a profile across the belt, one level a column, which takes the place of the plane's
     single level; a flat field lifts what lies in the lamp's dark ends.

@@ -1,7 +1,7 @@
 """Log records for journald, with fields to search by: `journalctl PITCORE_CAMERA=top`, `PITCORE_EVENT=frame_black`.
 
-The protocol is systemd's native one (systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram a record. A journal that does
-not keep up must not hold up a frame, so a record that cannot be sent at once is counted, and the loss is told later.
+The protocol is systemd's native one (systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram a record. A slow journal must
+not delay a frame, so a record that cannot be sent at once is counted, and the loss is reported later.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def start_logging(*, is_silent: bool = False) -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[JournalHandler(SOCKET)])
     else:
         logging.basicConfig(level=logging.INFO, format=TERMINAL_FORMAT, handlers=[TerminalHandler()])
-    logging.getLogger("tuf").setLevel(logging.WARNING)  # what it refuses is told once, by our line
+    logging.getLogger("tuf").setLevel(logging.WARNING)  # what it refuses is reported once, by our line
 
 
 def reads_stderr(environment: Mapping[str, str]) -> bool:
@@ -50,7 +50,7 @@ class TerminalHandler(logging.StreamHandler[TextIO]):
         self._journal: JournalHandler | None = None
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
-        """Send the record elsewhere; a fault of the record's own is told as ``logging`` does."""
+        """Send the record elsewhere; a fault of the record's own is reported as ``logging`` does."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
         elif SOCKET.exists():

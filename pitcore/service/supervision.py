@@ -1,9 +1,9 @@
 """When the service is ready, and when its watchdog is fed.
 
-The rule (``Pulse``) does no IO: every camera that should give frames gives them, the loop takes what they give, and
+The rule (``LoopPulse``) does no IO: every camera that should give frames gives them, the loop takes what they give, and
 some of it can be judged.
-An empty belt is no fault, for its frames come and are searched; nor is a belt that stands and triggers no camera. A
-thread of its own asks the rule and tells systemd, so that the watchdog is fed while the belt stands too.
+An empty belt is no fault, for its frames come and are searched; nor is a belt that is stopped and triggers no camera. A
+thread of its own asks the rule and tells systemd, so that the watchdog is fed while the belt is stopped too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Progress(NamedTuple):
     judged: int
 
 
-class Pulse:
+class LoopPulse:
     """Says of two moments whether the service lived between them.
 
     Args:
@@ -101,7 +101,7 @@ class Supervisor:
         status: Callable[[], str],
     ) -> None:
         self._notifier, self._health, self._progress, self._status = notifier, health, progress, status
-        self._pulse = Pulse(limit_s)
+        self._pulse = LoopPulse(limit_s)
         self._told: str | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="pitcore-watchdog", daemon=True)

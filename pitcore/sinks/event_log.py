@@ -15,7 +15,7 @@ REPEAT_AFTER_NS = 10 * 10**9
 class EventLog:
     """Logs the first event of a kind, then at most one line a kind every ten seconds, with how many there were.
 
-    The verdict file has every single one. What was not told yet is told on closing.
+    The verdict file has every single one. What was not told yet is reported on closing.
 
     Args:
         clock: nanoseconds that only grow.

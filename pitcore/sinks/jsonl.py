@@ -154,7 +154,7 @@ class JsonlSink:
         self._size += len(block)
 
     def _rotate(self) -> None:
-        """Move ``path`` to ``path.1``, that to ``path.2``, and start anew."""
+        """Move ``path`` to ``path.1``, that to ``path.2``, and restart."""
         os.fsync(self._fd)
         if self._path.exists():  # else an earlier try moved the files, and failed only to open the new one
             for age in range(self._keep, 0, -1):

@@ -30,7 +30,7 @@ class Field(NamedTuple):
 
 FIELDS = (
     Field(0, 1, "schema", f"layout of these registers: {SCHEMA}; refuse another"),
-    Field(1, 1, "heartbeat", "up with each judged frame, wraps; if it does not, nothing is judged or the belt stands"),
+    Field(1, 1, "heartbeat", "up with each judged frame, wraps; if it does not, nothing is judged or the belt stopped"),
     Field(2, 1, "flags", "bit 0: armed; bit 1: this board drives valves"),
     Field(3, 2, "model", "first 32 bits of the hash of the model in force"),
     Field(5, 2, "config", "first 32 bits of the hash of the configuration in force"),
@@ -106,7 +106,7 @@ def _words(value: int, count: int) -> list[int]:
 
 
 def table() -> str:
-    """Return the map as it stands in docs/modbus.md."""
+    """Return the map as it is in docs/modbus.md."""
     lines = ["| register | words | name | meaning |", "|---|---|---|---|"]
     lines += [f"| {place.address} | {place.words} | `{place.name}` | {place.meaning} |" for place in FIELDS]
     lines += [

@@ -1,4 +1,4 @@
-"""What a sink is. The implementations stand beside this module."""
+"""What a sink is. The implementations are beside this module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Sink(Protocol):
     """Takes the verdicts and events of each frame, in order, from one thread."""
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
-        """Take the records of one frame. Never raises for what time may mend (a full disk)."""
+        """Take the records of one frame. Never raises for what time may fix (a full disk)."""
         ...
 
     def close(self) -> None:
@@ -51,8 +51,14 @@ class Notice:
 class BeltSink(Sink, Protocol):
     """A sink that acts on the belt, and so must know which stretch of it was judged."""
 
-    def judged(self, tick: int) -> None:
-        """Say that every thing in a frame taken at ``tick`` has its verdict, and that ``emit`` had them all."""
+    def judged(self, tick: int, t_ns: int, waiting_px: int = 0) -> None:
+        """Say that every thing in a frame has its verdict, and that ``emit`` had them all.
+
+        Args:
+            tick: of the frame.
+            t_ns: of its exposure, CLOCK_MONOTONIC.
+            waiting_px: length of belt at the entry edge on which things wait for the next frame: it is not judged.
+        """
         ...
 
     def notices(self) -> list[Notice]:

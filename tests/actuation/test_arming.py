@@ -56,7 +56,7 @@ def test_a_state_that_cannot_be_trusted_is_dry_run_and_the_log_says_so(path, raw
 def test_arming_that_cannot_be_kept_does_not_arm(path):
     path.parent.write_text("")
     arming = Arming(path)
-    with pytest.raises(ControlError, match="nothing changed; mend the disk"):
+    with pytest.raises(ControlError, match="nothing changed; fix the disk"):
         arming.arm("anna")
     assert not arming.armed
 

@@ -32,7 +32,7 @@ class Rig:
         self.arming, self.metrics = Switch(armed=armed), Metrics()
         self.sink = GpioSink(PLAN, CONFIG, chip, self.arming, self.metrics)
         for tick in range(0, 40_000, 200):
-            self.sink.judged(tick)
+            self.sink.judged(tick, 0)
         self.start_ns = time.monotonic_ns()
         self.sink.start_simulated_belt(lambda: self.start_ns)
 
@@ -135,7 +135,7 @@ def test_a_process_that_is_killed_is_told_by_whatever_is_sent_to_it_next(rig):
     os.kill(rig.sink._process.pid, signal.SIGKILL)
     rig.sink._process.wait(PATIENCE_S)
     with pytest.raises(SinkError, match="killed by signal 9; the valves were shut"):
-        rig.sink.judged(0)
+        rig.sink.judged(0, 0)
 
 
 def test_a_process_that_cannot_be_started_is_one_line_of_ours(monkeypatch):

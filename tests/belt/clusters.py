@@ -6,12 +6,12 @@ Positions along the belt are in pixels and grow towards the feed, as in ``pitcor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pitcore.belt.track import BeltTracker
+from pitcore.belt.track import BeltTracker, Box, Selection
 from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec
 
 HEIGHT, WIDTH = 500, 2464
@@ -19,6 +19,7 @@ RADII_PX = (15, 32)
 SHARED_PX = 1.5  # by which the outlines of two cherries that touch overlap
 ALONG, ACROSS = math.pi / 2, 0.0
 LEVEL, THRESHOLD = 60, 14
+EDGE_PX = 4  # a middle so near to the first or last row may be cut off by noise
 
 
 @dataclass(frozen=True)
@@ -101,30 +102,44 @@ class Camera:
         self._order = np.argsort(cherries.along)
         self._sorted = cherries.along[self._order]
         self._noise = self._rng.normal(5.0, 1.5, (HEIGHT + 64, WIDTH + 64)).clip(0, 12).astype(np.uint8)
+        self._discs: dict[int, tuple[int, np.ndarray]] = {}
         spec = SegmentSpec((0,), (THRESHOLD,), ("bright",), "any", 60)
         self._preparer = Preparer(HEIGHT, WIDTH, spec, CropSpec(64, "centre", 1))
 
-    def take(self, front_px: float) -> tuple[list[tuple[int, int, int, int]], list[int]]:
+    def take(self, front_px: int) -> tuple[list[tuple[int, int, int, int]], list[int]]:
         """Return boxes and border flags of the frame whose row 0 looks at a position of the belt."""
         top, left = self._rng.integers(0, 64, 2)
         plane = self._noise[top : top + HEIGHT, left : left + WIDTH].copy()  # copied: drawn into
         low, high = np.searchsorted(self._sorted, [front_px - HEIGHT - RADII_PX[1] - 2, front_px + RADII_PX[1] + 2])
-        for index in self._order[low:high]:
-            self._draw(plane, front_px - self._cherries.along[index], index)
+        for index in self._order[low:high].tolist():
+            self._draw(plane, front_px, index)
         things = self._preparer.segment((plane,))
         return things[["x", "y", "w", "h"]].tolist(), things["border"].tolist()
 
-    def _draw(self, plane: np.ndarray, row: float, index: int) -> None:
-        """Draw a disc with a soft rim, to which the noise gives another outline in every frame."""
-        x, radius = self._cherries.x[index], self._cherries.radius[index]
+    def _draw(self, plane: np.ndarray, front_px: int, index: int) -> None:
+        """Draw a cherry; the noise gives it another outline in every frame."""
+        if index not in self._discs:
+            self._discs[index] = self._disc(index)
+        top, disc = self._discs[index]
+        left, top = int(self._cherries.x[index]) - len(disc) // 2, front_px + top
+        rows, columns = _within(top, len(disc), HEIGHT), _within(left, len(disc), WIDTH)
+        light = disc[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        shown = plane[rows, columns]
+        np.maximum(shown, light + (light > 0) * (shown >> 1), out=shown)
+
+    def _disc(self, index: int) -> tuple[int, np.ndarray]:
+        """Return a disc with a soft rim, and its first row in a frame at position 0; frames are whole pixels apart."""
+        x, row, radius = self._cherries.x[index], -self._cherries.along[index], self._cherries.radius[index]
         reach = math.ceil(radius) + 2
-        rows = slice(max(0, int(row) - reach), max(0, min(HEIGHT, int(row) + reach + 1)))
-        columns = slice(max(0, int(x) - reach), max(0, min(WIDTH, int(x) + reach + 1)))
-        away = np.hypot(
-            np.arange(rows.start, rows.stop)[:, None] - row, np.arange(columns.start, columns.stop)[None, :] - x
-        )
-        light = ((radius + 1 - away) * (LEVEL / 4)).clip(0, LEVEL).astype(np.uint8)
-        plane[rows, columns] = np.maximum(plane[rows, columns], light + (light > 0) * (plane[rows, columns] >> 1))
+        top, left = math.floor(row) - reach, int(x) - reach
+        span = np.arange(2 * reach + 1)
+        away = np.hypot(top + span[:, None] - row, left + span[None, :] - x)
+        return top, ((radius + 1 - away) * (LEVEL / 4)).clip(0, LEVEL).astype(np.uint8)
+
+
+def _within(start: int, length: int, end: int) -> slice:
+    """Return what of [start, start + length) lies in [0, end)."""
+    return slice(min(max(0, start), end), max(0, min(end, start + length)))
 
 
 @dataclass
@@ -132,7 +147,7 @@ class Outcome:
     """What came of a belt.
 
     Attributes:
-        due: cherries that passed the frame from edge to edge.
+        due: cherries whose middle was in the frame, of those in view when the belt began and when it ended too.
         missed: of them, those whose middle no box of any verdict holds, as indices.
         twice: of them, those with more than one.
         most_spans: that the tracker held at a time.
@@ -161,33 +176,46 @@ def pass_by(cherries: Cherries, fronts_px: Sequence[int], encoder: Encoder = Enc
     """Run a belt past the camera and hold every verdict's box against the cherries.
 
     Args:
-        cherries: on the belt; those between the first frame and the last frame's exit edge are due.
+        cherries: on the belt; those whose middle comes into a frame are due.
         fronts_px: position of the belt at the entry edge of each frame.
         encoder: of the belt.
         seed: of all noise.
     """
-    px_per_tick, chance = encoder.px_per_tick, np.random.default_rng(seed)
-    camera, tracker = Camera(cherries, seed), BeltTracker(HEIGHT, px_per_tick, 8.0)
+    tracker = BeltTracker(HEIGHT, encoder.px_per_tick, 8.0)
     counts, outcome = np.zeros(len(cherries.x), int), Outcome()
-    for front in fronts_px:
-        boxes, border = camera.take(front)
-        if px_per_tick < 0:
-            boxes = [(x, HEIGHT - y - h, w, h) for x, y, w, h in boxes]
-            border = [flags & 3 | (flags & 4) << 1 | (flags & 8) >> 1 for flags in border]
-        off_px = int(chance.integers(-encoder.error_px, encoder.error_px + 1))
-        tick = round((front + off_px) / abs(px_per_tick))
-        chosen = tracker.update(tick, boxes, border)
-        judged = [chosen.box_of(index, boxes) for index in chosen.whole + chosen.side + chosen.cut] + chosen.unseen
-        for x, y, width, height in judged:
-            high = front - y if px_per_tick > 0 else front - HEIGHT + y + height
-            middle = np.clip(cherries.x, 0, WIDTH - 1)
-            inside = (middle >= x) & (middle <= x + width) & (cherries.along <= high)
-            counts += inside & (cherries.along >= high - height)
+    for front, _, judged in follow(tracker, Camera(cherries, seed), fronts_px, encoder, seed):
         outcome.most_spans = max(outcome.most_spans, len(tracker))
-    reached = cherries.radius + 2
-    due = (cherries.along - reached > fronts_px[0]) & (cherries.along + reached < fronts_px[-1] - HEIGHT)
+        counts += in_boxes(cherries, judged, front, encoder.px_per_tick)
+    counts += in_boxes(cherries, tracker.finish().unseen, fronts_px[-1], encoder.px_per_tick)
+    due = (cherries.along > fronts_px[0] - HEIGHT + EDGE_PX) & (cherries.along < fronts_px[-1] - EDGE_PX)
     due &= (cherries.x + cherries.radius > 12) & (cherries.x - cherries.radius < WIDTH - 12)
     outcome.due = int(due.sum())
     outcome.missed = np.flatnonzero(due & (counts == 0)).tolist()
     outcome.twice = int((due & (counts > 1)).sum())
     return outcome
+
+
+def follow(
+    tracker: BeltTracker, camera: Camera, fronts_px: Sequence[int], encoder: Encoder = Encoder(), seed: int = 0
+) -> Iterator[tuple[int, Selection, list[Box]]]:
+    """Show a tracker the belt at each position, and yield that, what it chose, and the boxes of all verdicts."""
+    chance = np.random.default_rng(seed)
+    for front in fronts_px:
+        boxes, border = camera.take(front)
+        if encoder.px_per_tick < 0:
+            boxes = [(x, HEIGHT - y - h, w, h) for x, y, w, h in boxes]
+            border = [flags & 3 | (flags & 4) << 1 | (flags & 8) >> 1 for flags in border]
+        off_px = int(chance.integers(-encoder.error_px, encoder.error_px + 1))
+        chosen = tracker.update(round((front + off_px) / abs(encoder.px_per_tick)), boxes, border)
+        judged = [chosen.box_of(index, boxes) for index in chosen.whole + chosen.side + chosen.cut]
+        yield front, chosen, judged + chosen.unseen
+
+
+def in_boxes(cherries: Cherries, judged: Sequence[Box], front_px: int, px_per_tick: float) -> np.ndarray:
+    """Return for each cherry how many of the boxes of a frame hold its middle."""
+    counts, middle = np.zeros(len(cherries.x), int), np.clip(cherries.x, 0, WIDTH - 1)
+    for x, y, width, height in judged:
+        high = front_px - y if px_per_tick > 0 else front_px - HEIGHT + y + height
+        inside = (middle >= x) & (middle <= x + width) & (cherries.along <= high)
+        counts += inside & (cherries.along >= high - height)
+    return counts

@@ -1,16 +1,20 @@
 """Whether every cherry gets a verdict however cherries lie and however far the belt runs between two frames.
 
 ``python -m tests.belt.sweep`` runs all combinations and ends with exit code 1 if a cherry was missed; the test suite
-runs ``REDUCED``. Drawn frames, the real search, the real tracker; no network.
+runs ``REDUCED``. Drawn frames, the real search, the real tracker; no network. Each core that this process may use runs
+belts of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from functools import partial
+from itertools import count, product
 
 import numpy as np
 
@@ -38,21 +42,21 @@ class Case:
         """Run so many frames of it, or more where the belt advances little."""
         chance = np.random.default_rng(self.seed)
         advances = chance.integers(2, 481, frames) if self.advance_px == UNEVEN else np.full(frames, self.advance_px)
-        if advances.sum() < 3 * HEIGHT:
-            advances = np.full(3 * HEIGHT // self.advance_px, self.advance_px)
-        fronts = np.concatenate([[0], np.cumsum(advances)])
+        if advances.sum() < 2 * HEIGHT:
+            advances = np.full(2 * HEIGHT // self.advance_px, self.advance_px)
+        fronts = HEIGHT + np.concatenate([[0], np.cumsum(advances)])
         cherries = lay(self.layout, int(fronts[-1]), self.seed)
         return pass_by(cherries, fronts.tolist(), self.encoder, self.seed)
 
 
 def cases(seeds: int) -> Iterator[Case]:
-    """Yield every combination."""
-    advances = (*ADVANCES_PX, UNEVEN)
+    """Yield every combination of cluster, advance and load; gaps and encoders take turns, and change with the seed."""
+    advances, turns = (*ADVANCES_PX, UNEVEN), count()
     for seed, size, angle, advance, per_frame in product(range(seeds), SIZES, ANGLES.values(), advances, PER_FRAME):
         if size == 1 and angle is not None:
             continue
-        for gap, encoder in zip(GAPS_PX, ENCODERS, strict=True):
-            yield Case(Layout(size, angle, per_frame, gap), advance, encoder, seed)
+        turn = (next(turns) + seed) % len(GAPS_PX)
+        yield Case(Layout(size, angle, per_frame, GAPS_PX[turn]), advance, ENCODERS[turn], seed)
 
 
 REDUCED = tuple(
@@ -78,15 +82,18 @@ def main() -> int:
     """Run every case and say what was missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="belts of each kind (default 1)")
-    parser.add_argument("--frames", type=int, default=40, help="frames of each belt, at least (default 40)")
+    parser.add_argument("--frames", type=int, default=20, help="frames of each belt, at least (default 20)")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: cores)")
     options = parser.parse_args()
     belts = due = missed = twice = most = 0
-    for case in cases(options.seeds):
-        outcome = case.run(options.frames)
-        belts, due, missed = belts + 1, due + outcome.due, missed + len(outcome.missed)
-        twice, most = twice + outcome.twice, max(most, outcome.most_spans)
-        if outcome.missed:
-            sys.stdout.write(f"missed {len(outcome.missed)} of {outcome.due}: {case}\n")
+    every = list(cases(options.seeds))
+    with ProcessPoolExecutor(options.workers) as pool:
+        for case, outcome in zip(every, pool.map(partial(Case.run, frames=options.frames), every), strict=True):
+            belts, due, missed = belts + 1, due + outcome.due, missed + len(outcome.missed)
+            twice, most = twice + outcome.twice, max(most, outcome.most_spans)
+            if outcome.missed:
+                sys.stdout.write(f"missed {len(outcome.missed)} of {outcome.due}: {case}\n")
+                sys.stdout.flush()
     sys.stdout.write(
         f"{belts} belts, {due} cherries: {missed} without a verdict, {twice} ({twice / max(1, due):.2%}) with two or "
         f"more; the tracker held at most {most} spans\n"

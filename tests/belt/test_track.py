@@ -172,3 +172,27 @@ def test_a_chain_whose_end_passed_the_exit_edge_has_a_box_that_holds_all_of_it(t
     later = update(tracker, ADVANCE, (100, 320, 60, 180))
     assert later.cut == [0]
     assert later.box_of(0, [(100, 320, 60, 180)]) == (100, 320, 60, 220)
+
+
+def test_a_cherry_that_comes_by_the_exit_edge_of_a_belt_that_backs_up_is_judged_where_it_is_whole(tracker):
+    update(tracker, 2000)
+    assert update(tracker, 1990, (100, 480, 60, 20)).waiting == 1
+    assert update(tracker, 1900, (100, 390, 60, 60)).whole == [0]
+
+
+def test_a_cherry_that_came_by_the_exit_edge_in_part_and_leaves_again_is_cut(tracker):
+    update(tracker, 2000)
+    assert update(tracker, 1990, (100, 480, 60, 20)).cut == []
+    assert update(tracker, 1995, (100, 485, 60, 15)).cut == [0]
+
+
+def test_a_cherry_that_came_by_the_exit_edge_in_part_and_was_not_seen_again_is_unseen(tracker):
+    update(tracker, 2000)
+    update(tracker, 1990, (100, 480, 60, 20))
+    assert update(tracker, 2100).unseen == [(100, 590, 60, 20)]
+
+
+def test_a_cherry_at_the_entry_edge_of_a_belt_that_trembles_waits(tracker):
+    for tick in (2000, 1999, 2000, 1999):
+        assert update(tracker, tick, (100, 0, 60, 30)).whole == []
+    assert update(tracker, 2200, (100, 170, 60, 60)).whole == [0]

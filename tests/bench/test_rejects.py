@@ -10,7 +10,7 @@ from pitcore.actuation.wakeup_margin import Gap
 from pitcore.bench import reject_report, schedule_speed
 from pitcore.bench.reject_account import Run, settle, settle_crowd
 from pitcore.bench.reject_line import CHERRY_PX, HEIGHT_PX, LANES, PULSE_TICKS, SPACING_TICKS, lay, lay_crowded, steps
-from pitcore.bench.rejects import Outcome, crowded, virtual
+from pitcore.bench.rejects import RejectResult, crowded, virtual
 from pitcore.bench.schedule_speed import Speed
 
 CHERRIES = 4000
@@ -75,7 +75,7 @@ def test_what_was_off_is_laid_to_the_gap_it_fell_into_and_to_nothing_else():
     assert until - since == 3000  # three ticks of a microsecond
     beyond = (max(until for _, until in account.off) + 10, max(until for _, until in account.off) + 20, Gap.AWAKE, 0)
     gaps = [(since - 10, since + 5, Gap.AT_WORK, 0), (since + 1, until - 1, Gap.ASLEEP, 1499), beyond]
-    outcome = Outcome(settle(*even_run()), 1, 0, 0, 0, {}, 1.0, np.asarray(gaps))
+    outcome = RejectResult(settle(*even_run()), 1, 0, 0, 0, {}, 1.0, np.asarray(gaps))
     assert outcome.held_up() == {}
     only = replace(account, off=[(since, until)])
     assert replace(outcome, account=only).held_up() == {Gap.ASLEEP: 1}

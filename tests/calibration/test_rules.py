@@ -59,10 +59,10 @@ def test_of_two_planes_with_one_exposure_the_brighter_is_not_the_one_that_decide
     assert not exposure.is_reached([exposure.Brightness(156.0, 0.2)], (156.0,))
 
 
-@pytest.mark.parametrize(("level", "mend"), [(1.0, "more light, or a wider lens"), (250.0, "dim the lamp")])
-def test_an_exposure_beyond_the_camera_is_asked_for(level, mend):
+@pytest.mark.parametrize(("level", "fix"), [(1.0, "more light, or a wider lens"), (250.0, "dim the lamp")])
+def test_an_exposure_beyond_the_camera_is_asked_for(level, fix):
     now = Exposure(1000.0 if level < 9 else 21.0, 1.0)
-    with pytest.raises(CalibrationError, match=mend):
+    with pytest.raises(CalibrationError, match=fix):
         exposure.next_exposure(now, exposure.Brightness(level, 0.0), 156.0, LIMITS)
 
 
@@ -99,7 +99,7 @@ def test_a_side_without_cherries_is_guessed():
 
 
 def test_a_light_beyond_correction_is_corrected():
-    with pytest.raises(CalibrationError, match=r"of the light reaches the (left|right) side; mend or move the lamp"):
+    with pytest.raises(CalibrationError, match=r"of the light reaches the (left|right) side; fix or move the lamp"):
         flat.falloff(*cherries(2464, lambda at: 1.0 - 0.75 * at**2, spread=0.05), 2464)
 
 
@@ -170,7 +170,7 @@ def test_the_scale_is_not_found_to_a_thousandth(scale):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (moves(0.5, [3000] * 30), "belt: it stands; start the belt"),
+        (moves(0.5, [3000] * 30), "belt: it is stopped; start the belt"),
         (moves(0.5, range(0, 16000, 400), moving=False), "the encoder counts but the cherries stand"),
         ([belt.Moved(0, 200.0, 5)] * 30, "cherries move but the encoder gives no ticks"),
         (moves(0.5, range(0, 2000, 400)), r"cherries known again in \d pairs of frames, 50 in 10 are needed"),

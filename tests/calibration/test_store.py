@@ -4,12 +4,12 @@ import msgspec
 import pytest
 
 from pitcore.calibration import store
-from pitcore.config import BeltScale, Calibration, PlaneCalibration, read_calibration
+from pitcore.config import BeltScale, BoardCalibration, PlaneCalibration, read_calibration
 from pitcore.errors import CalibrationError, ConfigError
 
 
 def made(px_per_tick):
-    return Calibration(
+    return BoardCalibration(
         schema="pitcore.calibration/1",
         height_px=240,
         width_px=320,

@@ -1,4 +1,4 @@
-"""What is told where picamera2 or PyAV cannot be imported: the traps that its users fall into."""
+"""What is reported where picamera2 or PyAV cannot be imported: the traps that its users fall into."""
 
 import subprocess
 import sys

@@ -72,7 +72,7 @@ def test_a_triggered_camera_is_counted_by_pulses_however_slow_the_belt_runs():
     assert cadence.steps(0, 100 * MS) == 1
     assert cadence.steps(0, 304 * MS) == 3
     standing = Triggered(Steps(stops_ns=100 * MS), every=100)
-    assert standing.steps(0, 10_000 * MS) == 1, "no frame is lost while the belt stands"
+    assert standing.steps(0, 10_000 * MS) == 1, "no frame is lost while the belt is stopped"
 
 
 def test_no_frame_is_due_while_the_belt_that_triggers_stands():

@@ -1,4 +1,4 @@
-"""Every shipped board starts, with an emulated belt and with the cameras it is for; each fault of a camera is told."""
+"""Every shipped board starts, with an emulated belt and with its own cameras; each fault of a camera is reported."""
 
 import json
 import tomllib
@@ -164,7 +164,7 @@ def test_a_camera_that_fails_ends_the_service_with_its_name_so_that_it_is_starte
     )
 
 
-# Frame by frame, so that each fault of a camera that goes on is in one run, and told apart by its cause.
+# Frame by frame, so that each fault of a camera that goes on is in one run, and distinguished by its cause.
 SURVIVED = {"stale": [0, 1], "startup": 6, "dropped": [20, 21], "unlock": [30, 31], "repeated": [40, 41]}
 CAUSES = {"stale", "startup", "sensor", "unlocked", "repeated"}
 

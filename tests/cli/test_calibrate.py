@@ -91,7 +91,7 @@ def test_a_calibration_of_other_frames_or_a_damaged_one_is_used(board):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "mend"),
+    ("arguments", "fix"),
     [
         (("belt",), "name one: --config FILE with [calibration] file"),
         (("undo",), "name one: --config FILE with [calibration] file"),
@@ -101,9 +101,9 @@ def test_a_calibration_of_other_frames_or_a_damaged_one_is_used(board):
         (("undo", "--config", "{board}"), "nothing to undo: no calibration is in force"),
     ],
 )
-def test_what_cannot_be_done_is_not_one_clear_line(board, arguments, mend):
+def test_what_cannot_be_done_is_not_one_clear_line(board, arguments, fix):
     done = run_pitcore("calibrate", *[word.format(board=board) for word in arguments])
-    assert_one_clear_line(done, mend)
+    assert_one_clear_line(done, fix)
     assert not list(board.parent.glob("calibration.json*"))
 
 

@@ -9,6 +9,7 @@ from pitcore.cli.classify import find_pictures
 from pitcore.loop.classifier import Classifier
 from pitcore.model_card import load_bundle
 from tests.cli.program import run_pitcore
+from tests.conftest import tiny_network, write_tiny_bundle
 
 
 def write_png(path, pixels, mode=None):
@@ -99,3 +100,15 @@ def test_more_pictures_than_a_batch_keep_their_order(tmp_path, tiny_bundle):
         line.p_pit for line in found if line.error is None
     )
     assert [line.path[-8:] for line in found if line.error] == ["095b.png"]
+
+
+def test_a_picture_for_which_the_network_gives_no_number_is_maybe_and_said(folder, tmp_path):
+    bundle = write_tiny_bundle(tmp_path / "nan", tiny_network(nan_below=65.0))
+    done = run_pitcore("classify", folder, "--json", "--bundle", bundle)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["verdict"], line["p_pit"] is None) for line in lines] == [
+        ("maybe", False),
+        ("pit", False),
+        ("maybe", True),
+    ]
+    assert done.stderr == "1 of 3 pictures: the network gave NaN or infinity, so they are maybe\n"

@@ -16,9 +16,9 @@ def test_this_machine_is_looked_over_and_each_line_has_its_mend(tmp_path, tiny_b
     report = json.loads(run_pitcore("doctor", "--config", config, "--json", cwd=tmp_path).stdout)
     assert report["schema"] == "pitcore.doctor/1"
     names = [check["name"] for check in report["checks"]]
-    assert len(names) == len(set(names)) == 16
+    assert len(names) == len(set(names)) == 17
     for check in report["checks"]:
-        assert bool(check["mend"]) == (check["status"] in {"warn", "fail"}), check
+        assert bool(check["fix"]) == (check["status"] in {"warn", "fail"}), check
 
 
 def test_a_board_that_must_not_go_to_the_line_so_is_exit_code_1(tmp_path, tiny_bundle):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from pitcore.model_card import DEFAULT_BUNDLE
 from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
 
 
@@ -28,6 +29,15 @@ def test_two_replays_are_equal_byte_for_byte_and_name_the_same_hash(tmp_path, re
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes() != b""
     assert first.stdout.split()[-1] == second.stdout.split()[-1]
     assert "missed 0, judged twice 0, nothing there 0" in first.stdout
+
+
+def test_a_replay_is_the_same_byte_for_byte_on_one_core_and_on_several(tmp_path, recording, small):
+    written = set()
+    for workers in ([], ["--workers", 1], ["--workers", 2], ["--workers", 3], ["--workers", 4]):
+        done = replay(recording, small, tmp_path / "v.jsonl", "--bundle", DEFAULT_BUNDLE, *workers)
+        assert done.returncode == 0, done.stderr
+        written.add((tmp_path / "v.jsonl").read_bytes())
+    assert len(written) == 1
 
 
 def test_a_replay_says_what_the_demo_said_on_the_same_belt(tmp_path, recording, small):

@@ -29,7 +29,7 @@ def test_one_file_holds_what_helps_and_says_why_a_part_is_missing(place):
         assert name in done.stdout
     assert any(check["name"] == "model" for check in json.loads(parts["doctor.json"]))
     assert "numpy" in json.loads(parts["versions.json"])["packages"]
-    assert parts["status.json"].startswith("not available")  # no service runs, and that is told
+    assert parts["status.json"].startswith("not available")  # no service runs, and that is reported
     assert "no report" in parts["bench.json"]
     assert parts["bench.json"].endswith("pitcore-bench --json bench.json\n")  # the option takes a path
     assert "Traceback" not in done.stderr

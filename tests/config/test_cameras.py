@@ -1,4 +1,4 @@
-"""A mistake in [source] is told with section, key and mend."""
+"""A mistake in [source] is reported with section, key and fix."""
 
 import pytest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pitcore.camera.source import Exposure, ExposureLimits
-from pitcore.config import Calibration, CalibrationConfig, DecisionConfig, PlaneCalibration, RuntimeConfig
+from pitcore.config import BoardCalibration, CalibrationConfig, DecisionConfig, PlaneCalibration, RuntimeConfig
 from pitcore.control import reload as reload_module
 from pitcore.control.reload import NICENESS, Reloader
 from pitcore.errors import ConfigError, ControlError, SourceError
@@ -148,7 +148,7 @@ def test_a_camera_that_refuses_the_new_exposure_does_not_end_the_service(tiny_bu
         yield from run.reloaded()
 
     plane = PlaneCalibration(exposure_us=700.0, gain=1.0)
-    values = Calibration("pitcore.calibration/1", HEIGHT, WIDTH, {"top": plane, "bottom": plane})
+    values = BoardCalibration("pitcore.calibration/1", HEIGHT, WIDTH, {"top": plane, "bottom": plane})
     laters = [config_for(other, calibration=CalibrationConfig(values=values)), config_for(other)]
     run = Running(config_for(tiny_bundle), script, lambda: laters.pop(0))
     assert refusing[0].state == "refused"

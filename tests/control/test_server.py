@@ -21,7 +21,7 @@ PATIENCE_S = 30.0
 
 
 def refuse(args, peer):
-    raise ControlError("the belt stands")
+    raise ControlError("the belt is stopped")
 
 
 def fail(args, peer):
@@ -91,7 +91,7 @@ def test_the_kernel_says_who_asks_not_the_client(server, path):
 
 
 def test_a_refusal_reaches_the_caller_as_its_own_line(server, path):
-    with pytest.raises(ControlError, match=r"^the belt stands$"):
+    with pytest.raises(ControlError, match=r"^the belt is stopped$"):
         ask(path, "refuse")
 
 

@@ -127,7 +127,7 @@ class BoardLane(ServiceLane):
         self.stops()
 
     def ends_with_its_valve_process(self) -> None:
-        """A valve process that is killed ends the service with a line of ours; systemd starts both anew, armed."""
+        """A valve process that is killed ends the service with a line of ours; systemd restarts both, armed."""
         pid, restarts = self.container.show("MainPID"), int(self.container.show("NRestarts"))
         begin = time.monotonic()
         (valves,) = self.container.run("cat", f"/proc/{pid}/task/{pid}/children").stdout.split()
@@ -139,7 +139,7 @@ class BoardLane(ServiceLane):
         self.expect("valves killed", named, f"{time.monotonic() - begin:.1f} s; {said}")
 
     def is_shut_after_a_kill(self) -> None:
-        """Everything killed at once: systemd runs what shuts the valves, inside the unit's limits, and starts anew."""
+        """Everything killed at once: systemd runs what shuts the valves, inside the unit's limits, and restarts."""
         restarts = int(self.container.show("NRestarts"))
         told = self.container.journal("-u", "pitcore").count("nothing to shut")  # what it says of a chip in memory
         self.container.run("systemctl", "kill", "--signal=KILL", "pitcore")
@@ -149,7 +149,7 @@ class BoardLane(ServiceLane):
         self.expect("all killed", now == told + 1, f"`pitcore shut-valves` ran {now - told} times")
 
     def survives_what_befalls_one_of_two_cameras(self) -> None:
-        """A camera that hangs, then one that freezes: named; the service starts anew by itself, armed as before."""
+        """A camera that hangs, then one that freezes: named; the service restarts by itself, armed as before."""
         self.configure(FRAME + CAMERAS, launcher="board_cameras.py")
         self.container.run("systemctl", "start", "pitcore")
         cameras = {camera["id"]: camera["frames"] for camera in self.status()["cameras"]}

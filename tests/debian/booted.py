@@ -107,7 +107,7 @@ class ServiceLane:
         text = self.verdicts.read_text() if self.verdicts.exists() else ""
         return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
 
-    def expect(self, name: str, good: bool, said: str) -> None:  # noqa: FBT001  the one thing it is told
+    def expect(self, name: str, good: bool, said: str) -> None:  # noqa: FBT001  its one argument besides the texts
         """Print a line, and note a failure."""
         print(f"{name:16}{'pass' if good else 'FAIL'}  {said.strip()}", flush=True)
         if not good:

@@ -94,7 +94,7 @@ class Lane:
             print("\n".join(lines[-30:]))
         return done.stdout
 
-    def expect(self, name: str, good: bool, said: str) -> None:  # noqa: FBT001  the one thing it is told
+    def expect(self, name: str, good: bool, said: str) -> None:  # noqa: FBT001  its one argument besides the texts
         """Print a line, and note a failure."""
         print(f"{self.arch:6}{name:16}{'pass' if good else 'FAIL'}  {said}", flush=True)
         if not good:

@@ -112,7 +112,7 @@ def package(arch: str) -> Path:
 
 
 def need(programs: dict[str, str]) -> None:
-    """End with the mend if a program or the rights are missing."""
+    """End with the fix if a program or the rights are missing."""
     if os.geteuid() != 0:
         sys.exit("this lane makes Debian roots: run it as root")
     for program, debian in programs.items():

@@ -1,7 +1,7 @@
 """Proves the service under a real systemd: `make test-systemd`.
 
 Boots a clean Debian 12 in a container by systemd-nspawn, installs the package, and shows: ready only after a frame of
-every camera was processed; inside the unit's limits; a hung camera named, not fed, killed and started anew; arming that
+every camera was processed; inside the unit's limits; a hung camera named, not fed, killed and restarted; arming that
 outlives it; a reload without a lost frame, and one that is refused; a clean stop within 2 s. Then, in ``board_lane``,
 what a board has besides: valves, cameras, updates.
 """
@@ -126,14 +126,14 @@ class Lane(ServiceLane):
         self.expect("nothing denied", not uncovered, "; ".join(uncovered) or "no refusal in the journal")
 
     def arms(self) -> None:
-        """Dry until armed; who armed is told."""
+        """Dry until armed; who armed is reported."""
         dry = self.status()["arming"]
         armed = self.container.run("pitcore", "arm", "--socket", "/run/pitcore/control.sock")
         now = self.status()["arming"]
         self.expect("arm", armed.returncode == 0 and not dry["armed"] and now["armed"], f"{armed.stderr.strip()}{now}")
 
     def survives_a_hung_camera(self) -> None:
-        """It is named, the watchdog is not fed, systemd kills and starts anew, and it is ready and armed again."""
+        """It is named, the watchdog is not fed, systemd kills and restarts, and it is ready and armed again."""
         pid = self.container.show("MainPID")
         self.container.run("touch", "/run/pitcore/hang")
         begin = time.monotonic()

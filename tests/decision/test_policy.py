@@ -5,9 +5,9 @@ import pytest
 from pitcore.config import ActionsConfig, DecisionConfig
 from pitcore.decision import policy
 from pitcore.decision.policy import Judgement, Shape
-from pitcore.model_card import Calibration, Thresholds
+from pitcore.model_card import ProbabilityCalibration, Thresholds
 
-SOFTMAX = Calibration(method="platt", slope=1.0, intercept=0.0)
+SOFTMAX = ProbabilityCalibration(method="platt", slope=1.0, intercept=0.0)
 THRESHOLDS = Thresholds(accept=0.2, reject=0.8)
 ROUND_CHERRY = Shape(area_px=2600, elongation=1.1, ellipse_fill=0.985, plane_means=(100.0, 130.0))
 
@@ -30,7 +30,7 @@ def test_the_order_of_labels_is_the_cards():
 
 
 def test_calibration_moves_the_probability():
-    calibration = Calibration(method="platt", slope=0.5, intercept=-1.0)
+    calibration = ProbabilityCalibration(method="platt", slope=0.5, intercept=-1.0)
     assert policy.pit_probability([0.0, 2.0], ["clean", "pit"], calibration) == 0.5
 
 
@@ -102,3 +102,15 @@ def test_actions_follow_the_boards_table():
         "reject",
         "review",
     ]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_logits_that_are_no_numbers_are_maybe_and_never_clean(value, at):
+    logits = [3.0, -1.0, -9.0]
+    logits[at] = value
+    shares = policy.probabilities(logits, ["clean", "maybe", "pit"], SOFTMAX)
+    assert policy.judge(shares, None, THRESHOLDS) == Judgement("maybe", "not_finite", None)
+    assert policy.judge(shares, "touching", THRESHOLDS) == Judgement("maybe", "touching", None)
+    p_pit = policy.pit_probability(logits, ["clean", "maybe", "pit"], SOFTMAX)
+    assert policy.judge_probability(p_pit, THRESHOLDS) == ("maybe", "not_finite")

@@ -1,6 +1,6 @@
 """What the kernel of real boards says, as files below a folder. Sources: Raspberry Pi OS (bookworm) on each board."""
 
-from pitcore.doctor.check import Board
+from pitcore.doctor.check import SystemRoot
 
 CPUINFO = "processor\t: 0\nFeatures\t: {features}\nCPU implementer\t: 0x41\nCPU part\t: {part}\n"
 A76 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
@@ -43,4 +43,4 @@ def board(root, files, **changes):
         path.parent.mkdir(parents=True, exist_ok=True)
         if text is not None:
             path.write_text(text)
-    return Board(root)
+    return SystemRoot(root)

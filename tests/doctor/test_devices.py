@@ -18,7 +18,7 @@ def test_a_camera_that_is_missing_is_named_with_what_there_is(tmp_path):
     assert check.status == "fail"
     assert RIBBON in check.found
     assert TOP not in check.found
-    assert "rpicam-hello --list-cameras" in check.mend
+    assert "rpicam-hello --list-cameras" in check.fix
 
 
 def test_two_cameras_of_one_kind_need_two_sensors(tmp_path):
@@ -36,14 +36,14 @@ def test_a_camera_on_usb_is_looked_for_by_its_device(tmp_path):
     assert devices.check_usb_camera(pi5, "/dev/video0").status == "ok"
     check = devices.check_usb_camera(pi5, "/dev/video7")
     assert (check.status, check.found) == ("fail", "/dev/video7 is not there; there is /dev/video0")
-    assert "/dev/v4l/by-id" in check.mend
+    assert "/dev/v4l/by-id" in check.fix
 
 
 def test_devices_that_we_may_not_open_are_named(tmp_path):
     check = devices.check_permissions(board(tmp_path, PI5), lambda path: path.name != "gpiochip0")
     assert check.status == "fail"
     assert "/dev/gpiochip0" in check.found
-    assert "usermod -aG video,gpio" in check.mend
+    assert "usermod -aG video,gpio" in check.fix
 
 
 def test_a_service_user_outside_the_groups_is_told_of(tmp_path):
@@ -51,7 +51,7 @@ def test_a_service_user_outside_the_groups_is_told_of(tmp_path):
     check = devices.check_permissions(board(tmp_path, PI5 | {"etc/group": group}), lambda _: True)
     assert check.status == "fail"
     assert check.found == "the service's user pitcore is not in video"
-    assert "usermod -aG video pitcore" in check.mend
+    assert "usermod -aG video pitcore" in check.fix
 
 
 def test_open_devices_and_no_devices_are_no_fault(tmp_path):
@@ -73,7 +73,7 @@ def test_open_devices_and_no_devices_are_no_fault(tmp_path):
 def test_camera_memory_that_is_short_says_how_much_to_reserve(tmp_path, files, needed, status, words):
     check = devices.check_camera_memory(board(tmp_path, files), needed)
     assert check.status == status
-    assert words in check.found + check.mend
+    assert words in check.found + check.fix
 
 
 @pytest.mark.parametrize(("kept", "status"), [("Y\n", "warn"), ("N\n", "ok")])
@@ -84,7 +84,7 @@ def test_a_kernel_that_leaves_the_lines_of_a_killed_program_driven_is_told_where
     chips = {"pinctrl-rp1": "/dev/gpiochip0"}
     check = devices.check_gpio(pi5, chips, "pinctrl-rp1")
     assert check.status == status
-    assert ("strict_gpiod" in check.mend) is (status == "warn")
+    assert ("strict_gpiod" in check.fix) is (status == "warn")
     assert devices.check_gpio(pi5, chips, None).status == "ok"
 
 
@@ -99,7 +99,7 @@ def test_a_label_that_is_not_there_fails_only_where_lines_are_driven(tmp_path):
     check = devices.check_gpio(pi5, {"pinctrl-bcm2711": "/dev/gpiochip0"}, "pinctrl-rp1")
     assert check.status == "fail"
     assert "pinctrl-bcm2711 (/dev/gpiochip0)" in check.found
-    assert "gpiodetect" in check.mend
+    assert "gpiodetect" in check.fix
     assert devices.check_gpio(pi5, {}, None).status == "warn"
-    assert "CONFIG_GPIO_CDEV" in devices.check_gpio(pi5, {}, "pinctrl-rp1").mend
+    assert "CONFIG_GPIO_CDEV" in devices.check_gpio(pi5, {}, "pinctrl-rp1").fix
     assert devices.check_gpio(board(tmp_path / "laptop", {}), {}, None).status == "skip"

@@ -18,7 +18,7 @@ def test_a_good_board_needs_no_mend(tmp_path):
         processor.check_clock_source(pi5),
         processor.check_time(pi5, now_s=2.0, built_s=1.0),
     ]
-    assert [(check.status, check.mend) for check in checks] == [("ok", "")] * 6
+    assert [(check.status, check.fix) for check in checks] == [("ok", "")] * 6
     assert "Cortex-A76, segmentation by neon, int8 dot product" in checks[0].found
     assert checks[2].found == "52 C"
 
@@ -27,7 +27,7 @@ def test_a_processor_without_dot_product_is_told_of(tmp_path):
     check = processor.check_features(board(tmp_path, PI4), "neon")
     assert check.status == "warn"
     assert "Cortex-A72" in check.found
-    assert "pitcore-bench" in check.mend
+    assert "pitcore-bench" in check.fix
 
 
 @pytest.mark.parametrize(("flag", "status"), [("avx512_vnni", "ok"), ("avx_vnni", "ok"), ("avx2", "warn")])
@@ -39,25 +39,25 @@ def test_an_x86_is_judged_by_the_same_rule(tmp_path, flag, status):
 
 
 def test_a_scalar_kernel_or_no_proc_is_told_of(tmp_path):
-    assert "64-bit Arm" in processor.check_features(board(tmp_path, PI5), "scalar").mend
-    assert "mount /proc" in processor.check_features(board(tmp_path / "none", {}), "neon").mend
+    assert "64-bit Arm" in processor.check_features(board(tmp_path, PI5), "scalar").fix
+    assert "mount /proc" in processor.check_features(board(tmp_path / "none", {}), "neon").fix
 
 
 def test_a_clock_that_waits_for_load_is_told_of(tmp_path):
     check = processor.check_governor(board(tmp_path, PI4))
     assert (check.status, check.found) == ("warn", "ondemand")
-    assert "scaling_governor" in check.mend
+    assert "scaling_governor" in check.fix
 
 
 @pytest.mark.parametrize(("milli", "status"), [("74000", "ok"), ("75000", "warn"), ("84000", "fail")])
 def test_heat_is_told_before_it_throttles(tmp_path, milli, status):
     check = processor.check_heat(board(tmp_path, PI5 | {TEMP: milli}))
     assert check.status == status
-    assert ("heat sink" in check.mend) == (status != "ok")
+    assert ("heat sink" in check.fix) == (status != "ok")
 
 
 @pytest.mark.parametrize(
-    ("word", "status", "found", "mend"),
+    ("word", "status", "found", "fix"),
     [
         ("50005", "fail", "under-voltage now", "power supply"),
         ("50000", "warn", "under-voltage has been", "power supply"),
@@ -65,11 +65,11 @@ def test_heat_is_told_before_it_throttles(tmp_path, milli, status):
         ("e0000", "warn", "throttling has been", "heat sink"),
     ],
 )
-def test_throttling_names_its_cause_and_its_mend(tmp_path, word, status, found, mend):
+def test_throttling_names_its_cause_and_its_mend(tmp_path, word, status, found, fix):
     check = processor.check_throttling(board(tmp_path, PI5 | {THROTTLED: word}))
     assert check.status == status
     assert found in check.found
-    assert mend in check.mend
+    assert fix in check.fix
 
 
 def test_the_firmware_is_found_whatever_its_bus_is_called(tmp_path):
@@ -86,7 +86,7 @@ def test_a_wall_clock_that_nothing_keeps_or_that_stands_before_the_installation_
     assert processor.check_time(alone, now_s=2.0, built_s=1.0).status == "warn"
     check = processor.check_time(alone, now_s=1.0, built_s=2.0)
     assert check.status == "fail"
-    assert "timedatectl" in check.mend
+    assert "timedatectl" in check.fix
     kept = board(tmp_path / "chrony", {"run/chrony/chronyd.pid": "1"})
     assert processor.check_time(kept, now_s=2.0, built_s=1.0).status == "ok"
 

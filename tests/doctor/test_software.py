@@ -38,7 +38,7 @@ def test_workers_that_do_not_flush_are_told_of(monkeypatch):
     monkeypatch.setattr(software.os, "sched_getaffinity", lambda _: {0, 1})
     check = software.check_flush_to_zero()
     assert check.status == "warn"
-    assert "inspect --zero" in check.mend
+    assert "inspect --zero" in check.fix
 
 
 def test_a_bad_configuration_fails_with_its_own_words(tmp_path):
@@ -46,7 +46,7 @@ def test_a_bad_configuration_fails_with_its_own_words(tmp_path):
     check, config = software.check_config(tmp_path / "board.toml")
     assert (check.status, config) == ("fail", None)
     assert "[decision] reject" in check.found
-    assert "pitcore config check" in check.mend
+    assert "pitcore config check" in check.fix
 
 
 def test_an_emulated_belt_on_a_board_is_told_of(tmp_path):
@@ -74,24 +74,24 @@ def test_an_altered_model_and_one_that_computes_something_else_fail(tmp_path, ti
     check = software.check_model(with_bundle(shifted))
     assert check.status == "fail"
     assert "golden vectors are off" in check.found
-    assert "rollback" in check.mend
+    assert "rollback" in check.fix
 
 
 @pytest.mark.parametrize(
-    ("said", "mend"),
+    ("said", "fix"),
     [
         ("ModuleNotFoundError: No module named 'libcamera'", "--system-site-packages"),
         ("ValueError: numpy.dtype size changed, may indicate binary incompatibility", "numpy<2"),
         ("ImportError: libcamera.so.0.5: cannot open shared object file", "--reinstall"),
     ],
 )
-def test_each_way_in_which_picamera2_does_not_load_has_its_mend(said, mend):
+def test_each_way_in_which_picamera2_does_not_load_has_its_mend(said, fix):
     def failing(code):
         return subprocess.CompletedProcess([], 1, "", f"Traceback ...\n{said}\n")
 
     check = software.check_picamera2(failing, wanted=True)
     assert (check.status, check.found) == ("fail", said)
-    assert mend in check.mend
+    assert fix in check.fix
     assert software.check_picamera2(failing, wanted=False).status == "skip"
 
 

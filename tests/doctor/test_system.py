@@ -35,7 +35,7 @@ def test_a_disk_with_room_is_good_and_left_as_it_was(tmp_path):
 def test_a_disk_that_verdicts_would_fill_is_told_of(tmp_path, free, status):
     check = system.check_disk(config_for(tmp_path), lambda _: free)
     assert check.status == status
-    assert "lower [sink] keep" in check.mend
+    assert "lower [sink] keep" in check.fix
 
 
 def test_room_that_verdicts_take_already_counts_as_theirs(tmp_path):
@@ -49,7 +49,7 @@ def test_a_folder_that_cannot_be_written_fails_with_its_mend(tmp_path, small_dis
     check = system.check_disk(config_for(small_disk), lambda _: GB)
     assert check.status == "fail"
     assert "cannot be written" in check.found
-    assert "sudo -u pitcore" in check.mend
+    assert "sudo -u pitcore" in check.fix
 
 
 def test_the_folder_may_be_missing_yet(tmp_path):
@@ -64,7 +64,7 @@ def test_the_folder_may_be_missing_yet(tmp_path):
         ({"ActiveState": "activating", "SubState": "auto-restart", "Result": "watchdog"}, "fail", "journalctl"),
         ({"ActiveState": "activating", "SubState": "start"}, "warn", "no frame of every camera yet"),
         ({"ActiveState": "inactive", "SubState": "dead"}, "warn", "enable --now"),
-        ({"NRestarts": "3"}, "warn", "started anew 3 times"),
+        ({"NRestarts": "3"}, "warn", "restarted 3 times"),
         ({"UnitFileState": "disabled"}, "warn", "after a power cut"),
         ({"LoadState": "not-found"}, "skip", "not installed"),
     ],
@@ -72,8 +72,8 @@ def test_the_folder_may_be_missing_yet(tmp_path):
 def test_each_state_of_the_service_has_its_word(changes, status, words):
     check = system.check_service(shown(**changes))
     assert check.status == status
-    assert words in check.found + check.mend
-    assert bool(check.mend) == (status in {"warn", "fail"})
+    assert words in check.found + check.fix
+    assert bool(check.fix) == (status in {"warn", "fail"})
 
 
 def test_without_systemd_there_is_no_service_to_ask():

@@ -105,7 +105,7 @@ def test_the_report_lists_every_fault_of_a_mixed_run_in_order_and_nothing_else()
     kinds = [kind for _, kind in due]
     assert len(frames) == 60 - kinds.count("dropped") + kinds.count("duplicated")
     assert frames_of(source)[7][:3] == frames[7][:3]
-    assert source.injected == due  # started anew, it reports anew
+    assert source.injected == due  # restarted, it reports again
 
 
 def test_faults_in_a_ring_do_not_spoil_the_ring():

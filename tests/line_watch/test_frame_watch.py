@@ -115,7 +115,7 @@ def test_the_same_picture_again_is_a_hung_camera_only_if_the_belt_moved(watch):
     planes = planes_with((50, 50, PIT))
     found = searched(planes)
     assert watch.check_things(frame(1, 100), *found) is None
-    assert watch.check_things(frame(2, 100), *found) is None  # the belt stands still
+    assert watch.check_things(frame(2, 100), *found) is None  # the belt is stopped
     assert watch.check_things(frame(3, 300), *found).event == "frame_stuck"
     other = searched(planes_with((51, 50, PIT)))
     assert watch.check_things(frame(4, 500), *other) is None

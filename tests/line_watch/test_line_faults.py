@@ -182,11 +182,11 @@ def test_a_fail_safe_made_stricter_by_a_reload_waits_for_the_next_alarm(calibrat
     app.run()
     (alarm,) = app.alarms
     assert (alarm.name, alarm.failsafe) == ("light_dim", "alarm")
-    assert alarm.detail.endswith("; verdicts stand")
+    assert alarm.detail.endswith("; verdicts are unchanged")
     app.reload(msgspec.structs.replace(mild, failsafe=FailsafeConfig(light_dim="reject")))
     (after,) = app.alarms
     assert after.failsafe == app.now.stages.line.failsafe == "reject"
-    assert after.detail == alarm.detail.replace("verdicts stand", "until it is over all are rejected")
+    assert after.detail == alarm.detail.replace("verdicts are unchanged", "until it is over all are rejected")
     assert (after.since, after.since_seq) == (alarm.since, alarm.since_seq)
 
 

@@ -31,6 +31,34 @@ def test_cherries_that_come_and_go_on_a_sparse_belt_tell_it_as_well():
     assert found == [None, True, True, True]
 
 
+@pytest.mark.parametrize("ticks", [(0, 1), (0, 1, 0, -1), (0, 1, 1, 0), (0, 1, 2, 3, 4, 5)], ids=str)
+@pytest.mark.parametrize("count", [1, 24])
+def test_cherries_that_move_while_the_encoder_trembles_are_a_dead_encoder(ticks, count):
+    motion = check()
+    found = []
+    for number in range(8):
+        rows = [(30 + 170 * number + 97 * one) % 420 + 20 for one in range(count)]
+        boxes = [(100 * one + 13 * number % 40, row, 60, 55) for one, row in enumerate(rows)]
+        found.append(show(motion, number, 1000 + ticks[number % len(ticks)], *boxes))
+    assert found == [None] + [True] * 7
+
+
+@pytest.mark.parametrize("advance", [1, -1, 2, 20])
+def test_cherries_on_a_slow_belt_are_no_dead_encoder(advance):
+    motion = check()
+    for number in range(300):
+        low = advance * 0.5 * number % 700 - 100
+        row, end = max(low, 0), min(low + 60, 500)
+        boxes = [(300, round(row), 60, round(end - row))] if end > row else []
+        assert not show(motion, number, 1000 + advance * number, *boxes)
+
+
+def test_cherries_that_lie_still_while_the_encoder_trembles_are_no_dead_encoder():
+    motion = check()
+    found = [show(motion, number, 1000 + number % 2, (300, 200 + number % 2, 60, 60)) for number in range(6)]
+    assert found == [None] + [False] * 5
+
+
 def test_an_empty_standing_belt_tells_nothing():
     motion = check()
     assert [show(motion, number, 1000) for number in range(4)] == [None] * 4

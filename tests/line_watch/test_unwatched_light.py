@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from pitcore.config import load_config, weakened
-from pitcore.config.calibration import Calibration, PlaneCalibration
+from pitcore.config.calibration import BoardCalibration, PlaneCalibration
 from pitcore.line_watch.light import LightCheck
 from tests.conftest import ROOT
 
@@ -16,7 +16,7 @@ def calibrated(top, bottom):
     """A board with two cameras, calibrated with these values of its planes."""
     config = load_config(BOARDS / "pi5-two-global-shutter.toml", calibrated=False)
     planes = {"top": PlaneCalibration(**top), "bottom": PlaneCalibration(**bottom)}
-    values = Calibration(
+    values = BoardCalibration(
         schema="pitcore.calibration/1", height_px=config.frame.height_px, width_px=config.frame.width_px, planes=planes
     )
     calibration = msgspec.structs.replace(config.calibration, values=values)

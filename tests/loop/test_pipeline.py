@@ -284,7 +284,7 @@ class Valves(MemorySink):
         super().emit(records)
         self.told += [record.verdict for record in records if isinstance(record, Verdict)]
 
-    def judged(self, tick):
+    def judged(self, tick, *_):
         self.told.append(tick)
 
     def notices(self):
@@ -311,7 +311,7 @@ class StandingBelt(ListSource):
         super().__init__([], live=True)
         self._over = threading.Event()
 
-    def read(self, timeout_s):  # noqa: ARG002  the source's own business while the belt stands
+    def read(self, timeout_s):  # noqa: ARG002  the source's own business while the belt is stopped
         self._over.wait(60.0)
 
     def close(self):
@@ -330,3 +330,13 @@ def test_valves_that_are_gone_end_the_service_though_no_frame_comes(tiny_bundle)
     with pytest.raises(SinkError, match="the valve process is gone"):
         app.run()
     assert source.closed
+
+
+def test_a_cherry_for_which_the_network_gives_no_number_is_never_clean_and_leaves_an_event(tmp_path):
+    bundle = write_tiny_bundle(tmp_path / "nan", tiny_network(nan_below=95.0))
+    memory, metrics, _ = run_scene(ListSource(still(planes_with((20, 60, CLEAN), (120, 60, PIT)))), config_for(bundle))
+    assert said(memory) == [("maybe", "not_finite"), ("pit", None)]
+    assert [line.probabilities is None for line in memory.verdicts] == [True, False]
+    (event,) = [event for event in memory.events if event.event == "logits_not_finite"]
+    assert (event.count, metrics.labels("reasons")) == (1, {"not_finite": 1})
+    assert b'"probabilities":null' in encode_lines(memory.verdicts).splitlines()[0]

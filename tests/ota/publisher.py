@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tuf.api.metadata import Metadata
 
-from pitcore.ota.channel import Channel, Entry, Machine
+from pitcore.ota.channel import BoardMachine, Channel, Entry
 from pitcore.ota.clock import Time
 from pitcore.ota.disk import Disk
 from pitcore.ota.fetcher import Fetcher
-from pitcore.ota.trust import Board, Source, TrustedRepository
+from pitcore.ota.trust import RepositorySource, TrustContext, TrustedRepository
 from pitcore_tools.package import publish, setup
 from pitcore_tools.package.channels import phase, read_channel, releases, write_channel
 from pitcore_tools.package.keys import KeyRing
@@ -51,7 +51,7 @@ class Publisher:
 
     def add(self, version, **wish):
         repository = self.open()
-        added = publish.add(repository, self.bundle(version), publish.Wish(**wish))
+        added = publish.add(repository, self.bundle(version), publish.PublishRequest(**wish))
         repository.publish()
         repository.commit()
         return added
@@ -125,17 +125,19 @@ class Clock:
 
 
 class BoardUnderTest:
-    """A board's trust: its directory lasts, everything else is made anew for each check, as by a new process."""
+    """A board's trust: its directory lasts, everything else is made again for each check, as by a new process."""
 
     def __init__(self, publisher, directory, url, device_id="board-1"):
         self.publisher, self.directory, self.url, self.device_id = publisher, Path(directory), url, device_id
-        self.root, self.clock, self.machine = publisher.root, Clock(publisher), Machine("aarch64", "1.22.0")
+        self.root, self.clock, self.machine = publisher.root, Clock(publisher), BoardMachine("aarch64", "1.22.0")
         self.fetcher, self.disk = Fetcher, Disk()
         self.directory.mkdir(exist_ok=True)
 
     def repository(self, url=None):
-        source = Source(url or self.url, "stable", self.root, self.device_id)
-        return TrustedRepository(source, self.directory, Board(self.machine, self.clock, self.fetcher(), self.disk))
+        source = RepositorySource(url or self.url, "stable", self.root, self.device_id)
+        return TrustedRepository(
+            source, self.directory, TrustContext(self.machine, self.clock, self.fetcher(), self.disk)
+        )
 
     def check(self, url=None):
         return self.repository(url).check()

@@ -98,7 +98,7 @@ class Stage:
         return self.open(scene, disk)
 
     def open(self, scene: Scene, disk=None) -> Board:
-        """Return the board as it lies there now, its service started anew."""
+        """Return the board as it lies there now, its service restarted."""
         store = Store(self.place / "now" / "store", disk)
         board = Board(self._original.place, self.bundled, store, Shelf(disk))
         board.bundles = self._original.bundles

@@ -5,7 +5,7 @@ import shutil
 from pitcore.model_card import load_bundle
 from pitcore.ota import state as states
 from pitcore.ota.slots import Store
-from pitcore.ota.state import Release
+from pitcore.ota.state import SlotContent
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
 
 
@@ -23,7 +23,7 @@ def put(store, bundle, release_seq):
     shutil.rmtree(store.slot(slot), ignore_errors=True)
     shutil.copytree(bundle, store.slot(slot))
     loaded = load_bundle(bundle)
-    return Release(loaded.sha256, release_seq, loaded.label)
+    return SlotContent(loaded.sha256, release_seq, loaded.label)
 
 
 def try_out(store, bundle, release_seq, attempts=3):

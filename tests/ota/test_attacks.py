@@ -15,7 +15,7 @@ from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.channel import channel_target
 from pitcore.ota.clock import Time
 from pitcore.ota.fetcher import Fetcher
-from pitcore.ota.minimum_speed import Limits
+from pitcore.ota.minimum_speed import SpeedLimits
 from pitcore_tools.package import repository, setup
 from tests.ota.publisher import DAY, BoardUnderTest, Publisher, newest
 from tests.ota.server import serving
@@ -339,7 +339,7 @@ def test_a_fault_on_the_way_of_metadata_has_its_own_refusal(field, role, fault, 
 def test_metadata_that_drip_are_too_slow(field):
     field.site.faults = {"timestamp": "drip"}
     clock = count(0.0, 1.0).__next__
-    field.board.fetcher = lambda: Fetcher(Limits(min_rate=100, check_s=10**6), clock)
+    field.board.fetcher = lambda: Fetcher(SpeedLimits(min_rate=100, check_s=10**6), clock)
     assert field.refused() is Refusal.TOO_SLOW
     field.board.fetcher = Fetcher
     field.converges()
@@ -347,7 +347,7 @@ def test_metadata_that_drip_are_too_slow(field):
 
 def test_many_files_that_each_come_in_time_still_end_together(field):
     clock = count(0.0, 1.0).__next__
-    field.board.fetcher = lambda: Fetcher(Limits(min_rate=0.001, check_s=4), clock)
+    field.board.fetcher = lambda: Fetcher(SpeedLimits(min_rate=0.001, check_s=4), clock)
     assert field.refused() is Refusal.TOO_SLOW
     field.board.fetcher = Fetcher
     field.converges()
@@ -461,7 +461,7 @@ def test_after_a_fast_forward_within_reason_a_rotated_key_starts_anew(field):
     field.converges()
 
 
-# Clocks. The model stays in every case; what counts is that nothing old is taken, and that it mends itself.
+# Clocks. The model stays in every case; what counts is that nothing old is taken, and that it fixes itself.
 
 
 def test_a_clock_of_1970_does_not_revive_what_has_expired(field):

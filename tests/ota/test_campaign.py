@@ -3,16 +3,16 @@ the real trust, self-test, slots and gate."""
 
 import pytest
 
-from pitcore.cli.update_place import Place
+from pitcore.cli.update_place import UpdateContext
 from pitcore.cli.updating import fleet as build_campaign
 from pitcore.config import Config
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.campaign import Campaign
-from pitcore.ota.channel import Machine
-from pitcore.ota.hawkbit import Account, DdiServer
+from pitcore.ota.channel import BoardMachine
+from pitcore.ota.hawkbit import DdiServer, HawkbitAccount
 from pitcore.ota.slots import installed_models
-from pitcore.ota.trust import Board, Source, TrustedRepository
+from pitcore.ota.trust import RepositorySource, TrustContext, TrustedRepository
 from pitcore.ota.update import Means, Updater
 from tests.ota.board import prove
 from tests.ota.ddi import AUTHORIZATION, hawkbit
@@ -33,13 +33,13 @@ class Fleet:
         self.authorization = AUTHORIZATION
 
     def updater(self, target):
-        source = Source(self.site.url, "stable", self.publisher.root, "board-1", target)
-        machine = Board(Machine("aarch64", "1.30.0"), Clock(self.publisher))
+        source = RepositorySource(self.site.url, "stable", self.publisher.root, "board-1", target)
+        machine = TrustContext(BoardMachine("aarch64", "1.30.0"), Clock(self.publisher))
         repository = TrustedRepository(source, self.store.tuf, machine)
         return Updater(self.store, Means(repository, prove, self.line, GATE, attempts=2))
 
     def poll(self):
-        account = Account(self.server.url, "DEFAULT", "board-1", self.authorization)
+        account = HawkbitAccount(self.server.url, "DEFAULT", "board-1", self.authorization)
         return Campaign(DdiServer(account), self.store, self.updater, {"arch": "aarch64"}).poll()
 
     @property
@@ -249,7 +249,7 @@ def test_another_token_is_refused(fleet):
 def test_a_file_that_holds_no_token_is_told_without_showing_it(tmp_path, content):
     (tmp_path / "token").write_text(content)
     said = HawkbitConfig(url="http://localhost", controller_id="board", token_file=str(tmp_path / "token"))
-    place = Place(Config(hawkbit=said), None, new_store(tmp_path / "store"), None, tmp_path / "socket")
+    place = UpdateContext(Config(hawkbit=said), None, new_store(tmp_path / "store"), None, tmp_path / "socket")
     with pytest.raises(UpdateError, match="no token in one line") as caught:
         build_campaign(place)
     assert caught.value.refusal is Refusal.NOT_SET_UP
@@ -259,5 +259,5 @@ def test_a_file_that_holds_no_token_is_told_without_showing_it(tmp_path, content
 def test_a_token_that_an_editor_saved_with_a_byte_order_mark_is_the_same_token(fleet, tmp_path):
     (tmp_path / "token").write_bytes(AUTHORIZATION.split()[1].encode("utf-8-sig") + b"\r\n")
     said = HawkbitConfig(url=fleet.server.url, controller_id="board-1", token_file=str(tmp_path / "token"))
-    place = Place(Config(hawkbit=said), None, fleet.store, None, tmp_path / "socket")
+    place = UpdateContext(Config(hawkbit=said), None, fleet.store, None, tmp_path / "socket")
     assert build_campaign(place).poll().message == "no orders"

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from pitcore.errors import Refusal, UpdateError
-from pitcore.ota.channel import Entry, Machine, Release, asked, check_fits, decode_channel, decode_release
+from pitcore.ota.channel import BoardMachine, Entry, ReleaseMetadata, asked, check_fits, decode_channel, decode_release
 
-MACHINE = Machine("aarch64", "1.22.0")
+MACHINE = BoardMachine("aarch64", "1.22.0")
 BOARDS = [f"board-{number}" for number in range(4000)]
 
 
@@ -90,8 +90,8 @@ def test_custom_data_out_of_its_bounds_is_refused(wrong):
 
 @pytest.mark.parametrize("wrong", [{"arch": ["x86_64"]}, {"contract": "pitcore.card/3"}, {"onnxruntime_min": "1.22.1"}])
 def test_a_model_for_another_machine_is_left_alone(wrong):
-    fits = msgspec.convert(release(arch=["x86_64", "aarch64"]), Release)
+    fits = msgspec.convert(release(arch=["x86_64", "aarch64"]), ReleaseMetadata)
     check_fits(fits, MACHINE, "models/m.tar")
     with pytest.raises(UpdateError) as refused:
-        check_fits(msgspec.convert(release(**wrong), Release), MACHINE, "models/m.tar")
+        check_fits(msgspec.convert(release(**wrong), ReleaseMetadata), MACHINE, "models/m.tar")
     assert refused.value.refusal is Refusal.INCOMPATIBLE

@@ -10,12 +10,12 @@ import pytest
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
-from pitcore.ota.minimum_speed import Limits
+from pitcore.ota.minimum_speed import SpeedLimits
 from tests.ota.server import serving
 
 CONTENT = random.Random(3).randbytes(300_001)  # noqa: S311  data for a test
-PATIENT = Limits(silence_s=30, check_s=600, spare_s=600)
-IMPATIENT = Limits(silence_s=0.3, window_s=0.3, spare_s=5)
+PATIENT = SpeedLimits(silence_s=30, check_s=600, spare_s=600)
+IMPATIENT = SpeedLimits(silence_s=0.3, window_s=0.3, spare_s=5)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def refused_on_a_kept_connection(site):
     """A first answer leaves its connection open; over that the next one drips."""
     (site.root / "small").write_bytes(b'{"signed": 0}')
     site.faults = {"model": "dripped-headers"}
-    fetcher = Fetcher(Limits(silence_s=30))
+    fetcher = Fetcher(SpeedLimits(silence_s=30))
     rescue = threading.Timer(30.0, site.over.set)  # else a broken watchdog would keep the test for ever
     rescue.start()
     try:
@@ -162,7 +162,7 @@ def test_a_404_in_the_middle_of_a_resume_ends_and_is_not_asked_again(site, part)
 def test_a_drip_that_never_pauses_is_still_too_slow(site, part):
     site.faults = {"model": "drip"}
     clock = itertools.count(0.0, 1.0).__next__  # each look at it takes a second: no waiting
-    slow = Limits(silence_s=30, min_rate=100, window_s=30, spare_s=10**6)
+    slow = SpeedLimits(silence_s=30, min_rate=100, window_s=30, spare_s=10**6)
     assert refused(site, part, limits=slow, clock=clock) is Refusal.TOO_SLOW
     converges(site, part)
 
@@ -170,14 +170,14 @@ def test_a_drip_that_never_pauses_is_still_too_slow(site, part):
 def test_a_file_that_comes_steadily_but_too_late_ends_at_the_deadline(site, part):
     site.faults = {"model": "drip"}
     clock = itertools.count(0.0, 1.0).__next__
-    late = Limits(silence_s=30, min_rate=0.001, window_s=10**9, spare_s=-300_000_900)
+    late = SpeedLimits(silence_s=30, min_rate=0.001, window_s=10**9, spare_s=-300_000_900)
     assert refused(site, part, limits=late, clock=clock) is Refusal.TOO_SLOW
     converges(site, part)
 
 
 def test_headers_that_drip_are_hung_up_on_at_the_deadline(site, part):
     site.faults = {"model": "dripped-headers"}
-    limits = Limits(silence_s=30, min_rate=10**9, window_s=30, spare_s=0.3)
+    limits = SpeedLimits(silence_s=30, min_rate=10**9, window_s=30, spare_s=0.3)
     assert refused(site, part, limits=limits) is Refusal.TOO_SLOW
     converges(site, part)
 

@@ -7,7 +7,7 @@ import pytest
 
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.fetcher import Fetcher
-from pitcore.ota.minimum_speed import Limits
+from pitcore.ota.minimum_speed import SpeedLimits
 from pitcore.ota.response import check_headers, check_text_file, checked
 from pitcore.ota.web import proxy_of
 from tests.ota.gateway import gateway
@@ -24,7 +24,7 @@ def no_proxies(monkeypatch):
 
 
 def fetched(url, authorization=None):
-    fetcher = Fetcher(Limits(silence_s=10), authorization=authorization)
+    fetcher = Fetcher(SpeedLimits(silence_s=10), authorization=authorization)
     fetcher.begin(20.0)
     try:
         return fetcher.download_bytes(url, 10_000)

@@ -6,13 +6,13 @@ import pytest
 from onnx import TensorProto
 
 from pitcore.errors import Refusal, UpdateError
-from pitcore.ota.selftest_process import Limits, SelfTest
+from pitcore.ota.selftest_process import SelfTest, SelfTestLimits
 from tests.conftest import SIZE, tiny_network
 from tests.ota.networks import with_memory, with_nan, with_work
 from tests.ota.stores import bundle_of
 
 CHILD = [sys.executable, "-m", "pitcore.inference.selftest", "-"]
-PATIENT = Limits(timeout_s=120.0, latency_ratio=1000.0)
+PATIENT = SelfTestLimits(timeout_s=120.0, latency_ratio=1000.0)
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def test_a_network_with_another_input_than_its_card_says_fails(tmp_path, good):
 
 def test_a_latency_regression_fails_and_names_both_figures(tmp_path, good):
     heavy = bundle_of(tmp_path / "heavy", "2.0.0", network=with_work(4))
-    message = fails(heavy, good, limits=Limits(latency_ratio=1.5))
+    message = fails(heavy, good, limits=SelfTestLimits(latency_ratio=1.5))
     assert "times the running model's" in message
     assert "at most 1.5 times is allowed" in message
 
 
 def test_a_model_that_wants_more_memory_than_it_may_fails(tmp_path, good):
     heavy = bundle_of(tmp_path / "large", "2.0.0", network=with_memory(1024))  # 16 x 1024 x 62 x 62 floats
-    message = fails(heavy, good, limits=Limits(latency_ratio=1000.0, memory_mb=128))
+    message = fails(heavy, good, limits=SelfTestLimits(latency_ratio=1000.0, memory_mb=128))
     assert "it does not run within 128 MB of memory" in message
 
 
@@ -73,7 +73,7 @@ def program(text):
 
 
 def test_a_model_that_hangs_is_ended_and_the_step_is_named(good):
-    message = fails(good, good, program("time.sleep(600)"), Limits(timeout_s=2.0))
+    message = fails(good, good, program("time.sleep(600)"), SelfTestLimits(timeout_s=2.0))
     assert "no end within 2 s, while: loading the network" in message
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota import state as states
-from pitcore.ota.state import Release, State, Trial
+from pitcore.ota.state import SlotContent, State, Trial
 
-ONE, TWO, THREE = (Release(str(number) * 64, number, f"model@{number}.0.0") for number in (1, 2, 3))
+ONE, TWO, THREE = (SlotContent(str(number) * 64, number, f"model@{number}.0.0") for number in (1, 2, 3))
 
 
 def after(*transitions):
@@ -132,7 +132,7 @@ def test_what_could_not_be_judged_is_tried_again_but_not_for_ever():
     assert state.bad == {ONE.card_sha256: "could not be judged 3 times, the last time: no memory"}
     assert not state.unjudged
     forgiven = states.forgive(after(unjudged, unjudged), ONE.card_sha256)
-    assert not unjudged(forgiven).bad, "the count began anew"
+    assert not unjudged(forgiven).bad, "the count started again"
 
 
 def test_a_trial_that_cannot_be_judged_stays_and_is_rolled_back_at_the_limit():

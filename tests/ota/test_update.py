@@ -521,8 +521,8 @@ def test_two_first_updates_at_once_make_one_store(tmp_path):
 
 def test_who_may_not_write_is_told_to_act_as_the_service_not_as_root(board, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may always, and tests may run as root
-    mends = [trouble.mend for trouble in look(board.store, None).troubles if "not writable" in trouble.what]
-    assert ["sudo -u pitcore" in mend for mend in mends] == [True]
+    fixes = [trouble.fix for trouble in look(board.store, None).troubles if "not writable" in trouble.what]
+    assert ["sudo -u pitcore" in fix for fix in fixes] == [True]
 
 
 def test_a_store_is_made_where_there_is_none(tmp_path):

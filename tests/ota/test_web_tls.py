@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
-from pitcore.ota.minimum_speed import Limits
+from pitcore.ota.minimum_speed import SpeedLimits
 from tests.ota.server import serving
 from tests.ota.test_download import refused_on_a_kept_connection
 
@@ -59,7 +59,7 @@ def fetch(site, part, limits):
 
 def test_a_server_nobody_vouches_for_is_not_spoken_to(site, tmp_path):
     with pytest.raises(UpdateError) as caught:
-        fetch(site, tmp_path / "part", Limits())
+        fetch(site, tmp_path / "part", SpeedLimits())
     assert caught.value.refusal is Refusal.UNREACHABLE
     assert site.requests == []
 
@@ -68,10 +68,10 @@ def test_a_file_comes_over_tls_and_a_drip_is_hung_up_on(site, tmp_path, monkeypa
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls.pem"))
     site.faults = {"model": "dripped-headers"}
     with pytest.raises(UpdateError) as caught:
-        fetch(site, tmp_path / "part", Limits(min_rate=10**9, spare_s=0.5))
+        fetch(site, tmp_path / "part", SpeedLimits(min_rate=10**9, spare_s=0.5))
     assert caught.value.refusal is Refusal.TOO_SLOW
     site.faults = {}
-    fetch(site, tmp_path / "part", Limits())
+    fetch(site, tmp_path / "part", SpeedLimits())
     assert (tmp_path / "part").stat().st_size == 250_000
 
 

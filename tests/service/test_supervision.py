@@ -7,7 +7,7 @@ import pytest
 
 from pitcore.health import CameraHealth
 from pitcore.service.notify import Notifier
-from pitcore.service.supervision import UNJUDGED_S, Progress, Pulse, Supervisor
+from pitcore.service.supervision import UNJUDGED_S, LoopPulse, Progress, Supervisor
 
 S = 10**9
 
@@ -17,26 +17,28 @@ def camera(name, frames, last_ns, *, due=True):
 
 
 def test_frames_that_come_and_are_processed_are_no_fault():
-    pulse = Pulse(1.0)
+    pulse = LoopPulse(1.0)
     for second in range(1, 4):
         cameras = (camera("top", 20 * second, second * S), camera("bottom", 20 * second, second * S))
         assert pulse.fault(cameras, Progress(20 * second, 20 * second), second * S + S // 2) is None
 
 
 def test_one_camera_that_hangs_is_named_though_the_other_goes_on():
-    text, silent = Pulse(1.0).fault((camera("top", 90, 9 * S), camera("bottom", 60, 6 * S)), Progress(90, 90), 9 * S)
+    text, silent = LoopPulse(1.0).fault(
+        (camera("top", 90, 9 * S), camera("bottom", 60, 6 * S)), Progress(90, 90), 9 * S
+    )
     assert silent.id == "bottom"
     assert "camera bottom" in text
     assert "3.0 s ago" in text
 
 
 def test_a_camera_that_never_gave_a_frame_is_a_fault():
-    text, _ = Pulse(1.0).fault((camera("top", 0, None),), Progress(0, 0), S)
+    text, _ = LoopPulse(1.0).fault((camera("top", 0, None),), Progress(0, 0), S)
     assert "none yet" in text
 
 
 def test_a_loop_that_processes_nothing_while_frames_come_is_a_fault():
-    pulse = Pulse(1.0)
+    pulse = LoopPulse(1.0)
     assert pulse.fault((camera("top", 20, S),), Progress(20, 20), S) is None
     text, _ = pulse.fault((camera("top", 40, 2 * S),), Progress(20, 20), 2 * S)
     assert "loop hangs" in text
@@ -46,7 +48,7 @@ def test_a_loop_that_processes_nothing_while_frames_come_is_a_fault():
 
 
 def test_frames_of_which_none_can_be_judged_for_a_minute_do_not_feed_the_watchdog():
-    pulse = Pulse(1.0)
+    pulse = LoopPulse(1.0)
     faults = [
         pulse.fault((camera("top", 20 * second, second * S),), Progress(20 * second, 7), second * S)
         for second in range(1, 2 * int(UNJUDGED_S))
@@ -57,13 +59,13 @@ def test_frames_of_which_none_can_be_judged_for_a_minute_do_not_feed_the_watchdo
 
 
 def test_a_belt_that_stands_for_long_between_frames_is_not_taken_for_one_that_is_not_judged():
-    pulse = Pulse(1.0)
+    pulse = LoopPulse(1.0)
     for second in range(1, 1000, 10):
         assert pulse.fault((camera("top", 20, S, due=False),), Progress(20, 7), second * S) is None
 
 
 def test_a_belt_that_stands_and_triggers_no_camera_is_no_fault():
-    pulse = Pulse(1.0)
+    pulse = LoopPulse(1.0)
     for second in (1, 100, 200):
         assert pulse.fault((camera("top", 20, S, due=False),), Progress(20, 20), second * S) is None
 

@@ -131,8 +131,8 @@ def test_a_flipped_label_is_found_drawn_and_turned_in_training(flipped, tmp_path
     with Image.open(tmp_path / "out" / "sheet-01.png") as sheet:
         assert np.asarray(sheet).max() == 255
     training = prepare(load_labelled(data), CropSpec(48, "centre", 2))
-    mended = relabelled(training, read_relabel(tmp_path / "out" / "relabel.csv", LABELS))
-    changed = [crop for crop, a, b in zip(training.hashes, training.labels, mended.labels, strict=True) if a != b]
+    fixed = relabelled(training, read_relabel(tmp_path / "out" / "relabel.csv", LABELS))
+    changed = [crop for crop, a, b in zip(training.hashes, training.labels, fixed.labels, strict=True) if a != b]
     assert changed == [name]
 
 

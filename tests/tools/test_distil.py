@@ -178,8 +178,8 @@ def test_packed_crops_are_read_as_they_were(tmp_path: Path) -> None:
     assert (back.hashes, back.labels.tolist()) == (crops.hashes, crops.labels.tolist())
 
 
-def place_at(tmp_path: Path, crops: Crops) -> run.Place:
-    return run.Place(crops, tmp_path / "runs", tmp_path / "results", None, lambda _text: None)
+def place_at(tmp_path: Path, crops: Crops) -> run.Workspace:
+    return run.Workspace(crops, tmp_path / "runs", tmp_path / "results", None, lambda _text: None)
 
 
 def test_students_are_scored_on_the_fold_that_they_never_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_students_are_scored_on_the_fold_that_they_never_saw(tmp_path: Path, mon
         path = run.answers_path(place.results, "any", fold)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, answers=to_bytes(torch.where(crops.labels[pool.crop] == 1, 0.9, 0.1)))
-    run.learn(["small"], "any", place, run.Length(epochs=1), folds=(0, 1))
+    run.learn(["small"], place, run.Length(epochs=1), folds=(0, 1))
     for fold in (0, 1):
         with np.load(run.margins_path(place.results, "small", fold)) as content:
             assert [int(name, 16) for name in content["hashes"]] == [
@@ -223,7 +223,7 @@ def test_answers_to_other_crops_are_refused(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     np.savez_compressed(path, answers=np.zeros(33, np.int8))
     with pytest.raises(DataError, match="33 answers for 32 crops"):
-        run.answered("any", 0, place)
+        run.answered(["any"], 0, place)
 
 
 def test_every_entry_of_the_catalogue_can_be_read_and_its_teachers_exist() -> None:

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from pitcore.decision.policy import pit_probability
 from pitcore.errors import DataError
-from pitcore.model_card import DEFAULT_BUNDLE, Calibration
+from pitcore.model_card import DEFAULT_BUNDLE, ProbabilityCalibration
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.evaluate import figures, report
 from pitcore_tools.evaluate.figures import Share
@@ -66,7 +66,7 @@ def test_a_margin_is_the_boards_for_two_labels_and_for_three():
     for labels in (["clean", "pit"], ["clean", "maybe", "pit"]):
         logits = rng.normal(0, 3, (20, len(labels))).astype(np.float32)
         found = figures.platt(figures.pit_margins(logits, labels), 0.7, 0.2)
-        board = [pit_probability(row.tolist(), labels, Calibration("platt", 0.7, 0.2)) for row in logits]
+        board = [pit_probability(row.tolist(), labels, ProbabilityCalibration("platt", 0.7, 0.2)) for row in logits]
         np.testing.assert_allclose(found, board, atol=1e-6)
 
 
@@ -128,3 +128,16 @@ def test_log_loss_is_that_of_the_probability_given_to_what_came():
     labels, said = np.array([1, 0, 1]), np.array([0.8, 0.5, 1.0])
     assert figures.log_loss(labels, said) == pytest.approx(-(np.log(0.8) + np.log(0.5)) / 3)
     assert np.isfinite(figures.log_loss(labels, np.array([0.0, 0.5, 1.0])))
+
+
+def test_a_crop_without_a_number_is_right_for_nothing():
+    logits = np.array([[3.0, -1.0], [np.nan, 0.0], [0.0, -np.inf], [np.inf, 5.0], [0.0, 4.0]])
+    margins = figures.pit_margins(logits, ["clean", "pit"])
+    assert np.isnan(margins).tolist() == [False, True, True, True, False]
+    counts = figures.confusion(np.array([0, 0, 1, 1, 1]), margins)
+    assert (counts.clean_clean, counts.pit_pit, counts.clean_none, counts.pit_none, counts.none) == (1, 1, 1, 2, 3)
+    assert (counts.clean_pit, counts.pit_clean) == (0, 0)
+    shares = {name: (share.hits, share.of) for name, share in counts.shares.items()}
+    assert shares["accuracy"] == (2, 5)
+    assert shares["pit recall"] == (1, 3)
+    assert shares["clean recall"] == (1, 2)

@@ -46,7 +46,7 @@ def answers(nets):
 
 def test_ncnn_computes_the_very_network_that_torch_does(answers):
     torch_logits, float_logits, _ = answers
-    assert margins(torch_logits).std() > 0.05  # the crops are told apart, so that what follows says something
+    assert margins(torch_logits).std() > 0.05  # the crops are distinguished, so that what follows says something
     np.testing.assert_allclose(float_logits, torch_logits, atol=2e-3)
 
 

@@ -2,6 +2,7 @@ import hashlib
 import json
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from click.testing import CliRunner
@@ -119,6 +120,18 @@ def test_subnormal_weights_are_zeroed_and_counted(crops):
 def test_too_few_crops_to_calibrate_are_refused(resnet, crops):
     with pytest.raises(DataError, match="too few to calibrate"):
         quantise(float_graph(resnet, 80)[0], crops[:5], "minmax")
+
+
+def test_a_graph_gives_the_same_bytes_on_one_core_and_on_several(monkeypatch):
+    crops = np.random.default_rng(5).integers(0, 256, (100, 80, 80, 2), dtype=np.uint8)  # three whole pieces and a rest
+    session = session_for(onnx.load(DEFAULT_BUNDLE / "model.onnx"))
+    found = set()
+    for cores in (1, 2, 3, 4):
+        monkeypatch.setattr(static, "usable_cores", lambda cores=cores: cores)
+        logits = run(session, crops)
+        assert logits.shape == (100, 2)
+        found.add(logits.tobytes())
+    assert len(found) == 1
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pitcore.emulator.single import render_crop
 from pitcore.errors import DataError
 from pitcore.model_card import DEFAULT_BUNDLE
 from pitcore_tools.cli.main import pitcore_tools
+from pitcore_tools.evaluate import score as score_module
 from pitcore_tools.evaluate.logits import read_logits
 from pitcore_tools.train.dataset import read_crops
 from pitcore_tools.train.loop import train
@@ -45,6 +46,14 @@ def test_the_bundled_net_knows_procedural_cherries_it_never_saw(procedural_crops
     assert found["accuracy"]["value"] >= 0.85
     assert found["crops"] == found["accuracy"]["of"] == 120
     assert {"pits_that_pass", "clean_rejected", "review"} <= set(found)
+
+
+def test_margins_are_equal_to_the_bit_on_one_core_and_on_several(procedural_crops, monkeypatch):
+    found = set()
+    for cores in (1, 2, 3, 4):
+        monkeypatch.setattr(score_module, "usable_cores", lambda cores=cores: cores)
+        found.add(score_module.score(DEFAULT_BUNDLE, procedural_crops).held_out.int8_margins.tobytes())
+    assert len(found) == 1
 
 
 def test_a_run_is_scored_in_float_and_says_what_it_was_trained_on(procedural_crops, tmp_path):

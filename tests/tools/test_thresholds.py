@@ -17,9 +17,9 @@ from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits, write
 from pitcore_tools.thresholds import report
 from pitcore_tools.thresholds.control import accept_threshold, pits_needed, reject_threshold, tiers
 from pitcore_tools.thresholds.points import card_points
-from pitcore_tools.thresholds.report import Wish
+from pitcore_tools.thresholds.report import ThresholdRequest
 
-WISH = Wish(max_miss=0.05, confidence=0.95, max_loss=0.02)
+WISH = ThresholdRequest(max_miss=0.05, confidence=0.95, max_loss=0.02)
 
 
 def drawn(count, seed, folds=1):

@@ -8,7 +8,7 @@ from importlib.metadata import Distribution, distributions
 HEAD = """Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: pitcore
 Comment: The Python modules that pitcore needs lie in /usr/lib/pitcore as their wheels
- have them; the full text of each licence stands beside them in *.dist-info.
+ have them; the full text of each licence is beside them in *.dist-info.
 
 Files: *
 Copyright: pitcore developers

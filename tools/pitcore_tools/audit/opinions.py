@@ -106,7 +106,7 @@ class Agreement:
 
 
 def agreement(opinions: Opinions, suspects: Sequence[int] | NDArray[np.int64]) -> Agreement:
-    """Compare the errors of nets. Every net has each suspect wrong, so turning those labels mends each alike."""
+    """Compare the errors of nets. Every net has each suspect wrong, so turning those labels fixes each alike."""
     wrong, count = opinions.wrong, len(opinions.hashes)
     errors = wrong.sum(axis=1)
     return Agreement(

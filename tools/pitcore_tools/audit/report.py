@@ -60,8 +60,8 @@ def _opinion_lines(found: Findings) -> list[str]:
             f"are wrong by all; chance would give {judged.errors_by_all_if_independent:.1f}"
         )
     lines += [
-        f"  accuracy                 {share.value:.2%}, {mended.value:.2%} if every suspect label were wrong  ({name})"
-        for name, share, mended in zip(found.opinions.names, judged.accuracy, judged.accuracy_mended, strict=True)
+        f"  accuracy                 {share.value:.2%}, {fixed.value:.2%} if every suspect label were wrong  ({name})"
+        for name, share, fixed in zip(found.opinions.names, judged.accuracy, judged.accuracy_mended, strict=True)
     ]
     ceiling = f"{judged.ceiling.value:.2%}, if every suspect label were wrong and stayed"
     return [*lines, f"  ceiling of any net       {ceiling}"]

@@ -13,11 +13,10 @@ from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.handover import hand_over
 from pitcore_tools.distil.packing import load_crops, pack_crops, pack_weights
 from pitcore_tools.distil.report import taught_table
-from pitcore_tools.distil.run import Length, Place, answer, learn, teach
+from pitcore_tools.distil.run import VIEWS_EACH, Length, Workspace, answer, learn, teach
 from pitcore_tools.networks.imagenet import SOURCES
 
 COMMITTED = Path(__file__).parents[1] / "distil" / "results"
-GROUP = "teachers"
 
 DATA = click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
 RUNS = click.option("--runs", default=Path("out/distil"), show_default=True, type=OutputFolder(), help="For weights.")
@@ -29,6 +28,13 @@ RESULTS = click.option(
 )
 FOLD = click.option("--fold", "folds", multiple=True, type=click.IntRange(0, FOLDS - 1), help="Only this fold.")
 THREADS = click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads.")
+VIEWS = click.option(
+    "--views",
+    default=VIEWS_EACH,
+    show_default=True,
+    type=click.IntRange(1, 1_000),
+    help="Views of each crop. All teachers of a student must answer as many.",
+)
 DEVICE = click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 
 
@@ -76,10 +82,11 @@ def teach_command(name: str, folds: tuple[int, ...], **where: object) -> None:
 @RUNS
 @RESULTS
 @FOLD
+@VIEWS
 @THREADS
 @DEVICE
-def answer_command(names: tuple[str, ...], folds: tuple[int, ...], **where: object) -> None:
-    """Let teachers NAMES answer each fold's pool of views together.
+def answer_command(names: tuple[str, ...], folds: tuple[int, ...], views: int, **where: object) -> None:
+    """Let each of the teachers NAMES answer each fold's pool of views.
 
     \b
     Example:
@@ -87,7 +94,9 @@ def answer_command(names: tuple[str, ...], folds: tuple[int, ...], **where: obje
     """
     for name in names:
         catalogue.teacher(name)
-    answer(GROUP, names, _place(**where), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
+    place = _place(**where)  # type: ignore[arg-type]  # click names and types them
+    for name in names:
+        answer(name, place, folds or range(FOLDS), views)
 
 
 @distil.command(name="learn")
@@ -108,7 +117,7 @@ def learn_command(names: tuple[str, ...], epochs: int, folds: tuple[int, ...], *
     """
     for name in names:
         catalogue.student(name)
-    learn(names, GROUP, _place(**where), Length(epochs), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
+    learn(names, _place(**where), Length(epochs), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
 
 
 @distil.command(name="run-folder")
@@ -163,8 +172,8 @@ def pack(data: Path, out: Path) -> None:
     click.echo(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.0f} MB")
 
 
-def _place(data: Path, runs: Path, results: Path, threads: int, device: str) -> Place:
+def _place(data: Path, runs: Path, results: Path, threads: int, device: str) -> Workspace:
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return Place(load_crops(data, torch.device(name)), runs.absolute(), results.absolute(), None, click.echo)
+    return Workspace(load_crops(data, torch.device(name)), runs.absolute(), results.absolute(), None, click.echo)

@@ -20,6 +20,7 @@ from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 from pitcore_tools.cli.kinds import NET
 from pitcore_tools.export import subnormal
 from pitcore_tools.export.denormals import measure
+from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.networks.zoo import read_state, save_weights
 from pitcore_tools.quantise.static import float_ops, op_histogram
 
@@ -31,7 +32,7 @@ def inspect(model: Path, out: Path | None) -> None:
     """Print what MODEL is made of, and which of its weights are so small that they only cost time.
 
     MODEL is a bundle, an ONNX graph (.onnx) or a checkpoint of torch (.pt, .pth). Of a bundle and a graph it prints
-    the operators of the optimised graph and which of them are float.
+    the operators of the optimised graph and which of them are float. A weight that is NaN or infinite is refused.
 
     \b
     Examples:
@@ -53,6 +54,7 @@ def inspect(model: Path, out: Path | None) -> None:
         click.echo(f"  input       {card.dtype} {card.layout}, {card.crop_size_px} px, planes {', '.join(card.planes)}")
         click.echo(f"  thresholds  accept below {card.thresholds.accept}, reject from {card.thresholds.reject}")
     graph = _read_graph(model)
+    refuse_not_finite(model, subnormal.float_tensors(graph), "export it again from finite weights")
     histogram = op_histogram(graph)
     click.echo(f"  operators   {dict(histogram.most_common())}")
     click.echo(f"  float       {', '.join(sorted(float_ops(histogram))) or 'none'}")
@@ -104,7 +106,7 @@ def _say_tiny(model: Path, weights: list[tuple[str, NDArray[np.float32]]], out: 
     if out is not None:
         click.echo(f"  written     {out}, with zeros in their place")
     elif found:
-        click.echo("  mend        give --zero FILE")
+        click.echo("  fix        give --zero FILE")
 
 
 def _zeroed(value: Tensor) -> Tensor:

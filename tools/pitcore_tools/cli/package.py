@@ -25,7 +25,7 @@ from pitcore_tools.package.channels import channels as every_channel
 from pitcore_tools.package.channels import phase, read_to_replace, releases, write_channel
 from pitcore_tools.package.repository import locked
 from pitcore_tools.package.stick import check_is_stick, export
-from pitcore_tools.package.verify import Report, phases, verify
+from pitcore_tools.package.verify import VerifyReport, phases, verify
 
 
 @click.group()
@@ -72,7 +72,7 @@ def add(
     """
     with locked(directory):
         repository = open_repository(directory, folders, passphrase_file)
-        added = publish.add(repository, bundle, publish.Wish(bases, arch, again, number))
+        added = publish.add(repository, bundle, publish.PublishRequest(bases, arch, again, number))
         published = publish_changes(repository, quietly=as_json)
     if as_json:
         plain = {"target": added.target, "length": added.length, "published": published}
@@ -263,7 +263,7 @@ def deltas(bundle: Path, as_json: bool) -> None:
     click.echo(json.dumps([row.plain() for row in rows]) if as_json else variants.table(rows))
 
 
-def _report(report: Report) -> str:
+def _report(report: VerifyReport) -> str:
     lines = [f"{row.channel}: {row.label}, release {row.release_seq}, {row.percent:g} %" for row in report.phases]
     lines += [f"{role}: good for {days:.1f} days" for role, days in report.days_left.items()]
     return "\n".join([*lines, f"{report.files} files are what was signed"])

@@ -36,10 +36,15 @@ def score(model: Path, data: Path, logits: Path | None, as_json: bool) -> None:
     shares = counts.shares | found.tiers
     if as_json:
         facts = {name.replace(" ", "_"): figures.share_facts(share) for name, share in shares.items()}
-        click.echo(json.dumps({"crops": len(found.held_out.labels), "trained_on": found.trained_on, **facts}))
+        said = {"crops": len(found.held_out.labels), "trained_on": found.trained_on, "not_finite": counts.none}
+        click.echo(json.dumps({**said, **facts}))
         return
     click.echo(f"{len(found.held_out.labels)} crops, threshold one half, 95 % intervals after Wilson")
     if found.trained_on:
         click.echo(f"  it was trained on {found.trained_on} of them, so the figures flatter")
+    if counts.none:
+        click.echo(
+            f"  {counts.none} of them got NaN or infinity: the board says maybe, and no figure counts them as right"
+        )
     for name, share in shares.items():
         click.echo(f"  {name:16} {share}")

@@ -15,7 +15,7 @@ from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.quantise.bundle import rewrite_points
 from pitcore_tools.thresholds import report
 from pitcore_tools.thresholds.points import card_points, points_text
-from pitcore_tools.thresholds.report import Wish
+from pitcore_tools.thresholds.report import ThresholdRequest
 
 SHARE = Number(0.0, 1.0, min_open=True, max_open=True)
 
@@ -77,7 +77,7 @@ def thresholds(
     if points:
         _points(held_out, None if evidence is None else read_logits(evidence), write)
         return
-    wish = Wish(max_miss, confidence, max_clean_loss)
+    wish = ThresholdRequest(max_miss, confidence, max_clean_loss)
     found = report.find(held_out, wish)
     if plot is not None:
         report.plot(held_out, wish, plot)

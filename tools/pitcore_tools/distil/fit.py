@@ -146,7 +146,7 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False)
 
 
-class Lane:
+class GraphStream:
     """A step that is repeated: on a GPU on a stream of its own, as a recorded graph."""
 
     def __init__(self, step: Callable[[], None], device: torch.device, *, graphs: bool = True) -> None:

@@ -10,9 +10,10 @@ from pitcore.durable import replace_file
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.pool import BLENDED_SHARE
-from pitcore_tools.distil.run import Place, weights_path
+from pitcore_tools.distil.run import Workspace, weights_path
 from pitcore_tools.distil.students import BATCH, WEIGHT_DECAY
 from pitcore_tools.distil.views import Jitter
+from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.networks.zoo import save_weights
 from pitcore_tools.train.loop import CONFIG, MODEL, SEEN
 from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
@@ -20,7 +21,7 @@ from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
 BASE = Path(__file__).parents[1] / "train" / "configs" / "base.yaml"
 
 
-def hand_over(name: str, fold: int, place: Place, version: str, out: Path) -> None:
+def hand_over(name: str, fold: int, place: Workspace, version: str, out: Path) -> None:
     """Write ``config.yaml``, ``model_best.pt`` and ``trained_on.txt`` of a student into ``out``.
 
     Raises:
@@ -29,6 +30,7 @@ def hand_over(name: str, fold: int, place: Place, version: str, out: Path) -> No
     """
     recipe = recipe_of(name, fold, version)
     weights = torch.load(weights_path(place, name, fold), map_location="cpu", weights_only=True)
+    refuse_not_finite(weights_path(place, name, fold), weights.items())
     seen = [place.crops.hashes[index] for index in place.crops.without(fold).tolist()]
     out.mkdir(parents=True, exist_ok=True)
     save_weights(out / MODEL, {key: value.float() for key, value in weights.items()})

@@ -9,7 +9,6 @@ Answers are kept as a signed byte a view, a sixteenth of a logit a step, so that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,16 +75,14 @@ def draw_pool(crops: Crops, fold: int, views_each: int, seed: int = SEED) -> Poo
 
 
 @torch.no_grad()
-def answers(crops: Crops, pool: Pool, asked: Sequence[Asked], batch: int) -> Tensor:
-    """Return the teachers' mean probability of a pit for every entry: (M,)."""
+def answers(crops: Crops, pool: Pool, asked: Asked, batch: int) -> Tensor:
+    """Return a teacher's probability of a pit for every entry: (M,)."""
     said = torch.zeros(len(pool), device=crops.pixels.device)
     for start in range(0, len(pool), batch):
         entries = torch.arange(start, min(start + batch, len(pool)), device=said.device)
         full = padded(entries, batch)
-        pictures = {size: pool.pictures(crops, full, VIEW_PX, size) for size in {one.teacher.size_px for one in asked}}
-        for one in asked:
-            margins = one.margins(pictures[one.teacher.size_px])[: len(entries)]
-            said[entries] += torch.sigmoid(margins) / len(asked)
+        margins = asked.margins(pool.pictures(crops, full, VIEW_PX, asked.teacher.size_px))
+        said[entries] = torch.sigmoid(margins[: len(entries)])
     return said
 
 

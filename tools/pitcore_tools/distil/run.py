@@ -22,7 +22,7 @@ from torch import Tensor
 from pitcore.errors import DataError
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS, Crops, load_packed
-from pitcore_tools.distil.fit import Lane, Lesson
+from pitcore_tools.distil.fit import GraphStream, Lesson
 from pitcore_tools.distil.pool import Answered, answers, draw_pool, from_bytes, to_bytes
 from pitcore_tools.distil.students import BATCH, build_student, schedule, student_lesson, student_margins
 from pitcore_tools.distil.teachers import Asked, teacher_lesson
@@ -36,7 +36,7 @@ MOST_ROUNDS = 40_000
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Workspace:
     """Where distillation runs.
 
     Attributes:
@@ -69,7 +69,7 @@ class Place:
         return 512 if self.gpu else 64
 
 
-def teach(name: str, place: Place, folds: Sequence[int] = range(FOLDS)) -> None:
+def teach(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS)) -> None:
     """Fine-tune a teacher for each fold that it has not been, and score it on that fold."""
     teacher = catalogue.teacher(name)
     missing = [fold for fold in folds if not weights_path(place, name, fold).exists()]
@@ -86,16 +86,15 @@ def teach(name: str, place: Place, folds: Sequence[int] = range(FOLDS)) -> None:
             place.say(f"{name}, fold {fold}: {summary(margins.mean(1), place.crops.labels[where])}")
 
 
-def answer(group: str, names: Sequence[str], place: Place, folds: Sequence[int] = range(FOLDS)) -> None:
-    """Let teachers answer each fold's pool, and keep what they say as the answers of ``group``."""
+def answer(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS), views_each: int = VIEWS_EACH) -> None:
+    """Let a teacher answer each fold's pool of ``views_each`` views of every crop, and keep its answers."""
     for fold in folds:
-        path = answers_path(place.results, group, fold)
+        path = answers_path(place.results, name, fold)
         if path.exists():
             continue
-        pool = draw_pool(place.crops, fold, VIEWS_EACH)
-        said = answers(place.crops, pool, [ask(name, fold, place) for name in names], place.batch)
-        _write_arrays(path, answers=to_bytes(said))
-        place.say(f"{group}, fold {fold}: {len(pool)} views answered")
+        pool = draw_pool(place.crops, fold, views_each)
+        _write_arrays(path, answers=to_bytes(answers(place.crops, pool, ask(name, fold, place), place.batch)))
+        place.say(f"{name}, fold {fold}: {len(pool)} views answered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +105,17 @@ class Length:
     seconds: float | None = None
 
 
-def learn(names: Sequence[str], group: str, place: Place, length: Length, folds: Sequence[int] = range(FOLDS)) -> None:
-    """Teach students side by side the answers of ``group``, and score each on its fold."""
+def learn(names: Sequence[str], place: Workspace, length: Length, folds: Sequence[int] = range(FOLDS)) -> None:
+    """Teach students side by side the mean answers of their teachers, and score each on its fold. Raises DataError."""
     students = [catalogue.student(name) for name in names]
+    teachers = students[0].teachers
+    if any(student.teachers != teachers for student in students):
+        raise DataError(f"{', '.join(names)}: they have other teachers each; teach them one by one")
     missing = [fold for fold in folds if not all(weights_path(place, name, fold).exists() for name in names)]
     made: dict[int, Lesson] = {}
     for fold in missing:
         steps = MOST_ROUNDS if length.seconds else max(1, length.epochs * (len(place.crops.without(fold)) // BATCH))
-        made[fold] = student_lesson(students, place.crops, answered(group, fold, place), 300 + fold, steps)
+        made[fold] = student_lesson(students, place.crops, answered(teachers, fold, place), 300 + fold, steps)
     label = "+".join(names)
     _follow({_checkpoint(place, label, fold): lesson for fold, lesson in made.items()}, place, label, length.seconds)
     for fold, lesson in made.items():
@@ -130,7 +132,7 @@ def learn(names: Sequence[str], group: str, place: Place, length: Length, folds:
             place.say(f"{name}, fold {fold}: {summary(margins[:, 0], place.crops.labels[where])}")
 
 
-def ask(name: str, fold: int, place: Place) -> Asked:
+def ask(name: str, fold: int, place: Workspace) -> Asked:
     """Return a taught teacher that answers. Raises DataError if it was not taught."""
     teacher = catalogue.teacher(name)
     network = ImageNet(SOURCES[teacher.source], 2)
@@ -139,20 +141,26 @@ def ask(name: str, fold: int, place: Place) -> Asked:
     return Asked(teacher, folded(network).to(place.device, kind, memory_format=torch.channels_last))  # type: ignore[call-overload]  # torch's stub lacks it
 
 
-def answered(group: str, fold: int, place: Place) -> Answered:
-    """Return a fold's pool and the committed answers to it. Raises DataError."""
-    path = answers_path(place.results, group, fold)
-    if not path.exists():
-        raise DataError(f"{path}: no such answers; run `pitcore-tools distil answer` first")
-    with np.load(path) as content:
-        said = from_bytes(content["answers"])
+def answered(teachers: Sequence[str], fold: int, place: Workspace) -> Answered:
+    """Return a fold's pool and the mean probability of a pit that its teachers gave each view. Raises DataError."""
     count = len(place.crops.without(fold))
-    if len(said) % count:
-        raise DataError(f"{path}: {len(said)} answers for {count} crops; these crops are others than were asked about")
+    given = []
+    for name in teachers:
+        path = answers_path(place.results, name, fold)
+        if not path.exists():
+            raise DataError(f"{path}: no such answers; run `pitcore-tools distil answer {name} --fold {fold}` first")
+        with np.load(path) as content:
+            given.append(from_bytes(content["answers"]))
+        if len(given[-1]) % count or len(given[-1]) != len(given[0]):
+            raise DataError(
+                f"{path}: {len(given[-1])} answers for {count} crops, the first teacher gave {len(given[0])}; remove "
+                "the file and run `pitcore-tools distil answer` again with the same crops and the same --views"
+            )
+    said = torch.stack(given).mean(0)
     return Answered(draw_pool(place.crops, fold, len(said) // count), said.to(place.device))
 
 
-def weights_path(place: Place, name: str, fold: int) -> Path:
+def weights_path(place: Workspace, name: str, fold: int) -> Path:
     """Return where a net's weights lie."""
     return place.runs / name / f"fold{fold}" / "weights.pt"
 
@@ -162,9 +170,9 @@ def margins_path(results: Path, name: str, fold: int) -> Path:
     return results / f"{name}-fold{fold}.npz"
 
 
-def answers_path(results: Path, group: str, fold: int) -> Path:
-    """Return where a group's answers lie."""
-    return results / "answers" / f"{group}-fold{fold}.npz"
+def answers_path(results: Path, name: str, fold: int) -> Path:
+    """Return the path of a teacher's answers."""
+    return results / "answers" / f"{name}-fold{fold}.npz"
 
 
 def summary(margins: Tensor, labels: Tensor) -> str:
@@ -180,7 +188,7 @@ def summary(margins: Tensor, labels: Tensor) -> str:
     return text
 
 
-def _follow(lessons: dict[Path, Lesson], place: Place, label: str, seconds: float | None = None) -> None:
+def _follow(lessons: dict[Path, Lesson], place: Workspace, label: str, seconds: float | None = None) -> None:
     """Take every lesson to its end: side by side on a GPU, one after another with checkpoints elsewhere."""
     if place.gpu:
         _side_by_side(list(lessons.values()), place, label, seconds)
@@ -197,11 +205,11 @@ def _follow(lessons: dict[Path, Lesson], place: Place, label: str, seconds: floa
                 place.say(f"{label}: step {number + 1} of {lesson.total}")
 
 
-def _side_by_side(lessons: list[Lesson], place: Place, label: str, seconds: float | None) -> None:
+def _side_by_side(lessons: list[Lesson], place: Workspace, label: str, seconds: float | None) -> None:
     began = time.monotonic()
     lanes = []
     for lesson in lessons:
-        lanes.append(Lane(lesson.step, place.device))
+        lanes.append(GraphStream(lesson.step, place.device))
         lesson.at.zero_()
     if seconds is not None:
         started = time.monotonic()
@@ -217,7 +225,7 @@ def _side_by_side(lessons: list[Lesson], place: Place, label: str, seconds: floa
     place.say(f"{label}: {most} rounds of {len(lanes)} in {time.monotonic() - started:.0f} s")
 
 
-def _rounds(lessons: list[Lesson], lanes: list[Lane], numbers: range) -> None:
+def _rounds(lessons: list[Lesson], lanes: list[GraphStream], numbers: range) -> None:
     for number in numbers:
         for lesson, lane in zip(lessons, lanes, strict=True):
             if number < lesson.total:
@@ -230,7 +238,7 @@ def _rounds(lessons: list[Lesson], lanes: list[Lane], numbers: range) -> None:
     torch.cuda.synchronize()
 
 
-def _checkpoint(place: Place, label: str, fold: int) -> Path:
+def _checkpoint(place: Workspace, label: str, fold: int) -> Path:
     return place.runs / label / f"fold{fold}" / "checkpoint.pt"
 
 
@@ -281,14 +289,15 @@ def main() -> None:
         print(f"[{time.monotonic() - began:6.1f} s] {text}", flush=True)  # noqa: T201  the command's own output
 
     crops = load_packed(args.packed / "crops.npz", device)
-    place = Place(crops, args.runs or args.out / "runs", args.out, args.packed, say)
+    place = Workspace(crops, args.runs or args.out / "runs", args.out, args.packed, say)
     say(f"{device}, {len(crops.hashes)} crops, torch {torch.__version__}")
     teachers = [name for name in catalogue.names() if isinstance(catalogue.load(name), catalogue.Teacher)]
     students = [name for name in catalogue.names() if isinstance(catalogue.load(name), catalogue.Student)]
     for name in teachers:
         teach(name, place)
-    answer("teachers", teachers, place)
-    learn(students, "teachers", place, Length(seconds=args.seconds - (time.monotonic() - began)))
+    for name in teachers:
+        answer(name, place)
+    learn(students, place, Length(seconds=args.seconds - (time.monotonic() - began)))
 
 
 if __name__ == "__main__":

@@ -19,13 +19,13 @@ from pitcore_tools.distil.catalogue import Teacher
 from pitcore_tools.distil.crops import Crops
 from pitcore_tools.distil.fit import Learner, Lesson, autocast, one_cycle, permutations
 from pitcore_tools.distil.views import Jitter, draw, eight, middle, render
-from pitcore_tools.networks.imagenet import SOURCES, ImageNet, Source, load_by_order, read_weights
+from pitcore_tools.networks.imagenet import SOURCES, ImageNet, PretrainedNet, load_by_order, read_weights
 
 VIEW_PX = 84  # of a crop that a teacher sees
 WEIGHT_DECAY, HEAD_FACTOR, EMA_DECAY, LABEL_SMOOTHING = 0.02, 3.0, 0.995, 0.1
 
 
-def weights_of(source: Source) -> Path:
+def weights_of(source: PretrainedNet) -> Path:
     """Return where the installed package keeps its weights. Raises DataError."""
     try:
         return Path(str(distribution(source.package).locate_file(source.file)))

@@ -57,28 +57,39 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Counts at one threshold; the first word is the truth."""
+    """Counts at one threshold; the first word is the truth.
+
+    ``none`` counts crops whose margin is no number: the board calls them neither, so they are right for nothing.
+    """
 
     clean_clean: int
     clean_pit: int
     pit_clean: int
     pit_pit: int
+    clean_none: int = 0
+    pit_none: int = 0
+
+    @property
+    def none(self) -> int:
+        """Crops without an answer."""
+        return self.clean_none + self.pit_none
 
     @property
     def f1(self) -> float:
         """Mean over both classes of the harmonic mean of precision and recall."""
         wrong = self.clean_pit + self.pit_clean
-        return sum(2 * right / max(1, 2 * right + wrong) for right in (self.clean_clean, self.pit_pit)) / 2
+        classes = ((self.clean_clean, self.clean_none), (self.pit_pit, self.pit_none))
+        return sum(2 * right / max(1, 2 * right + wrong + none) for right, none in classes) / 2
 
     @property
     def shares(self) -> dict[str, Share]:
         """Accuracy, and precision and recall of each class."""
-        right, wrong = self.clean_clean + self.pit_pit, self.clean_pit + self.pit_clean
+        right, wrong = self.clean_clean + self.pit_pit, self.clean_pit + self.pit_clean + self.none
         return {
             "accuracy": Share(right, right + wrong),
-            "pit recall": Share(self.pit_pit, self.pit_pit + self.pit_clean),
+            "pit recall": Share(self.pit_pit, self.pit_pit + self.pit_clean + self.pit_none),
             "pit precision": Share(self.pit_pit, self.pit_pit + self.clean_pit),
-            "clean recall": Share(self.clean_clean, self.clean_clean + self.clean_pit),
+            "clean recall": Share(self.clean_clean, self.clean_clean + self.clean_pit + self.clean_none),
             "clean precision": Share(self.clean_clean, self.clean_clean + self.pit_clean),
         }
 
@@ -90,17 +101,22 @@ def pit_margins(logits: NDArray[np.floating[Any]], labels: Sequence[str], of: st
         logits: (N, classes).
         labels: their order.
         of: whose margin.
+
+    Returns:
+        NaN where a logit is NaN or infinite: the board then says ``maybe``.
     """
-    own = list(labels).index(of)
-    others = np.delete(np.asarray(logits, np.float64), own, axis=1)
-    return np.asarray(logits[:, own] - np.logaddexp.reduce(others, axis=1))
+    own, finite = list(labels).index(of), np.isfinite(logits).all(axis=1)
+    known = np.where(finite[:, None], np.asarray(logits, np.float64), 0.0)
+    margins = known[:, own] - np.logaddexp.reduce(np.delete(known, own, axis=1), axis=1)
+    return np.asarray(np.where(finite, margins, np.nan))
 
 
 def confusion(labels: Labels, margins: Floats) -> Confusion:
     """Count at the threshold of one half, that is a margin of zero."""
-    pit, called = labels == 1, margins > 0
-    counts = [int((a & b).sum()) for a in (~pit, pit) for b in (~called, called)]
-    return Confusion(*counts)
+    pit, called, none = labels == 1, margins > 0, np.isnan(margins)
+    counts = [int((a & b).sum()) for b in (~called & ~none, called, none) for a in (~pit, pit)]
+    clean_clean, pit_clean, clean_pit, pit_pit, clean_none, pit_none = counts
+    return Confusion(clean_clean, clean_pit, pit_clean, pit_pit, clean_none, pit_none)
 
 
 def mcnemar(labels: Labels, first: Floats, second: Floats) -> tuple[int, int, float]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pitcore.durable import replace_file
 from pitcore.errors import DataError
 from pitcore_tools.evaluate import figures
+from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.train.dataset import HASH_DIGITS
 
 COMMITTED = Path(__file__).parent / "heldout_logits.csv"
@@ -83,7 +84,13 @@ def merged(parts: Sequence[HeldOut]) -> HeldOut:
 
 
 def write_logits(path: Path, held_out: HeldOut) -> None:
-    """Write the CSV, sorted by hash; of a hash its first digits, which are enough to name a crop."""
+    """Write the CSV, sorted by hash; of a hash its first digits, which are enough to name a crop.
+
+    Raises:
+        DataError: a margin is NaN or infinite: the table could not be read again.
+    """
+    ships = [("int8 margins", held_out.int8_margins)] if not np.isnan(held_out.int8_margins).all() else []
+    refuse_not_finite(path, [("float margins", held_out.float_margins), *ships], "the network gives no numbers")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -13,6 +13,7 @@ import numpy as np
 
 from pitcore.camera.crops import fold_of
 from pitcore.inference.session import Session
+from pitcore.machine import usable_cores
 from pitcore.model_card import Bundle, load_bundle
 from pitcore.preprocess.prepare import CropSpec, to_float
 from pitcore_tools.evaluate import figures
@@ -21,7 +22,7 @@ from pitcore_tools.evaluate.logits import HeldOut
 from pitcore_tools.train.dataset import CropSet, prepare, read_crops
 from pitcore_tools.train.loop import load_network, logits_of, seen_by
 
-BATCH = 32
+BATCH = 128
 FOLDS = 5  # that the crops are counted in, for cross-fitting
 
 
@@ -66,7 +67,7 @@ def score(model: Path, data: Path) -> Scored:
 
 def bundle_margins(bundle: Bundle, crops: CropSet) -> Floats:
     """Run a bundle over crops through the code that boards run; returns (N,) margins."""
-    card, session = bundle.card, Session(bundle, capacity=BATCH, sub_batch=BATCH)
+    card, session = bundle.card, Session(bundle, capacity=BATCH, workers=usable_cores())
     found = np.empty(len(crops))
     for start in range(0, len(crops), BATCH):
         piece = crops.pixels[start : start + BATCH]

@@ -12,7 +12,7 @@ from pitcore_tools.train.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class NetCost:
     """Of one cherry.
 
     Attributes:
@@ -24,7 +24,7 @@ class Cost:
     macs: int
 
 
-def cost_of(recipe: Recipe) -> Cost:
+def cost_of(recipe: Recipe) -> NetCost:
     """Count what the recipe's network does for one crop."""
     with torch.device("meta"):
         network = build(recipe.architecture, len(recipe.planes), len(recipe.labels), recipe.widths, recipe.stem)
@@ -32,4 +32,4 @@ def cost_of(recipe: Recipe) -> Cost:
     network.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(crop)
-    return Cost(sum(weight.numel() for weight in network.parameters()), counter.get_total_flops() // 2)
+    return NetCost(sum(weight.numel() for weight in network.parameters()), counter.get_total_flops() // 2)

@@ -30,7 +30,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     Attributes:
         title: what it is, for a table.
-        groups: the tables it stands in.
+        groups: the tables it is in.
         theirs: the user's figures for the same row, or null.
         procedural: how many procedural crops it is trained on and scored by; 0 for real ones.
         folds: which are held out in turn.

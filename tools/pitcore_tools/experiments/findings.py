@@ -15,7 +15,7 @@ from pitcore_tools.evaluate.figures import Share
 from pitcore_tools.evaluate.logits import COMMITTED, read_logits
 from pitcore_tools.experiments import stages
 from pitcore_tools.experiments.run import MAYBE
-from pitcore_tools.experiments.stages import Outcome, Rule
+from pitcore_tools.experiments.stages import Rule, StagesResult
 from pitcore_tools.experiments.tables import results_of, share_text
 
 STAGE_ONE, STAGE_TWO, ONE_STAGE, SECOND_NET = "stage-one", "stage-two", "half-pooled-80", "stage-one-again"
@@ -133,7 +133,7 @@ def calibration_table(_results: Path) -> str:
     return f"{table}\n\nECE over {figures.ECE_BINS} bins: {before:.4f} before, {after:.4f} after."
 
 
-def _stage_row(title: str, found: Outcome) -> list[str]:
+def _stage_row(title: str, found: StagesResult) -> list[str]:
     clean, pit = ("/".join(map(str, row)) for row in found.counts.tolist())
     return [title, share_text(found.missed), f"{found.lost.value:.2%}", f"{found.review.value:.1%}", clean, pit]
 

@@ -19,7 +19,7 @@ Rule = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StagesResult:
     """What a rule does to cherries.
 
     Attributes:
@@ -44,9 +44,9 @@ class Outcome:
         return Share(int(self.counts[:, REVIEW].sum()), int(self.counts.sum()))
 
 
-def outcome(labels: Labels, rule: Rule) -> Outcome:
+def outcome(labels: Labels, rule: Rule) -> StagesResult:
     """Count what a rule does. ``labels`` is (N,), 1 for a pit."""
-    return Outcome(
+    return StagesResult(
         np.array([[int(((labels == row) & (rule == column)).sum()) for column in range(3)] for row in (0, 1)])
     )
 

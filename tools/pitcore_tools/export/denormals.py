@@ -28,7 +28,7 @@ Tick = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class DenormalCost:
     """Time of one variant.
 
     Attributes:
@@ -62,7 +62,7 @@ def poisoned(model: onnx.ModelProto, share: float) -> onnx.ModelProto:
     return with_weights(model, changed)
 
 
-def measure(share: float, rounds: int, tick: Tick = lambda: None) -> list[Cost]:
+def measure(share: float, rounds: int, tick: Tick = lambda: None) -> list[DenormalCost]:
     """Time a float ResNet18 on one thread, the variants taking turns.
 
     Args:
@@ -88,7 +88,7 @@ def measure(share: float, rounds: int, tick: Tick = lambda: None) -> list[Cost]:
     jobs = {variant.name: partial(_job, variant, crops) for variant in variants}
     times = {name: timed.wall_ms for name, timed in in_turns(jobs, rounds, tick).items()}
     return [
-        Cost(
+        DenormalCost(
             name,
             float(np.median(wall_ms)),
             ratio(wall_ms, times["clean"]),

@@ -18,6 +18,7 @@ from torch import nn
 
 from pitcore.errors import BundleError
 from pitcore_tools.export.subnormal import is_tiny
+from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.networks.resnet import BasicBlock, Bottleneck, ResNet
 from pitcore_tools.train.augment import CROP_PLANES, statistics
 
@@ -35,7 +36,8 @@ class GraphWriter:
         self.zeroed = 0
 
     def weight(self, name: str, value: NDArray[np.float32]) -> str:
-        """Add an initialiser, cleaned of subnormals."""
+        """Add an initialiser, cleaned of subnormals. Raises DataError if it is not finite."""
+        refuse_not_finite("the network, batch norms folded", [(name, value)])
         tiny = is_tiny(value)
         self.zeroed += int(tiny.sum())
         self.weights.append(numpy_helper.from_array(np.where(tiny, np.float32(0), value), name))
@@ -87,7 +89,8 @@ def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[NDArray[np.float32], ND
     gamma, beta, mean, var = (
         tensor.detach().double().numpy() for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
     )
-    factor = gamma / np.sqrt(var + norm.eps)
+    with np.errstate(invalid="ignore"):  # a negative variance is no number: ``weight`` refuses it by its name
+        factor = gamma / np.sqrt(var + norm.eps)
     kernel = conv.weight.detach().double().numpy() * factor[:, None, None, None]
     return kernel.astype(np.float32), (beta - mean * factor).astype(np.float32)
 
@@ -108,6 +111,7 @@ def float_graph(network: nn.Module, size_px: int, *, normalised: bool = False) -
 
     Raises:
         BundleError: no ResNet.
+        DataError: a weight is NaN or infinite, also where its batch norm makes it so.
     """
     if not isinstance(network, ResNet):
         raise BundleError(f"{type(network).__name__} cannot be exported; bundles hold resnet18 or resnet50")

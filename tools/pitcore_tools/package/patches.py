@@ -20,7 +20,7 @@ MAX_BSDIFF_BYTES = 128 * 1024 * 1024  # bsdiff needs about 17 times the archive 
 
 
 @dataclass(frozen=True, slots=True)
-class Patch:
+class MadePatch:
     """A patch that was applied once, and led to the archive.
 
     Attributes:
@@ -44,17 +44,17 @@ def zstd_patch(base: bytes, full: bytes) -> bytes:
     return zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters).compress(full)
 
 
-def candidates(base: bytes, full: bytes) -> list[Patch]:
+def candidates(base: bytes, full: bytes) -> list[MadePatch]:
     """Return a patch by each method, smallest first."""
     found = []
     if 2 ** (len(base) + len(full)).bit_length() <= delta.MAX_WINDOW_BYTES:
-        found.append(Patch("zstd", zstd_patch(base, full)))
+        found.append(MadePatch("zstd", zstd_patch(base, full)))
     if max(len(base), len(full)) <= MAX_BSDIFF_BYTES:
-        found.append(Patch("bsdiff4", bsdiff4.diff(base, full)))
+        found.append(MadePatch("bsdiff4", bsdiff4.diff(base, full)))
     return sorted(found, key=lambda patch: len(patch.content))
 
 
-def best_patch(base: bytes, full: bytes) -> Patch | None:
+def best_patch(base: bytes, full: bytes) -> MadePatch | None:
     """Return the smallest patch, or None where the full archive is as good.
 
     Raises:
@@ -67,7 +67,7 @@ def best_patch(base: bytes, full: bytes) -> Patch | None:
     return None
 
 
-def _prove(patch: Patch, base: bytes, full: bytes) -> None:
+def _prove(patch: MadePatch, base: bytes, full: bytes) -> None:
     with tempfile.TemporaryDirectory(prefix="pitcore-patch-") as folder:
         (Path(folder) / "base").write_bytes(base)
         (Path(folder) / "patch").write_bytes(patch.content)

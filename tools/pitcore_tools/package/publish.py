@@ -15,10 +15,11 @@ from tuf.api.metadata import TargetFile
 
 from pitcore.errors import PublishError, first_line
 from pitcore.inference.session import Session
+from pitcore.machine import usable_cores
 from pitcore.model_card import Bundle, load_bundle
 from pitcore.ota import archive
-from pitcore.ota.channel import Patch as SignedPatch
-from pitcore.ota.channel import Release, check_name
+from pitcore.ota.channel import PatchTarget as SignedPatch
+from pitcore.ota.channel import ReleaseMetadata, check_name
 from pitcore_tools.package.channels import channels, read_channel, releases
 from pitcore_tools.package.patches import best_patch
 from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepository, rule_of
@@ -28,7 +29,7 @@ LAST_NUMBER = "x-pitcore-last-release"  # in the models' metadata: a number is n
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PublishRequest:
     """What the publisher wants of a release.
 
     Attributes:
@@ -56,10 +57,10 @@ class Added:
 
     target: str
     length: int
-    release: Release
+    release: ReleaseMetadata
 
 
-def add(repository: StaticRepository, directory: Path, wish: Wish) -> Added:
+def add(repository: StaticRepository, directory: Path, wish: PublishRequest) -> Added:
     """Prove a bundle, and list it with its patches under the offline key.
 
     Raises:
@@ -67,7 +68,7 @@ def add(repository: StaticRepository, directory: Path, wish: Wish) -> Added:
         BundleError, CardError: it is not whole, or fails its golden vectors on this machine.
     """
     bundle = load_bundle(directory)
-    Session(bundle, capacity=GOLDEN_BATCH)  # loads the network and runs its golden vectors, as a board will
+    Session(bundle, capacity=GOLDEN_BATCH, workers=usable_cores())  # runs its golden vectors, as a board will
     content = _packed(bundle)
     known = releases(repository)
     number = _number(repository, known, wish.number)
@@ -132,7 +133,7 @@ def refresh(repository: StaticRepository, roles: Sequence[str]) -> list[str]:
     return waiting
 
 
-def _number(repository: StaticRepository, known: dict[str, Release], wanted: int | None) -> int:
+def _number(repository: StaticRepository, known: dict[str, ReleaseMetadata], wanted: int | None) -> int:
     """Return the number of the next release: above every one before."""
     last = repository.targets(MODELS).unrecognized_fields.get(LAST_NUMBER, 0)
     highest = max((release.release_seq for release in known.values()), default=last)
@@ -153,7 +154,9 @@ def _packed(bundle: Bundle) -> bytes:
     return content
 
 
-def _target_name(repository: StaticRepository, bundle: Bundle, content: bytes, wish: Wish, number: int) -> str:
+def _target_name(
+    repository: StaticRepository, bundle: Bundle, content: bytes, wish: PublishRequest, number: int
+) -> str:
     """Return a name for the archive that is not taken."""
     card = bundle.card
     name = f"models/{card.name}-{card.version}.tar"
@@ -168,12 +171,12 @@ def _target_name(repository: StaticRepository, bundle: Bundle, content: bytes, w
     return f"models/{card.name}-{card.version}.r{number}.tar"
 
 
-def _custom(bundle: Bundle, number: int, arch: tuple[str, ...]) -> Release:
+def _custom(bundle: Bundle, number: int, arch: tuple[str, ...]) -> ReleaseMetadata:
     card = bundle.card
-    return Release(number, bundle.sha256, bundle.label, card.schema, card.runtime.onnxruntime_min, arch)
+    return ReleaseMetadata(number, bundle.sha256, bundle.label, card.schema, card.runtime.onnxruntime_min, arch)
 
 
-def _plain(release: Release) -> dict[str, Any]:
+def _plain(release: ReleaseMetadata) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(release)
     return plain
 
@@ -192,7 +195,7 @@ def _base(repository: StaticRepository, target: TargetFile) -> bytes:
 
 
 def _patches(
-    repository: StaticRepository, known: dict[str, Release], target: str, content: bytes, bases: int
+    repository: StaticRepository, known: dict[str, ReleaseMetadata], target: str, content: bytes, bases: int
 ) -> list[tuple[SignedPatch, bytes]]:
     """Return patches from the newest releases that differ, each with what is signed of it."""
     listed = repository.targets(MODELS).targets

@@ -2,7 +2,7 @@
 
 No training runs. A retrained tensor is emulated by a permutation of its int8 values (as many bits of surprise as the
 real one), a fine-tuned one by steps of one quantum on a tenth of its values; scales move as well. The golden logits are
-computed anew, so the archive differs where a real one would.
+computed again, so the archive differs where a real one would.
 """
 
 from __future__ import annotations

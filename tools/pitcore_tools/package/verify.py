@@ -34,7 +34,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class VerifyReport:
     """What a repository holds, all of it verified.
 
     Attributes:
@@ -52,7 +52,7 @@ class Report:
         return asdict(self)
 
 
-def verify(directory: Path, root: bytes | None = None, *, stick: bool = False) -> Report:
+def verify(directory: Path, root: bytes | None = None, *, stick: bool = False) -> VerifyReport:
     """Verify a repository in a directory.
 
     Args:
@@ -87,7 +87,7 @@ def verify(directory: Path, root: bytes | None = None, *, stick: bool = False) -
         check_readable(directory)
     roles = ("root", "targets", *repository.delegated(), "snapshot", "timestamp")
     days_left = {role: round(repository.days_left(role), 1) for role in roles}
-    return Report(days_left, named, len(targets))
+    return VerifyReport(days_left, named, len(targets))
 
 
 def phases(repository: StaticRepository, channels: list[str] | None = None) -> list[Phase]:

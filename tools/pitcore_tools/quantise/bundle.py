@@ -27,6 +27,8 @@ from pitcore.preprocess.prepare import crop_from_image
 from pitcore_tools.evaluate import figures, report
 from pitcore_tools.evaluate.logits import HeldOut
 from pitcore_tools.export.graph import OPSET
+from pitcore_tools.export.subnormal import float_tensors
+from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.quantise.graph import Graph, Run
 from pitcore_tools.thresholds.points import card_points
 from pitcore_tools.train.recipe import Recipe, recipe_yaml
@@ -45,7 +47,11 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
         held_out: its logits on crops it was not trained on.
         evidence: logits of the nets of all folds of its recipe, each on crops it was not trained on; the thresholds
             then rest on all of them.
+
+    Raises:
+        DataError: a weight or a held-out logit is NaN or infinite, or the network says the contrary of the labels.
     """
+    refuse_not_finite("the graph", [*float_tensors(graph.model), ("logits of held-out crops", held_out.margins)])
     slope, intercept = figures.fit_platt(held_out.labels, held_out.margins)
     if slope <= 0:
         raise DataError(
@@ -131,8 +137,9 @@ def golden_vectors(recipe: Recipe, graph: Graph) -> bytes:
     """Return ``golden.npz``: procedural crops, never real ones, and the logits this machine computes for them."""
     spec = recipe.spec
     crops = np.stack([crop_from_image(render_crop(GOLDEN_SEED, index)[0], spec) for index in range(GOLDEN_CROPS)])
-    file = io.BytesIO()
-    np.savez_compressed(file, crops=graph.as_input(crops), logits=graph.logits(crops))
+    file, logits = io.BytesIO(), graph.logits(crops)
+    refuse_not_finite("the graph", [("logits of golden crops", logits)])
+    np.savez_compressed(file, crops=graph.as_input(crops), logits=logits)
     return file.getvalue()
 
 

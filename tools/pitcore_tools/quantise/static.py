@@ -26,7 +26,9 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from pitcore.errors import BundleError, DataError
+from pitcore.inference.crew import Crew
 from pitcore.inference.session import session_options
+from pitcore.machine import usable_cores
 from pitcore.preprocess import _core
 from pitcore_tools.export.graph import INPUT, OUTPUT
 from pitcore_tools.quantise.sums import Quantisation, exact_scales
@@ -38,7 +40,7 @@ METHODS = {
 }
 CALIBRATION_BATCH = 32
 TO_NCHW = "to_nchw"
-# What may stand in the optimised graph: integer kernels, and the moves that change no number.
+# What may be in the optimised graph: integer kernels, and the moves that change no number.
 INTEGER_OPS = {
     "QLinearConv",
     "QLinearAdd",
@@ -186,12 +188,17 @@ def session_for(model: onnx.ModelProto, optimised: Path | None = None) -> ort.In
 
 
 def run(session: ort.InferenceSession, inputs: NDArray[np.uint8 | np.float32]) -> NDArray[np.float32]:
-    """Run a graph over any number of crops, in pieces."""
-    pieces = [
-        session.run([OUTPUT], {INPUT: inputs[start : start + CALIBRATION_BATCH]})[0]
-        for start in range(0, len(inputs), CALIBRATION_BATCH)
-    ]
-    return np.concatenate(pieces)
+    """Run a graph over any number of crops, in pieces, on every core."""
+    starts = range(0, len(inputs), CALIBRATION_BATCH)
+    found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(starts)
+
+    def run_piece(number: int) -> None:
+        piece = inputs[starts[number] : starts[number] + CALIBRATION_BATCH]
+        found[number] = session.run([OUTPUT], {INPUT: piece})[0]
+
+    with Crew(usable_cores()) as crew:
+        crew.run(run_piece, len(starts))
+    return np.concatenate(found)
 
 
 def op_histogram(model: onnx.ModelProto) -> Counter[str]:

@@ -23,7 +23,7 @@ HALVES = "two halves by hash"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ThresholdRequest:
     """What is asked of thresholds.
 
     Attributes:
@@ -62,13 +62,13 @@ def scores(held_out: HeldOut) -> Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class ThresholdFindings:
     """What thresholds can do.
 
     Attributes:
         tiers: for each pit recall asked for.
         accepted: the threshold that keeps the promise; None if it was not asked, see ``refusal``.
-        reject: the threshold for ``Wish.max_loss``.
+        reject: the threshold for ``ThresholdRequest.max_loss``.
         review: cherries between the two, on the crops they were chosen by.
         refusal: why no promise can be made.
     """
@@ -80,7 +80,7 @@ class Findings:
     refusal: str
 
 
-def find(held_out: HeldOut, wish: Wish) -> Findings:
+def find(held_out: HeldOut, wish: ThresholdRequest) -> ThresholdFindings:
     """Score the tiers, and choose thresholds by the wish. Raises DataError where the data cannot support it.
 
     The promise is about one net, so its threshold is in terms of the calibration that net ships with: fitted on all
@@ -91,17 +91,17 @@ def find(held_out: HeldOut, wish: Wish) -> Findings:
     if scored.nets > 1:
         refusal = f"these logits come from {scored.nets} nets, and a promise is about one: give --fold"
         reject = reject_threshold(scored.labels, scored.probabilities, wish.max_loss)
-        return Findings(rows, None, reject, Share(0, 0), refusal)
+        return ThresholdFindings(rows, None, reject, Share(0, 0), refusal)
     _, first = np.unique(np.array(held_out.hashes), return_index=True)
     labels, margins = held_out.labels[first], held_out.margins[first]
     probabilities = figures.platt(margins, *figures.fit_platt(held_out.labels, held_out.margins))
     accepted = accept_threshold(labels, probabilities, wish.max_miss, wish.confidence)
     reject = max(accepted.threshold, reject_threshold(labels, probabilities, wish.max_loss))
     between = (probabilities >= accepted.threshold) & (probabilities < reject)
-    return Findings(rows, accepted, reject, Share(int(between.sum()), len(labels)), "")
+    return ThresholdFindings(rows, accepted, reject, Share(int(between.sum()), len(labels)), "")
 
 
-def text(found: Findings, wish: Wish) -> str:
+def text(found: ThresholdFindings, wish: ThresholdRequest) -> str:
     """Return the table that ``pitcore-tools thresholds`` prints."""
     lines = [
         (
@@ -127,7 +127,7 @@ def text(found: Findings, wish: Wish) -> str:
     return "\n".join([*lines, f"  review       {found.review}"])
 
 
-def summary(found: Findings) -> dict[str, Any]:
+def summary(found: ThresholdFindings) -> dict[str, Any]:
     """Return the same for programs."""
     return {
         "tiers": [
@@ -143,7 +143,7 @@ def summary(found: Findings) -> dict[str, Any]:
     }
 
 
-def plot(held_out: HeldOut, wish: Wish, path: Path) -> None:
+def plot(held_out: HeldOut, wish: ThresholdRequest, path: Path) -> None:
     """Draw pit recall against review share, the reject threshold fixed. Raises DataError if it cannot be written."""
     from matplotlib import pyplot as plt  # noqa: PLC0415  slow to import, and only here
 

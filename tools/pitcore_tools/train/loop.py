@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
 from pitcore.preprocess.prepare import CropSpec
+from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.networks.symmetric import tie, untied
 from pitcore_tools.networks.zoo import build, load_pretrained, save_weights
 from pitcore_tools.train.augment import augment, normalised
@@ -103,6 +104,8 @@ def train(recipe: Recipe, data: Path, run: Path, report: Report, device: str = "
         started = time.monotonic()
         figures = _train_epoch(state, setting)
         state.epoch += 1
+        learned = state.network.state_dict().items()
+        refuse_not_finite(f"{run}: epoch {state.epoch}", learned, "lower learning_rate, and train into another --out")
         if processes.first:
             figures |= _evaluate(state.average, held_out, recipe)
             figures |= {"epoch": state.epoch, "seconds": time.monotonic() - started}
@@ -191,11 +194,13 @@ def load_network(run: Path) -> tuple[Recipe, nn.Module]:
     network = build(recipe.architecture, recipe.input_planes, len(recipe.labels), recipe.widths, recipe.stem)
     path = run / MODEL
     try:
-        network.load_state_dict(torch.load(path, weights_only=True))
+        state = torch.load(path, weights_only=True)
+        network.load_state_dict(state)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; finish the training run first") from error
     except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise DataError(f"{path}: not the weights of this recipe: {first_line(error)}") from error
+    refuse_not_finite(path, state.items())
     network.eval()
     return recipe, network
 

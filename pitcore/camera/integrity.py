@@ -1,0 +1,107 @@
+"""Tells whether a picture's bytes are whole, before anything judges what they show. Pure: knows bytes, no files.
+
+A decoder fills what is missing with grey, with zeros or with the picture before, and says nothing. Every picture that
+pitcore reads, a crop as PNG or a JPEG of a camera, is checked here; ``film`` asks FFmpeg for what its own formats hold.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER = ">IIBBBBB"  # width, height, bits, colour type, compression, filter, interlace
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples of a pixel, by the colour type (PNG 3rd edition, 11.2.1)
+# First column and row of each of Adam7's passes, and their steps (PNG 3rd edition, 8.2).
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_JPEG_END, _JPEG_SCAN = b"\xff\xd9", b"\xff\xda"
+
+
+def png_fault(content: bytes) -> str | None:
+    """Return what is damaged or missing in a PNG file, None if it is whole.
+
+    Checked: each chunk's length and CRC, the end chunk, and that the pixel data unfold to exactly the rows that the
+    header promises, checksum included. The size in the header must have been checked: that much memory is taken.
+    """
+    if not content.startswith(PNG_SIGNATURE):
+        return "it does not begin as a PNG"
+    header, pixels, ended = b"", [], False
+    for name, body, fault in _chunks(content):
+        if fault is not None:
+            return fault
+        if not header:
+            if name != b"IHDR" or len(body) != struct.calcsize(_HEADER):
+                return "its first chunk is no header"
+            header = body
+        if name == b"IDAT":
+            pixels.append(body)
+        ended = ended or name == b"IEND"
+    if not ended:
+        return "its end is missing"
+    return _pixels_fault(header, b"".join(pixels))
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, str | None]]:
+    """Yield name, body and fault of each chunk, up to the end chunk or the first fault."""
+    at, name = len(PNG_SIGNATURE), b""
+    while at < len(content) and name != b"IEND":
+        if at + 12 > len(content):
+            yield name, b"", "it is cut off"
+            return
+        (length,) = struct.unpack_from(">I", content, at)
+        name, end = content[at + 4 : at + 8], at + 8 + length
+        if end + 4 > len(content):
+            yield name, b"", f"it is cut off in its chunk {_printable(name)}"
+            return
+        if zlib.crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
+            yield name, b"", f"the checksum of its chunk {_printable(name)} is wrong"
+            return
+        yield name, content[at + 8 : end], None
+        at = end + 4
+
+
+def _pixels_fault(header: bytes, packed: bytes) -> str | None:
+    width_px, height_px, bits, colour, _, _, interlaced = struct.unpack(_HEADER, header)
+    if colour not in _SAMPLES:
+        return f"its colour type {colour} is unknown"
+    want = _unfolded(width_px, height_px, bits * _SAMPLES[colour], interlaced=bool(interlaced))
+    unfolder = zlib.decompressobj()
+    try:
+        found = len(unfolder.decompress(packed, want + 1))  # one more than there may be
+    except zlib.error:
+        return "its pixel data do not unfold"
+    if found > want:
+        return "it holds more pixels than its header says"
+    if found < want or not unfolder.eof:
+        return f"it holds {found} of the {want} bytes of pixels that its header says"
+    return None
+
+
+def _unfolded(width_px: int, height_px: int, bits: int, *, interlaced: bool) -> int:
+    """Return how many bytes the pixel data unfold to: each row has one byte for its filter."""
+    if not interlaced:
+        return height_px * (1 + (width_px * bits + 7) // 8)
+    total = 0
+    for column, row, right, down in _ADAM7:
+        wide, high = (width_px - column + right - 1) // right, (height_px - row + down - 1) // down
+        total += high * (1 + (wide * bits + 7) // 8) if wide > 0 else 0
+    return total
+
+
+def jpeg_fault(content: bytes) -> str | None:
+    """Return what is missing in a JPEG as a camera sends it, None if nothing is.
+
+    Its pixel data must be followed by its end marker. Bytes behind the marker are allowed, for some cameras send their
+    buffers at full length. A JPEG has no checksum: a changed bit that leaves it decodable is not found.
+    """
+    scan = content.rfind(_JPEG_SCAN)
+    if scan < 0:
+        return "the JPEG holds no pixels"
+    if content.find(_JPEG_END, scan) < 0:
+        return "the JPEG is cut off, its end marker is missing"
+    return None
+
+
+def _printable(name: bytes) -> str:
+    return ascii(name.decode("latin-1"))[1:-1]

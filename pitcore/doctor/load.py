@@ -1,0 +1,59 @@
+"""Whether this machine keeps up with the belt: of the running service as it tells, else by a short run here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pitcore.config import Config
+from pitcore.control.remote import ask_status
+from pitcore.doctor.check import Check, ok, skip, warn
+from pitcore.errors import NotRunningError, PitcoreError
+from pitcore.loop.headroom import Headroom, measure_headroom
+from pitcore.machine import usable_cores
+
+NAME = "load"
+FULL = 0.9  # of the frame time. The belt is denser at times; a queue of two frames holds back no more than that
+
+
+def check_load(config: Config) -> Check:
+    """Compare what this machine judges with what the belt brings.
+
+    A running service is asked, since a measurement beside it would take its cores and be wrong.
+    """
+    try:
+        status = ask_status(Path(config.control.socket))
+    except NotRunningError:
+        pass
+    except PitcoreError as error:
+        return skip(NAME, f"the running service does not say: {error}")
+    else:
+        if status.headroom is None:
+            return skip(NAME, "the service runs, but it has judged too few frames to say")
+        return judge_load(status.headroom, config.runtime.workers, usable_cores(), "the service")
+    try:
+        headroom = measure_headroom(config)
+    except PitcoreError as error:
+        return skip(NAME, f"not measured: {error}")
+    if headroom is None:
+        return skip(NAME, "a recording waits until it is read")
+    return judge_load(headroom, config.runtime.workers, usable_cores(), "this machine")
+
+
+def judge_load(headroom: Headroom, workers: int, cores: int, who: str) -> Check:
+    """Judge what was measured.
+
+    Args:
+        headroom: of a service, or of a short run.
+        workers: cores that judge.
+        cores: that there are.
+        who: was measured.
+    """
+    found = f"{who} {headroom}" if headroom.judges_per_s is not None else f"{who} takes {headroom}"
+    if headroom.used <= FULL:
+        return ok(NAME, found)
+    if workers < cores - 1:
+        fix = f"set [runtime] workers = {cores - 1}: one of {cores} cores is left for cameras and valves"
+    else:
+        fix = "let the belt bring less, or take a smaller model or a faster board"
+    over = "frames are dropped, and what is on them is not judged" if headroom.used > 1 else "dense frames may be late"
+    return warn(NAME, f"{found}; {over}", f"{fix}; the belt's load is [belt] cherries_per_s")

@@ -1,0 +1,201 @@
+"""Keeps browsers within bounds: who may ask, how much, and for how long.
+
+``Guard`` looks at each request before anything else does: host, length of the body, origin of a write. ``BoundedHttp``
+limits connections, and closes one that does not send its request or does not read its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from starlette.responses import JSONResponse
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_CONNECTIONS = 128
+MAX_HEADER_BYTES = 8192
+MAX_BODY_BYTES = 4096
+REQUEST_S = 10.0  # to send a request: from the connection, or from the answer before
+STALL_S = 10.0  # an answer of which nothing is read for so long is not sent to its end
+SOCKET_BYTES = 128 * 1024  # that the kernel keeps for a viewer who does not read
+SWEEP_S = 1.0
+READS, WRITES = ("GET", "HEAD"), ("POST", "DELETE")
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
+
+class TooLargeError(Exception):
+    """A body that is longer than any of ours."""
+
+
+class Guard:
+    """ASGI middleware.
+
+    Args:
+        app: what answers.
+        names: host names of this board, besides its own. A browser that was sent here under another name was sent by a
+            page that wants to read ours: DNS rebinding.
+    """
+
+    def __init__(self, app: App, names: tuple[str, ...]) -> None:
+        own = socket.gethostname().lower()
+        self._app = app
+        self._names = {"localhost", own, f"{own.split('.')[0]}.local", *(name.lower() for name in names)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        refusal = self._refusal(scope, headers)
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), *_HEADERS]}
+            await send(message)
+
+        if refusal is not None:
+            status, why = refusal
+            # What the client still sends is not read: the connection ends with this answer.
+            answer = JSONResponse({"error": why}, status, headers={"connection": "close"})
+            return await answer(scope, receive, send_safely)
+        return await self._app(scope, _bounded(receive), send_safely)
+
+    def _refusal(self, scope: Scope, headers: list[tuple[str, str]]) -> tuple[int, str] | None:
+        """Return status and reason of a request that is not answered, or None."""
+        method = scope["method"]
+        if method not in {*READS, *WRITES}:
+            return 405, "this method is not known here"
+        hosts = [value for name, value in headers if name == "host"]
+        if len(hosts) != 1 or not self._is_ours(hosts[0]):
+            return 421, "this board has another name; add it to [page] names, or use the board's address"
+        lengths = [value for name, value in headers if name == "content-length"]
+        if lengths and int(lengths[0]) > MAX_BODY_BYTES:  # the parser took it for a number
+            return 413, f"the body is longer than {MAX_BODY_BYTES} bytes"
+        if method in WRITES:
+            return _foreign(scope["scheme"], hosts[0], dict(headers))
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            ipaddress.ip_address(name)  # who knows the address was not misled by a name
+        except ValueError:
+            return host.rpartition(":")[0].lower() in self._names or host.lower() in self._names
+        return True
+
+
+def _foreign(scheme: str, host: str, headers: dict[str, str]) -> tuple[int, str] | None:
+    """Return why a write does not come from our own page, or None."""
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if origin is None and site is None:
+        return 403, "a write needs the header Origin, which browsers send"
+    if (origin is not None and origin.lower() != f"{scheme}://{host}".lower()) or site not in {None, "same-origin"}:
+        return 403, "a write must come from this page itself"
+    if headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        return 415, "a write is JSON: content-type application/json"
+    return None
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Return a way to receive that ends at the largest body."""
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > MAX_BODY_BYTES:
+            raise TooLargeError
+        return message
+
+    return bounded
+
+
+class BoundedHttp(H11Protocol):
+    """One connection of uvicorn, within bounds."""
+
+    everyone: ClassVar[list[BoundedHttp]] = []  # the connection that has been there for longest first
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a place; one that waits for nothing makes room."""
+        super().connection_made(transport)
+        self.quiet_since = self.moving_since = time.monotonic()
+        raw = transport.get_extra_info("socket")
+        if raw is not None and raw.family != socket.AF_UNIX:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
+        if len(self.everyone) >= MAX_CONNECTIONS:
+            idle = next((one for one in self.everyone if not one.is_busy), self)
+            idle.transport.abort()
+            if idle is self:
+                return
+            self.everyone.remove(idle)
+        self.everyone.append(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        super().connection_lost(exc)
+        if self in self.everyone:
+            self.everyone.remove(self)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has a request that is not answered wholly."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def look_after(self, now_s: float) -> None:
+        """Close the connection if it sends or reads nothing for too long."""
+        if not self.is_busy:
+            self.moving_since = now_s
+            if now_s - self.quiet_since > REQUEST_S:
+                self.transport.abort()
+            return
+        self.quiet_since = now_s
+        is_waiting = self.flow.write_paused or (self.cycle.more_body and not self.cycle.response_started)
+        if not is_waiting:
+            self.moving_since = now_s
+        elif now_s - self.moving_since > STALL_S:
+            self.transport.abort()
+
+    @classmethod
+    async def sweep(cls) -> None:
+        """Look after every connection, again and again."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now_s = time.monotonic()
+            for one in list(cls.everyone):
+                one.look_after(now_s)
+
+
+def go_second() -> None:
+    """Let the inspection go first: for the processor, and when memory is short. Harmless where it is not allowed."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, 10)
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123  no file on a disk
+            file.write("500")
+    except OSError:
+        return

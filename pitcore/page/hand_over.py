@@ -1,0 +1,302 @@
+"""The loop's side of the live page: counts, the last verdicts, and a copy of a frame now and then.
+
+The loop does nothing here but add to counts, and copy a frame at most ``pictures_per_s`` times a second while somebody
+looks. The thread ``pitcore-page`` tells the page process, and restarts it when it ends. What the page does not take in
+time is passed over: the loop waits for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pitcore.belt.lanes import Plan
+from pitcore.config import Config
+from pitcore.frame import Frame
+from pitcore.page.messages import (
+    MAX_MESSAGE_BYTES,
+    MAX_SEEN,
+    SLOTS,
+    UNWATCHED,
+    WATCHED,
+    FrameSlots,
+    LineNow,
+    PictureRef,
+    Seen,
+    Start,
+    Told,
+)
+from pitcore.page.tally import zero
+from pitcore.verdict import VERDICTS, Event, Verdict
+
+log = logging.getLogger("pitcore.page")
+
+TELL_EVERY_S = 0.1
+LOOK_EVERY_S = 0.5  # at counters, cameras and alarms
+RETRY_S = 5.0  # between two starts of the page process
+END_S = 2.0  # for the page process to keep the counts of the shift; less than the unit's TimeoutStopSec
+_RUN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pitcore.page.page_process import main; main()"
+_PLACES = {name: place for place, name in enumerate(VERDICTS)}
+
+
+class PageSink:
+    """Implements ``sink.Sink`` and ``sink.ReportsStatus``.
+
+    Args:
+        config: of the board; its page is enabled.
+        plan: where the lanes are; counts are by those that reject, or by strips where there are none.
+
+    Attributes:
+        looked_ns: CLOCK_MONOTONIC of the last frame that was searched; None before the first.
+        port: that the page listens on; 0 before it does.
+
+    Raises:
+        OSError: there is no memory to share.
+    """
+
+    def __init__(self, config: Config, plan: Plan) -> None:
+        frame, page = config.frame, config.page
+        names, self._lane_of = lanes_of(plan, frame.width_px, page.strips)
+        shape = (frame.height_px, frame.width_px)
+        self._slots, self._memory_fd = FrameSlots.create(len(frame.planes), shape)
+        store = config.model.store
+        self._start = Start(
+            config=page,
+            planes=frame.planes,
+            shape=shape,
+            shift_px=config.shift_px,
+            px_per_tick=config.px_per_tick,
+            lanes=names,
+            state_dir=str(Path(config.control.state_dir).absolute()),
+            control_socket=str(Path(config.control.socket).absolute()),
+            store=None if store is None else str(Path(store).absolute()),
+            run=uuid.uuid4().hex,
+        )
+        self._counts = zero(len(names))
+        self._events: Counter[str] = Counter()
+        self._seen: deque[Seen] = deque(maxlen=MAX_SEEN)
+        self._number = 0
+        self._period_ns = int(1e9 / page.pictures_per_s)
+        self._copied: PictureRef | None = None  # its frame is not judged yet
+        self._ready: deque[PictureRef] = deque()
+        self._free: deque[int] = deque(range(SLOTS))
+        self._next_ns = 0
+        self._is_watched = False
+        self.looked_ns: int | None = None
+        self.port = 0
+        self._look: Callable[[], LineNow] | None = None
+        self._closing = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+        self._failure = "it has not started yet"
+        self._thread = threading.Thread(target=self._run, name="pitcore-page", daemon=True)
+
+    def start(self, look: Callable[[], LineNow]) -> None:
+        """Start the page.
+
+        Args:
+            look: returns what is known of the line now; called from the thread of the page.
+        """
+        self._look = look
+        self._thread.start()
+
+    def observe(self, frame: Frame) -> None:
+        """Copy a frame that was searched, if it is time to and somebody looks. Called while it is lent."""
+        now_ns = time.monotonic_ns()
+        self.looked_ns = now_ns
+        if not self._is_watched or now_ns < self._next_ns or not self._free or self._copied is not None:
+            return
+        self._next_ns = now_ns + self._period_ns
+        slot = self._free.popleft()
+        for number, plane in enumerate(frame.planes):
+            self._slots.frames[slot, number] = plane  # copied: the page looks at it when the source has it back
+        self._copied = PictureRef(slot, frame.seq, frame.tick, frame.t_ns)
+
+    def emit(self, records: Sequence[Verdict | Event]) -> None:
+        """Count the records of a frame."""
+        for record in records:
+            if isinstance(record, Event):
+                self._events[record.event] += record.count
+                continue
+            x, _, width, _ = record.box
+            lane = self._lane_of[min(max(x + width // 2, 0), len(self._lane_of) - 1)]
+            self._counts[lane][_PLACES[record.verdict]] += 1
+            self._number += 1
+            self._seen.append(
+                Seen(
+                    self._number,
+                    record.tick,
+                    record.box,
+                    lane,
+                    record.verdict,
+                    record.reason,
+                    record.probabilities,
+                    record.action,
+                )
+            )
+        if self._copied is not None:  # now its verdicts are there
+            self._ready.append(self._copied)
+            self._copied = None
+
+    def status(self) -> dict[str, Any]:
+        """See ``sink.ReportsStatus``."""
+        page = self._start.config
+        scheme = "http" if page.certificate is None else "https"
+        told = {"kind": "page", "address": f"{scheme}://{page.bind}:{self.port or page.port}/"}
+        return told | ({"state": "failing", "reason": self._failure} if self._failure else {"state": "ok"})
+
+    def close(self) -> None:
+        """Tell the last counts and end the page. Safe to call twice."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        os.close(self._memory_fd)
+
+    def _run(self) -> None:
+        """Keep a page process running and told, until the service ends."""
+        while not self._closing.is_set():
+            try:
+                self._begin()
+                self._tell_all()
+            except OSError as error:
+                self._fails(f"the page process is gone: {error.strerror or error}")
+            self._end()
+            if not self._closing.is_set():
+                if not self._failure:
+                    self._fails("the page process ended; the log says why")
+                self._closing.wait(RETRY_S)
+
+    def _begin(self) -> None:
+        """Start the process. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-I", "-c", _RUN, json.dumps(sys.path), str(theirs.fileno()), str(self._memory_fd)]
+        handed = (theirs.fileno(), self._memory_fd)
+        signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the service acts on them; see the valve process
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        try:
+            self._process = subprocess.Popen(command, pass_fds=handed, stdin=subprocess.DEVNULL)  # noqa: S603  our own
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+        self._connection = ours
+        ours.settimeout(0.0)
+        ours.send(msgspec.msgpack.encode(self._start))
+        copied = self._copied  # asked for before what is ready, where a frame goes next
+        used = {one.slot for one in (copied, *self._ready) if one is not None} | set(self._free)
+        self._free.extend(slot for slot in range(SLOTS) if slot not in used)  # the one before had them
+
+    def _tell_all(self) -> None:
+        """Tell what there is until either side ends. Raises OSError."""
+        looked_s = 0.0
+        while not self._closing.wait(TELL_EVERY_S):
+            if not self._hear():
+                return
+            now = None
+            if time.monotonic() - looked_s >= LOOK_EVERY_S and self._look is not None:
+                looked_s, now = time.monotonic(), self._look()
+            self._tell(now)
+        self._tell(None, last=True)
+
+    def _tell(self, now: LineNow | None, *, last: bool = False) -> None:
+        """Tell what is new; what the page does not take now is passed over, but counts. Raises OSError."""
+        picture = self._ready.popleft() if self._ready else None
+        seen = [self._seen.popleft() for _ in range(len(self._seen))]
+        raw = b""
+        while not raw or len(raw) > MAX_MESSAGE_BYTES:
+            seen = seen if not raw else seen[len(seen) // 2 + 1 :]
+            raw = msgspec.msgpack.encode(Told(self._counts, dict(self._events), seen, picture, now, last))
+        assert self._connection is not None  # noqa: S101  made by _begin
+        try:
+            self._connection.send(raw)
+        except BlockingIOError:
+            if picture is not None:
+                self._free.append(picture.slot)
+
+    def _hear(self) -> bool:
+        """Take in what the page says; False when it is gone. Raises OSError."""
+        assert self._connection is not None  # noqa: S101  made by _begin
+        while True:
+            try:
+                said = self._connection.recv(4096)
+            except BlockingIOError:
+                return True
+            if not said:
+                return False
+            if said == WATCHED:
+                self._is_watched = True
+            elif said == UNWATCHED:
+                self._is_watched = False
+            elif said.isdigit():
+                self._free.append(int(said))
+            elif said.startswith(b"@"):  # and the port on which it listens now
+                self.port, self._failure = int(said[1:]), ""
+                log.info("[page] listens on %s", self.status()["address"])
+            else:  # why it does not
+                self._fails(said.decode(errors="replace"))
+
+    def _fails(self, reason: str) -> None:
+        if reason != self._failure:
+            log.warning("[page] %s; it is tried again every %g s, the belt is judged all the same", reason, RETRY_S)
+        self._failure = reason
+
+    def _end(self) -> None:
+        """Let the process end, and make sure that it does."""
+        self._is_watched = False
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is None:
+            return
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_S)
+        self._process = None
+
+
+def lanes_of(plan: Plan, width_px: int, strips: int) -> tuple[tuple[str, ...], list[int]]:
+    """Return by which lanes verdicts are counted.
+
+    Args:
+        plan: of the valves.
+        width_px: of the frame.
+        strips: across the belt, where nothing is driven.
+
+    Returns:
+        Their names; and for each column of the frame its lane. Of lanes that overlap it is the first.
+    """
+    lanes = plan.of_action("reject")
+    if not lanes:
+        names = tuple(f"strip {number + 1}" for number in range(strips))
+        return names, [column * strips // width_px for column in range(width_px)]
+    spans = [plan.lanes[number].x_px for number in lanes]
+    names = tuple(f"lane {number + 1}" for number in lanes)
+    return names, [_lane_at(column, spans) for column in range(width_px)]
+
+
+def _lane_at(column: int, spans: Sequence[tuple[int, int]]) -> int:
+    """Return the lane that serves a column, or else the nearest."""
+    away = [max(first - column, column - end + 1, 0) for first, end in spans]
+    return away.index(min(away))

@@ -1,0 +1,83 @@
+"""Looks at the running service for the page: counters, cameras and alarms; nothing that the loop has to wait for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from msgspec import to_builtins
+
+from pitcore import __version__
+from pitcore.actuation.arming import Arming
+from pitcore.actuation.valve_setup import belt_plan
+from pitcore.config import weakened
+from pitcore.control import status
+from pitcore.control.reload import Reloader
+from pitcore.loop.app import App
+from pitcore.machine import state as machine_state
+from pitcore.page.hand_over import PageSink
+from pitcore.page.messages import LineNow
+from pitcore.sinks.sink import Sink
+
+WORK = ("prepare", "infer", "decide", "emit")  # stages in which the loop works; during capture it waits for a frame
+MACHINE_EVERY_S = 2.0
+
+
+class LineLooker:
+    """Looks again and again; not from several threads.
+
+    Args:
+        app: the service.
+        arming: whether valves are driven.
+        reloader: of its model.
+        sinks: of the service.
+        page: the page's own sink, which knows when the last frame was searched.
+    """
+
+    def __init__(self, app: App, arming: Arming, reloader: Reloader, sinks: Sequence[Sink], page: PageSink) -> None:
+        self._app, self._arming, self._reloader, self._sinks, self._page = app, arming, reloader, tuple(sinks), page
+        self._started_ns = self._looked_ns = time.monotonic_ns()
+        self._judged = 0
+        self._machine_s, self._machine = -MACHINE_EVERY_S, machine_state()
+
+    def look(self) -> LineNow:
+        """Return what is known now."""
+        app, metrics, config, arming = self._app, self._app.metrics, self._app.config, self._arming.state
+        now_s = time.monotonic()
+        if now_s - self._machine_s >= MACHINE_EVERY_S:
+            self._machine_s, self._machine = now_s, machine_state()
+        before, self._judged = self._judged, metrics.stages["total"].count
+        latency = metrics.stages["total"].percentiles_ms((50, 99), before)
+        last = self._reloader.last
+        return LineNow(
+            state=status.state_of(app),
+            version=__version__,
+            uptime_s=(time.monotonic_ns() - self._started_ns) / 1e9,
+            armed=arming.armed,
+            armed_by=arming.by,
+            armed_at=arming.at,
+            arming_possible=bool(belt_plan(config).lanes),
+            model=to_builtins(status.model_status(app)),
+            frames=to_builtins(status.frames_status(app, config)),
+            alarms=to_builtins(status.alarm_status(app)),
+            cameras=to_builtins(status.camera_status(app.health(), config.runtime.capture_timeout_s)),
+            looked_ns=self._page.looked_ns,
+            latency_ms=None if latency is None else (latency[0], latency[1]),
+            busy=self._busy(self._judged - before),
+            rejects=metrics.labels("rejects"),
+            sinks=status.sink_status(self._sinks),
+            machine=self._machine,
+            less_safe=weakened(config),
+            reloading=self._reloader.busy,
+            reload=None if last is None else f"{last.state}: {last.detail}",
+        )
+
+    def _busy(self, frames: int) -> float | None:
+        """Return the share of the time since the last look that the loop worked; None where nothing was judged."""
+        before_ns, self._looked_ns = self._looked_ns, time.monotonic_ns()
+        if not frames:
+            return None
+        stages = [self._app.metrics.stages[name] for name in WORK]
+        means = [stage.percentiles_ms((50,), max(0, stage.count - frames)) for stage in stages]
+        worked_ms = frames * sum(mean[0] for mean in means if mean is not None)
+        return min(1.0, worked_ms * 1e6 / max(1, self._looked_ns - before_ns))

@@ -1,0 +1,120 @@
+"""Pictures for viewers: a belt picture of a frame, and both planes of each cherry that lies whole in it."""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pitcore.page.messages import PictureRef, Seen, Start
+from pitcore.palette import GAMMA
+
+WIDEST_PX = 1300  # of a belt picture; a wider frame is reduced by a whole factor
+JPEG_QUALITY = 75
+MARGIN_PX = 8  # around a cherry
+MAX_CHERRIES = 400  # whose pictures are kept: about a minute of what viewers can click
+LARGEST_PX = 400  # side of a cherry's picture; a larger thing is cut off
+_CURVE = ((np.arange(256) / 255.0) ** GAMMA * 255.0).round().astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A cherry in a belt picture; ``box`` is where it lies in that frame, pixels of the first plane."""
+
+    seen: Seen
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class BeltPicture:
+    """A frame as viewers see it.
+
+    Attributes:
+        number: counts the pictures.
+        ref: of the frame.
+        jpeg: grey; the planes one below the other, each (height, width) reduced.
+        shown: the cherries in it.
+    """
+
+    number: int
+    ref: PictureRef
+    jpeg: bytes
+    shown: tuple[Shown, ...]
+
+
+class Album:
+    """Draws pictures, and keeps those of the last cherries.
+
+    Args:
+        start: of the page.
+    """
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._number = 0
+        self._factor = -(-start.shape[1] // WIDEST_PX)
+        self._cherries: OrderedDict[int, tuple[Seen, tuple[NDArray[np.uint8], ...]]] = OrderedDict()
+
+    def draw(self, frame: NDArray[np.uint8], ref: PictureRef, seen: Iterable[Seen]) -> BeltPicture:
+        """Draw a frame.
+
+        Args:
+            frame: (planes, height, width).
+            ref: what it is.
+            seen: the last verdicts; those of cherries that lie elsewhere now are passed over.
+        """
+        self._number += 1
+        shown = tuple(self._visible(ref, seen))
+        for one in shown:
+            self._keep(frame, one)
+        rows = [Image.fromarray(_CURVE[plane]).reduce(self._factor) for plane in frame]
+        picture = Image.new("L", (rows[0].width, rows[0].height * len(rows)))
+        for number, row in enumerate(rows):
+            picture.paste(row, (0, number * row.height))
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=JPEG_QUALITY)
+        return BeltPicture(self._number, ref, file.getvalue(), shown)
+
+    def cherry(self, number: int) -> Seen | None:
+        """Return a cherry whose pictures are kept, or None."""
+        found = self._cherries.get(number)
+        return None if found is None else found[0]
+
+    def cherry_png(self, number: int, plane: int) -> bytes | None:
+        """Return a plane of a cherry as PNG, or None if it is not kept."""
+        found = self._cherries.get(number)
+        if found is None or not 0 <= plane < len(found[1]):
+            return None
+        file = io.BytesIO()
+        Image.fromarray(_CURVE[found[1][plane]]).save(file, "PNG", compress_level=1)
+        return file.getvalue()
+
+    def _visible(self, ref: PictureRef, seen: Iterable[Seen]) -> Iterable[Shown]:
+        height = self._start.shape[0]
+        for one in seen:
+            x, y, box_width, box_height = one.box
+            y += round((ref.tick - one.tick) * self._start.px_per_tick)
+            if y + box_height > 0 and y < height:
+                yield Shown(one, (x, y, box_width, box_height))
+
+    def _keep(self, frame: NDArray[np.uint8], shown: Shown) -> None:
+        """Copy the pixels of a cherry, unless it is known or not whole here: the frame is given back."""
+        x, y, width, height = shown.box
+        if shown.seen.number in self._cherries or y < 0 or y + height > frame.shape[1]:
+            return
+        cuts = []
+        for number, plane in enumerate(frame):
+            right, down = self._start.shift_px if number else (0, 0)
+            left, top = max(0, x + right - MARGIN_PX), max(0, y + down - MARGIN_PX)
+            cut = plane[top : y + down + height + MARGIN_PX, left : x + right + width + MARGIN_PX]
+            cuts.append(cut[:LARGEST_PX, :LARGEST_PX].copy())
+        if any(cut.size == 0 for cut in cuts):
+            return
+        self._cherries[shown.seen.number] = (shown.seen, tuple(cuts))
+        while len(self._cherries) > MAX_CHERRIES:
+            self._cherries.popitem(last=False)

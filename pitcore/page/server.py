@@ -1,0 +1,258 @@
+"""Answers browsers: the page, what it shows, and what a role may change."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime as dt
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pitcore.errors import PageError, PitcoreError
+from pitcore.page.board_view import BoardView
+from pitcore.page.guard import Guard, TooLargeError
+from pitcore.page.hub import MAX_VIEWERS, Hub
+from pitcore.page.pictures import Album, BeltPicture
+from pitcore.page.report import to_csv, to_html
+from pitcore.page.roles import Role, Sessions, Token, may
+from pitcore.page.shifts import Record, ShiftBook
+from pitcore.page.words import REASONS
+
+log = logging.getLogger("pitcore.page")
+
+STATIC = Path(__file__).parent / "static"
+FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+COOKIE = "pitcore_session"
+WRONG_TOKEN_S = 0.5
+SAY_EVERY_S = 60.0
+
+
+class Site:
+    """The pages of one board.
+
+    Args:
+        view: what is known of the board.
+        album: its pictures.
+        hub: what goes to viewers.
+        sessions: who may what.
+        book: of the shifts.
+    """
+
+    def __init__(self, view: BoardView, album: Album, hub: Hub, sessions: Sessions, book: ShiftBook) -> None:
+        self._view, self._album, self._hub, self._sessions, self._book = view, album, hub, sessions, book
+        self._config = view.start.config
+        self._said_s = -SAY_EVERY_S
+        self._files = {path: ((STATIC / name).read_bytes(), kind) for path, (name, kind) in FILES.items()}
+        self.rollout: dict[str, Any] = {}
+
+    def app(self) -> Guard:
+        """Return the ASGI application."""
+        looks: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/state": self._state,
+            "/cherry/{number:int}": self._cherry,
+            "/cherry/{number:int}/{plane:int}.png": self._cherry_plane,
+            "/shifts": self._shifts,
+            "/shifts/{shift_id}.csv": self._shift_csv,
+            "/shifts/{shift_id}": self._shift,
+        }
+        routes = [Route(path, self._file) for path in FILES]
+        routes += [Route(path, self._for_viewers(answer)) for path, answer in looks.items()]
+        routes += [
+            Route("/events", _Stream(self)),
+            Route("/session", self._session),
+            Route("/session", self._log_in, methods=["POST"]),
+            Route("/session", self._log_out, methods=["DELETE"]),
+        ]
+        handlers: Any = {HTTPException: _refused, TooLargeError: _too_large, PitcoreError: _unavailable}
+        return Guard(Starlette(routes=routes, exception_handlers=handlers), self._config.names)
+
+    def setup(self) -> bytes:
+        """Return the events with which a viewer begins: what does not change, and the charts so far."""
+        start = self._view.start
+        told = {
+            "board": socket.gethostname(),
+            "planes": start.planes,
+            "width": start.shape[1],
+            "height": start.shape[0],
+            "px_per_tick": start.px_per_tick,
+            "reasons": REASONS,
+            "points": self._view.points,
+        }
+        return b"retry: 1000\nevent: setup\ndata: " + msgspec.json.encode(told) + b"\n\n"
+
+    def now(self) -> bytes:
+        """Return what is known now, as JSON."""
+        told = self._view.told(time.monotonic()) | {"rollout": self.rollout}
+        shift = self._book.told(dt.datetime.now(dt.UTC))
+        if shift is not None:
+            told["counts"]["shift"] = shift
+        return msgspec.json.encode(told)
+
+    def picture(self, picture: BeltPicture) -> bytes:
+        """Return a picture as JSON."""
+        cherries = [
+            [one.seen.number, *one.box, one.seen.verdict, one.seen.reason, (one.seen.probabilities or {}).get("pit")]
+            for one in picture.shown
+        ]
+        told = {
+            "number": picture.number,
+            "seq": picture.ref.seq,
+            "age_ms": round((time.monotonic_ns() - picture.ref.t_ns) / 1e6),
+            "cherries": cherries,
+            "jpeg": base64.b64encode(picture.jpeg).decode(),
+        }
+        return msgspec.json.encode(told)
+
+    def token_of(self, request: Request) -> Token | None:
+        """Return who asks, or None. Raises PageError."""
+        return self._sessions.find(request.cookies.get(COOKIE))
+
+    def check_viewer(self, request: Request) -> None:
+        """Refuse who may not look. Raises HTTPException, PageError."""
+        if not self._config.open and not may(self.token_of(request), "viewer"):
+            raise HTTPException(401, "show a token first: it is asked for at the bottom of the page")
+
+    def check_role(self, request: Request, needed: Role) -> Token:
+        """Return who asks, if he may. Raises HTTPException, PageError."""
+        token = self.token_of(request)
+        if token is None:
+            raise HTTPException(401, "show a token first")
+        if not may(token, needed):
+            raise HTTPException(403, f"this needs the role {needed}, and {token.name} is {token.role}")
+        return token
+
+    def _for_viewers(
+        self, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def checked(request: Request) -> Response:
+            self.check_viewer(request)
+            return await answer(request)
+
+        return checked
+
+    async def _file(self, request: Request) -> Response:
+        raw, kind = self._files[request.url.path]
+        return Response(raw, media_type=kind)
+
+    async def _state(self, request: Request) -> Response:
+        del request
+        return Response(self.now(), media_type="application/json")
+
+    async def _cherry(self, request: Request) -> Response:
+        seen = self._album.cherry(request.path_params["number"])
+        if seen is None:
+            raise HTTPException(404, "this cherry was too long ago")
+        line = self._view.line
+        told = msgspec.to_builtins(seen)
+        names = type(seen).__struct_fields__
+        thresholds = None if line is None else {"accept": line.model["accept"], "reject": line.model["reject"]}
+        why = None if seen.reason is None else REASONS[seen.reason]
+        lane = self._view.start.lanes[seen.lane]
+        return JSONResponse(dict(zip(names, told, strict=True)) | {"lane": lane, "why": why, "thresholds": thresholds})
+
+    async def _cherry_plane(self, request: Request) -> Response:
+        raw = self._album.cherry_png(request.path_params["number"], request.path_params["plane"])
+        if raw is None:
+            raise HTTPException(404, "this cherry was too long ago")
+        return Response(raw, media_type="image/png")
+
+    async def _shifts(self, request: Request) -> Response:
+        del request
+        return JSONResponse(await asyncio.to_thread(self._book.past))
+
+    async def _shift_csv(self, request: Request) -> Response:
+        shift_id, record = self._shift_of(request)
+        named = {"content-disposition": f'attachment; filename="shift-{shift_id}.csv"'}
+        return Response(to_csv(record), media_type="text/csv", headers=named)
+
+    async def _shift(self, request: Request) -> Response:
+        shift_id, record = self._shift_of(request)
+        return Response(to_html(record, shift_id, socket.gethostname()), media_type="text/html")
+
+    def _shift_of(self, request: Request) -> tuple[str, Record]:
+        """Return the shift that a request names. Raises HTTPException."""
+        shift_id = request.path_params["shift_id"]
+        record = self._book.read(shift_id)
+        if record is None:
+            raise HTTPException(404, "nothing is kept of this shift")
+        return shift_id, record
+
+    async def _session(self, request: Request) -> Response:
+        """Tell who asks what he is."""
+        token = self.token_of(request)
+        told = {"name": None, "role": None} if token is None else {"name": token.name, "role": token.role}
+        return JSONResponse(told | {"open": self._config.open})
+
+    async def _log_in(self, request: Request) -> Response:
+        token = (await body_of(request)).get("token")
+        begun = self._sessions.begin(token) if isinstance(token, str) else None
+        if begun is None:
+            await asyncio.sleep(WRONG_TOKEN_S)
+            if time.monotonic() - self._said_s >= SAY_EVERY_S:
+                self._said_s = time.monotonic()
+                log.warning("[page] a token from %s counts nowhere", request.client.host if request.client else "?")
+            raise HTTPException(401, "this token counts nowhere; make one with: pitcore page token ROLE")
+        secret, owner = begun
+        log.info("[page] %s (%s) showed a token", owner.name, owner.role)
+        answer = JSONResponse({"name": owner.name, "role": owner.role, "open": self._config.open})
+        is_secure = self._config.certificate is not None
+        answer.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=is_secure, path="/")
+        return answer
+
+    async def _log_out(self, request: Request) -> Response:
+        self._sessions.end(request.cookies.get(COOKIE))
+        answer = JSONResponse({"name": None, "role": None, "open": self._config.open})
+        answer.delete_cookie(COOKIE, path="/")
+        return answer
+
+
+class _Stream:
+    """The events, as an ASGI application."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI's
+        site = self._site
+        site.check_viewer(Request(scope))
+        if site._hub.viewers >= MAX_VIEWERS:  # noqa: SLF001  of the same module
+            raise HTTPException(503, f"{MAX_VIEWERS} viewers look already; close another page")
+        await site._hub.stream(site.setup(), receive, send)  # noqa: SLF001
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a request. Raises HTTPException, TooLargeError."""
+    try:
+        found = msgspec.json.decode(await request.body(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise HTTPException(400, "the body is no JSON object") from error
+    return found
+
+
+async def _refused(_: Request, error: HTTPException) -> Response:
+    return JSONResponse({"error": error.detail}, error.status_code)
+
+
+async def _too_large(_: Request, error: TooLargeError) -> Response:
+    del error
+    return JSONResponse({"error": "the body is too long"}, 413, headers={"connection": "close"})
+
+
+async def _unavailable(_: Request, error: PageError) -> Response:
+    log.warning("[page] %s", error)
+    return JSONResponse({"error": "the board cannot do this now; its log says why"}, 503)

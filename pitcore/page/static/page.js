@@ -1,0 +1,465 @@
+"use strict";
+// Shows what the board tells. Signs have the shapes of pitcore/cli/picture.py.
+
+const $ = (id) => document.getElementById(id);
+const SIGNS = { clean: "ring", maybe: "diamond", pit: "square with crosses", side: "brackets" };
+const COLOURS = {};
+const TINTS = { top: [255, 133, 128], bottom: [255, 189, 107] };
+const SILENT_MS = 2000; // without a word from the board for longer, the page says so
+const KEEP_LAST = 12;
+const MARGIN = 6;
+
+let setup = null;
+let told = null;
+let heardAt = performance.now();
+let picture = null; // {image, cherries, at, ageMs}
+let isHeld = false;
+let chosen = -1;
+let points = [];
+let me = { name: null, role: null };
+const last = new Map();
+
+function make(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in node) node[name] = value;
+    else node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+function svg(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+const number = (value) => Math.round(value).toLocaleString("en");
+const percent = (share, digits = 1) => (share === null || Number.isNaN(share) ? "–" : (100 * share).toFixed(digits) + " %");
+const setText = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+
+function span(seconds) {
+  if (seconds < 90) return Math.round(seconds) + " s";
+  if (seconds < 5400) return Math.round(seconds / 60) + " min";
+  return (seconds / 3600).toFixed(1) + " h";
+}
+
+// Signs ------------------------------------------------------------------------------------------------------------
+
+function lines(verdict, x, y, w, h) {
+  const [l, t, r, b] = [x - MARGIN, y - MARGIN, x + w + MARGIN, y + h + MARGIN];
+  if (verdict === "maybe") {
+    const [cx, cy, fx, fy] = [x + w / 2, y + h / 2, w * 0.75 + MARGIN, h * 0.75 + MARGIN];
+    return [[cx, cy - fy, cx + fx, cy, cx, cy + fy, cx - fx, cy, cx, cy - fy]];
+  }
+  if (verdict === "pit") {
+    const a = Math.max(8, Math.min(w, h) / 4) / 2;
+    const found = [[l, t, r, t, r, b, l, b, l, t]];
+    for (const [cx, cy] of [[l, t], [r, t], [l, b], [r, b]]) {
+      found.push([cx - a, cy - a, cx + a, cy + a], [cx - a, cy + a, cx + a, cy - a]);
+    }
+    return found;
+  }
+  const a = Math.max(8, w / 3);
+  return [[l + a, t, l, t, l, b, l + a, b], [r - a, t, r, t, r, b, r - a, b]];
+}
+
+function drawSign(pen, verdict, x, y, w, h) {
+  pen.strokeStyle = COLOURS[verdict];
+  pen.beginPath();
+  if (verdict === "clean") {
+    pen.ellipse(x + w / 2, y + h / 2, w / 2 + MARGIN, h / 2 + MARGIN, 0, 0, 2 * Math.PI);
+  } else {
+    for (const line of lines(verdict, x, y, w, h)) {
+      pen.moveTo(line[0], line[1]);
+      for (let at = 2; at < line.length; at += 2) pen.lineTo(line[at], line[at + 1]);
+    }
+  }
+  pen.stroke();
+}
+
+function sign(verdict) {
+  const shapes = verdict === "clean"
+    ? [svg("circle", { cx: 32, cy: 32, r: 24 })]
+    : lines(verdict, 16, 16, 32, 32).map((line) => svg("polyline", { points: line.join(" ") }));
+  const node = svg("svg", { class: "sign", viewBox: "0 0 64 64", "aria-hidden": "true" }, ...shapes);
+  for (const shape of shapes) {
+    shape.setAttribute("fill", "none");
+    shape.setAttribute("stroke", "currentColor");
+    shape.setAttribute("stroke-width", "6");
+  }
+  return node;
+}
+
+// Belt -------------------------------------------------------------------------------------------------------------
+
+function drawBelt() {
+  if (!picture || !setup) return;
+  const canvas = $("picture");
+  const rows = setup.planes.length;
+  const scale = picture.image.naturalWidth / setup.width;
+  const height = picture.image.naturalHeight / rows;
+  const gap = 6;
+  const [w, h] = [picture.image.naturalWidth, Math.round(picture.image.naturalHeight + gap * (rows - 1))];
+  if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
+  const pen = canvas.getContext("2d");
+  pen.globalCompositeOperation = "source-over";
+  pen.fillStyle = "#000";
+  pen.fillRect(0, 0, w, h);
+  setup.planes.forEach((name, row) => {
+    const top = row * (height + gap);
+    pen.save();
+    pen.beginPath();
+    pen.rect(0, top, w, height);
+    pen.clip();
+    pen.drawImage(picture.image, 0, row * height, w, height, 0, top, w, height);
+    pen.globalCompositeOperation = "multiply";
+    pen.fillStyle = `rgb(${(TINTS[name] || [255, 255, 255]).join(" ")})`;
+    pen.fillRect(0, top, w, height);
+    pen.globalCompositeOperation = "source-over";
+    pen.translate(0, top);
+    pen.scale(scale, scale);
+    pen.lineWidth = 2.5 / scale;
+    picture.cherries.forEach((cherry, index) => {
+      drawSign(pen, cherry.verdict, cherry.x, cherry.y, cherry.w, cherry.h);
+      if (index === chosen) {
+        pen.strokeStyle = "#fff";
+        pen.setLineDash([8, 6]);
+        pen.strokeRect(cherry.x - 18, cherry.y - 18, cherry.w + 36, cherry.h + 36);
+        pen.setLineDash([]);
+      }
+    });
+    pen.restore();
+    pen.font = "bold 20px sans-serif";
+    pen.lineWidth = 4;
+    pen.strokeStyle = "#000";
+    pen.strokeText(name, 10, top + height - 10);
+    pen.fillStyle = "#e8eaee";
+    pen.fillText(name, 10, top + height - 10);
+  });
+  const seen = {};
+  for (const cherry of picture.cherries) seen[cherry.verdict] = (seen[cherry.verdict] || 0) + 1;
+  const words = Object.entries(seen).map(([verdict, count]) => `${count} ${verdict}`).join(", ") || "no cherry";
+  canvas.setAttribute("aria-label", `The belt with a sign around each cherry: ${words}`);
+  canvas.dataset.number = picture.number;
+  canvas.dataset.cherries = JSON.stringify(picture.cherries);
+}
+
+function takePicture(event) {
+  const heard = performance.now();
+  const news = JSON.parse(event.data);
+  const cherries = news.cherries.map(([id, x, y, w, h, verdict, reason, p]) => ({ id, x, y, w, h, verdict, reason, p }));
+  for (const cherry of cherries) {
+    if (cherry.verdict === "pit" || cherry.verdict === "maybe") noteLast(cherry);
+  }
+  if (isHeld) return;
+  const image = new Image();
+  image.onload = () => {
+    const before = chosen >= 0 && picture ? picture.cherries[chosen] : null;
+    picture = { image, cherries, number: news.number, at: heard, ageMs: news.age_ms };
+    chosen = before ? cherries.findIndex((cherry) => cherry.id === before.id) : -1;
+    drawBelt();
+  };
+  image.src = "data:image/jpeg;base64," + news.jpeg;
+}
+
+function noteLast(cherry) {
+  if (last.has(cherry.id) || cherry.y < 0 || cherry.y + cherry.h > setup.height) return;
+  last.set(cherry.id, cherry);
+}
+
+function drawLast() {
+  while (last.size > KEEP_LAST) last.delete(last.keys().next().value);
+  const list = $("last");
+  if (list.contains(document.activeElement)) return; // what a person is about to open must not move away
+  const wanted = [...last.values()].reverse();
+  const have = [...list.children].map((node) => Number(node.dataset.id));
+  if (wanted.every((cherry, at) => have[at] === cherry.id) && have.length === wanted.length) return;
+  list.replaceChildren(...wanted.map((cherry) => {
+    const image = make("img", { src: `cherry/${cherry.id}/0.png`, alt: "" });
+    image.onerror = () => image.remove();
+    const said = cherry.p === null ? cherry.reason || "" : percent(cherry.p, 0);
+    const button = make("button", { type: "button", className: cherry.verdict }, image, make("span", {}, `${cherry.verdict} ${said}`));
+    button.onclick = () => openCherry(cherry.id);
+    return make("li", { "data-id": cherry.id }, button);
+  }));
+}
+
+function choose(index) {
+  if (!picture || !picture.cherries.length) return;
+  const count = picture.cherries.length;
+  chosen = (index + count) % count;
+  const cherry = picture.cherries[chosen];
+  setText($("chosen"), `${chosen + 1} of ${count}: ${cherry.verdict}` +
+    (cherry.p === null ? "" : `, pit with ${percent(cherry.p)}`) + (cherry.reason ? `, ${cherry.reason}` : ""));
+  drawBelt();
+}
+
+function hold(state) {
+  isHeld = state;
+  $("hold").setAttribute("aria-pressed", String(state));
+  setText($("hold"), state ? "Go on" : "Hold the picture");
+}
+
+$("hold").onclick = () => hold(!isHeld);
+$("strip").onkeydown = (event) => {
+  if (!picture) return;
+  const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+  if (event.key in steps) {
+    hold(true);
+    choose(chosen < 0 ? 0 : chosen + steps[event.key]);
+    event.preventDefault();
+  } else if (event.key === "Enter" && chosen >= 0) {
+    openCherry(picture.cherries[chosen].id);
+  } else if (event.key === "Escape") {
+    hold(false);
+    chosen = -1;
+    setText($("chosen"), "");
+  }
+};
+$("picture").onclick = (event) => {
+  if (!picture) return;
+  const canvas = $("picture");
+  const area = canvas.getBoundingClientRect();
+  const scale = setup.width / area.width;
+  const rowHeight = area.height / setup.planes.length;
+  const x = (event.clientX - area.left) * scale;
+  const y = ((event.clientY - area.top) % rowHeight) * scale;
+  const away = picture.cherries.map((c) => Math.hypot(x - c.x - c.w / 2, y - c.y - c.h / 2));
+  const nearest = away.indexOf(Math.min(...away));
+  if (nearest < 0 || away[nearest] > 120) return;
+  choose(nearest);
+  openCherry(picture.cherries[nearest].id);
+};
+
+async function openCherry(id) {
+  const answer = await fetch(`cherry/${id}`);
+  const dialog = $("cherry");
+  if (!answer.ok) {
+    setText($("chosen"), (await answer.json()).error);
+    return;
+  }
+  const cherry = await answer.json();
+  setText($("cherry-title"), `Cherry ${id}: ${cherry.verdict}`);
+  $("cherry-title").className = cherry.verdict;
+  $("planes").replaceChildren(...setup.planes.map((name, plane) => make("figure", {},
+    make("img", { src: `cherry/${id}/${plane}.png`, alt: `the cherry in the plane ${name}` }), make("figcaption", {}, name))));
+  const pit = cherry.probabilities ? cherry.probabilities.pit : null;
+  setText($("why"), cherry.why || (cherry.verdict === "side" ? "The edge of the picture cuts it." : `It is ${cherry.verdict}: the network is sure enough.`));
+  $("scale").replaceChildren();
+  if (pit !== null && cherry.thresholds) drawScale(pit, cherry.thresholds);
+  const facts = { "probability of a pit": pit === null ? "the network was not asked" : percent(pit, 2), "what the line does": cherry.action, lane: cherry.lane };
+  if (cherry.thresholds) facts.thresholds = `clean below ${percent(cherry.thresholds.accept, 2)}, pit from ${percent(cherry.thresholds.reject, 2)}`;
+  fill($("facts"), facts);
+  if (!dialog.open) dialog.showModal();
+}
+
+function drawScale(pit, thresholds) {
+  const at = (share) => 10 + 580 * share;
+  $("scale").setAttribute("aria-label", `Probability of a pit ${percent(pit)}; clean below ${percent(thresholds.accept)}, pit from ${percent(thresholds.reject)}`);
+  const part = (from, to, colour) => svg("rect", { x: at(from), y: 14, width: Math.max(1, at(to) - at(from)), height: 12, fill: colour });
+  $("scale").append(svg("svg", { viewBox: "0 0 600 40", preserveAspectRatio: "none", "aria-hidden": "true" },
+    part(0, thresholds.accept, COLOURS.clean), part(thresholds.accept, thresholds.reject, COLOURS.maybe),
+    part(thresholds.reject, 1, COLOURS.pit), svg("rect", { x: at(pit) - 2, y: 2, width: 4, height: 36, fill: "#fff" })));
+}
+
+// Everything else --------------------------------------------------------------------------------------------------
+
+function fill(list, facts, bad = {}) {
+  const wanted = Object.entries(facts).filter(([, value]) => value !== null && value !== undefined);
+  const key = JSON.stringify([wanted, bad]);
+  if (list.dataset.key === key) return;
+  list.dataset.key = key;
+  list.replaceChildren(...wanted.flatMap(([name, value]) => [make("dt", {}, name), make("dd", { className: bad[name] ? "bad" : "" }, String(value))]));
+}
+
+function drawCounts() {
+  const wish = document.querySelector("input[name=span]:checked").value;
+  const counts = told.counts[wish] || told.counts.minute;
+  const sums = told.verdicts.map((_, at) => counts.lanes.reduce((sum, lane) => sum + lane[at], 0));
+  const all = sums.reduce((a, b) => a + b, 0);
+  const minutes = Math.max(counts.span_s, 1) / 60;
+  if (!$("tiles").children.length) {
+    $("tiles").replaceChildren(...told.verdicts.map((verdict) => make("li", { className: verdict, "data-verdict": verdict },
+      make("span", { className: "name" }, sign(verdict), verdict), make("span", { className: "share" }), make("span", { className: "number" }))));
+  }
+  told.verdicts.forEach((verdict, at) => {
+    const tile = $("tiles").children[at];
+    setText(tile.querySelector(".share"), all ? percent(sums[at] / all) : "–");
+    setText(tile.querySelector(".number"), `${number(sums[at])}, ${number(sums[at] / minutes)} a minute`);
+    tile.dataset.count = sums[at];
+  });
+  setText($("covers"), wish === "shift" && counts.name
+    ? `Shift ${counts.name} since ${counts.since}: ${number(all)} cherries`
+    : `${number(all)} cherries in ${span(counts.span_s)}`);
+  const rows = counts.lanes.map((lane, at) => [told.lanes[at], ...lane, lane.reduce((a, b) => a + b, 0)]);
+  const key = JSON.stringify(rows);
+  if ($("lanes").dataset.key === key) return;
+  $("lanes").dataset.key = key;
+  $("lanes-head").replaceChildren(make("tr", {}, ...["lane", ...told.verdicts, "all", "pit share"].map((name) => make("th", { scope: "col", className: name }, name))));
+  const pit = told.verdicts.indexOf("pit") + 1;
+  $("lanes").replaceChildren(...rows.map((row) => make("tr", {}, make("th", { scope: "row" }, row[0]),
+    ...row.slice(1).map((value) => make("td", {}, number(value))), make("td", {}, row.at(-1) ? percent(row[pit] / row.at(-1)) : "–"))));
+}
+
+const CHARTS = [
+  { title: "From exposure to verdict", keys: ["p99_ms", "p50_ms"], text: (p) => (p.p99_ms === null ? "–" : `${p.p99_ms.toFixed(0)} ms (p99), ${p.p50_ms.toFixed(0)} ms (p50)`) },
+  { title: "Headroom of the loop", keys: ["headroom"], top: 1, text: (p) => (p.headroom === null ? "–" : percent(p.headroom, 0)) },
+  { title: "Frames lost or dropped", keys: ["dropped"], sum: true, text: (p, all) => `${number(all)} in five minutes` },
+  { title: "Rejects too late", keys: ["late"], sum: true, text: (p, all) => `${number(all)} in five minutes` },
+  { title: "Cherries a second", keys: ["cherries"], text: (p) => p.cherries.toFixed(1) },
+];
+
+function drawCharts() {
+  if (!points.length) return;
+  if (!$("charts").children.length) {
+    $("charts").replaceChildren(...CHARTS.map((chart) => make("div", { className: "chart" },
+      make("h3", {}, make("span", {}, chart.title), make("b", {})), svg("svg", { viewBox: "0 0 300 60", preserveAspectRatio: "none", role: "img" }))));
+  }
+  CHARTS.forEach((chart, at) => {
+    const [head, area] = $("charts").children[at].children;
+    const values = chart.keys.map((key) => points.map((point) => point[key]));
+    const top = chart.top || Math.max(1, ...values.flat().filter((value) => value !== null)) * 1.1;
+    const all = values[0].reduce((sum, value) => sum + (value || 0), 0);
+    const text = chart.text(points.at(-1), all);
+    setText(head.querySelector("b"), text);
+    area.setAttribute("aria-label", `${chart.title}: ${text}`);
+    area.replaceChildren(...values.map((row, which) => svg("polyline", {
+      class: which ? "second" : "first",
+      points: row.map((value, index) => (value === null ? null : `${300 - (row.length - 1 - index)},${58 - 56 * value / top}`)).filter((p) => p).join(" "),
+    })));
+  });
+}
+
+function drawAlarms() {
+  const alarms = told.alarms.map((alarm) => ({ ...alarm }));
+  const key = JSON.stringify(alarms);
+  if ($("alarms").dataset.key === key) return;
+  $("alarms").dataset.key = key;
+  const effects = { alarm: "Verdicts stand.", maybe: "Until it is over, no cherry is clean.", reject: "Until it is over, everything is rejected." };
+  $("alarms").replaceChildren(...alarms.map((alarm) => make("article", { className: "alarm" },
+    make("h2", {}, `ALARM: ${alarm.name.replaceAll("_", " ")}`), make("p", {}, alarm.wrong), make("p", { className: "fix" }, `What to do: ${alarm.fix}`),
+    make("p", { className: "note" }, `${effects[alarm.failsafe] || ""} On since ${alarm.since.replace("T", " ").slice(0, 19)} UTC. Measured: ${alarm.detail}`))));
+}
+
+function drawHealth() {
+  const line = told.line;
+  if (!line) return;
+  const key = JSON.stringify(line.cameras.map((camera) => [camera.state, camera.frames, camera.age_s]));
+  if ($("cameras").dataset.key !== key) {
+    $("cameras").dataset.key = key;
+    $("cameras").replaceChildren(...line.cameras.map((camera) => {
+      const old = camera.age_s !== null && camera.age_s > 1 && camera.state !== "idle";
+      const kind = camera.state === "stalled" || old ? "bad" : camera.state === "ok" ? "good" : "wait";
+      const lost = Object.entries(camera.lost).map(([cause, count]) => `${count} lost (${cause.replaceAll("_", " ")})`).join(", ");
+      const age = camera.age_s === null ? "no picture yet" : old ? `last picture ${camera.age_s.toFixed(1)} s ago` : "";
+      return make("li", { className: kind }, make("b", {}, camera.planes.join(" + ")), make("b", {}, old ? "stalled" : camera.state),
+        make("span", {}, [`${number(camera.frames)} pictures`, lost, age, camera.id].filter((part) => part).join(", ")));
+    }));
+  }
+  const machine = line.machine;
+  const throttled = machine.throttled || [];
+  const hot = throttled.filter((text) => text.includes(" now"));
+  const failing = line.sinks.filter((sink) => sink.state !== "ok");
+  fill($("machine"), {
+    temperature: machine.temperature_c === null ? "not known here" : `${machine.temperature_c.toFixed(0)} °C`,
+    throttling: machine.throttled === null ? "not known here" : throttled.join(", ") || "none",
+    load: machine.load_average_1min.toFixed(1),
+    frames: `${number(line.frames.judged)} judged of ${number(line.frames.processed)}, ${number(line.frames.dropped)} dropped, ${number(line.frames.lost)} lost`,
+    outputs: failing.map((sink) => `${sink.kind} ${sink.state}: ${sink.reason || ""}`).join("; ") || "all work",
+    service: `${line.version}, up ${span(line.uptime_s)}`,
+  }, { throttling: hot.length, outputs: failing.length });
+  const model = line.model;
+  const rejects = line.rejects;
+  const judgedRejects = (rejects.scheduled || 0) + (rejects.late || 0);
+  const rollout = told.rollout || {};
+  const trial = rollout.trouble ? rollout.trouble : rollout.trial ? `${rollout.trial} is on trial, ${rollout.attempts_left} starts left`
+    : rollout.active ? `${rollout.active} is committed, none on trial` : "no store: a fixed model";
+  fill($("model"), {
+    model: `${model.name} ${model.version} (${model.sha256.slice(0, 8)})`,
+    "operating point": `${model.point}: ${model.promise}`,
+    thresholds: `clean below ${percent(model.accept, 2)}, pit from ${percent(model.reject, 2)}`,
+    rollout: trial,
+    reload: line.reloading ? "under way" : line.reload,
+    "air jet": line.arming_possible ? (line.armed ? `armed by ${line.armed_by}` : "dry run: no valve is driven") : "this board drives no valve",
+    rejects: line.arming_possible ? `${number(judgedRejects)} due, ${number(rejects.late || 0)} too late, ${number(rejects.skipped || 0)} skipped` : null,
+    "less safe": line.less_safe.join("; ") || null,
+  }, { rejects: rejects.late > 0, "less safe": line.less_safe.length });
+  setText($("jet"), line.arming_possible ? (line.armed ? "ARMED" : "DRY RUN") : "NO VALVES");
+  $("jet").className = "pill " + (line.arming_possible && line.armed ? "good" : "rest");
+}
+
+function drawState() {
+  const silentMs = performance.now() - heardAt;
+  let headline = told ? told.headline : { kind: "wait", text: "CONNECTING" };
+  let stale = told ? told.stale : null;
+  if (silentMs > SILENT_MS) {
+    headline = { kind: "bad", text: "NO CONTACT" };
+    stale = { why: "No contact with the board", age_s: silentMs / 1000 };
+  } else if (stale) {
+    stale = { why: stale.why, age_s: stale.age_s + silentMs / 1000 };
+  }
+  setText($("headline"), headline.text);
+  $("headline").className = `pill ${headline.kind}`;
+  $("stale").hidden = !stale;
+  $("strip").classList.toggle("old", Boolean(stale));
+  if (stale) setText($("stale"), `${stale.why}: the picture is ${stale.age_s.toFixed(0)} s old`);
+  document.title = `${headline.text} – pitcore`;
+}
+
+function takeNow(event) {
+  heardAt = performance.now();
+  told = JSON.parse(event.data);
+  if (told.point && (!points.length || JSON.stringify(points.at(-1)) !== JSON.stringify(told.point))) {
+    points.push(told.point);
+    points = points.slice(-300);
+  }
+  const minute = told.counts.minute;
+  const all = minute.lanes.flat().reduce((a, b) => a + b, 0);
+  setText($("rate").firstElementChild, minute.span_s >= 1 ? number(all * 60 / minute.span_s) : "–");
+  drawState();
+  drawAlarms();
+  drawCounts();
+  drawCharts();
+  drawHealth();
+  drawLast();
+}
+
+function takeSetup(event) {
+  heardAt = performance.now();
+  setup = JSON.parse(event.data);
+  points = setup.points;
+  last.clear();
+  setText($("board"), setup.board);
+  listShifts();
+}
+
+async function listShifts() {
+  const answer = await fetch("shifts");
+  if (!answer.ok) return;
+  const shifts = await answer.json();
+  $("past").hidden = !shifts.length;
+  const pit = told ? told.verdicts.indexOf("pit") : 0;
+  $("shifts").replaceChildren(...shifts.map((shift) => {
+    const all = shift.total.reduce((a, b) => a + b, 0);
+    return make("li", {}, make("a", { href: `shifts/${shift.id}` }, `${shift.name}, ${shift.start.slice(0, 16).replace("T", " ")}`),
+      ` ${number(all)} cherries, ${all ? percent(shift.total[pit] / all) : "–"} pits, `, make("a", { href: `shifts/${shift.id}.csv` }, "CSV"));
+  }));
+}
+
+function begin() {
+  const style = getComputedStyle(document.documentElement);
+  for (const verdict of Object.keys(SIGNS)) COLOURS[verdict] = style.getPropertyValue(`--${verdict}`).trim();
+  $("legend").replaceChildren(...Object.entries(SIGNS).map(([verdict, shape]) => make("li", { className: verdict, title: shape }, sign(verdict), verdict)));
+  const source = new EventSource("events");
+  source.addEventListener("setup", takeSetup);
+  source.addEventListener("now", takeNow);
+  source.addEventListener("picture", takePicture);
+  for (const input of document.querySelectorAll("input[name=span]")) input.onchange = () => told && drawCounts();
+  setInterval(drawState, 250);
+  setInterval(() => listShifts().catch(() => {}), 60000);
+}
+
+begin();

@@ -1,0 +1,84 @@
+"""What the page says of reasons and alarms, in the words of docs/faults.md: a test holds the two equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pitcore.verdict import Reason
+
+
+class Told(NamedTuple):
+    """What is wrong, and what to do."""
+
+    wrong: str
+    fix: str
+
+
+ALARMS: Mapping[str, Told] = {
+    "not_judging": Told(
+        "Of the last 8 frames 4 left belt unjudged: damaged, flooded, unreadable, black, stuck or "
+        "repeated, or belt passed between them (belt_gap).",
+        "Fix what the events named in the text say.",
+    ),
+    "planes_swapped": Told(
+        "The cameras are exchanged: the plane top shows light through the cherries, bottom reflected light.",
+        "Exchange the ids or channels of the cameras in [source]; then pitcore calibrate exposure, flat and align.",
+    ),
+    "camera_frozen": Told(
+        "A camera sends the same picture again and again, or a plane of it: on an empty belt too.",
+        "It restarts by itself; if it comes back, check the camera's cable and supply.",
+    ),
+    "light_off": Told(
+        "The empty belt of a plane is below half of its level, or frames are black.",
+        "Check the lamp, its supply and its cable.",
+    ),
+    "light_dim": Told(
+        "Belt or cherries are below 85 % of their calibrated level.",
+        "Clean or replace the lamp, clean the glass; then pitcore calibrate exposure and flat.",
+    ),
+    "light_bright": Told(
+        "They are above 120 %: other light falls in, or the belt changed.",
+        "Close the hood, clean the belt; else pitcore calibrate exposure and flat.",
+    ),
+    "lens_dirty": Told(
+        "A spot of at least 16 px does not move with the belt.",
+        "Clean lens, glass and lamp where the text says.",
+    ),
+    "planes_misaligned": Told(
+        "The planes' masks of the same cherries lie more than 3 px apart.",
+        "See whether a camera was moved; then pitcore calibrate align.",
+    ),
+    "nothing_seen": Told(
+        "The belt moves and nothing was seen for nothing_seen_s.",
+        "Is the feed empty, the light on, the camera's view free?",
+    ),
+    "encoder_dead": Told(
+        "Cherries move but the encoder does not count, or only trembles to and fro. Each frame's things "
+        "are then all judged.",
+        "Check the encoder's cable, supply and coupling.",
+    ),
+    "belt_reversing": Told(
+        "The belt is more than 60 px behind where it was.",
+        "Nothing, if somebody ran it back: what left by the entry edge is judged again. If it runs "
+        "forward, exchange the encoder's channels A and B.",
+    ),
+    "encoder_mismatch": Told(
+        "Fewer than half of the cherries that two frames show are where the encoder says.",
+        "Check coupling and slip; then pitcore calibrate belt.",
+    ),
+    "only_foreign": Told(
+        "Nine in ten of the last 40 things are no single cherries.",
+        "Look at what comes along, and at [decision] min_plane_mean, max_plane_mean.",
+    ),
+}
+
+REASONS: Mapping[Reason, str] = {
+    "uncertain": "The probability of a pit lies between the two thresholds.",
+    "touching": "The shape is not one cherry: two or more touch.",
+    "foreign": "The grey level is outside that of cherries: leaf, stone or other thing.",
+    "cut": "The cherry left the picture before it was whole.",
+    "unseen": "The cherry vanished between two frames, so the network did not see it.",
+    "overload": "There were more cherries in the frame than the board judges in time.",
+    "failsafe": "An alarm is on: nothing is clean until it is over.",
+}

@@ -1,0 +1,217 @@
+"""What viewers see: counts, signs, the age of the picture, alarms."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pitcore.belt.lanes import Lane, Plan
+from pitcore.config import AlarmName, PageConfig
+from pitcore.page.board_view import BoardView
+from pitcore.page.hand_over import lanes_of
+from pitcore.page.messages import Start, Told
+from pitcore.page.tally import Window
+from pitcore.page.words import ALARMS, REASONS
+from pitcore.palette import COLOURS, TINTS, hex_of
+from pitcore.verdict import Event, Reason
+from tests.page.board import LINE, Board, alarm, camera, frame, verdict
+
+pytest.importorskip("uvicorn", reason="the live page needs the extra `page`")
+ROOT = Path(__file__).parents[2]
+STATIC = ROOT / "pitcore" / "page" / "static"
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    with Board(tmp_path_factory.mktemp("page")) as one:
+        yield one.ready()
+
+
+# Words and signs
+
+
+def test_an_alarm_has_the_words_of_the_handbook():
+    rows = [line.strip("|").split("|") for line in (ROOT / "docs" / "faults.md").read_text().splitlines()]
+    said = {row[0].strip(" `"): (row[1].strip(), row[4].strip()) for row in rows if len(row) == 5}
+    for name in AlarmName.__args__:
+        assert tuple(ALARMS[name]) == tuple(text.replace("`", "") for text in said[name])
+
+
+def test_every_reason_is_explained():
+    assert set(REASONS) == set(Reason.__args__)
+
+
+def test_the_page_has_the_colours_of_the_other_pictures():
+    css, script = (STATIC / "page.css").read_text(), (STATIC / "page.js").read_text()
+    for name, colour in COLOURS.items():
+        assert f"--{name}: {hex_of(colour)};" in css
+    for name, tint in TINTS.items():
+        assert f"{name}: [{', '.join(str(round(255 * share)) for share in tint)}]" in script
+
+
+def test_the_page_asks_nothing_of_anybody_else():
+    for path in STATIC.iterdir():
+        found = re.findall(r"https?://[^\s\"'`)]+", path.read_text())
+        assert set(found) <= {"http://www.w3.org/2000/svg"}, path
+
+
+# Counts
+
+
+def test_a_window_counts_what_came_within_its_span():
+    window = Window(1, 60.0)
+    for second in range(200):
+        count, span_s = window.update(float(second), [[second * 10, 0, 0, 0]])
+    assert span_s == pytest.approx(60, abs=1)
+    assert count[0][0] == pytest.approx(600, abs=10)
+
+
+def test_a_window_that_began_lately_says_so():
+    window = Window(1, 60.0)
+    window.update(0.0, [[0, 0, 0, 0]])
+    count, span_s = window.update(5.0, [[7, 0, 0, 0]])
+    assert (count, span_s) == ([[7, 0, 0, 0]], 5.0)
+
+
+def test_counts_are_by_the_lanes_that_reject():
+    lanes = (Lane((0, 50), 99, 9), Lane((40, 90), 99, 9), Lane((0, 100), 99, 9, "review"))
+    names, lane_of = lanes_of(Plan(0.5, (0, 100), 40, lanes), 100, strips=4)
+    assert names == ("lane 1", "lane 2")
+    assert [lane_of[column] for column in (0, 49, 50, 95)] == [0, 0, 1, 1]
+
+
+def test_without_lanes_counts_are_by_strips():
+    names, lane_of = lanes_of(Plan(0.5, (0, 100), 40, ()), 100, strips=2)
+    assert names == ("strip 1", "strip 2")
+    assert [lane_of[column] for column in (0, 49, 50, 99)] == [0, 0, 1, 1]
+
+
+def test_counts_agree_with_the_verdicts(board):
+    before = board.state()["total"]
+    board.sink.emit([verdict("clean", x=10), verdict("pit", x=300, pit=0.9), verdict("pit", x=300, pit=0.9)])
+    board.sink.emit([Event("pitcore.event/1", 1, 1, "overload", "too many", 3)])
+    order = board.state()["verdicts"]
+
+    def new(lane, name):
+        at = order.index(name)
+        return board.state()["total"][lane][at] - before[lane][at]
+
+    board.wait(lambda: new(3, "pit") == 2, "the count of pits")
+    assert new(0, "clean") == 1
+
+
+# The picture
+
+
+def test_a_viewer_gets_the_picture_with_its_cherries(board):
+    tick = 1000
+    for kind, said in board.events():
+        if kind == "picture":
+            told = said
+            break
+        board.sink.observe(frame(tick))
+        board.sink.emit([verdict("maybe", tick=tick - 20, x=100, y=30, reason="uncertain", pit=0.4)])
+    mine = next(cherry for cherry in told["cherries"] if cherry[5] == "maybe")
+    assert mine[1:] == [100, 40, 40, 40, "maybe", "uncertain", 0.4]  # the belt moved by 20 ticks: 10 px
+    status, _, raw = board.ask(f"/cherry/{mine[0]}")
+    cherry = msgspec.json.decode(raw)
+    assert (status, cherry["lane"], cherry["why"]) == (200, "strip 2", REASONS["uncertain"])
+    assert cherry["thresholds"] == {"accept": 0.05, "reject": 0.8}
+    for plane in (0, 1):
+        assert board.ask(f"/cherry/{mine[0]}/{plane}.png")[2].startswith(b"\x89PNG")
+    assert board.ask(f"/cherry/{mine[0]}/2.png")[0] == 404
+
+
+def test_no_frame_is_copied_while_nobody_looks(tmp_path):
+    with Board(tmp_path) as board:
+        board.ready()
+        board.sink.observe(frame())
+        assert board.sink._copied is None
+        assert board.sink.looked_ns is not None
+
+
+# The age of the picture
+
+
+def view(now_s, **changes):
+    start = Start(PageConfig(), ("top", "bottom"), (100, 100), (0, 0), 0.5, ("strip 1",), "/s", "/c", None, "run")
+    one = BoardView(start, now_s)
+    line = msgspec.structs.replace(LINE, looked_ns=int(now_s * 1e9), cameras=[camera()])
+    one.take(Told([[0, 0, 0, 0]], {}, [], None, msgspec.structs.replace(line, **changes)), now_s)
+    return one
+
+
+def test_a_fresh_picture_is_not_stale():
+    one = view(100.0)
+    assert one.stale(100.2) is None
+    assert one.headline(100.2)["text"] == "SORTING"
+
+
+def test_a_camera_without_pictures_is_told_within_two_seconds():
+    one = view(100.0, cameras=[camera(age_s=0.8)])
+    assert one.stale(100.1) is None
+    assert one.stale(100.5) == {"why": "Camera top + bottom sends no picture", "age_s": 1.3}
+    assert one.headline(100.5) == {"kind": "bad", "text": "NO PICTURE"}
+
+
+def test_frames_that_cannot_be_judged_make_the_picture_old():
+    one = view(100.0, looked_ns=int(98.5e9))
+    assert one.stale(100.0) == {"why": "No picture can be judged", "age_s": 1.5}
+
+
+def test_a_service_that_hangs_is_told():
+    assert view(100.0).stale(102.0) == {"why": "The inspection does not answer", "age_s": 2.0}
+
+
+def test_a_belt_that_stands_is_no_fault():
+    one = view(100.0, cameras=[camera(state="idle", age_s=50.0)], looked_ns=int(50e9))
+    assert one.stale(100.0) is None
+    assert one.headline(100.0)["text"] == "BELT STANDS"
+
+
+def test_an_alarm_comes_with_what_to_do():
+    one = view(100.0, alarms=[alarm("light_off")])
+    assert one.headline(100.1) == {"kind": "bad", "text": "ALARM"}
+    assert one.alarms()[0]["fix"] == "Check the lamp, its supply and its cable."
+
+
+# An output that fails
+
+
+def test_a_port_that_is_taken_is_told_and_tried_again(tmp_path, board):
+    with Board(tmp_path, {"port": board.sink.port}) as other:
+        other.wait(lambda: "cannot be listened on" in other.sink.status().get("reason", ""), "the reason")
+        assert other.sink.status()["state"] == "failing"
+
+
+def test_a_page_process_that_is_killed_is_started_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("pitcore.page.hand_over.RETRY_S", 0.1)
+    with Board(tmp_path) as board:
+        board.ready()
+        board.sink.emit([verdict()])
+        first = board.sink._process
+        first.kill()
+        board.wait(lambda: board.sink._process not in {first, None}, "another process")
+        board.wait(lambda: board.sink.status()["state"] == "ok", "a page that listens")
+        board.wait(lambda: sum(map(sum, board.state()["total"])) == 1, "the count before")
+
+
+def test_the_loop_does_not_wait_for_a_page_that_hangs(tmp_path):
+    with Board(tmp_path) as board:
+        board.ready()
+        pid = board.sink._process.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            board.sink._is_watched = True
+            for tick in range(3000):
+                board.sink.observe(frame(tick))
+                board.sink.emit([verdict(tick=tick)] * 20)
+            assert len(board.sink._seen) <= 400
+            time.sleep(0.5)  # what the thread tells meanwhile is passed over
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        board.wait(lambda: sum(map(sum, board.state()["total"])) == 60_000, "every count")
