@@ -24,7 +24,7 @@ def run_command(command: click.Command, refused: int | None = None) -> None:
 
     Args:
         command: to run.
-        refused: the exit code of every error that the user can mend, instead of its own.
+        refused: the exit code of every error that the user can fix, instead of its own.
     """
     open_missing_streams()
     try:
