@@ -72,6 +72,12 @@ class NotRunningError(ControlError):
     exit_code = 3
 
 
+class HungError(PitcoreError):
+    """A call that does not return, so that the process ends without it. Exit code 4."""
+
+    exit_code = 4
+
+
 class PageError(PitcoreError):
     """What the live page needs and cannot have."""
 

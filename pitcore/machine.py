@@ -29,6 +29,23 @@ THROTTLE_BITS = {
 }
 
 
+def thread_cpu_s(native_id: int) -> float:
+    """Return the processor time that a thread of this process used so far, in s; 0 if it ended.
+
+    Source: Documentation/scheduler/sched-stats.rst; proc(5), in steps of 10 ms, where the kernel keeps no such account.
+    """
+    task = Path(f"/proc/self/task/{native_id}")
+    try:
+        return int((task / "schedstat").read_bytes().split()[0]) / 1e9
+    except FileNotFoundError:
+        pass
+    try:
+        fields = (task / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def facts() -> dict[str, Any]:
     """Return what does not change while a benchmark runs."""
     return {

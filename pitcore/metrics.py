@@ -1,13 +1,13 @@
 """Counts and durations of a run. What they are for, and how they leave the process, is not known here.
 
-One writer thread for each counter or stage; readers may look at any time.
+Whoever counts never waits for whoever reads: a reader copies what is there and takes no lock.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,19 +17,43 @@ from numpy.typing import NDArray
 
 STAGES = ("capture", "prepare", "infer", "decide", "emit", "total")
 PARTS = ("search", "track", "extract")  # of prepare
+# Upper bounds of the ranges that durations are counted in. 150 ms is what a frame may take from exposure to reject.
+BOUNDS_MS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 35.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0)
+_BOUNDS_NS = tuple(int(bound * 1e6) for bound in BOUNDS_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How the durations of a stage are spread since the start.
+
+    Attributes:
+        counts: durations up to each of ``BOUNDS_MS`` and above the one before; the last is of all longer ones.
+        sum_s: of all durations, in seconds.
+    """
+
+    counts: tuple[int, ...]
+    sum_s: float
 
 
 class StageTimes:
-    """The last ``capacity`` durations of one stage, and how many there ever were."""
+    """The last ``capacity`` durations of one stage, and how many there ever were. One thread adds, any may read."""
 
     def __init__(self, capacity: int = 1 << 16) -> None:
         self._ns = np.zeros(capacity, dtype=np.int64)
+        self._counts = [0] * (len(BOUNDS_MS) + 1)
+        self._sum_ns = 0
         self.count = 0
 
     def add(self, duration_ns: int) -> None:
         """Record one duration."""
         self._ns[self.count % len(self._ns)] = duration_ns
+        self._counts[bisect_left(_BOUNDS_NS, duration_ns)] += 1
+        self._sum_ns += duration_ns
         self.count += 1
+
+    def spread(self) -> Spread:
+        """Return how all durations since the start are spread."""
+        return Spread(tuple(self._counts), self._sum_ns / 1e9)
 
     def percentile_ms(self, percent: float) -> float:
         """Return a percentile of the recorded durations in milliseconds; NaN where there is none."""
@@ -105,33 +129,32 @@ class Metrics:
     """Everything counted in one run."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._writing = threading.Lock()  # of those who count; no reader takes it
+        self._counts: dict[tuple[str, str], int] = {}
         self.stages = {name: StageTimes() for name in STAGES + PARTS}
         self.work = Work()
 
     def count(self, name: str, label: str = "", by: int = 1) -> None:
         """Add to a counter, for instance ``count("frames_dropped", "queue_full")``."""
-        with self._lock:
-            self._counts[name, label] += by
+        with self._writing:
+            self._counts[name, label] = self._counts.get((name, label), 0) + by
 
     def value(self, name: str, label: str | None = None) -> int:
         """Return a counter; without a label the sum over its labels."""
-        with self._lock:
-            if label is not None:
-                return self._counts[name, label]
-            return sum(number for (key, _), number in self._counts.items() if key == name)
+        if label is not None:
+            return self._counts.get((name, label), 0)
+        return sum(number for (key, _), number in self._copied().items() if key == name)
 
     def labels(self, name: str, since: Mark | None = None) -> dict[str, int]:
         """Return every label of a counter with its number; with a mark, what came since, without zeros."""
         before = {} if since is None else since.counts
-        with self._lock:
-            found = {key: number - before.get(key, 0) for key, number in sorted(self._counts.items()) if key[0] == name}
+        found = {key: number - before.get(key, 0) for key, number in sorted(self._copied().items()) if key[0] == name}
         return {label: number for (_, label), number in found.items() if number or since is None}
 
     def mark(self) -> Mark:
         """Return how far everything is now."""
-        with self._lock:
-            return Mark(
-                time.monotonic_ns(), dict(self._counts), {name: stage.count for name, stage in self.stages.items()}
-            )
+        return Mark(time.monotonic_ns(), self._copied(), {name: stage.count for name, stage in self.stages.items()})
+
+    def _copied(self) -> dict[tuple[str, str], int]:
+        """Return all counts of one moment: the interpreter copies a dictionary in one step."""
+        return self._counts.copy()

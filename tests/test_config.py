@@ -4,7 +4,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pitcore.config import Config, DecisionConfig, EncoderConfig, decode_config, effective_thresholds, load_config
+from pitcore.config import (
+    Config,
+    DecisionConfig,
+    EncoderConfig,
+    decode_config,
+    effective_thresholds,
+    load_config,
+)
 from pitcore.errors import ConfigError
 from pitcore.model_card import Thresholds
 
@@ -109,6 +116,13 @@ def test_the_emulated_board_shows_the_defaults():
         "disturbance",
         "file",
         "values",
+        "textfile",
+        "device",
+        "user",
+        "password_file",
+        "ca_file",
+        "cert_file",
+        "key_file",
         "certificate",
         "key",
     }
@@ -211,3 +225,16 @@ def test_lanes_do_not_matter_while_nothing_is_driven():
 def test_an_emulated_loop_of_one_frame_would_look_like_a_frozen_camera():
     with pytest.raises(ConfigError, match=r"ring_frames = 1 is a frozen picture"):
         decode_config('[source]\nkind = "emulated"\nring_frames = 1\n', "board.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[metrics]\ntextfile = "out/pitcore.txt"', "textfile must end in .prom"),
+        ('[metrics]\nbind = ""', r"\[metrics\] bind: Expected `str` of length >= 1"),
+        ("[metrics]\nport = 65536", r"\[metrics\] port: Expected `int` <= 65535"),
+    ],
+)
+def test_outputs_that_cannot_work_are_refused_with_the_mend(text, said):
+    with pytest.raises(ConfigError, match=said):
+        decode_config(text, "board.toml")

@@ -62,4 +62,5 @@ def test_a_recording_tells_its_progress_through_the_capture(tmp_path):
     for arrival in capture.frames():
         arrival.frame.release()
         told.extend((health.id, health.frames, health.due) for health in capture.health())
+    capture.close()
     assert told == [(str(tmp_path), 1, True), (str(tmp_path), 2, False)]

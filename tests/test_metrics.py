@@ -1,6 +1,6 @@
 import math
 
-from pitcore.metrics import Metrics, StageTimes
+from pitcore.metrics import BOUNDS_MS, Metrics, StageTimes
 
 
 def test_percentiles_are_of_what_was_recorded():
@@ -58,3 +58,26 @@ def test_percentiles_since_a_mark_are_of_later_durations_only_and_survive_the_ri
     assert times.percentiles_ms((0, 100), since=4) == [5.0, 6.0]
     assert times.percentiles_ms((0, 100), since=6) is None
     assert times.percentiles_ms((0, 100)) == [3.0, 6.0]  # what the ring holds
+
+
+def test_no_reader_takes_the_lock_of_those_who_count():
+    metrics = Metrics()
+    metrics.count("verdicts", "pit")
+    with metrics._writing:  # a reader that wanted it would wait for ever
+        assert metrics.value("verdicts") == metrics.value("verdicts", "pit") == 1
+        assert metrics.labels("verdicts") == {"pit": 1}
+        assert metrics.mark().counts == {("verdicts", "pit"): 1}
+
+
+def test_every_duration_is_counted_in_its_range_also_when_the_ring_went_round():
+    times = StageTimes(capacity=2)
+    for duration_ns in (400_000, 500_000, 500_001, 150_000_000, 5_000_000_000):
+        times.add(duration_ns)
+    spread = times.spread()
+    assert {place: count for place, count in enumerate(spread.counts) if count} == {
+        0: 2,
+        1: 1,
+        BOUNDS_MS.index(150.0): 1,
+        len(BOUNDS_MS): 1,
+    }
+    assert spread.sum_s == 5.151400001

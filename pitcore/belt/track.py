@@ -16,8 +16,9 @@ The rules:
 - What waited and went past the exit edge is in the box of the ``cut`` thing that it belongs to, or else ``unseen``.
 - What lies beyond the entry edge, since the belt ran backwards, is forgotten. It may be other cherries when the belt
   comes forward again.
-- What was judged and went past the exit edge is remembered for some way: if the belt backs up it comes again by that
-  edge, and must not be taken for a thing that leaves before it was whole.
+- What was judged and went past the exit edge is remembered: if the belt backs up it comes again by that edge, and must
+  not be taken for a thing that leaves before it was whole. If it may have been at a nozzle, and comes into view whole,
+  it was missed there and is judged again.
 
 In doubt whether a thing was judged before, it is judged again: a second verdict costs a cherry, a missing one a tooth.
 """
@@ -48,6 +49,8 @@ TIP_SHARE = 0.5
 RESUMED_SHARE = 0.5
 # No frame shows more things than the search reports. What was judged before the last so many is judged again.
 MOST_SPANS = 4096
+# Nor does a belt back up farther than these lie along it.
+MOST_PASSED = 1024
 
 
 @dataclass(slots=True)
@@ -96,8 +99,8 @@ class BeltTracker:
         height_px: of the frame, along the belt.
         px_per_tick: belt travel for one encoder tick, positive towards larger rows.
         tolerance_px: how far a thing may be from where the encoder says.
-        remembered_px: how far past the exit edge what was judged is known; None: as far as a frame is high. What
-            reached a nozzle must be beyond: if it comes back it was missed, and is judged again.
+        remembered_px: how far past the exit edge what was judged is surely not at a nozzle yet; None: as far as a frame
+            is high.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class BeltTracker:
         self._waiting: list[Span] = []
         self._given_up: list[Span] = []
         self._last_front: float | None = None  # position of the entry edge in the frame before
+        self._farthest = -math.inf  # of all frames
         self._back_to = math.inf  # and the least of it in the frames since then that were not searched
 
     def __len__(self) -> int:
@@ -134,7 +138,14 @@ class BeltTracker:
         self._given_up = []
         self._follow_belt(front, chosen)
         seen = [self._on_belt(box, front) for box in boxes]
-        known = self._known(seen, front)
+        known = self._known(seen, self._judged, front)
+        came_back = [span for span in self._passed if span[3] > front - self._height] if front < self._farthest else []
+        if came_back:  # by the exit edge, at which a thing is seen in part
+            again = self._known(seen, came_back, front)
+            known = [
+                one or (other and bool(edges & self._exit))
+                for one, other, edges in zip(known, again, border, strict=True)
+            ]
         past = self._resume(seen, known, front)
         waiting = []
         for index, (span, edges) in enumerate(zip(seen, border, strict=True)):
@@ -150,10 +161,11 @@ class BeltTracker:
                     if seen[index] != span:
                         chosen.longer[index] = self._in_frame(seen[index], front)
                 self._judged.append(seen[index])
-        chosen.unseen += [self._in_frame(span, front) for span in past]
+        gone = front - self._height - self._tolerance  # nearer to the edge, noise may have cut it
+        chosen.unseen += [self._in_frame(span, front) for span in past if span[2] < gone]
         self._waiting += waiting
         chosen.waiting_px = max((round(front - span[2]) for span in self._waiting), default=0)
-        del self._judged[:-MOST_SPANS], self._passed[:-MOST_SPANS]
+        del self._judged[:-MOST_SPANS], self._passed[:-MOST_PASSED]
         return chosen
 
     def not_searched(self, tick: int) -> None:
@@ -186,22 +198,27 @@ class BeltTracker:
         chosen.gap_px = max(0, round(front - before - self._height))
         if front - before < -self._height:
             chosen.unseen += [self._in_frame(span, before) for span in self._waiting]
-            self._waiting, self._judged, self._passed = [], [], []
+            self._waiting, self._judged, self._passed, self._farthest = [], [], [], front
         back = front - self._height
         chosen.unseen += [self._in_frame(span, front) for span in self._waiting if span[3] <= back]
-        judged = _before(self._judged, back_to) + _before(self._passed, back_to)
+        judged = _before(self._judged, back_to)
         self._judged = [span for span in judged if span[3] > back]
-        self._passed = [span for span in judged if back - self._remembered < span[3] <= back]
+        if back_to < self._farthest:
+            unreached = self._farthest - self._height - self._remembered
+            passed = _before(self._passed, back_to)
+            self._judged += [span for span in passed if span[3] > max(back, unreached)]
+            self._passed = [span for span in passed if span[3] <= max(back, unreached)]
+        self._passed += [span for span in judged if span[3] <= back]
+        self._farthest = max(self._farthest, front)
         self._waiting = [span for span in _before(self._waiting, back_to) if span[3] > back]
 
-    def _known(self, seen: Sequence[Span], front: float) -> list[bool]:
-        """Return which things of a frame were judged in an earlier one."""
+    def _known(self, seen: Sequence[Span], judged: Sequence[Span], front: float) -> list[bool]:
+        """Return which things of a frame are in one of the spans that earlier ones judged."""
         in_view = (SAME_SHARE, front - self._height, front)
-        covered = matched(seen, self._judged, self._tolerance, KNOWN_SHARE, in_view)
+        covered = matched(seen, judged, self._tolerance, KNOWN_SHARE, in_view)
         tips = [(x0, x1, max(low, high - TIP_PX), high) for x0, x1, low, high in seen]
         return [
-            one and tip
-            for one, tip in zip(covered, matched(tips, self._judged, self._tolerance, TIP_SHARE), strict=True)
+            one and tip for one, tip in zip(covered, matched(tips, judged, self._tolerance, TIP_SHARE), strict=True)
         ]
 
     def _resume(self, seen: Sequence[Span], known: list[bool], front: float) -> list[Span]:
@@ -226,7 +243,7 @@ class BeltTracker:
         past = [
             (span[0], span[1], span[2], back)
             for span, again in zip(self._waiting, resumed, strict=True)
-            if again and span[2] < back - tolerance
+            if again and span[2] < back
         ]
         self._waiting = [span for span, again in zip(self._waiting, resumed, strict=True) if not again]
         return past
@@ -254,5 +271,5 @@ class BeltTracker:
 
 
 def _before(spans: Sequence[Span], end: float) -> list[Span]:
-    """Return what of spans lies before a position of the belt."""
-    return [(x0, x1, low, min(high, end)) for x0, x1, low, high in spans if low < end]
+    """Return what of spans lies before a position of the belt; an end that is no more than a tip stays."""
+    return [(x0, x1, low, high if high <= end + TIP_PX else end) for x0, x1, low, high in spans if low < end]

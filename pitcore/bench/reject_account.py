@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitcore.actuation.actuator import FiringRules
-from pitcore.bench.reject_line import LANES, PULSE_TICKS, Cherries
+from pitcore.bench.reject_line import LANES, PLAN, PULSE_TICKS, Cherries
 
 RULES = FiringRules()
 
@@ -91,6 +91,75 @@ class Crowd(NamedTuple):
     clean: int
     blown_off: int
     beside: int
+
+
+class Touching(NamedTuple):
+    """What came of a belt on which some cherries touch: those are judged and hit as one thing, whichever is the pit.
+
+    Attributes:
+        pits: that touch another cherry.
+        without_air: of them, those whose middle, with half a pulse on either side, did not pass under air in its lane.
+        taken_along: clean cherries that touch another: hit on purpose.
+        missed: pits that touch none and lacked the same.
+        clean: cherries that touch none.
+        beside: of them, those within half a pulse of a pit or of a cluster, in a lane that this one lies in: all that a
+            valve may hit.
+        hit: of all that touch none and are clean, those whose middle was under an open valve.
+        needless: of those that were hit, those that are not ``beside``.
+    """
+
+    pits: int
+    without_air: int
+    taken_along: int
+    missed: int
+    clean: int
+    beside: int
+    hit: int
+    needless: int
+
+
+def settle_touching(run: Run, cherries: Cherries) -> Touching:
+    """Count what was hit and what was not, tick by tick, for the cherries that came to their nozzles."""
+    furthest = int(run.tick.max()) - PULSE_TICKS
+    half, length = PULSE_TICKS // 2, furthest + 8 * PULSE_TICKS
+    clustered, counted = cherries.clustered, []
+    for number, (place, openings) in enumerate(zip(PLAN.lanes, _openings(run), strict=True)):
+        fired, wanted = np.zeros(length, bool), np.zeros(length, bool)
+        for opening in openings:
+            fired[opening.first - _run_up(run, opening) : opening.end] = True
+        mine = (cherries.lane == number) & (cherries.due < furthest)
+        due, pit, alone = cherries.due[mine], cherries.pit[mine], ~clustered[mine]
+        for middle in due[pit & alone]:
+            wanted[middle - half : middle + half] = True
+        for low, high in _stretches(cherries, place.x_px):
+            wanted[low + place.distance_ticks - half : high + place.distance_ticks + half] = True
+        aired = np.asarray([fired[middle - half + 1 : middle + half - 1].all() for middle in due], bool)
+        clean = ~pit & alone
+        counted.append(
+            (
+                (pit & ~alone).sum(),
+                (pit & ~alone & ~aired).sum(),
+                (~pit & ~alone).sum(),
+                (pit & alone & ~aired).sum(),
+                clean.sum(),
+                (clean & wanted[due]).sum(),
+                (clean & fired[due]).sum(),
+                (clean & fired[due] & ~wanted[due]).sum(),
+            )
+        )
+    return Touching(*(int(total) for total in np.sum(counted, axis=0)))
+
+
+def _stretches(cherries: Cherries, x_px: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return the ticks at row 0 from which and until which each cluster lies that reaches into these columns."""
+    numbers = np.flatnonzero(np.bincount(cherries.cluster) > 1)
+    firsts, ends = np.searchsorted(cherries.cluster, numbers), np.searchsorted(cherries.cluster, numbers, side="right")
+    found = []
+    for first, end in zip(firsts.tolist(), ends.tolist(), strict=True):
+        x, tick, radius = (values[first:end] for values in (cherries.x, cherries.at_row_0, cherries.radius))
+        if (x - radius).min() <= x_px[1] and (x + radius).max() >= x_px[0]:
+            found.append((int((tick - radius).min()), int((tick + radius).max())))
+    return found
 
 
 def settle_crowd(run: Run, cherries: Cherries) -> Crowd:

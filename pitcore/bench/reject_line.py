@@ -5,6 +5,7 @@ Ticks here are the belt's true ones; what the service makes of them comes from i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from pitcore.belt.lanes import Lane, Plan
 from pitcore.belt.track import BOTTOM, TOP, BeltTracker, Box
-from pitcore.verdict import Action, FrameRef, ModelRef, Verdict
+from pitcore.verdict import CODES, Action, FrameRef, ModelRef, Reason, Verdict, VerdictName
 
 HEIGHT_PX, WIDTH_PX, CHERRY_PX = 500, 2464, 60
 PX_PER_TICK = 1.0  # so that boxes, which are whole pixels, are exact, and every tick of error is the actuator's
@@ -34,7 +35,11 @@ PLAN = Plan(
         for lane in range(LANES)
     ),
 )
+CLUSTERS = (1, 1, 1, 2, 2, 2, 3, 4)  # how many cherries touch, as often as each stands here
+RADII_PX = (15, CHERRY_PX // 2)
+SHARED_PX = 2  # by which the outlines of two that touch overlap, at least: places are whole pixels
 _MODEL = ModelRef("bench", "0", "")
+Pits = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,21 @@ class Cherries:
         lane: which one it runs in.
         x: of the middle, in pixels.
         pit: what it is, and what the model says it is.
+        radius: in pixels, as ticks: PX_PER_TICK is 1.
+        cluster: equal numbers, which follow one another, touch, each the one before.
     """
 
     at_row_0: NDArray[np.int64]
     lane: NDArray[np.int64]
     x: NDArray[np.int64]
     pit: NDArray[np.bool_]
+    radius: NDArray[np.int64]
+    cluster: NDArray[np.int64]
+
+    @classmethod
+    def alone(cls, at_row_0: NDArray[np.int64], lane: NDArray[np.int64], x: NDArray[np.int64], pit: Pits) -> Cherries:
+        """Lay single cherries of CHERRY_PX."""
+        return cls(at_row_0, lane, x, pit, np.full(len(x), CHERRY_PX // 2), np.arange(len(x)))
 
     @property
     def due(self) -> NDArray[np.int64]:
@@ -59,6 +73,12 @@ class Cherries:
         distances = np.asarray([place.distance_ticks for place in PLAN.lanes])
         due: NDArray[np.int64] = self.at_row_0 + distances[self.lane]
         return due
+
+    @property
+    def clustered(self) -> NDArray[np.bool_]:
+        """Whether each cherry touches another: then it is judged with that one, and hit with it."""
+        touches: NDArray[np.bool_] = (np.bincount(self.cluster) > 1)[self.cluster]
+        return touches
 
 
 def lay(count: int, seed: int) -> Cherries:
@@ -71,7 +91,7 @@ def lay(count: int, seed: int) -> Cherries:
     at_row_0 = FIRST_TICK + (along - along[first] + rng.integers(0, 200, LANES)[lane]).astype(np.int64)
     left = np.asarray([place.x_px[0] for place in PLAN.lanes])[lane]
     x = left + rng.integers(CHERRY_PX // 2, WIDTH_PX // LANES - CHERRY_PX // 2, count)
-    return Cherries(at_row_0, lane.astype(np.int64), x.astype(np.int64), rng.random(count) < PIT_SHARE)
+    return Cherries.alone(at_row_0, lane.astype(np.int64), x.astype(np.int64), rng.random(count) < PIT_SHARE)
 
 
 def lay_crowded(count: int, per_frame: int, seed: int) -> Cherries:
@@ -100,7 +120,54 @@ def lay_crowded(count: int, per_frame: int, seed: int) -> Cherries:
         places.append(np.asarray(sorted(laid), np.int64))
     along, x = np.concatenate(places).T
     lanes = np.repeat(np.arange(LANES), a_lane).astype(np.int64)
-    return Cherries(FIRST_TICK + along, lanes, x, rng.random(len(lanes)) < PIT_SHARE)
+    return Cherries.alone(FIRST_TICK + along, lanes, x, rng.random(len(lanes)) < PIT_SHARE)
+
+
+def lay_touching(count: int, per_frame: int, seed: int) -> Cherries:
+    """Lay single cherries, pairs, threes and fours that touch, anywhere on the belt and over lanes' borders too.
+
+    Args:
+        count: of cherries, about.
+        per_frame: how many a frame shows on average.
+        seed: equal seeds give equal belts.
+    """
+    rng = np.random.default_rng(seed)
+    belt_ticks = round(count * HEIGHT_PX / PX_PER_TICK / per_frame)
+    laid: list[tuple[int, int, int, int]] = []  # tick, x, radius, cluster
+    by_tick: dict[int, list[tuple[int, int, int, int]]] = {}  # in stretches longer than a cherry
+    number = 0
+    while len(laid) < count:
+        chain = _chain(int(rng.choice(CLUSTERS)), belt_ticks, rng)
+        if min(x - radius for _, x, radius in chain) < 1 or max(x + radius for _, x, radius in chain) >= WIDTH_PX:
+            continue
+        near = [one for tick, _, _ in chain for step in (-1, 0, 1) for one in by_tick.get(tick // 64 + step, [])]
+        if any(
+            (tick - at) ** 2 + (x - beside) ** 2 < (radius + other + 3) ** 2
+            for tick, x, radius in chain
+            for at, beside, other, _ in near
+        ):
+            continue
+        for tick, x, radius in chain:
+            laid.append((tick, x, radius, number))
+            by_tick.setdefault(tick // 64, []).append(laid[-1])
+        number += 1
+    along, x, radius, cluster = np.asarray(laid, np.int64).T
+    ends = np.asarray([place.x_px[1] for place in PLAN.lanes])
+    lanes = np.searchsorted(ends, x, side="right").astype(np.int64)
+    return Cherries(FIRST_TICK + along, lanes, x, rng.random(len(x)) < PIT_SHARE, radius, cluster)
+
+
+def _chain(size: int, belt_ticks: int, rng: np.random.Generator) -> list[tuple[int, int, int]]:
+    """Return tick, column and radius of cherries of which each touches the one before."""
+    radius = int(rng.integers(*RADII_PX, endpoint=True))
+    chain = [(int(rng.integers(HEIGHT_PX, belt_ticks)), int(rng.integers(0, WIDTH_PX)), radius)]
+    angle = rng.uniform(0, 2 * np.pi)
+    for _ in range(size - 1):
+        tick, x, before = chain[-1]
+        radius, angle = int(rng.integers(*RADII_PX, endpoint=True)), angle + rng.normal(0, 0.4)
+        away = before + radius - SHARED_PX
+        chain.append((round(tick + away * np.sin(angle)), round(x + away * np.cos(angle)), radius))
+    return chain
 
 
 def steps(last_tick: int, ticks_per_s: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -146,62 +213,100 @@ class Camera:
 
     def __init__(self, cherries: Cherries) -> None:
         self._cherries, self._due = cherries, cherries.due
+        self._taken_off = cherries.pit | cherries.clustered
         self._order = np.argsort(cherries.at_row_0)
         self._sorted = cherries.at_row_0[self._order]
-        self._tracker = BeltTracker(HEIGHT_PX, PX_PER_TICK, 8.0)
+        reach_px = PLAN.reach_ticks * PX_PER_TICK
+        self._tracker = BeltTracker(HEIGHT_PX, PX_PER_TICK, 8.0, min(HEIGHT_PX, reach_px / 2))
         self.seq = self.waiting_px = 0
 
     def take(self, place: BeltPosition, tick: int, t_ns: int) -> list[Verdict]:
-        """Return the verdicts of a frame. A pit that came to its nozzle is not on the belt any more.
+        """Return the verdicts of a frame. What is to be taken off and came to its nozzle is not on the belt any more.
 
         Args:
             place: of the belt, which says where cherries are.
             tick: of the encoder, which is all that the service knows.
             t_ns: of the exposure.
         """
-        true_tick = place.tick
-        half = CHERRY_PX / 2 / PX_PER_TICK
-        low, high = np.searchsorted(self._sorted, [true_tick - HEIGHT_PX / PX_PER_TICK - half, true_tick + half])
-        seen = [int(index) for index in self._order[low:high] if not self._is_blown(index, place.furthest)]
-        boxes, borders, kept = [], [], []
-        for index in seen:
-            middle = (true_tick - int(self._cherries.at_row_0[index])) * PX_PER_TICK
-            top, bottom = round(middle - CHERRY_PX / 2), round(middle + CHERRY_PX / 2)
-            shown: Box = (
-                int(self._cherries.x[index]) - CHERRY_PX // 2,
-                max(top, 0),
-                CHERRY_PX,
-                min(bottom, HEIGHT_PX) - max(top, 0),
-            )
-            if shown[3] > 0:
-                boxes.append(shown)
-                borders.append((TOP if top <= 0 else 0) | (BOTTOM if bottom >= HEIGHT_PX else 0))
-                kept.append(index)
+        things = self._things(place)
+        boxes = [box for _, box in things]
+        borders = [(TOP if y <= 0 else 0) | (BOTTOM if y + height >= HEIGHT_PX else 0) for _, y, _, height in boxes]
         chosen = self._tracker.update(tick, boxes, borders)
         self.seq, self.waiting_px = self.seq + 1, chosen.waiting_px
-        return [
-            self._verdict(boxes[place], tick, t_ns, pit=bool(self._cherries.pit[kept[place]])) for place in chosen.whole
-        ]
+        frame = FrameRef(self.seq, t_ns)
+        said = [_verdict(frame, tick, boxes[index], *self._answer(things[index][0])) for index in chosen.whole]
+        said += [_verdict(frame, tick, chosen.box_of(index, boxes), "maybe", "cut") for index in chosen.cut]
+        return said + [_verdict(frame, tick, box, "maybe", "unseen") for box in chosen.unseen]
 
-    def _is_blown(self, index: int, furthest: int) -> bool:
-        return bool(self._cherries.pit[index]) and int(self._due[index]) <= furthest
+    def _things(self, place: BeltPosition) -> list[tuple[list[int], Box]]:
+        """Return the things that the frame shows: their cherries and boxes."""
+        cherries, tick = self._cherries, place.tick
+        half = CHERRY_PX / 2 / PX_PER_TICK
+        low, high = np.searchsorted(self._sorted, [tick - HEIGHT_PX / PX_PER_TICK - half, tick + half])
+        things: list[tuple[list[int], Box]] = []
+        for index in sorted(self._order[low:high].tolist()):
+            if self._taken_off[index] and self._due[index] <= place.furthest:
+                continue
+            box = _shown(tick - int(cherries.at_row_0[index]), int(cherries.x[index]), int(cherries.radius[index]))
+            if box is None:
+                continue
+            if things and self._joined(things[-1][0][-1], index, tick):
+                members, around = things.pop()
+                things.append(([*members, index], _around(around, box)))
+            else:
+                things.append(([index], box))
+        return things
 
-    def _verdict(self, box: Box, tick: int, t_ns: int, *, pit: bool) -> Verdict:
-        action: Action = "reject" if pit else "pass"
-        return Verdict(
-            schema="pitcore.verdict/1",
-            frame=FrameRef(self.seq, t_ns),
-            tick=tick,
-            box=box,
-            verdict="pit" if pit else "clean",
-            code=2 if pit else 1,
-            reason=None,
-            probabilities=None,
-            model=_MODEL,
-            config="",
-            latency_us=None,
-            action=action,
-        )
+    def _joined(self, first: int, second: int, tick: int) -> bool:
+        """Tell whether two cherries touch, and where they do is in view."""
+        cherries = self._cherries
+        if second != first + 1 or cherries.cluster[first] != cherries.cluster[second]:
+            return False
+        share = cherries.radius[first] / (cherries.radius[first] + cherries.radius[second])
+        along = cherries.at_row_0[first] + share * (cherries.at_row_0[second] - cherries.at_row_0[first])
+        return bool(0 <= tick - along < HEIGHT_PX)
+
+    def _answer(self, members: list[int]) -> tuple[VerdictName, Reason | None]:
+        """Return the verdict on a thing that is whole, and its reason."""
+        if len(members) > 1:
+            return "maybe", "touching"
+        return ("pit" if self._cherries.pit[members[0]] else "clean"), None
+
+
+def _verdict(frame: FrameRef, tick: int, box: Box, verdict: VerdictName, reason: Reason | None = None) -> Verdict:
+    action: Action = "pass" if verdict == "clean" else "reject"
+    return Verdict(
+        schema="pitcore.verdict/1",
+        frame=frame,
+        tick=tick,
+        box=box,
+        verdict=verdict,
+        code=CODES[verdict],
+        reason=reason,
+        probabilities=None,
+        model=_MODEL,
+        config="",
+        latency_us=None,
+        action=action,
+    )
+
+
+def _shown(row: int, x: int, radius: int) -> Box | None:
+    """Return the box of what a frame shows of a disc."""
+    top, bottom = max(row - radius, 0), min(row + radius, HEIGHT_PX)
+    if bottom <= top:
+        return None
+    off = max(0, top - row, row - bottom)
+    half = math.sqrt(radius**2 - off**2)
+    left, right = math.floor(x - half), math.ceil(x + half)
+    return left, top, max(1, right - left), bottom - top
+
+
+def _around(one: Box, other: Box) -> Box:
+    """Return the box around two."""
+    left, top = min(one[0], other[0]), min(one[1], other[1])
+    right, bottom = max(one[0] + one[2], other[0] + other[2]), max(one[1] + one[3], other[1] + other[3])
+    return left, top, right - left, bottom - top
 
 
 def exposures(first_ns: int, last_ns: int) -> Iterator[int]:

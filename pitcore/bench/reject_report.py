@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitcore.actuation.wakeup_margin import Gap
-from pitcore.bench.reject_account import Crowd
+from pitcore.bench.reject_account import Crowd, Touching
 from pitcore.bench.rejects import RejectResult
 from pitcore.bench.schedule_speed import TICKS_PER_S, Speed
 
@@ -86,6 +86,20 @@ def crowd_text(crowds: dict[int, Crowd]) -> str:
         numbers = f"{per_frame:13d} {crowd.pits:7d} {crowd.missed:7d} {crowd.clean:7d}"
         lines.append(f"  {numbers}  {crowd.blown_off} ({share:.1%}), {crowd.beside}")
     return "\n".join(lines)
+
+
+def touching_text(told: Touching, per_frame: int) -> str:
+    """Return what came of cherries that touch."""
+    lines = [f"touching cherries, virtual time: one to four in a cluster, over lanes' borders too, {per_frame} a frame"]
+    lines.append(
+        f"  touch     {told.pits + told.taken_along}: {told.pits} pits; {told.taken_along} clean, hit on purpose: "
+        "a cluster is one thing, a pit may be anywhere in it"
+    )
+    lines.append(
+        f"  alone     {told.clean} clean: {told.hit} hit, of the {told.beside} within half a pulse of a pit or a "
+        f"cluster, and {told.needless} elsewhere; {told.missed} pits missed"
+    )
+    return "\n".join([*lines, f"  {told.without_air:,} of {told.pits:,} touching pits without air"])
 
 
 def wake_text(late_us: NDArray[np.float64]) -> str:

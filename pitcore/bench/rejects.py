@@ -17,8 +17,18 @@ from numpy.typing import NDArray
 from pitcore.actuation.actuator import Actuator, FiringRules, JudgedFrame, acts_of
 from pitcore.actuation.wakeup_margin import Gap
 from pitcore.belt.encoder import Edge, QuadratureDecoder, TickHistory
-from pitcore.bench.reject_account import Crowd, RejectAccount, Run, settle, settle_crowd
-from pitcore.bench.reject_line import PLAN, BeltPosition, Camera, Cherries, exposures, lay, lay_crowded, steps
+from pitcore.bench.reject_account import Crowd, RejectAccount, Run, Touching, settle, settle_crowd, settle_touching
+from pitcore.bench.reject_line import (
+    PLAN,
+    BeltPosition,
+    Camera,
+    Cherries,
+    exposures,
+    lay,
+    lay_crowded,
+    lay_touching,
+    steps,
+)
 from pitcore.verdict import Verdict
 
 TICKS_PER_S = 6_000  # and 40 % more at times: 8,400, at which a frame of 500 ticks still overlaps the next
@@ -96,6 +106,15 @@ def crowded(count: int, per_frame: int, seed: int) -> Crowd:
     line = _VirtualLine(cherries, t_ns, ticks, seed + 2)
     line.run(None)
     return settle_crowd(Run(t_ns, ticks, line.driven), cherries)
+
+
+def touching(count: int, per_frame: int, seed: int) -> Touching:
+    """Run cherries by in virtual time of which most touch others."""
+    cherries = lay_touching(count, per_frame, seed)
+    t_ns, ticks = steps(int(cherries.due.max()) + 400, TICKS_PER_S, seed + 1)
+    line = _VirtualLine(cherries, t_ns, ticks, seed + 2)
+    line.run(None)
+    return settle_touching(Run(t_ns, ticks, line.driven), cherries)
 
 
 class _VirtualLine:

@@ -104,7 +104,9 @@ class _Watch:
         self._crops_before = 0
 
     def frame(self, app: App) -> None:
-        self._seen += 1
+        if self._metrics.value("frames") == self._seen:
+            return  # no frame came: called while the loop waits
+        self._seen = self._metrics.value("frames")
         load = self._sample.load
         if self._seen == WARM_UP_FRAMES:
             self._started, self._cpu_started = time.perf_counter(), time.process_time()

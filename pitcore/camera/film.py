@@ -10,6 +10,7 @@ False for whatever went wrong.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -40,21 +41,26 @@ class Shot(NamedTuple):
     damage: str
 
 
-def open_film(url: str, kind: str | None, options: Mapping[str, str]) -> Any:  # noqa: ANN401  PyAV is optional
+def open_film(  # PyAV is optional
+    url: str, kind: str | None, options: Mapping[str, str], limits_s: tuple[float, float] | None = None
+) -> Any:  # noqa: ANN401
     """Open a file or device for reading.
 
     Args:
         url: path, or what FFmpeg takes for one.
         kind: FFmpeg's name of the format; None lets it find out.
         options: of that format.
+        limits_s: how long a server may send nothing, while it is opened and while it is read; None is for ever.
 
     Raises:
         SourceError: it is missing, or no pictures can be read from it.
     """
-    library = av()
+    library, started = av(), time.monotonic()
     try:
-        film = library.open(url, format=kind, options=dict(options))
+        film = library.open(url, format=kind, options=dict(options), timeout=limits_s)
     except (library.FFmpegError, ValueError) as error:
+        if limits_s is not None and time.monotonic() - started >= limits_s[0]:
+            raise silent(url, limits_s[0]) from error
         why = getattr(error, "strerror", None) or first_line(error)
         raise SourceError(f"{url}: cannot be opened: {why}; name a camera or film that FFmpeg reads") from error
     if not film.streams.video:
@@ -65,6 +71,11 @@ def open_film(url: str, kind: str | None, options: Mapping[str, str]) -> Any:  #
     stream.codec_context.options = _STRICT
     library.logging.set_level(library.logging.FATAL)  # errors are counted and not printed
     return film
+
+
+def silent(url: str, limit_s: float) -> SourceError:
+    """Return the error of a server that sends nothing. FFmpeg has no code for it that every protocol uses."""
+    return SourceError(f"{url}: sent nothing for {limit_s:g} s; check the camera or server, and the network")
 
 
 def shots(film: Any) -> Iterator[Shot]:  # noqa: ANN401  PyAV is optional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -47,6 +48,7 @@ class ReplaySource:
         self._manifest = _checked_manifest(folder, expected)
         self._entries, self.torn = _checked_index(folder, self._manifest)
         self._pixels: NDArray[np.uint8] | None = None
+        self._closed = threading.Event()
         self._next = 0
         self._start_ns = 0
         self._last_ns: int | None = None
@@ -75,6 +77,7 @@ class ReplaySource:
         self._pixels = _mapped(self._folder / FRAMES, len(self._entries) * self._manifest.frame_bytes)
         self.torn = self.torn or (self._folder / FRAMES).stat().st_size > self._pixels.size
         self._next = 0
+        self._closed.clear()
         self._start_ns = time.monotonic_ns()
 
     def read(self, timeout_s: float) -> Frame | None:
@@ -104,7 +107,8 @@ class ReplaySource:
         return (CameraHealth(str(self._folder), self._manifest.plane_names, self._next, self._last_ns, due),)
 
     def close(self) -> None:
-        """Forget the file; the mapping goes when the last frame does."""
+        """Forget the file; the mapping goes when the last frame does. Another thread may be in ``read``."""
+        self._closed.set()
         self._pixels = None
 
     def truths(self) -> list[Truth]:
@@ -124,7 +128,7 @@ class ReplaySource:
     def _wait(self, entry: IndexEntry, timeout_s: float) -> None:
         due_ns = self._start_ns + entry.t_ns - self._entries[0].t_ns
         wait_s = (due_ns - time.monotonic_ns()) / 1e9
-        time.sleep(min(max(wait_s, 0.0), timeout_s))
+        self._closed.wait(min(max(wait_s, 0.0), timeout_s))
         if wait_s > timeout_s:
             raise RecordingError(
                 f"{self._folder}: frame {entry.seq} is due in {wait_s:.1f} s; allow more, or do not pace"

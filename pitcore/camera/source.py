@@ -48,7 +48,11 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Give everything back. May be called twice, and before ``start``."""
+        """Give everything back. May be called twice, and before ``start``.
+
+        Another thread may be in ``start`` or ``read``: one that waits for a frame then returns or raises. A call that
+        hangs is waited for, so the caller of ``close`` sets the limit.
+        """
         ...
 
 

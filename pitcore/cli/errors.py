@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 
 import click
 
 from pitcore.cli.streams import open_missing_streams
-from pitcore.errors import PitcoreError
+from pitcore.errors import HungError, PitcoreError
 from pitcore.output import line_of
 
 USER_ERROR = 2
 INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
 
 
-def run_command(command: click.Command, refused: int | None = None) -> None:
+def run_command(command: click.Command) -> None:
     """Run a command and leave the process.
 
-    Exit code 0: done; 1: our fault, with a traceback; 2: the user can fix it, and the line says how; 130:
-    interrupted.
-
-    Args:
-        command: to run.
-        refused: the exit code of every error that the user can fix, instead of its own.
+    Exit code 0: done; 1: our fault, with a traceback; 2: the user can fix it, and the line says how; 4: a call hung
+    and was left behind; 130: interrupted.
     """
     open_missing_streams()
     try:
@@ -33,12 +30,15 @@ def run_command(command: click.Command, refused: int | None = None) -> None:
     except click.ClickException as error:
         with contextlib.suppress(OSError):  # standard error is full or broken
             error.show()
-        _leave(refused or error.exit_code)
+        _leave(error.exit_code)
     except click.Abort:
         _leave(INTERRUPTED)
     except PitcoreError as error:
         _tell(f"{command.name}: {error}")
-        _leave(refused or error.exit_code)
+        if isinstance(error, HungError):
+            logging.shutdown()
+            os._exit(error.exit_code)  # an orderly end could wait for what hangs
+        _leave(error.exit_code)
     except BrokenPipeError:  # the reader of our output went away, as in `pitcore ... | head`
         sys.stderr.close()
     except OSError as error:
@@ -46,7 +46,7 @@ def run_command(command: click.Command, refused: int | None = None) -> None:
         if line is None:
             raise
         _tell(f"{command.name}: {line}")
-        _leave(refused or USER_ERROR)
+        _leave(USER_ERROR)
 
 
 def _tell(line: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from pitcore.bench import reject_report, schedule_speed
-from pitcore.bench.rejects import Progress, RejectResult, crowded, virtual
+from pitcore.bench.rejects import Progress, RejectResult, crowded, touching, virtual
 from pitcore.bench.rejects_live import Conditions, live, wake_ups_us
 from pitcore.cli.progress import progress
 
@@ -19,7 +19,7 @@ SEED = 1
 
 
 def tell_rejects(cherries: int) -> None:
-    """Run cherries in virtual time, a tenth of them crowded and a hundredth in real time, and say what came of them.
+    """Run cherries in virtual time, a tenth crowded, a tenth touching, a hundredth in real time, and say what came.
 
     Two more figures are printed and not judged: of a valve process that only sleeps, and of one beside a thread that
     never rests, which is worse than any service.
@@ -39,9 +39,12 @@ def tell_rejects(cherries: int) -> None:
         click.echo(reject_report.text(title, outcome) + "\n")
     crowds = {per_frame: crowded(max(800, cherries // CROWD_SHARE), per_frame, SEED) for per_frame in PER_FRAME}
     click.echo(reject_report.crowd_text(crowds) + "\n")
+    touched = touching(max(800, cherries // CROWD_SHARE), PER_FRAME[0], SEED)
+    click.echo(reject_report.touching_text(touched, PER_FRAME[0]) + "\n")
     click.echo(reject_report.wake_text(wake_ups_us()) + "\n")
     click.echo(reject_report.speed_text(schedule_speed.measure()))
     missed = any(crowd.missed for crowd in crowds.values())
+    missed = missed or bool(touched.without_air or touched.missed or touched.needless)
     if missed or not (outcomes["virtual time"].account.good and outcomes["real time"].account.good):
         sys.exit(OFF)
 

@@ -6,31 +6,28 @@ import faulthandler
 import logging
 import signal
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from pitcore.actuation.arming import Arming
-from pitcore.actuation.valve_setup import belt_plan
 from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.config import Config, emulated, operating_point, weakened
 from pitcore.control.commands import Commands
 from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.control.reload import Reloader
 from pitcore.control.server import ControlServer
-from pitcore.loop.app import App, Options, open_line, open_modbus, open_sink
+from pitcore.loop.app import App, Options, open_line
 from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
 from pitcore.ota.slots import refund
-from pitcore.page.hand_over import PageSink
-from pitcore.page.line_now import LineLooker
+from pitcore.outputs.opening import open_outputs
 from pitcore.service.hangups import Hangups
 from pitcore.service.notify import Notifier
+from pitcore.service.stopping import StopGuard
 from pitcore.service.supervision import Progress, Supervisor
-from pitcore.sinks.event_log import EventLog
-from pitcore.sinks.recent import RecentEvents
-from pitcore.sinks.sink import Sink
 from pitcore.verdict import is_fault
 
 log = logging.getLogger("pitcore")
@@ -48,7 +45,8 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     and the model again while the belt is judged on; if either is bad the old ones stay, and the log and `pitcore
     status` say why. Verdicts go to the file of the [sink] section. Under systemd it is ready after a processed frame
     of every camera, and feeds the watchdog only while every camera and the loop go on and
-    frames are judged.
+    frames are judged. After a stop signal it ends within [runtime] stop_timeout_s; exit code 4 if something hung
+    and was left behind, which the last line of the log names.
 
     \b
     Example:
@@ -59,6 +57,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         config = read_config(config_path, bundle)
         return emulated(config) if emulate else config
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the guard takes it: Python waits for calls that may hang
     hangups = Hangups()  # first: by default the signal ends a service that is not ready yet
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the journal where each thread hung
     keep_large_blocks_apart()
@@ -66,43 +65,33 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     with ExitStack() as closing:
         server = ControlServer(Path(config.control.socket))  # first: two services would spoil each other's files
         closing.callback(server.close)
-        metrics, recent = Metrics(), RecentEvents()
+        metrics = Metrics()
         arming = Arming(Path(config.control.state_dir) / "arming.json")
         source, actuator = open_line(config, arming, metrics)
-        # The valves first, then the PLC: they cannot wait for a disk.
-        acting: list[Sink] = [] if actuator is None else [actuator]
-        acting += open_modbus(config, arming, metrics)
-        for sink in acting:
-            closing.callback(sink.close)  # threads end even if what follows cannot be built
-        page = PageSink(config, belt_plan(config)) if config.page.enabled else None
-        sinks: tuple[Sink, ...] = (*acting, open_sink(config, metrics), EventLog(), recent)
-        if page is not None:
-            closing.callback(page.close)
-            sinks = (*sinks, page)
+        outputs = open_outputs(config, actuator, arming, metrics, closing)
         teller = RunReporter(metrics)
 
         def between_frames() -> None:
             teller.between_frames()
             reloader.between_frames()
 
-        options = Options(
-            sinks, hooks=Hooks(None if page is None else page.observe, between_frames), service=True, belt_sink=actuator
-        )
+        hooks = Hooks(outputs.observe, between_frames)
+        options = Options(outputs.sinks, hooks=hooks, service=True, belt_sink=actuator)
         app = App(config, source, options, metrics)
         reloader = Reloader(app, wanted)
         reloader.start()
         closing.callback(reloader.close)
-        if page is not None:
-            page.start(LineLooker(app, arming, reloader, sinks, page).look)
-        server.start(Commands(app, sinks, recent, arming, reloader, config_path).by_name())
+        commands = Commands(app, outputs.sinks, outputs.recent, arming, reloader, config_path)
+        server.start(commands.by_name())
+        outputs.start(commands)
         log.info("air jet: %s", f"armed, by {arming.state.by}" if arming.armed else "dry run")
         hangups.hand_to(lambda: reloader.ask("SIGHUP"))
-        _run(app, config)
+        _run(app, config, shut=lambda: None if actuator is None else actuator.close())
         teller.tell()
 
 
-def _run(app: App, config: Config) -> None:
-    """Run to the end of the source or a signal."""
+def _run(app: App, config: Config, shut: Callable[[], None]) -> None:
+    """Run to the end of the source or a signal. The guard that takes the signals goes on until the process ends."""
     supervisor = Supervisor(
         Notifier(),
         config.runtime.capture_timeout_s,
@@ -111,12 +100,11 @@ def _run(app: App, config: Config) -> None:
         status=lambda: _line_of(app),
     )
 
-    def stop(*_: object) -> None:
-        supervisor.stopping()
+    def stop() -> None:
         app.stop()
+        supervisor.stopping()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    StopGuard(config.runtime.stop_timeout_s, stop, shut, lambda: app.busy_with).start()
     log.info("running: model %s, verdicts to %s", app.bundle.label, config.sink.path)
     operating = operating_point(app.bundle.card, config.decision)
     log.info("operating point %s: %s", operating.point, operating.promise)

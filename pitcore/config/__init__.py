@@ -23,6 +23,7 @@ from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
 from pitcore.config.load import calibration_path, decode_config, load_config, load_control
+from pitcore.config.outputs import MetricsConfig
 from pitcore.config.page import PageConfig, ShiftConfig
 from pitcore.config.safety import weakened
 from pitcore.config.sources import (
@@ -70,6 +71,7 @@ __all__ = [
     "HawkbitConfig",
     "LaneConfig",
     "LineConfig",
+    "MetricsConfig",
     "ModbusConfig",
     "ModelConfig",
     "Operating",

@@ -13,6 +13,7 @@ from pitcore.config.cameras import VideoSourceConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import FailsafeConfig, LineConfig
+from pitcore.config.outputs import MetricsConfig
 from pitcore.config.page import PageConfig
 from pitcore.config.section import Section
 from pitcore.config.sources import (
@@ -56,6 +57,7 @@ class Config(Section, frozen=True):
     failsafe: FailsafeConfig = msgspec.field(default_factory=FailsafeConfig)
     actuation: ActuationConfig = msgspec.field(default_factory=ActuationConfig)
     modbus: ModbusConfig = msgspec.field(default_factory=ModbusConfig)
+    metrics: MetricsConfig = msgspec.field(default_factory=MetricsConfig)
     page: PageConfig = msgspec.field(default_factory=PageConfig)
 
     def __post_init__(self) -> None:

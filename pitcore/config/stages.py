@@ -134,6 +134,8 @@ class RuntimeConfig(Section, frozen=True):
         sub_batch: cherries in one network call; bounds memory.
         max_cherries: cherries judged in one frame; the rest are ``maybe`` with reason ``overload``.
         capture_timeout_s: a live source silent for longer is broken.
+        stop_timeout_s: after a stop signal the service ends within this time, whatever hangs. Keep it below
+            TimeoutStopSec of the systemd unit.
     """
 
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
@@ -142,6 +144,7 @@ class RuntimeConfig(Section, frozen=True):
     sub_batch: Annotated[int, Meta(ge=1, le=256)] = 16
     max_cherries: Annotated[int, Meta(ge=1, le=1024)] = 128
     capture_timeout_s: Annotated[float, Meta(gt=0.0, le=60.0)] = 1.0
+    stop_timeout_s: Annotated[float, Meta(ge=1.0, le=600.0)] = 4.0
 
 
 class SinkConfig(Section, frozen=True):

@@ -18,6 +18,29 @@ from typing import Self
 from pitcore.preprocess._core import FlushToZero
 
 Task = Callable[[int], None]
+# Of a call of the network, in crops. Measured: 0.15 on an x86 core (24 crops in calls of 1 and of 12), 0.02 by the
+# instructions of an Arm core. More is assumed, since every call reads the weights and all workers share one memory.
+CALL_COST = 0.25
+
+
+def piece_size(count: int, workers: int, most: int) -> int:
+    """Return how many crops make a piece: the size with which the worker that ends last ends soonest.
+
+    Of 16 crops, three workers with pieces of 4 judge 8, 4 and 4; with pieces of 3 they judge 6, 6 and 4.
+
+    Args:
+        count: crops to judge.
+        workers: that share them.
+        most: crops in a piece at most. Of sizes that are equally good the largest is taken.
+    """
+
+    def end_of_last(size: int) -> float:
+        whole, rest = divmod(count, size)
+        alone = rest if whole % workers == 0 else 0  # else the rest goes to a worker that has one piece fewer
+        calls = -(-whole // workers)
+        return calls * (size + CALL_COST) + (alone + CALL_COST if alone else 0.0)
+
+    return min(range(most, 0, -1), key=end_of_last)
 
 
 class Crew:

@@ -20,13 +20,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pitcore.errors import BundleError, first_line
-from pitcore.inference.crew import Crew
+from pitcore.inference.crew import Crew, piece_size
 from pitcore.model_card import Bundle, unread
 from pitcore.preprocess._core import FlushToZero, int8_products_saturate
 from pitcore.preprocess.prepare import aligned_batch
 
 INPUT, OUTPUT = "crops", "logits"
-SHARED_PIECE = 4  # crops in a piece that several workers share: small enough that all of them end together
+SHARED_PIECE = 4  # crops in a piece that several workers share, at most: a worker that is held up leaves the rest
 GOLDEN_TOLERANCE = 1e-3  # in logits. int8 graphs agree to the bit between machines; float ones to about 1e-6
 
 
@@ -65,7 +65,7 @@ class Session:
         self, bundle: Bundle, *, capacity: int, threads: int = 1, sub_batch: int = 16, workers: int = 1
     ) -> None:
         self.bundle = bundle
-        self._piece = sub_batch if workers == 1 else min(sub_batch, SHARED_PIECE)
+        self._workers, self._most = workers, sub_batch if workers == 1 else min(sub_batch, SHARED_PIECE)
         self._crew = Crew(workers)
         weakref.finalize(self, self._crew.stop)
         self._session = _load(bundle.model_path, threads)
@@ -82,12 +82,13 @@ class Session:
         Returns:
             (count, labels) float32 logits: a view, valid until the next call.
         """
+        size = self._most if self._workers == 1 else piece_size(count, self._workers, self._most)
 
         def run_piece(number: int) -> None:
-            start = number * self._piece
-            self._session.run_with_iobinding(self._binding(start, min(self._piece, count - start)))
+            start = number * size
+            self._session.run_with_iobinding(self._binding(start, min(size, count - start)))
 
-        self._crew.run(run_piece, -(-count // self._piece))
+        self._crew.run(run_piece, -(-count // size))
         return self._logits[:count]
 
     def _binding(self, start: int, size: int) -> ort.IOBinding:

@@ -1,11 +1,13 @@
-"""Composition root: the only place that builds concrete stages and sinks; ``pitcore.loop.sources`` builds sources."""
+"""Composition root: the only place that builds concrete stages.
+
+``pitcore.loop.sources`` builds sources, ``pitcore.outputs.opening`` sinks.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pitcore.actuation.arming import Arming
 from pitcore.actuation.gpio import GpioSink
@@ -25,13 +27,12 @@ from pitcore.line_watch.alarm import Alarm
 from pitcore.line_watch.frame_watch import FrameWatch
 from pitcore.loop.capture import Capture
 from pitcore.loop.pipeline import DecisionRules, Hooks, Pipeline, Stages
-from pitcore.loop.sources import belt_spec, build_source, check_geometry, set_exposures
+from pitcore.loop.sources import belt_spec, build_source, check_geometry, set_exposures, silent_s
 from pitcore.metrics import Metrics
 from pitcore.model_card import Bundle
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import CropSpec, Preparer
 from pitcore.preprocess.search_rules import segment_spec, window_of
-from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.sink import BeltSink, Sink
 
 # sections a reload may change
@@ -69,21 +70,6 @@ class Options:
     service: bool = False
     belt_sink: BeltSink | None = None
     workers: int | None = None
-
-
-def open_sink(config: Config, metrics: Metrics) -> JsonlSink:
-    """Open the file sink of the configuration. Raises SinkError."""
-    sink = config.sink
-    return JsonlSink(Path(sink.path), rotate_bytes=sink.rotate_bytes, keep=sink.keep, metrics=metrics)
-
-
-def open_modbus(config: Config, arming: Arming, metrics: Metrics) -> list[Sink]:
-    """Serve a PLC, if the configuration wants it: a list of one, or of none."""
-    if not config.modbus.enabled:
-        return []
-    from pitcore.sinks.modbus import ModbusSink  # noqa: PLC0415  brings asyncio, for which no other start should wait
-
-    return [ModbusSink(config.modbus, belt_plan(config), arming, metrics)]
 
 
 def open_line(config: Config, arming: Arming, metrics: Metrics) -> tuple[Source, GpioSink | None]:
@@ -145,8 +131,13 @@ class App:
         self.metrics = metrics
         self._options, self._source = options, source
         set_exposures(source, config)
+        runtime = config.runtime
         self._capture = Capture(
-            source, queue_frames=config.runtime.queue_frames, timeout_s=config.runtime.capture_timeout_s
+            source,
+            queue_frames=runtime.queue_frames,
+            timeout_s=runtime.capture_timeout_s,
+            close_s=runtime.stop_timeout_s / 4,
+            silent_s=silent_s(config),
         )
         self._now = self._build(config)
         self._pipeline = Pipeline(self._now.stages, self._now.rules, metrics, options.hooks)
@@ -172,6 +163,11 @@ class App:
         return self._capture.stopping
 
     @property
+    def busy_with(self) -> str:
+        """What the loop does now, in words; empty before and after it; from any thread."""
+        return self._pipeline.busy_with
+
+    @property
     def frames_waiting(self) -> int:
         """Frames between capture and the loop; from any thread."""
         return self._capture.waiting
@@ -186,7 +182,7 @@ class App:
         return self._capture.health()
 
     def run(self) -> None:
-        """Run to the end of the source, or until ``stop``. Raises SourceError, SinkError."""
+        """Run to the end of the source, or until ``stop``. Raises SourceError, SinkError, HungError."""
         self._pipeline.run()
 
     def stop(self) -> None:
@@ -285,6 +281,6 @@ def check_reloadable(now: Config, later: Config) -> None:
         raise ConfigError(
             "[calibration] belt scale or alignment changed: this needs a restart, a reload takes the rest only"
         )
-    for key in ("queue_frames", "capture_timeout_s"):
+    for key in ("queue_frames", "capture_timeout_s", "stop_timeout_s"):
         if getattr(now.runtime, key) != getattr(later.runtime, key):
             raise ConfigError(f"[runtime] {key} changed: this needs a restart, a reload takes the rest only")

@@ -1,23 +1,29 @@
 """From a source to the loop: one thread, one bounded queue, and nothing dropped in silence.
 
-A live source is read by a thread of its own. When the queue is full the oldest frame is given back and
-counted, so that under load the board stays current. A recording is read by the loop itself, frame by
-frame, so that none is lost and every run is the same.
+A thread of its own opens and reads every source, since a call into a driver, a network or a disk may never return:
+the loop waits for frames and for nothing else. When a live source has filled the queue, the oldest frame is given back
+and counted, so that under load the board stays current. A recording is read frame by frame as the loop asks for them,
+so that none is lost and every run is the same.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pitcore.camera.source import Source
+from pitcore.errors import HungError, SourceError
 from pitcore.frame import Frame
 from pitcore.health import CameraHealth
+from pitcore.machine import thread_cpu_s
 
 IDLE_S = 0.1  # soon enough for a person who waits, and no work for the board
-STOP_S = 0.5
+STOP_S = 0.5  # a source that waits for a stopped belt returns when it is closed
+SILENT_S = 10.0  # beyond the time-out; a source that can find out itself that nothing comes does so earlier
+BUSY_SHARE = 0.005  # of its time: a thread that computes more than that does not hang, however slow the machine is
 
 
 def _nothing() -> None:
@@ -39,34 +45,56 @@ class Capture:
         source: not started yet; started and closed here.
         queue_frames: frames that may wait.
         timeout_s: a source silent for longer is broken.
+        close_s: a source that does not return for longer after a stop hangs.
+        silent_s: a call of the source that takes longer than ``timeout_s`` and this, and computes nothing, hangs.
     """
 
-    def __init__(self, source: Source, *, queue_frames: int, timeout_s: float) -> None:
-        self._source, self._limit, self._timeout_s = source, queue_frames, timeout_s
+    def __init__(
+        self,
+        source: Source,
+        *,
+        queue_frames: int,
+        timeout_s: float,
+        close_s: float = 60.0,
+        silent_s: float = SILENT_S,
+    ) -> None:
+        self._source, self._timeout_s = source, timeout_s
+        self._limit = queue_frames if source.live else 1
+        self._close_s, self._silent_s = close_s, silent_s
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._queue: deque[Frame] = deque()
+        self._wanted = False  # a recording is read when the loop asks
         self._dropped = 0
         self._ended = False
         self._failure: BaseException | None = None
+        self._reader: threading.Thread | None = None
+        self._hangs = False
 
     def frames(self, idle: Callable[[], None] = _nothing) -> Iterator[Arrival]:
-        """Yield frames until the source ends or ``stop`` is called. Raises SourceError.
-
-        Whoever takes a frame releases it.
+        """Yield frames until the source ends or ``stop`` is called. Whoever takes a frame releases it.
 
         Args:
-            idle: called on the caller's thread each ``IDLE_S`` in which a live source gave no frame.
+            idle: called on the caller's thread each ``IDLE_S`` in which no frame came.
+
+        Raises:
+            SourceError: the source broke, or hangs.
         """
-        self._source.start()
-        try:
-            yield from self._queued(idle) if self._source.live else self._direct()
-        finally:
-            self._source.close()
+        self._reader = threading.Thread(target=self._read_all, name="pitcore-capture", daemon=True)
+        self._reader.start()
+        while (arrival := self._take(idle)) is not None:
+            yield arrival
+        if self._failure is not None:
+            raise self._failure
 
     def health(self) -> tuple[CameraHealth, ...]:
         """Return how each camera fares; from any thread."""
         return self._source.health()
+
+    @property
+    def name(self) -> str:
+        """What a person calls the source."""
+        return "the source " + ", ".join(camera.id for camera in self._source.health())
 
     @property
     def stopping(self) -> bool:
@@ -82,29 +110,39 @@ class Capture:
         """End ``frames`` after the frame in hand. May be called from any thread or a signal handler."""
         self._stopping.set()
 
-    def _direct(self) -> Iterator[Arrival]:
-        while not self._stopping.is_set():
-            frame = self._source.read(self._timeout_s)
-            if frame is None:
-                return
-            yield Arrival(frame, dropped=0)
+    def close(self) -> None:
+        """Give frames that wait back and close the source; a source that hangs is left behind with its thread.
 
-    def _queued(self, idle: Callable[[], None]) -> Iterator[Arrival]:
-        reader = threading.Thread(target=self._read_all, name="pitcore-capture", daemon=True)
-        reader.start()
-        try:
-            while (arrival := self._take(idle)) is not None:
-                yield arrival
-        finally:
-            self._stopping.set()
-            reader.join(timeout=STOP_S)  # a source that waits for a stopped belt returns when it is closed
-            while self._queue:
-                self._queue.popleft().release()
-        if self._failure is not None:
-            raise self._failure
+        Raises:
+            HungError: it hangs, and ``frames`` did not say so.
+        """
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+        closer = threading.Thread(target=self._close_source, name="pitcore-capture-close", daemon=True)
+        closer.start()
+        closer.join(self._close_s)
+        while self._queue:
+            self._queue.popleft().release()
+        if closer.is_alive() and not self._hangs:
+            raise HungError(
+                f"{self.name} did not return within {self._close_s:.2g} s of the stop, and is left behind; check its "
+                "cable, network or disk"
+            )
+
+    def _close_source(self) -> None:
+        if self._reader is not None:
+            self._reader.join(STOP_S)
+        self._source.close()
+        if self._reader is not None:
+            self._reader.join()
 
     def _take(self, idle: Callable[[], None]) -> Arrival | None:
         """Wait for a frame; None when there will be none."""
+        silence = _Silence(self._reader)
+        with self._changed:
+            self._wanted = True
+            self._changed.notify_all()
         while True:
             with self._changed:
                 if not self._queue and not self._ended and not self._stopping.is_set():
@@ -115,29 +153,80 @@ class Capture:
                     dropped, self._dropped = self._dropped, 0
                     return Arrival(self._queue.popleft(), dropped)
             idle()
+            self._check(silence)
+
+    def _check(self, silence: _Silence) -> None:
+        """Raise SourceError if the source hangs where it cannot find that out itself."""
+        if not any(camera.due for camera in self._source.health()):
+            silence.restart()  # as of cameras that a stopped belt does not trigger
+        limit_s = self._timeout_s + self._silent_s
+        if silence.hangs(limit_s):
+            self._hangs = True
+            raise SourceError(
+                f"{self.name} gave nothing for {limit_s:.3g} s and does not return: it hangs; check its cable, "
+                "network or disk"
+            )
 
     def _read_all(self) -> None:
-        """Read until the end, dropping the oldest frame when the queue is full."""
+        """Read until the end, dropping the oldest frame when the queue of a live source is full."""
         try:
-            while not self._stopping.is_set():
+            self._source.start()
+            while self._may_read():
                 frame = self._source.read(self._timeout_s)
                 if frame is None:
                     break
                 self._put(frame)
         except BaseException as error:  # noqa: BLE001  a fault of ours must end the loop, not this thread alone
-            self._failure = error
+            if not self._stopping.is_set():  # a source that is closed while it reads may say so
+                self._failure = error
         finally:
             with self._changed:
                 self._ended = True
-                self._changed.notify()
+                self._changed.notify_all()
+
+    def _may_read(self) -> bool:
+        """Wait until a frame is wanted; False when none will be any more."""
+        with self._changed:
+            while not self._source.live and not self._wanted and not self._stopping.is_set():
+                self._changed.wait()  # `close` notifies
+            self._wanted = False
+        return not self._stopping.is_set()
 
     def _put(self, frame: Frame) -> None:
-        oldest: Frame | None = None
+        given_back: Frame | None = None
         with self._changed:
-            if len(self._queue) >= self._limit:
-                oldest = self._queue.popleft()
-                self._dropped += 1
-            self._queue.append(frame)
-            self._changed.notify()
-        if oldest is not None:
-            oldest.release()
+            if self._stopping.is_set():
+                given_back = frame
+            else:
+                if len(self._queue) >= self._limit:
+                    given_back = self._queue.popleft()
+                    self._dropped += 1
+                self._queue.append(frame)
+                self._changed.notify_all()
+        if given_back is not None:
+            given_back.release()
+
+
+class _Silence:
+    """For how long a thread gave nothing and computed nothing."""
+
+    def __init__(self, thread: threading.Thread | None) -> None:
+        self._native_id = None if thread is None else thread.native_id
+        self._began: tuple[float, float] | None = None  # time, and what the thread had computed then, in s
+
+    def restart(self) -> None:
+        self._began = None
+
+    def hangs(self, limit_s: float) -> bool:
+        """Return whether it was silent for so long; called often. Time in which it computes does not count."""
+        if self._native_id is None:
+            return False
+        if self._began is None:
+            self._began = time.monotonic(), thread_cpu_s(self._native_id)
+        waited_s = time.monotonic() - self._began[0]
+        if waited_s < limit_s:
+            return False
+        if thread_cpu_s(self._native_id) - self._began[1] > BUSY_SHARE * waited_s:
+            self.restart()
+            return False
+        return True

@@ -31,7 +31,7 @@ from pitcore.metrics import FrameWork, Metrics
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
-from pitcore.sinks.sink import BeltSink, Sink
+from pitcore.sinks.sink import BeltSink, Sink, name_of
 from pitcore.verdict import CODES, Event, FrameRef, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
@@ -95,6 +95,9 @@ class Pipeline:
         rules: thresholds, limits, actions.
         metrics: counts and stage times go here.
         hooks: of the command that runs it.
+
+    Attributes:
+        busy_with: what the loop does now, in words, empty before and after it; from any thread. It names what hangs.
     """
 
     def __init__(self, stages: Stages, rules: DecisionRules, metrics: Metrics, hooks: Hooks) -> None:
@@ -102,6 +105,8 @@ class Pipeline:
         self._last: FrameRef | None = None
         self._last_tick = 0
         self._notes: deque[tuple[str, str]] = deque()
+        self._named_sinks = [(sink, name_of(sink)) for sink in stages.sinks]
+        self.busy_with = ""
         self._take(stages, rules)
 
     def replace(self, stages: Stages, rules: DecisionRules) -> None:
@@ -128,18 +133,27 @@ class Pipeline:
             SinkError: at the end, if lines could not be written.
         """
         with ExitStack() as closing:
-            for sink in self._stages.sinks:
-                closing.callback(sink.close)
+            closing.callback(self._stages.capture.close)
+            for sink, name in reversed(self._named_sinks):  # closed in their order: the valves first
+                closing.callback(self._close, sink, name)
             asked_ns = time.monotonic_ns()
             for arrival in self._stages.capture.frames(self._idle):
+                self.busy_with = "judging a frame"
                 self._process(arrival, asked_ns)
                 del arrival  # views that outlive the loop would keep the cameras from closing their buffers
                 self._end_if_frozen()
                 self._between_frames()
                 asked_ns = time.monotonic_ns()
+                self.busy_with = "waiting for a frame"
             self._finish()
 
+    def _close(self, sink: Sink, name: str) -> None:
+        self.busy_with = f"closing {name}"
+        sink.close()
+        self.busy_with = ""
+
     def _between_frames(self) -> None:
+        self.busy_with = "what is done between two frames"
         if self._hooks.between_frames is not None:
             self._hooks.between_frames()
 
@@ -306,8 +320,11 @@ class Pipeline:
             self._metrics.count("verdicts", name, number)
         for reason, number in Counter(verdict.reason for verdict in verdicts if verdict.reason).items():
             self._metrics.count("reasons", reason, number)
-        for sink in self._stages.sinks:
+        before = self.busy_with
+        for sink, sink_name in self._named_sinks:
+            self.busy_with = sink_name
             sink.emit([*events, *verdicts])
+        self.busy_with = before
 
     def _count(self, seq: int, clock: StageClock, chosen: Selection, asked: int) -> None:
         for stage, duration_ns in clock.durations_ns.items():

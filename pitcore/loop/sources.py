@@ -28,6 +28,7 @@ from pitcore.emulator.emulated import Delivery, EmulatedSource
 from pitcore.emulator.spec import BeltSpec, RealCrops
 from pitcore.errors import ConfigError, SourceError
 from pitcore.frame import Geometry
+from pitcore.loop.capture import SILENT_S
 
 
 def belt_spec(config: Config, *, frames: int | None, ring: int, seed: int | None = None) -> BeltSpec:
@@ -133,6 +134,12 @@ def set_exposures(source: Source, config: Config) -> None:
             with contextlib.suppress(SourceError):  # the first of two cameras may have taken its own
                 source.set_exposures(before)
             raise
+
+
+def silent_s(config: Config) -> float:
+    """Return for how long, beyond its time-out, a call of the source may give nothing; see ``Capture``."""
+    startup_s = config.source.startup_s if isinstance(config.source, Picamera2SourceConfig) else 0.0
+    return max(SILENT_S, 2 * startup_s)  # so that a camera's own error comes first
 
 
 def check_geometry(config: Config, found: Geometry) -> None:

@@ -180,7 +180,7 @@ class JsonlSink:
 
 def _open_whole(path: Path) -> tuple[int, int]:
     """Open for appending, cut off a torn last line, and return descriptor and size. Raises OSError."""
-    check_regular(path)
+    check_regular(path)  # first: to open some devices is to act on them
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe may wait
     fd = os.open(path, flags, 0o644)
     try:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import struct
 import threading
 import time
@@ -26,6 +25,7 @@ from pitcore.config import ModbusConfig
 from pitcore.metrics import Metrics
 from pitcore.sinks.registers import SIZE, Registers
 from pitcore.sinks.sink import Armed
+from pitcore.sinks.standing import Standing, why
 from pitcore.verdict import VERDICTS, Event, Verdict
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class ModbusSink:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Event | None = None
         self._tried = threading.Event()
-        self._failure = ""
+        self._standing = Standing("modbus", RETRY_S)
         self._clients: list[_Client] = []
         self._said_at = -SAY_EVERY_S
         self.port = 0
@@ -172,9 +172,8 @@ class ModbusSink:
         told = {"kind": "modbus", "address": f"{self._config.bind}:{self.port or self._config.port}"}
         if not self._thread.is_alive():
             return told | {"state": "ended"}
-        if self._failure:
-            return told | {"state": "failing", "reason": self._failure}
-        return told | {"state": "ok", "clients": len(self._clients)}
+        told |= self._standing.status()
+        return told if self._standing.failing else told | {"clients": len(self._clients)}
 
     def close(self) -> None:
         """Stop the server. Safe to call twice."""
@@ -221,9 +220,7 @@ class ModbusSink:
                     await asyncio.wait_for(self._done.wait(), RETRY_S)
                 continue
             self.port = server.sockets[0].getsockname()[1]
-            if self._failure:
-                log.info("[modbus] listens on %s:%d now", self._config.bind, self.port)
-            self._failure = ""
+            self._standing.works(f"listens on {self._config.bind}:{self.port} now")
             self._tried.set()
             await self._done.wait()
             server.close()
@@ -231,15 +228,8 @@ class ModbusSink:
                 client.drop()
 
     def _fails(self, error: OSError) -> None:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        reason = f"{self._config.bind}:{self._config.port} cannot be listened on: {why}"
-        if reason != self._failure:
-            log.warning(
-                "[modbus] %s; it is tried again every %g s. Choose another port, or an address of this machine",
-                reason,
-                RETRY_S,
-            )
-        self._failure = reason
+        reason = f"{self._config.bind}:{self._config.port} cannot be listened on: {why(error)}"
+        self._standing.fails(reason, "Choose another port, or an address of this machine")
         self._tried.set()
 
     def _made_room(self) -> None:

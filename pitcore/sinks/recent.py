@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Sequence
 
 import msgspec
@@ -23,20 +21,18 @@ class RecentEvents:
     """Keeps the last ``capacity`` events; verdicts pass by."""
 
     def __init__(self, capacity: int = 20) -> None:
-        self._lock = threading.Lock()
-        self._events: deque[Noted] = deque(maxlen=capacity)
+        self._capacity = capacity
+        self._events: tuple[Noted, ...] = ()  # replaced, never changed: who reads it keeps nobody waiting
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
         """Keep the events."""
         noted = [Noted(utc_now(), record) for record in records if isinstance(record, Event)]
         if noted:
-            with self._lock:
-                self._events.extend(noted)
+            self._events = (*self._events, *noted)[-self._capacity :]
 
     def close(self) -> None:
         """Nothing is held back."""
 
     def last(self) -> tuple[Noted, ...]:
         """Return the last events, the oldest first; from any thread."""
-        with self._lock:
-            return tuple(self._events)
+        return self._events

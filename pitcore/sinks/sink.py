@@ -33,6 +33,14 @@ class ReportsStatus(Protocol):
         ...
 
 
+def name_of(sink: Sink) -> str:
+    """Return what a person calls a sink, such as `sink jsonl out/verdicts.jsonl`."""
+    if not isinstance(sink, ReportsStatus):
+        return f"sink {type(sink).__name__}"
+    told = sink.status()
+    return " ".join(["sink", told["kind"], *(told[key] for key in ("path", "address") if key in told)])
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """Something the technician should know of that was noticed between frames; it becomes an event of the next one.

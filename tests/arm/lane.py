@@ -33,6 +33,7 @@ BUILD = ROOT / "build" / "arm"
 ROOT_FS, SITE, WHEELS, WORK = BUILD / "root", BUILD / "site", BUILD / "wheels", BUILD / "work"
 NATIVE = BUILD / "native"
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+WORKERS, SHARED, FEW = (1, 2, 3, 4), "workers", 13  # crops: no number of workers divides them evenly
 TESTED = ("tests/inference", "tests/preprocess", "tests/decision", "tests/belt")
 
 
@@ -107,8 +108,9 @@ def verdicts(machine: Machine) -> tuple[bool, str]:
     """Judge crops and a recording, and compare with this machine's verdicts byte for byte."""
     judge(machine)
     said, equal = [], True
-    for kind in ("classify", "replay"):
-        reference, mine = (verdict_file(who, kind).read_bytes() for who in (this_machine(), machine))
+    for kind in ("classify", "replay", *map(shared, WORKERS)):
+        reference = verdict_file(this_machine(), shared(1) if kind.startswith(SHARED) else kind).read_bytes()
+        mine = verdict_file(machine, kind).read_bytes()
         pairs = list(zip_longest(reference.splitlines(), mine.splitlines()))
         equal = equal and mine == reference and bool(pairs)
         different = [pair for pair in pairs if pair[0] != pair[1]]
@@ -134,6 +136,15 @@ def judge(machine: Machine) -> None:
     listed = pitcore(machine, "classify", WORK / "crops", "--json")
     verdict_file(machine, "classify").write_text(listed)
     pitcore(machine, "replay", WORK / "recording", "--out", verdict_file(machine, "replay"))
+    few = sorted((WORK / "crops").iterdir())[:FEW]
+    for workers in WORKERS:
+        listed = pitcore(machine, "classify", *few, "--json", "--workers", str(workers))
+        verdict_file(machine, shared(workers)).write_text(listed)
+
+
+def shared(workers: int) -> str:
+    """Return the name of the verdicts of a few crops that several workers shared."""
+    return f"{SHARED}-{workers}"
 
 
 def verdict_file(machine: Machine, kind: str) -> Path:

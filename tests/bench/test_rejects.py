@@ -5,12 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pitcore.actuation.actuator import Actuator
+from pitcore.actuation.actuator import Actuator, acts_of
 from pitcore.actuation.wakeup_margin import Gap
-from pitcore.bench import reject_report, schedule_speed
-from pitcore.bench.reject_account import Run, settle, settle_crowd
-from pitcore.bench.reject_line import CHERRY_PX, HEIGHT_PX, LANES, PULSE_TICKS, SPACING_TICKS, lay, lay_crowded, steps
-from pitcore.bench.rejects import RejectResult, crowded, virtual
+from pitcore.bench import reject_report, rejects, schedule_speed
+from pitcore.bench.reject_account import Run, settle, settle_crowd, settle_touching
+from pitcore.bench.reject_line import (
+    CHERRY_PX,
+    HEIGHT_PX,
+    LANES,
+    PLAN,
+    PULSE_TICKS,
+    SPACING_TICKS,
+    lay,
+    lay_crowded,
+    lay_touching,
+    steps,
+)
+from pitcore.bench.rejects import RejectResult, crowded, touching, virtual
 from pitcore.bench.schedule_speed import Speed
 
 CHERRIES = 4000
@@ -144,6 +155,38 @@ def test_the_account_of_a_crowd_finds_what_is_missed_and_what_is_hit_without_nee
     monkeypatch.setattr(Actuator, "take", lambda *_: None)
     silent = crowded(800, 96, 1)
     assert (silent.missed, silent.blown_off) == (silent.pits, 0)
+
+
+def test_every_pit_that_touches_gets_air_and_nothing_is_hit_beyond_clusters_and_pits():
+    told = touching(3600, 24, 1)
+    assert told.pits > 600
+    assert (told.without_air, told.missed, told.needless) == (0, 0, 0)
+    assert told.taken_along > told.pits
+    assert 0 < told.hit <= told.beside < told.clean / 2
+    assert f"0 of {told.pits:,} touching pits without air" in reject_report.touching_text(told, 24)
+
+
+def test_the_account_of_touching_cherries_finds_pits_without_air_and_hits_without_need(monkeypatch):
+    run, cherries = even_run()
+    assert settle_touching(run, cherries)[:4] == (0, 0, 0, 0)  # none touches
+    assert settle_touching(*even_run(2)).missed > 100
+    middle, lane = int(cherries.due[~cherries.pit][0]), int(cherries.lane[~cherries.pit][0])
+    assert settle_touching(*even_run(extra=[(middle - 5, middle + 5, lane)])).needless == 1
+    monkeypatch.setattr(rejects, "acts_of", lambda said: [act._replace(one_cherry=True) for act in acts_of(said)])
+    assert touching(800, 24, 1).without_air > 0, "a cluster that is hit like one cherry"
+
+
+def test_cherries_that_touch_are_laid_so_that_only_they_do():
+    cherries = lay_touching(1600, 24, 1)
+    assert set(np.bincount(np.bincount(cherries.cluster))[1:] > 0) == {True}
+    apart = np.hypot(cherries.at_row_0[:, None] - cherries.at_row_0, cherries.x[:, None] - cherries.x)
+    gaps = apart - cherries.radius[:, None] - cherries.radius
+    other = cherries.cluster[:, None] != cherries.cluster
+    assert gaps[other].min() >= 2
+    following = np.flatnonzero(np.diff(cherries.cluster) == 0)
+    assert gaps[following, following + 1].max() < 0
+    lanes = np.asarray([PLAN.lanes[number].x_px for number in cherries.lane])
+    assert ((cherries.x >= lanes[:, 0]) & (cherries.x < lanes[:, 1])).all()
 
 
 def test_a_crowded_belt_is_as_crowded_as_it_says_and_none_lies_over_another():

@@ -498,6 +498,7 @@ def test_no_frame_is_missed_while_the_belt_stands_and_the_service_can_be_stopped
 
     for arrival in capture.frames(idle):
         arrival.frame.release()
+    capture.close()
     assert len(seen) == 3
     assert not any(health.due for health in source.health())
     assert stalled(source.health(), time.monotonic_ns(), 0.2) == (), "the watchdog is fed"

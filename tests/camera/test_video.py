@@ -1,15 +1,20 @@
 """Films and USB cameras by the real PyAV: a film of the emulated belt, encoded here, and a live stream by a pipe."""
 
+import contextlib
 import itertools
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from pitcore.camera import video
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Source
 from pitcore.camera.ticks import ConstantSpeed
@@ -133,6 +138,64 @@ def test_what_is_no_film_is_one_clear_line(tmp_path, name, content, said):
         VideoSource(config_of(tmp_path / name), GEOMETRY, TICKS).start()
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def server_of():
+    """Builds a server that answers each request with these bytes, and then sends nothing; returns its port."""
+    servers, kept = [], []
+
+    def serve(server, answer):
+        with contextlib.suppress(OSError):
+            while True:
+                kept.append(server.accept()[0])
+                kept[-1].recv(1)
+                kept[-1].sendall(answer)
+
+    def build(answer):
+        servers.append(socket.create_server(("127.0.0.1", 0)))
+        threading.Thread(target=serve, args=(servers[-1], answer), daemon=True).start()
+        return servers[-1].getsockname()[1]
+
+    yield build
+    for server in servers:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+    for connection in kept:
+        connection.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp", "tcp"])
+def test_a_server_that_sends_nothing_is_a_fault_after_its_time(server_of, monkeypatch, scheme):
+    monkeypatch.setattr(video, "OPEN_S", 0.3)
+    url = f"{scheme}://127.0.0.1:{server_of(b'')}/belt"
+    with pytest.raises(SourceError) as caught:
+        VideoSource(config_of(url), GEOMETRY, TICKS).start()
+    assert str(caught.value) == f"{url}: sent nothing for 0.3 s; check the camera or server, and the network"
+
+
+def test_a_server_that_falls_silent_is_a_fault_and_what_it_sent_is_judged(film, server_of, monkeypatch):
+    monkeypatch.setattr(video, "SILENT_S", 0.3)
+    whole = film.read_bytes()
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: video/x-matroska\r\n\r\n"
+    url = f"http://127.0.0.1:{server_of(head + whole[: len(whole) * 3 // 4])}/belt.mkv"
+    source, frames = VideoSource(config_of(url), GEOMETRY, TICKS), 0
+    source.start()
+    with pytest.raises(SourceError) as caught:
+        while source.read(PATIENCE_S) is not None:
+            frames += 1
+    source.close()
+    assert frames > 0
+    assert str(caught.value) == f"{url}: sent nothing for 0.3 s; check the camera or server, and the network"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_regular_file_is_no_film(tmp_path, kind):
+    path = {"pipe": tmp_path / "pipe", "device": Path("/dev/zero"), "folder": tmp_path}[kind]
+    if kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(SourceError, match="is no regular file; give"):
+        VideoSource(config_of(path), GEOMETRY, TICKS).start()
 
 
 def test_a_film_too_small_for_the_frame_is_refused_with_both_sizes(film):

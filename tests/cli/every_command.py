@@ -14,7 +14,6 @@ from pathlib import Path
 PROGRAMS = {  # those without torch first: to fork them is cheaper before it is imported
     "pitcore": ("pitcore.cli.main", "pitcore"),
     "pitcore-bench": ("pitcore.cli.bench", "bench"),
-    "pitcore-tuf-client": ("pitcore.cli.tuf_client", "tuf_client"),
     "pitcore-tools": ("pitcore_tools.cli.main", "pitcore_tools"),
 }
 PATIENCE_S = 60

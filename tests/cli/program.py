@@ -34,6 +34,8 @@ def write_config(path, bundle, *, sink=None, extra=""):
     text = SMALL_BELT + f'\n[model]\nbundle = "{bundle}"\n' + extra
     if sink is not None:
         text += f'\n[sink]\npath = "{sink}"\n'
+        if "[runtime]" not in text:
+            text += "\n[runtime]\nstop_timeout_s = 60.0\n"  # no test depends on the speed of the machine
         text += f'\n[control]\nsocket = "{path.parent / "c.sock"}"\nstate_dir = "{path.parent / "state"}"\n'
     path.write_text(text)
     return path

@@ -70,8 +70,8 @@ def test_an_alarm_is_not_shown_with_its_mend_nor_when_it_is_over(tmp_path, tiny_
     running = Service(board, tmp_path / "log")
     try:
         running.wait_for_line(tmp_path / "v.jsonl", lambda line: line.get("event") == "light_off")
-        (alarm,) = status_of(tmp_path)["alarms"]
-        assert alarm["name"] == "light_off"
+        # A busy machine loses frames, so that not_judging may be on as well.
+        (alarm,) = [one for one in status_of(tmp_path)["alarms"] if one["name"] == "light_off"]
         assert alarm["failsafe"] == "reject"
         assert alarm["since_seq"] > 20
         assert "plane top: no light" in alarm["detail"]

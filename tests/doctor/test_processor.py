@@ -36,6 +36,8 @@ def test_an_x86_is_judged_by_the_same_rule(tmp_path, flag, status):
     check = processor.check_features(board(tmp_path, {"proc/cpuinfo": cpuinfo}), "avx2")
     assert check.status == status
     assert "Some Core" in check.found
+    assert ("six times as long as with VNNI" in check.fix) == (flag == "avx2")
+    assert "Pi 5" not in check.fix, "a workstation is not compared with a board"
 
 
 def test_a_scalar_kernel_or_no_proc_is_told_of(tmp_path):

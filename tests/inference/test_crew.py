@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from pitcore.inference.crew import Crew
+from pitcore.inference.crew import Crew, piece_size
 from pitcore.inference.session import Session
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 from pitcore.preprocess._core import flushes_subnormals
@@ -80,6 +80,31 @@ def test_what_a_worker_raises_reaches_the_caller_and_the_crew_goes_on(crew):
     done = []
     ours.run(done.append, 4)
     assert sorted(done) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "size"), [(16, 3, 3), (16, 2, 4), (16, 4, 4), (17, 4, 4), (1, 3, 4), (0, 3, 4)]
+)
+def test_pieces_are_of_a_size_with_which_all_workers_end_together(count, workers, size):
+    assert piece_size(count, workers, 4) == size
+
+
+def judged_by_the_busiest(count, workers, size):
+    judged = [0] * workers
+    for start in range(0, count, size):  # equal cores: whoever is free first takes the next piece
+        judged[judged.index(min(judged))] += min(size, count - start)
+    assert sum(judged) == count
+    return max(judged)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4])
+def test_no_worker_judges_many_more_crops_than_its_share_nor_more_than_with_the_largest_pieces(workers):
+    for count in range(1, 129):
+        size = piece_size(count, workers, 4)
+        assert 1 <= size <= 4
+        busiest = judged_by_the_busiest(count, workers, size)
+        assert busiest <= -(-count // workers) + 2, f"{count} crops"
+        assert busiest <= judged_by_the_busiest(count, workers, 4), f"{count} crops"
 
 
 @pytest.mark.parametrize("workers", [2, 3, 4])

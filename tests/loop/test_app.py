@@ -24,10 +24,11 @@ from pitcore.emulator.emulated import EmulatedSource
 from pitcore.errors import BundleError, ConfigError, RecordingError
 from pitcore.frame import Frame
 from pitcore.inference.choice import open_bundle
-from pitcore.loop.app import RELOADABLE, App, Options, open_sink
+from pitcore.loop.app import RELOADABLE, App, Options
 from pitcore.loop.pipeline import Hooks
 from pitcore.loop.sources import belt_spec, build_source, check_geometry, emulated_belt
 from pitcore.metrics import Metrics
+from pitcore.outputs.opening import open_verdict_file
 from pitcore.sinks.memory import MemorySink
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
 from tests.scene import CLEAN, GEOMETRY, HEIGHT, MAYBE, PIT, WIDTH, ListSource, config_for, planes_with, still
@@ -92,7 +93,7 @@ def test_lanes_act_only_where_valves_are_driven():
 
 
 def test_the_sink_is_where_the_configuration_says(tmp_path):
-    sink = open_sink(Config(sink=SinkConfig(path=str(tmp_path / "deep" / "v.jsonl"))), Metrics())
+    sink = open_verdict_file(Config(sink=SinkConfig(path=str(tmp_path / "deep" / "v.jsonl"))), Metrics())
     sink.close()
     assert (tmp_path / "deep" / "v.jsonl").read_bytes() == b""
 

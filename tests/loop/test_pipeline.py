@@ -278,14 +278,17 @@ class Valves(MemorySink):
 
     def __init__(self):
         super().__init__()
-        self.told, self._notices = [], [Notice("reject_late", "2 verdicts came late", 2)]
+        self.told, self.waiting_px = [], []
+        self._notices = [Notice("reject_late", "2 verdicts came late", 2)]
 
     def emit(self, records):
         super().emit(records)
         self.told += [record.verdict for record in records if isinstance(record, Verdict)]
 
-    def judged(self, tick, *_):
+    def judged(self, tick, t_ns, waiting_px=0):
+        assert t_ns % 50_000_000 == 0  # of the frame, as ListSource stamps it
         self.told.append(tick)
+        self.waiting_px.append(waiting_px)
 
     def notices(self):
         notices, self._notices = self._notices, []
@@ -302,6 +305,15 @@ def test_valves_hear_which_belt_is_judged_after_its_verdicts_and_of_no_frame_tha
     late = [found for found in valves.events if found.event == "reject_late"]
     assert [(found.seq, found.count, found.detail) for found in late] == [(0, 2, "2 verdicts came late")]
     assert metrics.value("events", "reject_late") == 2
+
+
+def test_what_waits_at_the_entry_edge_is_not_judged_for_the_valves_nor_counted(tiny_bundle):
+    frames = [(0, 0, planes_with((100, -20, PIT))), (1, 120, planes_with((100, 40, PIT), seed=1))]
+    valves, metrics = Valves(), Metrics()
+    App(config_for(tiny_bundle), ListSource(frames), Options([valves], belt_sink=valves), metrics).run()
+    assert valves.told == [0, "pit", 120]
+    assert valves.waiting_px == [pytest.approx(36, abs=2), 0]
+    assert metrics.value("crops") == 1
 
 
 class StandingBelt(ListSource):

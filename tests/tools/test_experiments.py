@@ -22,7 +22,8 @@ from pitcore_tools.experiments import stages
 from pitcore_tools.experiments.cost import cost_of
 from pitcore_tools.experiments.report import TABLES
 from pitcore_tools.experiments.run import Workplace, run_experiment
-from pitcore_tools.train.dataset import HASH_DIGITS, read_crops, read_relabel
+from pitcore_tools.tables import HASH_DIGITS
+from pitcore_tools.train.dataset import read_crops, read_relabel
 from pitcore_tools.train.loop import CONFIG, METRICS, MODEL
 from tests.tools.conftest import TINY, changed
 

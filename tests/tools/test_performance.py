@@ -88,6 +88,43 @@ def test_a_real_boards_report_stands_beside_its_prediction(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("judged", "workers", "pieces", "crops", "all_pieces"),
+    [
+        (16, 1, 1, 16, 1),
+        (17, 1, 2, 17, 2),
+        (16, 2, 2, 8, 4),
+        (16, 3, 2, 6, 6),
+        (16, 4, 1, 4, 4),
+        (16.5, 4, 1.5, 4.5, 4.5),  # half the frames have 17
+        (1, 4, 1, 1, 1),
+    ],
+)
+def test_the_busiest_worker_decides_how_long_a_frame_takes(judged, workers, pieces, crops, all_pieces):
+    assert boards.busiest(judged, workers) == boards.Part(pieces, crops, all_pieces)
+
+
+def test_a_frame_on_workers_is_the_calls_and_cherries_of_the_busiest_until_the_memory_that_all_share_is_slower():
+    counts = {"infer-1": 12e6, "infer-8": 82e6}  # 2 million a call, 10 a crop
+    found = boards.predict_network(PI5, counts, (0, 0), 16, 3)
+    assert found.expected == pytest.approx((2 * 2 + 6 * 10) / 4.8)
+    shared = boards.predict_network(PI5, counts, (0, 171_000_000), 16, 3)  # 10 ms a call at the memory's peak
+    assert shared.best == pytest.approx(6 * 10.0)
+    macs = boards.predict_network(PI5, counts, (2400 * 32 * 1000, 0), 16, 4)
+    assert macs.best == pytest.approx(42 / 9.6)  # 42 million instructions, four in a cycle
+    macs = boards.predict_network(PI5, counts, (2_400_000 * 32 * 5, 0), 16, 4)
+    assert macs.best == pytest.approx(4 * 5.0)
+
+
+def test_four_workers_of_a_pi_5_take_17_ms_at_most_with_the_bundled_network():
+    bundle, counts = load_bundle(DEFAULT_BUNDLE), boards.read_counts(COUNTS)
+    layers = roofline.layers(bundle)
+    text = report.boards(counts, bundle, layers, Config(), COUNTS.parent)
+    (pi5, _) = text.split("**Raspberry Pi 4**")
+    (row,) = [line for line in pi5.splitlines() if line.startswith("| 4 |")]
+    assert float(row.split("|")[3].split()[0]) <= 17.0
+
+
+@pytest.mark.parametrize(
     ("content", "error"),
     [(None, "make test-arm"), ("{", "not JSON"), ('{"cortex-a76": {}}', "no counts of cortex-a72")],
 )

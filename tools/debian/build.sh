@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD here=$root/tools/debian
 python=${PITCORE_BUILD_PYTHON:-$root/.venv/bin/python}
-extras=gpio,modbus,ota,page
+extras=gpio,metrics,modbus,ota,page
 numpy=1.26.4
 
 case ${1:-} in
@@ -61,6 +61,8 @@ install -Dm644 -t "$stage/usr/lib/sysusers.d" firmware_configs/sysusers.d/pitcor
 install -Dm644 -t "$stage/usr/lib/tmpfiles.d" firmware_configs/tmpfiles.d/pitcore.conf
 install -Dm644 -t "$stage/lib/udev/rules.d" firmware_configs/udev/60-pitcore.rules
 install -Dm644 -t "$stage/usr/share/pitcore/boards" firmware_configs/boards/*.toml
+install -Dm644 -t "$stage/usr/share/pitcore/prometheus" firmware_configs/prometheus/*.yml
+install -Dm644 -t "$stage/usr/share/pitcore/grafana" firmware_configs/grafana/*.json
 "$here/board_config.sh" firmware_configs/boards/emulated.toml >"$work/board.toml"
 install -Dm644 "$work/board.toml" "$stage/etc/pitcore/board.toml"
 

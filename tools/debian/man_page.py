@@ -14,13 +14,11 @@ import click
 from pitcore import __version__
 from pitcore.cli.bench import bench
 from pitcore.cli.main import pitcore
-from pitcore.cli.tuf_client import tuf_client
 
-COMMANDS: dict[str, click.Command] = {"pitcore": pitcore, "pitcore-bench": bench, "pitcore-tuf-client": tuf_client}
+COMMANDS: dict[str, click.Command] = {"pitcore": pitcore, "pitcore-bench": bench}
 SUMMARIES = {
     "pitcore": "a verdict for every cherry on the belt, in time for an air jet",
     "pitcore-bench": "what every stage of pitcore costs on this machine",
-    "pitcore-tuf-client": "verifies a repository of the update framework, as its conformance suite asks",
 }
 FILES = (
     ("/etc/pitcore/board.toml", "The board's configuration."),

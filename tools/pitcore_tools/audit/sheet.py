@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pitcore.preprocess.prepare import CropSpec, crop_from_image
-from pitcore_tools.train.dataset import HASH_DIGITS
+from pitcore_tools.tables import HASH_DIGITS
 
 COLUMNS, ROWS = 4, 6
 PER_SHEET = COLUMNS * ROWS

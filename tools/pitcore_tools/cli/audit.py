@@ -15,7 +15,7 @@ from pitcore.errors import DataError
 from pitcore_tools.audit import output, report
 from pitcore_tools.audit.findings import Findings, find
 from pitcore_tools.evaluate.logits import HeldOut, read_logits
-from pitcore_tools.train.dataset import HASH_DIGITS
+from pitcore_tools.tables import HASH_DIGITS
 
 SURE = Number(0.5, 1.0, min_open=True, max_open=True)
 

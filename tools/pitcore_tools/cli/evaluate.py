@@ -15,7 +15,8 @@ from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.evaluate import report
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.evaluate.score import bundle_margins
-from pitcore_tools.train.dataset import HASH_DIGITS, prepare, read_crops
+from pitcore_tools.tables import HASH_DIGITS
+from pitcore_tools.train.dataset import prepare, read_crops
 
 MAX_DISTANCE = 1e-3  # of a margin, between the file and this machine
 

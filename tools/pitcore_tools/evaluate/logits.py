@@ -16,7 +16,7 @@ from pitcore.durable import replace_file
 from pitcore.errors import DataError
 from pitcore_tools.evaluate import figures
 from pitcore_tools.networks.finite import refuse_not_finite
-from pitcore_tools.train.dataset import HASH_DIGITS
+from pitcore_tools.tables import HASH_DIGITS, Row, count, crop_name, number, one_of, read_table
 
 COMMITTED = Path(__file__).parent / "heldout_logits.csv"
 COLUMNS = ("hash", "fold", "label", "float_margin", "int8_margin")
@@ -102,30 +102,39 @@ def write_logits(path: Path, held_out: HeldOut) -> None:
 
 
 def read_logits(path: Path) -> HeldOut:
-    """Read the CSV. Raises DataError."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; write it with `pitcore-tools quantise`") from error
-    try:
-        if not rows:
-            raise ValueError("no rows")  # noqa: TRY301  one message for every way the file can be wrong
-        numbers = np.array([[_number(row[name]) for name in COLUMNS[1:]] for row in rows])
-        if not np.isfinite(numbers[:, :3]).all() or np.isnan(numbers[:, 3]).any() != np.isnan(numbers[:, 3]).all():
-            raise ValueError("a number is missing")  # noqa: TRY301
-        hashes = [row["hash"] for row in rows]
-    except (KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: not a table of held-out logits ({error}); columns: {', '.join(COLUMNS)}") from error
-    counts = numbers[:, :2].astype(np.int64)
-    return HeldOut(hashes, counts[:, 0], counts[:, 1], numbers[:, 2], numbers[:, 3])
+    """Read the CSV.
+
+    A picture that lies twice in the data has two equal rows, one after the other, as they are written.
+
+    Raises:
+        DataError: it cannot be read, or a row is wrong or repeated; says which line.
+    """
+    rows = read_table(path, COLUMNS, "pitcore-tools quantise")
+    if not rows:
+        raise DataError(f"{path}: holds no rows; write it with `pitcore-tools quantise`")
+    hashes, numbers, lines = [], [], dict[str, Row]()
+    ships = rows[0].cells["int8_margin"] != ""
+    for row in rows:
+        name = row.value("hash", crop_name)
+        _check_repeated(row, lines.get(name))
+        hashes.append(name)
+        lines[name] = row
+        if (row.cells["int8_margin"] != "") is not ships:
+            raise row.wrong("int8_margin is empty in some rows only; write the table again")
+        numbers.append(
+            (
+                row.value("fold", count),
+                int(row.value("label", one_of("0", "1"))),
+                row.value("float_margin", number),
+                row.value("int8_margin", number) if ships else math.nan,
+            )
+        )
+    table = np.array(numbers, np.float64)
+    counts = table[:, :2].astype(np.int64)
+    return HeldOut(hashes, counts[:, 0], counts[:, 1], table[:, 2], table[:, 3])
 
 
-def _number(text: str) -> float:
-    """Return a finite number, or NaN for nothing."""
-    if text == "":
-        return math.nan
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is not finite")
-    return value
+def _check_repeated(row: Row, before: Row | None) -> None:
+    """Refuse a crop that an earlier row holds, but for an equal row just before."""
+    if before is not None and (before.cells != row.cells or before.line != row.line - 1):
+        raise row.wrong(f"the same crop as line {before.line}; the table holds crops twice: write it again")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from pitcore.config import RuntimeConfig
 from pitcore.errors import DataError
+from pitcore.inference.crew import piece_size
+from pitcore.inference.session import SHARED_PIECE
 
 # ncnn's int8 ResNet18, 224 px, three planes, on one core of a Raspberry Pi 5; at the processor's peak it would take
 # 23.7 ms. Source: ncnn, benchmark/README.md.
@@ -41,6 +46,7 @@ BOARDS = (
     Board("Raspberry Pi 5", "pi5.json", "cortex-a76", 2.4, 32, (4.0, 2.0, 1.0), 17.1e9),
     Board("Raspberry Pi 4", "pi4.json", "cortex-a72", 1.8, 8, (3.0, 1.3, 0.7), 12.8e9),
 )
+CORES = 4  # of both boards
 MEMORY_SHARE = (1.0, 0.5, 0.25)  # of the memory's peak that one core gets: at most, expected, disappointing
 KERNEL_SHARE = NCNN_MACS / (2.4e9 * 32) * 1e3 / NCNN_MS  # of the peak that good int8 kernels reach
 
@@ -80,6 +86,66 @@ def predict(board: Board, instructions: float, macs: float = 0.0, read_bytes: fl
             for ipc, multiplying, share in zip(board.ipc, multiplied, MEMORY_SHARE, strict=True)
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the busiest of several workers has to do of a frame; numbers are means over frames, so no whole ones.
+
+    Attributes:
+        pieces: calls of the network.
+        crops: in these calls.
+        all_pieces: calls of all workers.
+    """
+
+    pieces: float
+    crops: float
+    all_pieces: float
+
+
+def busiest(judged: float, workers: int) -> Part:
+    """Return the work of the worker that ends last, where all cores are equally fast.
+
+    Args:
+        judged: crops a frame, on average; the two whole numbers beside it are weighted.
+        workers: that share them as ``pitcore.inference.session`` does.
+    """
+    below = math.floor(judged)
+    parts = [_busiest(count, workers) for count in (below, below + 1)]
+    above = judged - below
+    return Part(*((1 - above) * low + above * high for low, high in zip(*map(astuple, parts), strict=True)))
+
+
+def _busiest(count: int, workers: int) -> Part:
+    size = RuntimeConfig().sub_batch if workers == 1 else piece_size(count, workers, SHARED_PIECE)
+    pieces = [min(size, count - start) for start in range(0, count, size)]
+    taken: list[list[int]] = [[] for _ in range(workers)]
+    for piece in pieces:
+        min(taken, key=sum).append(piece)  # whoever is free first takes the next
+    most = max(taken, key=sum)
+    return Part(len(most), sum(most), len(pieces))
+
+
+def predict_network(
+    board: Board, counts: Mapping[str, float], net: tuple[int, int], judged: float, workers: int
+) -> Prediction:
+    """Predict the network's part of a frame: the roofs of the busiest worker's core, and the memory that all share.
+
+    Source of the counts: calls of 1 and of 8 crops, of which a call's and a crop's instructions follow.
+
+    Args:
+        board: where.
+        counts: instructions by piece, of the board's core.
+        net: multiply-accumulates of a crop, and bytes of weights. Every piece reads all weights from the memory: they
+            do not fit the caches of these boards.
+        judged: crops a frame.
+        workers: cores.
+    """
+    macs, weight_bytes = net
+    part = busiest(judged, workers)
+    crop = (counts["infer-8"] - counts["infer-1"]) / 7
+    call = counts["infer-1"] - crop
+    return predict(board, part.pieces * call + part.crops * crop, macs * part.crops, weight_bytes * part.all_pieces)
 
 
 def kernel_ms(board: Board, macs: float) -> float:

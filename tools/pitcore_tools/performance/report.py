@@ -17,7 +17,16 @@ from pitcore.config import Config, EmulatedSourceConfig
 from pitcore.errors import DataError
 from pitcore.model_card import Bundle
 from pitcore_tools.documents import markdown
-from pitcore_tools.performance.boards import BOARDS, Board, Prediction, kernel_ms, predict
+from pitcore_tools.performance.boards import (
+    BOARDS,
+    CORES,
+    Board,
+    Prediction,
+    busiest,
+    kernel_ms,
+    predict,
+    predict_network,
+)
 from pitcore_tools.performance.roofline import SIDE, Layer, Reached
 from pitcore_tools.reference import BATCH
 
@@ -55,7 +64,12 @@ def boards(counts: Mapping[str, Any], bundle: Bundle, layers: Sequence[Layer], c
             "run `make test-arm`, then tests/arm/count_instructions.py --write"
         )
     macs = sum(layer.macs for layer in layers)
-    return "\n\n".join(_board_text(board, counts, macs, config, measured(folder / board.file)) for board in BOARDS)
+    net = macs, sum(layer.weights for layer in layers)  # a weight is a byte
+    return "\n\n".join(
+        f"{_board_text(board, counts, macs, config, measured(folder / board.file))}\n\n"
+        f"{_workers_text(board, counts, net)}"
+        for board in BOARDS
+    )
 
 
 def measured(path: Path) -> dict[str, Any] | None:
@@ -115,6 +129,34 @@ def _board_text(
             f"A verdict costs {whole.expected / judged:.2f} ms of one core, {1e3 * judged / whole.expected:.0f} a "
             "second. By multiplications alone, at the share of the peak that ncnn's kernels reach on a Pi 5, the "
             f"network would take {kernel_ms(board, macs * judged):.1f} ms."
+        ),
+    ])  # fmt: skip
+
+
+def _workers_text(board: Board, counts: Mapping[str, Any], net: tuple[int, int]) -> str:
+    """Predict a frame of the reference load on 1 worker and more; all but the network stays on one core."""
+    load, frames_per_s = _load(None), EmulatedSourceConfig().frames_per_s
+    judged, mine = load[1], counts[board.core]
+    instructions = stages(mine, counts["things_per_frame"], load)
+    others = [predict(board, count) for name, count in instructions.items() if name != "infer"]
+    rows, budget_ms = [], 0.0
+    for workers in range(1, CORES + 1):
+        network = predict_network(board, mine, net, judged, workers)
+        whole = Prediction(*np.sum([astuple(one) for one in (*others, network)], axis=0))
+        crops = busiest(judged, workers).crops
+        rows.append([
+            str(workers), f"{crops:.1f}", str(whole), f"{1e3 * judged / whole.expected:.0f}",
+            f"{whole.expected * frames_per_s / 1e3:.0%}",
+        ])  # fmt: skip
+        if workers == CORES - 1:
+            budget_ms = (1e3 / frames_per_s - sum(one.expected for one in others)) / crops
+    head = ["workers", "cherries of the busiest", "ms a frame predicted (best to worst)", "verdicts a second"]
+    return "\n\n".join([
+        f"The same frame on several cores of a {board.name}, all but the network on one of them:",
+        markdown([*head, f"of the frame time at {frames_per_s:g} frames/s"], rows),
+        (
+            f"On {CORES - 1} workers the reference load is kept by a network that takes at most {budget_ms:.1f} ms a "
+            "cherry."
         ),
     ])  # fmt: skip
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 from pitcore.camera.crops import LABELS, LabelledCrop, fold_of, load_labelled
 from pitcore.errors import DataError
 from pitcore.preprocess.prepare import CropSpec, crop_from_image
+from pitcore_tools.tables import HASH_DIGITS, crop_name, one_of, read_table
 
-HASH_DIGITS = 16  # of a crop's hash are enough to name it
 SOURCE_SIZE_PX = 128  # training turns and shifts a crop before cutting it, so it starts from a larger one
 
 
@@ -61,28 +60,40 @@ def read_crops(folder: Path) -> list[LabelledCrop]:
     return crops
 
 
-def read_relabel(path: Path, labels: Sequence[str]) -> dict[str, int | None]:
+def read_relabel(path: Path, labels: Sequence[str], known: Collection[str] | None = None) -> dict[str, int | None]:
     """Read a relabel file: CSV with ``hash`` (or its first 16 digits) and ``label``.
 
+    Args:
+        path: of the file.
+        labels: of the recipe.
+        known: hashes of all crops there are; None to check no row against them.
+
     Returns:
-        By hash: the index of the new label, or None for a crop that is to be left out (``drop``).
+        By the first digits of the hash: the index of the new label, or None for a crop that is to be left out
+        (``drop``).
 
     Raises:
-        DataError: it cannot be read, has other columns, or a label the recipe does not know.
+        DataError: it cannot be read, or a row is wrong, names no crop, or contradicts another; says which line.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; write it with `pitcore-tools audit`") from error
+    label_of = one_of(*labels, "drop")
     found: dict[str, int | None] = {}
-    for number, row in enumerate(rows, start=2):
-        name, label = row.get("hash"), row.get("label")
-        if not name or (label not in labels and label != "drop"):
+    lines: dict[str, int] = {}
+    rows = read_table(path, ("hash", "label"), "pitcore-tools audit")
+    for row in rows:
+        name, label = row.value("hash", crop_name), row.value("label", label_of)
+        new = None if label == "drop" else list(labels).index(label)
+        if name in found and found[name] != new:
+            raise row.wrong(f"hash {name} has another label in line {lines[name]}; keep one")
+        found[name], lines[name] = new, row.line
+    if known is not None:
+        there = {name[:HASH_DIGITS] for name in known}
+        lost = [str(row.line) for row in rows if row.cells["hash"][:HASH_DIGITS] not in there]
+        if lost:
             raise DataError(
-                f"{path}: line {number}: wants columns hash and label, and a label of {', '.join(labels)}, drop"
+                f"{path}: {len(rows) - len(lost)} of {len(rows)} rows used; no crop has the hash of line "
+                f"{', '.join(lost[:5])}{' ...' if len(lost) > 5 else ''}; take out these rows, or give the crops "
+                "that they were made of"
             )
-        found[name[:HASH_DIGITS]] = None if label == "drop" else list(labels).index(str(label))
     return found
 
 

@@ -142,7 +142,7 @@ def load_split(recipe: Recipe, data: Path) -> tuple[CropSet, CropSet]:
     training, held_out = (part.with_labels(recipe.labels) for part in (training, held_out))
     if recipe.relabel is not None:
         path = Path(recipe.relabel.format(fold=recipe.held_out_fold))
-        training = relabelled(training, read_relabel(path, recipe.labels))
+        training = relabelled(training, read_relabel(path, recipe.labels, {crop.hash for crop in crops}))
     return training, held_out
 
 

@@ -79,7 +79,7 @@ class Client:
         self.targets.mkdir()
 
     def run(self, *arguments):
-        program = [sys.executable, "-c", "from pitcore.cli.tuf_client import main; main()"]
+        program = [sys.executable, "-m", "tests.ota.tuf_client"]
         command = [*program, "--metadata-dir", self.metadata, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert "Traceback" not in done.stderr, done.stderr

@@ -1,4 +1,4 @@
-"""``pitcore-tuf-client``: the client command line that the update framework's conformance suite drives.
+"""The client command line that the update framework's conformance suite drives: ``python -m tests.ota.tuf_client``.
 
 The same fetcher and the same store of metadata as ``pitcore update``; what pitcore adds for its own boards (floors,
 channels, releases) is left out, since the suite plays repositories that know nothing of it.
@@ -6,6 +6,7 @@ channels, releases) is left out, since the suite plays repositories that know no
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
@@ -15,42 +16,35 @@ import click
 from tuf.api.exceptions import LengthOrHashMismatchError
 from tuf.api.metadata import TargetFile
 
-from pitcore.cli.errors import run_command
-from pitcore.cli.parameters import InputPath, OutputFolder, Text
-from pitcore.errors import Refusal, UpdateError
+from pitcore.errors import PitcoreError, Refusal, UpdateError
 from pitcore.ota.disk import Disk, storage_error
 from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.metadata import TrustedMetadata
 
+FOLDER = click.Path(path_type=Path, file_okay=False)
 PROVISIONED = "provisioned.root"
 
 
-@click.group("pitcore-tuf-client")
-@click.option(
-    "--metadata-dir",
-    "directory",
-    required=True,
-    type=OutputFolder(shared=True),
-    help="Where trusted metadata are kept.",
-)
-@click.option("--metadata-url", "url", type=Text(), help="Below which a repository's metadata lie.")
-@click.option("--target-name", type=Text(), help="Of the file to download.")
-@click.option("--target-base-url", "base_url", type=Text(), help="Below which a repository's targets lie.")
-@click.option("--target-dir", type=OutputFolder(), help="Where to put a downloaded file.")
+@click.group()
+@click.option("--metadata-dir", "directory", required=True, type=FOLDER, help="Where trusted metadata are kept.")
+@click.option("--metadata-url", "url", help="Below which a repository's metadata lie.")
+@click.option("--target-name", help="Of the file to download.")
+@click.option("--target-base-url", "base_url", help="Below which a repository's targets lie.")
+@click.option("--target-dir", type=FOLDER, help="Where to put a downloaded file.")
 def tuf_client(directory: Path, **options: str | Path | None) -> None:
     """Verify a repository of the update framework, and download from it.
 
     \b
     Example:
-      pitcore-tuf-client --metadata-dir D init root.json
-      pitcore-tuf-client --metadata-dir D --metadata-url https://host/metadata refresh
+      python -m tests.ota.tuf_client --metadata-dir D init root.json
+      python -m tests.ota.tuf_client --metadata-dir D --metadata-url https://host/metadata refresh
     """
     click.get_current_context().obj = {"directory": directory, **options}
 
 
 @tuf_client.command()
-@click.argument("root", type=InputPath())
+@click.argument("root", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_obj
 def init(given: dict[str, Path], root: Path) -> None:
     """Trust ROOT from now on."""
@@ -131,4 +125,15 @@ def _needed(given: dict[str, Path], option: str) -> str:
 
 def main() -> None:
     """Entry point. Exit code 0: done; 1: refused, and one line says why."""
-    run_command(tuf_client, refused=1)
+    try:
+        tuf_client(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(1)
+    except PitcoreError as error:
+        click.echo(f"tuf_client: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The one place where the service's outputs are listed: a new sink is one line in ``open_outputs``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from pitcore.actuation.arming import Arming
+from pitcore.actuation.gpio import GpioSink
+from pitcore.actuation.valve_setup import belt_plan
+from pitcore.config import Config
+from pitcore.control.commands import Commands
+from pitcore.frame import Frame
+from pitcore.metrics import Metrics
+from pitcore.page.hand_over import PageSink
+from pitcore.page.line_now import LineLooker
+from pitcore.sinks.event_log import EventLog
+from pitcore.sinks.jsonl import JsonlSink
+from pitcore.sinks.recent import RecentEvents
+from pitcore.sinks.sink import Sink
+from pitcore.verdict import Event, Verdict
+
+log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Publisher(Protocol):
+    """What a sink is besides if it tells more than verdicts: it reads the running service."""
+
+    def publish(self, commands: Commands) -> None:
+        """Begin to publish, on a thread of its own; ``commands`` answer from any thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The outputs of one service.
+
+    Attributes:
+        sinks: in the order in which they get each frame's records.
+        recent: the one of them that keeps the last events.
+        page: the one of them that serves the live page, if there is one.
+    """
+
+    sinks: tuple[Sink, ...]
+    recent: RecentEvents
+    page: PageSink | None = None
+
+    @property
+    def observe(self) -> Callable[[Frame], None] | None:
+        """What looks at each searched frame while it is lent; see ``pitcore.loop.pipeline.Hooks``."""
+        return None if self.page is None else self.page.observe
+
+    def start(self, commands: Commands) -> None:
+        """Let those that publish begin."""
+        for sink in self.sinks:
+            if isinstance(sink, Publisher):
+                sink.publish(commands)
+        if self.page is not None:
+            self.page.start(LineLooker(commands.app, commands.arming, commands.reloader, self.sinks, self.page).look)
+
+
+class MissingOutput:
+    """Stands for an output whose Python package is not installed: the service runs without it and says so.
+
+    Args:
+        section: of the configuration.
+        reason: what is missing, and how to get it.
+    """
+
+    def __init__(self, section: str, reason: str) -> None:
+        self._section, self._reason = section, reason
+        log.warning("[%s] %s; the service runs without it", section, reason)
+
+    def emit(self, records: Sequence[Verdict | Event]) -> None:
+        """Nothing can be told."""
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def status(self) -> dict[str, Any]:
+        """See ``pitcore.sinks.sink.ReportsStatus``."""
+        return {"kind": self._section, "state": "failing", "reason": self._reason}
+
+
+def open_outputs(
+    config: Config, actuator: GpioSink | None, arming: Arming, metrics: Metrics, closing: ExitStack
+) -> Outputs:
+    """Open every output that the configuration wants.
+
+    Args:
+        config: of the board.
+        actuator: drives the valves; it is the first, since it cannot wait for a disk or a PLC.
+        arming: whether valves may be driven.
+        metrics: counts of the run.
+        closing: closes them, also if what follows cannot be built.
+
+    Raises:
+        SinkError: the verdict file cannot be opened; every other output is optional.
+    """
+    recent = RecentEvents()
+    sinks: list[Sink] = []
+
+    def add(sink: Sink) -> None:
+        closing.callback(sink.close)
+        sinks.append(sink)
+
+    if actuator is not None:
+        add(actuator)
+    if config.modbus.enabled:
+        add(_modbus(config, arming, metrics))
+    add(open_verdict_file(config, metrics))
+    add(EventLog())
+    add(recent)
+    if config.metrics.enabled or config.metrics.textfile is not None:
+        add(_optional("metrics", "prometheus-client", lambda: _prometheus(config)))
+    page = PageSink(config, belt_plan(config)) if config.page.enabled else None
+    if page is not None:
+        add(page)
+    return Outputs(tuple(sinks), recent, page)
+
+
+def open_verdict_file(config: Config, metrics: Metrics) -> JsonlSink:
+    """Open the file sink of the configuration. Raises SinkError."""
+    sink = config.sink
+    return JsonlSink(Path(sink.path), rotate_bytes=sink.rotate_bytes, keep=sink.keep, metrics=metrics)
+
+
+def _optional(section: str, package: str, make: Callable[[], Sink]) -> Sink:
+    """Make an output that needs a package of an extra; the extra is named as the section is."""
+    try:
+        return make()
+    except ImportError as error:
+        if error.name is None or error.name.startswith("pitcore"):
+            raise
+        return MissingOutput(section, f"the Python package {package} is missing: pip install 'pitcore[{section}]'")
+
+
+# Each of these is imported where it is wanted: no other start should wait for asyncio, HTTP or a package of an extra.
+
+
+def _modbus(config: Config, arming: Arming, metrics: Metrics) -> Sink:
+    from pitcore.sinks.modbus import ModbusSink  # noqa: PLC0415
+
+    return ModbusSink(config.modbus, belt_plan(config), arming, metrics)
+
+
+def _prometheus(config: Config) -> Sink:
+    from pitcore.outputs.prometheus import PrometheusOutput  # noqa: PLC0415
+
+    return PrometheusOutput(config.metrics)

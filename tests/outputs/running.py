@@ -1,0 +1,92 @@
+"""A whole service in this process, over an emulated belt: what `pitcore run` builds, without its signals."""
+
+import shutil
+import socket
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from pitcore.actuation.arming import Arming
+from pitcore.config import decode_config
+from pitcore.control.commands import Commands
+from pitcore.control.reload import Reloader
+from pitcore.loop.app import App, Options, open_line
+from pitcore.loop.pipeline import Hooks
+from pitcore.metrics import Metrics
+from pitcore.outputs.opening import open_outputs
+from tests.cli.program import SMALL_BELT
+
+PATIENCE_S = 60.0
+
+
+def need(program, package):
+    """Skip a test whose peer is not on this machine."""
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        pytest.skip(f"{program} is absent: as root, apt-get install {package}")
+    return found
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def until(condition, what):
+    """Wait for what must come; how fast is not asked."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"no {what}"
+        time.sleep(0.02)
+    return found
+
+
+class RunningService:
+    """Runs from its making to ``close``.
+
+    Args:
+        place: a folder for its files.
+        bundle: the model; None takes what ``text`` says.
+        text: TOML after the small belt.
+        disturbance: TOML of the emulated line.
+    """
+
+    def __init__(self, place, bundle, text, disturbance=""):
+        model = "" if bundle is None else f'[model]\nbundle = "{bundle}"\n'
+        sink = f'[sink]\npath = "{place / "v.jsonl"}"\n'
+        self.text = SMALL_BELT + disturbance + model + sink + text
+        self.config = decode_config(self.text, "board.toml")
+        self._closing = ExitStack()
+        self.metrics = Metrics()
+        self.arming = Arming(place / "arming.json")
+        source, actuator = open_line(self.config, self.arming, self.metrics)
+        self.outputs = open_outputs(self.config, actuator, self.arming, self.metrics, self._closing)
+        hooks = Hooks(self.outputs.observe, self._between_frames)
+        self.app = App(self.config, source, Options(self.outputs.sinks, hooks=hooks, belt_sink=actuator), self.metrics)
+        self.reloader = Reloader(self.app, lambda: decode_config(self.text, "board.toml"))
+        self.reloader.start()
+        self.commands = Commands(
+            self.app, self.outputs.sinks, self.outputs.recent, self.arming, self.reloader, place / "board.toml"
+        )
+        self.outputs.start(self.commands)
+        self._thread = threading.Thread(target=self.app.run, name="loop")
+        self._thread.start()
+
+    def _between_frames(self):
+        self.reloader.between_frames()
+
+    def sink(self, kind):
+        """Status of an output."""
+        return next(told for told in self.commands.status().sinks if told["kind"] == kind)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.app.stop()
+        self._thread.join(PATIENCE_S)
+        self.reloader.close()
+        self._closing.close()
+        assert not self._thread.is_alive(), "the loop did not end"
