@@ -248,10 +248,9 @@ def test_streams_that_fail_end_no_command_with_a_traceback(stream_results, numbe
     case, result = STREAM_CASES[number], stream_results[number]
     is_help = "--help" in case["arguments"]
     fails_with_1 = FAILS_WITH_1 & {case["program"], *case["arguments"]}
-    if is_help:
-        expected = {0} if case["streams"] == "closed" else {2}
-    else:
-        expected = {0, 1, 2, 3} if fails_with_1 else {0, 2, 3}
+    run = {0, 1, 2, 3} if fails_with_1 else {0, 2, 3}
+    told = {0} if case["streams"] == "closed" else {2}
+    expected = told if is_help else run
     assert result["code"] in expected, result
     assert "Traceback" not in result["err"]
     assert "Exception ignored" not in result["err"]
