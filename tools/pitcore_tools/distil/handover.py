@@ -13,8 +13,8 @@ from pitcore_tools.distil.pool import BLENDED_SHARE
 from pitcore_tools.distil.run import Workspace, weights_path
 from pitcore_tools.distil.students import BATCH, WEIGHT_DECAY
 from pitcore_tools.distil.views import Jitter
+from pitcore_tools.networks.checkpoint import save_weights
 from pitcore_tools.networks.finite import refuse_not_finite
-from pitcore_tools.networks.zoo import save_weights
 from pitcore_tools.train.loop import CONFIG, MODEL, SEEN
 from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
 

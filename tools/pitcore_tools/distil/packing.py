@@ -12,8 +12,8 @@ from pitcore.durable import replace_file
 from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.distil.crops import FOLDS, SIDE_PX, Crops
 from pitcore_tools.distil.teachers import weights_of
+from pitcore_tools.networks.checkpoint import save_weights
 from pitcore_tools.networks.imagenet import SOURCES, read_weights
-from pitcore_tools.networks.zoo import save_weights
 from pitcore_tools.train.dataset import SOURCE_SIZE_PX, prepare, read_crops
 
 
