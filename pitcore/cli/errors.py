@@ -12,6 +12,7 @@ import click
 from pitcore.cli.streams import open_missing_streams
 from pitcore.errors import HungError, PitcoreError
 from pitcore.output import line_of
+from pitcore.plain_text import printable
 
 USER_ERROR = 2
 INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
@@ -34,7 +35,7 @@ def run_command(command: click.Command) -> None:
     except click.Abort:
         _leave(INTERRUPTED)
     except PitcoreError as error:
-        _tell(f"{command.name}: {error}")
+        _tell(f"{command.name}: {printable(error)}")
         if isinstance(error, HungError):
             logging.shutdown()
             os._exit(error.exit_code)  # an orderly end could wait for what hangs
@@ -45,7 +46,7 @@ def run_command(command: click.Command) -> None:
         line = line_of(error)
         if line is None:
             raise
-        _tell(f"{command.name}: {line}")
+        _tell(f"{command.name}: {printable(line)}")
         _leave(USER_ERROR)
 
 
