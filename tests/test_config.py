@@ -11,6 +11,7 @@ from pitcore.config import (
     decode_config,
     effective_thresholds,
     load_config,
+    weakened,
 )
 from pitcore.errors import ConfigError
 from pitcore.model_card import Thresholds
@@ -233,8 +234,20 @@ def test_an_emulated_loop_of_one_frame_would_look_like_a_frozen_camera():
         ('[metrics]\ntextfile = "out/pitcore.txt"', "textfile must end in .prom"),
         ('[metrics]\nbind = ""', r"\[metrics\] bind: Expected `str` of length >= 1"),
         ("[metrics]\nport = 65536", r"\[metrics\] port: Expected `int` <= 65535"),
+        ('[mqtt]\npassword_file = "p"', "password_file needs a user"),
+        ('[mqtt]\ntls = true\ncert_file = "c"', "cert_file and key_file belong together"),
+        ('[mqtt]\nca_file = "c"', "ca_file, cert_file and key_file need tls = true"),
+        ('[mqtt]\ndevice = "line/3"', r"\[mqtt\] device: Expected `str` matching regex"),
+        ('[mqtt]\ncommands = ["arm"]', r"\[mqtt\] commands\[0\]: .*; choose one of: status, disarm, reload"),
     ],
 )
 def test_outputs_that_cannot_work_are_refused_with_the_mend(text, said):
     with pytest.raises(ConfigError, match=said):
         decode_config(text, "board.toml")
+
+
+@pytest.mark.parametrize(("host", "tls", "told"), [("broker", "false", 1), ("broker", "true", 0), ("::1", "false", 0)])
+def test_a_password_that_others_can_read_is_told_for_as_long_as_it_lasts(host, tls, told):
+    text = f'[mqtt]\nenabled = true\nhost = "{host}"\ntls = {tls}\nuser = "a"\npassword_file = "p"'
+    said = weakened(decode_config(text, "board.toml"))
+    assert len([line for line in said if "[mqtt] tls = false: the password" in line]) == told

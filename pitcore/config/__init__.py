@@ -23,7 +23,7 @@ from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
 from pitcore.config.load import calibration_path, decode_config, load_config, load_control
-from pitcore.config.outputs import MetricsConfig
+from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig, ShiftConfig
 from pitcore.config.safety import weakened
 from pitcore.config.sources import (
@@ -74,6 +74,7 @@ __all__ = [
     "MetricsConfig",
     "ModbusConfig",
     "ModelConfig",
+    "MqttConfig",
     "Operating",
     "PageConfig",
     "Picamera2SourceConfig",

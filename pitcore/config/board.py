@@ -13,7 +13,7 @@ from pitcore.config.cameras import VideoSourceConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import FailsafeConfig, LineConfig
-from pitcore.config.outputs import MetricsConfig
+from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig
 from pitcore.config.section import Section
 from pitcore.config.sources import (
@@ -58,6 +58,7 @@ class Config(Section, frozen=True):
     actuation: ActuationConfig = msgspec.field(default_factory=ActuationConfig)
     modbus: ModbusConfig = msgspec.field(default_factory=ModbusConfig)
     metrics: MetricsConfig = msgspec.field(default_factory=MetricsConfig)
+    mqtt: MqttConfig = msgspec.field(default_factory=MqttConfig)
     page: PageConfig = msgspec.field(default_factory=PageConfig)
 
     def __post_init__(self) -> None:

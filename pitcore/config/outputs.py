@@ -1,8 +1,8 @@
-"""What the service tells others besides the line."""
+"""What the service tells others besides the line: Prometheus and an MQTT broker. Neither can act on the belt."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -10,6 +10,7 @@ from pitcore.config.section import Section
 
 Place = Annotated[str, Meta(min_length=1, max_length=4096)]
 Host = Annotated[str, Meta(min_length=1, max_length=255)]
+LOCAL = ("127.", "localhost", "::1")
 
 
 class MetricsConfig(Section, frozen=True):
@@ -33,3 +34,55 @@ class MetricsConfig(Section, frozen=True):
     def __post_init__(self) -> None:
         if self.textfile is not None and not self.textfile.endswith(".prom"):
             raise ValueError("textfile must end in .prom: node_exporter reads no other file")
+
+
+class MqttConfig(Section, frozen=True):
+    """Status, camera health and verdicts for an MQTT 5 broker; needs the extra `mqtt`. See docs/mqtt.md.
+
+    Attributes:
+        enabled: connect to the broker.
+        host, port: of the broker; 8883 is usual with TLS.
+        device: names this board in the topics, pitcore/DEVICE/...; no other client of the broker may have the same
+            name. None is the machine's host name.
+        user: at the broker; None: without.
+        password_file: holds the password in one line; for its owner alone.
+        tls: encrypt, and check the broker's certificate.
+        ca_file: certificates that the broker's is checked against; None: those of the system.
+        cert_file, key_file: by which this board proves who it is; both or none.
+        verdicts: publish every frame's verdicts; else only status, model and camera health.
+        buffer_verdicts: that wait in memory while there is no connection; beyond, the oldest are dropped and counted.
+        status_s: between two messages of the status; an alarm, or the air jet being armed, is published at once.
+        commands: that the broker's clients may send. The air jet cannot be armed from there.
+        discovery: describe the board to Home Assistant.
+        discovery_prefix: of the topics that Home Assistant reads.
+    """
+
+    enabled: bool = False
+    host: Host = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 1883
+    device: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")] | None = None
+    user: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    password_file: Place | None = None
+    tls: bool = False
+    ca_file: Place | None = None
+    cert_file: Place | None = None
+    key_file: Place | None = None
+    verdicts: bool = True
+    buffer_verdicts: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    status_s: Annotated[float, Meta(ge=0.2, le=3600.0)] = 5.0
+    commands: tuple[Literal["status", "disarm", "reload"], ...] = ()
+    discovery: bool = False
+    discovery_prefix: Annotated[str, Meta(pattern="^[A-Za-z0-9_/-]{1,64}$")] = "homeassistant"
+
+    def __post_init__(self) -> None:
+        if self.password_file is not None and self.user is None:
+            raise ValueError("password_file needs a user")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together: give both or none")
+        if not self.tls and (self.ca_file is not None or self.cert_file is not None):
+            raise ValueError("ca_file, cert_file and key_file need tls = true")
+
+    @property
+    def shows_password(self) -> bool:
+        """Whether the password goes over a network that others may listen to."""
+        return self.enabled and self.password_file is not None and not self.tls and not self.host.startswith(LOCAL)

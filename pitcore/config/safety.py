@@ -30,6 +30,8 @@ def weakened(config: Config) -> list[str]:
             found.append(f"[failsafe] {name} = {mine}: weaker than the default {usual}")
     if config.actuation.fail_safe == "pass":
         found.append("[actuation] fail_safe = pass: belt that was not judged passes")
+    if config.mqtt.shows_password:
+        found.append("[mqtt] tls = false: the password goes over the network for everybody to read; set tls = true")
     return found
 
 

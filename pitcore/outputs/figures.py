@@ -28,7 +28,7 @@ from pitcore.verdict import VERDICTS
 
 STATES = ("starting", "running", "stopping")
 # What may be lost on its way out, by output: the counter of ``Metrics`` that has it.
-LOST = {"jsonl": "sink_lines_lost"}
+LOST = {"jsonl": "sink_lines_lost", "mqtt": "mqtt_verdicts_lost"}
 
 
 class ServiceCollector(Collector):

@@ -118,6 +118,8 @@ def open_outputs(
     add(recent)
     if config.metrics.enabled or config.metrics.textfile is not None:
         add(_optional("metrics", "prometheus-client", lambda: _prometheus(config)))
+    if config.mqtt.enabled:
+        add(_optional("mqtt", "paho-mqtt", lambda: _mqtt(config, metrics)))
     page = PageSink(config, belt_plan(config)) if config.page.enabled else None
     if page is not None:
         add(page)
@@ -153,3 +155,9 @@ def _prometheus(config: Config) -> Sink:
     from pitcore.outputs.prometheus import PrometheusOutput  # noqa: PLC0415
 
     return PrometheusOutput(config.metrics)
+
+
+def _mqtt(config: Config, metrics: Metrics) -> Sink:
+    from pitcore.outputs.mqtt import MqttOutput  # noqa: PLC0415
+
+    return MqttOutput(config.mqtt, metrics)

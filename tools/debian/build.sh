@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD here=$root/tools/debian
 python=${PITCORE_BUILD_PYTHON:-$root/.venv/bin/python}
-extras=gpio,metrics,modbus,ota,page
+extras=gpio,metrics,modbus,mqtt,ota,page
 numpy=1.26.4
 
 case ${1:-} in

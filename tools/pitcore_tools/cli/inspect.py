@@ -18,8 +18,8 @@ from pitcore.errors import DataError, first_line
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 from pitcore_tools.export import subnormal
 from pitcore_tools.export.denormals import measure
+from pitcore_tools.networks.checkpoint import read_state
 from pitcore_tools.networks.finite import refuse_not_finite
-from pitcore_tools.networks.zoo import read_state
 from pitcore_tools.quantise.static import float_ops, op_histogram
 
 

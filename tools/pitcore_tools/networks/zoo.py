@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from pitcore.errors import DataError, first_line
-from pitcore_tools.networks.finite import refuse_not_finite
+from pitcore.errors import DataError
+from pitcore_tools.networks.checkpoint import read_state
 from pitcore_tools.networks.inverted import efficientnet_b0, mobilenet_v3_large
 from pitcore_tools.networks.resnet import BasicBlock, Bottleneck, ResNet, Shape
 
@@ -81,23 +79,6 @@ def load_pretrained(network: nn.Module, path: Path) -> list[str]:
             )
     network.load_state_dict({name: value for name, value in given.items() if name not in fresh}, strict=False)
     return fresh
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict: bare, or under ``state_dict`` or ``model``, with or without ``module.``. Raises DataError."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; give a checkpoint (.pt, .pth)") from error
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path}: not a checkpoint of torch: {first_line(error)}") from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise DataError(f"{path}: holds no state dict of tensors; save model.state_dict()")
-    refuse_not_finite(path, content.items(), "give a checkpoint from before the training diverged")
-    return {name.removeprefix("module."): value for name, value in content.items()}
 
 
 def _planes_as(value: Tensor, own: Tensor | None) -> Tensor:

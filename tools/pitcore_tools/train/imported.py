@@ -18,7 +18,8 @@ from torch import Tensor
 
 from pitcore.durable import replace_file
 from pitcore.errors import DataError
-from pitcore_tools.networks.zoo import build, load_pretrained, read_state
+from pitcore_tools.networks.checkpoint import read_state
+from pitcore_tools.networks.zoo import build, load_pretrained
 from pitcore_tools.train.loop import CHECKPOINT, CONFIG, METRICS, MODEL, SEEN
 from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
 

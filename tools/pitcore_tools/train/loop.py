@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
 from pitcore.preprocess.prepare import CropSpec
+from pitcore_tools.networks.checkpoint import load_tensors
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.networks.symmetric import tie, untied
 from pitcore_tools.networks.zoo import build, load_pretrained
@@ -193,12 +193,12 @@ def load_network(run: Path) -> tuple[Recipe, nn.Module]:
     recipe = load_recipe(run / CONFIG)
     network = build(recipe.architecture, recipe.input_planes, len(recipe.labels), recipe.widths, recipe.stem)
     path = run / MODEL
+    if not path.exists():
+        raise DataError(f"{path}: No such file or directory; finish the training run first")
+    state = load_tensors(path, ours="not the weights of this recipe: damaged; train it again")
     try:
-        state = torch.load(path, weights_only=True)
         network.load_state_dict(state)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; finish the training run first") from error
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (RuntimeError, TypeError) as error:
         raise DataError(f"{path}: not the weights of this recipe: {first_line(error)}") from error
     refuse_not_finite(path, state.items())
     network.eval()
@@ -244,13 +244,13 @@ def _start(recipe: Recipe, checkpoint: Path, device: torch.device) -> _State:
     if not checkpoint.exists():
         return state
     try:
-        saved = torch.load(checkpoint, weights_only=True, map_location=device)
+        saved = load_tensors(checkpoint, device, "not a checkpoint of this recipe: damaged; remove it")
         if saved["recipe"] != recipe_yaml(recipe):
             raise DataError(f"{checkpoint}: belongs to another recipe; give another --out, or remove it")
         network.load_state_dict(saved["network"])
         state.average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
-    except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, KeyError, TypeError) as error:
         raise DataError(f"{checkpoint}: not a checkpoint of this recipe: {first_line(error)}; remove it") from error
     state.epoch, state.history = saved["epoch"], saved["history"]
     return state

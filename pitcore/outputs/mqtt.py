@@ -1,0 +1,351 @@
+"""Publishes status, model, camera health and verdicts to an MQTT 5 broker, and takes the few commands it may.
+
+The loop appends a frame's verdicts to a bounded buffer and goes on; all else is done by the thread ``pitcore-mqtt``.
+While there is no connection the verdicts wait; beyond the bound the oldest are dropped and counted. A message is
+forgotten when the broker has acknowledged it, so a connection that breaks loses none, and some may come twice.
+A broker, a certificate or a password that is not there is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from pitcore import __version__
+from pitcore.config import MqttConfig
+from pitcore.control.commands import Commands
+from pitcore.control.protocol import URGENT
+from pitcore.control.server import Peer
+from pitcore.errors import ControlError, PitcoreError
+from pitcore.metrics import Metrics
+from pitcore.outputs.topics import OFFLINE, Message, Topics, read_request
+from pitcore.sinks.standing import Standing, why
+from pitcore.verdict import Event, Verdict
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 2.0
+CONNECT_S = 5.0  # for TCP and TLS
+ANSWER_S = 10.0  # for the broker to accept us
+KEEPALIVE_S = 15  # the broker publishes the last will after one and a half of it
+TURN_S = 0.1  # between two looks at the buffer
+STOP_S = 2.0
+MAX_IN_FLIGHT = 64  # messages that the broker has not acknowledged
+MAX_COMMANDS = 4  # at once; as many again for urgent ones
+MAX_KNOWN_IDS = 256
+
+Frame = Sequence[Verdict]
+
+
+class _EndedError(Exception):
+    """The connection ended, or never began; the message says why."""
+
+
+class MqttOutput:
+    """Implements ``sink.Sink``, ``sink.ReportsStatus`` and ``opening.Publisher``.
+
+    Args:
+        config: its section.
+        metrics: counts ``mqtt_verdicts_lost``.
+    """
+
+    def __init__(self, config: MqttConfig, metrics: Metrics) -> None:
+        self._config, self._metrics = config, metrics
+        self._topics = Topics(config)
+        self._standing = Standing("mqtt", RETRY_S)
+        # Frames that wait. Both ends are touched by both threads, each touch is one step of the interpreter. Of the
+        # counts each has one writer, and their difference is the number of verdicts that wait.
+        self._buffer: deque[Frame] = deque()
+        self._added = self._dropped = 0  # verdicts, by the loop
+        self._taken = 0  # verdicts, by our thread
+        self._replies: deque[Message] = deque(maxlen=MAX_IN_FLIGHT)
+        self._sent = 0
+        self._known_ids: deque[str] = deque(maxlen=MAX_KNOWN_IDS)
+        self._working: list[threading.Thread] = []
+        self._stopped = threading.Event()
+        self._commands: Commands | None = None
+        self._thread = threading.Thread(target=self._run, name="pitcore-mqtt", daemon=True)
+
+    def publish(self, commands: Commands) -> None:
+        """Begin to connect; what waits already is published first."""
+        self._commands = commands
+        self._thread.start()
+
+    def emit(self, records: Sequence[Verdict | Event]) -> None:
+        """Let a frame's verdicts wait for their turn; what is too much goes, the oldest first."""
+        if not self._config.verdicts:
+            return
+        frame = [record for record in records if isinstance(record, Verdict)]
+        if not frame:
+            return
+        self._buffer.append(frame)
+        self._added += len(frame)
+        while self.waiting > self._config.buffer_verdicts:
+            try:
+                oldest = self._buffer.popleft()
+            except IndexError:  # our thread was faster
+                break
+            self._dropped += len(oldest)
+            self._metrics.count("mqtt_verdicts_lost", by=len(oldest))
+
+    @property
+    def waiting(self) -> int:
+        """Verdicts in the buffer; from any thread."""
+        return self._added - self._dropped - self._taken
+
+    def status(self) -> dict[str, Any]:
+        """See ``pitcore.sinks.sink.ReportsStatus``."""
+        told = {"kind": "mqtt", "broker": f"{self._config.host}:{self._config.port}", "device": self._topics.device}
+        if self._thread.ident is not None and not self._thread.is_alive():
+            return told | {"state": "ended"}
+        counts = {"sent": self._sent, "verdicts_waiting": self.waiting, "verdicts_lost": self._dropped}
+        return told | self._standing.status() | counts
+
+    def close(self) -> None:
+        """Publish what waits, as far as the broker takes it at once, and that the board is offline. Safe twice."""
+        self._stopped.set()
+        if self._thread.ident is not None:
+            self._thread.join(STOP_S)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                _Connection(self).run()
+            except (OSError, ValueError) as error:  # ValueError: certificates and keys
+                self._fails(why(error) if isinstance(error, OSError) else str(error))
+            except _EndedError as error:
+                self._fails(str(error))
+            except Exception as error:  # whatever a broker sends, and the library makes of it, must not end this thread
+                log.exception("[mqtt] a fault of pitcore's or of its MQTT library")
+                self._fails(f"{type(error).__name__}, the log has the traceback")
+            self._stopped.wait(RETRY_S)
+
+    def _fails(self, reason: str) -> None:
+        self._standing.fails(
+            f"{self._config.host}:{self._config.port}: {reason}", "Correct [mqtt], or see to the broker"
+        )
+
+    def _take(self) -> Frame | None:
+        """Take the oldest frame that waits."""
+        try:
+            frame = self._buffer.popleft()
+        except IndexError:
+            return None
+        self._taken += len(frame)
+        return frame
+
+    def _give_back(self, frames: Sequence[Frame]) -> None:
+        """Let frames wait again, before all others, in their order."""
+        self._taken -= sum(map(len, frames))
+        self._buffer.extendleft(reversed(frames))
+
+    def _serve(self, topic: str, payload: bytes) -> None:
+        """Carry out a command on a thread of its own: a reload takes seconds."""
+        try:
+            name, request = read_request(topic, payload, self._config.commands)
+        except ControlError as error:
+            log.warning("[mqtt] %s", error)
+            return
+        if request.id in self._known_ids:
+            return  # QoS 1 may bring it twice
+        self._known_ids.append(request.id)
+        self._working = [thread for thread in self._working if thread.is_alive()]
+        if len(self._working) >= MAX_COMMANDS * (2 if name in URGENT else 1):
+            self._replies.append(self._topics.answer(request.id, {"ok": False, "error": "busy; try again later"}))
+            return
+        thread = threading.Thread(
+            target=self._carry_out, args=(name, request.id), name="pitcore-mqtt-command", daemon=True
+        )
+        self._working.append(thread)
+        thread.start()
+
+    def _carry_out(self, name: str, request_id: str) -> None:
+        assert self._commands is not None  # noqa: S101  before the connection
+        try:
+            result = self._commands.by_name()[name]({}, Peer(pid=0, uid=-1, user="mqtt"))
+            answer = {"ok": True, "result": result}
+        except PitcoreError as error:
+            answer = {"ok": False, "error": str(error)}
+        self._replies.append(self._topics.answer(request_id, answer))
+
+
+class _Connection:
+    """One connection, from connecting to its end. The library does no work on a thread of its own.
+
+    Args:
+        output: whose buffer is published.
+    """
+
+    def __init__(self, output: MqttOutput) -> None:
+        self._output, self._config, self._topics = output, output._config, output._topics  # noqa: SLF001  one module
+        self._in_flight: dict[int, Frame | None] = {}
+        self._accepted = False
+        self._refused: str | None = None
+        self._told_ns = 0
+        self._told_state: object = None
+        self._client = self._made()
+
+    def run(self) -> None:
+        """Connect and publish until the end.
+
+        Raises:
+            _EndedError: the broker refused us, or the connection ended.
+            OSError, ValueError: it cannot be connected to, or a file of the configuration cannot be used.
+        """
+        config = self._config
+        self._client.connect(config.host, config.port, KEEPALIVE_S, clean_start=True)
+        try:
+            self._wait_for_accepted()
+            self._output._standing.works(f"connected to {config.host}:{config.port} now")  # noqa: SLF001
+            self._begin()
+            while not self._output._stopped.is_set():  # noqa: SLF001
+                self._turn(TURN_S)
+            self._end()
+        finally:
+            lost = [frame for frame in self._in_flight.values() if frame is not None]
+            self._output._give_back(lost)  # noqa: SLF001
+            self._client.disconnect()
+
+    def _made(self) -> paho.Client:
+        """Make the library's client. Raises OSError, ValueError."""
+        config = self._config
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=f"pitcore-{self._topics.device}", protocol=paho.MQTTv5
+        )
+        client.connect_timeout = CONNECT_S
+        client.max_inflight_messages = MAX_IN_FLIGHT
+        client.will_set(self._topics.availability, OFFLINE, qos=1, retain=True)
+        if config.user is not None:
+            client.username_pw_set(config.user, _password(config.password_file))
+        if config.tls:
+            client.tls_set_context(_tls(config))
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        return client
+
+    def _wait_for_accepted(self) -> None:
+        until = time.monotonic() + ANSWER_S
+        while not self._accepted:
+            self._step(TURN_S)
+            if time.monotonic() > until:
+                raise _EndedError(f"the broker says nothing within {ANSWER_S:g} s")
+            if self._output._stopped.is_set():  # noqa: SLF001
+                raise _EndedError("the service stops")
+
+    def _begin(self) -> None:
+        """Say all that the broker keeps: it may have been restarted, and know nothing."""
+        self._send(self._topics.online())
+        described = self._topics.discovery(__version__)
+        if described is not None:
+            self._send(described)
+        if self._config.commands:
+            self._client.subscribe(self._topics.commands, qos=1)
+
+    def _turn(self, timeout_s: float) -> None:
+        """Publish what is due, as long as the broker takes it."""
+        self._send_state()
+        while len(self._in_flight) < MAX_IN_FLIGHT and not self._client.want_write():
+            if self._output._replies:  # noqa: SLF001
+                self._send(self._output._replies.popleft())  # noqa: SLF001
+                continue
+            frame = self._output._take()  # noqa: SLF001
+            if frame is None:
+                break
+            self._send(self._topics.verdicts(frame), frame)
+        self._step(timeout_s)
+
+    def _send_state(self) -> None:
+        """Publish the status if it is time to, or if an alarm or the arming changed."""
+        commands = self._output._commands  # noqa: SLF001
+        assert commands is not None  # noqa: S101  set before the thread starts
+        state = (tuple(alarm.name for alarm in commands.app.alarms), commands.arming.armed, commands.app.bundle.sha256)
+        now_ns = time.monotonic_ns()
+        due = now_ns - self._told_ns >= self._config.status_s * 1e9
+        is_busy = self._client.want_write() or len(self._in_flight) >= MAX_IN_FLIGHT
+        if is_busy or not (due or state != self._told_state):
+            return
+        self._told_ns, self._told_state = now_ns, state
+        for message in self._topics.state(commands.status()):
+            self._send(message)
+
+    def _send(self, message: Message, frame: Frame | None = None) -> None:
+        info = self._client.publish(message.topic, message.payload, qos=1, retain=message.retain)
+        self._in_flight[info.mid] = frame
+
+    def _step(self, timeout_s: float) -> None:
+        """Let the library read and write. Raises _EndedError."""
+        code = self._client.loop(timeout_s)
+        if self._refused is not None:
+            raise _EndedError(self._refused)
+        if code != paho.MQTT_ERR_SUCCESS:
+            raise _EndedError(f"the connection ended: {paho.error_string(code)}")
+
+    def _end(self) -> None:
+        """Publish what waits and that the board goes offline, for as long as a stop may take."""
+        until = time.monotonic() + STOP_S / 2
+        while self._output._buffer and time.monotonic() < until:  # noqa: SLF001
+            self._turn(0.01)
+        self._send(self._topics.offline())
+        while self._in_flight and time.monotonic() < until:
+            self._step(0.01)
+
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _more: Any) -> None:  # noqa: ANN401
+        if reason.is_failure:
+            self._refused = f"the broker refuses us: {reason}"
+        self._accepted = not reason.is_failure
+
+    def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _more: Any) -> None:  # noqa: ANN401
+        if flags.is_disconnect_packet_from_server:
+            taken = "; another client has this board's name: set [mqtt] device" if "taken over" in str(reason) else ""
+            self._refused = f"the broker ended the connection: {reason}{taken}"
+
+    def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _more: Any) -> None:  # noqa: ANN401
+        self._in_flight.pop(mid, None)
+        if reason.is_failure:
+            log.warning("[mqtt] the broker refuses a message: %s", reason)
+        self._output._sent += 1  # noqa: SLF001
+
+    def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:  # noqa: ANN401
+        if not message.retain:  # what the broker kept was meant for another time
+            self._output._serve(message.topic, bytes(message.payload))  # noqa: SLF001
+
+
+def _password(file: str | None) -> str | None:
+    """Return the password; read for each connection, so that a new one needs no restart. Raises ValueError."""
+    if file is None:
+        return None
+    try:
+        text = Path(file).read_bytes()[:4096].decode().strip()
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}; put the password there, in one line") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: is no text; put the password there, in one line") from error
+    if not text or "\n" in text:
+        raise ValueError(f"{file}: no password in one line; put it there")
+    return text
+
+
+def _tls(config: MqttConfig) -> ssl.SSLContext:
+    """Return what checks the broker's certificate and shows ours. Raises ValueError."""
+    file = config.ca_file
+    try:
+        context = ssl.create_default_context(cafile=file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if config.cert_file is not None:
+            file = config.cert_file
+            context.load_cert_chain(config.cert_file, config.key_file, password="")
+    except OSError as error:  # ssl.SSLError is one
+        raise ValueError(f"{file}: {why(error)}; it must be a readable certificate in PEM form") from error
+    return context

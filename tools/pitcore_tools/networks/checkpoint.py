@@ -1,0 +1,83 @@
+"""Reads what torch.save wrote, tensors only, and says in our words how to save a checkpoint that can be read.
+
+Torch's own advice for a refused file is to load it without its guard, which runs whatever code the file holds. It is
+never passed on.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pitcore.errors import DataError, first_line
+from pitcore_tools.networks.finite import refuse_not_finite
+
+HOW_TO_SAVE = 'save it where it was trained with torch.save(model.state_dict(), "weights.pt")'
+_INSIDE = ("state_dict", "model_state_dict", "model", "net", "model_ema")  # where others keep the state dict
+# What wrappers put before the names: DataParallel and SWA, torch.compile, Lightning and the like.
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
+_COUNTERS = {"n_averaged"}  # of SWA; no weights
+_LFS = b"version https://git-lfs"
+
+
+def load_tensors(path: Path, device: torch.device | str = "cpu", ours: str | None = None) -> Any:  # noqa: ANN401  whatever was saved
+    """Read a file that torch.save wrote; it may hold tensors, numbers, texts, lists and dictionaries.
+
+    Args:
+        path: of the file.
+        device: where the tensors go.
+        ours: what is wrong if it cannot be used, of a file that pitcore-tools wrote.
+
+    Raises:
+        DataError: it cannot be read, is no such file, or holds other things.
+    """
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(_LFS))
+        if begin == _LFS:
+            raise DataError(f"{path}: only a pointer of git LFS; fetch the file with `git lfs pull`")
+        return torch.load(path, map_location=device, weights_only=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; give a checkpoint (.pt, .pth)") from error
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        if ours is not None:
+            raise DataError(f"{path}: {ours}") from error
+        if begin[:4] != b"PK\x03\x04" and begin[:1] != b"\x80":  # zip, or a pickle as old versions of torch wrote
+            raise DataError(f"{path}: not a checkpoint of torch; {HOW_TO_SAVE}") from error
+        if isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
+            raise DataError(
+                f"{path}: holds more than tensors and numbers (a whole model, NumPy's numbers ...); {HOW_TO_SAVE}"
+            ) from error
+        raise DataError(f"{path}: not a checkpoint of torch: {first_line(error)}; copy it again") from error
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict under the network's own names: bare or inside a checkpoint, in whatever wrappers.
+
+    Raises:
+        DataError: it cannot be read, holds no tensors, two networks, or NaN or infinity.
+    """
+    content = load_tensors(path)
+    for key in _INSIDE:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise DataError(f"{path}: holds no state dict of tensors; {HOW_TO_SAVE}")
+    names = {name: _unwrapped(str(name)) for name in content if name not in _COUNTERS}
+    if twice := [name for name, number in Counter(names.values()).items() if number > 1]:
+        wrapped = ", ".join(name for name, bare in names.items() if bare == twice[0])
+        raise DataError(f"{path}: holds several networks ({wrapped}); {HOW_TO_SAVE} of the one you want")
+    refuse_not_finite(path, content.items(), "give a checkpoint from before the training diverged")
+    return {bare: content[name] for name, bare in names.items()}
+
+
+def _unwrapped(name: str) -> str:
+    """Return a tensor's name without the wrappers' prefixes, in whatever order they stand."""
+    while (prefix := next((prefix for prefix in _WRAPPERS if name.startswith(prefix)), None)) is not None:
+        name = name.removeprefix(prefix)
+    return name
