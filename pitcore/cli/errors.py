@@ -10,6 +10,7 @@ import click
 
 from pitcore.cli.streams import open_missing_streams
 from pitcore.errors import HungError, PitcoreError
+from pitcore.plain_text import printable
 
 INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
 
@@ -29,7 +30,7 @@ def run_command(command: click.Command) -> None:
     except click.Abort:
         sys.exit(INTERRUPTED)
     except PitcoreError as error:
-        click.echo(f"{command.name}: {error}", err=True)
+        click.echo(f"{command.name}: {printable(error)}", err=True)
         if isinstance(error, HungError):
             logging.shutdown()
             os._exit(error.exit_code)  # an orderly end could wait for what hangs
