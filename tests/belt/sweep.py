@@ -82,7 +82,7 @@ def main() -> int:
     """Run every case and say what was missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="belts of each kind (default 1)")
-    parser.add_argument("--frames", type=int, default=20, help="frames of each belt, at least (default 20)")
+    parser.add_argument("--frames", type=int, default=12, help="frames of each belt, at least (default 12)")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: cores)")
     options = parser.parse_args()
     belts = due = missed = twice = most = 0
