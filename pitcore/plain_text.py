@@ -16,6 +16,11 @@ _MEANT = {  # what a word processor makes, and what was meant
 }
 
 
+def printable(text: object) -> str:
+    """Return text as one line: what is no UTF-8, a line break or another control character is escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
+
+
 def decode_text(raw: bytes) -> str:
     """Return a text file's content without the byte-order mark that some editors put before it.
 

@@ -8,6 +8,7 @@ trained and what is classified is decoded by the same code.
 from __future__ import annotations
 
 import hashlib
+import logging
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -17,8 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pitcore.camera.folders import walk
 from pitcore.camera.integrity import PNG_SIGNATURE, png_fault
 from pitcore.errors import DataError, ImageError, first_line
+from pitcore.plain_text import printable
+
+log = logging.getLogger(__name__)
 
 LABELS = ("clean", "pit")
 CLASS_FOLDERS = ("cherry_clean", "cherry_pit")  # in the order of LABELS
@@ -120,15 +125,17 @@ def fold_of(hash_hex: str, folds: int) -> int:
 
 
 def find_crops(folder: Path) -> list[Path]:
-    """Return every ``*.png`` below a folder, sorted by its path relative to it.
+    """Return every ``*.png`` below a folder, sorted by its path relative to it; what is passed over is logged.
 
     Raises:
         DataError: the folder does not exist.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the folder that holds the crops")
-    found = [path for path in folder.rglob("*") if path.suffix.lower() == ".png" and path.is_file()]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    found = walk(folder)
+    if found.passed_over:
+        log.warning("%s: %s", printable(folder), found)
+    return found.pictures
 
 
 def labelled_files(folder: Path) -> list[tuple[int, Path]]:
@@ -139,6 +146,7 @@ def labelled_files(folder: Path) -> list[tuple[int, Path]]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the folder that holds {' and '.join(CLASS_FOLDERS)}")
+    _name_strangers(folder)
     files = []
     for label, name in enumerate(CLASS_FOLDERS):
         found = find_crops(folder / name) if (folder / name).is_dir() else []
@@ -146,6 +154,15 @@ def labelled_files(folder: Path) -> list[tuple[int, Path]]:
             raise DataError(f"{folder}: no PNG in {name}/; both {' and '.join(CLASS_FOLDERS)} need crops")
         files += [(label, path) for path in found]
     return files
+
+
+def _name_strangers(folder: Path) -> None:
+    """Log what lies beside the two class folders and looks as if it held crops."""
+    beside = [path for path in sorted(folder.iterdir()) if path.name not in CLASS_FOLDERS]
+    names = [printable(path.name) for path in beside if path.is_dir() or path.suffix.lower() == ".png"]
+    if names:
+        said = ", ".join(names[:_NAMED])
+        log.warning("%s: %d passed over, in no class folder: %s", printable(folder), len(names), said)
 
 
 def load_labelled(folder: Path) -> list[LabelledCrop]:

@@ -9,16 +9,19 @@ from pathlib import Path
 import click
 import msgspec
 
+from pitcore.camera.folders import walk
 from pitcore.cli.options import bundle_option, read_config
+from pitcore.cli.parameters import InputPath
 from pitcore.cli.progress import progress
 from pitcore.errors import ImageError
 from pitcore.inference.choice import open_bundle
 from pitcore.loop.classifier import Classifier, CropVerdict
 from pitcore.machine import usable_cores
+from pitcore.plain_text import printable
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, type=InputPath(as_text=True), metavar="PATH...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Cores that read and judge. Default: all.")
 @bundle_option
@@ -65,22 +68,27 @@ def find_pictures(path: str) -> list[str]:
 
 
 def _joined(given: str, folder: Path) -> Iterator[str]:
-    relative = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix.lower() == ".png")
+    found = walk(folder)
+    relative = [path.relative_to(folder).as_posix() for path in found.pictures]
     if not relative:
-        raise ImageError(f"{given}: no PNG below this folder; give a folder that holds crop pictures")
+        besides = f" ({found})" if found.passed_over else ""
+        raise ImageError(f"{given}: no PNG below this folder{besides}; give a folder that holds crop pictures")
+    if found.passed_over:
+        click.echo(f"{printable(given)}: {found}", err=True)
     base = given.rstrip("/") or "/"
     for name in relative:
         yield f"{base}/{name}" if base != "/" else f"/{name}"
 
 
 def _json_line(found: CropVerdict, model: str) -> str:
+    path = found.path.encode(errors="backslashreplace").decode()  # JSON is UTF-8, file names need not be
     if found.error is not None:
-        return msgspec.json.encode({"path": found.path, "error": found.error}).decode()
-    line = {"path": found.path, "verdict": found.verdict, "code": found.code, "p_pit": found.p_pit, "model": model}
+        return msgspec.json.encode({"path": path, "error": printable(found.error)}).decode()
+    line = {"path": path, "verdict": found.verdict, "code": found.code, "p_pit": found.p_pit, "model": model}
     return msgspec.json.encode(line).decode()
 
 
 def _text_line(found: CropVerdict) -> str:
     if found.error is not None:
-        return f"{'error':6} {'':8} {found.error}"
-    return f"{found.verdict:6} {found.p_pit:8.6f} {found.path}"
+        return f"{'error':6} {'':8} {printable(found.error)}"
+    return f"{found.verdict:6} {found.p_pit:8.6f} {printable(found.path)}"

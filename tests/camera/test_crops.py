@@ -298,3 +298,16 @@ def test_real_crops_lie_on_the_belt_pixel_for_pixel(real_crops):
     spec = small_spec(width_px=1200, height_px=300, advance_px=150, frames=None, seed=5)
     checked = assert_each_crop_lies_on_the_belt_pixel_for_pixel(real_crops, spec, limit=40)
     assert len(checked) == 40
+
+
+def test_what_lies_beside_the_classes_or_cannot_be_used_is_named(tmp_path, caplog):
+    write_crops(tmp_path, 2)
+    write_crop(tmp_path / "cherry_maybe" / "a.png", disc_crop(1))
+    write_crop(tmp_path / "loose.png", disc_crop(1))
+    (tmp_path / "cherry_pit" / "a.jpg").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("no picture, and nobody would think so")
+    assert len(load_labelled(tmp_path)) == 4
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: 2 passed over, in no class folder: cherry_maybe, loose.png",
+        f"{tmp_path / 'cherry_pit'}: 1 passed over: a.jpg (no PNG)",
+    ]

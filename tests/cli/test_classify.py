@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +114,24 @@ def test_a_picture_for_which_the_network_gives_no_number_is_maybe_and_said(folde
         ("maybe", True),
     ]
     assert done.stderr == "1 of 3 pictures: the network gave NaN or infinity, so they are maybe\n"
+
+
+def test_what_a_walk_passes_over_is_named_and_no_name_forges_a_line_or_ends_the_run(folder, tmp_path, tiny_bundle):
+    write_png(tmp_path / "store" / "x.png", crop(80))
+    (folder / "link").symlink_to(tmp_path / "store")
+    (folder / "c.jpg").write_bytes(b"\xff\xd8")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere")
+    for name in (b"M\xfcller.png", b"two\nlines.png"):
+        shutil.copy(folder / "b.png", os.fsencode(folder) + b"/" + name)
+    done = run_pitcore("classify", folder, "--bundle", tiny_bundle)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (
+        f"{folder}: 4 passed over: c.jpg (no PNG), gone.png (No such file or directory), link (link to a folder), "
+        "pipe.png (no regular file)\n"
+    )
+    names = {line.rpartition("/")[2] for line in done.stdout.splitlines()}
+    assert names == {"M\\udcfcller.png", "m.PNG", "z.png", "b.png", "two\\nlines.png"}
+    done = run_pitcore("classify", folder, "--json", "--bundle", tiny_bundle)
+    paths = {json.loads(line)["path"].rpartition("/")[2] for line in done.stdout.splitlines()}
+    assert paths == {"M\\udcfcller.png", "m.PNG", "z.png", "b.png", "two\nlines.png"}
