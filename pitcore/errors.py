@@ -54,6 +54,10 @@ class CalibrationError(PitcoreError):
     """A calibration that cannot be measured from these frames, or not be stored."""
 
 
+class OutputError(PitcoreError):
+    """A path that a command cannot write to, or must not."""
+
+
 class SinkError(PitcoreError):
     """Verdicts that cannot be written."""
 

@@ -21,6 +21,7 @@ CONTRACTS = {
     "metrics",
     "durable",
     "health",
+    "output",
     "palette",
 }
 STAGES = {"camera", "preprocess", "inference", "decision", "belt", "actuation", "sinks", "ota"}

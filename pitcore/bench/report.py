@@ -11,9 +11,11 @@ from pitcore.bench.noise import blocks, compare
 from pitcore.bench.run import DEADLINE_MS, MEMORY_EVERY_FRAMES, Sample
 from pitcore.errors import ConfigError
 from pitcore.metrics import PARTS, STAGES
+from pitcore.output import Kind
 from pitcore.text_table import table
 
 SCHEMA = "pitcore.bench/1"
+KIND = Kind("a report of pitcore-bench", (b'{\n "schema": "pitcore.bench/',))
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 BAR, BINS = "#", 12
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pitcore.camera.recording import FRAMES, INDEX, MANIFEST, TRUTH, IndexEntry, manifest_of
 from pitcore.camera.truth import Truth
-from pitcore.durable import replace_file
+from pitcore.durable import NEW_FILE, replace_file
 from pitcore.errors import RecordingError
 from pitcore.frame import Frame, Geometry, Noise
 
@@ -39,11 +39,9 @@ class Recorder:
         self._files: tuple[BinaryIO, BinaryIO] | None = None
         self.written = 0
         try:
+            check_new(folder)
             folder.mkdir(parents=True, exist_ok=True)
-            if any((folder / name).exists() for name in (MANIFEST, FRAMES, INDEX)):  # also one without its manifest
-                raise RecordingError(f"{folder}: already holds a recording; name another folder")
-            # Unbuffered: a frame is whole in the kernel before its index line is, even if this process is killed.
-            self._files = ((folder / FRAMES).open("wb", buffering=0), (folder / INDEX).open("wb", buffering=0))
+            self._files = (_new_file(folder / FRAMES), _new_file(folder / INDEX))
             manifest = msgspec.json.format(msgspec.json.encode(self._manifest)) + b"\n"
             replace_file(folder / MANIFEST, lambda file: file.write(manifest))
         except OSError as error:
@@ -131,6 +129,17 @@ class Recorder:
         for file in self._files or ():
             file.close()
         self._files = None
+
+
+def check_new(folder: Path) -> None:
+    """Refuse a folder that holds a recording, also one without its manifest. Raises RecordingError."""
+    if any(os.path.lexists(folder / name) for name in (MANIFEST, FRAMES, INDEX)):
+        raise RecordingError(f"{folder}: already holds a recording; name another folder")
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """Open without a buffer: a frame is in the kernel before its index line is, even if this process is killed."""
+    return os.fdopen(os.open(path, NEW_FILE, 0o666), "wb", buffering=0)
 
 
 def _write_all(file: BinaryIO, data: memoryview) -> None:

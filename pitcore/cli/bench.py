@@ -20,23 +20,33 @@ from pitcore.bench.swaps import swap_trial
 from pitcore.bench.swaps import text as swaps_text
 from pitcore.cli.errors import run_command
 from pitcore.cli.options import bundle_option, config_option, read_config
+from pitcore.cli.parameters import InputPath, Number, OutputFile, Text
 from pitcore.cli.progress import progress
 from pitcore.cli.rejects import tell_rejects
 from pitcore.config import Config
 from pitcore.control.memory import keep_large_blocks_apart
-from pitcore.errors import ConfigError
+from pitcore.durable import replace_file
+from pitcore.errors import ConfigError, OutputError
 from pitcore.inference.choice import open_bundle
+from pitcore.output import cannot_be_written
 
 SLOWER = MISSED = 3  # exit code of --fail-if-slower, and of --swaps that lose a frame or memory
 
 
 @click.command("pitcore-bench", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--load", "load_text", default="24", show_default=True, help="CHERRIES or CHERRIES@FPS; FPS may be max.")
-@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.2, 86_400.0), help="To measure.")
+@click.option(
+    "--load",
+    "load_text",
+    default="24",
+    show_default=True,
+    type=Text(),
+    help="CHERRIES or CHERRIES@FPS; FPS may be max.",
+)
+@click.option("--seconds", default=10.0, show_default=True, type=Number(0.2, 86_400.0), help="To measure.")
 @click.option("--frames", type=click.IntRange(50, 10_000_000), help="Measure so many frames instead.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Cores that judge. Default: the configuration's.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True), help="Write the report here.")
-@click.option("--compare", type=click.Path(path_type=Path), help="Hold it against an earlier --json report.")
+@click.option("--json", "json_path", type=OutputFile(report.KIND, or_stdout=True), help="Write the report here.")
+@click.option("--compare", type=InputPath(), help="Hold it against an earlier --json report.")
 @click.option("--fail-if-slower", is_flag=True, help=f"Exit code {SLOWER} if --compare finds a stage slower.")
 @click.option("--quick", is_flag=True, help="Leave out allocations, cold start and change of model.")
 @click.option(
@@ -44,7 +54,7 @@ SLOWER = MISSED = 3  # exit code of --fail-if-slower, and of --swaps that lose a
     is_flag=True,
     help="Instead: cost against cherries a frame, for 1 worker and more.",
 )
-@click.option("--overload", type=click.FloatRange(1.0, 20.0), help="Instead: offer so many times what it can do.")
+@click.option("--overload", type=Number(1.0, 20.0), help="Instead: offer so many times what it can do.")
 @click.option("--swaps", type=click.IntRange(1, 10_000), help="Instead: change the model so often while it runs.")
 @click.option(
     "--rejects",
@@ -182,11 +192,9 @@ def _write(path: Path, content: dict[str, Any]) -> None:
         click.echo(raw)
         return
     try:
-        path.write_text(raw + "\n", encoding="utf-8")
+        replace_file(path, lambda file: file.write(f"{raw}\n".encode()))
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be written: {error.strerror}; name a file in a folder that exists"
-        ) from error
+        raise OutputError(cannot_be_written(path, error)) from error
 
 
 def main() -> None:

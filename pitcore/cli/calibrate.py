@@ -17,6 +17,8 @@ from pitcore.calibration.survey import Survey, opened
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Source
 from pitcore.cli.options import config_option
+from pitcore.cli.parameters import InputPath, OutputFolder, Text
+from pitcore.cli.picture import write_picture
 from pitcore.cli.progress import progress
 from pitcore.config import (
     Config,
@@ -31,6 +33,7 @@ from pitcore.errors import CalibrationError
 from pitcore.loop.app import open_line
 from pitcore.loop.sources import check_geometry, emulated_belt, set_exposures
 from pitcore.metrics import Metrics
+from pitcore.output import PNG, try_file
 
 Measure = Callable[[Survey], StepResult]
 
@@ -56,11 +59,11 @@ def _shared(function: Callable[..., None]) -> Callable[..., None]:
         "--out",
         default=Path("out/calibrate"),
         show_default=True,
-        type=click.Path(path_type=Path),
+        type=OutputFolder(),
         help="Of the picture.",
     )
     recording = click.option(
-        "--recording", type=click.Path(path_type=Path), help="Measure on a recording instead of the configured source."
+        "--recording", type=InputPath(), help="Measure on a recording instead of the configured source."
     )
     try_only = click.option("--try", "try_only", is_flag=True, help="Measure and draw, but store nothing.")
     return config_option(recording(out(try_only(function))))
@@ -75,7 +78,11 @@ def _frames(default: int) -> Callable[[Callable[..., None]], Callable[..., None]
 @calibrate.command("exposure")
 @_frames(16)
 @click.option(
-    "--target", multiple=True, metavar="PLANE=LEVEL", help="Bright level to reach. Default: the training data's."
+    "--target",
+    multiple=True,
+    type=Text(),
+    metavar="PLANE=LEVEL",
+    help="Bright level to reach. Default: the training data's.",
 )
 @_shared
 def exposure_command(
@@ -173,10 +180,14 @@ class _Sitting:
 
     def __init__(self, step: Step, config: Config, path: Path, choices: tuple[Path | None, Path, bool]) -> None:
         self._step, self._config, self._path = step, config, path
-        self._recording, self._out, self._try_only = choices
+        self._recording, out, self._try_only = choices
+        self._drawn = out / f"{step}.png"
 
     def run(self, frames: int, measure: Measure, *, endless: bool = False) -> None:
-        """Measure with so many frames; ``endless`` where it may be more."""
+        """Measure with so many frames; ``endless`` where it may be more. Where it writes is tried first."""
+        try_file(self._drawn, PNG, makes_folders=True)
+        if not self._try_only:
+            try_file(self._path, makes_folders=True)
         with ExitStack() as closing, progress(f"calibrate {self._step}", frames) as bar:
             source = self._source(None if endless else frames, closing)
             set_exposures(source, self._config)
@@ -216,13 +227,8 @@ class _Sitting:
         return source
 
     def _draw(self, outcome: StepResult) -> None:
-        picture = self._out / f"{self._step}.png"
-        try:
-            self._out.mkdir(parents=True, exist_ok=True)
-            outcome.picture.save(picture)
-        except OSError as error:
-            raise CalibrationError(f"{picture}: cannot be written: {error.strerror}; choose another --out") from error
-        click.echo(f"written: {picture}")
+        write_picture(outcome.picture, self._drawn)
+        click.echo(f"written: {self._drawn}")
 
 
 def _setup(config_path: Path | None) -> tuple[Config, Path]:

@@ -11,6 +11,7 @@ import msgspec
 
 from pitcore.camera.folders import walk
 from pitcore.cli.options import bundle_option, read_config
+from pitcore.cli.parameters import InputPath
 from pitcore.cli.progress import progress
 from pitcore.errors import ImageError
 from pitcore.inference.choice import open_bundle
@@ -20,7 +21,7 @@ from pitcore.plain_text import printable
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, type=InputPath(as_text=True), metavar="PATH...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Cores that read and judge. Default: all.")
 @bundle_option

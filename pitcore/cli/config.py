@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pitcore.cli.parameters import InputPath
 from pitcore.config import Config, explain, load_config, operating_point, weakened
 from pitcore.config.load import config_text
 from pitcore.doctor.load import check_load
@@ -18,7 +19,7 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=InputPath())
 @click.option("--explain", "is_explained", is_flag=True, help="Print every value, its meaning, default and origin.")
 def check(path: Path, is_explained: bool) -> None:
     """Check a configuration file and its model.

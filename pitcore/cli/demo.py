@@ -14,17 +14,19 @@ from pitcore import __version__
 from pitcore.camera.crops import fold_of
 from pitcore.camera.truth import Truth
 from pitcore.cli.options import bundle_option, config_option, read_config
-from pitcore.cli.picture import draw
+from pitcore.cli.parameters import InputPath, OutputFolder
+from pitcore.cli.picture import draw, write_picture
 from pitcore.cli.progress import progress
 from pitcore.cli.report import Watcher, fresh_file, print_run, print_score
 from pitcore.config import Config, emulated, operating_point
 from pitcore.emulator.scoring import Score, score
-from pitcore.errors import BundleError, SinkError, SourceError
+from pitcore.errors import BundleError, SourceError
 from pitcore.loop.app import App, Options
 from pitcore.loop.pipeline import Hooks
 from pitcore.loop.sources import emulated_belt
 from pitcore.metrics import Metrics
 from pitcore.model_card import Bundle
+from pitcore.output import PNG, try_file
 from pitcore.sinks.memory import MemorySink
 from pitcore.text_table import confusion_table
 
@@ -41,12 +43,10 @@ HALF = 0.5
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Another seed, another belt.")
 @click.option(
     "--crops",
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     help="Lay real crops on the belt: a folder with cherry_clean/ and cherry_pit/. Default: procedural cherries.",
 )
-@click.option(
-    "--out", default=Path("out/demo"), show_default=True, type=click.Path(path_type=Path), help="Where to write."
-)
+@click.option("--out", default=Path("out/demo"), show_default=True, type=OutputFolder(), help="Where to write.")
 @config_option
 @bundle_option
 def demo(
@@ -63,6 +63,7 @@ def demo(
       pitcore demo --frames 200 --seed 7
       pitcore demo --crops ../shared/cherries/train
     """
+    try_file(out / "belt.png", PNG, makes_folders=True)
     config = _with_point(emulated(read_config(config_path, bundle)))
     source = emulated_belt(config, seed=seed, crops=crops, frames=frames or (None if crops else DEFAULT_FRAMES))
     metrics, memory = Metrics(), MemorySink()
@@ -84,10 +85,7 @@ def demo(
     if crops is not None:
         _print_crops(found, truths, app.bundle)
     picture = draw(watcher.kept, config.frame.planes, memory.verdicts, config.px_per_tick)
-    try:
-        picture.save(out / "belt.png")
-    except OSError as error:
-        raise SinkError(f"{out / 'belt.png'}: cannot be written: {error.strerror}; choose another --out") from error
+    write_picture(picture, out / "belt.png")
     click.echo(f"\nwritten: {out / 'verdicts.jsonl'}  {out / 'belt.png'}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -10,8 +11,10 @@ import click
 
 from pitcore.cli.streams import open_missing_streams
 from pitcore.errors import HungError, PitcoreError
+from pitcore.output import line_of
 from pitcore.plain_text import printable
 
+USER_ERROR = 2
 INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
 
 
@@ -24,16 +27,41 @@ def run_command(command: click.Command) -> None:
     open_missing_streams()
     try:
         command(standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        with contextlib.suppress(OSError):  # standard error is full or broken
+            error.show()
+        _leave(error.exit_code)
     except click.Abort:
-        sys.exit(INTERRUPTED)
+        _leave(INTERRUPTED)
     except PitcoreError as error:
-        click.echo(f"{command.name}: {printable(error)}", err=True)
+        _tell(f"{command.name}: {printable(error)}")
         if isinstance(error, HungError):
             logging.shutdown()
             os._exit(error.exit_code)  # an orderly end could wait for what hangs
-        sys.exit(error.exit_code)
+        _leave(error.exit_code)
     except BrokenPipeError:  # the reader of our output went away, as in `pitcore ... | head`
         sys.stderr.close()
+    except OSError as error:
+        line = line_of(error)
+        if line is None:
+            raise
+        _tell(f"{command.name}: {printable(line)}")
+        _leave(USER_ERROR)
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError):
+        click.echo(line, err=True)
+
+
+def _leave(code: int) -> None:
+    """End the process; what a stream cannot take any more is dropped, else Python would end with a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+    sys.exit(code)

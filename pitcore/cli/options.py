@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from pitcore.cli.parameters import InputPath
 from pitcore.config import Config, ModelConfig, load_config, load_control
 from pitcore.control.protocol import BOARD_SOCKET
 
@@ -20,22 +21,22 @@ def config_option(function: Command) -> Command:
     return click.option(
         "--config",
         "config_path",
-        type=click.Path(path_type=Path),
+        type=InputPath(),
         help="Board configuration (TOML). Default: the production geometry, emulated.",
     )(function)
 
 
 def bundle_option(function: Command) -> Command:
     """``--bundle DIR``."""
-    return click.option(
-        "--bundle", type=click.Path(path_type=Path), help="Model bundle. Default: the one that came with pitcore."
-    )(function)
+    return click.option("--bundle", type=InputPath(), help="Model bundle. Default: the one that came with pitcore.")(
+        function
+    )
 
 
 def socket_option(function: Command) -> Command:
     """``--socket PATH``."""
     return click.option(
-        "--socket", "socket_path", type=click.Path(path_type=Path), help="Control socket. Default: the configuration's."
+        "--socket", "socket_path", type=InputPath(), help="Control socket. Default: the configuration's."
     )(function)
 
 

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from pitcore.durable import replace_file
+from pitcore.errors import OutputError
 from pitcore.frame import Plane
+from pitcore.output import cannot_be_written
 from pitcore.palette import BACKGROUND, COLOURS, GAMMA, INK, TINTS
 from pitcore.verdict import VERDICTS, Verdict, VerdictName
 
@@ -87,6 +92,15 @@ def mark(pen: ImageDraw.ImageDraw, verdict: VerdictName, box: tuple[int, int, in
         for edge in (left, right):
             inward = arm if edge == left else -arm
             pen.line(((edge + inward, top), (edge, top), (edge, bottom), (edge + inward, bottom)), colour, LINE_PX)
+
+
+def write_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture as PNG; missing folders are made. Raises OutputError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, partial(picture.save, format="PNG"))
+    except OSError as error:
+        raise OutputError(cannot_be_written(path, error)) from error
 
 
 def _visible(

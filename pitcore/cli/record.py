@@ -9,9 +9,10 @@ import click
 import msgspec
 
 from pitcore.actuation.arming import Arming
-from pitcore.camera.recorder import Recorder
+from pitcore.camera.recorder import Recorder, check_new
 from pitcore.camera.source import Source
 from pitcore.cli.options import config_option, read_config
+from pitcore.cli.parameters import InputPath, OutputFolder
 from pitcore.cli.progress import progress
 from pitcore.config import Config, EmulatedSourceConfig, emulated
 from pitcore.emulator.emulated import EmulatedSource
@@ -24,16 +25,14 @@ DEFAULT_FRAMES = 60
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("directory", type=OutputFolder(), metavar="DIR")
 @click.option(
     "--frames",
     type=click.IntRange(1, 100_000),
     help=f"Frames to keep. Default: {DEFAULT_FRAMES}; with --crops, until every crop went by.",
 )
 @click.option("--seed", type=click.IntRange(0), help="Of the emulated belt. Default: the configuration's.")
-@click.option(
-    "--crops", type=click.Path(path_type=Path), help="Lay the real crops of this folder on the emulated belt."
-)
+@click.option("--crops", type=InputPath(), help="Lay the real crops of this folder on the emulated belt.")
 @click.option("--emulate", is_flag=True, help="An emulated belt in place of the configured cameras.")
 @config_option
 def record(
@@ -56,6 +55,7 @@ def record(
       pitcore record out/line --config /etc/pitcore/board.toml --frames 200
       pitcore record out/real --crops ../shared/cherries/train --frames 40
     """
+    check_new(directory)
     config = read_config(config_path, None)
     if emulate or crops is not None or seed is not None:
         config = emulated(config)

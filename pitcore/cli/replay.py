@@ -10,6 +10,7 @@ import click
 from pitcore import __version__
 from pitcore.camera.replay import ReplaySource
 from pitcore.cli.options import bundle_option, config_option, read_config
+from pitcore.cli.parameters import InputPath, OutputFile
 from pitcore.cli.progress import progress
 from pitcore.cli.report import Watcher, fresh_file, print_counts, print_run, print_score
 from pitcore.emulator.scoring import score
@@ -17,17 +18,18 @@ from pitcore.loop.app import App, Options
 from pitcore.loop.pipeline import Hooks
 from pitcore.machine import usable_cores
 from pitcore.metrics import Metrics
+from pitcore.output import VERDICT_FILE
 from pitcore.sinks.memory import MemorySink
 from pitcore.sinks.sink import Sink
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("directory", type=InputPath(), metavar="DIR")
 @click.option(
     "--out",
     default=Path("out/replay/verdicts.jsonl"),
     show_default=True,
-    type=click.Path(path_type=Path),
+    type=OutputFile(VERDICT_FILE, makes_folders=True),
     help="Where the verdicts are written.",
 )
 @click.option("--timings", is_flag=True, help="Write latencies into the verdicts; two runs then differ.")

@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from pitcore.cli.picture import Snapshot
+from pitcore.durable import replace_file
 from pitcore.emulator.scoring import Score
-from pitcore.errors import SinkError
+from pitcore.errors import OutputError
 from pitcore.frame import Frame
 from pitcore.metrics import Metrics
+from pitcore.output import VERDICT_FILE, cannot_be_written, try_file
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.text_table import confusion_table, event_lines, stage_table, table
 from pitcore.verdict import VERDICTS
@@ -46,13 +48,13 @@ class Watcher:
 
 
 def fresh_file(path: Path, metrics: Metrics) -> JsonlSink:
-    """Open a verdict file again: it holds the verdicts of one run. Raises SinkError."""
+    """Open a verdict file again: it holds the verdicts of one run. Raises OutputError, SinkError."""
+    try_file(path, VERDICT_FILE, makes_folders=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        path.touch()
+        replace_file(path, lambda _file: None)  # empty
     except OSError as error:
-        raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another --out") from error
+        raise OutputError(cannot_be_written(path, error)) from error
     return JsonlSink(path, rotate_bytes=NO_ROTATION, keep=1, metrics=metrics)
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 import click
 
 from pitcore.cli.options import config_option
+from pitcore.cli.parameters import OutputFile
+from pitcore.output import try_file
 from pitcore.support.bundle import gather, pack
 from pitcore.text_table import table
 
 
 @click.command()
 @config_option
-@click.option("--out", type=click.Path(path_type=Path), help="Default: pitcore-support-HOST-TIME.tar.gz, here.")
+@click.option("--out", type=OutputFile(is_new=True), help="Default: pitcore-support-HOST-TIME.tar.gz, here.")
 def support(config_path: Path | None, out: Path | None) -> None:
     """Pack what helps to find a fault: doctor, status, configuration, versions, last verdicts, journal, bench.
 
@@ -29,6 +31,7 @@ def support(config_path: Path | None, out: Path | None) -> None:
     out = out or Path(
         f"pitcore-support-{platform.node() or 'board'}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.tar.gz"
     )
+    try_file(out, is_new=True)
     parts = gather(config_path)
     pack(parts, out)
     rows = [[name, str(len(text.encode())), _remark(text)] for name, text in parts.items()]

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from pitcore.cli.options import config_option, control_socket, socket_option
+from pitcore.cli.parameters import InputPath, Text
 from pitcore.config import Config, load_config
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.slots import Store
@@ -38,11 +39,11 @@ def options(function: Callable[..., None]) -> Callable[..., None]:
     """Options that all of them take."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs."),
-        click.option("--from", "url", help="URL or directory of the repository. Default: [update] url."),
+        click.option("--from", "url", type=Text(), help="URL or directory of the repository. Default: [update] url."),
         click.option(
             "--store",
             "store_path",
-            type=click.Path(path_type=Path),
+            type=InputPath(),
             help="Models of the board. Default: [model] store.",
         ),
         socket_option,

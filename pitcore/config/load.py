@@ -82,8 +82,17 @@ def _unusual(text: str, message: str) -> str:
 
 
 def calibration_path(config: Config, path: Path) -> Path | None:
-    """Return where the calibration of a configuration file lies or will lie; None if it names none."""
-    return None if config.calibration.file is None else path.parent / config.calibration.file
+    """Return where the calibration of a configuration file lies or will lie; None if it names none.
+
+    Raises:
+        ConfigError: it names the configuration itself.
+    """
+    if config.calibration.file is None:
+        return None
+    file = path.parent / config.calibration.file
+    if file.exists() and file.samefile(path):
+        raise ConfigError(f"{path}: [calibration] file: names this configuration; name a file of its own")
+    return file
 
 
 def _with_calibration(config: Config, path: Path) -> Config:

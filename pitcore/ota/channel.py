@@ -69,6 +69,11 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     percent: Annotated[float, Meta(ge=0.0, le=100.0)]
     salt: Annotated[str, Meta(min_length=8, max_length=64)]
 
+    def __post_init__(self) -> None:
+        """Refuse a share that could be written and never read again: nan becomes null. Raises ValueError."""
+        if not 0.0 <= self.percent <= 100.0:
+            raise ValueError(f"{self.percent} % is no share of the boards; give 0 to 100")
+
 
 class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A channel's file: its releases, newest first. A board takes the first that asks it."""

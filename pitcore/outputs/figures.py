@@ -48,6 +48,7 @@ class ServiceCollector(Collector):
         yield from _frames(app)
         yield from _verdicts(app.metrics)
         yield _stages(app.metrics)
+        yield from _headroom(app.metrics)
         yield from _rejects(app.metrics)
         yield from _cameras(app)
         yield from _model(app)
@@ -120,6 +121,16 @@ def _stages(metrics: Metrics) -> Metric:
         spread = times.spread()
         family.add_metric([stage], list(zip(bounds, accumulate(spread.counts), strict=True)), spread.sum_s)
     return family
+
+
+def _headroom(metrics: Metrics) -> Iterator[Metric]:
+    found = status.headroom_status(metrics)
+    family = GaugeMetricFamily(
+        "pitcore_frame_time_used", "Share of the frame time that the loop works; above 1 frames drop."
+    )
+    if found is not None:
+        family.add_metric([], found.used)
+    yield family
 
 
 def _rejects(metrics: Metrics) -> Iterator[Metric]:

@@ -25,7 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_CONNECTIONS = 128
-MAX_HEADER_BYTES = 8192
+MAX_HEADER_BYTES, MAX_HEADERS = 8192, 100
 MAX_BODY_BYTES = 4096
 REQUEST_S = 10.0  # to send a request: from the connection, or from the answer before
 STALL_S = 10.0  # an answer of which nothing is read for so long is not sent to its end
@@ -90,6 +90,8 @@ class Guard:
         method = scope["method"]
         if method not in {*READS, *WRITES}:
             return 405, "this method is not known here"
+        if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+            return 431, "too much in the headers"
         hosts = [value for name, value in headers if name == "host"]
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return 421, "this board has another name; add it to [page] names, or use the board's address"

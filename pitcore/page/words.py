@@ -80,5 +80,6 @@ REASONS: Mapping[Reason, str] = {
     "cut": "The cherry left the picture before it was whole.",
     "unseen": "The cherry vanished between two frames, so the network did not see it.",
     "overload": "There were more cherries in the frame than the board judges in time.",
+    "not_finite": "The network gave no number: it is never clean.",
     "failsafe": "An alarm is on: nothing is clean until it is over.",
 }

@@ -14,14 +14,15 @@ import errno
 import fcntl
 import logging
 import os
-import stat
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pitcore.durable import check_regular, trusted
 from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
+from pitcore.output import VERDICT_FILE
 from pitcore.verdict import Event, Verdict, encode_lines
 
 log = logging.getLogger(__name__)
@@ -43,13 +44,13 @@ class JsonlSink:
     """
 
     def __init__(self, path: Path, *, rotate_bytes: int, keep: int, metrics: Metrics) -> None:
-        self._path = Path(os.path.realpath(path))  # a link is not rotated, but what it points to
         self._rotate_bytes, self._keep, self._metrics = rotate_bytes, keep, metrics
         self._waiting: deque[tuple[bytes, int]] = deque()  # blocks of whole lines, and their number of lines
         self._waiting_bytes = 0
         self._failing = False
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._path = trusted(path)  # a link is not rotated, but what it points to
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._fd, self._size = _open_whole(self._path)
         except OSError as error:
             raise SinkError(
@@ -179,9 +180,9 @@ class JsonlSink:
 
 def _open_whole(path: Path) -> tuple[int, int]:
     """Open for appending, cut off a torn last line, and return descriptor and size. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError):
-        _check_regular(path.stat())  # first: to open some devices is to act on them
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)  # a pipe may wait
+    check_regular(path)  # first: to open some devices is to act on them
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe may wait
+    fd = os.open(path, flags, 0o644)
     try:
         return fd, _made_whole(fd, path)
     except OSError:
@@ -189,24 +190,17 @@ def _open_whole(path: Path) -> tuple[int, int]:
         raise
 
 
-def _check_regular(found: os.stat_result) -> None:
-    """Raise OSError if it is no regular file: a pipe or a device may hang, and keeps no line."""
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file, so lines in it could be lost")
-
-
 def _made_whole(fd: int, path: Path) -> int:
     """Take a file for this process alone, cut off a torn last line, and return its size. Raises OSError."""
-    _check_regular(os.fstat(fd))
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise OSError(errno.EBUSY, "another process writes it") from error
+    if not VERDICT_FILE.fits(os.pread(fd, VERDICT_FILE.longest, 0)):
+        raise OSError(errno.EINVAL, "it holds something else than verdicts")
     size = os.fstat(fd).st_size
     whole = _end_of_last_line(fd, size)
     if whole < size:
-        if os.pread(fd, 1, whole) != b"{":
-            raise OSError(errno.EINVAL, "it holds something else than verdicts")
         log.warning("%s: cut off a torn last line of %d bytes", path, size - whole)
         os.ftruncate(fd, whole)
     return whole

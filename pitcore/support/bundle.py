@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import tarfile
 import time
@@ -20,7 +21,9 @@ from pitcore.control.client import ask
 from pitcore.control.protocol import BOARD_SOCKET
 from pitcore.doctor.examine import BOARD_CONFIG, examine
 from pitcore.doctor.system import UNIT
+from pitcore.durable import NEW_FILE
 from pitcore.errors import PitcoreError, SupportError
+from pitcore.output import cannot_be_written
 from pitcore.support.secrets import without_secrets
 
 MAX_PART_BYTES = 512 * 1024  # the end of a part is kept; all together stay below 6 MB before they are packed
@@ -112,17 +115,19 @@ def pack(parts: Mapping[str, str], out: Path) -> None:
         SupportError: it is there already, or cannot be written.
     """
     try:
-        with out.open("xb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+        opened = os.open(out, NEW_FILE, 0o600)  # what it holds is for whoever helps
+    except OSError as error:
+        raise SupportError(cannot_be_written(out, error)) from error
+    try:
+        with os.fdopen(opened, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
             for name, text in parts.items():
                 raw = text.encode()
                 member = tarfile.TarInfo(f"{out.name.removesuffix('.tar.gz')}/{name}")
                 member.size, member.mtime, member.mode = len(raw), int(time.time()), 0o600
                 archive.addfile(member, io.BytesIO(raw))
-    except FileExistsError as error:
-        raise SupportError(f"{out}: is there already; give --out another name") from error
     except OSError as error:
         out.unlink(missing_ok=True)
-        raise SupportError(f"{out}: cannot be written: {error.strerror}; give --out another place") from error
+        raise SupportError(cannot_be_written(out, error)) from error
 
 
 def _json(value: Any) -> str:  # noqa: ANN401  whatever JSON can hold

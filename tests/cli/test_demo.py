@@ -135,7 +135,7 @@ def test_crops_that_cannot_be_used_are_one_clear_line(tmp_path, small, what):
 def test_an_output_place_that_is_a_file_is_one_clear_line(tmp_path, small):
     (tmp_path / "taken").write_text("")
     assert_one_clear_line(
-        run_pitcore("demo", "--config", small, "--out", tmp_path / "taken"), "taken", "choose another --out"
+        run_pitcore("demo", "--config", small, "--out", tmp_path / "taken"), "taken", "name another place"
     )
 
 

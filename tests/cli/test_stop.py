@@ -93,7 +93,7 @@ def test_a_pipe_or_device_as_the_verdict_file_is_one_clear_line(tmp_path, tiny_b
 HANGING_SINK = """
 import os, sys
 from pathlib import Path
-from pitcore.cli import run as command
+from pitcore.outputs import opening
 from pitcore.cli.main import main
 
 class Hanging:
@@ -107,7 +107,7 @@ class Hanging:
         return {"kind": "disk", "state": "ok", "path": "/mnt/far/v.jsonl"}
 
 pipe, _ = os.pipe()
-command.EventLog = Hanging
+opening.EventLog = Hanging
 sys.argv = ["pitcore", "run", "--config", sys.argv[1]]
 main()
 """

@@ -56,7 +56,7 @@ def test_a_broken_configuration_is_packed_not_refused(place):
 def test_an_existing_file_is_never_overwritten(place):
     (place / "s.tar.gz").write_text("mine")
     done = run_pitcore("support", "--config", place / "board.toml", "--out", place / "s.tar.gz", cwd=place)
-    assert_one_clear_line(done, "s.tar.gz", "give --out another name")
+    assert_one_clear_line(done, "s.tar.gz", "is there already")
     assert (place / "s.tar.gz").read_text() == "mine"
 
 

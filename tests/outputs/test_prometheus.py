@@ -84,6 +84,7 @@ def test_what_is_scraped_is_what_the_service_counted(service):
     sha = service.app.bundle.sha256
     assert found[f'pitcore_model_info{{name="tiny",point="strict",sha256="{sha}",version="1.2.3"}}'] == 1
     assert found["pitcore_armed"] == 0
+    assert found["pitcore_frame_time_used"] > 0
     assert found['pitcore_state{state="running"}'] == 1
     assert found['pitcore_alarm{alarm="light_off"}'] == 0
     assert found['pitcore_output_ok{output="jsonl"}'] == 1

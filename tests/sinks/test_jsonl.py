@@ -13,7 +13,7 @@ from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
 from pitcore.sinks import jsonl
 from pitcore.sinks.jsonl import JsonlSink
-from pitcore.verdict import Event
+from pitcore.verdict import Event, encode_lines
 
 
 def event(seq, detail="x" * 60):
@@ -53,16 +53,18 @@ def test_rotation_keeps_whole_lines_and_the_youngest_files(tmp_path):
 
 def test_a_torn_last_line_of_an_earlier_run_is_cut_off(tmp_path):
     path = tmp_path / "v.jsonl"
-    path.write_bytes(b'{"seq":1}\n{"seq":2}\n{"se')
+    whole = encode_lines([event(1), event(2)])
+    path.write_bytes(whole + b'{"sche')
     sink = opened(path)
     sink.emit([event(3)])
     sink.close()
     assert sequence(path) == [1, 2, 3]
 
 
-def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path):
+@pytest.mark.parametrize("torn", [b'{"schema":"pitcore.verdict/1"' + b"x" * 200_000, b'{"sch', bytes(4096)])
+def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path, torn):
     path = tmp_path / "v.jsonl"
-    path.write_bytes(b"{" + b"x" * 200_000)
+    path.write_bytes(torn)
     opened(path).close()
     assert path.read_bytes() == b""
 
@@ -138,7 +140,7 @@ def test_a_killed_writer_leaves_whole_lines(tmp_path):
 from pathlib import Path
 from pitcore.metrics import Metrics
 from pitcore.sinks.jsonl import JsonlSink
-from pitcore.verdict import Event
+from pitcore.verdict import Event, encode_lines
 sink = JsonlSink(Path({str(path)!r}), rotate_bytes=1 << 30, keep=1, metrics=Metrics())
 for seq in range(10**9):
     sink.emit([Event("pitcore.event/1", seq, 0, "e", "d" * 50, 1)])
@@ -218,13 +220,14 @@ def test_a_link_stays_and_what_it_points_to_is_rotated(tmp_path):
 def test_a_pipe_or_a_device_is_no_place_for_verdicts(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/null")):
-        with pytest.raises(SinkError, match="no regular file"):
+        with pytest.raises(SinkError, match=r"is a (named pipe|character device)"):
             opened(path)
 
 
-def test_a_file_of_something_else_is_not_cut(tmp_path):
+@pytest.mark.parametrize("text", ["one line without an end", '{"json": "of somebody"', "[sink]\npath = 1\n", "{}\n"])
+def test_a_file_of_something_else_is_neither_cut_nor_appended_to(tmp_path, text):
     path = tmp_path / "notes.txt"
-    path.write_text("one line without an end")
+    path.write_text(text)
     with pytest.raises(SinkError, match="something else than verdicts"):
         opened(path)
-    assert path.read_text() == "one line without an end"
+    assert path.read_text() == text

@@ -260,6 +260,22 @@ class TestRelease:
         assert result.exit_code == 2
         assert "--percent" in result.output
 
+    @pytest.mark.parametrize("share", ["nan", "inf", "-1", "101"])
+    def test_what_is_no_share_is_never_published(self, begun, share):
+        target = json.loads(begun.add("1.0.0").stdout)["target"]
+        result = begun.run("release", "stable", target, "--percent", share, "--yes")
+        assert result.exit_code == 2
+        assert "--percent" in result.output
+        assert begun.verify()["phases"] == []
+
+    def test_a_channel_that_cannot_be_read_is_replaced_by_a_release(self, begun):
+        target = json.loads(begun.add("1.0.0").stdout)["target"]
+        path = next((begun.repository / "targets" / "channels").glob("*stable.json"))
+        path.write_text(path.read_text().replace("[]", '[{"target": "x", "percent": null, "salt": "12345678"}]'))
+        said = begun.run("release", "stable", target, "--percent", 1, "--yes").stdout
+        assert "is lost, and this release is written alone" in said
+        assert begun.verify()["phases"][0]["percent"] == 1
+
     def test_a_script_must_say_yes(self, begun):
         target = json.loads(begun.add("1.0.0").stdout)["target"]
         before = begun.files()

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import binom
 
-from pitcore.errors import DataError
+from pitcore.errors import DataError, OutputError
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 from pitcore_tools import experiments
 from pitcore_tools.cli.main import pitcore_tools
@@ -126,7 +126,7 @@ def test_the_command_prints_the_promise_and_draws(logits, tmp_path):
 )
 def test_what_cannot_be_done_is_one_clear_line(logits, arguments, said):
     result = run("--logits", logits, *arguments)
-    assert isinstance(result.exception, DataError)
+    assert isinstance(result.exception, DataError | OutputError)
     assert said in str(result.exception)
 
 

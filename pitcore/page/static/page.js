@@ -425,6 +425,7 @@ function takeNow(event) {
   drawCharts();
   drawHealth();
   drawLast();
+  if (!$("controls").children.length && me.role) drawControls();
 }
 
 function takeSetup(event) {
@@ -435,6 +436,108 @@ function takeSetup(event) {
   setText($("board"), setup.board);
   listShifts();
 }
+
+// What a role may do. Whatever moves air takes two steps.
+async function send(path, body = {}, method = "POST") {
+  const answer = await fetch(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  const said = await answer.json();
+  setText($("answer"), answer.ok ? "" : said.error);
+  $("answer").className = answer.ok ? "" : "bad-text";
+  return answer.ok ? said : null;
+}
+
+function twoSteps(text, sure, deed) {
+  const button = make("button", { type: "button" }, text);
+  let timer = 0;
+  const rest = () => {
+    clearTimeout(timer);
+    button.className = "";
+    setText(button, text);
+  };
+  button.onclick = async () => {
+    if (button.className === "strong") {
+      rest();
+      await deed();
+    } else {
+      button.className = "strong";
+      setText(button, sure);
+      timer = setTimeout(rest, 8000);
+    }
+  };
+  return button;
+}
+
+function drawControls() {
+  const rank = ["viewer", "operator", "engineer"].indexOf(me.role);
+  $("controls").hidden = rank < 1;
+  $("login").hidden = me.role !== null;
+  $("who").replaceChildren(...(me.role === null ? [] : [`${me.name}, ${me.role} `, make("button", { type: "button", onclick: logOut }, "Forget my token")]));
+  if (rank < 1 || !told || !told.line) return;
+  const rows = [make("div", { className: "row" },
+    twoSteps("Arm the air jet", "Yes, air may fire", async () => (await send("do/arm")) && setText($("answer"), "Armed.")),
+    make("button", { type: "button", onclick: async () => (await send("do/disarm")) && setText($("answer"), "Dry run: no valve is driven.") }, "Disarm"))];
+  if (rank >= 2) {
+    const points = make("select", { id: "point" }, ...told.line.points.map((name) => make("option", { value: name, selected: name === told.line.model.point }, name)));
+    rows.push(make("div", { className: "row" }, make("label", { htmlFor: "point" }, "Operating point"), points,
+      twoSteps("Use it", "Yes, judge by it", async () => {
+        setText($("answer"), "The model is loaded again …");
+        const said = await send("do/point", { point: points.value });
+        if (said) setText($("answer"), `${said.point}: ${said.promise}`);
+      })));
+    const lanes = make("select", { id: "valve" }, ...Array.from({ length: told.line.valves }, (_, at) => make("option", { value: at + 1 }, `lane ${at + 1}`)));
+    if (told.line.valves) rows.push(make("div", { className: "row" }, make("label", { htmlFor: "valve" }, "Test a valve (belt stopped, dry run)"), lanes, testButton(lanes)));
+  }
+  $("controls").replaceChildren(...rows);
+}
+
+function testButton(lanes) {
+  const button = make("button", { type: "button" }, "Prepare");
+  let ready = null;
+  const rest = () => {
+    ready = null;
+    button.className = "";
+    setText(button, "Prepare");
+  };
+  lanes.onchange = rest;
+  button.onclick = async () => {
+    if (ready) {
+      const { code } = ready;
+      rest();
+      const said = await send("do/test-valve", { code });
+      if (said) setText($("answer"), `The valve of lane ${said.lane} was opened for a tenth of a second.`);
+      return;
+    }
+    ready = await send("do/test-valve", { lane: Number(lanes.value) });
+    if (!ready) return;
+    button.className = "strong";
+    setText(button, `Open lane ${ready.lane} now`);
+    setTimeout(rest, 1000 * ready.ready_s);
+  };
+  return button;
+}
+
+async function logOut() {
+  me = (await send("session", {}, "DELETE")) || me;
+  drawControls();
+}
+
+async function askWhoIAm() {
+  const answer = await fetch("session");
+  if (answer.ok) me = await answer.json();
+  $("operate").hidden = false;
+  drawControls();
+}
+
+$("login").onsubmit = async (event) => {
+  event.preventDefault();
+  const token = $("token").value;
+  $("token").value = "";
+  const said = await send("session", { token });
+  if (!said) return;
+  me = said;
+  drawControls();
+  connect();
+};
 
 async function listShifts() {
   const answer = await fetch("shifts");
@@ -449,14 +552,21 @@ async function listShifts() {
   }));
 }
 
+let source = null;
+function connect() {
+  if (source) source.close();
+  source = new EventSource("events");
+  source.addEventListener("setup", takeSetup);
+  source.addEventListener("now", takeNow);
+  source.addEventListener("picture", takePicture);
+}
+
 function begin() {
   const style = getComputedStyle(document.documentElement);
   for (const verdict of Object.keys(SIGNS)) COLOURS[verdict] = style.getPropertyValue(`--${verdict}`).trim();
   $("legend").replaceChildren(...Object.entries(SIGNS).map(([verdict, shape]) => make("li", { className: verdict, title: shape }, sign(verdict), verdict)));
-  const source = new EventSource("events");
-  source.addEventListener("setup", takeSetup);
-  source.addEventListener("now", takeNow);
-  source.addEventListener("picture", takePicture);
+  connect();
+  askWhoIAm().catch(() => {});
   for (const input of document.querySelectorAll("input[name=span]")) input.onchange = () => told && drawCounts();
   setInterval(drawState, 250);
   setInterval(() => listShifts().catch(() => {}), 60000);

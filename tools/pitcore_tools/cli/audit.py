@@ -10,29 +10,30 @@ from pathlib import Path
 import click
 
 from pitcore.camera.crops import LabelledCrop, load_labelled
+from pitcore.cli.parameters import InputPath, Number, OutputFolder
 from pitcore.errors import DataError
 from pitcore_tools.audit import output, report
 from pitcore_tools.audit.findings import Findings, find
 from pitcore_tools.evaluate.logits import HeldOut, read_logits
 from pitcore_tools.tables import HASH_DIGITS
 
-SURE = click.FloatRange(0.5, 1.0, min_open=True, max_open=True)
+SURE = Number(0.5, 1.0, min_open=True, max_open=True)
 
 
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=InputPath())
 @click.option(
     "--logits",
     "logits",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     help="Held-out logits (CSV) of a net. Give it again for each independent net.",
 )
-@click.option("--against", type=click.Path(path_type=Path), help="Another folder of crops: say what differs.")
+@click.option("--against", type=InputPath(), help="Another folder of crops: say what differs.")
 @click.option(
     "--confidence", default=0.9, show_default=True, type=SURE, help="Suspect where every net says more than this."
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for the files; outside of git.")
+@click.option("--out", required=True, type=OutputFolder(), help="New folder for the files; outside of git.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def audit(
     data: Path, logits: Sequence[Path], against: Path | None, confidence: float, out: Path, as_json: bool

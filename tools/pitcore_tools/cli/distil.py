@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import torch
 
+from pitcore.cli.parameters import InputPath, OutputFolder, Text
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.handover import hand_over
@@ -17,16 +18,12 @@ from pitcore_tools.networks.imagenet import SOURCES
 
 COMMITTED = Path(__file__).parents[1] / "distil" / "results"
 
-DATA = click.option(
-    "--data", required=True, type=click.Path(path_type=Path), help="Folder with cherry_clean/, cherry_pit/."
-)
-RUNS = click.option(
-    "--runs", default=Path("out/distil"), show_default=True, type=click.Path(path_type=Path), help="For weights."
-)
+DATA = click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
+RUNS = click.option("--runs", default=Path("out/distil"), show_default=True, type=OutputFolder(), help="For weights.")
 RESULTS = click.option(
     "--results",
     default=COMMITTED,
-    type=click.Path(path_type=Path),
+    type=OutputFolder(),
     help="For held-out margins and answers. Default: the committed ones.",
 )
 FOLD = click.option("--fold", "folds", multiple=True, type=click.IntRange(0, FOLDS - 1), help="Only this fold.")
@@ -61,7 +58,7 @@ def list_() -> None:
 
 
 @distil.command(name="teach")
-@click.argument("name")
+@click.argument("name", type=Text())
 @DATA
 @RUNS
 @RESULTS
@@ -80,7 +77,7 @@ def teach_command(name: str, folds: tuple[int, ...], **where: object) -> None:
 
 
 @distil.command(name="answer")
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, type=Text())
 @DATA
 @RUNS
 @RESULTS
@@ -103,7 +100,7 @@ def answer_command(names: tuple[str, ...], folds: tuple[int, ...], views: int, *
 
 
 @distil.command(name="learn")
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, type=Text())
 @click.option("--epochs", default=150, show_default=True, type=click.IntRange(1, 10_000))
 @DATA
 @RUNS
@@ -124,12 +121,12 @@ def learn_command(names: tuple[str, ...], epochs: int, folds: tuple[int, ...], *
 
 
 @distil.command(name="run-folder")
-@click.argument("name")
+@click.argument("name", type=Text())
 @click.option("--fold", required=True, type=click.IntRange(0, FOLDS - 1), help="That the student never saw.")
-@click.option("--version", default="0.4.0", show_default=True, help="Of the model.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--version", default="0.4.0", show_default=True, type=Text(), help="Of the model.")
+@click.option("--out", required=True, type=OutputFolder(), help="Folder to write.")
 @DATA
-@RUNS
+@click.option("--runs", default=Path("out/distil"), show_default=True, type=InputPath(), help="With weights.")
 def run_folder(name: str, fold: int, version: str, out: Path, data: Path, runs: Path) -> None:
     """Write student NAME as a training run, for `quantise`.
 
@@ -143,7 +140,7 @@ def run_folder(name: str, fold: int, version: str, out: Path, data: Path, runs: 
 
 
 @distil.command()
-@RESULTS
+@click.option("--results", default=COMMITTED, type=InputPath(), help="With held-out margins. Default: the committed.")
 def report(results: Path) -> None:
     """Print the table of teachers and students, from held-out margins alone: seconds, no crops needed.
 
@@ -156,7 +153,7 @@ def report(results: Path) -> None:
 
 @distil.command()
 @DATA
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--out", required=True, type=OutputFolder(), help="Folder to write.")
 def pack(data: Path, out: Path) -> None:
     """Pack crops and ImageNet's weights for a machine with a GPU and without a network.
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from pitcore.cli.parameters import OutputFolder
 from pitcore.cli.progress import progress
 from pitcore_tools.train.procedural import draw as draw_crops
 
 
 @click.command()
-@click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="Where the crops go.")
+@click.option("--out", "folder", required=True, type=OutputFolder(), help="Where the crops go.")
 @click.option("--count", default=1000, show_default=True, type=click.IntRange(2, 1_000_000))
 @click.option("--seed", default=2, show_default=True, type=click.IntRange(0))
 def draw(folder: Path, count: int, seed: int) -> None:

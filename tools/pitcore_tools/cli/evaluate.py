@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from pitcore.cli.parameters import InputPath
 from pitcore.errors import DataError
 from pitcore.model_card import DEFAULT_BUNDLE, Bundle, load_bundle
 from pitcore.preprocess.prepare import CropSpec
@@ -24,11 +25,11 @@ MAX_DISTANCE = 1e-3  # of a margin, between the file and this machine
 @click.option(
     "--logits",
     default=COMMITTED,
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     help="Held-out logits (CSV). Default: those of the bundled model, committed with it.",
 )
-@click.option("--data", type=click.Path(path_type=Path), help="Run the int8 net again on these crops, and compare.")
-@click.option("--bundle", default=DEFAULT_BUNDLE, type=click.Path(path_type=Path), help="The net to run again.")
+@click.option("--data", type=InputPath(), help="Run the int8 net again on these crops, and compare.")
+@click.option("--bundle", default=DEFAULT_BUNDLE, type=InputPath(), help="The net to run again.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def evaluate(logits: Path, data: Path | None, bundle: Path, as_json: bool) -> None:
     """Print what a model is worth on crops it never saw: float and int8, with 95 % intervals.

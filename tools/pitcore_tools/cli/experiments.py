@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import torch
 
+from pitcore.cli.parameters import InputPath, OutputFile, OutputFolder, Text
 from pitcore_tools.documents import fill
 from pitcore_tools.experiments import experiment as catalogue
 from pitcore_tools.experiments.plots import write_plots
@@ -20,7 +21,7 @@ COMMITTED = Path(__file__).parents[1] / "experiments" / "results"
 RESULTS = click.option(
     "--results",
     default=COMMITTED,
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     help="Folder of held-out logits (CSV). Default: the committed ones.",
 )
 
@@ -46,11 +47,13 @@ def list_() -> None:
 
 
 @experiments.command()
-@click.argument("name")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder with cherry_clean/, cherry_pit/.")
-@click.option("--runs", default=Path("out/experiments"), show_default=True, type=click.Path(path_type=Path))
-@click.option("--results", default=Path("out/results"), show_default=True, type=click.Path(path_type=Path))
-@click.option("--fold", "only", multiple=True, type=int, help="Only this fold; may be given again. Default: all.")
+@click.argument("name", type=Text())
+@click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
+@click.option("--runs", default=Path("out/experiments"), show_default=True, type=OutputFolder())
+@click.option("--results", default=Path("out/results"), show_default=True, type=OutputFolder())
+@click.option(
+    "--fold", "only", multiple=True, type=click.IntRange(0), help="Only this fold; may be given again. Default: all."
+)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 def run(name: str, data: Path, runs: Path, results: Path, only: tuple[int, ...], threads: int, device: str) -> None:
@@ -78,7 +81,7 @@ def run(name: str, data: Path, runs: Path, results: Path, only: tuple[int, ...],
 @experiments.command()
 @RESULTS
 @click.option("--table", type=click.Choice(list(TABLES)), help="Only this one.")
-@click.option("--write", type=click.Path(path_type=Path), help="Put the tables into this Markdown file, plots beside.")
+@click.option("--write", type=OutputFile(), help="Put the tables into this Markdown file, plots beside.")
 def report(results: Path, table: str | None, write: Path | None) -> None:
     """Print the tables, from held-out logits alone: seconds, no crops needed.
 

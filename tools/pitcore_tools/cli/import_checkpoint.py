@@ -6,20 +6,28 @@ from pathlib import Path
 
 import click
 
+from pitcore.cli.parameters import InputPath, OutputFolder, Text
 from pitcore_tools.train.imported import Stated, import_checkpoint
 
 
 @click.command("import")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--out", "run", required=True, type=click.Path(path_type=Path), help="The run to write.")
-@click.option("--size", "size_px", default=128, show_default=True, help="Side of the crops it was trained on, px.")
+@click.argument("checkpoint", type=InputPath())
+@click.option("--out", "run", required=True, type=OutputFolder(), help="The run to write.")
+@click.option(
+    "--size",
+    "size_px",
+    default=128,
+    show_default=True,
+    type=click.IntRange(16, 1024),
+    help="Side of the crops it was trained on, px.",
+)
 @click.option("--normalised", is_flag=True, help="It was trained with ImageNet's mean and deviation.")
-@click.option("--labels", default="", help="Order of its logits. Default: clean,pit or clean,maybe,pit.")
+@click.option("--labels", type=Text(), help="Order of its logits. Default: clean,pit or clean,maybe,pit.")
 @click.option("--stem", default="pooled", show_default=True, type=click.Choice(["pooled", "fine"]))
-@click.option("--name", default="imported", show_default=True, help="Of the model, in its card.")
-@click.option("--version", default="0.0.1", show_default=True, help="Of the model, in its card.")
+@click.option("--name", default="imported", show_default=True, type=Text(), help="Of the model, in its card.")
+@click.option("--version", default="0.0.1", show_default=True, type=Text(), help="Of the model, in its card.")
 def import_(
-    checkpoint: Path, run: Path, size_px: int, normalised: bool, labels: str, stem: str, name: str, version: str
+    checkpoint: Path, run: Path, size_px: int, normalised: bool, labels: str | None, stem: str, name: str, version: str
 ) -> None:
     """Take a CHECKPOINT that was trained elsewhere: a resnet18 or resnet50 state dict under torchvision's names.
 
@@ -32,7 +40,7 @@ def import_(
       pitcore-tools import best.pt --normalised --out out/theirs
       pitcore-tools quantise out/theirs --float --data validation/ --out out/bundle
     """
-    order = [label for label in labels.split(",") if label]
+    order = [label for label in (labels or "").split(",") if label]
     recipe = import_checkpoint(checkpoint, Stated(name, version, size_px, normalised, order, stem), run)
     form = "float alone (quantise --float)" if recipe.normalise else "int8 or float"
     click.echo(

@@ -12,20 +12,22 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pitcore.cli.parameters import InputPath, Number, OutputFile
 from pitcore.cli.progress import progress
 from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
+from pitcore_tools.cli.kinds import NET
 from pitcore_tools.export import subnormal
 from pitcore_tools.export.denormals import measure
-from pitcore_tools.networks.checkpoint import read_state
+from pitcore_tools.networks.checkpoint import read_state, save_weights
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.quantise.static import float_ops, op_histogram
 
 
 @click.command()
-@click.argument("model", default=DEFAULT_BUNDLE, type=click.Path(path_type=Path))
-@click.option("--zero", "out", type=click.Path(path_type=Path), help="Write the graph or checkpoint without them here.")
+@click.argument("model", default=DEFAULT_BUNDLE, type=InputPath())
+@click.option("--zero", "out", type=OutputFile(NET), help="Write the graph or checkpoint without them here.")
 def inspect(model: Path, out: Path | None) -> None:
     """Print what MODEL is made of, and which of its weights are so small that they only cost time.
 
@@ -41,8 +43,7 @@ def inspect(model: Path, out: Path | None) -> None:
         state = read_state(model)
         _say_tiny(model, [(name, value.numpy()) for name, value in state.items() if value.dtype == torch.float32], out)
         if out is not None:
-            cleaned = {name: _zeroed(value) for name, value in state.items()}
-            replace_file(out, lambda file: torch.save(cleaned, file))
+            save_weights(out, {name: _zeroed(value) for name, value in state.items()})
         return
     if out is not None and model.suffix != ".onnx":
         raise DataError(f"{model}: --zero wants a graph or a checkpoint; a bundle is cleaned when `quantise` writes it")
@@ -63,7 +64,7 @@ def inspect(model: Path, out: Path | None) -> None:
 
 
 @click.command()
-@click.option("--share", default=0.5, show_default=True, type=click.FloatRange(0.0, 1.0), help="Of the weights.")
+@click.option("--share", default=0.5, show_default=True, type=Number(0.0, 1.0), help="Of the weights.")
 @click.option("--rounds", default=25, show_default=True, type=click.IntRange(3, 10_000), help="Calls of each variant.")
 def denormals(share: float, rounds: int) -> None:
     """Show what subnormal weights cost on this machine, and what the guard saves.

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import msgspec
 
+from pitcore.cli.parameters import InputPath, Number, OutputFolder, Text
 from pitcore.errors import PublishError
 from pitcore_tools.cli.package_keys import add_channel, init, rotate_key
 from pitcore_tools.cli.package_options import (
-    FOLDER,
     confirm,
     json_option,
     keys_option,
@@ -22,7 +22,7 @@ from pitcore_tools.cli.package_options import (
 )
 from pitcore_tools.package import publish, variants
 from pitcore_tools.package.channels import channels as every_channel
-from pitcore_tools.package.channels import phase, read_channel, releases, write_channel
+from pitcore_tools.package.channels import phase, read_to_replace, releases, write_channel
 from pitcore_tools.package.repository import locked
 from pitcore_tools.package.stick import check_is_stick, export
 from pitcore_tools.package.verify import VerifyReport, phases, verify
@@ -44,11 +44,13 @@ for command in (init, add_channel, rotate_key):
 @repository_option
 @keys_option
 @click.option("--deltas-from", "bases", default=3, show_default=True, type=click.IntRange(0, 20))
-@click.option("--arch", multiple=True, help="Only for machines of this `uname -m`. Repeatable. Default: any.")
+@click.option(
+    "--arch", multiple=True, type=Text(), help="Only for machines of this `uname -m`. Repeatable. Default: any."
+)
 @click.option("--number", type=click.IntRange(1), help="Of the release. Default: the next. Only after a stolen key.")
 @click.option("--again", is_flag=True, help="An archive that is here gets a new number: the way back to it.")
 @json_option
-@click.argument("bundle", type=FOLDER)
+@click.argument("bundle", type=InputPath(folder=True))
 def add(
     directory: Path,
     folders: tuple[Path, ...],
@@ -86,10 +88,10 @@ def add(
 @package.command()
 @repository_option
 @keys_option
-@click.option("--percent", required=True, type=click.FloatRange(0.0, 100.0), help="Of the boards; 0 stops a phase.")
+@click.option("--percent", required=True, type=Number(0.0, 100.0), help="Of the boards; 0 stops a phase.")
 @yes_option
-@click.argument("channel")
-@click.argument("target")
+@click.argument("channel", type=Text())
+@click.argument("target", type=Text())
 def release(
     directory: Path,
     folders: tuple[Path, ...],
@@ -108,7 +110,7 @@ def release(
     """
     with locked(directory):
         repository = open_repository(directory, folders, passphrase_file)
-        before, known = read_channel(repository, channel), releases(repository)
+        before, known = read_to_replace(repository, channel, click.echo), releases(repository)
         after = phase(before, known, target, percent)
         was = next((entry.percent for entry in before.releases if entry.target == target), 0.0)
         found = known[target]
@@ -128,7 +130,7 @@ def release(
 @repository_option
 @keys_option
 @json_option
-@click.argument("roles", nargs=-1)
+@click.argument("roles", nargs=-1, type=Text())
 def refresh(
     directory: Path, folders: tuple[Path, ...], passphrase_file: Path | None, as_json: bool, roles: tuple[str, ...]
 ) -> None:
@@ -157,7 +159,7 @@ def refresh(
 @repository_option
 @keys_option
 @yes_option
-@click.argument("target")
+@click.argument("target", type=Text())
 def withdraw(directory: Path, folders: tuple[Path, ...], passphrase_file: Path | None, yes: bool, target: str) -> None:
     """List an archive no more, as one that a thief has signed. Needs the models key. No channel may name it.
 
@@ -196,7 +198,7 @@ def list_(directory: Path, as_json: bool) -> None:
 
 @package.command("verify")
 @repository_option
-@click.option("--root", type=click.Path(path_type=Path), help="root.json of a board. Default: the repository's first.")
+@click.option("--root", type=InputPath(), help="root.json of a board. Default: the repository's first.")
 @click.option("--stick", is_flag=True, help="What `export-usb` wrote: only what its channels name need be there.")
 @json_option
 def verify_(directory: Path, root: Path | None, stick: bool, as_json: bool) -> None:
@@ -216,9 +218,9 @@ def verify_(directory: Path, root: Path | None, stick: bool, as_json: bool) -> N
 
 @package.command("export-usb")
 @repository_option
-@click.option("--channel", "channels", multiple=True, help="To take along. Repeatable. Default: all.")
+@click.option("--channel", "channels", multiple=True, type=Text(), help="To take along. Repeatable. Default: all.")
 @click.option("--folder", is_flag=True, help="DESTINATION is a folder of this machine, not a stick.")
-@click.argument("destination", type=FOLDER)
+@click.argument("destination", type=OutputFolder())
 def export_usb(directory: Path, channels: tuple[str, ...], folder: bool, destination: Path) -> None:
     """Copy what boards without a network need to a mounted stick, and verify it there. Needs no key.
 
@@ -242,7 +244,10 @@ def export_usb(directory: Path, channels: tuple[str, ...], folder: bool, destina
 
 @package.command("deltas")
 @click.option(
-    "--bundle", default=variants.DEFAULT, type=FOLDER, help="Base. Default: the model that comes with pitcore."
+    "--bundle",
+    default=variants.DEFAULT,
+    type=InputPath(folder=True),
+    help="Base. Default: the model that comes with pitcore.",
 )
 @json_option
 def deltas(bundle: Path, as_json: bool) -> None:

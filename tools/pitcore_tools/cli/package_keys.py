@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES
 
+from pitcore.cli.parameters import InputPath, OutputFolder, Text
 from pitcore_tools.cli.package_options import (
-    FOLDER,
     confirm,
     keys_option,
     new_passphrase,
@@ -24,9 +24,9 @@ from pitcore_tools.package.repository import locked, rule_of
 
 @click.command()
 @repository_option
-@click.option("--keys", "folder", required=True, type=FOLDER, help="New folder for the private keys.")
-@click.option("--channel", "channels", required=True, multiple=True, help="A first channel. Repeatable.")
-@click.option("--passphrase-file", type=click.Path(path_type=Path), help="Read the passphrase here, do not ask.")
+@click.option("--keys", "folder", required=True, type=OutputFolder(), help="New folder for the private keys.")
+@click.option("--channel", "channels", required=True, multiple=True, type=Text(), help="A first channel. Repeatable.")
+@click.option("--passphrase-file", type=InputPath(), help="Read the passphrase here, do not ask.")
 @click.option("--unprotected", is_flag=True, help="Offline keys without a passphrase: for trials only.")
 def init(
     directory: Path, folder: Path, channels: tuple[str, ...], passphrase_file: Path | None, *, unprotected: bool
@@ -55,8 +55,10 @@ def init(
 @click.command("add-channel")
 @repository_option
 @keys_option
-@click.option("--new-keys", required=True, type=FOLDER, help="Folder that the new key goes into, as online/...")
-@click.argument("channel")
+@click.option(
+    "--new-keys", required=True, type=OutputFolder(shared=True), help="Folder that the new key goes into, as online/..."
+)
+@click.argument("channel", type=Text())
 def add_channel(
     directory: Path, folders: tuple[Path, ...], passphrase_file: Path | None, new_keys: Path, channel: str
 ) -> None:
@@ -75,11 +77,13 @@ def add_channel(
 @click.command("rotate-key")
 @repository_option
 @keys_option
-@click.option("--key", "old", help="First letters of the id of the key to replace; needed where a role has several.")
-@click.option("--new-keys", required=True, type=FOLDER, help="Folder that the new key goes into.")
+@click.option(
+    "--key", "old", type=Text(), help="First letters of the id of the key to replace; needed where a role has several."
+)
+@click.option("--new-keys", required=True, type=OutputFolder(shared=True), help="Folder that the new key goes into.")
 @click.option("--unprotected", is_flag=True, help="A new offline key without a passphrase: for trials only.")
 @yes_option
-@click.argument("role")
+@click.argument("role", type=Text())
 def rotate_key(
     directory: Path,
     folders: tuple[Path, ...],

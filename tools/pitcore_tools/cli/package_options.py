@@ -10,28 +10,37 @@ from typing import Any
 
 import click
 
+from pitcore.cli.parameters import InputPath
 from pitcore.errors import PublishError
 from pitcore_tools.package.keys import KeyRing
 from pitcore_tools.package.repository import StaticRepository
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
 MIN_PASSPHRASE = 8
 
 
 def repository_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--repository DIR``."""
     return click.option(
-        "--repository", "directory", required=True, type=FOLDER, help="Folder of static files that a web server serves."
+        "--repository",
+        "directory",
+        required=True,
+        type=InputPath(folder=True),
+        help="Folder of static files that a web server serves.",
     )(function)
 
 
 def keys_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--keys DIR``, several times, and where the passphrase comes from."""
-    function = click.option(
-        "--passphrase-file", type=click.Path(path_type=Path), help="Read the keys' passphrase here, do not ask."
-    )(function)
+    function = click.option("--passphrase-file", type=InputPath(), help="Read the keys' passphrase here, do not ask.")(
+        function
+    )
     return click.option(
-        "--keys", "folders", required=True, multiple=True, type=FOLDER, help="Folder of private keys. Repeatable."
+        "--keys",
+        "folders",
+        required=True,
+        multiple=True,
+        type=InputPath(folder=True),
+        help="Folder of private keys. Repeatable.",
     )(function)
 
 

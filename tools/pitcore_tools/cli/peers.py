@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pitcore.cli.parameters import OutputFile
 from pitcore.cli.progress import progress
 from pitcore.config import Config
 from pitcore.errors import DataError
@@ -17,7 +18,7 @@ from pitcore_tools.documents import fill
 @click.command()
 @click.option("--rounds", default=24, show_default=True, type=click.IntRange(3, 10_000), help="Turns of every variant.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: every round.")
-@click.option("--write", type=click.Path(path_type=Path), help="Put the tables into this Markdown file.")
+@click.option("--write", type=OutputFile(), help="Put the tables into this Markdown file.")
 def peers(rounds: int, as_json: bool, write: Path | None) -> None:
     """Measure pitcore beside what one would otherwise write, on the same frames, in turns.
 

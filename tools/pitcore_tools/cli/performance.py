@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pitcore.cli.parameters import InputPath, OutputFile
 from pitcore.cli.progress import progress
 from pitcore.config import Config
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
@@ -20,10 +21,10 @@ COUNTS = "instructions.json"
 @click.command()
 @click.option("--rounds", default=40, show_default=True, type=click.IntRange(3, 10_000), help="Turns of every part.")
 @click.option(
-    "--boards", "folder", default=Path("docs/performance"), show_default=True, type=click.Path(path_type=Path),
+    "--boards", "folder", default=Path("docs/performance"), show_default=True, type=InputPath(),
     help="Folder of the counted instructions, and of pi5.json and pi4.json where a board has been measured.",
 )  # fmt: skip
-@click.option("--write", type=click.Path(path_type=Path), help="Put the tables into this Markdown file.")
+@click.option("--write", type=OutputFile(), help="Put the tables into this Markdown file.")
 def performance(rounds: int, folder: Path, write: Path | None) -> None:
     """Show where the time goes: what this machine can do and what of it is reached, and what boards will do.
 

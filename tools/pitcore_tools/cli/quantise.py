@@ -6,20 +6,22 @@ from pathlib import Path
 
 import click
 
+from pitcore.cli.parameters import InputPath, OutputFile, OutputFolder
 from pitcore.durable import replace_file
+from pitcore_tools.cli.kinds import GRAPH, LOGITS_FILE
 from pitcore_tools.evaluate import report
 from pitcore_tools.evaluate.logits import read_logits, write_logits
 from pitcore_tools.export.graph import float_graph
-from pitcore_tools.quantise.bundle import write_bundle
+from pitcore_tools.quantise.bundle import check_replaceable, write_bundle
 from pitcore_tools.quantise.graph import float_run, held_out_logits, load_run, quantise_run
 from pitcore_tools.train.loop import SEEN, load_network
 
-RUN_ARGUMENT = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+RUN_ARGUMENT = click.argument("run_folder", metavar="RUN", type=InputPath())
 
 
 @click.command()
 @RUN_ARGUMENT
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The ONNX file to write.")
+@click.option("--out", required=True, type=OutputFile(GRAPH), help="The ONNX file to write.")
 def export(run_folder: Path, out: Path) -> None:
     """Export the network of a training RUN as a float ONNX graph.
 
@@ -38,12 +40,12 @@ def export(run_folder: Path, out: Path) -> None:
 
 @click.command()
 @RUN_ARGUMENT
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="The folder the run was trained on.")
-@click.option("--out", "bundle", required=True, type=click.Path(path_type=Path), help="The bundle to write.")
-@click.option("--logits", type=click.Path(path_type=Path), help="Also write the held-out logits (CSV) here.")
+@click.option("--data", required=True, type=InputPath(), help="The folder the run was trained on.")
+@click.option("--out", "bundle", required=True, type=OutputFolder(), help="The bundle to write.")
+@click.option("--logits", type=OutputFile(LOGITS_FILE), help="Also write the held-out logits (CSV) here.")
 @click.option(
     "--evidence",
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     help="Out-of-fold logits (CSV) of all folds of this recipe: thresholds then rest on all their pits.",
 )
 @click.option("--float", "as_float", is_flag=True, help="A float bundle: slower, for nets that have no int8 form.")
@@ -58,6 +60,7 @@ def quantise(
     Example:
       pitcore-tools quantise out/run --data ../shared/cherries/train --out out/bundle --logits out/logits.csv
     """
+    check_replaceable(bundle)
     trained = load_run(run_folder, data)
     if not (run_folder / SEEN).exists():
         click.echo(

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import click
 
+from pitcore.cli.parameters import InputPath, OutputFile
+from pitcore_tools.cli.kinds import LOGITS_FILE
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import write_logits
 from pitcore_tools.evaluate.score import score as score_model
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder with cherry_clean/, cherry_pit/.")
-@click.option("--logits", type=click.Path(path_type=Path), help="Also write the margins (CSV) here.")
+@click.argument("model", type=InputPath())
+@click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
+@click.option("--logits", type=OutputFile(LOGITS_FILE), help="Also write the margins (CSV) here.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def score(model: Path, data: Path, logits: Path | None, as_json: bool) -> None:
     """Score MODEL, a bundle or a training run, on crops of another line, another season, or drawn ones.

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from pitcore.cli.parameters import InputPath, Number, OutputFile, OutputFolder, Text
 from pitcore.errors import DataError
+from pitcore_tools.cli.kinds import PLOT
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.quantise.bundle import rewrite_points
@@ -15,31 +17,31 @@ from pitcore_tools.thresholds import report
 from pitcore_tools.thresholds.points import card_points, points_text
 from pitcore_tools.thresholds.report import ThresholdRequest
 
-SHARE = click.FloatRange(0.0, 1.0, min_open=True, max_open=True)
+SHARE = Number(0.0, 1.0, min_open=True, max_open=True)
 
 
 @click.command()
 @click.option(
     "--logits",
     default=COMMITTED,
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     help="Held-out logits (CSV). Default: those of the bundled model.",
 )
 @click.option("--max-miss", default=0.01, show_default=True, type=SHARE, help="Share of pits that may pass as clean.")
 @click.option("--confidence", default=0.95, show_default=True, type=SHARE, help="Of the promise about pits.")
 @click.option("--max-clean-loss", default=0.02, show_default=True, type=SHARE, help="Share of clean ones to reject.")
-@click.option("--fold", type=int, help="Only this fold: the crops that one net never saw.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw pit recall against review share here.")
+@click.option("--fold", type=click.IntRange(0), help="Only this fold: the crops that one net never saw.")
+@click.option("--plot", type=OutputFile(PLOT), help="Draw pit recall against review share here.")
 @click.option("--points", is_flag=True, help="Instead: the operating points, per 1,000 cherries.")
 @click.option(
     "--evidence",
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     help="With --points: out-of-fold logits (CSV) of all folds of the recipe of the net whose --logits are given.",
 )
 @click.option(
     "--write",
     nargs=2,
-    type=(click.Path(path_type=Path), str),
+    type=(OutputFolder(), Text()),
     metavar="BUNDLE VERSION",
     help="With --points: put them into this bundle's card, under this version.",
 )

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pitcore.cli.parameters import InputPath, OutputFolder
 from pitcore_tools.train.loop import train as run_training
 from pitcore_tools.train.recipe import Recipe, load_recipe
 
@@ -17,9 +18,9 @@ DEFAULT_RECIPE = Path(__file__).parents[1] / "train" / "configs" / "default.yaml
 
 
 @click.command()
-@click.argument("recipe_path", metavar="[RECIPE]", default=DEFAULT_RECIPE, type=click.Path(path_type=Path))
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder with cherry_clean/, cherry_pit/.")
-@click.option("--out", "run", required=True, type=click.Path(path_type=Path), help="Where the run is kept.")
+@click.argument("recipe_path", metavar="[RECIPE]", default=DEFAULT_RECIPE, type=InputPath())
+@click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
+@click.option("--out", "run", required=True, type=OutputFolder(), help="Where the run is kept.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 def train(recipe_path: Path, data: Path, run: Path, threads: int, device: str) -> None:

@@ -13,6 +13,7 @@ from pitcore_tools.distil.pool import BLENDED_SHARE
 from pitcore_tools.distil.run import Workspace, weights_path
 from pitcore_tools.distil.students import BATCH, WEIGHT_DECAY
 from pitcore_tools.distil.views import Jitter
+from pitcore_tools.networks.checkpoint import save_weights
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.train.loop import CONFIG, MODEL, SEEN
 from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
@@ -32,7 +33,7 @@ def hand_over(name: str, fold: int, place: Workspace, version: str, out: Path) -
     refuse_not_finite(weights_path(place, name, fold), weights.items())
     seen = [place.crops.hashes[index] for index in place.crops.without(fold).tolist()]
     out.mkdir(parents=True, exist_ok=True)
-    replace_file(out / MODEL, lambda file: torch.save({key: value.float() for key, value in weights.items()}, file))
+    save_weights(out / MODEL, {key: value.float() for key, value in weights.items()})
     replace_file(out / SEEN, lambda file: file.write("\n".join(seen).encode()))
     replace_file(out / CONFIG, lambda file: file.write(recipe_yaml(recipe).encode()))
 

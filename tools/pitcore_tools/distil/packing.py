@@ -12,6 +12,7 @@ from pitcore.durable import replace_file
 from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.distil.crops import FOLDS, SIDE_PX, Crops
 from pitcore_tools.distil.teachers import weights_of
+from pitcore_tools.networks.checkpoint import save_weights
 from pitcore_tools.networks.imagenet import SOURCES, read_weights
 from pitcore_tools.train.dataset import SOURCE_SIZE_PX, prepare, read_crops
 
@@ -42,4 +43,4 @@ def pack_weights(source: str, path: Path) -> None:
     state = read_weights(weights_of(SOURCES[source]), SOURCES[source])
     kept = list(state)[:-2]
     small = {name: state[name].half() if state[name].ndim > 1 else state[name] for name in kept}
-    replace_file(path, lambda file: torch.save(small, file))
+    save_weights(path, small)

@@ -260,7 +260,8 @@ def _save(path: Path, content: Any) -> None:  # noqa: ANN401  whatever torch can
 def _replace(path: Path, write: Callable[[Any], object]) -> None:
     """Write a file whole or not at all. ``pitcore.durable`` is not at hand on a lent machine."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    part.unlink(missing_ok=True)
+    with part.open("xb") as file:  # follows no link
         write(file)
     part.replace(path)
 

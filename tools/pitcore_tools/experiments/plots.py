@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 
+from pitcore.durable import replace_file
 from pitcore.errors import DataError
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.figures import Floats, Share
@@ -42,7 +44,7 @@ def write_plots(folder: Path, results: Path) -> list[Path]:
         path = folder / f"{name}.svg"
         try:
             if draw(axes, results):
-                figure.savefig(path, dpi=DPI, metadata={"Date": None})
+                replace_file(path, partial(figure.savefig, format="svg", dpi=DPI, metadata={"Date": None}))
                 written.append(path)
         except OSError as error:
             raise DataError(f"{path}: cannot be written: {error.strerror}; name a folder that exists") from error

@@ -163,7 +163,7 @@ def read_results(name: str, results: Path) -> HeldOut:
 @contextmanager
 def _locked(run: Path) -> Iterator[bool]:
     """Hold a run for this process; yields whether it could be had."""
-    with (run / ".lock").open("w") as file:
+    with (run / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,6 +6,7 @@ never passed on.
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
 from pitcore_tools.networks.finite import refuse_not_finite
 
@@ -54,6 +56,16 @@ def load_tensors(path: Path, device: torch.device | str = "cpu", ours: str | Non
                 f"{path}: holds more than tensors and numbers (a whole model, NumPy's numbers ...); {HOW_TO_SAVE}"
             ) from error
         raise DataError(f"{path}: not a checkpoint of torch: {first_line(error)}; copy it again") from error
+
+
+def save_weights(path: Path, content: Any) -> None:  # noqa: ANN401  whatever torch can save
+    """Write a checkpoint whole or not at all. Raises OSError.
+
+    It is packed in memory first: torch turns a full disk into an error that says nothing of it.
+    """
+    packed = io.BytesIO()
+    torch.save(content, packed)
+    replace_file(path, lambda file: file.write(packed.getbuffer()))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

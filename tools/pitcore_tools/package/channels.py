@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from pitcore.errors import PublishError
+from pitcore.errors import PublishError, UpdateError
 from pitcore.ota.channel import Channel, Entry, ReleaseMetadata, channel_target, decode_channel, decode_release
 from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepository, channel_role
 
@@ -47,6 +48,19 @@ def read_channel(repository: StaticRepository, channel: str) -> Channel:
         raise PublishError(f"{path}: {error.strerror}; copy it back, or release again") from error
 
 
+def read_to_replace(repository: StaticRepository, channel: str, tell: Callable[[str], None]) -> Channel:
+    """Return a channel; one that cannot be read counts as empty, so that a release can replace it.
+
+    Raises:
+        PublishError: there is no such channel.
+    """
+    try:
+        return read_channel(repository, channel)
+    except UpdateError as error:
+        tell(f"{error}; what the channel asked for before is lost, and this release is written alone")
+        return Channel("pitcore.channel/1", channel, ())
+
+
 def has_channel(repository: StaticRepository, channel: str) -> bool:
     """Return whether a channel's file lies here: a stick may leave some out."""
     return _path(repository, channel).exists()
@@ -72,7 +86,7 @@ def phase(channel: Channel, known: dict[str, ReleaseMetadata], target: str, perc
     take it. A release keeps its salt, so whoever was asked stays asked.
 
     Raises:
-        PublishError: no such archive, or one older than what the channel has.
+        PublishError: no such archive, one older than what the channel has, or no share.
     """
     if target not in known:
         raise PublishError(f"{target}: not in this repository; `pitcore-tools package list` shows what is")
@@ -83,6 +97,9 @@ def phase(channel: Channel, known: dict[str, ReleaseMetadata], target: str, perc
             "add its bundle --again, it gets a new number"
         )
     same = next((entry for entry in channel.releases if entry.target == target), None)
-    entry = Entry(target, percent, same.salt if same else secrets.token_hex(16))
+    try:
+        entry = Entry(target, percent, same.salt if same else secrets.token_hex(16))
+    except ValueError as error:
+        raise PublishError(f"{target}: {error}") from error
     base = [before for before in channel.releases if before.target != target and before.percent == 100.0]
     return Channel(channel.schema, channel.name, (entry, *base[:1]) if percent < 100.0 else (entry,))

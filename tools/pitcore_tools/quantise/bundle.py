@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
+import secrets
 import shutil
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import yaml
 
-from pitcore.durable import replace_file, sync_directory
+from pitcore.durable import replace_file, sync_directory, trusted
 from pitcore.emulator.single import render_crop
 from pitcore.errors import DataError
 from pitcore.model_card import BUNDLE_FILES, SCHEMA, Point, decode_card, load_bundle
@@ -162,20 +162,23 @@ def _write(raw: bytes, file: BinaryIO) -> None:
     file.write(raw)
 
 
-def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Write the files beside the folder, then swap names.
-
-    Raises:
-        DataError: the folder holds something that no bundle does; it is not touched.
-    """
+def check_replaceable(folder: Path) -> None:
+    """Refuse a folder that holds something that no bundle does. Raises DataError."""
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: is a file; name a folder for the bundle")
-    strange = sorted({path.name for path in folder.iterdir()} - set(files)) if folder.exists() else []
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    strange = sorted(held - {*BUNDLE_FILES, "card.json"})
     if strange:
         raise DataError(
             f"{folder}: holds {', '.join(strange[:3])}, so it is no bundle and is not replaced; name another folder"
         )
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+
+
+def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Write the files beside the folder, then swap names. Raises DataError, OSError; the folder is then as it was."""
+    folder = trusted(folder)
+    check_replaceable(folder)
+    fresh = folder.with_name(f".{secrets.token_hex(8)}.part")
     fresh.mkdir(parents=True)
     try:
         for name, raw in files.items():

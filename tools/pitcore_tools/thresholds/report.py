@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore.durable import replace_file
 from pitcore.errors import DataError
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.figures import Floats, Labels, Share
@@ -148,9 +150,9 @@ def plot(held_out: HeldOut, wish: ThresholdRequest, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     draw(axes, held_out, wish.max_loss)
     try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be written: {error}; name a .png or .svg in a folder that exists") from error
+        replace_file(path, partial(figure.savefig, format=path.suffix[1:] or "png", dpi=120))
+    except ValueError as error:
+        raise DataError(f"{path}: cannot be written: {error}; name a .png or .svg") from error
     finally:
         plt.close(figure)
 

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pitcore.durable import replace_file
 from pitcore.errors import DataError
-from pitcore_tools.networks.checkpoint import read_state
+from pitcore_tools.networks.checkpoint import read_state, save_weights
 from pitcore_tools.networks.zoo import build, load_pretrained
 from pitcore_tools.train.loop import CHECKPOINT, CONFIG, METRICS, MODEL, SEEN
 from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
@@ -80,7 +79,7 @@ def import_checkpoint(checkpoint: Path, stated: Stated, run: Path) -> Recipe:
     run.mkdir(parents=True, exist_ok=True)
     replace_file(run / CONFIG, lambda file: file.write(recipe_yaml(recipe).encode()))
     replace_file(run / METRICS, lambda file: file.write(json.dumps(said, indent=1).encode()))
-    replace_file(run / MODEL, lambda file: torch.save(weights, file))
+    save_weights(run / MODEL, weights)
     return recipe
 
 

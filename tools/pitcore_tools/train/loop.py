@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
 from pitcore.preprocess.prepare import CropSpec
-from pitcore_tools.networks.checkpoint import load_tensors
+from pitcore_tools.networks.checkpoint import load_tensors, save_weights
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.networks.symmetric import tie, untied
 from pitcore_tools.networks.zoo import build, load_pretrained
@@ -123,7 +123,7 @@ def train(recipe: Recipe, data: Path, run: Path, report: Report, device: str = "
     }
     if processes.first:
         weights = {name: value.cpu() for name, value in final.state_dict().items()}
-        replace_file(run / MODEL, lambda file: torch.save(weights, file))
+        save_weights(run / MODEL, weights)
         replace_file(run / METRICS, lambda file: file.write(json.dumps(metrics, indent=1).encode()))
     processes.end()
     return metrics
@@ -283,7 +283,7 @@ def _save(state: _State, recipe: Recipe, checkpoint: Path) -> None:
         "epoch": state.epoch,
         "history": state.history,
     }
-    replace_file(checkpoint, lambda file: torch.save(content, file))
+    save_weights(checkpoint, content)
 
 
 def _train_epoch(state: _State, setting: _Setting) -> dict[str, float]:

@@ -1,0 +1,142 @@
+import contextlib
+import os
+
+import pytest
+
+from pitcore.durable import replace_file
+from pitcore.errors import OutputError
+from pitcore.output import PNG, VERDICT_FILE, Kind, is_same, line_of, try_file, try_folder
+
+JSON = Kind("a report", (b'{"schema"',))
+STRANGER = 12345
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """A folder as ``/tmp``, into which a stranger has put a link to a file of ours."""
+    if os.geteuid():
+        pytest.skip("only root can make another user's link")
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    (tmp_path / "mine").write_text("mine")
+    (folder / "link").symlink_to(tmp_path / "mine")
+    os.lchown(folder / "link", STRANGER, STRANGER)
+    (folder / "way").symlink_to(tmp_path)
+    os.lchown(folder / "way", STRANGER, STRANGER)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["link", "way/mine", "way/new", "../shared/way/mine"])
+def test_a_link_that_a_stranger_planted_is_never_followed(shared, name):
+    with pytest.raises(OutputError, match=f"is a symbolic link of another user \\(uid {STRANGER}\\)"):
+        try_file(shared / name)
+    with pytest.raises(OSError, match="symbolic link of another user"):
+        replace_file(shared / name, lambda file: file.write(b"theirs"))
+    assert (shared.parent / "mine").read_text() == "mine"
+    assert not (shared.parent / "new").exists()
+
+
+def test_a_folder_behind_a_planted_link_is_refused(shared):
+    with pytest.raises(OutputError, match="symbolic link of another user"):
+        try_folder(shared / "way" / "out")
+
+
+def test_a_link_of_ours_stays_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    replace_file(tmp_path / "link", lambda file: file.write(b"new"))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_links_in_a_circle_end_with_a_reason(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OutputError, match="Too many levels of symbolic links"):
+        try_file(tmp_path / "a")
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is a named pipe"):
+        replace_file(tmp_path / "pipe", lambda file: file.write(b"x"))
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "fits"),
+    [
+        (JSON, b'{"schema": 1}', True),
+        (JSON, b"", True),
+        (JSON, b'{"sch', True),
+        (JSON, b"[sink]\n", False),
+        (PNG, b"\x89PNG\r\n\x1a\nmore", True),
+        (PNG, b'{"schema": 1}', False),
+        (VERDICT_FILE, b'{"schema":"pitcore.event/1"}\n', True),
+        (VERDICT_FILE, bytes(4096), True),
+        (VERDICT_FILE, b'{"seq":1,"t_ns":2}\n', False),
+        (None, b"anything", True),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_and_stays(tmp_path, kind, content, fits):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    if fits:
+        try_file(path, kind)
+    else:
+        with pytest.raises(OutputError, match="is there already and is not"):
+            try_file(path, kind)
+    assert path.read_bytes() == content
+
+
+def test_a_try_leaves_nothing_behind(tmp_path):
+    try_file(tmp_path / "file")
+    try_file(tmp_path / "new" / "er" / "file", makes_folders=True)
+    try_folder(tmp_path / "folder" / "in" / "folders")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_made_must_be_there(tmp_path):
+    with pytest.raises(OutputError, match="No such file or directory; name a place that is there"):
+        try_file(tmp_path / "new" / "file")
+
+
+def test_a_file_that_must_be_new_is_not(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is there already"):
+        try_file(tmp_path / "file", is_new=True)
+
+
+def test_a_full_disk_shows_before_the_work(small_disk):
+    with contextlib.suppress(OSError):
+        (small_disk / "ballast").write_bytes(bytes(1 << 20))
+    with pytest.raises(OutputError, match="No space left on device; free some space"):
+        try_file(small_disk / "file")
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+
+
+def test_names_of_one_file_are_the_same(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    os.link(tmp_path / "file", tmp_path / "hard")
+    (tmp_path / "other").touch()
+    assert is_same(tmp_path / "file", tmp_path / "link")
+    assert is_same(tmp_path / "hard", tmp_path / "link")
+    assert is_same(tmp_path / "new", tmp_path / "." / "new")
+    assert not is_same(tmp_path / "file", tmp_path / "other")
+    assert not is_same(tmp_path / "file", tmp_path / "new")
+
+
+def test_an_error_nobody_explained_is_a_line_with_its_path():
+    assert line_of(PermissionError(13, "Permission denied", "/a")) == (
+        "/a: Permission denied; name a place that this user may use"
+    )
+    assert line_of(OSError(28, "No space left on device")).startswith("standard output: No space left")
+    assert line_of(OSError(9, "Bad file descriptor")) is None
+
+
+def test_the_temporary_name_is_not_told(tmp_path):
+    with pytest.raises(OSError, match="No such file") as seen:
+        replace_file(tmp_path / "no" / "file", lambda _: None)
+    assert seen.value.filename == str(tmp_path / "no" / "file")
