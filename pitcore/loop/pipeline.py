@@ -217,8 +217,8 @@ class Pipeline:
         shapes = _shapes(things, len(frame.planes))
         judged = self._judge(at, shapes, logits)
         events += self._events_of(frame, at, logits)
-        asked_means = [(shapes[index].plane_means, judged[index].reason) for index in at.asked]
-        events += stages.line.judge(frame, asked_means, stages.crops.written(stages.session.batch, len(at.asked)))
+        items = [(shapes[index], judged[index]) for index in at.asked]
+        events += stages.line.judge(frame, items, stages.crops.written(stages.session.batch, len(at.asked)))
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
         said = unseen + [(chosen.box_of(index, seen.boxes), judged[index]) for index in sorted(judged)]
         clock.mark("decide")
