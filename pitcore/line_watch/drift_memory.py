@@ -1,4 +1,4 @@
-"""Keeps what is usual on this line in a file, so that a restart does not learn it anew.
+"""Keeps what is usual on this line in a file, so that a restart does not learn it again.
 
 The file is written by a thread of its own: the loop never waits for a disk. It holds sums for at most ``[drift] days``
 days, some ten kilobytes. A file that cannot be read does not count: the line is learned again.
