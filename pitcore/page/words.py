@@ -41,6 +41,10 @@ ALARMS: Mapping[str, Told] = {
         "They are above 120 %: other light falls in, or the belt changed.",
         "Close the hood, clean the belt; else pitcore calibrate exposure and flat.",
     ),
+    "reference_strip": Told(
+        "A strip of white tape in view is below 85 % or above 120 % of its calibrated level: the lamp, or the strip.",
+        "Clean the strip, see that nothing covers it, check the lamp; then pitcore calibrate exposure and flat.",
+    ),
     "lens_dirty": Told(
         "A spot of at least 16 px does not move with the belt.",
         "Clean lens, glass and lamp where the text says.",
