@@ -1,6 +1,6 @@
 """The live page in a real browser, while `pitcore run` sorts an emulated belt of drawn cherries.
 
-Skipped, and said so, where playwright, Chromium or axe-core are absent: `make browser-tools` fetches them.
+Skipped, and said so, where playwright, Chromium or axe-core are absent; docs/page.md says how to get them.
 """
 
 import contextlib
@@ -214,7 +214,7 @@ def test_the_page_complains_of_nothing_and_asks_nobody_else(visit, line):
     assert visit.asked <= {line.url.split("/")[2], ""}
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="axe-core is absent: make browser-tools, or set PITCORE_AXE")
+@pytest.mark.skipif(not AXE.exists(), reason="axe-core is absent: npm install axe-core, and set PITCORE_AXE")
 def test_axe_finds_no_serious_fault(visit, browser, line):
     assert visit.faults() == []
     visit.page.focus("#strip")

@@ -323,7 +323,8 @@ function drawCharts() {
     const values = chart.keys.map((key) => points.map((point) => point[key]));
     const top = chart.top || Math.max(1, ...values.flat().filter((value) => value !== null)) * 1.1;
     const all = values[0].reduce((sum, value) => sum + (value || 0), 0);
-    const text = chart.text(points.at(-1), all);
+    const known = points.findLast((point) => point[chart.keys[0]] !== null);
+    const text = known ? chart.text(known, all) : "–";
     setText(head.querySelector("b"), text);
     area.setAttribute("aria-label", `${chart.title}: ${text}`);
     area.replaceChildren(...values.map((row, which) => svg("polyline", {
