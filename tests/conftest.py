@@ -1,5 +1,6 @@
 """What many tests stand on: a tiny bundle whose verdicts can be worked out by hand."""
 
+import functools
 import hashlib
 import json
 import os
@@ -12,6 +13,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from pitcore.emulator import stock
+
 ROOT = Path(__file__).parent.parent
 SIZE = 64
 MEMORY = Path("/dev/shm")  # noqa: S108  pytest makes folders of its own in it
@@ -23,6 +26,11 @@ def pytest_configure():
     """Keep the folders of the tests in memory, where there is room: the tests sync tens of thousands of files."""
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+# Drawing takes most of the time of a test with a belt, and many tests have the same belt: each cherry is drawn once.
+# About 10 kB each.
+stock.draw_cherry = functools.lru_cache(maxsize=8192)(stock.draw_cherry)
 
 
 def write_card(directory, card):
