@@ -16,7 +16,10 @@ Reason = Literal["uncertain", "touching", "foreign", "cut", "unseen", "overload"
 Action = Literal["pass", "review", "reject"]
 
 VERDICTS: tuple[VerdictName, ...] = ("clean", "maybe", "pit", "side")
-CONTROL_EVENTS = frozenset({"armed", "disarmed", "reload_ok", "reload_refused"})  # what somebody asked for: no faults
+SINGLE = frozenset({None, "uncertain", "not_finite"})  # reasons of verdicts on what is one whole cherry
+CONTROL_EVENTS = frozenset(
+    {"armed", "disarmed", "reload_ok", "reload_refused", "valve_tested"}
+)  # what somebody asked for: no faults
 CLEARED = "_cleared"  # ends the name of an event that says an alarm is over
 CODES: dict[VerdictName, int] = {"clean": 1, "pit": 2, "side": 3, "maybe": 5}  # the line's older codes
 

@@ -25,9 +25,10 @@ from pitcore.actuation.lines import import_gpiod, shut_lines
 from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.valve_guard import HUNG_NS, ValveGuard
 from pitcore.actuation.valve_process import MAX_MESSAGE_BYTES, TO_THE_SERVICE, Answer, ChipChoice, RealChip, Start, Work
+from pitcore.actuation.valve_tester import LANES, TestResult
 from pitcore.belt.lanes import Plan
 from pitcore.config import ActuationConfig
-from pitcore.errors import SinkError
+from pitcore.errors import ControlError, SinkError
 from pitcore.metrics import Metrics
 from pitcore.sinks.sink import Armed, Notice
 from pitcore.verdict import Event, Verdict
@@ -36,6 +37,7 @@ log = logging.getLogger("pitcore.valves")
 
 START_S = 30.0  # a slow board starts Python and opens the chip in two
 END_S = 3.0  # more than valve_loop.DRAIN_NS, and less than the unit's TimeoutStopSec
+TEST_S = 2  # for the valve process to answer; it looks every hundredth of a second
 TELL_EVERY_S = 0.01  # how soon arming and disarming reach the valves
 ASK_EVERY_S = 0.0005  # whether the encoder was read
 # The same modules as here, wherever they lie: the Debian package has its own place for them.
@@ -60,6 +62,7 @@ class GpioSink:
 
     def __init__(self, plan: Plan, config: ActuationConfig, chip: ChipChoice, arming: Armed, metrics: Metrics) -> None:
         self._arming, self._metrics = arming, metrics
+        self._lanes, self._tests = len(plan.lanes), 0
         self._teller = FaultReporter(config.fail_safe)
         self._counted: dict[tuple[str, str], int] = {}
         self._owes_an_end = False  # whether it is still to be told if the process does not end well
@@ -138,6 +141,33 @@ class GpioSink:
         """
         self._check_alive()
         return self._teller.notices(self.counts)
+
+    @property
+    def lanes(self) -> int:
+        """How many valves there are; see ``control.valve_test.Valves``."""
+        return self._lanes
+
+    def test(self, lane: int) -> None:
+        """Open the valve of a lane for a tenth of a second; from any thread, one at a time.
+
+        Raises:
+            ControlError: the air jet is armed, the belt is not stopped, or the valve process does not answer.
+        """
+        refusals = {
+            TestResult.ARMED: "the air jet is armed; a valve is tested in dry run only: disarm first",
+            TestResult.BELT_MOVES: "the belt moves, or moved within the last two seconds; stop it first",
+        }
+        if self._arming.armed:
+            raise ControlError(refusals[TestResult.ARMED])
+        self._tests += 1
+        self._board.set("test_asked", self._tests * LANES + lane)
+        until_ns = time.monotonic_ns() + TEST_S * 10**9
+        while (told := self._board.get("test_told")) // LANES != self._tests:
+            if time.monotonic_ns() > until_ns:
+                raise ControlError("the valve process did not answer; nothing is known of the test")
+            time.sleep(TELL_EVERY_S)
+        if (result := TestResult(told % LANES)) in refusals:
+            raise ControlError(refusals[result])
 
     def status(self) -> dict[str, Any]:
         """See ``sink.ReportsStatus``."""

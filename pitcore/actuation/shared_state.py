@@ -11,10 +11,12 @@ import os
 from pitcore.actuation.actuator import COUNTED
 from pitcore.belt.encoder import TickHistory
 
-# Written by the service: armed, belt_start_ns. By the valve process: all others; alive_ns in every turn, read_ns when
+# Written by the service: armed, belt_start_ns, test_asked (256 * number of the test + lane). By the valve process: all
+# others; test_told is 256 * number + a TestResult, alive_ns in every turn, read_ns when
 # every edge before it is in the history, open the valves that are driven open.
 CELLS = (
     *("armed", "belt_start_ns", "alive_ns", "read_ns", "open", "wake_late_us", "let_through", "driven", "dry_run"),
+    *("test_asked", "test_told"),
     *COUNTED,
 )
 HISTORY_STEPS = 1 << 16

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pitcore.actuation.actuator import COUNTED, Actuator, FiringRules
 from pitcore.actuation.lines import Lines
 from pitcore.actuation.shared_state import ValveBoard
+from pitcore.actuation.valve_tester import ValveTester
 from pitcore.actuation.wakeup_margin import Gap, Vigil
 from pitcore.belt.encoder import Decoder, QuadratureDecoder, SingleDecoder
 from pitcore.belt.lanes import Plan
@@ -59,6 +60,7 @@ class ValveLoop:
         self.actuator = Actuator(plan, rules_of(config))
         self.vigil = Vigil(config.spin_share)
         self._fastest = 0.0
+        self._tester = ValveTester(board)
 
     def run(self, listen: Callable[[Actuator], bool]) -> None:
         """Go on until ``listen``, which takes in what is to be done, says that it is over; then shut every valve.
@@ -104,7 +106,8 @@ class ValveLoop:
         now_ns = time.monotonic_ns()
         mask = actuator.step(history.tick, now_ns, history.ticks_per_s(now_ns), history.t_ns)
         armed = board.get("armed")
-        driven = mask if armed else 0
+        tested = self._tester.mask(now_ns, history.t_ns, armed=bool(armed))
+        driven = mask if armed else tested
         board.set("open", board.get("open") | driven)  # before they are, and cleared after: a chip may hang in between
         self._lines.drive(driven)
         board.set("open", driven)

@@ -13,6 +13,7 @@ from pitcore.cli.config import config
 from pitcore.cli.demo import demo
 from pitcore.cli.doctor import doctor
 from pitcore.cli.errors import run_command
+from pitcore.cli.page import page
 from pitcore.cli.record import record
 from pitcore.cli.reload import reload
 from pitcore.cli.replay import replay
@@ -35,7 +36,7 @@ def pitcore() -> None:
 
 
 LOOKING = (demo, classify, record, replay)
-SERVING = (run, status, arm, disarm, shut_valves, reload, update)
+SERVING = (run, status, arm, disarm, shut_valves, reload, page, update)
 SETTING_UP = (config, calibrate, doctor, support)
 for command in (*LOOKING, *SERVING, *SETTING_UP):
     pitcore.add_command(command)

@@ -17,8 +17,10 @@ from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.config import Config, emulated, operating_point, weakened
 from pitcore.control.commands import Commands
 from pitcore.control.memory import keep_large_blocks_apart
+from pitcore.control.point import with_choice
 from pitcore.control.reload import Reloader
 from pitcore.control.server import ControlServer
+from pitcore.control.valve_test import ValveTest
 from pitcore.loop.app import App, Options, open_line
 from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
@@ -54,7 +56,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     """
 
     def wanted() -> Config:
-        config = read_config(config_path, bundle)
+        config = with_choice(read_config(config_path, bundle))
         return emulated(config) if emulate else config
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the guard takes it: Python waits for calls that may hang
@@ -75,13 +77,14 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
             teller.between_frames()
             reloader.between_frames()
 
-        hooks = Hooks(outputs.observe, between_frames)
+        hooks = Hooks(outputs.observe, between_frames, outputs.keeper)
         options = Options(outputs.sinks, hooks=hooks, service=True, belt_sink=actuator)
         app = App(config, source, options, metrics)
         reloader = Reloader(app, wanted)
         reloader.start()
         closing.callback(reloader.close)
-        commands = Commands(app, outputs.sinks, outputs.recent, arming, reloader, config_path)
+        valves = ValveTest(actuator)
+        commands = Commands(app, outputs.sinks, outputs.recent, arming, reloader, config_path, valves)
         server.start(commands.by_name())
         outputs.start(commands)
         log.info("air jet: %s", f"armed, by {arming.state.by}" if arming.armed else "dry run")

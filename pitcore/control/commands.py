@@ -1,4 +1,4 @@
-"""What can be asked of a running service: ``status``, ``arm``, ``disarm``, ``reload``.
+"""What can be asked of a running service: ``status``, ``arm``, ``disarm``, ``reload``, ``point``, ``test_valve``.
 
 The commands run on the socket's threads. They read counters, change the arming, or wait for the reload thread; none of
 them touches the loop.
@@ -20,9 +20,11 @@ from pitcore import __version__
 from pitcore.actuation.arming import Arming, ArmingState
 from pitcore.config import weakened
 from pitcore.control import status
+from pitcore.control.point import choose, restore
 from pitcore.control.reload import Reloader
 from pitcore.control.server import Command, Peer
 from pitcore.control.status import ConfigStatus, Status
+from pitcore.control.valve_test import READY_S, ValveTest
 from pitcore.errors import ControlError
 from pitcore.loop.app import App
 from pitcore.sinks.recent import RecentEvents
@@ -44,6 +46,7 @@ class Commands:
         arming: whether the air jet may fire.
         reloader: started by who runs the service.
         config_path: where the configuration came from.
+        valve_test: of the board's valves.
         started_ns: CLOCK_MONOTONIC.
     """
 
@@ -53,11 +56,19 @@ class Commands:
     arming: Arming
     reloader: Reloader
     config_path: Path | None
+    valve_test: ValveTest = field(default_factory=lambda: ValveTest(None))
     started_ns: int = field(default_factory=time.monotonic_ns)
 
     def by_name(self) -> dict[str, Command]:
         """Return the commands by name, for the server."""
-        return {"status": self._status, "arm": self._arm, "disarm": self._disarm, "reload": self._reload}
+        return {
+            "status": self._status,
+            "arm": self._arm,
+            "disarm": self._disarm,
+            "reload": self._reload,
+            "point": self._point,
+            "test_valve": self._test_valve,
+        }
 
     def status(self) -> Status:
         """Return everything it tells; from any thread."""
@@ -119,6 +130,38 @@ class Commands:
         answer: dict[str, Any] = msgspec.to_builtins(result)
         return answer
 
+    def _point(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        """Take another operating point of the card, from now on; without one the configuration's."""
+        who = _who(args, peer, frozenset({"point"}))
+        wanted = args.get("point")
+        known = list(self.app.bundle.card.points)
+        if wanted is not None and wanted not in known:
+            raise ControlError(f"the model has no operating point {wanted}; it has {', '.join(known)}")
+        state_dir = Path(self.app.config.control.state_dir)
+        before = choose(state_dir, wanted, who)
+        result = self.reloader.ask_and_wait(who, RELOAD_S)
+        if result.state != "ok":
+            restore(state_dir, before)
+            raise ControlError(f"refused, the old operating point is used: {result.detail}")
+        model = status.model_status(self.app)
+        log.warning("operating point %s by %s", model.point, who)
+        return {"point": model.point, "promise": model.promise}
+
+    def _test_valve(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        """Prepare the test of a lane's valve, or fire it by the code that preparing gave."""
+        who = _who(args, peer, frozenset({"lane", "code"}))
+        lane, code = args.get("lane"), args.get("code")
+        if isinstance(code, str):
+            if peer.gave_up():
+                raise ControlError("the test was given up, and no valve was opened")
+            fired = self.valve_test.fire(code)
+            log.warning("valve of lane %d tested by %s", fired, who)
+            self.app.note("valve_tested", f"lane {fired} by {who}")
+            return {"lane": fired, "fired": True}
+        if not isinstance(lane, int):
+            raise ControlError("test_valve needs a lane to prepare, or the code of a prepared test")
+        return {"lane": lane, "fired": False, "code": self.valve_test.prepare(lane), "ready_s": READY_S}
+
 
 def _check_args(args: Mapping[str, Any], known: frozenset[str] = frozenset()) -> None:
     """Refuse arguments that a newer client may mean something by. Raises ControlError."""
@@ -127,12 +170,17 @@ def _check_args(args: Mapping[str, Any], known: frozenset[str] = frozenset()) ->
         raise ControlError(f"unknown argument {', '.join(unknown)}; client and service differ in version")
 
 
-def _who(args: Mapping[str, Any], peer: Peer) -> str:
-    """Return the user the kernel names; for root also the one who, it says, became root."""
-    _check_args(args, frozenset({"sudo_user"}))
-    sudo_user = args.get("sudo_user")
-    if sudo_user is None or peer.uid != 0:
-        return peer.user
-    if not isinstance(sudo_user, str) or not 0 < len(sudo_user) <= 64 or not sudo_user.isprintable():
-        raise ControlError("sudo_user is no user's name")
-    return f"{sudo_user} as {peer.user}"
+def _who(args: Mapping[str, Any], peer: Peer, known: frozenset[str] = frozenset()) -> str:
+    """Return the user the kernel names; for root and the service itself also whom they act for.
+
+    Root says who became root (``sudo_user``); the page process, who showed a token (``page_user``).
+    """
+    _check_args(args, known | {"sudo_user", "page_user"})
+    for key, uid, way in (("sudo_user", 0, "as"), ("page_user", os.geteuid(), "at the page, as")):
+        name = args.get(key)
+        if name is None or peer.uid != uid:
+            continue
+        if not isinstance(name, str) or not 0 < len(name) <= 64 or not name.isprintable():
+            raise ControlError(f"{key} is no user's name")
+        return f"{name} {way} {peer.user}"
+    return peer.user

@@ -19,7 +19,7 @@ from pitcore.errors import ControlError
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_REPLY_BYTES = 1024 * 1024
 MAX_PATH_BYTES = 107  # sun_path of Linux's sockaddr_un, without its last zero byte
-EXPIRES = frozenset({"arm", "reload"})  # must not be carried out after their client gave up
+EXPIRES = frozenset({"arm", "reload", "point", "test_valve"})  # must not be carried out after their client gave up
 URGENT = frozenset({"disarm"})  # is carried out whoever waits for it, and answered however many others ask
 BOARD_SOCKET = "/run/pitcore/control.sock"  # in every shipped board configuration
 

@@ -68,6 +68,8 @@ class LineLooker:
             sinks=status.sink_status(self._sinks),
             machine=self._machine,
             less_safe=weakened(config),
+            points=list(app.bundle.card.points),
+            valves=len(belt_plan(config).lanes),
             reloading=self._reloader.busy,
             reload=None if last is None else f"{last.state}: {last.detail}",
         )

@@ -87,6 +87,8 @@ class LineNow(msgspec.Struct, frozen=True):
         rejects: what became of rejects so far: scheduled, known, late, skipped.
         sinks: what each tells of itself.
         machine: temperature, throttling, load.
+        points: of the model's card.
+        valves: that the board drives.
         less_safe: what the configuration takes off the safety of the defaults.
         reloading, reload: whether one is under way, and how the last one went.
     """
@@ -109,6 +111,8 @@ class LineNow(msgspec.Struct, frozen=True):
     sinks: list[dict[str, Any]]
     machine: dict[str, Any]
     less_safe: list[str]
+    points: list[str]
+    valves: int
     reloading: bool
     reload: str | None
 

@@ -19,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pitcore.errors import PageError, PitcoreError
+from pitcore.control.client import RELOAD_TIMEOUT_S, TIMEOUT_S, ask
+from pitcore.errors import ControlError, PageError, PitcoreError
 from pitcore.page.board_view import BoardView
 from pitcore.page.guard import Guard, TooLargeError
 from pitcore.page.hub import MAX_VIEWERS, Hub
@@ -40,6 +41,16 @@ FILES = {
 COOKIE = "pitcore_session"
 WRONG_TOKEN_S = 0.5
 SAY_EVERY_S = 60.0
+
+
+# What a role may do: the command of the control socket, and the least role.
+DEEDS: dict[str, tuple[str, Role]] = {
+    "arm": ("arm", "operator"),
+    "disarm": ("disarm", "operator"),
+    "point": ("point", "engineer"),
+    "test-valve": ("test_valve", "engineer"),
+}
+TAKES = {"point": ("point",), "test-valve": ("lane", "code")}  # arguments of a command
 
 
 class Site:
@@ -77,6 +88,7 @@ class Site:
             Route("/session", self._session),
             Route("/session", self._log_in, methods=["POST"]),
             Route("/session", self._log_out, methods=["DELETE"]),
+            *(Route(f"/do/{name}", self._does(name, role), methods=["POST"]) for name, (_, role) in DEEDS.items()),
         ]
         handlers: Any = {HTTPException: _refused, TooLargeError: _too_large, PitcoreError: _unavailable}
         return Guard(Starlette(routes=routes, exception_handlers=handlers), self._config.names)
@@ -97,7 +109,7 @@ class Site:
 
     def now(self) -> bytes:
         """Return what is known now, as JSON."""
-        told = self._view.told(time.monotonic()) | {"rollout": self.rollout}
+        told = self._view.told(time.monotonic()) | {"rollout": self.rollout, "clock_ms": time.monotonic_ns() // 10**6}
         shift = self._book.told(dt.datetime.now(dt.UTC))
         if shift is not None:
             told["counts"]["shift"] = shift
@@ -112,7 +124,7 @@ class Site:
         told = {
             "number": picture.number,
             "seq": picture.ref.seq,
-            "age_ms": round((time.monotonic_ns() - picture.ref.t_ns) / 1e6),
+            "at_ms": picture.ref.t_ns // 10**6,
             "cherries": cherries,
             "jpeg": base64.b64encode(picture.jpeg).decode(),
         }
@@ -218,6 +230,26 @@ class Site:
         self._sessions.end(request.cookies.get(COOKIE))
         answer = JSONResponse({"name": None, "role": None, "open": self._config.open})
         answer.delete_cookie(COOKIE, path="/")
+        return answer
+
+    def _does(self, name: str, role: Role) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers a deed."""
+        command, _ = DEEDS[name]
+        socket_path = Path(self._view.start.control_socket)
+
+        async def answer(request: Request) -> Response:
+            owner = self.check_role(request, role)
+            body = await body_of(request)
+            args = {key: body[key] for key in TAKES.get(name, ()) if key in body} | {"page_user": owner.name}
+            timeout_s = RELOAD_TIMEOUT_S if name == "point" else TIMEOUT_S
+            try:
+                result = await asyncio.to_thread(ask, socket_path, command, args, timeout_s=timeout_s)
+            except ControlError as error:
+                log.info("[page] %s, asked by %s, was refused: %s", name, owner.name, error)
+                raise HTTPException(409, str(error)) from error
+            log.info("[page] %s by %s (%s)", name, owner.name, owner.role)
+            return JSONResponse(result)
+
         return answer
 
 

@@ -89,7 +89,7 @@ class Forked:
         self._answer.close()
 
 
-def run_forked(program, *arguments, cwd=None, timeout=120):
+def run_forked(program, *arguments, cwd=None, timeout=300):
     """Run a program to its end; return how it ended and what it printed, as ``subprocess.run``."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = Forked(program, arguments, stdout=out, stderr=err, cwd=cwd)

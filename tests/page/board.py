@@ -39,6 +39,8 @@ LINE = LineNow(
     sinks=[],
     machine={"temperature_c": 51.0, "throttled": [], "load_average_1min": 1.0},
     less_safe=[],
+    points=["strict", "balanced"],
+    valves=2,
     reloading=False,
     reload=None,
 )
@@ -165,10 +167,10 @@ class Board:
     def raw(self, sent):
         """Send bytes, and return everything that comes until the connection ends."""
         with socket.create_connection(("127.0.0.1", self.sink.port), PATIENCE_S) as connection:
+            found = b""
             try:
                 connection.sendall(sent)
                 connection.shutdown(socket.SHUT_WR)
-                found = b""
                 while piece := connection.recv(65536):
                     found += piece
             except ConnectionError:

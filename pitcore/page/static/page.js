@@ -6,13 +6,14 @@ const SIGNS = { clean: "ring", maybe: "diamond", pit: "square with crosses", sid
 const COLOURS = {};
 const TINTS = { top: [255, 133, 128], bottom: [255, 189, 107] };
 const SILENT_MS = 2000; // without a word from the board for longer, the page says so
+const OLD_MS = 5000; // a picture is not older while frames come, however many look
 const KEEP_LAST = 12;
 const MARGIN = 6;
 
 let setup = null;
 let told = null;
 let heardAt = performance.now();
-let picture = null; // {image, cherries, at, ageMs}
+let picture = null; // {image, cherries, number, atMs}, atMs by the board's clock
 let isHeld = false;
 let chosen = -1;
 let points = [];
@@ -148,7 +149,6 @@ function drawBelt() {
 }
 
 function takePicture(event) {
-  const heard = performance.now();
   const news = JSON.parse(event.data);
   const cherries = news.cherries.map(([id, x, y, w, h, verdict, reason, p]) => ({ id, x, y, w, h, verdict, reason, p }));
   for (const cherry of cherries) {
@@ -158,7 +158,7 @@ function takePicture(event) {
   const image = new Image();
   image.onload = () => {
     const before = chosen >= 0 && picture ? picture.cherries[chosen] : null;
-    picture = { image, cherries, number: news.number, at: heard, ageMs: news.age_ms };
+    picture = { image, cherries, number: news.number, atMs: news.at_ms };
     chosen = before ? cherries.findIndex((cherry) => cherry.id === before.id) : -1;
     drawBelt();
   };
@@ -323,7 +323,8 @@ function drawCharts() {
     const values = chart.keys.map((key) => points.map((point) => point[key]));
     const top = chart.top || Math.max(1, ...values.flat().filter((value) => value !== null)) * 1.1;
     const all = values[0].reduce((sum, value) => sum + (value || 0), 0);
-    const text = chart.text(points.at(-1), all);
+    const known = points.findLast((point) => point[chart.keys[0]] !== null);
+    const text = known ? chart.text(known, all) : "–";
     setText(head.querySelector("b"), text);
     area.setAttribute("aria-label", `${chart.title}: ${text}`);
     area.replaceChildren(...values.map((row, which) => svg("polyline", {
@@ -400,6 +401,9 @@ function drawState() {
     stale = { why: "No contact with the board", age_s: silentMs / 1000 };
   } else if (stale) {
     stale = { why: stale.why, age_s: stale.age_s + silentMs / 1000 };
+  } else if (told && picture && !isHeld && headline.text !== "BELT STANDS") {
+    const ageMs = told.clock_ms + silentMs - picture.atMs;
+    if (ageMs > OLD_MS) stale = { why: "No new picture comes", age_s: ageMs / 1000 };
   }
   setText($("headline"), headline.text);
   $("headline").className = `pill ${headline.kind}`;
@@ -425,6 +429,7 @@ function takeNow(event) {
   drawCharts();
   drawHealth();
   drawLast();
+  if (!$("controls").children.length && me.role) drawControls();
 }
 
 function takeSetup(event) {
@@ -435,6 +440,108 @@ function takeSetup(event) {
   setText($("board"), setup.board);
   listShifts();
 }
+
+// What a role may do. Whatever moves air takes two steps.
+async function send(path, body = {}, method = "POST") {
+  const answer = await fetch(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  const said = await answer.json();
+  setText($("answer"), answer.ok ? "" : said.error);
+  $("answer").className = answer.ok ? "" : "bad-text";
+  return answer.ok ? said : null;
+}
+
+function twoSteps(text, sure, deed) {
+  const button = make("button", { type: "button" }, text);
+  let timer = 0;
+  const rest = () => {
+    clearTimeout(timer);
+    button.className = "";
+    setText(button, text);
+  };
+  button.onclick = async () => {
+    if (button.className === "strong") {
+      rest();
+      await deed();
+    } else {
+      button.className = "strong";
+      setText(button, sure);
+      timer = setTimeout(rest, 8000);
+    }
+  };
+  return button;
+}
+
+function drawControls() {
+  const rank = ["viewer", "operator", "engineer"].indexOf(me.role);
+  $("controls").hidden = rank < 1;
+  $("login").hidden = me.role !== null;
+  $("who").replaceChildren(...(me.role === null ? [] : [`${me.name}, ${me.role} `, make("button", { type: "button", onclick: logOut }, "Forget my token")]));
+  if (rank < 1 || !told || !told.line) return;
+  const rows = [make("div", { className: "row" },
+    twoSteps("Arm the air jet", "Yes, air may fire", async () => (await send("do/arm")) && setText($("answer"), "Armed.")),
+    make("button", { type: "button", onclick: async () => (await send("do/disarm")) && setText($("answer"), "Dry run: no valve is driven.") }, "Disarm"))];
+  if (rank >= 2) {
+    const points = make("select", { id: "point" }, ...told.line.points.map((name) => make("option", { value: name, selected: name === told.line.model.point }, name)));
+    rows.push(make("div", { className: "row" }, make("label", { htmlFor: "point" }, "Operating point"), points,
+      twoSteps("Use it", "Yes, judge by it", async () => {
+        setText($("answer"), "The model is loaded again …");
+        const said = await send("do/point", { point: points.value });
+        if (said) setText($("answer"), `${said.point}: ${said.promise}`);
+      })));
+    const lanes = make("select", { id: "valve" }, ...Array.from({ length: told.line.valves }, (_, at) => make("option", { value: at + 1 }, `lane ${at + 1}`)));
+    if (told.line.valves) rows.push(make("div", { className: "row" }, make("label", { htmlFor: "valve" }, "Test a valve (belt stopped, dry run)"), lanes, testButton(lanes)));
+  }
+  $("controls").replaceChildren(...rows);
+}
+
+function testButton(lanes) {
+  const button = make("button", { type: "button" }, "Prepare");
+  let ready = null;
+  const rest = () => {
+    ready = null;
+    button.className = "";
+    setText(button, "Prepare");
+  };
+  lanes.onchange = rest;
+  button.onclick = async () => {
+    if (ready) {
+      const { code } = ready;
+      rest();
+      const said = await send("do/test-valve", { code });
+      if (said) setText($("answer"), `The valve of lane ${said.lane} was opened for a tenth of a second.`);
+      return;
+    }
+    ready = await send("do/test-valve", { lane: Number(lanes.value) });
+    if (!ready) return;
+    button.className = "strong";
+    setText(button, `Open lane ${ready.lane} now`);
+    setTimeout(rest, 1000 * ready.ready_s);
+  };
+  return button;
+}
+
+async function logOut() {
+  me = (await send("session", {}, "DELETE")) || me;
+  drawControls();
+}
+
+async function askWhoIAm() {
+  const answer = await fetch("session");
+  if (answer.ok) me = await answer.json();
+  $("operate").hidden = false;
+  drawControls();
+}
+
+$("login").onsubmit = async (event) => {
+  event.preventDefault();
+  const token = $("token").value;
+  $("token").value = "";
+  const said = await send("session", { token });
+  if (!said) return;
+  me = said;
+  drawControls();
+  connect();
+};
 
 async function listShifts() {
   const answer = await fetch("shifts");
@@ -449,14 +556,21 @@ async function listShifts() {
   }));
 }
 
+let source = null;
+function connect() {
+  if (source) source.close();
+  source = new EventSource("events");
+  source.addEventListener("setup", takeSetup);
+  source.addEventListener("now", takeNow);
+  source.addEventListener("picture", takePicture);
+}
+
 function begin() {
   const style = getComputedStyle(document.documentElement);
   for (const verdict of Object.keys(SIGNS)) COLOURS[verdict] = style.getPropertyValue(`--${verdict}`).trim();
   $("legend").replaceChildren(...Object.entries(SIGNS).map(([verdict, shape]) => make("li", { className: verdict, title: shape }, sign(verdict), verdict)));
-  const source = new EventSource("events");
-  source.addEventListener("setup", takeSetup);
-  source.addEventListener("now", takeNow);
-  source.addEventListener("picture", takePicture);
+  connect();
+  askWhoIAm().catch(() => {});
   for (const input of document.querySelectorAll("input[name=span]")) input.onchange = () => told && drawCounts();
   setInterval(drawState, 250);
   setInterval(() => listShifts().catch(() => {}), 60000);

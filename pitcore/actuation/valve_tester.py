@@ -1,0 +1,56 @@
+"""Opens one valve for a moment so that a person can hear it. Runs in the valve process, which has the last word.
+
+Only in dry run, and only while the belt is stopped: arming or an edge of the encoder ends it at once. What was asked
+while armed is refused, and does not wait for dry run.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from pitcore.actuation.shared_state import ValveBoard
+
+STOPPED_NS = 2_000_000_000  # for how long the encoder must have been silent
+OPEN_NS = 100_000_000
+LANES = 256  # the lane is in the low bits of what is asked
+
+
+class TestResult(IntEnum):
+    """How a test went."""
+
+    __test__ = False  # no test of pytest's
+    OPENED = 1
+    BELT_MOVES = 2
+    ARMED = 3
+
+
+class ValveTester:
+    """Carries out what the cell ``test_asked`` asks.
+
+    Args:
+        board: what is shared with the service.
+    """
+
+    def __init__(self, board: ValveBoard) -> None:
+        self._board = board
+        self._done = board.get("test_asked")
+        self._until_ns = 0
+        self._edge_ns = 0
+
+    def mask(self, now_ns: int, edge_ns: int, *, armed: bool) -> int:
+        """Return which valve is open for a test now: one bit, or 0. Called in every turn.
+
+        Args:
+            now_ns: CLOCK_MONOTONIC.
+            edge_ns: of the encoder's last edge.
+            armed: the valves act on cherries.
+        """
+        asked = self._board.get("test_asked")
+        if asked != self._done:
+            self._done = asked
+            is_stopped = now_ns - edge_ns >= STOPPED_NS
+            result = TestResult.ARMED if armed else TestResult.OPENED if is_stopped else TestResult.BELT_MOVES
+            self._until_ns, self._edge_ns = (now_ns + OPEN_NS if result is TestResult.OPENED else 0), edge_ns
+            self._board.set("test_told", asked // LANES * LANES + result)
+        is_open = not armed and now_ns < self._until_ns and edge_ns == self._edge_ns
+        return 1 << asked % LANES if is_open else 0

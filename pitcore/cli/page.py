@@ -1,0 +1,68 @@
+"""``pitcore page``: tokens of the live page."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import click
+
+from pitcore.cli.options import config_option
+from pitcore.config import load_control
+from pitcore.page.roles import FILE, ROLES, Role, add_token, check_name, read_tokens, remove_token
+from pitcore.text_table import table
+
+
+@click.group()
+def page() -> None:
+    """Make and revoke the tokens by which people show their role at the live page.
+
+    Everybody may look at the page, unless [page] open is false: then viewers need a token too. An operator may arm and
+    disarm, an engineer also choose the operating point and test a valve.
+    """
+
+
+@page.command()
+@click.argument("role", type=click.Choice(ROLES))
+@click.option("--name", help="Whose it is; the log names him. Default: the user who runs this.")
+@config_option
+def token(role: Role, name: str | None, config_path: Path | None) -> None:
+    """Make a token for a role and print it, once: the disk keeps its hash only.
+
+    \b
+    Example:
+      sudo pitcore page token operator --name anna --config /etc/pitcore/board.toml
+    """
+    click.echo(add_token(_file(config_path), role, check_name(name or getpass.getuser())))
+
+
+@page.command()
+@click.argument("name")
+@config_option
+def revoke(name: str, config_path: Path | None) -> None:
+    """Make somebody's token worthless, at once.
+
+    \b
+    Example:
+      sudo pitcore page revoke anna --config /etc/pitcore/board.toml
+    """
+    remove_token(_file(config_path), name)
+    click.echo(f"{name} has no token any more")
+
+
+@page.command(name="list")
+@config_option
+def list_tokens(config_path: Path | None) -> None:
+    """List who has a token, and for which role.
+
+    \b
+    Example:
+      sudo pitcore page list --config /etc/pitcore/board.toml
+    """
+    rows = [(one.name, one.role, one.made) for one in read_tokens(_file(config_path))]
+    click.echo(table(("name", "role", "made"), rows) if rows else "nobody has a token")
+
+
+def _file(config_path: Path | None) -> Path:
+    """Return where the tokens of a board are kept. Raises ConfigError."""
+    return Path(load_control(config_path).state_dir) / FILE
