@@ -225,7 +225,7 @@ class Pipeline:
         self._emit(events, self._verdicts(at, said, clock.latency(total_from_start=self._rules.live)))
         if stages.belt_sink is not None and stages.line.failsafe != "reject":
             # Else the belt counts as not judged: without light cherries are missed.
-            stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px)
+            stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px, chosen.known_px)
         self._metrics.count("judged")  # as a whole: what says that the service works goes by this
         clock.mark("emit")
         self._count(at, clock)
