@@ -17,6 +17,7 @@ from pitcore.config.calibration import (
     read_calibration,
 )
 from pitcore.config.cameras import CameraConfig, Channel, Picamera2SourceConfig, UvcSourceConfig, VideoSourceConfig
+from pitcore.config.capture import CaptureConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.emulate import emulated
 from pitcore.config.explain import explain
@@ -58,6 +59,7 @@ __all__ = [
     "CalibrationConfig",
     "CameraConfig",
     "CameraSourceConfig",
+    "CaptureConfig",
     "Channel",
     "Config",
     "ControlConfig",

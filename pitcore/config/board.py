@@ -10,6 +10,7 @@ import msgspec
 from pitcore.config.actuation import ActuationConfig, ModbusConfig
 from pitcore.config.calibration import AlignmentConfig, CalibrationConfig
 from pitcore.config.cameras import VideoSourceConfig
+from pitcore.config.capture import CaptureConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import FailsafeConfig, LineConfig, ReferenceConfig
@@ -60,6 +61,7 @@ class Config(Section, frozen=True):
     metrics: MetricsConfig = msgspec.field(default_factory=MetricsConfig)
     mqtt: MqttConfig = msgspec.field(default_factory=MqttConfig)
     page: PageConfig = msgspec.field(default_factory=PageConfig)
+    capture: CaptureConfig = msgspec.field(default_factory=CaptureConfig)
 
     def __post_init__(self) -> None:
         if isinstance(self.source, EmulatedSourceConfig) and self.source.advance_px > self.frame.height_px:
@@ -82,6 +84,8 @@ class Config(Section, frozen=True):
                 raise ValueError(f"{key} has {len(values)} values, but frame.planes names {planes} planes")
         if self.shift_px != (0, 0) and planes != 2:
             raise ValueError(f"alignment is of two planes, but frame.planes names {planes}: leave it out")
+        if self.capture.enabled and planes != 2:
+            raise ValueError(f"capture keeps crops of two planes, but frame.planes names {planes}: disable it")
         for strip in self.line.reference:
             self._check_reference(strip)
         self._check_calibration()
