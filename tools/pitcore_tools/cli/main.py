@@ -17,6 +17,7 @@ from pitcore_tools.cli.peers import peers
 from pitcore_tools.cli.performance import performance
 from pitcore_tools.cli.quantise import export, quantise
 from pitcore_tools.cli.reference import reference
+from pitcore_tools.cli.rescore import rescore
 from pitcore_tools.cli.score import score
 from pitcore_tools.cli.thresholds import thresholds
 from pitcore_tools.cli.train import train
@@ -38,6 +39,7 @@ for command in (
     quantise,
     evaluate,
     score,
+    rescore,
     thresholds,
     reference,
     inspect,
