@@ -72,15 +72,21 @@ class Book:
 
     def say(self, by: str, crop: str, said: str) -> None:
         """Take a person's word. Raises DataError."""
+        self.say_all(by, [(crop, said)])
+
+    def say_all(self, by: str, words: Iterable[tuple[str, str]]) -> None:
+        """Take many words of a person, all or none: for a script that labels. Raises DataError."""
         by = person(by)
-        if crop[:HASH_DIGITS] not in self._by_name or self._by_name[crop[:HASH_DIGITS]] != crop:
-            raise DataError(f"{crop[:64]}: no such crop")
-        if said not in SAID:
-            raise DataError(f"{said[:64]}: none of {', '.join(SAID)}")
-        table = self._said.setdefault(by, {})
-        before = dict(table)
-        table.pop(crop, None)  # the last word is the last row
-        table[crop] = (said, utc_now())
+        table = dict(self._said.get(by, {}))
+        for crop, said in words:
+            if self._by_name.get(crop[:HASH_DIGITS]) != crop:
+                raise DataError(f"{crop[:64]}: no such crop")
+            if said not in SAID:
+                raise DataError(f"{said[:64]}: none of {', '.join(SAID)}")
+            table.pop(crop, None)  # the last word is the last row
+            table[crop] = (said, utc_now())
+        before = self._said.get(by, {})
+        self._said[by] = table
         self._keep(by, before)
 
     def undo(self, by: str) -> str | None:
