@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 from pitcore.control.remote import ask_status
 from pitcore.errors import ControlError
 from pitcore.ota.slots import Store
-from tests.cli.program import SMALL_BELT, program
+from tests.cli.forks import Forked
+from tests.cli.program import SMALL_BELT, program, run_pitcore
 from tests.conftest import write_card
 from tests.ota.publisher import Publisher
 
@@ -79,7 +79,7 @@ class RealBoard:
 
     def start(self):
         with (self.place / "log").open("ab") as log:
-            self.process = subprocess.Popen([program(), "run", "--config", self.config], stdout=log, stderr=log)
+            self.process = Forked(program(), ["run", "--config", self.config], stdout=log, stderr=log)
         self.starts += 1
         return self
 
@@ -119,10 +119,7 @@ class RealBoard:
 
     def update(self, command, *arguments):
         """Run one `pitcore update` to its end."""
-        words = [program(), "update", command, "--config", self.config, *arguments]
-        return subprocess.run(
-            list(map(str, words)), capture_output=True, text=True, check=False, timeout=PATIENCE_S * 2
-        )
+        return run_pitcore("update", command, "--config", self.config, *arguments)
 
     def updated(self, command, *arguments):
         """Run one with ``--json``; return its answer, and exit code as ``code``."""
