@@ -126,7 +126,7 @@ def start(archive, bundle, output):
 
 
 def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, tiny_bundle, drawn):
-    archive = shards(tmp_path / "archive", [drawn[at % len(drawn)] for at in range(6 * PIECE_CROPS)])
+    archive = shards(tmp_path / "archive", [drawn[at % len(drawn)] for at in range(4 * PIECE_CROPS)])
     output = tmp_path / "out"
     run = start(archive, tiny_bundle, output)
     while run.poll() is None and len(list((output / "pieces").glob("*.msgpack"))) < 2:
@@ -139,7 +139,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, ti
     assert all(path.stat().st_mtime_ns == at for path, at in kept.items())  # none was judged again
     invoke(archive, "--bundle", tiny_bundle, "--output", tmp_path / "at once", "--plain")
     assert (output / "verdicts.jsonl").read_bytes() == (tmp_path / "at once" / "verdicts.jsonl").read_bytes()
-    assert report_of(output)["crops"] == 6 * PIECE_CROPS
+    assert report_of(output)["crops"] == 4 * PIECE_CROPS
 
 
 def test_the_gate_refuses_a_report_over_its_limits_or_of_another_model(tmp_path, tiny_bundle, drawn):
@@ -164,7 +164,7 @@ def test_two_ray_nodes_share_the_work_and_give_the_bytes_of_the_plain_loop(tmp_p
     from ray.cluster_utils import Cluster  # noqa: PLC0415
 
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")])
-    archive = shards(tmp_path / "archive", [drawn[at % len(drawn)] for at in range(8 * PIECE_CROPS)])
+    archive = shards(tmp_path / "archive", [drawn[at % len(drawn)] for at in range(4 * PIECE_CROPS)])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
     try:
@@ -176,4 +176,4 @@ def test_two_ray_nodes_share_the_work_and_give_the_bytes_of_the_plain_loop(tmp_p
     invoke(archive, "--bundle", tiny_bundle, "--output", tmp_path / "plain", "--plain")
     assert (tmp_path / "ray" / "verdicts.jsonl").read_bytes() == (tmp_path / "plain" / "verdicts.jsonl").read_bytes()
     assert len(report_of(tmp_path / "ray")["nodes"]) == 2
-    assert np.sum(list(report_of(tmp_path / "ray")["nodes"].values())) == 8 * PIECE_CROPS
+    assert np.sum(list(report_of(tmp_path / "ray")["nodes"].values())) == 4 * PIECE_CROPS
