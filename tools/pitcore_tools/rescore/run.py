@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -39,9 +40,12 @@ def keep(output: Path, results: Iterator[Result], done: Callable[[Result], None]
     (output / FOLDER).mkdir(parents=True, exist_ok=True)
     for result in results:
         if result.bad is None:  # what could not be read is tried again by the next run
-            raw = msgspec.msgpack.encode(result)
-            replace_file(output / FOLDER / f"{result.id}.msgpack", lambda file, raw=raw: file.write(raw))  # type: ignore[misc]
+            replace_file(output / FOLDER / f"{result.id}.msgpack", partial(_write, msgspec.msgpack.encode(result)))
         done(result)
+
+
+def _write(raw: bytes, file: BinaryIO) -> None:
+    file.write(raw)
 
 
 def load(output: Path, piece: Piece) -> Result | None:
