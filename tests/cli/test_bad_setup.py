@@ -142,3 +142,10 @@ def test_the_version_is_the_packages():
     from pitcore import __version__  # noqa: PLC0415  the one place that asks
 
     assert run_pitcore("--version").stdout.split()[-1] == __version__
+
+
+def test_a_name_with_a_newline_forges_no_second_line(tmp_path):
+    folder = tmp_path / "a\npitcore: all is well"
+    folder.mkdir()
+    done = run_pitcore("replay", folder, "--out", tmp_path / "out.jsonl")
+    assert_one_clear_line(done, "a\\npitcore: all is well")
