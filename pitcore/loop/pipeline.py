@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
 from pitcore.sinks.sink import BeltSink, Sink, name_of
-from pitcore.verdict import CODES, Event, FrameRef, LatencyUs, ModelRef, Verdict
+from pitcore.verdict import CODES, SINGLE, Event, FrameRef, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
 
@@ -73,6 +74,18 @@ class DecisionRules:
     timings: bool
 
 
+class Keeper(Protocol):
+    """Keeps the pixels of some cherries. It never waits."""
+
+    def cut(self, preparer: Preparer, planes: Sequence[NDArray[np.uint8]], asked: NDArray[np.int32]) -> None:
+        """Copy the cherries of a searched frame that the network is asked about, while the frame is lent."""
+        ...
+
+    def judged(self, verdicts: Sequence[Verdict], shapes: Sequence[policy.Shape], thresholds: Thresholds) -> None:
+        """Take the verdicts and shapes of the cherries that were cut out last, in the same order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """Where a command looks in.
@@ -81,10 +94,12 @@ class Hooks:
         observe: sees each searched frame while it is lent, before it is judged: for pictures and progress.
         between_frames: called after each frame, and every 0.1 s while none comes; the only place from which
             ``replace`` may be called.
+        keeper: gets every cherry that the network judges.
     """
 
     observe: Callable[[Frame], None] | None = None
     between_frames: Callable[[], None] | None = None
+    keeper: Keeper | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +209,7 @@ class Pipeline:
         clock.mark("capture")
         with frame:
             self._metrics.count("frames")
+            stages.line.look_at_strips(arrival.frame)
             events, things = self._find(arrival, frame)
             if things is None:
                 stages.tracker.not_searched(frame.tick)
@@ -207,7 +223,10 @@ class Pipeline:
             stages.line.look(frame, stages.preparer, seen, chosen)
             clock.mark("track")
             at = Searched.of(frame, chosen, self._rules.config.runtime.max_cherries)
-            stages.crops.write(frame.planes, np.asarray(at.asked, dtype=np.int32), stages.session.batch)
+            indices = np.asarray(at.asked, dtype=np.int32)
+            stages.crops.write(frame.planes, indices, stages.session.batch)
+            if self._hooks.keeper is not None:
+                self._hooks.keeper.cut(stages.preparer, frame.planes, indices)
             if self._hooks.observe is not None:
                 self._hooks.observe(arrival.frame)
         clock.mark("extract")
@@ -222,10 +241,16 @@ class Pipeline:
         said = unseen + [(chosen.box_of(index, seen.boxes), judged[index]) for index in sorted(judged)]
         clock.mark("decide")
         self._last = at
-        self._emit(events, self._verdicts(at, said, clock.latency(total_from_start=self._rules.live)))
+        verdicts = self._verdicts(at, said, clock.latency(total_from_start=self._rules.live))
+        self._emit(events, verdicts)
         if stages.belt_sink is not None and stages.line.failsafe != "reject":
             # Else the belt counts as not judged: without light cherries are missed.
             stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px, chosen.known_px)
+        if self._hooks.keeper is not None:
+            verdict_of = dict(zip(sorted(judged), verdicts[len(unseen) :], strict=True))
+            of_asked, shapes_asked = [verdict_of[index] for index in at.asked], [shapes[index] for index in at.asked]
+            self._hooks.keeper.judged(of_asked, shapes_asked, self._rules.thresholds)
+        self._count_network(judged[index] for index in at.asked)
         self._metrics.count("judged")  # as a whole: what says that the service works goes by this
         clock.mark("emit")
         self._count(at, clock)
@@ -348,6 +373,13 @@ class Pipeline:
             self.busy_with = sink_name
             sink.emit([*events, *verdicts])
         self.busy_with = before
+
+    def _count_network(self, judged: Iterable[Judgement]) -> None:
+        """Count the network's own verdicts, before a fail-safe: what a model on trial is compared by."""
+        own: Counter[str] = Counter(one.verdict for one in judged if one.reason in SINGLE)
+        for verdict, number in own.items():
+            self._metrics.count("network", verdict, number)
+        self._metrics.network.add(own)
 
     def _count(self, at: Searched, clock: StageClock) -> None:
         for stage, duration_ns in clock.durations_ns.items():
