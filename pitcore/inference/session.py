@@ -117,7 +117,7 @@ class Session:
         if fixed:
             raise BundleError(
                 f"{path}: the network's {fixed[0].name} has room for exactly {fixed[0].shape[0]} crops, and a frame "
-                'has any number; export it with a free batch axis (torch.onnx.export: dynamic_axes)'
+                "has any number; export it with a free batch axis (torch.onnx.export: dynamic_axes)"
             )
         found = {value.name: (value.type, list(value.shape[1:])) for value in ends}
         if found != expected:
