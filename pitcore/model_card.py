@@ -31,6 +31,23 @@ _FAULTS_OF_A_NAME = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLO
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")]
+Version = Annotated[str, Meta(pattern=r"^\d+\.\d+\.\d+([.-][0-9a-z.]+)?$")]
+
+
+def check_identity(name: str, version: str) -> None:
+    """Check a model's name and version by the card's rules, before hours are spent on what no card can hold.
+
+    Raises:
+        ValueError: the card would refuse one of them.
+    """
+    for what, value, kind, rule in (
+        ("name", name, Name, "small letters, digits, `.`, `_` and `-`, at most 64, the first a letter or a digit"),
+        ("version", version, Version, "three numbers, such as 1.4.0 or 1.4.0-rc1"),
+    ):
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            raise ValueError(f"{what} {value!r} fits no model card: give {rule}") from None
 
 
 class ProbabilityCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -150,7 +167,7 @@ class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: Name
-    version: Annotated[str, Meta(pattern=r"^\d+\.\d+\.\d+([.-][0-9a-z.]+)?$")]
+    version: Version
     planes: Annotated[list[Name], Meta(min_length=1, max_length=4)]
     crop_size_px: Annotated[int, Meta(ge=16, le=256)]
     resize: Literal["centre", "shrink", "fit"]
