@@ -144,6 +144,43 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ).replace(f"{found.max_miss:.3g} of", f"{100 * found.max_miss:.3g} % of")
 
 
+class FigureCounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one figure is distributed over held-out crops.
+
+    Attributes:
+        edges: rising; bins lie below the first, between two, and from the last on.
+        clean, pit: crops of each label in each bin.
+    """
+
+    edges: Annotated[list[float], Meta(min_length=1, max_length=200)]
+    clean: list[Annotated[int, Meta(ge=0)]]
+    pit: list[Annotated[int, Meta(ge=0)]]
+
+    def __post_init__(self) -> None:
+        if sorted(set(self.edges)) != self.edges:
+            raise ValueError("edges must rise")
+        if not len(self.clean) == len(self.pit) == len(self.edges) + 1:
+            raise ValueError(f"{len(self.edges)} edges need {len(self.edges) + 1} counts of each label")
+        if not sum(self.clean) or not sum(self.pit):
+            raise ValueError("counts must hold a crop of each label")
+
+
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What cherries are like that the model was tested on, for the watch of drift on the board.
+
+    Attributes:
+        how: which crops, in words.
+        figures: ``pit_probability``, ``area_px`` and ``mean_PLANE``; the first must be there.
+    """
+
+    how: Annotated[str, Meta(min_length=1, max_length=500)]
+    figures: dict[str, FigureCounts]
+
+    def __post_init__(self) -> None:
+        if "pit_probability" not in self.figures:
+            raise ValueError("figures must hold pit_probability")
+
+
 class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the model needs to run."""
 
@@ -207,15 +244,17 @@ class _CardOne(_Card, frozen=True, forbid_unknown_fields=True):
     thresholds: Thresholds
 
 
-class ModelCard(_Card, frozen=True, forbid_unknown_fields=True):
-    """Everything the board needs to know of a model. No field has a default.
+class ModelCard(_Card, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Everything the board needs to know of a model. No field by which it judges has a default.
 
     Attributes:
         points: by name. ``strict`` is always there; the others are no stricter, each than the one before.
+        reference: of held-out crops; cards from before have none, and the board then watches less.
     """
 
     schema: Literal["pitcore.card/2"]
     points: dict[PointName, Point]
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
