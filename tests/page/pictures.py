@@ -2,7 +2,7 @@
 
     python -m tests.page.pictures docs/pictures
 
-The belt takes a frame a second, which a busy machine judges in time. It takes about two minutes.
+The belt shows a frame every two seconds, which a busy machine judges in time. It takes a few minutes.
 """
 
 import argparse
@@ -15,11 +15,12 @@ from tests.page.browser import Visit, address_of, open_browser, playwright
 MAX_BYTES = 250_000
 QUALITIES = (85, 75, 65)  # of JPEG, the first one with which a picture is small enough
 DESK, WHOLE, PHONE = (1152, 900), (1152, 1750), (390, 844)  # pixels
-CHERRIES = 250  # on the page before the first picture
+CHERRIES = 100  # on the page before the first picture
 CONFIG = """
 [source]
 kind = "emulated"
-frames_per_s = 1.0
+frames_per_s = 0.5
+cherries_per_frame = 14.0
 ring_frames = 16
 seed = 5
 {disturbance}
@@ -47,7 +48,7 @@ capture_timeout_s = 60.0
 enabled = true
 port = 0
 """
-DARK = "[source.disturbance]\nlight = [0.1, 1.0]\nfirst = 24\n"
+DARK = "[source.disturbance]\nlight = [0.1, 1.0]\nfirst = 8\n"
 
 
 def start(folder, disturbance=""):
@@ -69,7 +70,7 @@ def while_sorting(browser, folder, keep):
     service, url = start(folder)
     try:
         visit = Visit(browser, url, WHOLE)
-        while counted(visit) < CHERRIES or visit.text("#headline") != "SORTING" or len(visit.cherries()) < 12:
+        while counted(visit) < CHERRIES or visit.text("#headline") != "SORTING" or len(visit.cherries()) < 8:
             visit.page.wait_for_timeout(200)
         keep("page.jpg", visit.page)
         visit.page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
