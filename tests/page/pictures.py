@@ -86,7 +86,8 @@ def while_sorting(browser, folder, keep):
                 break
         visit.page.keyboard.press("Enter")
         visit.page.wait_for_selector("#cherry[open]")
-        visit.page.wait_for_function("[...document.querySelectorAll('#planes img')].every((one) => one.complete)")
+        while not visit.page.evaluate("[...document.querySelectorAll('#planes img')].every((one) => one.complete)"):
+            visit.page.wait_for_timeout(100)
         keep("page_cherry.jpg", visit.page)
         visit.page.close()
         service.stop()
@@ -121,7 +122,8 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
 
     def keep(name, page):
-        page.wait_for_function("!document.querySelector('#strip.old')")
+        while page.query_selector("#strip.old"):
+            page.wait_for_timeout(100)
         for quality in QUALITIES:
             kind = {"type": "jpeg", "quality": quality} if name.endswith(".jpg") else {"full_page": True}
             raw = page.screenshot(**kind)
