@@ -23,14 +23,14 @@ LATE_TICKS = 1  # a pulse that loses no more is in time
 COVER_TICKS = 16  # the fail-safe is scheduled so far ahead of the belt, and so may hit as much beyond what is unjudged
 
 DETAILS = {
-    "reject_late": "verdicts to act on came after their cherry had reached the nozzle: the board is too slow, or the "
-    "nozzles stand too near; fail-safe `{fail_safe}`",
-    "reject_skipped": "pulses lay wholly between two readings of the encoder: edges were lost, or the board hung; "
+    "reject_late": "verdicts to act on came after their cherry had reached the nozzle: the board is too slow, "
+    "or the nozzles are too near; fail-safe `{fail_safe}`",
+    "reject_skipped": "pulses fell between two readings of the encoder: edges were lost, or the board hung; "
     "fail-safe `{fail_safe}`",
-    "valve_held": "valves were open while the belt stood, and were closed after max_on_ms",
+    "valve_held": "valves were open while the belt was stopped, and were closed after max_on_ms",
     "belt_unjudged": "stretches of belt reached the nozzles without a verdict; fail-safe `{fail_safe}`",
     "encoder_lost": "encoder edges were lost before they could be read; they were counted by their numbers",
-    "encoder_glitch": "encoder edges made no sense: check cable and shield, or set actuation.encoder.debounce_us",
+    "encoder_glitch": "encoder edges were invalid: check cable and shield, or set actuation.encoder.debounce_us",
 }
 COUNTED = (*DETAILS, "scheduled", "known", "openings")  # what ``Actuator.counts`` counts
 

@@ -82,7 +82,7 @@ class Arming:
                     return state
                 self._kept = False
             self._keep(before, "dry run now, but a restart may arm it")
-        raise ControlError("arming took too long and was given up, or somebody disarmed meanwhile; nothing changed")
+        raise ControlError("arming took too long, or somebody disarmed meanwhile; nothing changed")
 
     def disarm(self, by: str) -> ArmingState:
         """Go to dry run, at once, whatever the disk does; where it is dry run already, make sure that the disk has it.

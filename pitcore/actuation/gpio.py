@@ -70,8 +70,8 @@ class GpioSink:
             self._board, self._connection, self._process = _start_process()
         except OSError as error:
             raise SinkError(
-                f"the valve process cannot be started: {error}; where the board is out of processes, files or memory, "
-                "TasksMax= of the unit and `pitcore doctor` tell more"
+                f"the valve process cannot be started: {error}; the board may be out of processes, files or "
+                "memory: see TasksMax= of the unit and `pitcore doctor`"
             ) from error
         self._board.set("armed", int(arming.armed))
         self._guard = ValveGuard(self._process, self._board, _shutting(config, chip), time.monotonic_ns())
@@ -164,7 +164,7 @@ class GpioSink:
         until_ns = time.monotonic_ns() + TEST_S * 10**9
         while (told := self._board.get("test_told")) // LANES != self._tests:
             if time.monotonic_ns() > until_ns:
-                raise ControlError("the valve process did not answer; nothing is known of the test")
+                raise ControlError("the valve process did not answer; the result of the test is unknown")
             time.sleep(TELL_EVERY_S)
         if (result := TestResult(told % LANES)) in refusals:
             raise ControlError(refusals[result])
@@ -195,8 +195,8 @@ class GpioSink:
         self._count()
         if self._board.get("let_through"):
             log.warning(
-                "%d things that were to be taken off the belt were let through: the service stopped while they were on "
-                "their way to the nozzles; stop the belt first",
+                "%d things that should have left the belt passed: the service stopped "
+                "before they reached the nozzles; stop the belt first",
                 self._board.get("let_through"),
             )
         fault = self._guard.look(time.monotonic_ns()) if self._process.returncode else None

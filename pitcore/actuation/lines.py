@@ -133,7 +133,7 @@ class Lines:
             reason = getattr(error, "strerror", None) or str(error)
             raise SinkError(
                 f"[actuation] lanes {', '.join(map(str, self._offsets))} or encoder of chip `{config.chip}`: {reason}; "
-                "gpioinfo tells which lines there are and who holds them"
+                "gpioinfo lists the lines and the programs that hold them"
             ) from error
         finally:
             chip.close()

@@ -157,7 +157,7 @@ def _say(connection: socket.socket, answer: Answer) -> None:
     try:
         connection.sendall(msgspec.msgpack.encode(answer))
     except OSError as error:  # the service is gone already
-        log.warning("nobody hears: %s", error)
+        log.warning("the service cannot be reached: %s", error)
 
 
 def _take_the_processor() -> None:

@@ -108,7 +108,7 @@ def falloff(x_px: NDArray[np.float64], means: NDArray[np.float64], width_px: int
         poor = int(counts.argmin())
         raise CalibrationError(
             f"flat: {counts[poor]} cherries between columns {poor * width_px // zones} and "
-            f"{(poor + 1) * width_px // zones}, {MIN_IN_ZONE} are needed; spread cherries over the whole width, "
+            f"{(poor + 1) * width_px // zones}, but {MIN_IN_ZONE} are needed; spread cherries over the whole width, "
             "or take more --frames"
         )
     middles = np.array([np.median(x_px[zone == number]) for number in range(zones)])

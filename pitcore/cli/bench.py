@@ -42,26 +42,28 @@ SLOWER = MISSED = 3  # exit code of --fail-if-slower, and of --swaps that lose a
     type=Text(),
     help="CHERRIES or CHERRIES@FPS; FPS may be max.",
 )
-@click.option("--seconds", default=10.0, show_default=True, type=Number(0.2, 86_400.0), help="To measure.")
-@click.option("--frames", type=click.IntRange(50, 10_000_000), help="Measure so many frames instead.")
-@click.option("--workers", type=click.IntRange(1, 64), help="Cores that judge. Default: the configuration's.")
+@click.option("--seconds", default=10.0, show_default=True, type=Number(0.2, 86_400.0), help="Time to measure.")
+@click.option("--frames", type=click.IntRange(50, 10_000_000), help="Measure this many frames instead.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Number of cores that judge. Default: the configuration's.")
 @click.option("--json", "json_path", type=OutputFile(report.KIND, or_stdout=True), help="Write the report here.")
-@click.option("--compare", type=InputPath(), help="Hold it against an earlier --json report.")
+@click.option("--compare", type=InputPath(), help="Compare with an earlier --json report.")
 @click.option("--fail-if-slower", is_flag=True, help=f"Exit code {SLOWER} if --compare finds a stage slower.")
-@click.option("--quick", is_flag=True, help="Leave out allocations, cold start and change of model.")
+@click.option("--quick", is_flag=True, help="Do not measure allocations, cold start and change of model.")
 @click.option(
     "--sweep",
     is_flag=True,
-    help="Instead: cost against cherries a frame, for 1 worker and more.",
+    help="Instead: measure the cost by cherries per frame, for 1 worker and more.",
 )
-@click.option("--overload", type=Number(1.0, 20.0), help="Instead: offer so many times what it can do.")
-@click.option("--swaps", type=click.IntRange(1, 10_000), help="Instead: change the model so often while it runs.")
+@click.option("--overload", type=Number(1.0, 20.0), help="Instead: offer this many times the load it can process.")
+@click.option(
+    "--swaps", type=click.IntRange(1, 10_000), help="Instead: change the model this many times while it runs."
+)
 @click.option(
     "--rejects",
     type=click.IntRange(100, 10_000_000),
     is_flag=False,
     flag_value=100_000,
-    help="Instead: run 100000 cherries, or so many, past the valves: is every pit hit where it should be?",
+    help="Instead: run 100000 cherries, or this number, past the valves, and check where each pit is hit.",
 )
 @config_option
 @bundle_option

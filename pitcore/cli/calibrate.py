@@ -60,7 +60,7 @@ def _shared(function: Callable[..., None]) -> Callable[..., None]:
         default=Path("out/calibrate"),
         show_default=True,
         type=OutputFolder(),
-        help="Of the picture.",
+        help="Folder for the picture.",
     )
     recording = click.option(
         "--recording", type=InputPath(), help="Measure on a recording instead of the configured source."
@@ -71,7 +71,11 @@ def _shared(function: Callable[..., None]) -> Callable[..., None]:
 
 def _frames(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
-        "--frames", default=default, show_default=True, type=click.IntRange(2, 100_000), help="How many to look at."
+        "--frames",
+        default=default,
+        show_default=True,
+        type=click.IntRange(2, 100_000),
+        help="Number of frames to measure.",
     )
 
 
@@ -82,7 +86,7 @@ def _frames(default: int) -> Callable[[Callable[..., None]], Callable[..., None]
     multiple=True,
     type=Text(),
     metavar="PLANE=LEVEL",
-    help="Bright level to reach. Default: the training data's.",
+    help="Bright level to reach. Default: that of the training data.",
 )
 @_shared
 def exposure_command(
@@ -163,7 +167,7 @@ def undo(config_path: Path | None) -> None:
     path = _path_of(config_path)
     state = store.undo(path)
     if state is None:
-        click.echo(f"{path}: no calibration is in force; what the configuration says goes")
+        click.echo(f"{path}: no calibration is in force; the configuration's values are used")
     else:
         click.echo(f"{path}: number {state.serial} is in force again ({state.step}, {state.measured_at})")
 
@@ -203,7 +207,7 @@ class _Sitting:
         )
         made = store.save(self._path, values)
         click.echo(
-            f"stored: {self._path}, number {made.serial}; 'pitcore calibrate undo' brings number {made.previous} back"
+            f"stored: {self._path}, number {made.serial}; 'pitcore calibrate undo' restores number {made.previous}"
         )
         calibration = msgspec.structs.replace(self._config.calibration, values=made)
         for said in weakened(msgspec.structs.replace(self._config, calibration=calibration)):

@@ -15,7 +15,7 @@ RETRY_S = 60.0
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Ask once and end. Default: go on, as often as the server wants.")
+@click.option("--once", is_flag=True, help="Ask once and exit. Default: keep asking, as often as the server sets.")
 @options
 def campaign(once: bool, as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options of all update commands
     """Take orders from the fleet's Eclipse hawkBit server of [hawkbit], and report how they went.

@@ -22,8 +22,8 @@ from pitcore.plain_text import printable
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=InputPath(as_text=True), metavar="PATH...")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
-@click.option("--workers", type=click.IntRange(1, 64), help="Cores that read and judge. Default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, for programs.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Number of cores that read and judge. Default: all.")
 @bundle_option
 def classify(paths: tuple[str, ...], as_json: bool, workers: int | None, bundle: Path | None) -> None:
     """Judge every PNG below each PATH (a file or a folder), in sorted order.

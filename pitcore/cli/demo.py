@@ -38,15 +38,15 @@ HALF = 0.5
 @click.option(
     "--frames",
     type=click.IntRange(1, 100_000),
-    help=f"Frames to process. Default: {DEFAULT_FRAMES}; with --crops, until every crop went by.",
+    help=f"Frames to process. Default: {DEFAULT_FRAMES}; with --crops, until every crop has passed.",
 )
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Another seed, another belt.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed of the drawn belt.")
 @click.option(
     "--crops",
     type=InputPath(),
     help="Lay real crops on the belt: a folder with cherry_clean/ and cherry_pit/. Default: procedural cherries.",
 )
-@click.option("--out", default=Path("out/demo"), show_default=True, type=OutputFolder(), help="Where to write.")
+@click.option("--out", default=Path("out/demo"), show_default=True, type=OutputFolder(), help="Folder to write.")
 @config_option
 @bundle_option
 def demo(

@@ -24,7 +24,7 @@ def page() -> None:
 
 @page.command()
 @click.argument("role", type=click.Choice(ROLES))
-@click.option("--name", help="Whose it is; the log names him. Default: the user who runs this.")
+@click.option("--name", help="Owner of the token, as the log names them. Default: the user who runs this.")
 @config_option
 def token(role: Role, name: str | None, config_path: Path | None) -> None:
     """Make a token for a role and print it, once: the disk keeps its hash only.

@@ -36,7 +36,7 @@ class Number(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """Return it, or fail."""
         if not math.isfinite(number := click.FLOAT.convert(value, param, ctx)):
-            self.fail(f"{value!r} is no finite number", param, ctx)
+            self.fail(f"{value!r} is not a finite number", param, ctx)
         return super().convert(number, param, ctx)
 
 
@@ -56,7 +56,7 @@ class _AnyPath(click.Path):
             OutputError: it cannot be written, or is one of the inputs.
         """
         if not str(value):
-            self.fail("an empty path names nothing; leave it out, or name a file or a folder", param, ctx)
+            self.fail("the path is empty; leave the option out, or name a file or a folder", param, ctx)
         path = super().convert(value, param, ctx)
         if ctx is not None and not ctx.resilient_parsing:
             self._compare(Path(os.fsdecode(path)), param, ctx)

@@ -29,11 +29,11 @@ DEFAULT_FRAMES = 60
 @click.option(
     "--frames",
     type=click.IntRange(1, 100_000),
-    help=f"Frames to keep. Default: {DEFAULT_FRAMES}; with --crops, until every crop went by.",
+    help=f"Frames to keep. Default: {DEFAULT_FRAMES}; with --crops, until every crop has passed.",
 )
 @click.option("--seed", type=click.IntRange(0), help="Of the emulated belt. Default: the configuration's.")
 @click.option("--crops", type=InputPath(), help="Lay the real crops of this folder on the emulated belt.")
-@click.option("--emulate", is_flag=True, help="An emulated belt in place of the configured cameras.")
+@click.option("--emulate", is_flag=True, help="Use an emulated belt in place of the configured cameras.")
 @config_option
 def record(
     directory: Path,

@@ -28,10 +28,10 @@ def tell_rejects(cherries: int) -> None:
     outcomes = {
         "virtual time": _with_progress(lambda tell: virtual(cherries, SEED, tell)),
         "real time": _with_progress(lambda tell: live(count, SEED, progress=tell)),
-        "real time, if the valve process only slept": _with_progress(
+        "real time, valve process only sleeps": _with_progress(
             lambda tell: live(count, SEED, Conditions(only_sleeps=True), tell)
         ),
-        "real time, beside a thread that never rests": _with_progress(
+        "real time, beside a busy thread": _with_progress(
             lambda tell: live(count, SEED, Conditions(beside_a_busy_thread=True), tell)
         ),
     }

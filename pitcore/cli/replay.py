@@ -30,10 +30,10 @@ from pitcore.sinks.sink import Sink
     default=Path("out/replay/verdicts.jsonl"),
     show_default=True,
     type=OutputFile(VERDICT_FILE, makes_folders=True),
-    help="Where the verdicts are written.",
+    help="File for the verdicts.",
 )
 @click.option("--timings", is_flag=True, help="Write latencies into the verdicts; two runs then differ.")
-@click.option("--workers", type=click.IntRange(1, 64), help="Cores that judge. Default: all.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Number of cores that judge. Default: all.")
 @config_option
 @bundle_option
 def replay(

@@ -78,7 +78,7 @@ def print_run(metrics: Metrics) -> None:
     for line in event_lines(metrics):
         click.echo(line)
     click.echo("\n" + stage_table(metrics))
-    click.echo("  capture is the time to draw or read a frame; total leaves it out")
+    click.echo("  capture is the time to draw or read a frame; total excludes it")
 
 
 def _frames_line(metrics: Metrics) -> str:

@@ -39,7 +39,9 @@ TELL_EVERY_NS = 60 * 10**9
 @click.command()
 @config_option
 @bundle_option
-@click.option("--emulate", is_flag=True, help="An emulated belt in place of the cameras: same frames, same speed.")
+@click.option(
+    "--emulate", is_flag=True, help="Use an emulated belt in place of the cameras, with the same frame size and speed."
+)
 def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 

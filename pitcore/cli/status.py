@@ -71,9 +71,7 @@ def _arming(now: Status) -> str:
 
 def _frames(now: Status) -> str:
     frames = now.frames
-    counts = (
-        f"{frames.judged} judged of {frames.processed}, {frames.dropped} dropped, {frames.lost} lost before they came"
-    )
+    counts = f"{frames.judged} judged of {frames.processed}, {frames.dropped} dropped, {frames.lost} lost before it"
     return f"{counts}; {frames.waiting} of {frames.queue} wait"
 
 
@@ -100,12 +98,14 @@ def _thresholds(now: Status) -> str:
 def _camera(camera: CameraStatus) -> str:
     age = "none yet" if camera.age_s is None else f"the last {camera.age_s:.2f} s ago"
     lost = f"; lost: {_counts(camera.lost)}" if camera.lost else ""
-    locked = "" if camera.locked is None else f"; holds {camera.locked.exposure_us} us, gain {camera.locked.gain:.3g}"
+    locked = (
+        "" if camera.locked is None else f"; locked at {camera.locked.exposure_us} us, gain {camera.locked.gain:.3g}"
+    )
     return f"{camera.id} ({', '.join(camera.planes)}): {camera.state}, {camera.frames} frames, {age}{locked}{lost}"
 
 
 def _reload(now: Status) -> str:
-    under_way = "one is under way; " if now.reloading else ""
+    under_way = "one is running; " if now.reloading else ""
     last = now.reload
     return under_way + ("none" if last is None else f"{last.state} at {last.at} in {last.took_s:.2f} s: {last.detail}")
 

@@ -17,7 +17,7 @@ from pitcore.text_table import table
 
 @click.command()
 @config_option
-@click.option("--out", type=OutputFile(is_new=True), help="Default: pitcore-support-HOST-TIME.tar.gz, here.")
+@click.option("--out", type=OutputFile(is_new=True), help="Default: pitcore-support-HOST-TIME.tar.gz in this folder.")
 def support(config_path: Path | None, out: Path | None) -> None:
     """Pack what helps to find a fault: doctor, status, configuration, versions, last verdicts, journal, bench.
 

@@ -54,7 +54,7 @@ def fetch(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options abo
 
 
 @update.command()
-@click.option("--again", is_flag=True, help="Also a release that failed on this board before.")
+@click.option("--again", is_flag=True, help="Also install a release that failed on this board before.")
 @options
 def install(as_json: bool, again: bool, **where: Any) -> None:  # noqa: ANN401  the options above
     """Install what is on offer; success is reported only when the new model has proved itself in the service.
@@ -153,11 +153,11 @@ def text(found: Overview) -> str:
     lines = [
         f"store       {found.store}, {found.free_bytes / 1e6:.0f} MB free",
         f"runs now    {found.running or 'the service does not answer'}",
-        f"would run   {found.serves} ({found.role})",
-        f"taken from  release {found.release_seq_floor} on",
+        f"next start  {found.serves} ({found.role})",
+        f"accepts     release {found.release_seq_floor} and later",
         table(["slot", "role", "model", "release", "files"], rows),
     ]
-    lines += [f"not taken again  {card[:12]}: {why}" for card, why in found.bad.items()]
+    lines += [f"refused          {card[:12]}: {why}" for card, why in found.bad.items()]
     lines += [f"not judged yet   {card[:12]}: tried {times} times" for card, times in found.unjudged.items()]
     if found.attempts_left is not None:
         lines.append(f"on trial    {found.attempts_left} more loads before it counts as a crash loop")
@@ -165,4 +165,4 @@ def text(found: Overview) -> str:
         lines.append(f"last update {found.last.at} {found.last.command}: {found.last.message}")
     if not found.troubles:
         return "\n".join([*lines, "all is well"])
-    return "\n".join([*lines, "", *(f"WRONG  {trouble.what}\n   DO  {trouble.fix}" for trouble in found.troubles)])
+    return "\n".join([*lines, "", *(f"ERROR  {trouble.what}\n  FIX  {trouble.fix}" for trouble in found.troubles)])

@@ -38,13 +38,13 @@ class UpdateContext:
 def options(function: Callable[..., None]) -> Callable[..., None]:
     """Options that all of them take."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs."),
         click.option("--from", "url", type=Text(), help="URL or directory of the repository. Default: [update] url."),
         click.option(
             "--store",
             "store_path",
             type=InputPath(),
-            help="Models of the board. Default: [model] store.",
+            help="Directory of the board's models. Default: [model] store.",
         ),
         socket_option,
         config_option,

@@ -33,7 +33,7 @@ class EncoderConfig(Section, frozen=True):
 
     def __post_init__(self) -> None:
         if self.line_b is not None and self.line_a in {None, self.line_b}:
-            raise ValueError("encoder.line_b needs a line_a, and another one")
+            raise ValueError("encoder.line_b needs encoder.line_a, and the two must differ")
         if self.reverse and self.line_b is None:
             raise ValueError("encoder.reverse needs a line_b: one channel has no direction")
 

@@ -98,9 +98,9 @@ class Config(Section, frozen=True):
     def _check_actuation(self) -> None:
         """Refuse valves that cannot do what the rest of the configuration asks of them."""
         if self.actuation.kind != "none" and isinstance(self.source, ReplaySourceConfig | VideoSourceConfig):
-            raise ValueError('a recording moves no belt: set actuation.kind = "none"')
+            raise ValueError('a recording cannot drive valves: set actuation.kind = "none"')
         if self.actuation.kind == "gpio" and isinstance(self.source, EmulatedSourceConfig):
-            raise ValueError('an emulated belt turns no encoder: set actuation.kind = "simulated", or use a camera')
+            raise ValueError('an emulated belt has no encoder: set actuation.kind = "simulated", or use a camera')
         misfit = self.actuation.misfit(
             height_px=self.frame.height_px,
             width_px=self.frame.width_px,

@@ -118,7 +118,7 @@ def read_calibration(path: Path) -> BoardCalibration | None:
     Raises:
         ConfigError: it cannot be read, or is not one.
     """
-    fix = "bring back the one before with 'pitcore calibrate undo', or remove it and calibrate again"
+    fix = "restore the previous one with 'pitcore calibrate undo', or remove it and calibrate again"
     try:
         text = decode_text(path.read_bytes())
         check_json(text)

@@ -85,7 +85,7 @@ class Picamera2SourceConfig(Section, frozen=True, tag_field="kind", tag="picamer
         if (self.trigger == "external") != (self.trigger_ticks is not None):
             raise ValueError('trigger = "external" and trigger_ticks belong together: give both, or neither')
         if self.trigger == "external" and self.sync == "software":
-            raise ValueError('sync = "software" is for free-running cameras; the trigger already keeps step')
+            raise ValueError('sync = "software" is for free-running cameras; the trigger already synchronises them')
         if self.picture_px is not None and (min(self.picture_px) < 16 or any(side % 2 for side in self.picture_px)):
             raise ValueError("picture_px: width and height are even, and 16 at least")
         for camera in self.cameras:
@@ -120,7 +120,7 @@ class Picamera2SourceConfig(Section, frozen=True, tag_field="kind", tag="picamer
         if self.buffers < needed:
             raise ValueError(
                 f"source.buffers = {self.buffers}: at least {needed} for runtime.queue_frames = "
-                f"{runtime.queue_frames}, or frames that wait for the loop leave the camera none to fill"
+                f"{runtime.queue_frames}, or frames that wait for the loop use all of them"
             )
 
     def picture_for(self, width_px: int, height_px: int) -> tuple[int, int]:
@@ -133,8 +133,8 @@ def check_window(window_px: tuple[int, int], picture_px: tuple[int, int], frame:
     column, row = window_px
     if column + frame.width_px > picture_px[0] or row + frame.height_px > picture_px[1]:
         raise ValueError(
-            f"window_px = [{column}, {row}]: a frame of {frame.width_px} x {frame.height_px} px from there does not "
-            f"lie within a picture of {picture_px[0]} x {picture_px[1]}"
+            f"window_px = [{column}, {row}]: a frame of {frame.width_px} x {frame.height_px} px from there does "
+            f"not fit into a picture of {picture_px[0]} x {picture_px[1]}"
         )
 
 

@@ -79,7 +79,7 @@ def meanings(kind: type) -> dict[str, str]:
 def _of_struct(section: str, struct: msgspec.Struct, given: Mapping[str, Any]) -> Iterator[Explained]:
     tag = struct.__struct_config__.tag
     if tag is not None:
-        yield Explained(section, "kind", _toml(tag), '"emulated"', "which of the sources it is", "kind" in given)
+        yield Explained(section, "kind", _toml(tag), '"emulated"', "the kind of source", "kind" in given)
     told = meanings(type(struct))
     nested = []
     for field in msgspec.structs.fields(type(struct)):

@@ -99,7 +99,7 @@ def _with_calibration(config: Config, path: Path) -> Config:
     """Put the measured values into the configuration, so that its hash is of them too. Raises ConfigError."""
     file = calibration_path(config, path)
     if config.calibration.values is not None:
-        raise ConfigError(f"{path}: [calibration] values: measured values come from a file; set file instead")
+        raise ConfigError(f"{path}: [calibration] values: measured values are read from a file; set file instead")
     values = None if file is None else read_calibration(file)
     if values is None:
         return config

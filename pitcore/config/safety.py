@@ -57,14 +57,14 @@ def _unwatched_light(config: Config) -> list[str]:
         file = config.calibration.file
         missing = "" if values is not None or file is None else f" (there is no file {file})"
         found.append(
-            f"plane {', '.join(unknown)}: not calibrated{missing}: light that fades or grows is not found; run "
+            f"plane {', '.join(unknown)}: not calibrated{missing}: a change of the light is not detected; run "
             "`pitcore calibrate exposure`, then `flat`"
         )
     dark = [name for name, level in zip(names, belt_levels(config), strict=True) if level < DARKEST]
     if dark:
         found.append(
-            f"plane {', '.join(dark)}: the empty belt is darker than {DARKEST} grey levels: a lamp that fails is not "
-            "found there before the cherries show it; use a lighter belt"
+            f"plane {', '.join(dark)}: the empty belt is darker than {DARKEST} grey levels: a lamp that fails "
+            "is not detected there until cherries pass; use a lighter belt"
         )
     return found
 

@@ -89,7 +89,9 @@ class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated
 
     def __post_init__(self) -> None:
         if self.ring_frames == 1:
-            raise ValueError("ring_frames = 1 is a frozen picture; a loop has two frames at least, 0 draws each again")
+            raise ValueError(
+                "ring_frames = 1 is a frozen picture; a loop needs at least 2 frames, and 0 draws every frame"
+            )
 
 
 class ReplaySourceConfig(Section, frozen=True, tag_field="kind", tag="replay"):

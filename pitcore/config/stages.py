@@ -105,7 +105,7 @@ class ActionsConfig(Section, frozen=True):
         if self.pit == "pass":
             raise ValueError("pit must not be `pass`: a pit would reach a plate")
         if self.maybe == "pass":
-            raise ValueError("maybe must not be `pass`: every fail-safe ends in a maybe; use review or reject")
+            raise ValueError("maybe must not be `pass`: a fail-safe gives the verdict maybe; use review or reject")
 
 
 class ModelConfig(Section, frozen=True):

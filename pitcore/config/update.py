@@ -50,7 +50,7 @@ class UpdateConfig(Section, frozen=True):
 def check_repository(text: str) -> None:
     """Refuse what is neither a web address nor a path. Raises ValueError, whose message holds no password."""
     if not text.strip():
-        raise ValueError("url: empty; leave the key out where there is no repository")
+        raise ValueError("url: empty; leave the key out if there is no repository")
     try:
         if is_address(text):
             read_address(text, (*WEB, "file"))

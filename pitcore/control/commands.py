@@ -126,7 +126,7 @@ class Commands:
     def _reload(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         result = self.reloader.ask_and_wait(_who(args, peer), RELOAD_S)
         if result.state != "ok":
-            raise ControlError(f"reload refused, the old configuration goes on: {result.detail}")
+            raise ControlError(f"reload refused, the old configuration stays in use: {result.detail}")
         answer: dict[str, Any] = msgspec.to_builtins(result)
         return answer
 
@@ -153,7 +153,7 @@ class Commands:
         lane, code = args.get("lane"), args.get("code")
         if isinstance(code, str):
             if peer.gave_up():
-                raise ControlError("the test was given up, and no valve was opened")
+                raise ControlError("the test was cancelled, and no valve was opened")
             fired = self.valve_test.fire(code)
             log.warning("valve of lane %d tested by %s", fired, who)
             self.app.note("valve_tested", f"lane {fired} by {who}")
@@ -181,6 +181,6 @@ def _who(args: Mapping[str, Any], peer: Peer, known: frozenset[str] = frozenset(
         if name is None or peer.uid != uid:
             continue
         if not isinstance(name, str) or not 0 < len(name) <= 64 or not name.isprintable():
-            raise ControlError(f"{key} is no user's name")
+            raise ControlError(f"{key} is not a user name")
         return f"{name} {way} {peer.user}"
     return peer.user

@@ -51,7 +51,7 @@ def choose(state_dir: Path, point: PointName | None, by: str) -> bytes | None:
         before = path.read_bytes() if path.exists() else None
         _write(path, msgspec.json.encode(PointChoice(point, by, utc_now())))
     except OSError as error:
-        raise ControlError(f"{path}: cannot be written: {error.strerror}; the operating point is as it was") from error
+        raise ControlError(f"{path}: cannot be written: {error.strerror}; the operating point is unchanged") from error
     return before
 
 

@@ -90,7 +90,7 @@ class Reloader:
 
     @property
     def busy(self) -> bool:
-        """Whether one is under way; from any thread."""
+        """Whether one is running; from any thread."""
         return self._busy
 
     @property
@@ -128,7 +128,8 @@ class Reloader:
         except queue.Empty as error:
             wish.given_up = True
             raise ControlError(
-                f"the reload has not ended within {timeout_s:g} s and may still if it has begun; see `pitcore status`"
+                f"the reload did not end within {timeout_s:g} s; if it has started, it may still succeed; see "
+                "`pitcore status`"
             ) from error
 
     def between_frames(self) -> None:
@@ -176,7 +177,7 @@ class Reloader:
         if state == "ok":
             log.info("reloaded: %s", detail)
         else:
-            log.error("reload refused, the old configuration goes on: %s", detail)
+            log.error("reload refused, the old configuration stays in use: %s", detail)
             self._app.note("reload_refused", detail)
         return ReloadResult(state, by, utc_now(), round(time.monotonic() - asked, 3), detail)
 

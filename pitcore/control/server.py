@@ -215,13 +215,13 @@ class ControlServer:
             command, is_urgent = self._commands.get(request.command), request.command in URGENT
             if command is None:
                 known = ", ".join(sorted(self._commands))
-                return Reply(ok=False, error=f"no command `{request.command}`; there are {known}")
+                return Reply(ok=False, error=f"no command `{request.command}`; the commands are {known}")
             if urgent_only and not is_urgent:
                 return Reply(ok=False, error=BUSY)
             peer = replace(peer, gave_up=lambda: is_given_up(request, connection))
             if not is_urgent and peer.gave_up():
-                log.warning("control socket: %s gave up `%s`, so it is not carried out", peer.user, request.command)
-                return Reply(ok=False, error=f"`{request.command}` was given up, and is not carried out")
+                log.warning("control socket: %s cancelled `%s`, so it is not carried out", peer.user, request.command)
+                return Reply(ok=False, error=f"`{request.command}` was cancelled, and is not carried out")
             return Reply(ok=True, result=msgspec.to_builtins(command(request.args, peer)))
         except PitcoreError as error:
             return Reply(ok=False, error=str(error))
@@ -237,7 +237,8 @@ def _claim(path: Path) -> int:
         fd = os.open(protocol.lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
     except OSError as error:
         raise ControlError(
-            f"{path}: {error.strerror}; run the service as who may write there, or choose another [control] socket"
+            f"{path}: {error.strerror}; run the service as a user who may write there, or choose another "
+            "[control] socket"
         ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -259,7 +260,7 @@ def _listen(path: Path) -> socket.socket:
     """Make the socket; whoever held the lock before is dead, so what it left may go. Raises OSError, ControlError."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise ControlError(f"{path}: this is no socket, and stays; choose another [control] socket")
+            raise ControlError(f"{path}: this is not a socket, and is not replaced; choose another [control] socket")
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -46,7 +46,7 @@ class ValveTest:
         if self._valves is None or not self._valves.lanes:
             raise ControlError("this board drives no valves: [actuation] has no lanes")
         if not 1 <= lane <= self._valves.lanes:
-            raise ControlError(f"there is no lane {lane}; there are 1 to {self._valves.lanes}")
+            raise ControlError(f"there is no lane {lane}; the lanes are 1 to {self._valves.lanes}")
         code = secrets.token_hex(8)
         with self._lock:
             self._ready = (code, lane, time.monotonic() + READY_S)

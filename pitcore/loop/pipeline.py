@@ -288,7 +288,7 @@ class Pipeline:
             events.append(event_of(frame, "belt_gap", detail))
         too_many = len(chosen.whole) + len(chosen.cut) - asked
         if too_many:
-            detail = f"{too_many} cherries beyond [runtime] max_cherries = {asked} are `maybe` without a look"
+            detail = f"{too_many} cherries beyond [runtime] max_cherries = {asked} are `maybe` and were not judged"
             events.append(event_of(frame, "overload", detail, too_many))
         return events
 

@@ -95,7 +95,7 @@ class Campaign:
         if self._store.read().trial is not None:
             feedback = Feedback("rejected", "none", "the model is on trial; it is committed or rolled back soon")
         else:
-            feedback = Feedback("closed", "success", "given up; nothing was changed")
+            feedback = Feedback("closed", "success", "cancelled; nothing was changed")
         self._server.say("cancelAction", cancel.id, feedback)
         return f"action {cancel.cancel_action.stop_id}: {feedback.details}"
 
@@ -150,8 +150,8 @@ def _order(deployment: Deployment) -> Order:
     if len(chunks) != 1:
         raise UpdateError(
             Refusal.MALFORMED,
-            f"action {deployment.id}: {len(chunks)} software modules of type {PART!r}, and it must be one; "
-            "fix the distribution set",
+            f"action {deployment.id}: {len(chunks)} software modules of type {PART!r}, but there must "
+            "be one; fix the distribution set",
         )
     target = _target(chunks[0])
     check_name(target)

@@ -72,7 +72,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Refuse a share that could be written and never read again: nan becomes null. Raises ValueError."""
         if not 0.0 <= self.percent <= 100.0:
-            raise ValueError(f"{self.percent} % is no share of the boards; give 0 to 100")
+            raise ValueError(f"{self.percent} % is not a share of the boards; give 0 to 100")
 
 
 class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,7 +105,8 @@ def check_name(target: str) -> None:
     """Refuse a name of a model or patch that could mean a file elsewhere. Raises UpdateError."""
     if _TARGET_NAME.fullmatch(target) is None:
         raise UpdateError(
-            Refusal.BAD_NAME, f"{target[:80]!r}: no name of a model; the publisher's key is misused, tell the publisher"
+            Refusal.BAD_NAME,
+            f"{target[:80]!r}: not the name of a model; the publisher's key is misused, tell the publisher",
         )
 
 
@@ -117,7 +118,7 @@ def decode_channel(raw: bytes, channel: str) -> Channel:
         message = f"channel {channel}: {first_line(error)}; write it with `pitcore-tools package release`"
         raise UpdateError(Refusal.MALFORMED, message) from error
     if found.name != channel:
-        raise UpdateError(Refusal.MIXED, f"channel {channel}: the file is that of channel {found.name}; publish again")
+        raise UpdateError(Refusal.MIXED, f"channel {channel}: the file belongs to channel {found.name}; publish again")
     for entry in found.releases:
         check_name(entry.target)
     return found
@@ -145,12 +146,12 @@ def check_fits(release: ReleaseMetadata, machine: BoardMachine, target: str) -> 
     """Refuse a release that this board cannot run. Raises UpdateError."""
     fix = "update pitcore on this board first"
     if release.contract not in CONTRACTS:
-        why = f"made for {release.contract}, and this board knows {' and '.join(CONTRACTS)}"
+        why = f"made for {release.contract}, but this board supports {' and '.join(CONTRACTS)}"
     elif _version(release.onnxruntime_min) > _version(machine.onnxruntime):
-        why = f"needs onnxruntime {release.onnxruntime_min}, and this board has {machine.onnxruntime}"
+        why = f"needs onnxruntime {release.onnxruntime_min}, but this board has {machine.onnxruntime}"
     elif release.arch and machine.arch not in release.arch:
         why, fix = (
-            f"made for {', '.join(release.arch)}, and this is {machine.arch}",
+            f"made for {', '.join(release.arch)}, but this board is {machine.arch}",
             "put the board in another channel",
         )
     else:

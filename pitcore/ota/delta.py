@@ -39,7 +39,7 @@ class _Output:
         """Refuse ``count`` bytes more if that is more than was signed."""
         if self.written + count > self._length:
             raise UpdateError(
-                Refusal.PATCH_BOMB, f"the patch unfolds to more than the {self._length} bytes signed; {TAKE_THE_WHOLE}"
+                Refusal.PATCH_BOMB, f"the patch expands to more than the {self._length} bytes signed; {TAKE_THE_WHOLE}"
             )
 
     def write(self, content: bytes) -> None:
@@ -74,7 +74,7 @@ def apply(method: str, base: Path, patch: Path, out: BinaryIO, length: int) -> N
             raise _corrupt(first_line(error)) from error
         raise
     if limited.written != length:
-        raise _corrupt(f"it makes {limited.written} bytes of {length}")
+        raise _corrupt(f"it gives {limited.written} of {length} bytes")
 
 
 def _corrupt(why: str) -> UpdateError:
@@ -94,7 +94,7 @@ def _apply_bsdiff(base: Path, patch: Path, out: _Output) -> None:
     with patch.open("rb") as file:
         header = file.read(_HEADER)
     if header[:8] != _MAGIC or len(header) != _HEADER:
-        raise ValueError("it is no BSDIFF40 file")
+        raise ValueError("it is not a BSDIFF40 file")
     control_bytes, difference_bytes, promised = struct.unpack("<qqq", header[8:])
     if min(control_bytes, difference_bytes, promised) < 0:
         raise ValueError("negative lengths")
@@ -111,7 +111,7 @@ def _apply_bsdiff(base: Path, patch: Path, out: _Output) -> None:
             add, copy, seek = map(_signed, struct.unpack("<QQQ", _exactly(controls, _CONTROL)))
             steps += 1
             if min(add, copy, position) < 0 or position + add > len(old):
-                raise ValueError("a step leaves the base")
+                raise ValueError("a step reads outside the base")
             if steps > promised:  # a real one may be empty, but not most of them
                 raise ValueError("more steps than bytes")
             for piece in _pieces(differences, add):

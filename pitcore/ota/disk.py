@@ -139,9 +139,9 @@ def storage_error(path: Path, error: OSError) -> UpdateError:
             Refusal.READ_ONLY,
             "the disk is read-only: `dmesg` says why; replace a failing card",
         ),
-        errno.ENOENT: (Refusal.STORAGE, "a directory on the way is missing: the package makes it, or correct the path"),
+        errno.ENOENT: (Refusal.STORAGE, "a parent directory is missing: the package creates it, or correct the path"),
         errno.ENOTDIR: (Refusal.STORAGE, "a part of the path is a file: correct the path"),
-        errno.EACCES: (Refusal.STORAGE, "not yours to change: run it as the service's user, `sudo -u pitcore`"),
+        errno.EACCES: (Refusal.STORAGE, "this user may not change it: run it as the service's user, `sudo -u pitcore`"),
     }
     refusal, fix = fixes.get(
         error.errno or 0, (Refusal.STORAGE, "check the owner of the directory, and `dmesg` for a failing card")

@@ -48,12 +48,12 @@ def download(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
         begun = _size(part) > 0
         _bring_all(fetcher, wanted, part)
         if not _verifies(part, wanted) and begun:
-            log.info("%s: what an earlier try left does not fit; it is fetched from the beginning", wanted.url)
+            log.info("%s: the earlier partial download does not match; it starts again from the first byte", wanted.url)
             part.unlink()
             _bring_all(fetcher, wanted, part)
         if not _verifies(part, wanted):
             part.unlink()
-            raise _not_as_signed(wanted, "other bytes than were signed")
+            raise _not_as_signed(wanted, "its bytes are not those that were signed")
     except OSError as error:
         raise storage_error(part, error) from error
 
@@ -72,7 +72,7 @@ def _bring_all(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
             last_attempt = attempt + 1 == fetcher.limits.attempts
             if error.refusal not in _WORTH_GOING_ON or last_attempt or _size(part) <= have:
                 raise
-            log.info("%s; going on from byte %d", error, _size(part))
+            log.info("%s; continuing at byte %d", error, _size(part))
 
 
 def _bring(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
@@ -82,11 +82,11 @@ def _bring(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
             raise oversized(wanted.url, wanted.length)
         _append(body, file, wanted)
         if file.tell() == body.total != wanted.length:
-            raise _not_as_signed(wanted, f"{body.total} bytes long, and {wanted.length} were signed")
+            raise _not_as_signed(wanted, f"{body.total} bytes long, but {wanted.length} were signed")
         if file.tell() < wanted.length:
             raise UpdateError(
                 Refusal.CUT_SHORT,
-                f"{wanted.url}: {file.tell()} of {wanted.length} bytes; what has come is kept for the next time",
+                f"{wanted.url}: {file.tell()} of {wanted.length} bytes; the received part is kept for the next try",
             )
 
 

@@ -57,7 +57,9 @@ class Fetcher(FetcherInterface):
         self.last_url = url
         scheme = url.partition("://")[0].lower()
         if scheme not in {"file", "http", "https"}:
-            raise UpdateError(Refusal.NOT_SET_UP, f"{url}: no http, https or file URL; fix it in the configuration")
+            raise UpdateError(
+                Refusal.NOT_SET_UP, f"{url}: not an http, https or file URL; correct it in the configuration"
+            )
         return self._from_folder(url, start) if scheme == "file" else self._web.open(url, start)
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
@@ -102,14 +104,16 @@ class Fetcher(FetcherInterface):
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UpdateError(
-                Refusal.NOT_FOUND, f"{path}: not there; copy the whole repository to this folder"
+                Refusal.NOT_FOUND, f"{path}: does not exist; copy the whole repository to this folder"
             ) from error
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
-            raise UpdateError(Refusal.NOT_FOUND, f"{path}: no plain file; copy the whole repository to this folder")
+            raise UpdateError(
+                Refusal.NOT_FOUND, f"{path}: not a regular file; copy the whole repository to this folder"
+            )
         with FileIO(fd, "rb") as file:
             start = start if start <= status.st_size else 0
             file.seek(start)

@@ -85,7 +85,7 @@ class FloorFile:
         if "damaged" in copies:
             raise UpdateError(
                 Refusal.STORAGE,
-                f"{self._paths[0]} and its copy are damaged, so an old repository could not be told from the newest; "
+                f"{self._paths[0]} and its copy are damaged, so an old repository could not be recognised; "
                 f"delete both if you trust the network this board is on now",
             )
         return Floors()

@@ -97,9 +97,10 @@ def judge(gate: Gate, before: Health | None, start: Health, now: Health) -> Pass
     if frames < gate.frames:
         return None
     if troubles / frames > usual + gate.more_troubles:
-        return Failed(f"{troubles} events in {frames} frames, {100 * usual:.1f} in 100 frames were usual")
+        return Failed(f"{troubles} events in {frames} frames, {100 * usual:.1f} in 100 frames are usual")
     if gate.max_infer_ms and now.infer_ms is not None and now.infer_ms > gate.max_infer_ms:
         return Failed(
-            f"the network takes {now.infer_ms:.0f} ms for the slowest 1 % of frames, {gate.max_infer_ms:g} are allowed"
+            f"the network takes {now.infer_ms:.0f} ms for the slowest 1 % of frames, but at most "
+            f"{gate.max_infer_ms:g} ms are allowed"
         )
     return Passed()

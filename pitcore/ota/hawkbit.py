@@ -215,7 +215,8 @@ class DdiServer:
             return msgspec.json.decode(raw, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UpdateError(
-                Refusal.MALFORMED, f"{url}: {first_line(error)}; is this a hawkBit server, and its URL right?"
+                Refusal.MALFORMED,
+                f"{url}: {first_line(error)}; check that it is a hawkBit server and that the URL is right",
             ) from error
 
     def _call(self, method: str, url: str, body: object) -> bytes:

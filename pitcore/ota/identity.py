@@ -15,7 +15,7 @@ from pitcore.errors import ConfigError
 
 MACHINE_ID = Path("/etc/machine-id")
 SERIAL = Path("/proc/device-tree/serial-number")
-_FIX = "set [update] device_id to something no other board has"
+_FIX = "set [update] device_id to a name that no other board has"
 
 
 @dataclass(frozen=True, slots=True)

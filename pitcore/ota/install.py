@@ -97,15 +97,17 @@ def _unpack(archive: Path, into: Path, disk: Disk) -> None:
                 member = opened.next()
                 content = None if member is None or member.name != name else opened.extractfile(member)
                 if content is None:
-                    raise BundleError(f"{archive.name}: does not hold {name} in its place; publish the bundle again")
+                    raise BundleError(f"{archive.name}: does not hold {name} at its place; publish the bundle again")
                 disk.perform(Operation("create", into / name))
                 while piece := content.read(PIECE_BYTES):
                     disk.perform(Operation("write", into / name, content=piece))
                 disk.perform(Operation("sync", into / name))
             if opened.next() is not None:
-                raise BundleError(f"{archive.name}: holds more than a bundle; publish it again")
+                raise BundleError(f"{archive.name}: holds files that are not of a bundle; publish it again")
     except tarfile.TarError as error:
-        raise BundleError(f"{archive.name}: no archive of a bundle: {first_line(error)}; publish it again") from error
+        raise BundleError(
+            f"{archive.name}: not an archive of a bundle: {first_line(error)}; publish it again"
+        ) from error
     except OSError as error:
         raise storage_error(archive, error) from error
 

@@ -52,4 +52,4 @@ def remember(store: Store, command: str, end: UpdateOutcome | UpdateError) -> No
     try:
         store.disk.replace(store.root / "last.json", msgspec.json.format(msgspec.json.encode(last)) + b"\n")
     except UpdateError as error:
-        log.warning("what the update said is not kept: %s", error)
+        log.warning("the result of the update could not be saved: %s", error)

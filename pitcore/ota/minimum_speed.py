@@ -65,9 +65,7 @@ class Pace:
         """Count bytes. Raises UpdateError where they come too slowly."""
         now = self._clock()
         if now >= self._until:
-            raise UpdateError(
-                Refusal.TOO_SLOW, f"{url}: the time for it is over; try again where the network is faster"
-            )
+            raise UpdateError(Refusal.TOO_SLOW, f"{url}: it took longer than allowed; try again on a faster network")
         self._window_bytes += count
         window_s = now - self._window_from
         if window_s < self._limits.window_s:
@@ -76,7 +74,7 @@ class Pace:
             rate = self._window_bytes / window_s
             raise UpdateError(
                 Refusal.TOO_SLOW,
-                f"{url}: {rate:.0f} bytes a second, and {self._limits.min_rate:.0f} is the least; "
-                "try again where the network is faster",
+                f"{url}: {rate:.0f} bytes a second, but at least {self._limits.min_rate:.0f} are needed; "
+                "try again on a faster network",
             )
         self._window_from, self._window_bytes = now, 0

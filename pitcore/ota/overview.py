@@ -85,18 +85,20 @@ def look(store: Store, running: str | None) -> Overview:
     trial = state.trial
     on_trial = None if trial is None else state.holds(trial.slot)
     troubles += [
-        Trouble(f"slot {view.slot} ({view.role}) is damaged: {view.damage}", "`pitcore update install` has it again")
+        Trouble(
+            f"slot {view.slot} ({view.role}) is damaged: {view.damage}", "`pitcore update install` installs it again"
+        )
         for view in views
         if view.damage is not None
     ]
     free, disk_troubles = _disk(store.root)
     troubles += disk_troubles
     if running is None:
-        troubles.append(Trouble("the service does not answer", "`systemctl status pitcore` says why it does not run"))
+        troubles.append(Trouble("the service does not answer", "`systemctl status pitcore` shows why it does not run"))
     elif running != first.bundle.label and (on_trial is None or running != on_trial.label):
         troubles.append(Trouble(f"the service runs {running}, not {first.bundle.label}", "`pitcore reload`"))
     if on_trial is not None:
-        fix = "`pitcore update commit` judges it, `pitcore update rollback` leaves it"
+        fix = "`pitcore update commit` tests and keeps it, `pitcore update rollback` removes it"
         troubles.append(Trouble(f"{on_trial.label} is on trial and not committed", fix))
     if last is not None and last.refusal is not None:
         troubles.append(
@@ -152,7 +154,7 @@ def _disk(root: Path) -> tuple[int, list[Trouble]]:
         holds = next(folder for folder in root.absolute().parents if folder.exists())
         found = os.statvfs(holds)
         return found.f_bavail * found.f_frsize, [
-            Trouble(f"{root}: there is no store yet", "`pitcore update install` makes it")
+            Trouble(f"{root}: there is no store yet", "`pitcore update install` creates it")
         ]
     found = os.statvfs(root)
     free, troubles = found.f_bavail * found.f_frsize, []
@@ -160,7 +162,7 @@ def _disk(root: Path) -> tuple[int, list[Trouble]]:
         fix = "`dmesg` says why; a card that fails turns read-only: replace it"
         troubles.append(Trouble(f"{root}: the disk is read-only, no update can be taken", fix))
     elif not os.access(root, os.W_OK):
-        fix = "act as the service does: `sudo -u pitcore pitcore update ...`"
+        fix = "run it as the service's user: `sudo -u pitcore pitcore update ...`"
         troubles.append(Trouble(f"{root}: not writable for this user", fix))
     if free < LOW_BYTES:
         fix = f"make room: `df -h {root}`, `journalctl --vacuum-size=50M`, older verdict files"

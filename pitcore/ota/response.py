@@ -33,7 +33,7 @@ def checked(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
         head += chunk
         begun = head.lstrip(_BLANK)
         if begun.startswith(b"<"):
-            raise captive(url, "a web page came instead of the file")
+            raise captive(url, "the server sent a web page instead of the file")
         if begun:
             yield head
             break
@@ -57,10 +57,10 @@ def check_text_file(content: bytes, url: str) -> None:
     if _TEXT_FILE.match(content):
         return
     if not content.strip(_BLANK):
-        raise captive(url, "an empty answer came instead of the file")
+        raise captive(url, "the server sent nothing instead of the file")
     shown = content[:_BEGINNING].decode("ascii", "replace").replace("\ufffd", "?")
     shown = "".join(letter if letter.isprintable() else " " for letter in shown).strip()
-    raise captive(url, f"something else came instead of the file, it begins with {shown!r}")
+    raise captive(url, f"the server sent something else instead of the file; it begins with {shown!r}")
 
 
 def check_headers(headers: Mapping[str, str], url: str) -> None:
@@ -74,7 +74,7 @@ def check_headers(headers: Mapping[str, str], url: str) -> None:
             "asked for; switch compression off there for the repository",
         )
     if headers.get("Content-Type", "").lower().startswith("application/captive+json"):
-        raise captive(url, "this network's login page came instead of the file")
+        raise captive(url, "the network sent its login page instead of the file")
 
 
 def captive(url: str, what: str) -> UpdateError:
@@ -87,7 +87,7 @@ def refused_status(status: int, headers: Mapping[str, str], url: str) -> UpdateE
     if status == 401:
         return UpdateError(
             Refusal.NOT_SET_UP,
-            f"{url}: the server asks for a name and a password, or refuses those it got; set [update] url to "
+            f"{url}: the server asks for a name and a password, or refuses those given; set [update] url to "
             "https://NAME:PASSWORD@HOST/...",
         )
     if status == 407:
@@ -124,11 +124,11 @@ _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Refusal, s
         Refusal.UNREACHABLE,
         "check the network and the board's clock",
     ),
-    ((faults.TimeoutError, TimeoutError), Refusal.TOO_SLOW, "try again where the network is faster"),
+    ((faults.TimeoutError, TimeoutError), Refusal.TOO_SLOW, "try again on a faster network"),
     (faults.ResponseError, Refusal.UNAVAILABLE, "check the repository's URL"),
 )
 _PROXY_WANTS = (
-    "the proxy asks for a name and a password, or refuses those it got; set https_proxy or http_proxy to "
+    "the proxy asks for a name and a password, or refuses those given; set https_proxy or http_proxy to "
     "http://NAME:PASSWORD@HOST:PORT"
 )
 
@@ -149,7 +149,7 @@ def refusals(url: str, pace: Pace) -> Iterator[None]:
     except (faults.HTTPError, OSError, ValueError) as error:
         cause = error.reason if isinstance(error, faults.MaxRetryError) and error.reason else error
         if pace.remaining_s() == 0.0:
-            cause = faults.TimeoutError("the time for it is over")  # the watchdog hung up
+            cause = faults.TimeoutError("it took longer than allowed")  # the watchdog hung up
         raise _refusal(cause, url) from error
 
 
@@ -160,4 +160,6 @@ def _refusal(error: BaseException, url: str) -> UpdateError:
     for kinds, refusal, fix in _MEANINGS:
         if isinstance(error, kinds):
             return UpdateError(refusal, f"{url}: {what}; {fix}")
-    return UpdateError(Refusal.CUT_SHORT, f"{url}: {what}; what has come is kept, and the rest fetched next time")
+    return UpdateError(
+        Refusal.CUT_SHORT, f"{url}: {what}; the received part is kept, and the next try fetches the rest"
+    )

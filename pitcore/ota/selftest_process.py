@@ -103,21 +103,19 @@ class SelfTest:
             except subprocess.TimeoutExpired:
                 child.kill()
                 out, _ = child.communicate()
-                raise _failed(f"no end within {self._limits.timeout_s:g} s, {_where(out)}") from None
+                raise _failed(f"it did not end within {self._limits.timeout_s:g} s, {_where(out)}") from None
             except BaseException:
                 child.kill()
                 raise
         if -child.returncode in SENT_BY_PEOPLE:
             name = signal.Signals(-child.returncode).name
-            raise UpdateError(
-                Refusal.NOT_SET_UP, f"the self-test was ended from outside ({name}): start the update again"
-            )
+            raise UpdateError(Refusal.NOT_SET_UP, f"the self-test was stopped by {name}: start the update again")
         if -child.returncode == signal.SIGKILL:  # not by its own limit of memory, which is an error inside it
             raise _unjudged(
                 f"its process was killed {_where(out)}: most likely the board ran out of memory, see `dmesg`"
             )
         if child.returncode < 0:
-            raise _failed(f"its process died of {signal.Signals(-child.returncode).name}, {_where(out)}")
+            raise _failed(f"its process was killed by {signal.Signals(-child.returncode).name}, {_where(out)}")
         if child.returncode != 0:
             said = err.decode(errors="replace").strip().splitlines()
             why = said[-1] if said else f"its process ended with {child.returncode}, {_where(out)}"
@@ -158,4 +156,4 @@ def _failed(why: str) -> UpdateError:
 
 def _unjudged(why: str) -> UpdateError:
     """Return an error that blames the machine, for now."""
-    return UpdateError(Refusal.UNJUDGED, f"the self-test came to no end: {why}")
+    return UpdateError(Refusal.UNJUDGED, f"the self-test did not finish: {why}")

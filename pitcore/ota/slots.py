@@ -189,10 +189,10 @@ def models_to_load(root: Path, running_sha256: str | None = None) -> Iterator[Ca
         if release is not None and release.card_sha256 != running_sha256:
             state = store.change(states.spend_attempt)
             if state.trial is None:
-                log.error("%s: loaded as often as a trial may be and never proved; rolled back", release.label)
+                log.error("%s: loaded as often as a trial allows, and never committed; rolled back", release.label)
         on_trial = True
     except UpdateError as error:
-        log.error("the model on trial is not tried: its attempt cannot be taken off: %s", error)  # noqa: TRY400  no traceback for users
+        log.error("the model on trial is not loaded: its attempt cannot be counted: %s", error)  # noqa: TRY400  no traceback for users
         on_trial = False
     yield from _candidates(store, state, on_trial=on_trial)
 
@@ -231,7 +231,7 @@ def _candidates(store: Store, state: State, *, on_trial: bool) -> Iterator[Candi
         try:
             yield Candidate(store.verified(state, slot), role)
         except (BundleError, CardError) as error:
-            log.error("the %s model is passed over: %s", role, error)  # noqa: TRY400  no traceback for users
+            log.error("the %s model is skipped: %s", role, error)  # noqa: TRY400  no traceback for users
             release = state.holds(slot)
             if role == "trial" and release is not None:
                 _quietly(store.root, _if_on_trial(release.card_sha256, states.drop_trial))

@@ -46,12 +46,12 @@ class Bringer:
             try:
                 self._by_patch(offer, running, whole)
             except UpdateError as error:
-                self._tell(f"no update by patch: {error}; taking the whole {_megabytes(offer.length)}")
+                self._tell(f"no update by patch: {error}; fetching the whole {_megabytes(offer.length)}")
         if not _is_whole(whole, offer):
             self._tell(f"fetching {offer.target}, {_megabytes(offer.length)}")
             self._repository.fetch(offer.target, offer.sha256, offer.length, whole)
         if not _is_whole(whole, offer):
-            raise UpdateError(Refusal.WRONG_HASH, f"{offer.target}: not what was signed; try again")
+            raise UpdateError(Refusal.WRONG_HASH, f"{offer.target}: its content is not what was signed; try again")
         return whole
 
     def _by_patch(self, offer: Offer, running: Bundle, whole: Path) -> None:
@@ -83,7 +83,7 @@ class Bringer:
         finally:
             self._disk.remove_tree(part)
         if not _is_whole(rebuilt, offer):
-            raise UpdateError(Refusal.WRONG_HASH, f"{patch.target}: makes something else than was signed")
+            raise UpdateError(Refusal.WRONG_HASH, f"{patch.target}: its result is not what was signed")
 
 
 def _is_whole(path: Path, offer: Offer) -> bool:

@@ -238,7 +238,7 @@ def decode(raw: bytes, where: str) -> State:
         while (migrate := MIGRATIONS.get(fields.get("version"))) is not None:
             fields = migrate(fields)
         if missing := set(State.__struct_fields__) - set(fields):  # the defaults are for a fresh board only
-            raise msgspec.ValidationError(f"no {', '.join(sorted(missing))}")
+            raise msgspec.ValidationError(f"missing: {', '.join(sorted(missing))}")
         return msgspec.convert(fields, type=State)
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:  # ValidationError is a DecodeError
         raise UpdateError(Refusal.STORAGE, f"{where}: damaged: {first_line(error)}") from error

@@ -78,7 +78,7 @@ class TrialRun:
             )
         except ControlError as error:
             # Not the model's fault: one that does not load here, the service rolls back by itself, and takes another.
-            self._tell(f"the service did not say that it took it: {error}")
+            self._tell(f"the service did not confirm that it loaded it: {error}")
         return self._watch(release, before)
 
     def _watch(self, release: SlotContent, before: Health | None) -> UpdateOutcome:
@@ -102,11 +102,9 @@ class TrialRun:
         if health is not None and health.model_sha256 != release.card_sha256:
             return self._unjudged(release, f"the service does not run it after {gate.timeout_s:g} s, see its log")
         if health is None and self._service.lives():
-            return self._unjudged(
-                release, f"the service lives, but gave no answer for {gate.timeout_s:g} s: restart it"
-            )
+            return self._unjudged(release, f"the service runs, but did not answer for {gate.timeout_s:g} s: restart it")
         if health is None and self._died():
-            raise self._failed(release, "the service died with it")
+            raise self._failed(release, "the service died while it ran it")
         return UpdateOutcome(
             "on trial",
             f"{release.label} judged fewer than {gate.frames} frames in {gate.timeout_s:g} s and stays on trial: "
@@ -123,7 +121,7 @@ class TrialRun:
         state = self._store.change(lambda state: states.commit(state) if _tries(state, release) else state)
         if state.active is None or state.holds(state.active) != release:
             self._check_still_on_trial(release)
-        return UpdateOutcome("committed", f"{release.label} (release {release.release_seq}) is committed and judges")
+        return UpdateOutcome("committed", f"{release.label} (release {release.release_seq}) is committed and in use")
 
     def _unjudged(self, release: SlotContent, why: str) -> UpdateOutcome:
         """Leave a model on trial that the machine keeps from being judged, but not for ever. Raises UpdateError."""
@@ -131,7 +129,7 @@ class TrialRun:
             lambda state: states.count_unjudged(state, release.card_sha256, why) if _tries(state, release) else state
         )
         if _tries(state, release):
-            times = f"this was {state.unjudged[release.card_sha256]} of {states.UNJUDGED_LIMIT}"
+            times = f"try {state.unjudged[release.card_sha256]} of {states.UNJUDGED_LIMIT}"
             return UpdateOutcome("on trial", f"{release.label} could not be judged and stays on trial ({times}): {why}")
         raise self._given_up(release, state.bad.get(release.card_sha256, "its slot was damaged"))
 
@@ -143,7 +141,8 @@ class TrialRun:
     def _given_up(self, release: SlotContent, why: str) -> UpdateError:
         """Have the service change over, and return what to tell."""
         return UpdateError(
-            Refusal.TRIAL, f"{release.label} is rolled back and not taken again: {why}; {self.tell_service()}"
+            Refusal.TRIAL,
+            f"{release.label} is rolled back and will not be installed again: {why}; {self.tell_service()}",
         )
 
     def _check_still_on_trial(self, release: SlotContent) -> None:
@@ -171,10 +170,10 @@ class TrialRun:
         try:
             self._service.reload()
         except NotRunningError:
-            return "the service does not run and will take it when it starts"
+            return "the service does not run and will load it when it starts"
         except ControlError as error:
-            return f"the service did NOT change over, restart it: {error}"
-        return "the service has changed over"
+            return f"the service did NOT load it, restart it: {error}"
+        return "the service has loaded it"
 
 
 def _tries(state: State, release: SlotContent) -> bool:

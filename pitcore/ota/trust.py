@@ -117,7 +117,7 @@ class TrustedRepository:
         check_name(target)
         if length > archive.MAX_BYTES:
             raise UpdateError(
-                Refusal.OVERSIZED, f"{target}: {length} bytes, and a board takes no more than {archive.MAX_BYTES}"
+                Refusal.OVERSIZED, f"{target}: {length} bytes, but a board accepts at most {archive.MAX_BYTES}"
             )
 
         def verifies(file: BufferedReader) -> bool:
@@ -150,8 +150,8 @@ class TrustedRepository:
         if leapt := metadata.forget_leaps(floors.roles):
             raise UpdateError(
                 Refusal.FAST_FORWARD,
-                f"{self._url}: the version of {', '.join(leapt)} leaps so far that none could follow; "
-                "a key is stolen, tell the publisher",
+                f"{self._url}: the version of {', '.join(leapt)} is so high that no later one "
+                "could follow; a key is stolen, tell the publisher",
             )
 
     def _channel(self, metadata: TrustedMetadata) -> Channel:
@@ -173,7 +173,7 @@ class TrustedRepository:
             raise UpdateError(Refusal.NOT_FOUND, first_line(error)) from error
         except LengthOrHashMismatchError as error:
             raise UpdateError(
-                Refusal.MIXED, f"{name}: {first_line(error)}; try again when the repository is copied whole"
+                Refusal.MIXED, f"{name}: {first_line(error)}; try again when the copy of the repository is complete"
             ) from error
         return decode_channel(raw, self._source.channel)
 
@@ -183,8 +183,8 @@ class TrustedRepository:
         if target is None:
             raise UpdateError(
                 Refusal.UNLISTED,
-                f"{name}: selected for this board, but signed by no offline key; whoever selected it may be misused, "
-                "tell the publisher",
+                f"{name}: selected for this board, but signed by no offline key; the key that selected it may "
+                "be misused, tell the publisher",
             )
         return target, decode_release(target.custom, name)
 
@@ -195,8 +195,8 @@ class TrustedRepository:
             if floors.is_below(role, found.floor):
                 raise UpdateError(
                     Refusal.ROLLED_BACK,
-                    f"{self._url}: {role} is version {found.floor.version}, and this board has seen "
-                    f"{floors.roles[role].version}; an old copy of the repository, use a new one",
+                    f"{self._url}: {role} is version {found.floor.version}, but this board "
+                    f"has seen {floors.roles[role].version}; this is an old copy of the repository, use a new one",
                 )
         news = [found for role, found in seen.items() if role in OFFLINE and floors.roles.get(role) != found.floor]
         signed_s = max((found.issued_s for found in news), default=0.0)  # of the others it is in the floor already
@@ -229,8 +229,8 @@ class TrustedRepository:
         if newest < floors.release_seq:
             raise UpdateError(
                 Refusal.ROLLED_BACK,
-                f"channel {channel.name}: its newest release is number {newest}, and this board was offered "
-                f"{floors.release_seq}; publish the old model again, it gets a new number",
+                f"channel {channel.name}: its newest release is number {newest}, but this board "
+                f"was offered {floors.release_seq}; publish the old model again, it gets a new number",
             )
         return None
 
@@ -251,7 +251,7 @@ def _refuse_leap(release: ReleaseMetadata, floors: Floors, target: str) -> None:
     if release.release_seq > floors.release_seq + MAX_STEP:
         raise UpdateError(
             Refusal.FAST_FORWARD,
-            f"{target}: release {release.release_seq}, and {floors.release_seq} was the last; a key is stolen, "
+            f"{target}: release {release.release_seq}, but {floors.release_seq} was the last; a key is stolen, "
             "tell the publisher",
         )
 

@@ -75,7 +75,8 @@ class Updater:
             if isinstance(found, UpdateOutcome):
                 return found
             return UpdateOutcome(
-                "available", f"{found.target} (release {found.release_seq}) is on offer; `pitcore update install`"
+                "available",
+                f"{found.target} (release {found.release_seq}) is available; `pitcore update install` installs it",
             )
 
     def fetch(self) -> UpdateOutcome:
@@ -93,7 +94,7 @@ class Updater:
             install.make_room(self._store, found)
             self._bring(found)
             return UpdateOutcome(
-                "fetched", f"{found.target} is here, verified; `pitcore update install` goes on from it"
+                "fetched", f"{found.target} is downloaded and verified; `pitcore update install` continues with it"
             )
 
     def install(self, *, again: bool = False) -> UpdateOutcome:
@@ -131,7 +132,7 @@ class Updater:
             before = self._store.read()
             after = self._store.change(lambda state: states.roll_back(state, "rolled back by hand"))
             if after == before:
-                raise UpdateError(Refusal.NOT_SET_UP, "the model that came with pitcore runs: there is none before it")
+                raise UpdateError(Refusal.NOT_SET_UP, "the model that came with pitcore runs: there is no earlier one")
             told = self._trial.tell_service()
             return UpdateOutcome("rolled back", f"back to {_label(after)}; {told}")
 
@@ -166,17 +167,17 @@ class Updater:
         """Return the offer if it is to be installed, or why there is nothing to do. Raises UpdateError."""
         offer, state = self._repository().check(), self._store.read()
         if offer is None:
-            return UpdateOutcome("none", "nothing is on offer for this board")
+            return UpdateOutcome("none", "no release is offered to this board")
         running = next(installed_models(self._store.root)).bundle
         if offer.card_sha256 == running.sha256:
-            return UpdateOutcome("current", f"{running.label} runs, and is what is on offer")
+            return UpdateOutcome("current", f"{running.label} runs already, and is the release that is offered")
         if again:
             self._store.change(lambda state: states.forgive(state, offer.card_sha256))
         elif offer.card_sha256 in state.bad:
             reason = state.bad[offer.card_sha256]
             return UpdateOutcome(
                 "refused here",
-                f"{offer.target} failed here before ({reason}); the next release is waited for, or give --again",
+                f"{offer.target} failed here before ({reason}); wait for the next release, or give --again",
             )
         if offer.release_seq < state.release_seq_floor:
             raise UpdateError(
@@ -197,7 +198,7 @@ class Updater:
         except NotRunningError:
             return None
         except ControlError as error:
-            message = f"the service could not be told to change over, so nothing was changed: {error}"
+            message = f"the service could not be asked to load it, so nothing was changed: {error}"
             raise UpdateError(Refusal.NOT_SET_UP, message) from error
 
     def _put(self, offer: Offer) -> None:
@@ -246,7 +247,7 @@ class Updater:
         times = state.unjudged[offer.card_sha256]
         return UpdateError(
             error.refusal,
-            f"{offer.target}: {why}; that says nothing of the model, which is tried again by the next run (this was "
+            f"{offer.target}: {why}; this does not mean that the model is bad: the next run tries it again (try "
             f"{times} of {states.UNJUDGED_LIMIT})",
         )
 
@@ -254,7 +255,9 @@ class Updater:
         """Remember that an offer is bad, and return what to tell."""
         self._store.disk.remove_tree(packed)
         self._store.change(lambda state: states.refuse(state, offer.card_sha256, str(error)))
-        return UpdateError(error.refusal, f"{offer.target}: {error}; it is not taken again, and the old model runs on")
+        return UpdateError(
+            error.refusal, f"{offer.target}: {error}; it will not be installed again, and the old model keeps running"
+        )
 
 
 def _label(state: State) -> str:

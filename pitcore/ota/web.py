@@ -126,7 +126,7 @@ class Web:
                 for chunk in checked(self._chunks(response, url), url):
                     content += chunk
                     if len(content) > max_length:
-                        raise UpdateError(Refusal.OVERSIZED, f"{url}: an answer of more than {max_length} bytes")
+                        raise UpdateError(Refusal.OVERSIZED, f"{url}: the answer is longer than {max_length} bytes")
                 return bytes(content)
             finally:
                 response.close()

@@ -127,7 +127,7 @@ def test_a_refused_reload_leaves_everything_as_it_was_and_says_why(tiny_bundle, 
     assert event[0] == "reload_refused"
     assert why in event[1]
     assert {line.config for line in run.memory.verdicts} == {config.sha256}
-    assert "reload refused, the old configuration goes on" in caplog.text
+    assert "reload refused, the old configuration stays in use" in caplog.text
 
 
 def test_a_camera_that_refuses_the_new_exposure_does_not_end_the_service(tiny_bundle, other):

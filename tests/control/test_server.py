@@ -240,7 +240,7 @@ def test_a_file_that_is_no_socket_stays(path):
     path.parent.mkdir()
     path.write_text("precious")
     claimed = ControlServer(path)
-    with pytest.raises(ControlError, match="this is no socket, and stays"):
+    with pytest.raises(ControlError, match="this is not a socket, and is not replaced"):
         claimed.start({})
     claimed.close()
     assert path.read_text() == "precious"

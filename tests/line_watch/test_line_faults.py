@@ -57,8 +57,15 @@ CASES = {
     ),
     "hood open": ({"light": (1.5, 1.0)}, 80, "light_bright", 40, 80, "plane top: .* close the hood"),
     "camera moved": ({"shift_px": (6, -3)}, 160, "planes_misaligned", 120, 160, "pitcore calibrate align"),
-    "feed empty": ({"shows": "nothing"}, 90, "nothing_seen", 66, 6, "nothing was seen for 3 s; is the feed empty"),
-    "leaves only": ({"shows": "foreign"}, 120, "only_foreign", 80, 80, "no single cherries; look at what comes along"),
+    "feed empty": ({"shows": "nothing"}, 90, "nothing_seen", 66, 6, "nothing was seen for 3 s; check the feed"),
+    "leaves only": (
+        {"shows": "foreign"},
+        120,
+        "only_foreign",
+        80,
+        80,
+        "not single cherries; check what is on the belt",
+    ),
     "encoder dead": ({"encoder": "dead"}, 60, "encoder_dead", 4, 4, "cherries move but the encoder does not count"),
     "encoder runs alone": ({"belt": "stands"}, 90, "encoder_mismatch", 60, 40, "0% of the cherries .* calibrate belt"),
     "camera frozen": (
@@ -186,7 +193,7 @@ def test_a_fail_safe_made_stricter_by_a_reload_waits_for_the_next_alarm(calibrat
     app.reload(msgspec.structs.replace(mild, failsafe=FailsafeConfig(light_dim="reject")))
     (after,) = app.alarms
     assert after.failsafe == app.now.stages.line.failsafe == "reject"
-    assert after.detail == alarm.detail.replace("verdicts are unchanged", "until it is over all are rejected")
+    assert after.detail == alarm.detail.replace("verdicts are unchanged", "until it is off, everything is rejected")
     assert (after.since, after.since_seq) == (alarm.since, alarm.since_seq)
 
 
