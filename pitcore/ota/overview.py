@@ -1,4 +1,4 @@
-"""What `pitcore update status` shows: which models there are, what is wrong, and what to do. Changes nothing."""
+"""Collects the output of `pitcore update status`: models, faults and fixes. Changes nothing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class SlotView(msgspec.Struct, frozen=True):
     """One slot.
 
     Attributes:
-        role: what its model is; ``empty`` whatever lies on the disk.
-        damage: why it does not count; None where every file is whole.
+        role: of its model; ``empty`` even if files are on the disk.
+        damage: why it is not usable; None if every file is whole.
     """
 
     slot: SlotName
@@ -33,21 +33,21 @@ class SlotView(msgspec.Struct, frozen=True):
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """Something that is wrong, and what to do."""
+    """A fault and its fix."""
 
     what: str
     fix: str
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """All of it.
+    """The overview of a store.
 
     Attributes:
-        serves: what a service that starts now would run, a model on trial left out.
-        role: as what.
-        running: what the service says it runs; None where it does not answer.
-        bad: ``card_sha256`` and why, of what is not taken again.
-        unjudged: ``card_sha256`` and how often, of what this machine could not judge so far.
+        serves: the model that a service would run if it started now, without a model on trial.
+        role: of that model.
+        running: the model that the service reports; None if it does not answer.
+        bad: ``card_sha256`` of each refused model, with the reason.
+        unjudged: ``card_sha256`` of each model that could not be judged yet, with the number of tries.
         free_bytes: on the store's disk.
     """
 
@@ -70,8 +70,8 @@ def look(store: Store, running: str | None) -> Overview:
     """Look at a store.
 
     Args:
-        store: any; it need not be there yet.
-        running: label of the model that the service runs; None where it does not answer.
+        store: it does not have to exist yet.
+        running: label of the model that the service runs; None if it does not answer.
     """
     troubles: list[Trouble] = []
     try:
@@ -149,7 +149,7 @@ def _unreadable(error: UpdateError) -> Trouble:
 
 
 def _disk(root: Path) -> tuple[int, list[Trouble]]:
-    """Return the free bytes, and what keeps an update from writing."""
+    """Return the free bytes, and the faults that prevent writing."""
     if not root.exists():
         holds = next(folder for folder in root.absolute().parents if folder.exists())
         found = os.statvfs(holds)

@@ -1,7 +1,7 @@
-"""What a server's answer means: the file that was asked for, or what somebody on the way put in its place. Pure.
+"""Interprets a server's answer: the requested file, or a page that the network sent instead. Pure.
 
-The content decides, not the type that the server states: many servers state a wrong type, and a login page may state
-any. Every published text file begins with one of a few keys, and no published file begins with ``<``.
+The content decides, not the type in the header: many servers send a wrong type, and a login page may have any. Every
+published text file begins with one of a few keys, and no published file begins with ``<``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 def checked(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
-    """Pass on what comes, unless it begins as a web page does, in however small pieces.
+    """Pass chunks on, unless they begin like a web page, however small they are.
 
     Raises:
-        UpdateError: a page came.
+        UpdateError: the answer is a web page.
     """
     head = b""
     for chunk in chunks:
@@ -45,14 +45,14 @@ def checked(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
 
 
 def check_text_file(content: bytes, url: str) -> None:
-    """Refuse what cannot be the beginning of metadata or of a channel.
+    """Refuse content that cannot be the beginning of metadata or of a channel.
 
     Args:
         content: all of the answer, or its beginning.
-        url: that was asked for.
+        url: of the request.
 
     Raises:
-        UpdateError: something else came.
+        UpdateError: the answer is something else.
     """
     if _TEXT_FILE.match(content):
         return
@@ -64,7 +64,7 @@ def check_text_file(content: bytes, url: str) -> None:
 
 
 def check_headers(headers: Mapping[str, str], url: str) -> None:
-    """Refuse an answer that states to be compressed, or to be a login page. Raises UpdateError."""
+    """Refuse an answer whose header says that it is compressed or a login page. Raises UpdateError."""
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     # A server may take the end of a patch's name for an encoding: then its bytes are as they were published.
     if encoding not in {"", "identity"} and not url.endswith(f".{encoding}"):
@@ -83,7 +83,7 @@ def captive(url: str, what: str) -> UpdateError:
 
 
 def refused_status(status: int, headers: Mapping[str, str], url: str) -> UpdateError:
-    """Return what a status other than success means."""
+    """Return the refusal for a status other than success."""
     if status == 401:
         return UpdateError(
             Refusal.NOT_SET_UP,
@@ -134,7 +134,7 @@ _PROXY_WANTS = (
 
 
 def range_of(headers: Mapping[str, str]) -> tuple[int, int | None]:
-    """Return where a partial answer begins and how long the whole is; a start of -1 fits nothing."""
+    """Return the start of a partial answer and the length of the whole file; a start of -1 means no match."""
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
     if found is None:
         return -1, None
@@ -143,7 +143,7 @@ def range_of(headers: Mapping[str, str]) -> tuple[int, int | None]:
 
 @contextmanager
 def refusals(url: str, pace: Pace) -> Iterator[None]:
-    """Turn urllib3's errors, and those it lets through, into ours."""
+    """Convert urllib3's errors, and those it passes on, into ours."""
     try:
         yield
     except (faults.HTTPError, OSError, ValueError) as error:

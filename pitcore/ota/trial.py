@@ -1,7 +1,7 @@
-"""A model on trial: the service changes over to it, and it is committed or rolled back.
+"""Runs a trial: the service loads the model, and the model is committed or rolled back.
 
-An earlier run may have been cut short at any point, and the service may have rolled back by itself: each step looks at
-the state on disk again.
+An earlier run may have been interrupted at any point, and the service may have rolled back by itself. So each step
+reads the state on disk again.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Result = Literal["none", "current", "refused here", "available", "fetched", "com
 
 @dataclass(frozen=True, slots=True)
 class UpdateOutcome:
-    """How a command ended that did not fail.
+    """The result of a command that did not fail.
 
     Attributes:
-        result: ``on trial`` is no success yet: the service does not run, or its belt is stopped.
+        result: ``on trial`` is not a success yet: the service does not run, or its belt is stopped.
         message: for people.
     """
 
@@ -34,23 +34,23 @@ class UpdateOutcome:
 
 
 class TrialRun:
-    """The trial on one store.
+    """Runs the trial on one store.
 
     Args:
         store: locked by the caller.
         service: the running service.
-        gate: what the model must show.
-        tell: takes a line for people.
+        gate: the requirements for the model.
+        tell: takes a progress line.
     """
 
     def __init__(self, store: Store, service: Service, gate: Gate, tell: Callable[[str], None]) -> None:
         self._store, self._service, self._gate, self._tell = store, service, gate, tell
 
     def begin(self, before: Health | None) -> UpdateOutcome:
-        """Have the service change over to the model on trial, and judge it.
+        """Tell the service to load the model on trial, and judge it.
 
         Args:
-            before: how the service fared with the model before it; None where that is not known.
+            before: health of the service with the model before it; None if unknown.
 
         Raises:
             UpdateError: it was rolled back.
@@ -58,7 +58,7 @@ class TrialRun:
         return self._change_over(self._on_trial(), before)
 
     def finish(self) -> UpdateOutcome:
-        """Go on with a trial that an earlier run left, or that the service began by itself. Raises UpdateError."""
+        """Continue a trial that an earlier run left, or that the service started by itself. Raises UpdateError."""
         release = self._on_trial()
         self._tell(f"{release.label} is on trial since an earlier run")
         health = self.health()
@@ -82,7 +82,7 @@ class TrialRun:
         return self._watch(release, before)
 
     def _watch(self, release: SlotContent, before: Health | None) -> UpdateOutcome:
-        """Look at the service until the gate can tell. Raises UpdateError."""
+        """Poll the service until the gate can decide. Raises UpdateError."""
         gate = self._gate
         deadline = time.monotonic() + gate.timeout_s
         start: Health | None = None
@@ -112,7 +112,7 @@ class TrialRun:
         )
 
     def _died(self) -> bool:
-        """Tell how a service that does not answer ended: a clean stop gives the attempt back."""
+        """Return how a service that does not answer ended. A clean stop gives the attempt back."""
         trial = self._store.read().trial
         return trial is not None and trial.attempts_left < trial.attempts
 
@@ -124,7 +124,7 @@ class TrialRun:
         return UpdateOutcome("committed", f"{release.label} (release {release.release_seq}) is committed and in use")
 
     def _unjudged(self, release: SlotContent, why: str) -> UpdateOutcome:
-        """Leave a model on trial that the machine keeps from being judged, but not for ever. Raises UpdateError."""
+        """Keep a model on trial that the machine cannot judge, up to a limit. Raises UpdateError."""
         state = self._store.change(
             lambda state: states.count_unjudged(state, release.card_sha256, why) if _tries(state, release) else state
         )
@@ -134,12 +134,12 @@ class TrialRun:
         raise self._given_up(release, state.bad.get(release.card_sha256, "its slot was damaged"))
 
     def _failed(self, release: SlotContent, why: str) -> UpdateError:
-        """Roll the trial back, and return what to tell."""
+        """Roll the trial back, and return the message."""
         self._store.change(lambda state: states.roll_back(state, why) if _tries(state, release) else state)
         return self._given_up(release, why)
 
     def _given_up(self, release: SlotContent, why: str) -> UpdateError:
-        """Have the service change over, and return what to tell."""
+        """Tell the service to load the old model, and return the message."""
         return UpdateError(
             Refusal.TRIAL,
             f"{release.label} is rolled back and will not be installed again: {why}; {self.tell_service()}",
@@ -159,14 +159,14 @@ class TrialRun:
         return release
 
     def health(self) -> Health | None:
-        """Return the service's health; None where it cannot be had now."""
+        """Return the service's health; None if it is not available now."""
         try:
             return self._service.health()
         except ControlError:
             return None
 
     def tell_service(self) -> str:
-        """Have the service take what the store says now, and say how that went."""
+        """Tell the service to load the model that the store names, and return the result."""
         try:
             self._service.reload()
         except NotRunningError:
