@@ -1,4 +1,4 @@
-"""The command ``pitcore-bench``."""
+"""Implements the command ``pitcore-bench``."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def bench(
 ) -> None:
     """Measure the service on this machine: every stage and its tails, throughput, memory, start, heat.
 
-    The emulated belt runs through the same code as a camera's frames. Times are in ms a frame. A report written with
-    --json can be held against a later one: --compare tells what is faster, what is slower, and what is noise.
+    The emulated belt runs through the same code as a camera's frames. Times are in ms a frame. Write a report with
+    --json, and compare a later run with it by --compare: it separates faster, slower and noise.
 
     \b
     Examples:
@@ -126,7 +126,7 @@ def bench(
 
 
 def _swap(config: Config, load: Load, swaps: int) -> None:
-    """Change the model under load; exit code MISSED if anything is not as it must be."""
+    """Change the model under load; exit code MISSED if a check fails."""
     with progress("swap", 100) as bar:
         trial = swap_trial(config, load, swaps, _moves(bar))
     click.echo(swaps_text(trial, load))
@@ -135,7 +135,7 @@ def _swap(config: Config, load: Load, swaps: int) -> None:
 
 
 def _moves(bar: Any) -> Callable[[float], None]:  # noqa: ANN401  click's progress bar
-    """Return what moves a bar of 100 to a share."""
+    """Return a function that moves a bar of 100 to a share."""
     done = 0
 
     def tick(share: float) -> None:
@@ -149,7 +149,7 @@ def _moves(bar: Any) -> Callable[[float], None]:  # noqa: ANN401  click's progre
 def _measured(
     config: Config, load: Load, workers: int | None, *, quick: bool
 ) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.float64]]]:
-    """Run everything; returns the report and each frame's total."""
+    """Run everything, and return the report and each frame's total."""
     label, before = open_bundle(config).label, machine.state()
     once: dict[str, float] = {}
     with progress("measure", 100) as bar:

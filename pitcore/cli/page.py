@@ -1,4 +1,4 @@
-"""``pitcore page``: tokens of the live page."""
+"""Implements ``pitcore page``: tokens of the live page."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pitcore.text_table import table
 
 @click.group()
 def page() -> None:
-    """Make and revoke the tokens by which people show their role at the live page.
+    """Make and revoke tokens, which give people a role at the live page.
 
     Everybody may look at the page, unless [page] open is false: then viewers need a token too. An operator may arm and
-    disarm, an engineer also choose the operating point and test a valve.
+    disarm. An engineer may also choose the operating point and test a valve.
     """
 
 
@@ -27,7 +27,7 @@ def page() -> None:
 @click.option("--name", help="Owner of the token, as the log names them. Default: the user who runs this.")
 @config_option
 def token(role: Role, name: str | None, config_path: Path | None) -> None:
-    """Make a token for a role and print it, once: the disk keeps its hash only.
+    """Make a token for a role and print it. It is shown only once: the disk keeps its hash.
 
     \b
     Example:
@@ -40,7 +40,7 @@ def token(role: Role, name: str | None, config_path: Path | None) -> None:
 @click.argument("name")
 @config_option
 def revoke(name: str, config_path: Path | None) -> None:
-    """Make somebody's token worthless, at once.
+    """Revoke a person's token at once.
 
     \b
     Example:
@@ -53,7 +53,7 @@ def revoke(name: str, config_path: Path | None) -> None:
 @page.command(name="list")
 @config_option
 def list_tokens(config_path: Path | None) -> None:
-    """List who has a token, and for which role.
+    """List the owners of tokens, with their roles.
 
     \b
     Example:
@@ -64,5 +64,5 @@ def list_tokens(config_path: Path | None) -> None:
 
 
 def _file(config_path: Path | None) -> Path:
-    """Return where the tokens of a board are kept. Raises ConfigError."""
+    """Return the file of a board's tokens. Raises ConfigError."""
     return Path(load_control(config_path).state_dir) / FILE

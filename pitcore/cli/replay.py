@@ -1,4 +1,4 @@
-"""``pitcore replay``: a recording through the model, the same way every time."""
+"""Implements ``pitcore replay``, which judges a recording reproducibly."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def replay(
 ) -> None:
     """Judge the recording in DIR, as fast as this machine can.
 
-    Every frame is played, none is dropped, and with the same model and configuration the verdict file is the
-    same byte for byte, on any number of cores; its hash is printed. Where the recording knows what lay on the belt, the
-    verdicts are held against it.
+    Every frame is played and none is dropped. With the same model and configuration the verdict file is the same byte
+    for byte, on any number of cores. Its hash is printed. If the recording holds the truth, the verdicts are compared
+    with it.
 
     \b
     Examples:

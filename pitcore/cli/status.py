@@ -1,4 +1,4 @@
-"""``pitcore status``: what the running service does."""
+"""Implements ``pitcore status``, which shows the state of the running service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pitcore.verdict import Event
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object, schema pitcore.status/1.")
 def status(config_path: Path | None, socket_path: Path | None, as_json: bool) -> None:
-    """Say what the running service does: model, frames, verdicts, faults, latency, cameras, armed or not.
+    """Show the state of the running service: model, frames, verdicts, faults, latency, cameras, armed or not.
 
     Exit code 3 if none runs.
 
