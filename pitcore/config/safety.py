@@ -1,4 +1,4 @@
-"""What a configuration takes off the safety of the defaults. It is allowed, and reported for as long as it lasts."""
+"""Lists values that make a configuration less safe than the defaults. They are allowed, and reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STRENGTH = ("alarm", "maybe", "reject")
 
 
 def weakened(config: Config) -> list[str]:
-    """Return one sentence for each value that lets more pass than its default does, or that hides a fault."""
+    """Return one sentence for each value that lets more pass than its default, or hides a fault."""
     found = []
     if isinstance(config.source, CAMERAS):
         found += _unwatched_light(config)
@@ -36,9 +36,9 @@ def weakened(config: Config) -> list[str]:
 
 
 def belt_levels(config: Config) -> list[float]:
-    """Return the grey level of the empty belt in each plane, by which a lamp that fails is found.
+    """Return the grey level of the empty belt in each plane, for detecting a lamp that fails.
 
-    As calibrated, else as configured.
+    It is the calibrated level, otherwise the configured one.
     """
     levels = []
     for name, configured in zip(config.frame.planes, config.segmentation.background, strict=True):
@@ -49,7 +49,7 @@ def belt_levels(config: Config) -> list[float]:
 
 
 def _unwatched_light(config: Config) -> list[str]:
-    """Return one sentence for each fault of the light that the alarms cannot find."""
+    """Return one sentence for each fault of the light that the alarms cannot detect."""
     found = []
     names, values = config.frame.planes, config.calibration.values
     unknown = [name for name in names if values is None or not _has_light_level(values.planes[name])]
@@ -70,5 +70,5 @@ def _unwatched_light(config: Config) -> list[str]:
 
 
 def _has_light_level(plane: PlaneCalibration) -> bool:
-    """Tell whether there is a level to compare with: of a belt that shows the lamp, or of cherries."""
+    """Return whether a level exists to compare with: of a belt that shows the lamp, or of cherries."""
     return bool(plane.cherry_level) or (plane.belt_level or 0.0) >= DARKEST
