@@ -1,4 +1,4 @@
-"""Asks a running service one thing over its control socket."""
+"""Sends one command to a running service over its control socket."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, time
         path: of the service's control socket.
         command: ``status``, ``arm``, ``disarm`` or ``reload``.
         args: of the command.
-        timeout_s: for all of it.
+        timeout_s: for connecting, sending and the answer.
 
     Raises:
         NotRunningError: no service answers there.
-        ControlError: the service refused, and why; or it did not answer in time.
+        ControlError: the service refused, with the reason; or it did not answer in time.
     """
     protocol.check_path(path)
     deadline = time.monotonic() + timeout_s
@@ -58,7 +58,7 @@ def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, time
 
 
 def lives(path: Path) -> bool:
-    """Tell whether the service of a socket lives, whether it answers or not."""
+    """Return whether the service of a socket runs, even if it does not answer."""
     try:
         # Not by its lock, which a service that starts at this moment would find taken.
         pid = int(protocol.lock_path(path).read_bytes())
