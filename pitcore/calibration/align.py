@@ -74,7 +74,7 @@ def shift_of(displacements: Sequence[tuple[float, float]]) -> Shift:
     if np.abs(middle).max() > MAX_SHIFT_PX:
         raise CalibrationError(
             f"align: the planes are offset by ({middle[0]:.0f}, {middle[1]:.0f}) px, more than "
-            "{MAX_SHIFT_PX:g}; move the cameras closer to each other's picture first"
+            f"{MAX_SHIFT_PX:g}; move the cameras closer to each other's picture first"
         )
     error_px = 1.2533 * scatter / count**0.5  # of a median
     return Shift(float(middle[0]), float(middle[1]), error_px, count)

@@ -105,7 +105,7 @@ def scale_of(moves: Sequence[Moved | None]) -> Scale:
     if cherries < MIN_CHERRIES or len(used) < MIN_PAIRS:
         raise CalibrationError(
             f"belt: {cherries} cherries were matched in {len(used)} pairs of frames, but {MIN_CHERRIES} in "
-            "{MIN_PAIRS} are needed; run the belt with cherries on it, slower if frames do not overlap, or "
+            f"{MIN_PAIRS} are needed; run the belt with cherries on it, slower if frames do not overlap, or "
             "take more --frames"
         )
     return _fitted(used)

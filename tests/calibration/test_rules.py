@@ -94,7 +94,7 @@ def test_an_even_light_gets_a_flat_field_of_noise(seed):
 
 def test_a_side_without_cherries_is_guessed():
     x, means = cherries(2464, np.ones_like)
-    with pytest.raises(CalibrationError, match=r"flat: \d+ cherries between columns 2310 and 2464, 40 are needed"):
+    with pytest.raises(CalibrationError, match=r"flat: \d+ cherries between columns 2310 and 2464, but 40 are needed"):
         flat.falloff(x[x < 2350], means[x < 2350], 2464)
 
 
