@@ -74,7 +74,7 @@ CASES = {
         "camera_frozen",
         3,
         4,
-        "plane bottom: the same picture again and again",
+        "plane bottom: the camera repeats the same picture",
     ),
     "cameras frozen": ({"frozen": (True, True)}, 60, "camera_frozen", 3, 4, "check its cable and supply"),
     "dirt": ({"spots": (SPOT,)}, 800, "lens_dirty", 720, 600, r"plane top: .* columns 272 to 3\d\d, .* clean lens"),
