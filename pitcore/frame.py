@@ -59,25 +59,29 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What two planes show in common, when the second's picture lies aside from the first's.
+    """What two planes show in common, when the second's picture lies aside from the first's, less its lateral edges.
 
     Attributes:
         shift_px: right and down, by which things lie displaced in every plane but the first.
         height_px, width_px: of the planes as they come.
+        left_px, right_px: columns of the common part that are left out at either edge.
     """
 
     shift_px: tuple[int, int]
     height_px: int
     width_px: int
+    left_px: int = 0
+    right_px: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of the common part."""
-        return self.height_px - abs(self.shift_px[1]), self.width_px - abs(self.shift_px[0])
+        width_px = self.width_px - abs(self.shift_px[0]) - self.left_px - self.right_px
+        return self.height_px - abs(self.shift_px[1]), width_px
 
     def columns(self, plane: int) -> slice:
         """Which columns of a plane are the common part."""
-        return _common(self.shift_px[0], plane, self.shape[1])
+        return _common(self.shift_px[0], plane, self.shape[1], self.left_px)
 
     def rows(self, plane: int) -> slice:
         """Which rows."""
@@ -90,14 +94,14 @@ class Window:
 
     def of(self, frame: Frame) -> Frame:
         """Return the frame with views of the common part: no pixel is copied."""
-        if self.shift_px == (0, 0):
+        if self.shape == (self.height_px, self.width_px):
             return frame
         views = (plane[self.rows(number), self.columns(number)] for number, plane in enumerate(frame.planes))
         return replace(frame, planes=tuple(views))
 
 
-def _common(shift_px: int, plane: int, length_px: int) -> slice:
-    first = max(0, shift_px if plane else -shift_px)
+def _common(shift_px: int, plane: int, length_px: int, left_out_px: int = 0) -> slice:
+    first = max(0, shift_px if plane else -shift_px) + left_out_px
     return slice(first, first + length_px)
 
 

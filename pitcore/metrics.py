@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 STAGES = ("capture", "prepare", "infer", "decide", "emit", "total")
 PARTS = ("search", "track", "extract")  # of prepare
+NETWORK = ("clean", "maybe", "pit")  # verdicts of the network alone, on whole single cherries
 # Upper bounds of the ranges that durations are counted in. 150 ms is what a frame may take from exposure to reject.
 BOUNDS_MS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 35.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0)
 _BOUNDS_NS = tuple(int(bound * 1e6) for bound in BOUNDS_MS)
@@ -33,6 +34,31 @@ class Spread:
 
     counts: tuple[int, ...]
     sum_s: float
+
+
+class RecentCounts:
+    """The counts of the last ``capacity`` frames, by label, and of how many frames there ever were.
+
+    Args:
+        labels: of what is counted.
+        capacity: in frames.
+    """
+
+    def __init__(self, labels: Sequence[str], capacity: int = 1 << 13) -> None:
+        self.labels = tuple(labels)
+        self._counts = np.zeros((capacity, len(labels)), dtype=np.int32)
+        self.count = 0
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Record one frame; a label that is left out is 0."""
+        self._counts[self.count % len(self._counts)] = [counts.get(label, 0) for label in self.labels]
+        self.count += 1
+
+    def total(self, since: int = 0) -> dict[str, int]:
+        """Return the sum by label over the frames after the first ``since``, of at most ``capacity``, the latest."""
+        wanted = min(self.count - since, len(self._counts))
+        known = self._counts.take(np.arange(self.count - wanted, self.count), axis=0, mode="wrap")
+        return dict(zip(self.labels, known.sum(axis=0).tolist(), strict=True))
 
 
 class StageTimes:
@@ -123,6 +149,7 @@ class Mark:
     t_ns: int
     counts: Mapping[tuple[str, str], int]
     stages: Mapping[str, int]
+    network: int = 0
 
 
 class Metrics:
@@ -133,6 +160,7 @@ class Metrics:
         self._counts: dict[tuple[str, str], int] = {}
         self.stages = {name: StageTimes() for name in STAGES + PARTS}
         self.work = Work()
+        self.network = RecentCounts(NETWORK)
 
     def count(self, name: str, label: str = "", by: int = 1) -> None:
         """Add to a counter, for instance ``count("frames_dropped", "queue_full")``."""
@@ -153,7 +181,12 @@ class Metrics:
 
     def mark(self) -> Mark:
         """Return how far everything is now."""
-        return Mark(time.monotonic_ns(), self._copied(), {name: stage.count for name, stage in self.stages.items()})
+        return Mark(
+            time.monotonic_ns(),
+            self._copied(),
+            {name: stage.count for name, stage in self.stages.items()},
+            self.network.count,
+        )
 
     def _copied(self) -> dict[tuple[str, str], int]:
         """Return all counts of one moment: the interpreter copies a dictionary in one step."""

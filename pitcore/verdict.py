@@ -16,6 +16,7 @@ Reason = Literal["uncertain", "touching", "foreign", "cut", "unseen", "overload"
 Action = Literal["pass", "review", "reject"]
 
 VERDICTS: tuple[VerdictName, ...] = ("clean", "maybe", "pit", "side")
+SINGLE = frozenset({None, "uncertain", "not_finite"})  # reasons of verdicts on what is one whole cherry
 CONTROL_EVENTS = frozenset(
     {"armed", "disarmed", "reload_ok", "reload_refused", "valve_tested"}
 )  # what somebody asked for: no faults

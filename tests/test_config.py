@@ -125,6 +125,7 @@ def test_the_emulated_board_shows_the_defaults():
         "cert_file",
         "key_file",
         "certificate",
+        "sample_seed",
         "key",
     }
     for name in Config.__struct_fields__:

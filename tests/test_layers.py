@@ -28,7 +28,7 @@ STAGES = {"camera", "preprocess", "inference", "decision", "belt", "actuation", 
 ON_STAGES = {"emulator", "machine", "calibration"}
 WATCH = {"line_watch"}
 LOOP = {"loop"}
-SERVICES = {"control", "service", "doctor", "support", "bench", "outputs", "page"}
+SERVICES = {"control", "service", "doctor", "support", "bench", "outputs", "page", "capture"}
 COMMANDS = {"cli"}
 LAYERS = [CONTRACTS, STAGES, ON_STAGES, WATCH, LOOP, SERVICES, COMMANDS]
 # The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt

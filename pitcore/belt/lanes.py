@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pitcore.belt.track import Box
 from pitcore.verdict import Action
@@ -33,8 +34,7 @@ class Lane:
     action: Action = "reject"
 
 
-@dataclass(frozen=True, slots=True)
-class Pulse:
+class Pulse(NamedTuple):
     """One valve open from tick ``on`` until tick ``off``; ``lane`` is an index into the plan's lanes."""
 
     lane: int

@@ -90,25 +90,30 @@ class Falloff:
         return darkest > EVEN_ENOUGH or 1.0 - darkest < SURE * self.error
 
 
-def falloff(x_px: NDArray[np.float64], means: NDArray[np.float64], width_px: int) -> Falloff:
+def falloff(
+    x_px: NDArray[np.float64], means: NDArray[np.float64], width_px: int, searched: slice | None = None
+) -> Falloff:
     """Fit the fall-off to cherries.
 
     Args:
         x_px: (N,) their middles.
         means: (N,) their mean grey levels in one plane, uncorrected.
         width_px: of the plane.
+        searched: its columns where cherries can be; None is all of them.
 
     Raises:
         CalibrationError: too few cherries in some part of the belt, or the light falls off beyond correction.
     """
-    zones = min(max(width_px // ZONE_PX, MIN_ZONES), MAX_ZONES)
-    zone = np.minimum((x_px * zones / width_px).astype(int), zones - 1)
+    first, span = (0, width_px) if searched is None else (searched.start, searched.stop - searched.start)
+    zones = min(max(span // ZONE_PX, MIN_ZONES), MAX_ZONES)
+    zone = np.clip(((x_px - first) * zones / span).astype(int), 0, zones - 1)
     counts = np.bincount(zone, minlength=zones)
     if counts.min() < MIN_IN_ZONE:
         poor = int(counts.argmin())
         raise CalibrationError(
-            f"flat: {counts[poor]} cherries between columns {poor * width_px // zones} and "
-            f"{(poor + 1) * width_px // zones}, but {MIN_IN_ZONE} are needed; spread cherries over the whole width, "
+            f"flat: {counts[poor]} cherries between columns {first + poor * span // zones} and "
+            f"{first + (poor + 1) * span // zones}, but {MIN_IN_ZONE} are needed; spread cherries over the "
+            "whole width, "
             "or take more --frames"
         )
     middles = np.array([np.median(x_px[zone == number]) for number in range(zones)])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pitcore.calibration import align, belt, chart, exposure, flat
+from pitcore.calibration.strip import StripLevel
 from pitcore.calibration.survey import Look, Survey
 from pitcore.camera.source import Adjustable, Exposure
 from pitcore.config import (
@@ -102,9 +103,10 @@ def _seen(survey: Survey, frames: int) -> _Seen:
     rules, names = survey.config.segmentation, survey.config.frame.planes
     histograms = np.zeros((len(names), exposure.ZONES, 256), np.int64)
     kept: tuple[Plane, ...] = ()
+    searched = [window_of(survey.config).columns(number) for number in range(len(names))]
     for frame in survey.frames(frames):
-        for histogram, plane in zip(histograms, frame.planes, strict=True):
-            exposure.add_histogram(histogram, plane)
+        for histogram, plane, columns in zip(histograms, frame.planes, searched, strict=True):
+            exposure.add_histogram(histogram, plane[:, columns])
         kept = tuple(plane.copy() for plane in frame.planes)  # the loan ends before the picture is drawn
     floors = [
         background + threshold if polarity == "bright" else 0
@@ -147,10 +149,13 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
     config = survey.config
     names, width = config.frame.planes, config.frame.width_px
     profiles = [flat.BeltProfile(width) for _ in names]
+    strips = {strip.plane: StripLevel(strip) for strip in config.line.reference}
     kept: tuple[Plane, ...] = ()
     for frame in survey.frames(max(1, frames // 3)):
-        for profile, plane in zip(profiles, frame.planes, strict=True):
+        for name, profile, plane in zip(names, profiles, frame.planes, strict=True):
             profile.add(plane)
+            if name in strips:
+                strips[name].add(plane)
         kept = tuple(plane.copy() for plane in frame.planes)  # the loan ends before the picture is drawn
     if not kept:
         raise CalibrationError("flat: the source gave no frame; record again, or check the camera")
@@ -162,12 +167,13 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
         )
         for name, level in zip(names, levels, strict=True)
     }
-    raw = Window((0, 0), config.frame.height_px, width)
+    raw = window_of(config, (0, 0))
+    searched = raw.columns(0)
     fresh = Survey(survey.source, _with(config, msgspec.structs.replace(values, planes=bare)), survey.tell)
     places, means = _cherries(fresh, frames - frames // 3, raw)
     planes, lines, parts = {}, [], []
     for number, name in enumerate(names):
-        found = flat.falloff(places, means[:, number], width)
+        found = flat.falloff(places, means[:, number], width, searched)
         light = np.ones(width) if found.is_even else found.light
         lit = means[:, number] / light[np.minimum(places.astype(int), width - 1)]
         planes[name] = msgspec.structs.replace(
@@ -175,6 +181,7 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
             flat_field=() if found.is_even else flat.gains(light),
             belt_level=round(flat.belt_level(levels[number]), 3),
             cherry_level=round(float(lit.mean()), 2),
+            strip_level=round(strips[name].level(), 2) if name in strips else None,
         )
         lines.append(_flat_line(name, values.planes[name], planes[name], found))
         columns = np.arange(width, dtype=float)
@@ -199,7 +206,7 @@ def _cherries(survey: Survey, frames: int, window: Window) -> tuple[Floats, Floa
         alone = things["area"] <= limits.max_area_px
         alone &= (things["elongation"] <= limits.max_elongation) & (things["ellipse_fill"] >= limits.min_ellipse_fill)
         things = things[alone]
-        places.append(things["sum_x"] / things["area"])
+        places.append(things["sum_x"] / things["area"] + window.origin[0])
         means.append(things["plane_sum"][:, :count] / things["area"][:, None])
     if not places:
         raise CalibrationError("flat: no frame was left for the cherries; take more --frames")
@@ -212,6 +219,7 @@ def _flat_line(name: str, old: PlaneCalibration, new: PlaneCalibration, found: f
     return (
         f"{name}: empty belt {was} -> {new.belt_level:.1f}, cherries {new.cherry_level:.0f}, darkest column gets "
         f"{found.light.min():.0%} +-{found.error:.0%} of the light: {field}"
+        + ("" if new.strip_level is None else f"; reference strip at {new.strip_level:.0f}")
     )
 
 
@@ -224,9 +232,9 @@ def measure_align(survey: Survey, frames: int) -> StepResult:
     config = survey.config
     if len(config.frame.planes) != 2:
         raise CalibrationError("align: it is for two planes; [frame] planes names another number")
-    raw = Window((0, 0), config.frame.height_px, config.frame.width_px)
+    raw = window_of(config, (0, 0))
     before, first = _shift(survey, frames // 2, raw)
-    there = Window(before.whole_px, raw.height_px, raw.width_px)
+    there = window_of(config, before.whole_px)
     after, second = _shift(survey, frames - frames // 2, there)
     was, (dx, dy) = window_of(config).shift_px, before.whole_px
     lines = [

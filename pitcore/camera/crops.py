@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import struct
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -17,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pitcore.camera.folders import walk
 from pitcore.camera.integrity import PNG_SIGNATURE, png_fault
@@ -64,10 +66,15 @@ def read_crop(path: Path) -> NDArray[np.uint8]:
     try:
         with path.open("rb") as file:
             _check_header(file, path)
-            rgb = _decode(file, path)
+            content = file.read()
     except OSError as error:
         why = error.strerror or "unreadable"
         raise ImageError(f"{path}: cannot be read: {why}; name a readable PNG file") from error
+    return _pixels_of(_decode(content, path), path)
+
+
+def _pixels_of(rgb: NDArray[np.uint8], path: Path | str) -> NDArray[np.uint8]:
+    """Return (H, W, 2) of a decoded crop. Raises ImageError."""
     if rgb[:, :, 1].any():
         raise ImageError(f"{path}: the green plane is not empty; store top as red, bottom as blue, green as 0")
     pixels = np.ascontiguousarray(rgb[:, :, ::2])  # copies: decoded rows interleave the green plane
@@ -76,7 +83,7 @@ def read_crop(path: Path) -> NDArray[np.uint8]:
     return pixels
 
 
-def _check_header(file: BinaryIO, path: Path) -> None:
+def _check_header(file: BinaryIO, path: Path | str) -> None:
     """Refuse what is no PNG or has an impossible size, before a decoder allocates memory for it."""
     header = file.read(_HEADER_BYTES)
     file.seek(0)
@@ -92,9 +99,8 @@ def _check_header(file: BinaryIO, path: Path) -> None:
         )
 
 
-def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
+def _decode(content: bytes, path: Path | str) -> NDArray[np.uint8]:
     """Decode an RGB PNG that is whole to (H, W, 3) uint8."""
-    content = file.read()
     fault = png_fault(content)
     if fault is not None:
         raise ImageError(f"{path}: the PNG is damaged: {fault}; copy the file again")
@@ -110,6 +116,48 @@ def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
         raise ImageError(f"{path}: {content[_HEADER_BYTES]} bits a plane; save crops as 8-bit RGB PNG")
     planes = len(Image.new(mode, (1, 1)).getbands())
     raise ImageError(f"{path}: mode {mode} with {planes} plane(s); a crop is RGB with top in red and bottom in blue")
+
+
+def encode_crop(pixels: NDArray[np.uint8], texts: Mapping[str, str] | None = None) -> bytes:
+    """Return the PNG that ``read_crop`` reads back to the same pixels.
+
+    Args:
+        pixels: (H, W, 2) uint8, top then bottom, sides of 8 to 512 px; zero outside the cherry's mask.
+        texts: kept in the file beside the pixels, by keyword (``crop_texts`` reads them).
+    """
+    rgb = np.zeros((*pixels.shape[:2], 3), np.uint8)
+    rgb[:, :, ::2] = pixels
+    info = PngInfo()
+    for keyword, text in (texts or {}).items():
+        info.add_itxt(keyword, text)
+    file = BytesIO()
+    Image.fromarray(rgb).save(file, "PNG", pnginfo=info, compress_level=6)
+    return file.getvalue()
+
+
+def decode_crop(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Read one crop from a file's bytes, as ``read_crop`` does from a file.
+
+    Args:
+        content: of the PNG.
+        name: for messages.
+
+    Raises:
+        ImageError: as ``read_crop``.
+    """
+    file = BytesIO(content)
+    _check_header(file, name)
+    return _pixels_of(_decode(content, name), name)
+
+
+def crop_texts(content: bytes, name: str) -> dict[str, str]:
+    """Return the texts that ``encode_crop`` put into a PNG whose pixels were read before. Raises ImageError."""
+    try:
+        with Image.open(BytesIO(content), formats=("PNG",)) as image:
+            image.load()
+            return {key: str(text) for key, text in getattr(image, "text", {}).items()}
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"{name}: its texts cannot be read: {first_line(error)}; copy the file again") from error
 
 
 def crop_hash(pixels: NDArray[np.uint8]) -> str:

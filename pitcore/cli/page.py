@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pitcore.cli.options import config_option
+from pitcore.cli.parameters import Text
 from pitcore.config import load_control
 from pitcore.page.roles import FILE, ROLES, Role, add_token, check_name, read_tokens, remove_token
 from pitcore.text_table import table
@@ -23,8 +24,8 @@ def page() -> None:
 
 
 @page.command()
-@click.argument("role", type=click.Choice(ROLES))
-@click.option("--name", help="Owner of the token, as the log names them. Default: the user who runs this.")
+@click.argument("role", type=click.Choice(ROLES), metavar="ROLE")
+@click.option("--name", type=Text(), help="Owner of the token, as the log names them. Default: the user who runs this.")
 @config_option
 def token(role: Role, name: str | None, config_path: Path | None) -> None:
     """Make a token for a role and print it. It is shown only once: the disk keeps its hash.
@@ -37,7 +38,7 @@ def token(role: Role, name: str | None, config_path: Path | None) -> None:
 
 
 @page.command()
-@click.argument("name")
+@click.argument("name", type=Text())
 @config_option
 def revoke(name: str, config_path: Path | None) -> None:
     """Revoke a person's token at once.

@@ -71,6 +71,7 @@ def updater(place: UpdateContext, *, fetches: bool, order: str | None = None) ->
         service=RunningService(place.socket),
         gate=Gate(
             frames=update.gate_frames,
+            cherries=update.gate_cherries,
             timeout_s=update.gate_timeout_s,
             max_infer_ms=update.gate_max_infer_ms,
             more_troubles=update.gate_more_troubles,

@@ -16,15 +16,16 @@ from pitcore.config.calibration import (
     read_calibration,
 )
 from pitcore.config.cameras import CameraConfig, Channel, Picamera2SourceConfig, UvcSourceConfig, VideoSourceConfig
+from pitcore.config.capture import CaptureConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.emulate import emulated
 from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
-from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig
+from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig, ReferenceConfig
 from pitcore.config.load import calibration_path, decode_config, load_config, load_control
 from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig, ShiftConfig
-from pitcore.config.safety import weakened
+from pitcore.config.safety import failsafe_of, weakened
 from pitcore.config.sources import (
     CameraSourceConfig,
     DisturbanceConfig,
@@ -57,6 +58,7 @@ __all__ = [
     "CalibrationConfig",
     "CameraConfig",
     "CameraSourceConfig",
+    "CaptureConfig",
     "Channel",
     "Config",
     "ControlConfig",
@@ -78,6 +80,7 @@ __all__ = [
     "PageConfig",
     "Picamera2SourceConfig",
     "PlaneCalibration",
+    "ReferenceConfig",
     "ReplaySourceConfig",
     "RuntimeConfig",
     "SegmentationConfig",
@@ -94,6 +97,7 @@ __all__ = [
     "effective_thresholds",
     "emulated",
     "explain",
+    "failsafe_of",
     "load_config",
     "load_control",
     "operating_point",

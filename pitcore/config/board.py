@@ -10,9 +10,10 @@ import msgspec
 from pitcore.config.actuation import ActuationConfig, ModbusConfig
 from pitcore.config.calibration import AlignmentConfig, CalibrationConfig
 from pitcore.config.cameras import VideoSourceConfig
+from pitcore.config.capture import CaptureConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.hawkbit import HawkbitConfig
-from pitcore.config.line import FailsafeConfig, LineConfig
+from pitcore.config.line import FailsafeConfig, LineConfig, ReferenceConfig
 from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig
 from pitcore.config.section import Section
@@ -60,6 +61,7 @@ class Config(Section, frozen=True):
     metrics: MetricsConfig = msgspec.field(default_factory=MetricsConfig)
     mqtt: MqttConfig = msgspec.field(default_factory=MqttConfig)
     page: PageConfig = msgspec.field(default_factory=PageConfig)
+    capture: CaptureConfig = msgspec.field(default_factory=CaptureConfig)
 
     def __post_init__(self) -> None:
         if isinstance(self.source, EmulatedSourceConfig) and self.source.advance_px > self.frame.height_px:
@@ -82,8 +84,20 @@ class Config(Section, frozen=True):
                 raise ValueError(f"{key} has {len(values)} values, but frame.planes names {planes} planes")
         if self.shift_px != (0, 0) and planes != 2:
             raise ValueError(f"alignment is of two planes, but frame.planes names {planes}: leave it out")
+        if self.capture.enabled and planes != 2:
+            raise ValueError(f"capture keeps crops of two planes, but frame.planes names {planes}: disable it")
+        for strip in self.line.reference:
+            self._check_reference(strip)
         self._check_calibration()
         self._check_actuation()
+
+    def _check_reference(self, strip: ReferenceConfig) -> None:
+        """Refuse a strip that no plane shows, or that takes more than an edge of it."""
+        if strip.plane not in self.frame.planes:
+            raise ValueError(f"line.reference: no plane {strip.plane}; frame.planes are {', '.join(self.frame.planes)}")
+        misfit = strip.misfit(self.frame.height_px, self.frame.width_px)
+        if misfit:
+            raise ValueError(f"line.reference of plane {strip.plane}: {misfit}")
 
     def _check_calibration(self) -> None:
         """Refuse values that were measured on other frames."""
@@ -113,7 +127,9 @@ class Config(Section, frozen=True):
     def _wanted_actions(self) -> dict[str, str]:
         """Return every possible action and the keys that request it. A fail-safe needs a valve too."""
         rejecting = [
-            f"failsafe.{name}" for name, rule in msgspec.structs.asdict(self.failsafe).items() if rule == "reject"
+            f"failsafe.{name}"
+            for name, rule in msgspec.structs.asdict(self.failsafe).items()
+            if rule in {"reject", "by_light"}
         ]
         if self.actuation.fail_safe == "reject":
             rejecting.append("actuation.fail_safe")

@@ -31,6 +31,7 @@ class PlaneCalibration(Section, frozen=True):
         flat_field: factor in 1/256 for each column that corrects cherries there; empty as above.
         belt_level, cherry_level: mean grey level of the empty belt and of cherries when the flat field was measured;
             the watch over the light compares with them.
+        strip_level: mean grey level of its reference strip, measured with these.
     """
 
     exposure_us: Annotated[float, Meta(gt=0.0, le=1e6)] | None = None
@@ -39,6 +40,7 @@ class PlaneCalibration(Section, frozen=True):
     flat_field: tuple[Annotated[int, Meta(ge=GAIN_ONE, le=MAX_GAIN)], ...] = ()
     belt_level: Annotated[float, Meta(ge=0.0, le=255.0)] | None = None
     cherry_level: Annotated[float, Meta(ge=0.0, le=255.0)] | None = None
+    strip_level: Annotated[float, Meta(ge=0.0, le=255.0)] | None = None
 
 
 class BeltScale(Section, frozen=True):

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from pitcore.config.section import Section, Share
+from pitcore.config.section import Count, Section, Share
 
 FailSafe = Literal["alarm", "maybe", "reject"]
+ByLight = Literal["by_light"]
 AlarmName = Literal[
     "not_judging",
     "planes_swapped",
@@ -16,6 +17,7 @@ AlarmName = Literal[
     "light_off",
     "light_dim",
     "light_bright",
+    "reference_strip",
     "lens_dirty",
     "planes_misaligned",
     "nothing_seen",
@@ -24,6 +26,55 @@ AlarmName = Literal[
     "belt_reversing",
     "only_foreign",
 ]
+
+
+GUARD_PX = 8  # beside a strip: what its unsharp edge brightens is not searched either
+MIN_STRIP_PX = 8  # each way: fewer pixels are noise
+MAX_STRIP_SHARE = 1 / 16  # of the frame's width, from a lateral edge: what lies there is not searched
+
+
+class ReferenceConfig(Section, frozen=True):
+    """A strip of white tape at a lateral edge of a plane's picture: it shows the lamp however dark the belt is.
+
+    From that edge to 8 px beside the strip nothing is searched, in any plane; so it must lie where no cherry comes.
+
+    Attributes:
+        plane: name of the plane that shows it; one strip for each.
+        x_px: its first column, and the one after the last.
+        y_px: its first row, and the one after the last; by default all rows.
+    """
+
+    plane: str
+    x_px: tuple[Count, Count]
+    y_px: tuple[Count, Count] | None = None
+
+    def rows(self, height_px: int) -> slice:
+        """Which rows of a plane it covers."""
+        return slice(0, height_px) if self.y_px is None else slice(*self.y_px)
+
+    @property
+    def columns(self) -> slice:
+        """Which columns."""
+        return slice(*self.x_px)
+
+    def is_left(self, width_px: int) -> bool:
+        """Tell at which of the lateral edges it lies."""
+        return sum(self.x_px) < width_px
+
+    def edge_px(self, width_px: int) -> int:
+        """Return how many columns, from its edge of the frame on, are not searched."""
+        return (self.x_px[1] if self.is_left(width_px) else width_px - self.x_px[0]) + GUARD_PX
+
+    def misfit(self, height_px: int, width_px: int) -> str | None:
+        """Return why it cannot lie in a plane of this size, or None."""
+        rows, most_px = self.rows(height_px), int(MAX_STRIP_SHARE * width_px)
+        if self.x_px[1] > width_px or rows.stop > height_px:
+            return f"it lies outside the frame of {height_px}x{width_px} px"
+        if self.x_px[1] - self.x_px[0] < MIN_STRIP_PX or rows.stop - rows.start < MIN_STRIP_PX:
+            return f"it must have {MIN_STRIP_PX} px each way at least"
+        if self.edge_px(width_px) - GUARD_PX > most_px:
+            return f"it must lie within {most_px} px of a lateral edge: what lies there is not searched for cherries"
+        return None
 
 
 class LineConfig(Section, frozen=True):
@@ -37,6 +88,7 @@ class LineConfig(Section, frozen=True):
         misaligned_px: largest offset between the planes' masks.
         nothing_seen_s: longest time that a moving belt may be empty.
         foreign_share: share of judged things that are not single cherries, from which on the alarm comes on.
+        reference: strips of white tape in view, at most one for each plane.
     """
 
     light_off: Share = 0.5
@@ -46,10 +98,14 @@ class LineConfig(Section, frozen=True):
     misaligned_px: Annotated[float, Meta(gt=0.0, le=100.0)] = 3.0
     nothing_seen_s: Annotated[float, Meta(gt=0.0, le=86400.0)] = 60.0
     foreign_share: Share = 0.9
+    reference: tuple[ReferenceConfig, ...] = ()
 
     def __post_init__(self) -> None:
         if self.light_off >= self.light_low:
             raise ValueError(f"light_off = {self.light_off} must be below light_low = {self.light_low}")
+        planes = [strip.plane for strip in self.reference]
+        if len(set(planes)) != len(planes):
+            raise ValueError("reference: two strips of one plane; keep one")
 
 
 class FailsafeConfig(Section, frozen=True):
@@ -61,10 +117,12 @@ class FailsafeConfig(Section, frozen=True):
         not_judging: frames arrive and belt passes unjudged; must not be "alarm".
         planes_swapped: the cameras are exchanged; must not be "alarm".
         camera_frozen: its frames are never judged; this is for the frames between, if it freezes repeatedly.
-        light_off, light_dim, light_bright, lens_dirty, planes_misaligned: a picture that cannot be trusted; the first
-            must not be "alarm".
-        nothing_seen, encoder_dead, encoder_mismatch, belt_reversing, only_foreign: a fault of the belt, the feed or the
-            encoder.
+        light_off, light_dim, light_bright, reference_strip, lens_dirty, planes_misaligned: a picture that cannot be
+            trusted; the first must not be "alarm".
+        nothing_seen: the belt brings nothing. "by_light" is "alarm" where the light of every plane is watched, by belt
+            or strip: then an empty picture is an empty belt; else it is "reject".
+        encoder_dead, encoder_mismatch, belt_reversing, only_foreign: a line that does not bring what
+            it should.
     """
 
     not_judging: FailSafe = "reject"
@@ -73,9 +131,10 @@ class FailsafeConfig(Section, frozen=True):
     light_off: FailSafe = "reject"
     light_dim: FailSafe = "maybe"
     light_bright: FailSafe = "maybe"
+    reference_strip: FailSafe = "maybe"
     lens_dirty: FailSafe = "maybe"
     planes_misaligned: FailSafe = "maybe"
-    nothing_seen: FailSafe = "alarm"
+    nothing_seen: FailSafe | ByLight = "by_light"
     encoder_dead: FailSafe = "reject"
     encoder_mismatch: FailSafe = "maybe"
     belt_reversing: FailSafe = "alarm"

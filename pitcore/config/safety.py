@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pitcore.config.cameras import Picamera2SourceConfig, UvcSourceConfig
-from pitcore.config.line import FailsafeConfig
+from pitcore.config.line import AlarmName, ByLight, FailSafe, FailsafeConfig
 
 if TYPE_CHECKING:
     from pitcore.config.board import Config
@@ -25,7 +25,7 @@ def weakened(config: Config) -> list[str]:
         found.append("[actions] side = pass: cherries that a lateral edge cuts pass unjudged")
     default = FailsafeConfig()
     for name in FailsafeConfig.__struct_fields__:
-        mine, usual = getattr(config.failsafe, name), getattr(default, name)
+        mine, usual = _resolved(config, config.failsafe, name), _resolved(config, default, name)
         if STRENGTH.index(mine) < STRENGTH.index(usual):
             found.append(f"[failsafe] {name} = {mine}: weaker than the default {usual}")
     if config.actuation.fail_safe == "pass":
@@ -33,6 +33,18 @@ def weakened(config: Config) -> list[str]:
     if config.mqtt.shows_password:
         found.append("[mqtt] tls = false: the password goes over the network for everybody to read; set tls = true")
     return found
+
+
+def failsafe_of(config: Config, name: AlarmName) -> FailSafe:
+    """Return what becomes of verdicts while an alarm is on."""
+    return _resolved(config, config.failsafe, name)
+
+
+def _resolved(config: Config, section: FailsafeConfig, name: str) -> FailSafe:
+    said: FailSafe | ByLight = getattr(section, name)
+    if said != "by_light":
+        return said
+    return "reject" if unlit(config) else "alarm"
 
 
 def belt_levels(config: Config) -> list[float]:
@@ -60,15 +72,40 @@ def _unwatched_light(config: Config) -> list[str]:
             f"plane {', '.join(unknown)}: not calibrated{missing}: a change of the light is not detected; run "
             "`pitcore calibrate exposure`, then `flat`"
         )
-    dark = [name for name, level in zip(names, belt_levels(config), strict=True) if level < DARKEST]
+    strips = {strip.plane for strip in config.line.reference}
+    until_then = ""
+    if failsafe_of(config, "nothing_seen") == "reject":
+        until_then = f"; until then a belt that is empty for {config.line.nothing_seen_s:g} s is rejected"
+    unmeasured = [name for name in names if name in strips and not _strip_level(config, name)]
+    if unmeasured:
+        found.append(
+            f"plane {', '.join(unmeasured)}: the reference strip was not measured and is not watched; run "
+            "`pitcore calibrate flat`" + (until_then if set(unmeasured) & set(unlit(config)) else "")
+        )
+    dark = [name for name in unlit(config) if name not in strips]
     if dark:
         found.append(
             f"plane {', '.join(dark)}: the empty belt is darker than {DARKEST} grey levels: a lamp that fails "
-            "is not detected there until cherries pass; use a lighter belt"
+            "is not detected there until cherries pass; lay a strip of white tape at a lateral edge of the "
+            "view and name "
+            "it in [[line.reference]], or use a lighter belt" + until_then
         )
     return found
 
 
+def unlit(config: Config) -> list[str]:
+    """Return the planes in which neither the empty belt nor a reference strip shows whether the lamp is on."""
+    levels = zip(config.frame.planes, belt_levels(config), strict=True)
+    return [name for name, level in levels if level < DARKEST and not _strip_level(config, name)]
+
+
+def _strip_level(config: Config, name: str) -> float | None:
+    """Return the measured level of a plane's reference strip; None where it has none, or it was not measured."""
+    values = config.calibration.values
+    watched = values is not None and any(strip.plane == name for strip in config.line.reference)
+    return values.planes[name].strip_level if watched and values is not None else None
+
+
 def _has_light_level(plane: PlaneCalibration) -> bool:
-    """Return whether a level exists to compare with: of a belt that shows the lamp, or of cherries."""
-    return bool(plane.cherry_level) or (plane.belt_level or 0.0) >= DARKEST
+    """Tell whether there is a level to compare with: of a belt that shows the lamp, of cherries, or of a strip."""
+    return bool(plane.cherry_level) or (plane.belt_level or 0.0) >= DARKEST or bool(plane.strip_level)

@@ -74,6 +74,7 @@ class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated
         advance_px: belt travel from frame to frame.
         frames_per_s: how often the emulated cameras expose.
         ring_frames: number of frames that are drawn before the start and repeated; 0 draws each frame when it is due.
+        belt_level: grey level of the empty belt that is drawn; below 3.5 it is too dark to show its lamp.
         true_px_per_tick: scale of the drawn belt, if [belt] is to be wrong; None if [belt] is right.
         disturbance: None means no fault.
     """
@@ -84,6 +85,7 @@ class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated
     advance_px: Annotated[int, Meta(ge=1, le=MAX_SIDE_PX)] = 340
     frames_per_s: Annotated[float, Meta(gt=0.0, le=1000.0)] = 20.0
     ring_frames: Annotated[int, Meta(ge=0, le=1000)] = 24
+    belt_level: Annotated[float, Meta(ge=0.0, le=60.0)] = 6.4
     true_px_per_tick: Annotated[float, Meta(gt=0.0, le=1000.0)] | None = None
     disturbance: DisturbanceConfig | None = None
 

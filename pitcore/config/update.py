@@ -21,6 +21,7 @@ class UpdateConfig(Section, frozen=True):
         device_id: decides the board's place in a phased rollout; None is made from the machine's own.
         attempts: how often the service may load a model on trial.
         gate_frames: number of frames that a model on trial must judge in the service,
+        gate_cherries: and that many cherries, 1000 where no model before is known,
         gate_timeout_s: within this time.
         gate_max_infer_ms: bound of the 99th percentile of the network's time for a frame; 0 means no bound.
         gate_more_troubles: by how much the share of frames with a fault may rise above the usual share.
@@ -35,6 +36,7 @@ class UpdateConfig(Section, frozen=True):
     device_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     attempts: Annotated[int, Meta(ge=1, le=100)] = 3
     gate_frames: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    gate_cherries: Annotated[int, Meta(ge=100, le=1_000_000)] = 300
     gate_timeout_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 120.0
     gate_max_infer_ms: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 100.0
     gate_more_troubles: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.02

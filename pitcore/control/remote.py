@@ -10,6 +10,7 @@ from pitcore.control.client import RELOAD_TIMEOUT_S, ask, lives
 from pitcore.control.status import Status
 from pitcore.errors import ControlError
 from pitcore.ota.gate import Health
+from pitcore.ota.shares import Verdicts
 
 
 def ask_status(path: Path) -> Status:
@@ -47,4 +48,6 @@ class RunningService:
             frames=since.frames,
             troubles=sum(since.faults.values()),
             infer_ms=None if since.infer_ms is None else since.infer_ms.p99,
+            verdicts=Verdicts(**since.network),
+            recent=Verdicts(**since.network_recent),
         )

@@ -87,6 +87,8 @@ class SinceModel(msgspec.Struct, frozen=True):
         frames: that were judged.
         faults: events that mean a fault, by name.
         infer_ms: of the network, a frame, of the last ``RECENT_FRAMES``; None before the first.
+        network: verdicts of the network on whole single cherries, before any fail-safe.
+        network_recent: those of the last ``RECENT_FRAMES`` alone.
     """
 
     seconds: float
@@ -94,6 +96,8 @@ class SinceModel(msgspec.Struct, frozen=True):
     verdicts: dict[str, int]
     faults: dict[str, int]
     infer_ms: Percentiles | None
+    network: dict[str, int] = {}
+    network_recent: dict[str, int] = {}
 
 
 class CameraStatus(msgspec.Struct, frozen=True):
@@ -236,6 +240,8 @@ def since_model(metrics: Metrics, mark: Mark) -> SinceModel:
         verdicts=metrics.labels("verdicts", mark),
         faults={name: count for name, count in metrics.labels("events", mark).items() if is_fault(name)},
         infer_ms=_percentiles(metrics.stages["infer"], mark.stages["infer"]),
+        network=metrics.labels("network", mark),
+        network_recent=metrics.network.total(max(mark.network, metrics.network.count - RECENT_FRAMES)),
     )
 
 

@@ -112,7 +112,9 @@ class Layout:
             tries = 0  # sections of one parity do not know of each other, so nothing may reach from one to the next
         for _ in range(tries):
             across, along = rng.random(2)
-            x_px = round(-overhang * width_px + across * (self._spec.width_px - (1 - 2 * overhang) * width_px))
+            room_px = self._spec.width_px - sum(self._spec.rails_px)
+            x_px = round(-overhang * width_px + across * (room_px - (1 - 2 * overhang) * width_px))
+            x_px += self._spec.rails_px[0]
             belt_px = math.floor((section + along) * self.section_px + height_px / 2)
             here = [self._put(item, x_px + item.dx_px, belt_px - item.dy_px) for item in group]
             if not any(_too_close(one, other) for one in here for other in taken):
@@ -132,7 +134,8 @@ class Layout:
             belt_px=belt_px - body.y_px - body.height_px / 2,
             width_px=body.width_px,
             height_px=body.height_px,
-            cut_lateral=left_px < 0 or left_px + body.width_px > self._spec.width_px,
+            cut_lateral=left_px < self._spec.rails_px[0]
+            or left_px + body.width_px > self._spec.width_px - self._spec.rails_px[1],
         )
         return PlacedItem(item.patch, truth, x_px, belt_px)
 

@@ -13,6 +13,22 @@ _MIN_LOOP_PX = 192  # an object and the gap behind it
 
 
 @dataclass(frozen=True, slots=True)
+class Strip:
+    """A reference strip of white tape over an edge of one plane; it does not move.
+
+    Attributes:
+        plane: its number.
+        rows, columns: of the frame.
+        level: grey level, as bright as cherries are.
+    """
+
+    plane: int
+    rows: slice
+    columns: slice
+    level: int = 150
+
+
+@dataclass(frozen=True, slots=True)
 class BeltSpec:
     """An emulated belt under two cameras; the defaults are the reference load.
 
@@ -29,6 +45,9 @@ class BeltSpec:
         ring: render this many frames at start and repeat them as a belt loop; 0 renders each frame when it is read.
         noise: deviation of the sensor noise on the dark belt, 0..255 scale; cherries get shot noise in proportion.
         start_tick: encoder count of the first frame.
+        belt_level: grey level of the empty belt; 3 are the sensor's own.
+        strips: of white tape.
+        rails_px: columns at the left and right edge where no cherry can lie, since strips do.
     """
 
     height_px: int = 500
@@ -45,6 +64,9 @@ class BeltSpec:
     ring: int = 0
     noise: float = 1.5
     start_tick: int = 0
+    belt_level: float = 6.4
+    strips: tuple[Strip, ...] = ()
+    rails_px: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         """Raise ConfigError naming the first value that cannot be."""
@@ -60,6 +82,7 @@ class BeltSpec:
             ("frames_per_s", 1e-3, 1e4),
             ("ring", 0, 4096),
             ("noise", 0.0, 20.0),
+            ("belt_level", 0.0, 60.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

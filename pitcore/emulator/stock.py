@@ -12,7 +12,7 @@ import numpy as np
 
 from pitcore.camera.crops import LABELS, crop_hash, labelled_files, read_crop
 from pitcore.camera.truth import Truth
-from pitcore.emulator.cherry import render_cherry
+from pitcore.emulator.cherry import Cherry, render_cherry
 from pitcore.emulator.foreign import render_foreign
 from pitcore.emulator.layout import Item, cherries_in, sections_of
 from pitcore.emulator.patch import Patch, touching_offset, trimmed
@@ -20,6 +20,12 @@ from pitcore.emulator.seeds import Stream, generator
 from pitcore.emulator.spec import BeltSpec, RealCrops
 
 _UNPLACED = Truth(id=0, kind="cherry", label="", x_px=0.0, belt_px=0.0, width_px=0, height_px=0)
+
+
+def draw_cherry(seed: int, section: int, index: int, pit_share: float) -> Cherry:
+    """Draw a cherry of a belt; equal arguments give equal pixels, whatever the frame is like."""
+    rng = generator(seed, Stream.OBJECT, section, index)
+    return render_cherry(rng, int(rng.random() < pit_share))
 
 
 class ProceduralStock:
@@ -44,8 +50,7 @@ class ProceduralStock:
             yield (self._foreign(section, index + number),)
 
     def _cherry(self, section: int, index: int, group: int | None) -> Item:
-        rng = generator(self._spec.seed, Stream.OBJECT, section, index)
-        cherry = render_cherry(rng, int(rng.random() < self._spec.pit_share))
+        cherry = draw_cherry(self._spec.seed, section, index, self._spec.pit_share)
         label = LABELS[cherry.label]
         truth = replace(_UNPLACED, label=label, touching=group, pit_visibility=cherry.pit_visibility)
         return Item(cherry.patch, truth)

@@ -79,6 +79,9 @@ class Surface:
                 y_px = self._spec.shift_px(tick) - placed.belt_px
                 self._lay(planes[0], 0, placed, (placed.x_px, y_px), rng)
                 self._lay(planes[1], 1, placed, (placed.x_px + view.shift_px[0], y_px + view.shift_px[1]), rng)
+        for strip in self._spec.strips:
+            here = planes[strip.plane][strip.rows, strip.columns]
+            here[:] = np.rint(rng.normal(strip.level, self._spec.noise * np.sqrt(strip.level / 15), here.shape))
 
     def _lay(
         self,
@@ -119,8 +122,8 @@ class Surface:
         narrow = periodic_grain(rng, (self._period_px, min(width_px, _GRAIN_WIDTH_PX)))
         grain = np.tile(narrow, (1, -(-width_px // narrow.shape[1])))[:, :width_px]
         streaks = smooth_line(rng, width_px, 7.0)  # wear along the belt
-        level = lamp * (6.4 + 0.7 * grain + 0.4 * streaks) - _PEDESTAL
-        tile = np.rint(np.clip(level, 0.0, 12.0)).astype(np.uint8)
+        level = lamp * (self._spec.belt_level + 0.7 * grain + 0.4 * streaks) - _PEDESTAL
+        tile = np.rint(np.clip(level, 0.0, max(12.0, 2 * self._spec.belt_level))).astype(np.uint8)
         repeats = -(-self._spec.height_px // self._period_px) + 1
         return np.concatenate([tile] * repeats)[: self._period_px + self._spec.height_px].copy()
 

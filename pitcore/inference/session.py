@@ -12,6 +12,7 @@ option set as well. The crew's threads, the caller's among them, run under the g
 from __future__ import annotations
 
 import platform
+import re
 import weakref
 from pathlib import Path
 
@@ -58,13 +59,15 @@ class Session:
             aligned. The caller writes crops here.
 
     Raises:
-        BundleError: the network does not load, does not fit its card, or fails its golden vectors.
+        BundleError: its card wants a newer runtime, or the network does not load, does not fit its card, or fails its
+            golden vectors.
     """
 
     def __init__(
         self, bundle: Bundle, *, capacity: int, threads: int = 1, sub_batch: int = 16, workers: int = 1
     ) -> None:
         self.bundle = bundle
+        _check_runtime(bundle)
         self._workers, self._most = workers, sub_batch if workers == 1 else min(sub_batch, SHARED_PIECE)
         self._crew = Crew(workers)
         weakref.finalize(self, self._crew.stop)
@@ -143,6 +146,22 @@ class Session:
                 f"{self.bundle.directory}: golden vectors are off by {worst:.4g}, more than {GOLDEN_TOLERANCE:g}, "
                 f"with onnxruntime {ort.__version__} on {platform.machine()}; this machine must not run this model"
             )
+
+
+def _check_runtime(bundle: Bundle) -> None:
+    """Refuse a model that wants a newer runtime than this machine has. Raises BundleError."""
+    wanted = bundle.card.runtime.onnxruntime_min
+    if _release(wanted) > _release(ort.__version__):
+        raise BundleError(
+            f"{bundle.directory}: its card wants onnxruntime {wanted} or newer, this machine has {ort.__version__}; "
+            "update pitcore, or take a model made for it"
+        )
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """Return the first two or three numbers of a version, with a third of 0 where there is none."""
+    found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(part or 0) for part in found.groups()) if found else ()
 
 
 def _load(path: Path, threads: int) -> ort.InferenceSession:

@@ -23,6 +23,7 @@ LARGEST = 1.0  # one cherry counts no more than this
 # draws of these the sum never fell below -1.2. Half of all exchanges are found by 9 cherries, 99 of 100 by 16, where
 # 46 % are pits. Among clean cherries alone it takes 14 and 27 (500,000 draws each, from the crops cut to 80 x 80).
 SURE = 3.0
+GIVE_UP = 100  # cherries; planes that tell nothing by then never will, and nothing is held back for them any longer
 
 
 class IdentityCheck:
@@ -37,6 +38,18 @@ class IdentityCheck:
         self.applies = sorted(plane_names) == sorted((REFLECTED, TRANSMITTED))
         self._against = self._for = 0.0  # sums of evidence that the planes are exchanged, and that they are not
         self._fresh = False
+        self._looked = 0
+        self._was_proven = False
+
+    def go_on_from(self, before: IdentityCheck) -> None:
+        """Take over what another check saw of the same cameras."""
+        self._against, self._for = before._against, before._for
+        self._looked, self._was_proven = before._looked, before._was_proven
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the planes have not yet shown that they are what their names say, and may still."""
+        return self.applies and not self._was_proven and self._looked < GIVE_UP
 
     @property
     def looks(self) -> int:
@@ -56,6 +69,8 @@ class IdentityCheck:
             self._against = min(max(0.0, self._against - step), 2 * SURE)
             self._for = min(max(0.0, self._for + step), 2 * SURE)
         self._fresh = True
+        self._looked += min(len(crops), self.looks)
+        self._was_proven = self._was_proven or self._for >= SURE
 
     def swapped(self) -> bool | None:
         """Tell whether the planes are exchanged; None while it is not sure."""

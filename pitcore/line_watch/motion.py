@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from pitcore.belt.track import Box, Selection
 from pitcore.preprocess._core import matched
 
+Span = tuple[float, float, float, float]  # left, right, top, bottom
 SAME_PLACE_PX = 3.0  # a cherry on a stopped belt is seen again this near
 SAME_SHARE = 0.8
 REVERSED_PX = 60.0  # a belt that ran back by more is not trembling: about a cherry
 MARGIN_PX = 3.0  # nearer to the edge a thing may have been cut in the frame before
 WINDOW = 40  # cherries that should have been known again, before their share is looked at
 CLEAR_PX = 4 * SAME_PLACE_PX  # travel after which a thing on the belt is surely no longer in the same place
+REMEMBERED = 16  # comparisons: a reflex that comes and goes is known again where it was in any of them
+FEW_SPOTS = 4  # more things that come at once are no reflexes
 FOLLOWED = 0.5  # of them: fewer means that the encoder and the belt disagree
 LONGEST_S = 1.0  # between two frames; a longer pause says nothing of the belt
 
@@ -36,7 +40,8 @@ class MotionCheck:
         self._share = 1.0
         self._empty_s = 0.0
         self._travel_s = 0.0  # for how long the belt has moved since the frame that boxes are compared with
-        self._compared: tuple[int, Sequence[Box]] | None = None  # tick and boxes of that frame
+        self._compared: int | None = None  # tick of that frame
+        self._places: deque[list[Span]] = deque(maxlen=REMEMBERED)  # of the things in it and in those before it
         self._followed: bool | None = None
         self._dead: bool | None = None
         self._furthest: int | None = None  # tick, in the belt's direction
@@ -85,18 +90,30 @@ class MotionCheck:
     def _count_empty(self, passed_s: float, tick: int, boxes: Sequence[Box]) -> None:
         """Add up the time for which the belt brought nothing.
 
-        A thing does not lie on the belt if all its edges stay within SAME_PLACE_PX while the belt moves by CLEAR_PX.
-        A shorter way cannot tell. A belt that is stopped says nothing, so the time goes on where it was.
+        A thing does not lie on the belt if all its edges stay within SAME_PLACE_PX while the belt moves by CLEAR_PX, or
+        if one just like it was there a few comparisons before: a reflex flickers. A shorter way cannot tell. A belt
+        that is stopped says nothing, so the time goes on where it was.
         """
         self._travel_s += passed_s
         if self._compared is None:
-            self._compared = tick, boxes
-        if abs((tick - self._compared[0]) * self._scale) < CLEAR_PX:
+            self._compared = tick
+            self._places.append(_spans(boxes))
+        if abs((tick - self._compared) * self._scale) < CLEAR_PX:
             return
+        things = _spans(boxes)
+        self._empty_s = 0.0 if self._come_along(things) else self._empty_s + self._travel_s
+        self._travel_s, self._compared = 0.0, tick
+        self._places.append(things)
+
+    def _come_along(self, things: list[Span]) -> bool:
+        """Tell whether any of these is nowhere that a thing was before."""
         whole = (1.0, 0.0, float(self._height))  # each covers all of the other: one that leaves the frame does not stay
-        stays = matched(_spans(boxes), _spans(self._compared[1]), SAME_PLACE_PX, 1.0, whole)
-        self._empty_s = self._empty_s + self._travel_s if all(stays) else 0.0
-        self._travel_s, self._compared = 0.0, (tick, boxes)
+        stays = matched(things, self._places[-1], SAME_PLACE_PX, 1.0, whole)
+        other = [thing for thing, is_there in zip(things, stays, strict=True) if not is_there]
+        if not 0 < len(other) <= FEW_SPOTS:
+            return bool(other)
+        before = [place for places in self._places for place in places]
+        return not all(matched(other, before, SAME_PLACE_PX, 1.0, whole))
 
     def _follow(self, advance_px: float, boxes: Sequence[Box], known: int) -> None:
         """Count the things that the last frame showed whole, and those of them that were known again."""
@@ -159,5 +176,5 @@ class MotionCheck:
         )
 
 
-def _spans(boxes: Sequence[Box]) -> list[tuple[float, float, float, float]]:
+def _spans(boxes: Sequence[Box]) -> list[Span]:
     return [(float(x), float(x + width), float(y), float(y + height)) for x, y, width, height in boxes]

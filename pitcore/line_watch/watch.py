@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitcore.belt.track import Box, Selection
-from pitcore.config import AlarmName, Config, FailSafe
+from pitcore.config import AlarmName, Config, FailSafe, failsafe_of
+from pitcore.config.safety import CAMERAS
 from pitcore.frame import Frame
 from pitcore.line_watch.alarm import Alarm, Latch
 from pitcore.line_watch.frame_watch import event_of
@@ -23,13 +24,13 @@ from pitcore.line_watch.lens import LensCheck
 from pitcore.line_watch.light import LightCheck
 from pitcore.line_watch.motion import MotionCheck
 from pitcore.line_watch.planes import PlanesCheck
+from pitcore.line_watch.reference import ReferenceCheck
 from pitcore.line_watch.stream import StreamCheck
 from pitcore.preprocess.prepare import Preparer
-from pitcore.verdict import CLEARED, Event
+from pitcore.verdict import CLEARED, SINGLE, Event
 from pitcore.wall_clock import utc_now
 
 SELDOM = 4  # frames, after which planes are compared and what changes slowly is asked
-SINGLE = frozenset({None, "uncertain", "not_finite"})  # reasons of verdicts on what is one whole cherry
 STRENGTH: tuple[FailSafe, ...] = ("alarm", "maybe", "reject")
 CONSEQUENCES: dict[FailSafe, str] = {
     "alarm": "verdicts are unchanged",
@@ -72,6 +73,7 @@ class LineWatch:
         self._config, rules = config, config.line
         judging = self._judging = JudgingCheck()
         light = self._light = LightCheck(config)
+        reference = self._reference = ReferenceCheck(config)
         lens = self._lens = LensCheck(config.frame.planes, shape, rules.dirt_levels)
         planes = self._planes = PlanesCheck(rules.misaligned_px)
         identity = self._identity = IdentityCheck(config.frame.planes)
@@ -79,12 +81,15 @@ class LineWatch:
         motion = self._motion = MotionCheck(
             shape[0], config.px_per_tick, config.belt.tolerance_px, rules.nothing_seen_s
         )
+        self._holds = isinstance(config.source, CAMERAS)  # the planes of a drawn or recorded belt are what they are
+        self._off_by: tuple[bool | None, bool | None] = (None, None)  # found by belt and by strip
         self._stuck = False  # whether the frame in hand shows the last one's picture
         self._stuck_plane: str | None = None  # None: all of them
         # Missing light and a dead encoder are found within four frames, a fifth of a second.
         self._often: dict[AlarmName, _Check] = {
             "not_judging": _Check(judging.not_judging, judging.tell, Latch(1, 1)),
             "planes_swapped": _Check(identity.swapped, identity.tell, Latch(1, 1)),
+            "reference_strip": _Check(reference.changed, reference.tell, Latch(3, 3)),
             "camera_frozen": _Check(self._frozen, self._tell_frozen, Latch(2, 2)),
             "encoder_dead": _Check(motion.encoder_dead, motion.tell_dead, Latch(3, 3)),
             "belt_reversing": _Check(motion.reversing, motion.tell_reversing, Latch(1, 1)),
@@ -92,7 +97,7 @@ class LineWatch:
         }
         # Asked only where rows were looked at. Dirt is a median over many passes: one finding is enough.
         self._by_rows: dict[AlarmName, _Check] = {
-            "light_off": _Check(light.off, light.tell, Latch(2, 2)),
+            "light_off": _Check(self._light_off, self._tell_light_off, Latch(2, 2)),
             "lens_dirty": _Check(lens.dirty, lens.tell, Latch(1, 1)),
         }
         self._seldom: dict[AlarmName, _Check] = {
@@ -111,7 +116,9 @@ class LineWatch:
         Light that drifted from what it was calibrated to has not, where nothing is calibrated any more. What becomes of
         verdicts is as this configuration says, not as that under which an alarm came on.
         """
+        self._identity.go_on_from(before._identity)
         gone = set() if self._light.is_calibrated else {"light_dim", "light_bright"}
+        gone |= set() if self._reference.is_watched else {"reference_strip"}
         self._alarms = {name: self._as_configured(alarm) for name, alarm in before._alarms.items() if name not in gone}
         for name, check in (self._often | self._by_rows | self._seldom).items():
             check.latch.on = name in self._alarms
@@ -123,12 +130,20 @@ class LineWatch:
 
     @property
     def failsafe(self) -> FailSafe:
-        """What becomes of verdicts now: the strictest of all alarms that are on."""
-        return max((alarm.failsafe for alarm in self._alarms.values()), key=STRENGTH.index, default="alarm")
+        """What becomes of verdicts now: the strictest of all alarms that are on.
+
+        Of a camera's first cherries none is clean, until they have shown that the planes are not exchanged.
+        """
+        first: FailSafe = "maybe" if self._holds and self._identity.is_open else "alarm"
+        return max((first, *(alarm.failsafe for alarm in self._alarms.values())), key=STRENGTH.index)
 
     def is_on(self, name: AlarmName) -> bool:
         """Tell whether an alarm is on."""
         return name in self._alarms
+
+    def look_at_strips(self, frame: Frame) -> None:
+        """Look at the reference strips of a frame as its source gave it, before anything else is done with it."""
+        self._reference.look(frame)
 
     def look(self, frame: Frame, preparer: Preparer, seen: Seen, chosen: Selection) -> None:
         """Look at a searched frame while it is lent.
@@ -177,7 +192,8 @@ class LineWatch:
     def unfit(self, frame: Frame, fault: Event) -> list[Event]:
         """Take a frame that was not judged, by the event that says why."""
         self._judging.add(fault.event)
-        return self._run(frame, {"not_judging": self._often["not_judging"]}) + self._own_fault(frame, fault)
+        checks: tuple[AlarmName, ...] = ("not_judging", "reference_strip")
+        return self._run(frame, {name: self._often[name] for name in checks}) + self._own_fault(frame, fault)
 
     def _own_fault(self, frame: Frame, fault: Event) -> list[Event]:
         if fault.event == "frame_black":
@@ -187,6 +203,14 @@ class LineWatch:
             self._stuck, self._stuck_plane = True, fault.camera
             return self._run(frame, {"camera_frozen": self._often["camera_frozen"]})
         return []
+
+    def _light_off(self) -> bool | None:
+        """Ask the belt where it shows its lamp, and the reference strip where it does not."""
+        self._off_by = (self._light.off(), self._reference.off())
+        return True if True in self._off_by else None if self._off_by == (None, None) else False
+
+    def _tell_light_off(self) -> str:
+        return self._light.tell() if self._off_by[0] else self._reference.tell_off()
 
     def _frozen(self) -> bool:
         stuck, self._stuck = self._stuck, False
@@ -210,13 +234,13 @@ class LineWatch:
         return events
 
     def _raised(self, frame: Frame, name: AlarmName, detail: str) -> Event:
-        failsafe: FailSafe = getattr(self._config.failsafe, name)
+        failsafe = failsafe_of(self._config, name)
         text = f"{detail}; {CONSEQUENCES[failsafe]}"
         self._alarms = {**self._alarms, name: Alarm(name, text, utc_now(), frame.seq, frame.t_ns, failsafe)}
         return event_of(frame, name, text)
 
     def _as_configured(self, alarm: Alarm) -> Alarm:
-        failsafe: FailSafe = getattr(self._config.failsafe, alarm.name)
+        failsafe = failsafe_of(self._config, alarm.name)
         found = alarm.detail.removesuffix(CONSEQUENCES[alarm.failsafe])
         return replace(alarm, failsafe=failsafe, detail=found + CONSEQUENCES[failsafe])
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
 from pitcore.sinks.sink import BeltSink, Sink, name_of
-from pitcore.verdict import CODES, Event, FrameRef, LatencyUs, ModelRef, Verdict
+from pitcore.verdict import CODES, SINGLE, Event, FrameRef, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
 
@@ -73,6 +74,18 @@ class DecisionRules:
     timings: bool
 
 
+class Keeper(Protocol):
+    """Keeps the pixels of some cherries. It never waits."""
+
+    def cut(self, preparer: Preparer, planes: Sequence[NDArray[np.uint8]], asked: NDArray[np.int32]) -> None:
+        """Copy the cherries of a searched frame that the network is asked about, while the frame is lent."""
+        ...
+
+    def judged(self, verdicts: Sequence[Verdict], shapes: Sequence[policy.Shape], thresholds: Thresholds) -> None:
+        """Take the verdicts and shapes of the cherries that were cut out last, in the same order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """Where a command looks in.
@@ -81,10 +94,37 @@ class Hooks:
         observe: sees each searched frame while it is lent, before it is judged: for pictures and progress.
         between_frames: called after each frame, and every 0.1 s while none comes; the only place from which
             ``replace`` may be called.
+        keeper: gets every cherry that the network judges.
     """
 
     observe: Callable[[Frame], None] | None = None
     between_frames: Callable[[], None] | None = None
+    keeper: Keeper | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """One frame that was searched, on its way to verdicts.
+
+    Attributes:
+        ref: names the frame in verdict lines.
+        tick: of the belt's encoder at mid-exposure.
+        chosen: what the tracker made of the things found.
+        asked: indices of the things that the network judges.
+        beyond: indices of the things that are `maybe` unseen, since there are more than ``[runtime] max_cherries``.
+    """
+
+    ref: FrameRef
+    tick: int
+    chosen: Selection
+    asked: list[int]
+    beyond: list[int]
+
+    @classmethod
+    def of(cls, frame: Frame, chosen: Selection, most: int) -> Searched:
+        """Split what was chosen of a frame into what the network judges, at most so many, and the rest."""
+        wanted = chosen.whole + chosen.cut
+        return cls(FrameRef(frame.seq, frame.t_ns), frame.tick, chosen, wanted[:most], wanted[most:])
 
 
 class Pipeline:
@@ -102,8 +142,7 @@ class Pipeline:
 
     def __init__(self, stages: Stages, rules: DecisionRules, metrics: Metrics, hooks: Hooks) -> None:
         self._metrics, self._hooks = metrics, hooks
-        self._last: FrameRef | None = None
-        self._last_tick = 0
+        self._last: Searched | None = None
         self._notes: deque[tuple[str, str]] = deque()
         self._named_sinks = [(sink, name_of(sink)) for sink in stages.sinks]
         self.busy_with = ""
@@ -170,6 +209,7 @@ class Pipeline:
         clock.mark("capture")
         with frame:
             self._metrics.count("frames")
+            stages.line.look_at_strips(arrival.frame)
             events, things = self._find(arrival, frame)
             if things is None:
                 stages.tracker.not_searched(frame.tick)
@@ -182,29 +222,38 @@ class Pipeline:
             chosen = stages.tracker.update(frame.tick, seen.boxes, seen.border)
             stages.line.look(frame, stages.preparer, seen, chosen)
             clock.mark("track")
-            asked = (chosen.whole + chosen.cut)[: self._rules.config.runtime.max_cherries]
-            stages.crops.write(frame.planes, np.asarray(asked, dtype=np.int32), stages.session.batch)
+            at = Searched.of(frame, chosen, self._rules.config.runtime.max_cherries)
+            indices = np.asarray(at.asked, dtype=np.int32)
+            stages.crops.write(frame.planes, indices, stages.session.batch)
+            if self._hooks.keeper is not None:
+                self._hooks.keeper.cut(stages.preparer, frame.planes, indices)
             if self._hooks.observe is not None:
                 self._hooks.observe(arrival.frame)
         clock.mark("extract")
-        logits = stages.session.run(len(asked))
+        logits = stages.session.run(len(at.asked))
         clock.mark("infer")
         shapes = _shapes(things, len(frame.planes))
-        judged = self._judge(shapes, chosen, logits)
-        events += self._events_of(frame, chosen, logits)
-        asked_means = [(shapes[index].plane_means, judged[index].reason) for index in asked]
-        events += stages.line.judge(frame, asked_means, stages.crops.written(stages.session.batch, len(asked)))
+        judged = self._judge(at, shapes, logits)
+        events += self._events_of(frame, at, logits)
+        asked_means = [(shapes[index].plane_means, judged[index].reason) for index in at.asked]
+        events += stages.line.judge(frame, asked_means, stages.crops.written(stages.session.batch, len(at.asked)))
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
         said = unseen + [(chosen.box_of(index, seen.boxes), judged[index]) for index in sorted(judged)]
         clock.mark("decide")
-        self._last, self._last_tick = FrameRef(frame.seq, frame.t_ns), frame.tick
-        self._emit(events, self._verdicts(said, clock.latency(total_from_start=self._rules.live)))
+        self._last = at
+        verdicts = self._verdicts(at, said, clock.latency(total_from_start=self._rules.live))
+        self._emit(events, verdicts)
         if stages.belt_sink is not None and stages.line.failsafe != "reject":
             # Else the belt counts as not judged: without light cherries are missed.
-            stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px)
+            stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px, chosen.known_px)
+        if self._hooks.keeper is not None:
+            verdict_of = dict(zip(sorted(judged), verdicts[len(unseen) :], strict=True))
+            of_asked, shapes_asked = [verdict_of[index] for index in at.asked], [shapes[index] for index in at.asked]
+            self._hooks.keeper.judged(of_asked, shapes_asked, self._rules.thresholds)
+        self._count_network(judged[index] for index in at.asked)
         self._metrics.count("judged")  # as a whole: what says that the service works goes by this
         clock.mark("emit")
-        self._count(frame.seq, clock, chosen, len(asked))
+        self._count(at, clock)
 
     def _find(self, arrival: Arrival, frame: Frame) -> tuple[list[Event], NDArray[np.void] | None]:
         """Search a frame for things; None if the frame is not fit to be searched, with the event that says why."""
@@ -238,31 +287,30 @@ class Pipeline:
                 "hangs; the service has to restart"
             )
 
-    def _judge(
-        self, shapes: Sequence[policy.Shape], chosen: Selection, logits: NDArray[np.float32]
-    ) -> dict[int, Judgement]:
+    def _judge(self, at: Searched, shapes: Sequence[policy.Shape], logits: NDArray[np.float32]) -> dict[int, Judgement]:
         """Judge what was chosen of the things of a frame; the keys are their indices."""
         card, limits = self._stages.session.bundle.card, self._rules.config.decision
-        cut, asked = frozenset(chosen.cut), (chosen.whole + chosen.cut)[: len(logits)]
-        judged: dict[int, Judgement] = dict.fromkeys(chosen.side, policy.SIDE)
-        judged |= dict.fromkeys((chosen.whole + chosen.cut)[len(asked) :], policy.judge_unseen("overload"))
-        for index, row in zip(asked, logits.tolist(), strict=True):
+        cut = frozenset(at.chosen.cut)
+        judged: dict[int, Judgement] = dict.fromkeys(at.chosen.side, policy.SIDE)
+        judged |= dict.fromkeys(at.beyond, policy.judge_unseen("overload"))
+        for index, row in zip(at.asked, logits.tolist(), strict=True):
             doubt = "cut" if index in cut else policy.shape_reason(shapes[index], limits)
             shares = policy.probabilities(row, card.labels, card.calibration)
             judged[index] = policy.judge(shares, doubt, self._rules.thresholds)
         return judged
 
-    def _verdicts(self, judged: Sequence[tuple[Box, Judgement]], latency: LatencyUs | None) -> list[Verdict]:
-        """Turn judgements of the last frame into verdict lines."""
-        assert self._last is not None, "verdicts belong to a frame"  # noqa: S101  set by every caller
+    def _verdicts(
+        self, at: Searched, judged: Sequence[tuple[Box, Judgement]], latency: LatencyUs | None
+    ) -> list[Verdict]:
+        """Turn judgements of a frame into verdict lines."""
         left, top = self._stages.window.origin  # boxes are of the first plane as its camera gives it
         failsafe = self._stages.line.failsafe
         judged = [(box, policy.fail_safe(judgement, failsafe)) for box, judgement in judged]
         return [
             Verdict(
                 schema="pitcore.verdict/1",
-                frame=self._last,
-                tick=self._last_tick,
+                frame=at.ref,
+                tick=at.tick,
                 box=(box[0] + left, box[1] + top, box[2], box[3]),
                 verdict=judgement.verdict,
                 code=CODES[judgement.verdict],
@@ -276,20 +324,20 @@ class Pipeline:
             for box, judgement in judged
         ]
 
-    def _events_of(self, frame: Frame, chosen: Selection, logits: NDArray[np.float32]) -> list[Event]:
-        """Say what the technician should know of a frame that was searched."""
-        events, asked = [], len(logits)
-        unknown = asked - int(np.isfinite(logits).all(axis=1).sum())
+    def _events_of(self, frame: Frame, at: Searched, logits: NDArray[np.float32]) -> list[Event]:
+        """Return the events that a technician should know of a searched frame."""
+        events = []
+        unknown = len(logits) - int(np.isfinite(logits).all(axis=1).sum())
         if unknown:
             detail = f"the network gave NaN or infinity for {unknown} cherries, they are `maybe`; replace the model"
             events.append(event_of(frame, "logits_not_finite", detail, unknown))
-        if chosen.gap_px:
-            detail = f"{chosen.gap_px} px of belt passed between two frames; nothing on them was judged"
+        if at.chosen.gap_px:
+            detail = f"{at.chosen.gap_px} px of belt passed between two frames; nothing on them was judged"
             events.append(event_of(frame, "belt_gap", detail))
-        too_many = len(chosen.whole) + len(chosen.cut) - asked
-        if too_many:
-            detail = f"{too_many} cherries beyond [runtime] max_cherries = {asked} are `maybe` and were not judged"
-            events.append(event_of(frame, "overload", detail, too_many))
+        if at.beyond:
+            most = len(at.asked)
+            detail = f"{len(at.beyond)} cherries beyond [runtime] max_cherries = {most} are `maybe` and were not judged"
+            events.append(event_of(frame, "overload", detail, len(at.beyond)))
         return events
 
     def _noted(self, seq: int, tick: int) -> list[Event]:
@@ -305,11 +353,11 @@ class Pipeline:
         left = self._stages.tracker.finish()
         if left.unseen and self._last is not None:
             judged = [(box, policy.judge_unseen("unseen")) for box in left.unseen]
-            self._emit([], self._verdicts(judged, None))
+            self._emit([], self._verdicts(self._last, judged, None))
 
     def _emit_notes(self) -> None:
         """Write what was noted since the last frame, under its number."""
-        events = self._noted(0 if self._last is None else self._last.seq, self._last_tick)
+        events = self._noted(0, 0) if self._last is None else self._noted(self._last.ref.seq, self._last.tick)
         if events:
             self._emit(events, [])
 
@@ -326,15 +374,24 @@ class Pipeline:
             sink.emit([*events, *verdicts])
         self.busy_with = before
 
-    def _count(self, seq: int, clock: StageClock, chosen: Selection, asked: int) -> None:
+    def _count_network(self, judged: Iterable[Judgement]) -> None:
+        """Count the network's own verdicts, before a fail-safe: what a model on trial is compared by."""
+        own: Counter[str] = Counter(one.verdict for one in judged if one.reason in SINGLE)
+        for verdict, number in own.items():
+            self._metrics.count("network", verdict, number)
+        self._metrics.network.add(own)
+
+    def _count(self, at: Searched, clock: StageClock) -> None:
         for stage, duration_ns in clock.durations_ns.items():
             self._metrics.stages[stage].add(duration_ns)
         self._metrics.stages["prepare"].add(clock.prepare_ns)
         self._metrics.stages["total"].add(clock.total_ns(from_start=self._rules.live))
-        durations, wanted = clock.durations_ns, len(chosen.whole) + len(chosen.cut)
+        durations, asked = clock.durations_ns, len(at.asked)
         others_ns = clock.total_ns(from_start=False) - durations["infer"]
-        self._metrics.work.add(FrameWork(clock.last_ns, seq, wanted, asked, durations["infer"], others_ns))
-        self._metrics.count("things_known", by=chosen.known)
+        self._metrics.work.add(
+            FrameWork(clock.last_ns, at.ref.seq, asked + len(at.beyond), asked, durations["infer"], others_ns)
+        )
+        self._metrics.count("things_known", by=at.chosen.known)
         self._metrics.count("crops", by=asked)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TypedDict
 
 from pitcore.belt.encoder import Encoder
 from pitcore.camera.picamera import PicameraSource
@@ -25,7 +26,7 @@ from pitcore.config import (
     UvcSourceConfig,
 )
 from pitcore.emulator.emulated import Delivery, EmulatedSource
-from pitcore.emulator.spec import BeltSpec, RealCrops
+from pitcore.emulator.spec import BeltSpec, RealCrops, Strip
 from pitcore.errors import ConfigError, SourceError
 from pitcore.frame import Geometry
 from pitcore.loop.capture import SILENT_S
@@ -55,7 +56,26 @@ def belt_spec(config: Config, *, frames: int | None, ring: int, seed: int | None
         frames_per_s=belt.frames_per_s,
         frames=frames,
         ring=ring,
+        belt_level=belt.belt_level,
+        **_strips(config),
     )
+
+
+class _Strips(TypedDict):
+    """What the reference strips are to an emulated belt."""
+
+    strips: tuple[Strip, ...]
+    rails_px: tuple[int, int]
+
+
+def _strips(config: Config) -> _Strips:
+    """Return the configured reference strips as they are drawn, and the room that they take of the belt."""
+    names, height_px, width_px = config.frame.planes, config.frame.height_px, config.frame.width_px
+    reference = config.line.reference
+    drawn = (Strip(names.index(one.plane), one.rows(height_px), one.columns) for one in reference)
+    left_px = (one.edge_px(width_px) for one in reference if one.is_left(width_px))
+    right_px = (one.edge_px(width_px) for one in reference if not one.is_left(width_px))
+    return {"strips": tuple(drawn), "rails_px": (max(left_px, default=0), max(right_px, default=0))}
 
 
 def emulated_belt(config: Config, *, frames: int | None, seed: int | None, crops: Path | None) -> EmulatedSource:

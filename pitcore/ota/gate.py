@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from pitcore.ota.shares import Verdicts, cherries_needed, stops_too_few
+
+NOTHING_JUDGED = Verdicts()
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -18,12 +22,16 @@ class Health:
         frames: judged since this model was taken.
         troubles: events since then that mean a fault: frames lost, dropped or unreadable.
         infer_ms: 99th percentile of the network's time for a frame since then; None before the first.
+        verdicts: of the network since then.
+        recent: those of the last minutes.
     """
 
     model_sha256: str
     frames: int
     troubles: int
     infer_ms: float | None
+    verdicts: Verdicts = NOTHING_JUDGED
+    recent: Verdicts = NOTHING_JUDGED
 
 
 class Service(Protocol):
@@ -50,6 +58,7 @@ class Gate:
 
     Attributes:
         frames: at least this many must be judged.
+        cherries: and at least as many of these; more where no model before is known (``shares``).
         timeout_s: within this time.
         max_infer_ms: bound of the 99th percentile of the network's time; 0 means no bound. The default leaves 50 of the
             150 ms from exposure to reject for everything else.
@@ -62,6 +71,7 @@ class Gate:
     max_infer_ms: float = 100.0
     more_troubles: float = 0.02
     poll_s: float = 0.5
+    cherries: int = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,9 @@ class Failed:
     why: str
 
 
-def judge(gate: Gate, before: Health | None, start: Health, now: Health) -> Passed | Failed | None:
+def judge(
+    gate: Gate, before: Health | None, start: Health, now: Health, verdicts: Verdicts | None = None
+) -> Passed | Failed | None:
     """Judge a model on trial.
 
     Args:
@@ -88,14 +100,17 @@ def judge(gate: Gate, before: Health | None, start: Health, now: Health) -> Pass
         before: the service just before the change, with the old model; None if unknown.
         start: the first state with the new model.
         now: the last state.
+        verdicts: of the old model in its last minutes; None where they are not known.
 
     Returns:
-        None if more frames are needed.
+        None where it takes more frames, or cherries, to tell.
     """
     frames, troubles = now.frames - start.frames, now.troubles - start.troubles
     usual = before.troubles / before.frames if before is not None and before.frames else 0.0
-    if frames < gate.frames:
+    if frames < gate.frames or now.verdicts.total < cherries_needed(verdicts, gate.cherries):
         return None
+    if now.verdicts.total and (fault := stops_too_few(verdicts, now.verdicts)) is not None:
+        return Failed(fault)
     if troubles / frames > usual + gate.more_troubles:
         return Failed(f"{troubles} events in {frames} frames, {100 * usual:.1f} in 100 frames are usual")
     if gate.max_infer_ms and now.infer_ms is not None and now.infer_ms > gate.max_infer_ms:

@@ -14,8 +14,9 @@ from msgspec import Meta
 
 from pitcore.errors import Refusal, UpdateError, first_line
 from pitcore.model_card import Sha256
+from pitcore.ota.shares import Verdicts
 
-VERSION = 3
+VERSION = 4
 UNJUDGED_LIMIT = 3  # then a model is not tried again: whatever keeps it from being judged here, it may be the model
 SlotName = Literal["a", "b"]
 SLOTS: tuple[SlotName, SlotName] = ("a", "b")
@@ -42,11 +43,13 @@ class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         attempts_left: how often it may still be loaded before it counts as a crash loop.
         attempts: how often it could be loaded at the start of the trial.
+        before: verdicts of the model before it in its last minutes; None where no service ran.
     """
 
     slot: SlotName
     attempts_left: Annotated[int, Meta(ge=0, le=100)]
     attempts: Annotated[int, Meta(ge=1, le=100)]
+    before: Verdicts | None = None
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,7 +65,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         generation: grows with each write; of the two copies on disk the newer one is used.
     """
 
-    version: Literal[3] = 3
+    version: Literal[4] = 4
     generation: Annotated[int, Meta(ge=0)] = 0
     active: SlotName | None = None
     a: SlotContent | None = None
@@ -107,10 +110,10 @@ def empty(state: State, slot: SlotName) -> State:
     return _replace(state, **{slot: None})
 
 
-def begin_trial(state: State, release: SlotContent, attempts: int) -> State:
+def begin_trial(state: State, release: SlotContent, attempts: int, before: Verdicts | None = None) -> State:
     """Start a trial, the commit point of an install: from here on the inactive slot is loaded."""
     slot = state.inactive
-    trial = Trial(slot, attempts_left=attempts, attempts=attempts)
+    trial = Trial(slot, attempts_left=attempts, attempts=attempts, before=before)
     return _replace(state, **{slot: release, "trial": trial})
 
 
@@ -212,7 +215,12 @@ def _from_2(fields: dict[str, Any]) -> dict[str, Any]:
     return fields | {"version": 3, "unjudged": {}}
 
 
-MIGRATIONS: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
+def _from_3(fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 did not note what the model before a trial called its cherries."""
+    return fields | {"version": 4}
+
+
+MIGRATIONS: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}
 
 
 def encode(state: State) -> bytes:

@@ -14,6 +14,7 @@ from typing import Literal
 from pitcore.errors import ControlError, NotRunningError, Refusal, UpdateError
 from pitcore.ota import state as states
 from pitcore.ota.gate import Failed, Gate, Health, Passed, Service, judge
+from pitcore.ota.shares import Verdicts, cherries_needed
 from pitcore.ota.slots import Store
 from pitcore.ota.state import SlotContent, State
 
@@ -87,13 +88,15 @@ class TrialRun:
         deadline = time.monotonic() + gate.timeout_s
         start: Health | None = None
         health: Health | None = None
-        self._tell(f"health gate: {gate.frames} frames of {release.label}")
+        usual = self._verdicts_before()
+        cherries = cherries_needed(usual, gate.cherries)
+        self._tell(f"health gate: {gate.frames} frames and {cherries} cherries of {release.label}")
         while time.monotonic() < deadline:
             health = self.health()
             self._check_still_on_trial(release)
             if health is not None and health.model_sha256 == release.card_sha256:
                 start = health if start is None or health.frames < start.frames else start  # fewer: it restarted
-                verdict = judge(gate, before, start, health)
+                verdict = judge(gate, before, start, health, usual)
                 if isinstance(verdict, Failed):
                     raise self._failed(release, verdict.why)
                 if isinstance(verdict, Passed):
@@ -107,9 +110,15 @@ class TrialRun:
             raise self._failed(release, "the service died while it ran it")
         return UpdateOutcome(
             "on trial",
-            f"{release.label} judged fewer than {gate.frames} frames in {gate.timeout_s:g} s and stays on trial: "
+            f"{release.label} judged fewer than {gate.frames} frames or {cherries} cherries in {gate.timeout_s:g} s "
+            "and stays on trial: "
             "`pitcore update commit` once the belt runs, or the next run of the timer",
         )
+
+    def _verdicts_before(self) -> Verdicts | None:
+        """Return what the model before called its cherries, as it was noted when the trial began."""
+        trial = self._store.read().trial
+        return None if trial is None else trial.before
 
     def _died(self) -> bool:
         """Return how a service that does not answer ended. A clean stop gives the attempt back."""

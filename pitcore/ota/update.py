@@ -29,6 +29,7 @@ from pitcore.ota import state as states
 from pitcore.ota.gate import Gate, Health, Service
 from pitcore.ota.repository import Offer, Repository
 from pitcore.ota.selftest_process import SelfTestReport
+from pitcore.ota.shares import Verdicts
 from pitcore.ota.slots import Store, installed_models
 from pitcore.ota.staging import Bringer
 from pitcore.ota.state import SlotContent, State
@@ -114,7 +115,7 @@ class Updater:
             if isinstance(offer, UpdateOutcome):
                 return offer
             before = self._health_before()
-            self._put(offer)
+            self._put(offer, None if before is None else before.recent)
             return self._trial.begin(before)
 
     def commit(self) -> UpdateOutcome:
@@ -201,8 +202,8 @@ class Updater:
             message = f"the service could not be asked to load it, so nothing was changed: {error}"
             raise UpdateError(Refusal.NOT_SET_UP, message) from error
 
-    def _put(self, offer: Offer) -> None:
-        """Take the steps from the offer to TRIAL. Raises UpdateError."""
+    def _put(self, offer: Offer, verdicts: Verdicts | None) -> None:
+        """From the offer to TRIAL, with the verdicts of the model that runs. Raises UpdateError."""
         means, store = self._means, self._store
         slot = install.make_room(store, offer)
         packed = self._bring(offer)
@@ -224,7 +225,7 @@ class Updater:
         means.tell(_describe(report))
         store.disk.remove_tree(packed)
         release = SlotContent(bundle.sha256, offer.release_seq, bundle.label)
-        store.change(lambda state: states.begin_trial(state, release, means.attempts))
+        store.change(lambda state: states.begin_trial(state, release, means.attempts, verdicts))
 
     def _bring(self, offer: Offer) -> Path:
         running = next(installed_models(self._store.root)).bundle

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from pitcore.actuation.arming import Arming
 from pitcore.actuation.gpio import GpioSink
 from pitcore.actuation.valve_setup import belt_plan
+from pitcore.capture.keeper import CropKeeper
 from pitcore.config import Config
 from pitcore.control.commands import Commands
 from pitcore.frame import Frame
@@ -44,11 +45,13 @@ class Outputs:
         sinks: in the order in which they get each frame's records.
         recent: the one of them that keeps the last events.
         page: the one of them that serves the live page, if there is one.
+        keeper: the one of them that keeps crops, if there is one.
     """
 
     sinks: tuple[Sink, ...]
     recent: RecentEvents
     page: PageSink | None = None
+    keeper: CropKeeper | None = None
 
     @property
     def observe(self) -> Callable[[Frame], None] | None:
@@ -123,7 +126,10 @@ def open_outputs(
     page = PageSink(config, belt_plan(config)) if config.page.enabled else None
     if page is not None:
         add(page)
-    return Outputs(tuple(sinks), recent, page)
+    keeper = CropKeeper(config.capture) if config.capture.enabled else None
+    if keeper is not None:
+        add(keeper)
+    return Outputs(tuple(sinks), recent, page, keeper)
 
 
 def open_verdict_file(config: Config, metrics: Metrics) -> JsonlSink:

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import os
 import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, ClassVar
@@ -152,7 +153,7 @@ class BoundedHttp(H11Protocol):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
         if len(self.everyone) >= MAX_CONNECTIONS:
             idle = next((one for one in self.everyone if not one.is_busy), self)
-            idle.transport.abort()
+            idle.drop()
             if idle is self:
                 return
             self.everyone.remove(idle)
@@ -174,14 +175,21 @@ class BoundedHttp(H11Protocol):
         if not self.is_busy:
             self.moving_since = now_s
             if now_s - self.quiet_since > REQUEST_S:
-                self.transport.abort()
+                self.drop()
             return
         self.quiet_since = now_s
         is_waiting = self.flow.write_paused or (self.cycle.more_body and not self.cycle.response_started)
         if not is_waiting:
             self.moving_since = now_s
         elif now_s - self.moving_since > STALL_S:
-            self.transport.abort()
+            self.drop()
+
+    def drop(self) -> None:
+        """Close the connection at once; the kernel forgets what it still holds for a client who does not read."""
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     @classmethod
     async def sweep(cls) -> None:

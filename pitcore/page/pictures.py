@@ -1,4 +1,4 @@
-"""Pictures for viewers: a belt picture of a frame, and both planes of each cherry that lies whole in it."""
+"""Pictures for viewers: a belt picture of a frame, and both planes of each cherry in it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,14 @@ class BeltPicture:
     shown: tuple[Shown, ...]
 
 
+class _Kept(NamedTuple):
+    """A cherry and its planes; ``seen_px``: how many of its rows lie in the frame that they are from."""
+
+    seen: Seen
+    cuts: tuple[NDArray[np.uint8], ...]
+    seen_px: int
+
+
 class Album:
     """Draws pictures, and keeps those of the last cherries.
 
@@ -58,7 +67,7 @@ class Album:
         self._start = start
         self._number = 0
         self._factor = -(-start.shape[1] // WIDEST_PX)
-        self._cherries: OrderedDict[int, tuple[Seen, tuple[NDArray[np.uint8], ...]]] = OrderedDict()
+        self._cherries: OrderedDict[int, _Kept] = OrderedDict()
 
     def draw(self, frame: NDArray[np.uint8], ref: PictureRef, seen: Iterable[Seen]) -> BeltPicture:
         """Draw a frame.
@@ -83,15 +92,15 @@ class Album:
     def cherry(self, number: int) -> Seen | None:
         """Return a cherry whose pictures are kept, or None."""
         found = self._cherries.get(number)
-        return None if found is None else found[0]
+        return None if found is None else found.seen
 
     def cherry_png(self, number: int, plane: int) -> bytes | None:
         """Return a plane of a cherry as PNG, or None if it is not kept."""
         found = self._cherries.get(number)
-        if found is None or not 0 <= plane < len(found[1]):
+        if found is None or not 0 <= plane < len(found.cuts):
             return None
         file = io.BytesIO()
-        Image.fromarray(_CURVE[found[1][plane]]).save(file, "PNG", compress_level=1)
+        Image.fromarray(_CURVE[found.cuts[plane]]).save(file, "PNG", compress_level=1)
         return file.getvalue()
 
     def _visible(self, ref: PictureRef, seen: Iterable[Seen]) -> Iterable[Shown]:
@@ -103,18 +112,20 @@ class Album:
                 yield Shown(one, (x, y, box_width, box_height))
 
     def _keep(self, frame: NDArray[np.uint8], shown: Shown) -> None:
-        """Copy the pixels of a cherry, unless it is known or not whole here: the frame is given back."""
+        """Copy the pixels of a cherry, unless more of it was seen before: the frame is given back."""
         x, y, width, height = shown.box
-        if shown.seen.number in self._cherries or y < 0 or y + height > frame.shape[1]:
+        seen_px = min(y + height, frame.shape[1]) - max(y, 0)
+        known = self._cherries.get(shown.seen.number)
+        if known is not None and known.seen_px >= seen_px:
             return
         cuts = []
         for number, plane in enumerate(frame):
             right, down = self._start.shift_px if number else (0, 0)
             left, top = max(0, x + right - MARGIN_PX), max(0, y + down - MARGIN_PX)
-            cut = plane[top : y + down + height + MARGIN_PX, left : x + right + width + MARGIN_PX]
+            cut = plane[top : max(0, y + down + height + MARGIN_PX), left : max(0, x + right + width + MARGIN_PX)]
             cuts.append(cut[:LARGEST_PX, :LARGEST_PX].copy())
         if any(cut.size == 0 for cut in cuts):
             return
-        self._cherries[shown.seen.number] = (shown.seen, tuple(cuts))
+        self._cherries[shown.seen.number] = _Kept(shown.seen, tuple(cuts), seen_px)
         while len(self._cherries) > MAX_CHERRIES:
             self._cherries.popitem(last=False)

@@ -109,7 +109,7 @@ class Site:
 
     def now(self) -> bytes:
         """Return what is known now, as JSON."""
-        told = self._view.told(time.monotonic()) | {"rollout": self.rollout}
+        told = self._view.told(time.monotonic()) | {"rollout": self.rollout, "clock_ms": time.monotonic_ns() // 10**6}
         shift = self._book.told(dt.datetime.now(dt.UTC))
         if shift is not None:
             told["counts"]["shift"] = shift
@@ -124,7 +124,7 @@ class Site:
         told = {
             "number": picture.number,
             "seq": picture.ref.seq,
-            "age_ms": round((time.monotonic_ns() - picture.ref.t_ns) / 1e6),
+            "at_ms": picture.ref.t_ns // 10**6,
             "cherries": cherries,
             "jpeg": base64.b64encode(picture.jpeg).decode(),
         }

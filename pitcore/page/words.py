@@ -30,7 +30,8 @@ ALARMS: Mapping[str, Told] = {
         "It restarts by itself; if it comes back, check the camera's cable and supply.",
     ),
     "light_off": Told(
-        "The empty belt of a plane is below half of its level, or frames are black.",
+        "The empty belt of a plane is below half of its level, or its reference strip where the belt is "
+        "too dark to tell; or frames are black.",
         "Check the lamp, its supply and its cable.",
     ),
     "light_dim": Told(
@@ -41,6 +42,11 @@ ALARMS: Mapping[str, Told] = {
         "They are above 120 %: other light falls in, or the belt changed.",
         "Close the hood, clean the belt; else pitcore calibrate exposure and flat.",
     ),
+    "reference_strip": Told(
+        "A strip of white tape in view ([[line.reference]]) is below 85 % or above 120 % of its "
+        "calibrated level: the lamp, or the strip.",
+        "Clean the strip, see that nothing covers it, check the lamp; then pitcore calibrate exposure and flat.",
+    ),
     "lens_dirty": Told(
         "A spot of at least 16 px does not move with the belt.",
         "Clean lens, glass and lamp where the text says.",
@@ -50,7 +56,7 @@ ALARMS: Mapping[str, Told] = {
         "See whether a camera was moved; then pitcore calibrate align.",
     ),
     "nothing_seen": Told(
-        "The belt moves and nothing was seen for nothing_seen_s.",
+        "The belt moves and nothing that moves with it was seen for nothing_seen_s.",
         "Is the feed empty, the light on, the camera's view free?",
     ),
     "encoder_dead": Told(

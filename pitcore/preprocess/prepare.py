@@ -27,6 +27,7 @@ Resize = Literal["centre", "shrink", "fit"]
 Polarity = Literal["bright", "dark"]
 
 MAX_IMAGE_SIDE_PX = 4096
+WHOLE_PX = 128  # a crop in its own size; training starts from such ones, and a single cherry has at most 100 px
 RUNS_PER_ROW = 128  # of a noisy row; a clean one of the reference load has about three for each cherry
 
 
@@ -103,6 +104,7 @@ class Preparer:
             (self._max_runs, segment.max_components),
         )
         self._extractor = _core.Extractor(crop.size_px, crop.resize, max(height_px, width_px))
+        self._whole = _core.Extractor(WHOLE_PX, "centre", max(height_px, width_px))  # takes no memory
 
     def segment(self, planes: Sequence[Plane]) -> NDArray[np.void]:
         """Find the cherries of a frame.
@@ -181,6 +183,19 @@ class Preparer:
             ValueError, TypeError: an argument of the wrong kind; the message names it.
         """
         self._extractor.extract(self._segmenter, planes, indices, out)
+
+    def extract_whole(self, planes: Sequence[Plane], indices: NDArray[np.int32], out: NDArray[np.uint8]) -> None:
+        """Write components in their own size, whatever the model wants; what is larger loses its borders.
+
+        Args:
+            planes: as for ``extract``.
+            indices: the same.
+            out: (N, WHOLE_PX, WHOLE_PX, P) uint8, C-contiguous, 64-byte aligned; written.
+
+        Raises:
+            ValueError, TypeError: an argument of the wrong kind; the message names it.
+        """
+        self._whole.extract(self._segmenter, planes, indices, out)
 
 
 def crop_from_image(

@@ -10,9 +10,23 @@ from pitcore.frame import Window
 from pitcore.preprocess.prepare import SegmentSpec
 
 
-def window_of(config: Config) -> Window:
-    """Return the part of each plane that the other shows too."""
-    return Window(config.shift_px, config.frame.height_px, config.frame.width_px)
+def window_of(config: Config, shift_px: tuple[int, int] | None = None) -> Window:
+    """Return the part of each plane that the other shows too, without the edges where reference strips lie.
+
+    Args:
+        config: of the board.
+        shift_px: instead of the alignment in force.
+    """
+    height_px, width_px = config.frame.height_px, config.frame.width_px
+    shift_px = config.shift_px if shift_px is None else shift_px
+    common, left_px, right_px = Window(shift_px, height_px, width_px), 0, 0
+    for strip in config.line.reference:
+        columns, edge_px = common.columns(config.frame.planes.index(strip.plane)), strip.edge_px(width_px)
+        if strip.is_left(width_px):
+            left_px = max(left_px, edge_px - columns.start)
+        else:
+            right_px = max(right_px, columns.stop - (width_px - edge_px))
+    return Window(shift_px, height_px, width_px, left_px, right_px)
 
 
 def segment_spec(config: Config, window: Window) -> SegmentSpec:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.cli.forks import run_forked
+
 SMALL_BELT = """
 [frame]
 height_px = 240
@@ -23,8 +25,19 @@ def program():
     return str(Path(sys.executable).with_name("pitcore"))
 
 
-def run_pitcore(*arguments, **options):
-    """Run ``pitcore`` in a process of its own and return what it printed and how it ended."""
+def run_pitcore(*arguments, cwd=None, **options):
+    """Run ``pitcore`` in a process of its own and return what it printed and how it ended.
+
+    The process is forked from one that has imported pitcore, or is the installed program where options of
+    ``subprocess.run`` ask for more.
+    """
+    if not options:
+        return run_forked(program(), *arguments, cwd=cwd)
+    return run_installed(*arguments, cwd=cwd, **options)
+
+
+def run_installed(*arguments, **options):
+    """Run the installed ``pitcore`` itself."""
     command = [program(), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 
+from tests.cli.forks import Forked
 from tests.cli.program import program
 
 PATIENCE_S = 60.0
@@ -22,9 +23,12 @@ class Service:
 
     def __init__(self, config, log, *options, env=None):
         self._log = log
-        command = [program(), "run", "--config", str(config), *options]
+        words = ["run", "--config", str(config), *options]
         with log.open("ab") as output:
-            self.process = subprocess.Popen(command, stderr=output, stdout=output, env=env)
+            if env is None:
+                self.process = Forked(program(), words, stdout=output, stderr=output)
+            else:
+                self.process = subprocess.Popen([program(), *words], stdout=output, stderr=output, env=env)
 
     def wait_for_log(self, text, times=1):
         self.wait(lambda: self._log.read_text().count(text) >= times, f"{text!r} in the log")

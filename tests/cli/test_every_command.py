@@ -1,5 +1,6 @@
 """Every command of every program, the next one as well: what no command may take, and streams that fail."""
 
+import fcntl
 import io
 import json
 import os
@@ -229,12 +230,21 @@ STREAM_CASES = list(_stream_cases())
 
 @pytest.fixture(scope="module")
 def stream_results(tmp_path_factory):
-    """How each of the cases ended."""
-    place = tmp_path_factory.mktemp("streams")
+    """How each of the cases ended; several test processes of pytest-xdist share one run of them."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "streams"
+    place.mkdir(exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "results.json").exists():
+            run_stream_cases(place)
+    return json.loads((place / "results.json").read_text())
+
+
+def run_stream_cases(place):
     (place / "cases.json").write_text(json.dumps(STREAM_CASES))
     command = [sys.executable, "-m", "tests.cli.every_command", place / "cases.json", place, place / "results.json"]
     subprocess.run(command, check=True)
-    return json.loads((place / "results.json").read_text())
 
 
 @pytest.mark.parametrize(

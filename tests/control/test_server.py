@@ -132,7 +132,9 @@ def test_garbage_is_answered_by_an_error_and_the_connection_goes_on(server, path
 
 
 def test_an_unknown_command_names_those_there_are(server, path):
-    with pytest.raises(ControlError, match="no command `explode`; the commands are echo, fail, give_no_json, refuse, who"):
+    with pytest.raises(
+        ControlError, match="no command `explode`; the commands are echo, fail, give_no_json, refuse, who"
+    ):
         ask(path, "explode")
 
 

@@ -89,3 +89,10 @@ def test_only_a_processor_without_vnni_pays_for_exact_int8_products():
     else:
         with pytest.raises(RuntimeError, match="x64quantprecision"):  # never set
             options.get_session_config_entry("session.x64quantprecision")
+
+
+def test_a_model_that_wants_a_newer_runtime_is_refused_before_it_is_loaded(tiny_bundle):
+    card = tiny_card(tiny_bundle)
+    write_card(tiny_bundle, card | {"runtime": card["runtime"] | {"onnxruntime_min": "99.0"}})
+    with pytest.raises(BundleError, match=r"its card wants onnxruntime 99\.0 or newer, this machine has \d"):
+        Session(load_bundle(tiny_bundle), capacity=1)

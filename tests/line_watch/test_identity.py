@@ -1,13 +1,17 @@
 """Exchanged cameras: found at the start and while running, at any exposure, and never on an ordinary belt."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from pitcore.camera.source import Exposure
-from pitcore.config import decode_config
+from pitcore.config import CameraConfig, LineConfig, Picamera2SourceConfig, decode_config
 from pitcore.errors import ConfigError
 from pitcore.line_watch.identity import IdentityCheck, differences
+from pitcore.loop.app import App, Options
+from pitcore.metrics import Metrics
 from pitcore.model_card import DEFAULT_BUNDLE
+from pitcore.sinks.memory import MemorySink
 from tests.line_belt import line_config, line_source, run_line, wrong
 
 WITHIN = 10  # frames
@@ -44,6 +48,46 @@ def test_a_calibrated_exposure_hides_exchanged_cameras(tiny_bundle):
 def test_a_sparse_belt_hides_exchanged_cameras(tiny_bundle):
     memory, _, _ = run_line(line_config(tiny_bundle), line_source(40, wrong(swapped=True), cherries_per_frame=2.0))
     assert [event.seq < 2 * WITHIN for event in mine(memory)] == [True]
+
+
+def on_cameras(bundle):
+    """The small belt as real cameras would show it: only the configuration knows of them."""
+    camera = CameraConfig(id="one", planes=("top", "bottom"), channels=("red", "blue"))
+    source = Picamera2SourceConfig(cameras=(camera,), px_per_s=2400.0)
+    return msgspec.structs.replace(line_config(bundle), source=source)
+
+
+@pytest.mark.parametrize("cherries_per_frame", [0.5, 6.0])
+def test_the_first_cherries_under_exchanged_cameras_are_called_clean(cherries_per_frame, tiny_bundle):
+    """The tiny network calls all of them clean."""
+    source = line_source(120, wrong(swapped=True), cherries_per_frame=cherries_per_frame)
+    memory, _, app = run_line(on_cameras(tiny_bundle), source)
+    assert not [one for one in memory.verdicts if one.verdict == "clean"]
+    assert len([one for one in memory.verdicts if one.reason == "failsafe"]) > 8
+    assert [alarm.name for alarm in app.alarms if alarm.name == "planes_swapped"] == ["planes_swapped"]
+
+
+@pytest.mark.parametrize("cherries_per_frame", [0.5, 6.0])
+def test_an_honest_line_sends_more_than_its_first_cherries_to_a_person(cherries_per_frame, tiny_bundle):
+    config = on_cameras(tiny_bundle)
+    memory, metrics = MemorySink(), Metrics()
+    source = line_source(120, cherries_per_frame=cherries_per_frame)
+    app = App(config, source, Options(sinks=[memory], timings=False), metrics)
+    app.run()
+    held = [at for at, one in enumerate(memory.verdicts) if one.reason == "failsafe"]
+    assert 0 < len(held) <= 40
+    assert [one.verdict for one in memory.verdicts[held[-1] + 1 :]].count("clean") > 10
+    app.reload(msgspec.structs.replace(config, line=LineConfig(misaligned_px=5.0)))  # the cameras are the same
+    assert app.now.stages.line.failsafe == "alarm"
+
+
+def test_planes_that_tell_nothing_are_held_back_for_ever():
+    check = IdentityCheck(("top", "bottom"))
+    for _ in range(13):
+        assert check.is_open
+        check.add(np.full((8, 80, 80, 2), 90, np.uint8))
+    assert check.swapped() is None
+    assert not check.is_open
 
 
 @pytest.mark.parametrize("names", [("top", "bottom"), ("bottom", "top")])

@@ -11,7 +11,15 @@ from pitcore.calibration.steps import measure_flat
 from pitcore.calibration.survey import opened
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
-from pitcore.config import BeltConfig, CalibrationConfig, FailsafeConfig, LineConfig, SpotConfig, decode_config
+from pitcore.config import (
+    BeltConfig,
+    CalibrationConfig,
+    FailsafeConfig,
+    LineConfig,
+    SpotConfig,
+    decode_config,
+    failsafe_of,
+)
 from pitcore.config.line import AlarmName
 from pitcore.errors import ConfigError
 from pitcore.line_watch.alarm import Latch
@@ -119,7 +127,7 @@ def test_a_fault_of_the_line_is_not_found_or_never_over(case, calibrated, tmp_pa
     assert others <= {"nothing_seen", "not_judging"}  # no light, no cherry; no frame that is fit, no verdict
     assert app.alarms == ()
     assert metrics.value("events", name) == 1
-    failsafe = getattr(FailsafeConfig(), "not_judging" if "not_judging" in others else name)
+    failsafe = failsafe_of(calibrated, "not_judging" if "not_judging" in others else name)
     during = [verdict for verdict in memory.verdicts if raised.seq <= verdict.frame.seq < cleared.seq]
     if failsafe != "alarm":
         assert not [verdict for verdict in during if verdict.verdict == "clean"]

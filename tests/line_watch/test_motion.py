@@ -111,6 +111,24 @@ def test_a_belt_that_stands_now_and_then_resets_the_timer_of_a_blob():
     assert motion.nothing_seen()
 
 
+def test_a_reflex_that_flickers_resets_the_timer():
+    motion = MotionCheck(500, 0.5, 8.0, nothing_seen_s=1.0)
+    shows = [number % 7 in {0, 1, 4} for number in range(60)]  # two spots, one of them now and then
+    for number, is_there in enumerate(shows):
+        blobs = [(700, 240, 50, 50)] + [(90, 40 + number % 3, 30, 30)] * is_there
+        show(motion, number, 1000 + 100 * number, *blobs)
+    assert motion.nothing_seen()
+
+
+def test_cherries_that_come_one_by_one_are_a_flickering_reflex():
+    """Fed in lanes, each is in nearly the same place of a frame as one before it, but not of the same size."""
+    motion = MotionCheck(500, 0.5, 8.0, nothing_seen_s=1.0)
+    for number in range(200):
+        size = 60 + 7 * (number // 5 % 5)
+        show(motion, number, 1000 + 100 * number, *([(300, 100, size, size)] if number % 5 == 0 else []))
+        assert not motion.nothing_seen() or number < 5
+
+
 @pytest.mark.parametrize("advance_px", [2, -2, 12, -12])
 @pytest.mark.parametrize("length_px", [50, 300])
 def test_cherries_on_a_slow_belt_are_nothing_seen(advance_px, length_px):

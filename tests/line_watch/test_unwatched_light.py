@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from pitcore.config import load_config, weakened
+from pitcore.config import LineConfig, ReferenceConfig, load_config, weakened
 from pitcore.config.calibration import BoardCalibration, PlaneCalibration
 from pitcore.line_watch.light import LightCheck
 from tests.conftest import ROOT
@@ -46,6 +46,20 @@ def test_one_lamp_over_a_belt_too_dark_for_it_is_hidden_by_the_other():
     config = calibrated(LEVELS, LEVELS | {"belt_level": 2.0})
     (said,) = weakened(config)
     assert said.startswith("plane bottom: the empty belt is darker than 3.5 grey levels")
+    assert "name it in [[line.reference]]" in said
+    assert said.endswith("until then a belt that is empty for 60 s is rejected")
+
+
+def test_a_strip_over_a_dark_belt_does_not_count_or_counts_before_it_was_measured():
+    strip = ReferenceConfig(plane="bottom", x_px=(0, 48))
+    dark = calibrated(LEVELS, LEVELS | {"belt_level": 2.0})
+    (said,) = weakened(msgspec.structs.replace(dark, line=LineConfig(reference=(strip,))))
+    assert said.startswith("plane bottom: the reference strip was not measured and is not watched; run")
+    assert said.endswith("is rejected")
+    dark = calibrated(LEVELS, LEVELS | {"belt_level": 2.0, "strip_level": 150.0})
+    assert weakened(msgspec.structs.replace(dark, line=LineConfig(reference=(strip,)))) == []
+    (said,) = weakened(dark)  # a level without a strip in the configuration watches nothing
+    assert said.startswith("plane bottom: the empty belt is darker")
 
 
 def test_a_calibrated_board_is_said_to_be_less_safe():

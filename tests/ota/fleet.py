@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,9 @@ from pathlib import Path
 from pitcore.control.remote import ask_status
 from pitcore.errors import ControlError
 from pitcore.ota.slots import Store
-from tests.cli.program import SMALL_BELT, program
+from tests.cli.forks import Forked
+from tests.cli.program import SMALL_BELT, program, run_pitcore
+from tests.conftest import write_card
 from tests.ota.publisher import Publisher
 
 PATIENCE_S = 90.0
@@ -27,6 +28,15 @@ class Today(Publisher):
     def now(self, value):
         pass
 
+    def bundle(self, version, **options):
+        """One that stops every cherry: the tiny network calls the whole emulated belt clean, which no gate takes."""
+        is_new = not (self.folder / f"bundle-{version}").exists()
+        directory = super().bundle(version, **options)
+        if is_new:
+            stops_all = {"calibration": {"method": "platt", "slope": 1.0, "intercept": 100.0}}
+            write_card(directory, json.loads((directory / "card.json").read_text()) | stops_all)
+        return directory
+
 
 class RealBoard:
     """One board, and the supervisor that starts its service again when it dies.
@@ -42,12 +52,20 @@ class RealBoard:
         self.place, self.store = place, Store(place / "store")
         place.mkdir(parents=True, exist_ok=True)
         (place / "root.json").write_bytes(root)
-        wanted = {"url": url, "root": str(place / "root.json"), "device_id": place.name, "gate_frames": 12}
+        wanted = {
+            "url": url,
+            "root": str(place / "root.json"),
+            "device_id": place.name,
+            "gate_frames": 12,
+            "gate_cherries": 100,
+        }
         wanted |= {"gate_timeout_s": 60.0, "gate_max_infer_ms": 0.0, "gate_more_troubles": 0.5}
         wanted |= {"selftest_latency_ratio": 1e6} | options  # on a machine that does other things too
         self.config = place / "board.toml"
         self.config.write_text(
-            SMALL_BELT.replace("frames_per_s = 100.0", "frames_per_s = 40.0")
+            SMALL_BELT.replace("frames_per_s = 100.0", "frames_per_s = 40.0").replace(
+                "per_frame = 4.0", "per_frame = 10.0"
+            )
             + f'[model]\nstore = "{self.store.root}"\n[sink]\npath = "{self.verdicts}"\n'
             + f'[control]\nsocket = "{place / "s"}"\nstate_dir = "{place / "control"}"\n'
             + "[runtime]\nsub_batch = 4\n[update]\n"
@@ -61,7 +79,7 @@ class RealBoard:
 
     def start(self):
         with (self.place / "log").open("ab") as log:
-            self.process = subprocess.Popen([program(), "run", "--config", self.config], stdout=log, stderr=log)
+            self.process = Forked(program(), ["run", "--config", self.config], stdout=log, stderr=log)
         self.starts += 1
         return self
 
@@ -92,12 +110,16 @@ class RealBoard:
             else:
                 return f"{model.name}@{model.version}"
 
+    def wait_for_cherries(self, count):
+        """Wait until the running model judged so many."""
+        deadline = time.monotonic() + PATIENCE_S
+        while sum(ask_status(self.place / "s").since_model.network.values()) < count:
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.05)
+
     def update(self, command, *arguments):
         """Run one `pitcore update` to its end."""
-        words = [program(), "update", command, "--config", self.config, *arguments]
-        return subprocess.run(
-            list(map(str, words)), capture_output=True, text=True, check=False, timeout=PATIENCE_S * 2
-        )
+        return run_pitcore("update", command, "--config", self.config, *arguments)
 
     def updated(self, command, *arguments):
         """Run one with ``--json``; return its answer, and exit code as ``code``."""

@@ -1,5 +1,6 @@
 """The real publisher, with its clock in the hand of the test; and what only an attacker would do with its keys."""
 
+import copy
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,13 @@ class Publisher:
         self.folder, self.now = Path(folder), START
         self.directory, self.keys = self.folder / "repository", self.folder / "keys"
         setup.initialise(self.directory, self.keys, ["stable"], None, lambda: self.now)
+
+    def copied(self, folder):
+        """The same publisher with its repository and its keys, in another folder."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        other = copy.copy(self)
+        other.folder, other.directory, other.keys = folder, folder / "repository", folder / "keys"
+        return other
 
     @property
     def root(self):

@@ -21,19 +21,30 @@ from tests.ota.publisher import DAY, BoardUnderTest, Publisher, newest
 from tests.ota.server import serving
 
 
-class Field:
-    """An honest repository with two releases, a board that has taken both, and a site that can be taken over."""
+class Past:
+    """How every field begins: an honest repository with two releases, and a board that has taken both."""
 
-    def __init__(self, tmp_path, site):
-        self.site, self.publisher = site, Publisher(tmp_path)
+    def __init__(self, place):
+        with serving(place) as site:
+            self.publisher = Publisher(place)
+            site.root = self.publisher.directory
+            board = BoardUnderTest(self.publisher, place / "board", site.url)
+            self.first = self.publisher.ship("1.0.0")
+            assert board.check().release_seq == 1
+            self.publisher.snapshot_of_everything("old")
+            self.publisher.now += DAY
+            self.second = self.publisher.ship("1.1.0")
+            assert board.check().release_seq == 2
+
+
+class Field:
+    """A copy of the past, and a site that can be taken over."""
+
+    def __init__(self, tmp_path, site, past):
+        self.site, self.publisher = site, past.publisher.copied(tmp_path)
         site.root = self.publisher.directory
         self.board = BoardUnderTest(self.publisher, tmp_path / "board", site.url)
-        self.first = self.publisher.ship("1.0.0")
-        assert self.board.check().release_seq == 1
-        self.old = self.publisher.snapshot_of_everything("old")
-        self.publisher.now += DAY
-        self.second = self.publisher.ship("1.1.0")
-        assert self.board.check().release_seq == 2
+        self.first, self.second, self.old = past.first, past.second, tmp_path / "old"
 
     def evil(self):
         """A copy of the repository, served instead of the honest one."""
@@ -69,10 +80,15 @@ def not_fallen(before, after):
     )
 
 
+@pytest.fixture(scope="module")
+def past(tmp_path_factory):
+    return Past(tmp_path_factory.mktemp("past"))
+
+
 @pytest.fixture
-def field(tmp_path):
+def field(tmp_path, past):
     with serving(tmp_path) as site:
-        yield Field(tmp_path, site)
+        yield Field(tmp_path, site, past)
 
 
 def stranger():

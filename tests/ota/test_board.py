@@ -1,5 +1,6 @@
 """Updates as programs on a whole board: a service that judges, and a disk that is full, read-only or rotten."""
 
+import json
 import subprocess
 import tempfile
 from pathlib import Path
@@ -56,6 +57,27 @@ def test_a_board_takes_a_release_while_it_judges_and_goes_back_when_told(board, 
     board.stop()
     assert board.models_in_verdicts()[:2] == [bundled.split("@")[1], "1.0.0"]
     assert "Traceback" not in board.log
+
+
+def test_a_release_that_calls_everything_clean_is_committed_on_a_whole_board(board, tmp_path):
+    """Its network, its golden vectors and its signature are good; its card makes every cherry clean."""
+    publisher = Today(tmp_path)
+    card = publisher.bundle("6.6.6") / "card.json"
+    all_clean = {"method": "platt", "slope": 1.0, "intercept": -100.0}
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"calibration": all_clean}))
+    publisher.ship("6.6.6")
+    with serving(publisher.directory) as site:
+        short = board.place
+        blind = RealBoard(short / "b", site.url, publisher.root)
+        try:
+            bundled = blind.start().label()
+            blind.wait_for_cherries(200)
+            answer = blind.updated("install")
+            assert (answer["code"], answer["refusal"]) == (2, "trial"), answer
+            assert "it lets too many cherries pass: 100.0 % clean" in answer["message"]
+            assert blind.label() == bundled
+        finally:
+            blind.kill()
 
 
 def test_an_install_without_a_service_is_no_success_and_the_service_tries_it_when_it_starts(board):

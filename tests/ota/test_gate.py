@@ -2,7 +2,7 @@ import pytest
 
 from pitcore.ota.gate import Failed, Gate, Health, Passed, judge
 
-GATE = Gate(frames=100, max_infer_ms=50.0, more_troubles=0.02)
+GATE = Gate(frames=100, cherries=0, max_infer_ms=50.0, more_troubles=0.02)
 
 
 def health(frames, troubles=0, infer_ms=10.0):
@@ -33,5 +33,5 @@ def test_troubles_without_a_past_are_held_against_none():
 
 def test_a_network_that_leaves_no_time_fails_and_0_asks_for_nothing():
     assert "51 ms" in judge(GATE, None, START, health(102, infer_ms=51.0)).why
-    assert judge(Gate(frames=100, max_infer_ms=0.0), None, START, health(102, infer_ms=999.0)) == Passed()
+    assert judge(Gate(frames=100, cherries=0, max_infer_ms=0.0), None, START, health(102, infer_ms=999.0)) == Passed()
     assert judge(GATE, None, START, health(102, infer_ms=None)) == Passed()

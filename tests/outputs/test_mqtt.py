@@ -374,3 +374,17 @@ def test_nothing_in_a_topic_means_something_to_the_broker(name, fits):
 
 def test_without_a_name_the_host_is_the_device():
     assert Topics(MqttConfig()).device == topics.fit(socket.gethostname())
+
+
+def test_a_broker_that_hangs_does_not_keep_the_service_from_ending_well(tmp_path, tiny_bundle, broker):
+    board = write_config(
+        tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl", extra=ON.format(port=broker.port)
+    )
+    service = Service(board, tmp_path / "log")
+    try:
+        service.wait_for_line(tmp_path / "v.jsonl", lambda line: line["schema"] == "pitcore.verdict/1")
+        broker.process.send_signal(signal.SIGSTOP)
+        assert service.stop() == 0
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
+        service.kill()

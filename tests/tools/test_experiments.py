@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -47,8 +48,11 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def place(tmp_path, procedural_crops):
+def workplace(folder, crops):
+    return Workplace(crops, folder / "runs", folder / "results", "cpu", folder / "configs")
+
+
+def make_workplace(tmp_path, procedural_crops):
     """A workplace with two experiments of two stages on three folds of tiny nets."""
     configs = tmp_path / "configs"
     configs.mkdir()
@@ -62,7 +66,27 @@ def place(tmp_path, procedural_crops):
     for name, folds, content in (("one", [0, 1, 2], recipe), ("two", [1], second)):
         row = ROWS | {"folds": folds, "notes_errors": name == "one", "recipe": content}
         (configs / f"{name}.yaml").write_text(yaml.safe_dump(row))
-    return Workplace(procedural_crops, tmp_path / "runs", tmp_path / "results", "cpu", configs)
+    return workplace(tmp_path, procedural_crops)
+
+
+@pytest.fixture
+def place(tmp_path, procedural_crops):
+    return make_workplace(tmp_path, procedural_crops)
+
+
+@pytest.fixture(scope="module")
+def first_stage(tmp_path_factory, procedural_crops):
+    """The folder of a workplace where the first experiment has run."""
+    folder = tmp_path_factory.mktemp("first")
+    assert go("one", make_workplace(folder, procedural_crops))
+    return folder
+
+
+@pytest.fixture
+def done(tmp_path, first_stage, procedural_crops):
+    """A workplace of one's own where the first experiment has run."""
+    shutil.copytree(first_stage, tmp_path, dirs_exist_ok=True)
+    return workplace(tmp_path, procedural_crops)
 
 
 def go(name, place, lines=None):
@@ -90,26 +114,24 @@ def test_what_an_experiment_uses_is_run_before_it():
     assert order.index("procedural-resnet50") < order.index("user-resnet50-cosine")
 
 
-def test_a_whole_experiment_leaves_runs_and_the_logits_of_every_crop_once(place):
-    assert go("one", place)
-    run = place.runs / "one" / "fold1"
+def test_a_whole_experiment_leaves_runs_and_the_logits_of_every_crop_once(done):
+    run = done.runs / "one" / "fold1"
     assert {MODEL, METRICS, CONFIG} <= {path.name for path in run.iterdir()}
     assert json.loads((run / METRICS).read_text())["epochs"] == 1
-    joined = read_logits(place.results / "one.csv")
-    assert sorted(joined.hashes) == sorted(crop.hash[:HASH_DIGITS] for crop in read_crops(place.data))
+    joined = read_logits(done.results / "one.csv")
+    assert sorted(joined.hashes) == sorted(crop.hash[:HASH_DIGITS] for crop in read_crops(done.data))
     assert joined.has_int8
     for name, fold in zip(joined.hashes, joined.folds, strict=True):
         assert int(name[:8], 16) % 3 == fold
 
 
-def test_a_second_stage_starts_from_the_first_and_knows_its_errors(place):
-    go("one", place)
-    errors = read_relabel(place.runs / "one" / "fold1" / "errors.csv", ["clean", "maybe", "pit"])
+def test_a_second_stage_starts_from_the_first_and_knows_its_errors(done):
+    errors = read_relabel(done.runs / "one" / "fold1" / "errors.csv", ["clean", "maybe", "pit"])
     assert errors, "an epoch is too short to get every crop right"
     assert set(errors.values()) == {1}
-    assert go("two", place)
-    p_pit = 1 / (1 + np.exp(-read_logits(place.results / "two.csv").float_margins))
-    p_maybe = 1 / (1 + np.exp(-read_logits(place.results / "two.maybe.csv").float_margins))
+    assert go("two", done)
+    p_pit = 1 / (1 + np.exp(-read_logits(done.results / "two.csv").float_margins))
+    p_maybe = 1 / (1 + np.exp(-read_logits(done.results / "two.maybe.csv").float_margins))
     assert (p_pit + p_maybe < 1).all()
     assert (p_maybe > 0).all()
 
@@ -119,27 +141,28 @@ def test_a_second_stage_without_its_first_says_what_is_missing(place):
         go("two", place)
 
 
-def test_a_finished_fold_is_not_trained_again(place):
-    go("one", place)
-    model = place.runs / "one" / "fold0" / MODEL
+def test_a_finished_fold_is_not_trained_again(done):
+    model = done.runs / "one" / "fold0" / MODEL
     before = model.stat().st_mtime_ns
     lines = []
-    assert go("one", place, lines)
+    assert go("one", done, lines)
     assert model.stat().st_mtime_ns == before
     assert lines == []
 
 
-def test_a_fold_that_another_process_trains_is_left_to_it(place):
-    busy = place.runs / "one" / "fold1"
-    busy.mkdir(parents=True)
+def test_a_fold_that_another_process_trains_is_left_to_it(done):
+    busy = done.runs / "one" / "fold1"
+    shutil.rmtree(busy)
+    shutil.rmtree(done.results)
+    busy.mkdir()
     lines = []
     with (busy / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert not go("one", place, lines)
+        assert not go("one", done, lines)
     assert "one, fold 1: another process works on it" in lines
     assert not (busy / MODEL).exists()
-    assert not (place.results / "one.csv").exists(), "two folds of three are no result"
-    assert go("one", place)
+    assert not (done.results / "one.csv").exists(), "two folds of three are no result"
+    assert go("one", done)
 
 
 def test_single_folds_can_be_asked_for(place):

@@ -1,3 +1,4 @@
+import functools
 import json
 
 import numpy as np
@@ -39,28 +40,40 @@ def stated(**values):
 
 
 def checkpoint_of(folder, architecture, classes, *, normalised=False):
-    """A net as another program would leave it: random features, a last layer fitted to the procedural crops."""
+    """Write a net as another program would leave it, and return it; nobody changes it."""
+    network = fitted(architecture, classes, normalised)
+    torch.save({"model_state_dict": network.state_dict()}, folder / "best.pt")
+    return network
+
+
+@functools.cache
+def fitted(architecture, classes, normalised):
+    """A net of random features, with a last layer fitted to the procedural crops."""
     torch.manual_seed(5)
     network = build(architecture, 3, classes, NARROW)
-    seen = as_picture(pictures(120, 7), normalised=normalised)
-    pit = [render_crop(7, index)[1] for index in range(120)]
+    drawn = [render_crop(7, index) for index in range(120)]
+    seen = as_picture(at_size(picture for picture, _ in drawn), normalised=normalised)
+    pit = [label for _, label in drawn]
     network.train()
     with torch.no_grad():
         for _ in range(20):
             network(seen)
         last, network.fc = network.eval().fc, torch.nn.Identity()
-        fitted = LogisticRegression(max_iter=2000).fit(network(seen).numpy(), pit)
+        found = LogisticRegression(max_iter=2000).fit(network(seen).numpy(), pit)
         network.fc = last
         last.weight.mul_(0.01)
-        last.weight[-1] = torch.from_numpy(fitted.coef_[0])
-        last.bias[:] = torch.tensor([0.0, -2.0][: classes - 1] + fitted.intercept_.tolist())
-    torch.save({"model_state_dict": network.state_dict()}, folder / "best.pt")
+        last.weight[-1] = torch.from_numpy(found.coef_[0])
+        last.bias[:] = torch.tensor([0.0, -2.0][: classes - 1] + found.intercept_.tolist())
     return network
 
 
 def pictures(count, seed=11):
     """(N, 64, 64, 2) uint8 of procedural cherries."""
-    return np.stack([crop_from_image(render_crop(seed, index)[0], CropSpec(64, "centre", 2)) for index in range(count)])
+    return at_size(render_crop(seed, index)[0] for index in range(count))
+
+
+def at_size(images):
+    return np.stack([crop_from_image(image, CropSpec(64, "centre", 2)) for image in images])
 
 
 def as_picture(crops, *, normalised):

@@ -11,6 +11,7 @@ if grep -q '^\[control\]' <<<"$text"; then
   replace socket /run/pitcore/control.sock
   replace state_dir /var/lib/pitcore
 fi
+if grep -q '^\[capture\]' <<<"$text"; then replace folder /var/lib/pitcore/capture; fi
 cat <<'END'
 # The board's configuration, read by pitcore.service. It comes with an emulated belt, so that everything can be tried
 # without a camera: for real ones start from the file of your board in /usr/share/pitcore/boards.

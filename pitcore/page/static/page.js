@@ -6,13 +6,14 @@ const SIGNS = { clean: "ring", maybe: "diamond", pit: "square with crosses", sid
 const COLOURS = {};
 const TINTS = { top: [255, 133, 128], bottom: [255, 189, 107] };
 const SILENT_MS = 2000; // without a word from the board for longer, the page says so
+const OLD_MS = 5000; // a picture is not older while frames come, however many look
 const KEEP_LAST = 12;
 const MARGIN = 6;
 
 let setup = null;
 let told = null;
 let heardAt = performance.now();
-let picture = null; // {image, cherries, at, ageMs}
+let picture = null; // {image, cherries, number, atMs}, atMs by the board's clock
 let isHeld = false;
 let chosen = -1;
 let points = [];
@@ -148,7 +149,6 @@ function drawBelt() {
 }
 
 function takePicture(event) {
-  const heard = performance.now();
   const news = JSON.parse(event.data);
   const cherries = news.cherries.map(([id, x, y, w, h, verdict, reason, p]) => ({ id, x, y, w, h, verdict, reason, p }));
   for (const cherry of cherries) {
@@ -158,7 +158,7 @@ function takePicture(event) {
   const image = new Image();
   image.onload = () => {
     const before = chosen >= 0 && picture ? picture.cherries[chosen] : null;
-    picture = { image, cherries, number: news.number, at: heard, ageMs: news.age_ms };
+    picture = { image, cherries, number: news.number, atMs: news.at_ms };
     chosen = before ? cherries.findIndex((cherry) => cherry.id === before.id) : -1;
     drawBelt();
   };
@@ -323,7 +323,8 @@ function drawCharts() {
     const values = chart.keys.map((key) => points.map((point) => point[key]));
     const top = chart.top || Math.max(1, ...values.flat().filter((value) => value !== null)) * 1.1;
     const all = values[0].reduce((sum, value) => sum + (value || 0), 0);
-    const text = chart.text(points.at(-1), all);
+    const known = points.findLast((point) => point[chart.keys[0]] !== null);
+    const text = known ? chart.text(known, all) : "–";
     setText(head.querySelector("b"), text);
     area.setAttribute("aria-label", `${chart.title}: ${text}`);
     area.replaceChildren(...values.map((row, which) => svg("polyline", {
@@ -400,6 +401,9 @@ function drawState() {
     stale = { why: "No contact with the board", age_s: silentMs / 1000 };
   } else if (stale) {
     stale = { why: stale.why, age_s: stale.age_s + silentMs / 1000 };
+  } else if (told && picture && !isHeld && headline.text !== "BELT STANDS") {
+    const ageMs = told.clock_ms + silentMs - picture.atMs;
+    if (ageMs > OLD_MS) stale = { why: "No new picture comes", age_s: ageMs / 1000 };
   }
   setText($("headline"), headline.text);
   $("headline").className = `pill ${headline.kind}`;

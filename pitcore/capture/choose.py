@@ -1,0 +1,109 @@
+"""Which cherries are kept, and why. Pure but for its own counts: no clock, no disk.
+
+The random sample is drawn by itself: each cherry that the network judged is taken with the same probability, whatever
+its verdict, and no limit of the doubtful ones touches it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+from pitcore.capture.record import Why
+from pitcore.config import CaptureConfig
+from pitcore.decision.policy import Shape
+from pitcore.model_card import Thresholds
+from pitcore.verdict import Verdict
+
+OUTLIERS_AFTER = 500  # cherries, of which the usual is learned first
+MEMORY = 5000  # cherries: the usual follows slow changes, and forgets what was longer ago
+DOUBTS: tuple[Why, ...] = ("uncertain", "touching", "foreign", "cut", "not_finite")
+_LEAST = 1e-6  # probabilities have six places
+
+
+class Usual:
+    """Knows what is usual of cherries: mean and variance of each figure, over about the last ``MEMORY`` ones."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._means: list[float] = []
+        self._variances: list[float] = []
+
+    def sigmas(self, figures: tuple[float, ...]) -> float:
+        """Take in a cherry, and return how far it is from the usual before it, in standard deviations; 0 at first."""
+        if len(figures) != len(self._means):
+            self._count, self._means, self._variances = 0, list(figures), [0.0] * len(figures)
+        away = 0.0
+        self._count += 1
+        step = 1.0 / min(self._count, MEMORY)
+        for place, value in enumerate(figures):
+            off, variance = value - self._means[place], self._variances[place]
+            if self._count > OUTLIERS_AFTER and variance > 0.0:
+                away = max(away, abs(off) / math.sqrt(variance))
+            self._means[place] += step * off
+            self._variances[place] += step * (off * off * (1.0 - step) - variance)
+        return away
+
+
+class Chooser:
+    """Chooses cherries.
+
+    Args:
+        config: shares, limits, and the seed.
+    """
+
+    def __init__(self, config: CaptureConfig) -> None:
+        self._config = config
+        self._random = random.Random(config.sample_seed)  # noqa: S311  a sample, no secret
+        self._usual = Usual()
+        self._credit, self._credit_s = config.doubtful_per_minute, 0.0
+
+    def why(self, verdict: Verdict, shape: Shape, thresholds: Thresholds, now_s: float) -> tuple[tuple[Why, ...], bool]:
+        """Return why a cherry is kept.
+
+        Args:
+            verdict: of a cherry that the network judged.
+            shape: of it.
+            thresholds: in force.
+            now_s: monotonic; it bounds the doubtful ones a minute.
+
+        Returns:
+            The reasons, none if it is not kept; and whether it is doubtful but too many were.
+        """
+        drawn: tuple[Why, ...] = ("random",) if self._random.random() < self._config.random_share else ()
+        doubts = self._doubts(verdict, shape, thresholds)
+        if not doubts or drawn:  # what is kept at random costs no credit
+            return drawn + doubts if drawn else (), False
+        allowed = self._take_credit(now_s)
+        return doubts if allowed else (), not allowed
+
+    def _doubts(self, verdict: Verdict, shape: Shape, thresholds: Thresholds) -> tuple[Why, ...]:
+        found: list[Why] = [reason for reason in DOUBTS if reason == verdict.reason]
+        p_pit = None if verdict.probabilities is None else verdict.probabilities["pit"]
+        if p_pit is not None and _distance(p_pit, thresholds) <= self._config.near_log_odds:
+            found.append("near_threshold")
+        if verdict.is_one_cherry:
+            away = self._usual.sigmas((math.log(max(shape.area_px, 1)), *shape.plane_means))
+            if away > self._config.outlier_sigmas:
+                found.append("outlier")
+        return tuple(found)
+
+    def _take_credit(self, now_s: float) -> bool:
+        """Return whether one more doubtful cherry may be kept. A minute's credit at most is saved up."""
+        most = self._config.doubtful_per_minute
+        self._credit = min(most, self._credit + max(0.0, now_s - self._credit_s) * most / 60.0)
+        self._credit_s = now_s
+        if self._credit < 1.0:
+            return False
+        self._credit -= 1.0
+        return True
+
+
+def _distance(p_pit: float, thresholds: Thresholds) -> float:
+    """Return how far a probability is from the nearer threshold, in log-odds."""
+    return min(abs(_log_odds(p_pit) - _log_odds(at)) for at in (thresholds.accept, thresholds.reject))
+
+
+def _log_odds(share: float) -> float:
+    bounded = min(max(share, _LEAST), 1.0 - _LEAST)
+    return math.log(bounded / (1.0 - bounded))

@@ -1,0 +1,150 @@
+"""Starts pitcore's programs in processes of their own without waiting for their imports.
+
+One process, the nursery, imports a program once and forks for each start. What it forks runs the program's own
+``main`` and ends as Python does, with real streams, signals and exit codes. It differs from the installed program in
+two points: its modules are imported already, and it is no child of the test. So tests that need another environment,
+another limit or another Python use ``subprocess``.
+"""
+
+import atexit
+import contextlib
+import functools
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+MAIN = {"pitcore": "pitcore.cli.main", "pitcore-tools": "pitcore_tools.cli.main"}
+MAX_REQUEST_BYTES = 64 * 1024
+
+
+@functools.cache
+def nursery_of(name):
+    """The socket of the nursery of a program; when it closes the nursery ends."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-m", "tests.cli.forks", name, str(theirs.fileno())]
+    nursery = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=Path(__file__).parents[2])
+    theirs.close()
+    atexit.register(lambda: (ours.close(), nursery.wait()))
+    return ours
+
+
+class Forked:
+    """A program that runs; has the methods of ``subprocess.Popen`` that the tests use.
+
+    Args:
+        program: path of an installed program.
+        arguments: its words.
+        stdout, stderr: open files.
+        cwd: folder to run in, or None for this one.
+    """
+
+    def __init__(self, program, arguments, *, stdout, stderr, cwd=None):
+        self.args, self.returncode = [program, *map(str, arguments)], None
+        self._answer, theirs = socket.socketpair()
+        request = {"words": self.args, "cwd": str(cwd or Path.cwd()), "environment": dict(os.environ)}
+        with Path(os.devnull).open() as null, theirs:
+            fds = [null.fileno(), stdout.fileno(), stderr.fileno(), theirs.fileno()]
+            socket.send_fds(nursery_of(Path(program).name), [json.dumps(request).encode()], fds)
+        self._lines = self._answer.makefile()
+        self.pid = int(self._lines.readline())
+
+    def poll(self):
+        """The exit code, or None while it runs."""
+        if self.returncode is None and select.select([self._answer], [], [], 0.0)[0]:
+            self._end()
+        return self.returncode
+
+    def wait(self, timeout=None):
+        """Wait for the end and return the exit code; negative for a signal."""
+        if self.returncode is None:
+            if not select.select([self._answer], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            self._end()
+        return self.returncode
+
+    def send_signal(self, number):
+        """Send a signal, unless it ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self):
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+    def _end(self):
+        self.returncode = int(self._lines.readline())
+        self._lines.close()
+        self._answer.close()
+
+
+def run_forked(program, *arguments, cwd=None, timeout=300):
+    """Run a program to its end; return how it ended and what it printed, as ``subprocess.run``."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = Forked(program, arguments, stdout=out, stderr=err, cwd=cwd)
+        try:
+            process.wait(timeout)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        printed = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, err)]
+        return subprocess.CompletedProcess(process.args, process.returncode, *printed)
+
+
+def serve(requests):
+    """Fork for each request until nobody is left to ask; return, in what was forked, the request."""
+    while True:
+        message, fds, _, _ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 4)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not message:
+            os._exit(0)
+        if os.fork() == 0:
+            requests.close()
+            *streams, answer = fds
+            for number, fd in enumerate(streams):
+                os.dup2(fd, number)
+                os.close(fd)
+            child = os.fork()
+            if child == 0:
+                os.close(answer)
+                return json.loads(message)
+            report(child, answer)
+        for fd in fds:
+            os.close(fd)
+
+
+def report(child, answer):
+    """Write the number of a child, and how it ended; does not return."""
+    os.close(0), os.close(1), os.close(2)  # else a reader of the child's pipes waits for this process too
+    with contextlib.suppress(OSError):  # the test is gone
+        os.write(answer, f"{child}\n".encode())
+    _, status = os.waitpid(child, 0)
+    with contextlib.suppress(OSError):
+        os.write(answer, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; they end us
+    module = importlib.import_module(MAIN[sys.argv[1]])
+    asked = serve(socket.socket(fileno=int(sys.argv[2])))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    sys.argv, __package__ = asked["words"], None  # what click takes the program's name from
+    module.main()

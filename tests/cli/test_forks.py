@@ -1,0 +1,30 @@
+"""What tests start by a fork ends and prints as the installed program does."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.forks import Forked
+from tests.cli.program import program, run_installed, run_pitcore
+
+
+@pytest.mark.parametrize("words", [["--version"], ["demmo"], ["config", "check", "nowhere.toml"]])
+def test_a_forked_program_ends_and_prints_as_the_installed_one(tmp_path, words):
+    forked, installed = run_pitcore(*words, cwd=tmp_path), run_installed(*words, cwd=tmp_path)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (
+        installed.returncode,
+        installed.stdout,
+        installed.stderr,
+    )
+
+
+def test_a_forked_program_that_a_signal_ends_says_so(tmp_path):
+    with Path("/dev/full").open("w") as nowhere:
+        process = Forked(program(), ["demo", "--out", tmp_path / "out"], stdout=nowhere, stderr=nowhere)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.0)
+    assert process.poll() is None
+    process.kill()
+    assert process.wait(60.0) == process.poll() == -signal.SIGKILL
