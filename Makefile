@@ -92,7 +92,7 @@ $(VENV)/.board: $(VENV)/bin/python pyproject.toml setup.py CMakeLists.txt constr
 # The workstation's part and the gates on top.
 $(VENV)/.workstation: $(VENV)/.board tools/pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev,ota,video,contract]'
-	$(BIN)/pip install --quiet --editable tools # apart: pip takes no two sets of extras of one local package at once
+	$(BIN)/pip install --quiet --editable 'tools[archive,label]' # apart: pip takes no two sets of extras of one local package at once
 	$(BIN)/pip install --quiet --no-deps picamera2 # the rest of it exists on a board only; the contract tests import its code
 	touch $@
 

@@ -31,6 +31,23 @@ _FAULTS_OF_A_NAME = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLO
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")]
+Version = Annotated[str, Meta(pattern=r"^\d+\.\d+\.\d+([.-][0-9a-z.]+)?$")]
+
+
+def check_identity(name: str, version: str) -> None:
+    """Check a model's name and version by the card's rules, before hours are spent on what no card can hold.
+
+    Raises:
+        ValueError: the card would refuse one of them.
+    """
+    for what, value, kind, rule in (
+        ("name", name, Name, "small letters, digits, `.`, `_` and `-`, at most 64, the first a letter or a digit"),
+        ("version", version, Version, "three numbers, such as 1.4.0 or 1.4.0-rc1"),
+    ):
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            raise ValueError(f"{what} {value!r} fits no model card: give {rule}") from None
 
 
 class ProbabilityCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,6 +144,43 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ).replace(f"{found.max_miss:.3g} of", f"{100 * found.max_miss:.3g} % of")
 
 
+class FigureCounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one figure is distributed over held-out crops.
+
+    Attributes:
+        edges: rising; bins lie below the first, between two, and from the last on.
+        clean, pit: crops of each label in each bin.
+    """
+
+    edges: Annotated[list[float], Meta(min_length=1, max_length=200)]
+    clean: list[Annotated[int, Meta(ge=0)]]
+    pit: list[Annotated[int, Meta(ge=0)]]
+
+    def __post_init__(self) -> None:
+        if sorted(set(self.edges)) != self.edges:
+            raise ValueError("edges must rise")
+        if not len(self.clean) == len(self.pit) == len(self.edges) + 1:
+            raise ValueError(f"{len(self.edges)} edges need {len(self.edges) + 1} counts of each label")
+        if not sum(self.clean) or not sum(self.pit):
+            raise ValueError("counts must hold a crop of each label")
+
+
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What cherries are like that the model was tested on, for the watch of drift on the board.
+
+    Attributes:
+        how: which crops, in words.
+        figures: ``pit_probability``, ``area_px`` and ``mean_PLANE``; the first must be there.
+    """
+
+    how: Annotated[str, Meta(min_length=1, max_length=500)]
+    figures: dict[str, FigureCounts]
+
+    def __post_init__(self) -> None:
+        if "pit_probability" not in self.figures:
+            raise ValueError("figures must hold pit_probability")
+
+
 class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the model needs to run."""
 
@@ -150,7 +204,7 @@ class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: Name
-    version: Annotated[str, Meta(pattern=r"^\d+\.\d+\.\d+([.-][0-9a-z.]+)?$")]
+    version: Version
     planes: Annotated[list[Name], Meta(min_length=1, max_length=4)]
     crop_size_px: Annotated[int, Meta(ge=16, le=256)]
     resize: Literal["centre", "shrink", "fit"]
@@ -190,15 +244,17 @@ class _CardOne(_Card, frozen=True, forbid_unknown_fields=True):
     thresholds: Thresholds
 
 
-class ModelCard(_Card, frozen=True, forbid_unknown_fields=True):
-    """Everything the board needs to know of a model. No field has a default.
+class ModelCard(_Card, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Everything the board needs to know of a model. No field by which it judges has a default.
 
     Attributes:
         points: by name. ``strict`` is always there; the others are no stricter, each than the one before.
+        reference: of held-out crops; cards from before have none, and the board then watches less.
     """
 
     schema: Literal["pitcore.card/2"]
     points: dict[PointName, Point]
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,6 +16,7 @@ The rules:
 - What waited and went past the exit edge is in the box of the ``cut`` thing that it belongs to, or else ``unseen``.
 - What lies beyond the entry edge, since the belt ran backwards, is forgotten. It may be other cherries when the belt
   comes forward again.
+- The last rows of a judged thing at the exit edge are known, though the tick is off and the thing should be past it.
 - What was judged and went past the exit edge is remembered: if the belt backs up it comes again by that edge, and must
   not be taken for a thing that leaves before it was whole. If it may have been at a nozzle, and comes into view whole,
   it was missed there and is judged again.
@@ -143,7 +144,8 @@ class BeltTracker:
         self._follow_belt(front, chosen)
         seen = [self._on_belt(box, front) for box in boxes]
         known = self._known(seen, self._judged, front)
-        came_back = [span for span in self._passed if span[3] > front - self._height] if front < self._farthest else []
+        gone = front - self._height - self._tolerance  # nearer to the exit edge, noise or the tick may have cut it
+        came_back = [span for span in self._passed if span[3] > gone] if front < self._farthest else []
         if came_back:  # by the exit edge, at which a thing is seen in part
             again = self._known(seen, came_back, front)
             known = [
@@ -165,7 +167,6 @@ class BeltTracker:
                     if seen[index] != span:
                         chosen.longer[index] = self._in_frame(seen[index], front)
                 self._judged.append(seen[index])
-        gone = front - self._height - self._tolerance  # nearer to the edge, noise may have cut it
         chosen.unseen += [self._in_frame(span, front) for span in past if span[2] < gone]
         self._waiting += waiting
         chosen.waiting_px = max((round(front - span[2]) for span in self._waiting), default=0)
@@ -208,19 +209,20 @@ class BeltTracker:
         back = front - self._height
         chosen.unseen += [self._in_frame(span, front) for span in self._waiting if span[3] <= back]
         judged = _before(self._judged, back_to)
-        self._judged = [span for span in judged if span[3] > back]
+        gone = back - self._tolerance
+        self._judged = [span for span in judged if span[3] > gone]
         if back_to < self._farthest:
             unreached = self._farthest - self._height - self._remembered
             passed = _before(self._passed, back_to)
-            self._judged += [span for span in passed if span[3] > max(back, unreached)]
-            self._passed = [span for span in passed if span[3] <= max(back, unreached)]
-        self._passed += [span for span in judged if span[3] <= back]
+            self._judged += [span for span in passed if span[3] > max(gone, unreached)]
+            self._passed = [span for span in passed if span[3] <= max(gone, unreached)]
+        self._passed += [span for span in judged if span[3] <= gone]
         self._farthest = max(self._farthest, front)
         self._waiting = [span for span in _before(self._waiting, back_to) if span[3] > back]
 
     def _known(self, seen: Sequence[Span], judged: Sequence[Span], front: float) -> list[bool]:
         """Return which things of a frame are in one of the spans that earlier ones judged."""
-        in_view = (SAME_SHARE, front - self._height, front)
+        in_view = (SAME_SHARE, front - self._height - self._tolerance, front)
         covered = matched(seen, judged, self._tolerance, KNOWN_SHARE, in_view)
         tips = [(x0, x1, max(low, high - TIP_PX), high) for x0, x1, low, high in seen]
         return [

@@ -190,14 +190,15 @@ class PicameraSource:
         self._last_ns = mid_ns
         lent = [camera.lend(shot) for camera, shot in zip(self._cameras, shots, strict=True)]
         planes: list[Plane] = [plane for views, _ in lent for plane in views]
+        faults = [shot.damage or None for shot, (views, _) in zip(shots, lent, strict=True) for _ in views]
+        damage = tuple(faults[place] for place in self._order) if any(faults) else ()
 
         def release() -> None:
             for _, give_back in lent:
                 give_back()
 
-        return Frame(
-            self._seq, mid_ns, self._ticks.tick_at(mid_ns), tuple(planes[place] for place in self._order), release
-        )
+        ordered = tuple(planes[place] for place in self._order)
+        return Frame(self._seq, mid_ns, self._ticks.tick_at(mid_ns), ordered, release, damage)
 
 
 def _check_trigger(wanted: str) -> None:

@@ -49,6 +49,7 @@ def text(now: Status) -> str:
         ("events", _counts(now.events)),
         ("this model", _since_model(now)),
         ("headroom", "not measured yet" if now.headroom is None else str(now.headroom)),
+        *[("drift", said) for said in _drift(now)],
         *[("camera", _camera(camera)) for camera in now.cameras],
         *[("sink", ", ".join(f"{key} {value}" for key, value in sink.items())) for sink in now.sinks],
         ("last reload", _reload(now)),
@@ -93,6 +94,17 @@ def _thresholds(now: Status) -> str:
     if model.stricter:
         used += f"; stricter than the card's {model.card_accept:g} and {model.card_reject:g}"
     return f"{model.point}: {used}; {model.promise}"
+
+
+def _drift(now: Status) -> list[str]:
+    """Return a line for the last weeks and one for the card, as far as there is something to say."""
+    if now.drift is None:
+        return []
+    if any(one.usual is None for one in now.drift.figures):
+        return ["what is usual on this line is being learned"]
+    said = ", ".join(f"{one.name} {one.now} (usual {one.usual})" for one in now.drift.figures)
+    card = ", ".join(f"{one.name} {one.psi:.2f}" for one in now.drift.card)
+    return [said, *([f"stability index against the card: {card}"] if card else [])]
 
 
 def _camera(camera: CameraStatus) -> str:

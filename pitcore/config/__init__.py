@@ -21,7 +21,7 @@ from pitcore.config.control import ControlConfig
 from pitcore.config.emulate import emulated
 from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
-from pitcore.config.line import AlarmName, FailSafe, FailsafeConfig, LineConfig, ReferenceConfig
+from pitcore.config.line import AlarmName, DriftConfig, FailSafe, FailsafeConfig, LineConfig, ReferenceConfig
 from pitcore.config.load import calibration_path, decode_config, load_config, load_control
 from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig, ShiftConfig
@@ -64,6 +64,7 @@ __all__ = [
     "ControlConfig",
     "DecisionConfig",
     "DisturbanceConfig",
+    "DriftConfig",
     "EmulatedSourceConfig",
     "EncoderConfig",
     "FailSafe",

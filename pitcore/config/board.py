@@ -13,7 +13,7 @@ from pitcore.config.cameras import VideoSourceConfig
 from pitcore.config.capture import CaptureConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.hawkbit import HawkbitConfig
-from pitcore.config.line import FailsafeConfig, LineConfig, ReferenceConfig
+from pitcore.config.line import DriftConfig, FailsafeConfig, LineConfig, ReferenceConfig
 from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig
 from pitcore.config.section import Section
@@ -55,6 +55,7 @@ class Config(Section, frozen=True):
     calibration: CalibrationConfig = msgspec.field(default_factory=CalibrationConfig)
     alignment: AlignmentConfig = msgspec.field(default_factory=AlignmentConfig)
     line: LineConfig = msgspec.field(default_factory=LineConfig)
+    drift: DriftConfig = msgspec.field(default_factory=DriftConfig)
     failsafe: FailsafeConfig = msgspec.field(default_factory=FailsafeConfig)
     actuation: ActuationConfig = msgspec.field(default_factory=ActuationConfig)
     modbus: ModbusConfig = msgspec.field(default_factory=ModbusConfig)

@@ -25,6 +25,8 @@ AlarmName = Literal[
     "encoder_mismatch",
     "belt_reversing",
     "only_foreign",
+    "drift",
+    "unlike_card",
 ]
 
 
@@ -108,6 +110,21 @@ class LineConfig(Section, frozen=True):
             raise ValueError("reference: two strips of one plane; keep one")
 
 
+class DriftConfig(Section, frozen=True):
+    """When the line counts as changed: see docs/faults.md.
+
+    Attributes:
+        learn_cherries: single cherries after which the first ones count as usual.
+        days: finished days on which is looked back; they are kept in [control] state_dir.
+        psi: population stability index against the model's card from which on cherries are unlike those that the
+            model was tested on. 0.25 is the usual bound: N. Siddiqi, "Credit risk scorecards", 2006.
+    """
+
+    learn_cherries: Annotated[int, Meta(ge=1000, le=1_000_000)] = 2000
+    days: Annotated[int, Meta(ge=1, le=366)] = 28
+    psi: Annotated[float, Meta(gt=0.0, le=100.0)] = 0.25
+
+
 class FailsafeConfig(Section, frozen=True):
     """Action on verdicts while an alarm is on, for each alarm.
 
@@ -123,6 +140,7 @@ class FailsafeConfig(Section, frozen=True):
             or strip: then an empty picture is an empty belt; else it is "reject".
         encoder_dead, encoder_mismatch, belt_reversing, only_foreign: a line that does not bring what
             it should.
+        drift, unlike_card: cherries that differ from those of the last weeks, and from those of the model's card.
     """
 
     not_judging: FailSafe = "reject"
@@ -139,6 +157,8 @@ class FailsafeConfig(Section, frozen=True):
     encoder_mismatch: FailSafe = "maybe"
     belt_reversing: FailSafe = "alarm"
     only_foreign: FailSafe = "alarm"
+    drift: FailSafe = "alarm"
+    unlike_card: FailSafe = "alarm"
 
     def __post_init__(self) -> None:
         if self.not_judging == "alarm":

@@ -96,6 +96,7 @@ class Commands:
             reloading=self.reloader.busy,
             reload=self.reloader.last,
             headroom=status.headroom_status(metrics),
+            drift=status.drift_status(self.app),
         )
 
     def _status(self, args: Mapping[str, Any], peer: Peer) -> Status:

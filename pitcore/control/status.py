@@ -11,6 +11,8 @@ from pitcore.actuation.arming import ArmingState
 from pitcore.config import Config, operating_point
 from pitcore.control.reload import ReloadResult
 from pitcore.health import CameraHealth, LockedPicture, stalled
+from pitcore.line_watch.card_drift import CardFigure
+from pitcore.line_watch.drift import DriftFigure
 from pitcore.loop.app import App
 from pitcore.loop.headroom import Headroom, headroom_of
 from pitcore.metrics import STAGES, Mark, Metrics, StageTimes
@@ -135,6 +137,22 @@ class AlarmStatus(msgspec.Struct, frozen=True):
     failsafe: str
 
 
+class DriftStatus(msgspec.Struct, frozen=True):
+    """Comparison of the cherries with those of the last weeks, and with the model's card.
+
+    Attributes:
+        days: finished days that are looked back on.
+        figures: of the last weeks; docs/faults.md says how they are made.
+        card: population stability index of each figure against the card; empty where the card has no reference.
+        pit_share: of the last cherries, estimated by the card; None without.
+    """
+
+    days: int
+    figures: list[DriftFigure]
+    card: tuple[CardFigure, ...] = ()
+    pit_share: float | None = None
+
+
 class Status(msgspec.Struct, frozen=True):
     """The whole status.
 
@@ -150,6 +168,7 @@ class Status(msgspec.Struct, frozen=True):
         reload: result of the last one; None if there was none.
         headroom: used share of the frame time, highest possible cherries a second, and those on the belt, over the last
             minute; None before the second judged frame, and from an older service.
+        drift: None from an older service.
     """
 
     schema: Literal["pitcore.status/1"]
@@ -174,6 +193,7 @@ class Status(msgspec.Struct, frozen=True):
     reloading: bool
     reload: ReloadResult | None
     headroom: Headroom | None = None
+    drift: DriftStatus | None = None
 
 
 def state_of(app: App) -> Literal["starting", "running", "stopping"]:
@@ -219,6 +239,15 @@ def frames_status(app: App, config: Config) -> FramesStatus:
 def alarm_status(app: App) -> list[AlarmStatus]:
     """Return the alarms that are on."""
     return [AlarmStatus(one.name, one.detail, one.since, one.since_seq, one.failsafe) for one in app.alarms]
+
+
+def drift_status(app: App) -> DriftStatus:
+    """Return how the cherries compare with those of before."""
+    drift = app.drift
+    figures, card = drift.figures(), drift.card
+    if card is None:
+        return DriftStatus(len(drift.state.days), figures)
+    return DriftStatus(len(drift.state.days), figures, card.found, card.pit_share)
 
 
 def latency_status(metrics: Metrics) -> dict[str, Percentiles]:

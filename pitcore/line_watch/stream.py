@@ -22,9 +22,9 @@ class StreamCheck:
         self._bound = bound
         self._reasons: deque[str | None] = deque(maxlen=JUDGED)
 
-    def add(self, judged: Sequence[tuple[Sequence[float], str | None]]) -> None:
-        """Take what was judged in a frame: mean grey levels, and the reason of the verdict."""
-        self._reasons.extend([reason for _, reason in judged])
+    def add(self, reasons: Sequence[str | None]) -> None:
+        """Take the reasons of the verdicts of a frame."""
+        self._reasons.extend(reasons)
 
     def forget(self) -> None:
         """Start again."""

@@ -17,6 +17,8 @@ from pitcore.config import AlarmName, Config, FailSafe, failsafe_of
 from pitcore.config.safety import CAMERAS
 from pitcore.frame import Frame
 from pitcore.line_watch.alarm import Alarm, Latch
+from pitcore.line_watch.drift import DriftCheck, Item
+from pitcore.line_watch.drift_memory import DriftMemory
 from pitcore.line_watch.frame_watch import event_of
 from pitcore.line_watch.identity import IdentityCheck
 from pitcore.line_watch.judging import JudgingCheck
@@ -32,6 +34,7 @@ from pitcore.wall_clock import utc_now
 
 SELDOM = 4  # frames, after which planes are compared and what changes slowly is asked
 STRENGTH: tuple[FailSafe, ...] = ("alarm", "maybe", "reject")
+DRIFTS: frozenset[AlarmName] = frozenset({"drift", "unlike_card"})
 CONSEQUENCES: dict[FailSafe, str] = {
     "alarm": "verdicts are unchanged",
     "maybe": "until it is off, nothing is clean",
@@ -67,9 +70,17 @@ class LineWatch:
     Args:
         config: of the board.
         shape: (H, W) of the planes as they are searched.
+        drift: of the model.
+        memory: where what it learns is kept; None where nothing is.
+
+    Attributes:
+        drift: the same.
     """
 
-    def __init__(self, config: Config, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, config: Config, shape: tuple[int, int], drift: DriftCheck, memory: DriftMemory | None = None
+    ) -> None:
+        self.drift, self._memory = drift, memory
         self._config, rules = config, config.line
         judging = self._judging = JudgingCheck()
         light = self._light = LightCheck(config)
@@ -106,7 +117,10 @@ class LineWatch:
             "planes_misaligned": _Check(planes.misaligned, planes.tell, Latch(4, 4)),
             "nothing_seen": _Check(motion.nothing_seen, motion.tell_nothing, Latch(1, 1)),
             "only_foreign": _Check(stream.only_foreign, stream.tell, Latch(1, 1)),
+            "drift": _Check(drift.drifted, drift.tell, Latch(1, 1)),
         }
+        if drift.card is not None and self._holds:  # a drawn belt is not what a card was made from
+            self._seldom["unlike_card"] = _Check(drift.card.unlike, drift.card.tell, Latch(1, 1))
         self._frames = 0
         self._alarms: dict[AlarmName, Alarm] = {}
 
@@ -119,6 +133,8 @@ class LineWatch:
         self._identity.go_on_from(before._identity)
         gone = set() if self._light.is_calibrated else {"light_dim", "light_bright"}
         gone |= set() if self._reference.is_watched else {"reference_strip"}
+        if not self.drift.go_on_from(before.drift):
+            gone |= {"drift", "unlike_card"}
         self._alarms = {name: self._as_configured(alarm) for name, alarm in before._alarms.items() if name not in gone}
         for name, check in (self._often | self._by_rows | self._seldom).items():
             check.latch.on = name in self._alarms
@@ -162,23 +178,21 @@ class LineWatch:
         if self._frames % SELDOM == 0 and len(frame.planes) == 2:
             self._planes.add(frame.planes, preparer, seen.border)
 
-    def judge(
-        self, frame: Frame, judged: Sequence[tuple[Sequence[float], str | None]], crops: NDArray[np.uint8]
-    ) -> list[Event]:
+    def judge(self, frame: Frame, judged: Sequence[Item], crops: NDArray[np.uint8]) -> list[Event]:
         """End a frame: take what was judged, and say which alarms came on or went off.
 
         Args:
             frame: the same; its planes are not looked at.
-            judged: for each thing that the network was asked about, its mean grey level in each plane, and the reason
-                of its verdict.
+            judged: shape and judgement of each thing that the network was asked about.
             crops: (N, S, S, P) of the same things.
         """
-        single = [at for at, (_, reason) in enumerate(judged) if reason in SINGLE]
+        single = [at for at, (_, judgement) in enumerate(judged) if judgement.reason in SINGLE]
         self._identity.add(crops[single[: self._identity.looks]])  # copies what is looked at
         if judged and self._frames % 2 == 0:  # half of them tell as much
-            self._stream.add(judged)
+            self._stream.add([judgement.reason for _, judgement in judged])
             if self._stream.tells_light:
-                self._light.add_cherries([means for means, reason in judged if reason in SINGLE])
+                self._light.add_cherries([judged[at][0].plane_means for at in single])
+        self.drift.add(judged, trusted=not self._alarms.keys() - DRIFTS)
         events = self._run(frame, self._often)
         if self._frames % 2:
             events += self._run(frame, self._by_rows)
@@ -187,6 +201,8 @@ class LineWatch:
             self._stream.forget()
         if self._frames % SELDOM == 0:
             events += self._run(frame, self._seldom)
+            if self._memory is not None:
+                self._memory.save_seldom(self.drift.state)
         return events
 
     def unfit(self, frame: Frame, fault: Event) -> list[Event]:

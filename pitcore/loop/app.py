@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
 
 from pitcore.actuation.arming import Arming
 from pitcore.actuation.gpio import GpioSink
@@ -24,6 +28,9 @@ from pitcore.health import CameraHealth
 from pitcore.inference.choice import open_session
 from pitcore.line_watch import LineWatch
 from pitcore.line_watch.alarm import Alarm
+from pitcore.line_watch.card_drift import CardCheck
+from pitcore.line_watch.drift import DriftCheck
+from pitcore.line_watch.drift_memory import FILE, DriftMemory, utc_date
 from pitcore.line_watch.frame_watch import FrameWatch
 from pitcore.loop.capture import Capture
 from pitcore.loop.pipeline import DecisionRules, Hooks, Pipeline, Stages
@@ -47,6 +54,7 @@ RELOADABLE = {
     "calibration",
     "alignment",
     "line",
+    "drift",
     "failsafe",
 }
 
@@ -173,6 +181,11 @@ class App:
         return self._capture.waiting
 
     @property
+    def drift(self) -> DriftCheck:
+        """How the cherries compare with those of the last weeks; its figures may be read from any thread."""
+        return self._now.stages.line.drift
+
+    @property
     def alarms(self) -> tuple[Alarm, ...]:
         """What is wrong with the line now; from any thread."""
         return self._now.stages.line.alarms
@@ -246,7 +259,7 @@ class App:
             ),
             preparer=preparer,
             window=window,
-            line=LineWatch(config, window.shape),
+            line=self._line_watch(config, session.bundle, window.shape),
             tracker=BeltTracker(window.shape[0], config.px_per_tick, config.belt.tolerance_px, _remembered_px(config)),
             crops=CropWriter(preparer, card, runtime.max_cherries),
             session=session,
@@ -258,6 +271,30 @@ class App:
             stages,
             DecisionRules(config, operating.thresholds, live=self._source.live, timings=self._options.timings),
         )
+
+    def _line_watch(self, config: Config, bundle: Bundle, shape: tuple[int, int]) -> LineWatch:
+        """Build the watch of the line; the service remembers what is usual on it."""
+        card, planes = bundle.card, config.frame.planes
+        by_card = None if card.reference is None else CardCheck(card.reference, planes, config.drift.psi)
+        key = drift_key(config, bundle)
+        if not self._options.service:
+            return LineWatch(config, shape, DriftCheck(planes, key, config.drift, by_card))
+        memory = DriftMemory(Path(config.control.state_dir) / FILE)
+        drift = DriftCheck(planes, key, config.drift, by_card, utc_date)
+        drift.restore(memory.load())
+        return LineWatch(config, shape, drift, memory)
+
+
+def drift_key(config: Config, bundle: Bundle) -> str:
+    """Return what the figures of the cherries depend on besides the cherries: a hash of it."""
+    parts = (
+        bundle.sha256,
+        operating_point(bundle.card, config.decision).thresholds,
+        config.calibration.values,
+        config.segmentation,
+        config.decision,
+    )
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def _remembered_px(config: Config) -> float:

@@ -7,6 +7,7 @@ handed in; this module only calls them in order, times them, and turns judgement
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +22,7 @@ from pitcore.belt.track import BeltTracker, Box, Selection
 from pitcore.config import Config
 from pitcore.decision import policy
 from pitcore.decision.policy import Judgement
-from pitcore.errors import SegmentationError, SourceError
+from pitcore.errors import HungError, SegmentationError, SourceError
 from pitcore.frame import Frame, Window
 from pitcore.inference.session import Session
 from pitcore.line_watch import LineWatch, Seen
@@ -36,6 +37,7 @@ from pitcore.sinks.sink import BeltSink, Sink, name_of
 from pitcore.verdict import CODES, SINGLE, Event, FrameRef, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
+log = logging.getLogger("pitcore.loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +172,10 @@ class Pipeline:
         Raises:
             SourceError: the source broke, or a camera froze.
             SinkError: at the end, if lines could not be written.
+            HungError: the source hangs when it is closed, and nothing else is wrong.
         """
         with ExitStack() as closing:
-            closing.callback(self._stages.capture.close)
+            closing.push(self._close_capture)
             for sink, name in reversed(self._named_sinks):  # closed in their order: the valves first
                 closing.callback(self._close, sink, name)
             asked_ns = time.monotonic_ns()
@@ -185,6 +188,15 @@ class Pipeline:
                 asked_ns = time.monotonic_ns()
                 self.busy_with = "waiting for a frame"
             self._finish()
+
+    def _close_capture(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Close the source. If it hangs then, an error that is on its way already goes first. Raises HungError."""
+        try:
+            self._stages.capture.close()
+        except HungError as hung:
+            if error is None:
+                raise
+            log.warning("%s", hung)
 
     def _close(self, sink: Sink, name: str) -> None:
         self.busy_with = f"closing {name}"
@@ -235,8 +247,8 @@ class Pipeline:
         shapes = _shapes(things, len(frame.planes))
         judged = self._judge(at, shapes, logits)
         events += self._events_of(frame, at, logits)
-        asked_means = [(shapes[index].plane_means, judged[index].reason) for index in at.asked]
-        events += stages.line.judge(frame, asked_means, stages.crops.written(stages.session.batch, len(at.asked)))
+        items = [(shapes[index], judged[index]) for index in at.asked]
+        events += stages.line.judge(frame, items, stages.crops.written(stages.session.batch, len(at.asked)))
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
         said = unseen + [(chosen.box_of(index, seen.boxes), judged[index]) for index in sorted(judged)]
         clock.mark("decide")

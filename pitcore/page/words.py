@@ -77,6 +77,14 @@ ALARMS: Mapping[str, Told] = {
         "Nine in ten of the last 40 things are no single cherries.",
         "Look at what comes along, and at [decision] min_plane_mean, max_plane_mean.",
     ),
+    "drift": Told(
+        "Probability, size, brightness or verdict shares of the cherries left what was usual in the last weeks.",
+        "The text names the figures: check lamps, glass and exposure, or see whether the fruit is another.",
+    ),
+    "unlike_card": Told(
+        "The cherries are unlike those that the model was tested on.",
+        "Compare exposure and fruit with the model's, or have a model trained on this line's crops.",
+    ),
 }
 
 REASONS: Mapping[Reason, str] = {

@@ -96,3 +96,12 @@ def test_a_belt_scale_of_nothing_makes_every_cherry_after_the_first_a_known_one(
     path.write_bytes(msgspec.json.encode(raw))
     with pytest.raises(ConfigError, match=r"px_per_tick must not be 0: .*; restore the previous one"):
         read_calibration(path)
+
+
+@pytest.mark.parametrize("content", [b"[frame]\n", b"{}", b""])
+def test_undo_never_deletes_a_file_that_is_no_calibration(tmp_path, content):
+    path = tmp_path / "calibration.json"
+    path.write_bytes(content)
+    with pytest.raises(CalibrationError, match="no calibration, or damaged, and none before"):
+        store.undo(path)
+    assert path.read_bytes() == content

@@ -20,7 +20,7 @@ from pitcore.loop.pipeline import Hooks
 from tests.cli.program import write_config
 from tests.cli.service import Service, whole_lines
 from tests.conftest import write_tiny_bundle
-from tests.outputs.running import RunningService, until
+from tests.outputs.running import PATIENCE_S, RunningService, until
 from tests.scene import CLEAN, MAYBE, PIT, ListSource, config_for, planes_with, run_scene, still
 
 ALL = {"enabled": True, "random_share": 1.0, "doubtful_per_minute": 60000.0, "free_bytes": 0}
@@ -28,6 +28,12 @@ ALL = {"enabled": True, "random_share": 1.0, "doubtful_per_minute": 60000.0, "fr
 
 def capture(folder, **keys):
     return CaptureConfig(**(ALL | {"folder": str(folder)} | keys))
+
+
+def end(keeper):
+    """Close it, and wait until the disk has all: how fast is not asked."""
+    keeper.close()
+    keeper._thread.join(PATIENCE_S)
 
 
 def kept(folder):
@@ -38,7 +44,7 @@ def kept(folder):
 def run(tiny_bundle, folder, *frames, **keys):
     keeper = CropKeeper(capture(folder, **keys))
     memory, _, app = run_scene(ListSource(still(*frames)), config_for(tiny_bundle), hooks=Hooks(keeper=keeper))
-    keeper.close()
+    end(keeper)
     return keeper, memory, app
 
 
@@ -94,7 +100,7 @@ def test_a_disk_that_hangs_stops_nothing_and_drops_beyond_the_queue(tiny_bundle,
     told = keeper.status()
     assert told["dropped"] >= 18 - 4 - 1 - 1
     gate.set()
-    keeper.close()
+    end(keeper)
     told = keeper.status()
     assert told["random"] + told["dropped"] == 18
 

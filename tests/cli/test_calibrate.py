@@ -111,3 +111,10 @@ def test_a_configuration_without_a_place_for_the_result_is_not_named(tmp_path, t
     board = write_config(tmp_path / "board.toml", tiny_bundle)
     done = run_pitcore("calibrate", "belt", "--config", board)
     assert_one_clear_line(done, "[calibration] file is not set, so there is no place for the result")
+
+
+def test_undo_never_deletes_the_configuration_that_names_itself_as_its_calibration(tmp_path, tiny_bundle):
+    path = write_config(tmp_path / "board.toml", tiny_bundle, extra='\n[calibration]\nfile = "board.toml"\n')
+    before = path.read_bytes()
+    assert_one_clear_line(run_pitcore("calibrate", "undo", "--config", path), "names this configuration")
+    assert path.read_bytes() == before

@@ -146,7 +146,7 @@ def test_on_a_full_disk_the_old_model_runs_on_and_the_status_says_to_make_room(s
     assert "make room" in line
     status = small_board.update("status").stdout
     assert "ERROR  the last update failed (no-space)" in status
-    assert "DO  make room: `df -h" in status
+    assert "FIX  make room: `df -h" in status
     assert small_board.label() == before
     ballast.unlink()
     assert small_board.updated("install")["result"] == "committed"

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 
 from pitcore.emulator.single import render_crop
-from pitcore.errors import BundleError, DataError
+from pitcore.errors import BundleError, ConfigError, DataError
 from pitcore.loop.classifier import Classifier
 from pitcore.model_card import load_bundle
 from pitcore.preprocess.prepare import CropSpec, crop_from_image
@@ -128,6 +128,12 @@ def test_a_checkpoint_no_board_could_use_is_refused_in_a_line(net, labels, said,
     with pytest.raises(DataError, match=said):
         import_checkpoint(tmp_path / "best.pt", stated(labels=labels), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"name": "Theirs"}, {"version": "1.0"}, {"version": "latest"}])
+def test_a_name_or_version_that_the_card_would_refuse_is_refused_at_once(wrong, tmp_path):
+    with pytest.raises(ConfigError, match=f"--{next(iter(wrong))} '.*' fits no model card"):
+        import_checkpoint(tmp_path / "none.pt", stated(**wrong), tmp_path / "run")
 
 
 def test_a_run_that_took_place_is_never_overwritten(tmp_path):

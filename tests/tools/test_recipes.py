@@ -60,6 +60,8 @@ def test_recipes_in_a_ring_are_refused(tmp_path):
         ("teacher_share: 0.5", "go together"),
         ("teachers: [out/a]", "go together"),
         ("held_out_fold: 3", "must be below folds"),
+        ("name: My Net", "name 'My Net' fits no model card"),
+        ("version: v2", "version 'v2' fits no model card: give three numbers"),
     ],
 )
 def test_what_does_not_go_together_is_refused(tiny_recipe, tmp_path, changes, said):

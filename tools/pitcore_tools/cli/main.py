@@ -6,16 +6,20 @@ import click
 
 from pitcore.cli.errors import run_command
 from pitcore_tools.cli.audit import audit
+from pitcore_tools.cli.audit_line import audit_line
 from pitcore_tools.cli.distil import distil
 from pitcore_tools.cli.draw import draw
 from pitcore_tools.cli.evaluate import evaluate
 from pitcore_tools.cli.experiments import experiments
 from pitcore_tools.cli.import_checkpoint import import_
 from pitcore_tools.cli.inspect import denormals, inspect
+from pitcore_tools.cli.label import label, label_folder
 from pitcore_tools.cli.package import package
 from pitcore_tools.cli.peers import peers
 from pitcore_tools.cli.performance import performance
+from pitcore_tools.cli.pull import pull
 from pitcore_tools.cli.quantise import export, quantise
+from pitcore_tools.cli.reference import reference
 from pitcore_tools.cli.score import score
 from pitcore_tools.cli.thresholds import thresholds
 from pitcore_tools.cli.train import train
@@ -38,6 +42,7 @@ for command in (
     evaluate,
     score,
     thresholds,
+    reference,
     inspect,
     denormals,
     distil,
@@ -46,6 +51,10 @@ for command in (
     package,
     peers,
     performance,
+    pull,
+    label,
+    label_folder,
+    audit_line,
 ):
     pitcore_tools.add_command(command)
 

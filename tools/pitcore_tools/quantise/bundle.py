@@ -115,17 +115,31 @@ def rewrite_points(folder: Path, points: dict[str, Point], version: str) -> None
     Raises:
         BundleError, CardError: no whole bundle.
     """
-    bundle = load_bundle(folder)
-    content = {name: (folder / name).read_bytes() for name in BUNDLE_FILES}
-    plain = {name: msgspec.to_builtins(point) for name, point in points.items()}
-    metrics = json.loads(content["metrics.json"])
+    metrics = json.loads((folder / "metrics.json").read_bytes())
     metrics.pop("thresholds", None)
+    plain = msgspec.to_builtins(points)
+    rewrite_card(folder, version, {"metrics.json": _json({**metrics, "points": plain})}, points=points)
+
+
+def rewrite_card(folder: Path, version: str, files: dict[str, bytes] | None = None, **changes: object) -> None:
+    """Give a bundle another card under another version; the network and its calibration stay.
+
+    Args:
+        folder: the bundle.
+        version: the new one.
+        files: of the bundle, that change too.
+        changes: to fields of the card.
+
+    Raises:
+        BundleError, CardError: no whole bundle, or no right card.
+    """
+    bundle = load_bundle(folder)
+    content = {name: (folder / name).read_bytes() for name in BUNDLE_FILES} | (files or {})
     recipe = yaml.safe_load(content["config.yaml"])
-    content["metrics.json"] = _json({**metrics, "points": plain})
     content["config.yaml"] = yaml.safe_dump({**recipe, "version": version}, sort_keys=False).encode()
     card = msgspec.to_builtins(bundle.card) | {
         "version": version,
-        "points": plain,
+        **msgspec.to_builtins(changes),
         "files": {name: hashlib.sha256(raw).hexdigest() for name, raw in content.items()},
     }
     raw_card = _json({"schema": card.pop("schema"), **card})

@@ -1,0 +1,200 @@
+"""People label crops by keyboard in a real browser, and training reads what they said."""
+
+import csv
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pitcore.camera.crops import LABELS, crop_hash, read_crop
+from pitcore.errors import DataError
+from pitcore.preprocess.prepare import CropSpec
+from pitcore_tools.label.book import Book, kappa_of
+from pitcore_tools.train.dataset import prepare, read_crops, read_relabel, relabelled
+from pitcore_tools.train.procedural import draw
+from tests.cli.service import PATIENCE_S
+
+pytest.importorskip("uvicorn", reason="the label page needs the extra `label` of the tools")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+TOOLS = (sys.executable, "-m", "pitcore_tools")
+SPEC = CropSpec(64, "centre", 2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twenty drawn crops, ten of each class."""
+    place = tmp_path_factory.mktemp("drawn")
+    for _ in draw(place, 4, 20):
+        pass
+    return place
+
+
+@pytest.fixture(scope="module")
+def truth(folder):
+    return {crop.hash: LABELS[crop.label] for crop in read_crops(folder)}
+
+
+class Page:
+    """`pitcore-tools label` in a process of its own, and a browser on its page."""
+
+    def __init__(self, browser, folder, out):
+        command = [*TOOLS, "label", str(folder), "--out", str(out), "--port", "0"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().split("crops: ")[1].split()[0]
+        self.complaints = []
+        self.tab = browser.new_page(viewport={"width": 1400, "height": 900})
+        self.tab.set_default_timeout(1000 * PATIENCE_S)
+        self.tab.on("console", lambda said: self.complaints.append(said.text) if said.type != "log" else None)
+        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def begin(self, person):
+        self.tab.goto(self.url)
+        self.tab.fill("#by", person)
+        self.tab.keyboard.press("Enter")
+
+    def shown(self, before=None):
+        """The crop whose pictures stand on the page, when it is another than before."""
+        self.tab.wait_for_function(
+            "before => { const at = document.getElementById('work').dataset;"
+            " return at.crop !== before && (at.crop === '' || at.shown === at.crop); }",
+            arg=before,
+        )
+        return self.tab.get_attribute("#work", "data-crop")
+
+    def label_all(self, answer):
+        crop, seen = self.shown("none"), []
+        while crop:
+            seen.append(crop)
+            self.tab.keyboard.press(answer(crop))
+            crop = self.shown(crop)
+        return seen
+
+    def text(self, place, wanted):
+        self.tab.wait_for_function(
+            "([place, wanted]) => document.querySelector(place).textContent.includes(wanted)", arg=[place, wanted]
+        )
+
+    def close(self):
+        assert self.complaints == []
+        self.process.send_signal(signal.SIGINT)
+        out, _ = self.process.communicate(timeout=PATIENCE_S)
+        assert "labels.csv" in out
+        assert self.process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("browser tests need Chromium: apt install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright: pip install it")
+    with playwright.sync_playwright() as driver:
+        one = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root in a container
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def started(browser):
+    pages = []
+    yield lambda *places: pages.append(Page(browser, *places)) or pages[-1]
+    for page in pages:
+        page.tab.close()
+        page.process.kill()
+        page.process.communicate()
+
+
+def test_twenty_crops_labelled_by_keyboard_are_what_training_reads(started, folder, truth, tmp_path):
+    page = started(folder, tmp_path / "labels")
+    page.begin("anna")
+    seen = page.label_all(lambda crop: truth[crop][0])
+    page.text("#progress", "20 of 20")
+    assert sorted(seen) == sorted(truth)
+    table = read_relabel(tmp_path / "labels" / "labels.csv", LABELS, truth)
+    assert {crop: LABELS[table[crop[:16]]] for crop in truth} == truth
+    crops = prepare(read_crops(folder), SPEC)
+    again = relabelled(crops, table)
+    assert (again.labels == crops.labels).all()
+    assert len(again) == 20
+    page.close()
+    done = subprocess.run(
+        [*TOOLS, "label-folder", folder, "--labels", tmp_path / "labels" / "labels.csv", "--out", tmp_path / "set"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "10 clean, 10 pit" in done.stdout
+    assert {crop.hash: LABELS[crop.label] for crop in read_crops(tmp_path / "set")} == truth
+
+
+def test_undo_two_people_and_what_they_disagree_on(started, folder, truth, tmp_path):
+    page = started(folder, tmp_path / "labels")
+    page.begin("anna")
+    first = page.shown("none")
+    page.tab.keyboard.press("x")
+    second = page.shown(first)
+    page.tab.keyboard.press("z")
+    assert page.shown(second) == first  # it comes back
+    page.tab.keyboard.press("+")
+    wide = page.tab.evaluate("document.getElementById('top').width / document.getElementById('top').naturalWidth")
+    assert wide == pytest.approx(9, abs=0.1)
+    page.label_all(lambda crop: truth[crop][0])
+    page.begin("ben")
+    assert page.tab.text_content("#others") == ""  # nothing of anna's
+    odd = sorted(truth)[:3]
+    other = {odd[0]: "u"} | {crop: "c" if truth[crop] == "pit" else "p" for crop in odd[1:]}
+    page.label_all(lambda crop: other.get(crop, truth[crop][0]))
+    page.text("#agreement", "17 of 20 agreed")
+    table = read_relabel(tmp_path / "labels" / "labels.csv", LABELS, truth)
+    assert sorted(crop for crop in truth if table[crop[:16]] is None) == odd
+    page.tab.keyboard.press("d")
+    page.text("#progress", "3 to decide")
+    page.text("#others", "anna: ")
+    page.label_all(lambda crop: truth[crop][0])
+    page.text("#agreement", "0 to decide")
+    table = read_relabel(tmp_path / "labels" / "labels.csv", LABELS, truth)
+    assert {crop: LABELS[table[crop[:16]]] for crop in truth} == truth
+    page.close()
+
+
+def test_a_book_goes_on_where_it_was_and_the_last_word_counts(tmp_path):
+    crops = [f"{number:064x}" for number in range(1 << 60, (1 << 60) + 3)]
+    crops = [crop[::-1] for crop in crops]
+    book = Book(tmp_path, crops)
+    book.say("anna", crops[0], "clean")
+    book.say("anna", crops[1], "pit")
+    book.say("anna", crops[0], "pit")
+    again = Book(tmp_path, crops)
+    assert again.said("anna") == {crops[1]: "pit", crops[0]: "pit"}
+    assert again.undo("anna") == crops[0]
+    assert Book(tmp_path, crops).said("anna") == {crops[1]: "pit"}
+    rows = list(csv.DictReader((tmp_path / "labels.csv").read_text().splitlines()))
+    assert [(row["hash"], row["label"]) for row in rows] == [(crops[1], "pit")]
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "Anna", "labels", "a" * 33, "-a", "ä"])
+def test_a_name_that_is_no_file_s_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match="no name of a labeller"):
+        Book(tmp_path, ["ab" * 32]).say(name, "ab" * 32, "pit")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_crop_that_is_not_there_and_a_word_of_ones_own_are_refused(tmp_path):
+    book = Book(tmp_path, ["ab" * 32])
+    with pytest.raises(DataError, match="no such crop"):
+        book.say("anna", "cd" * 32, "pit")
+    with pytest.raises(DataError, match="none of"):
+        book.say("anna", "ab" * 32, "stone")
+
+
+def test_kappa_is_cohens():
+    pairs = [("yes", "yes")] * 20 + [("yes", "no")] * 5 + [("no", "yes")] * 10 + [("no", "no")] * 15
+    assert kappa_of(pairs) == pytest.approx(0.4)
+    assert kappa_of([("yes", "yes")] * 3) is None
+
+
+def test_crops_of_a_folder_are_found_by_the_hash_that_training_uses(folder, truth):
+    found = {crop_hash(read_crop(path)) for path in Path(folder).rglob("*.png")}
+    assert found == set(truth)

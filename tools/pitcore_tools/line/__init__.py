@@ -1,0 +1,1 @@
+"""How often the line is right, from the random sample and what people said of it."""

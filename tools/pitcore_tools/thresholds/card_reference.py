@@ -1,0 +1,66 @@
+"""What cherries are like that a model was tested on: the reference in its card, for the watch of drift on the board.
+
+Figures are taken as the board takes them (``pitcore.line_watch.drift``): the calibrated probability, and area and mean
+grey levels over the mask. Edges are chosen so that each bin holds about as many crops as the others.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitcore.camera.crops import LABELS, LabelledCrop, fold_of
+from pitcore.errors import DataError
+from pitcore.model_card import FigureCounts, Reference, load_bundle
+from pitcore.preprocess.prepare import CropSpec
+from pitcore_tools.evaluate import figures
+from pitcore_tools.evaluate.score import FOLDS, bundle_margins
+from pitcore_tools.train.dataset import prepare, read_crops
+
+BINS = 10
+
+
+def card_reference(folder: Path, data: Path, fold: int | None) -> Reference:
+    """Judge labelled crops by a bundle and count their figures.
+
+    Args:
+        folder: the bundle.
+        data: with ``cherry_clean`` and ``cherry_pit``.
+        fold: only the crops of this one, of five: those that the net was not trained on.
+
+    Raises:
+        PitcoreError: either cannot be used.
+        DataError: no crop of a label is left.
+    """
+    bundle = load_bundle(folder)
+    card = bundle.card
+    crops = [crop for crop in read_crops(data) if fold is None or fold_of(crop.hash, FOLDS) == fold]
+    labels = np.array([crop.label for crop in crops])
+    for number, name in enumerate(LABELS):
+        if not (labels == number).any():
+            raise DataError(f"{data}: no {name} crop{'' if fold is None else f' of fold {fold}'}; the card needs some")
+    margins = bundle_margins(bundle, prepare(crops, CropSpec(card.crop_size_px, card.resize, len(card.planes))))
+    values = {
+        "pit_probability": figures.platt(margins, card.calibration.slope, card.calibration.intercept),
+        "area_px": np.array([float(_mask(crop).sum()) for crop in crops]),
+    }
+    for plane, name in enumerate(card.planes):
+        values[f"mean_{name}"] = np.array([crop.pixels[..., plane].sum() / _mask(crop).sum() for crop in crops])
+    which = "all crops" if fold is None else f"crops of fold {fold}"
+    how = f"{which}: {len(crops)}, {int((labels == 1).sum())} with a pit"
+    return Reference(how, {name: _counted(found, labels) for name, found in values.items()})
+
+
+def _mask(crop: LabelledCrop) -> NDArray[np.bool_]:
+    return np.asarray((crop.pixels > 0).any(axis=2))
+
+
+def _counted(values: NDArray[np.float64], labels: NDArray[np.int64]) -> FigureCounts:
+    edges = np.unique(np.quantile(values, np.arange(1, BINS) / BINS).round(4))
+    counts = [
+        np.bincount(np.searchsorted(edges, values[labels == one], side="right"), minlength=len(edges) + 1)
+        for one in (0, 1)
+    ]
+    return FigureCounts(edges.tolist(), counts[0].tolist(), counts[1].tolist())
