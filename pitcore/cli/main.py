@@ -14,6 +14,7 @@ from pitcore.cli.demo import demo
 from pitcore.cli.doctor import doctor
 from pitcore.cli.errors import run_command
 from pitcore.cli.page import page
+from pitcore.cli.point import point
 from pitcore.cli.record import record
 from pitcore.cli.reload import reload
 from pitcore.cli.replay import replay
@@ -36,7 +37,7 @@ def pitcore() -> None:
 
 
 LOOKING = (demo, classify, record, replay)
-SERVING = (run, status, arm, disarm, shut_valves, reload, page, update)
+SERVING = (run, status, arm, disarm, shut_valves, reload, point, page, update)
 SETTING_UP = (config, calibrate, doctor, support)
 for command in (*LOOKING, *SERVING, *SETTING_UP):
     pitcore.add_command(command)
