@@ -154,7 +154,7 @@ def test_an_empty_value_is_refused(place):
 @parameters(Number)
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
 def test_a_number_that_is_not_finite_is_refused(place, value):
-    assert "is no finite number" in refusal(place, value)
+    assert "is not a finite number" in refusal(place, value)
 
 
 @parameters(OutputFile)
