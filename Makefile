@@ -10,10 +10,10 @@ CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 # Whoever has nothing left to do takes tests from the other, so that no long file is left at the end.
 PARALLEL := --numprocesses auto --dist worksteal
 # The stages of a frame, the loop around them, the layers and the documents: none imports torch.
-FAST := $(addprefix tests/,belt config decision emulator inference line_watch loop preprocess sinks)
+FAST := $(addprefix tests/,actuation belt config control decision emulator inference line_watch loop preprocess sinks)
 FAST += $(filter-out tests/test_examples.py,$(wildcard tests/test_*.py))
 
-.PHONY: demo ota-demo test test-fast tools peers test-arm native-test sanitize lint format wheels docs deb deb-amd64 deb-arm64 test-deb test-systemd clean
+.PHONY: demo ota-demo test test-fast test-full tools peers test-arm native-test sanitize lint format wheels docs deb deb-amd64 deb-arm64 test-deb test-systemd clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.board ## set up and run the main job on the emulated belt
@@ -22,8 +22,11 @@ demo: $(VENV)/.board ## set up and run the main job on the emulated belt
 ota-demo: $(VENV)/.workstation ## two boards, a publisher, a server: roll-out, patches, a bad model that rolls itself back (two minutes)
 	$(BIN)/python -m tests.ota.timeline
 
-test: $(VENV)/.workstation native-test ## set up and run every test, with coverage
+test: $(VENV)/.workstation native-test ## set up and run the tests, with coverage
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
+
+test-full: $(VENV)/.workstation native-test ## the same with every case of the longest matrices, as .ci/run does
+	$(BIN)/python -m pytest $(PARALLEL) -m '' --cov --cov-report=term
 
 test-fast: $(VENV)/.workstation ## what a change touches most, without coverage: under 90 seconds on two cores
 	$(BIN)/python -m pytest $(PARALLEL) $(FAST)

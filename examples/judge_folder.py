@@ -8,14 +8,17 @@
 import sys
 from pathlib import Path
 
+from pitcore.camera.folders import walk
 from pitcore.loop.classifier import Classifier
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 
 
 def main(folder, bundle=DEFAULT_BUNDLE):
     classifier = Classifier(load_bundle(Path(bundle)))
-    pictures = sorted(str(path) for path in Path(folder).rglob("*.png"))
-    for found in classifier.classify(pictures):
+    walked = walk(Path(folder))
+    if walked.passed_over:
+        print(walked, file=sys.stderr)
+    for found in classifier.classify([str(path) for path in walked.pictures]):
         if found.error:
             print(f"{found.path}: {found.error}")
         else:

@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pitcore.emulator import stock
+from tests.cli.forks import NURSERIES
 
 ROOT = Path(__file__).parent.parent
 SIZE = 64
@@ -109,6 +110,13 @@ def write_tiny_bundle(directory, network=None, golden_shift=0.0):
     (directory / "config.yaml").write_text("{}\n")
     write_card(directory, tiny_card(directory))
     return directory
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nurseries():
+    """End what programs were forked from before the figures of the coverage are put together."""
+    with NURSERIES:
+        yield
 
 
 @pytest.fixture

@@ -37,7 +37,8 @@ def save(path: Path, made: BoardCalibration) -> BoardCalibration:
 def undo(path: Path) -> BoardCalibration | None:
     """Bring the state before the one in force back into force; return it, or None if that was none at all.
 
-    A damaged file counts as the last state, so that its predecessor can be brought back.
+    A damaged file counts as the last state, so that its predecessor can be brought back. Without a predecessor it is
+    left alone: it may be another file.
 
     Raises:
         CalibrationError: there is nothing to undo, or what was before is gone.
@@ -64,8 +65,12 @@ def _previous(path: Path) -> int:
     """Return the number of the state before the one in force."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=BoardCalibration).previous
-    except msgspec.MsgspecError:
-        return max(0, _last(path))
+    except msgspec.MsgspecError as error:
+        if last := _last(path):
+            return last
+        raise CalibrationError(
+            f"{path}: no calibration, or damaged, and none before it is kept; check [calibration] file, or remove it"
+        ) from error
 
 
 def _last(path: Path) -> int:

@@ -116,7 +116,7 @@ class PicameraSource:
         for thread in [thread for camera in self._cameras if (thread := camera.closing())]:
             thread.join(max(0.0, (deadline_ns - time.monotonic_ns()) / 1e9))
             if thread.is_alive():
-                log.warning("%s does not return; it is left behind, and ends with this process", thread.name)
+                log.warning("%s does not return; its thread is left running until this process ends", thread.name)
 
     @property
     def exposures(self) -> tuple[Exposure, ...]:
@@ -190,14 +190,15 @@ class PicameraSource:
         self._last_ns = mid_ns
         lent = [camera.lend(shot) for camera, shot in zip(self._cameras, shots, strict=True)]
         planes: list[Plane] = [plane for views, _ in lent for plane in views]
+        faults = [shot.damage or None for shot, (views, _) in zip(shots, lent, strict=True) for _ in views]
+        damage = tuple(faults[place] for place in self._order) if any(faults) else ()
 
         def release() -> None:
             for _, give_back in lent:
                 give_back()
 
-        return Frame(
-            self._seq, mid_ns, self._ticks.tick_at(mid_ns), tuple(planes[place] for place in self._order), release
-        )
+        ordered = tuple(planes[place] for place in self._order)
+        return Frame(self._seq, mid_ns, self._ticks.tick_at(mid_ns), ordered, release, damage)
 
 
 def _check_trigger(wanted: str) -> None:
@@ -216,6 +217,6 @@ def _check_trigger(wanted: str) -> None:
         )
     if triggered and "LIBCAMERA_RPI_CONFIG_FILE" not in os.environ:
         log.warning(
-            "libcamera gives a camera up that waits long for its trigger; let LIBCAMERA_RPI_CONFIG_FILE name a file "
+            "libcamera stops a camera that waits long for its trigger; set LIBCAMERA_RPI_CONFIG_FILE to a file "
             "with a longer camera_timeout_value_ms, see firmware_configs/libcamera"
         )

@@ -38,10 +38,12 @@ class Shot:
     Attributes:
         request: picamera2's.
         mid_ns: CLOCK_MONOTONIC at mid-exposure.
+        damage: what libcamera says is wrong with its picture; empty if nothing is.
     """
 
     request: Any
     mid_ns: int
+    damage: str = ""
 
 
 class RpiCamera:
@@ -176,7 +178,7 @@ class RpiCamera:
             mid_ns = self.arrivals.judge(request.get_metadata(), time.monotonic_ns())
             if mid_ns is not None:
                 request.acquire()
-                self._deliver(Shot(request, mid_ns))
+                self._deliver(Shot(request, mid_ns, _damage(request)))
         except Exception as error:  # noqa: BLE001  raised where frames are read, by ``check``
             self.failure = error
 
@@ -233,6 +235,16 @@ class RpiCamera:
             return {}
         modes = libcamera().controls.rpi.SyncModeEnum
         return {"SyncMode": modes.Server if self._config is self._shared.cameras[0] else modes.Client}
+
+
+def _damage(request: Any) -> str:  # noqa: ANN401  picamera2 has no types
+    """Return what libcamera reports of a picture that the camera or its cable spoilt; empty if it is whole.
+
+    ``FrameMetadata.status`` is ``Error`` if a transfer failed: part of the buffer is of an earlier frame.
+    """
+    states = {buffer.metadata.status.name for buffer in request.request.buffers.values()}
+    bad = states & {"Error", "Cancelled"}
+    return f"libcamera reports the frame's status {', '.join(sorted(bad))}; check the camera's cable" if bad else ""
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""``pitcore config``: look at a board's configuration."""
+"""Implements ``pitcore config``, which checks a board's configuration."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pitcore.config import Config, explain, load_config, operating_point, weaken
 from pitcore.config.load import config_text
 from pitcore.doctor.load import check_load
 from pitcore.inference.choice import open_bundle
+from pitcore.inference.session import Session
 
 
 @click.group()
 def config() -> None:
-    """Look at a board's configuration: pitcore config check FILE."""
+    """Check a board's configuration: pitcore config check FILE."""
 
 
 @config.command()
@@ -24,9 +25,9 @@ def config() -> None:
 def check(path: Path, is_explained: bool) -> None:
     """Check a configuration file and its model.
 
-    Exit code 0 if both are good, 2 if not; the message names file, section and key. Nothing is started: neither
-    cameras nor the verdict file are opened. Where no service runs, a few drawn frames are judged to see whether this
-    machine keeps up with the belt.
+    Exit code 0 if both are good, 2 if not; the message names file, section and key. The model is loaded and computes
+    its golden vectors. Nothing is started: neither cameras nor the verdict file are opened. If no service runs, a few
+    drawn frames are judged to check that this machine keeps up with the belt.
 
     \b
     Examples:
@@ -35,12 +36,14 @@ def check(path: Path, is_explained: bool) -> None:
     """
     loaded = load_config(path)
     bundle = open_bundle(loaded)
+    runtime = loaded.runtime
+    Session(bundle, capacity=runtime.max_cherries, threads=runtime.threads, sub_batch=runtime.sub_batch)  # proves it
     operating = operating_point(bundle.card, loaded.decision)
     thresholds = operating.thresholds
     frame = loaded.frame
     click.echo(f"{path}: good")
     click.echo(f"  frame       {' + '.join(frame.planes)}, {frame.height_px}x{frame.width_px} px")
-    click.echo(f"  model       {bundle.label} ({bundle.directory})")
+    click.echo(f"  model       {bundle.label} ({bundle.directory}); golden vectors reproduced here")
     click.echo(f"  point       {operating.point}: {operating.promise}")
     click.echo(f"  thresholds  clean below {thresholds.accept}, pit from {thresholds.reject}")
     click.echo(f"  calibration {_calibration(loaded)}")
@@ -56,7 +59,7 @@ def check(path: Path, is_explained: bool) -> None:
 
 
 def _calibration(loaded: Config) -> str:
-    """Say what was measured, and when last."""
+    """Return the measured steps, and the time of the last one."""
     values = loaded.calibration.values
     if values is None:
         return "none"

@@ -1,4 +1,4 @@
-"""``pitcore``: the group of commands."""
+"""Defines ``pitcore``, the group of commands."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pitcore.cli.demo import demo
 from pitcore.cli.doctor import doctor
 from pitcore.cli.errors import run_command
 from pitcore.cli.page import page
+from pitcore.cli.point import point
 from pitcore.cli.record import record
 from pitcore.cli.reload import reload
 from pitcore.cli.replay import replay
@@ -29,14 +30,14 @@ from pitcore.service.journal import start_logging
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="pitcore")
 def pitcore() -> None:
-    """Find every cherry on the belt and say clean, maybe, pit or side.
+    """Find every cherry on the belt and judge it: clean, maybe, pit or side.
 
     Start with: pitcore demo
     """
 
 
 LOOKING = (demo, classify, record, replay)
-SERVING = (run, status, arm, disarm, shut_valves, reload, page, update)
+SERVING = (run, status, arm, disarm, shut_valves, reload, point, page, update)
 SETTING_UP = (config, calibrate, doctor, support)
 for command in (*LOOKING, *SERVING, *SETTING_UP):
     pitcore.add_command(command)

@@ -112,10 +112,14 @@ class Session:
             INPUT: (f"tensor({'float' if card.dtype == 'float32' else 'uint8'})", list(card.batch_shape)),
             OUTPUT: ("tensor(float)", [len(card.labels)]),
         }
-        found = {
-            value.name: (value.type, list(value.shape[1:]))
-            for value in (*self._session.get_inputs(), *self._session.get_outputs())
-        }
+        ends = (*self._session.get_inputs(), *self._session.get_outputs())
+        fixed = [value for value in ends if value.shape and isinstance(value.shape[0], int)]
+        if fixed:
+            raise BundleError(
+                f"{path}: the network's {fixed[0].name} has room for exactly {fixed[0].shape[0]} crops, and a frame "
+                "has any number; export it with a free batch axis (torch.onnx.export: dynamic_axes)"
+            )
+        found = {value.name: (value.type, list(value.shape[1:])) for value in ends}
         if found != expected:
             raise BundleError(
                 f"{path}: the network has {_describe(found)}, but its card promises {_describe(expected)}; "

@@ -114,4 +114,4 @@ def _faults(events: Mapping[str, int]) -> str:
     if not found:
         return "<p>None.</p>"
     rows = [[name, f"{number:,}", ALARMS[name].wrong if name in ALARMS else ""] for name, number in found]
-    return _table(["event", "how often", "what it means"], rows)
+    return f'<div class="faults">{_table(["event", "how often", "what it means"], rows)}</div>'

@@ -207,3 +207,18 @@ def test_a_thing_that_may_still_be_known_after_the_turn_lies_within_what_is_said
     assert again.whole == [0] or back_to + turned.known_px >= 800
     tracker.not_searched(back_to)
     assert update(tracker, 1000).known_px == turned.known_px + back_to - 1000
+
+
+@pytest.mark.parametrize("rows", [1, 2, 8])
+@pytest.mark.parametrize("off", [1, 3, 7])
+def test_the_last_rows_of_a_judged_cherry_are_not_called_cut_though_the_tick_is_off(tracker, off, rows):
+    """A clean cherry that is `cut` would be hit."""
+    assert update(tracker, 0, (100, 200, 60, 60)).whole == [0]
+    later = update(tracker, 300 - rows + off, (110, HEIGHT - rows, 40, rows))
+    assert (later.cut, later.whole, later.known) == ([], [], 1)
+
+
+def test_a_cherry_that_is_cut_beside_the_last_rows_of_a_judged_one_is_judged(tracker):
+    assert update(tracker, 0, (100, 200, 60, 60)).whole == [0]
+    later = update(tracker, 300, (110, HEIGHT - 1, 40, 1), (180, HEIGHT - 6, 40, 6))
+    assert later.cut == [1]

@@ -8,6 +8,7 @@ those of the real picamera2.
 import contextlib
 import threading
 import time
+import types
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class Faults:
         dropped: never leave the sensor.
         repeated: delivered twice, with the same stamp.
         stale: delivered with a stamp two seconds old.
+        spoilt: libcamera reports a failed transfer.
         freeze_at: from here on every frame shows this one's picture, with new stamps.
         hang_at, unplug_at: from here on nothing comes; unplugged, it does not close either.
         late_ns: how much later than its partner it exposes.
@@ -70,7 +72,7 @@ class Faults:
 
     def __init__(self, **given):
         self.startup, self.never_locks, self.unlock = 0, False, ()
-        self.dropped, self.repeated, self.stale = (), (), ()
+        self.dropped, self.repeated, self.stale, self.spoilt = (), (), (), ()
         self.freeze_at = self.hang_at = self.unplug_at = None
         self.late_ns, self.ahead_ns, self.no_stamp = 0, 0, False
         self.open_error = self.start_error = None
@@ -80,6 +82,15 @@ class Faults:
 
 
 BENCH = Bench()
+
+
+class Request(dict):
+    """libcamera's, of one stream; ``buffers`` is as its Python binding has it."""
+
+    def __init__(self, status, **content):
+        super().__init__(**content)
+        said = types.SimpleNamespace(status=types.SimpleNamespace(name=status))
+        self.buffers = {"main": types.SimpleNamespace(metadata=said)}
 
 
 class CompletedRequest:
@@ -293,7 +304,8 @@ class Picamera2:
         return metadata
 
     def _deliver(self, buffer, metadata):
-        request = CompletedRequest({"buffer": buffer, "metadata": metadata}, self)
+        status = "Error" if self.number in self.sensor.faults.spoilt else "Success"
+        request = CompletedRequest(Request(status, buffer=buffer, metadata=metadata), self)
         with self.lock:  # the real one holds it too
             callback = self.pre_callback
             if callback is not None:

@@ -236,6 +236,18 @@ def test_a_frame_that_comes_twice_is_judged_once(opened):
     assert lost_of(source)["top"]["repeated"] > 5
 
 
+def test_a_frame_whose_transfer_failed_is_damaged_in_the_planes_of_its_camera_only(opened):
+    source = opened(Sensor(TOP, faults=Faults(spoilt=range(6, 10))), Sensor(BOTTOM))
+    damaged = {}
+    for _ in range(14):
+        with source.read(board.PATIENCE_S) as frame:
+            damaged[number_shown(frame.planes[0])] = frame.damage
+    spoilt = [damage for number, damage in damaged.items() if number in range(6, 10)]
+    assert spoilt
+    assert all("status Error" in top and bottom is None for top, bottom in spoilt)
+    assert not any(damage for number, damage in damaged.items() if number not in range(6, 10))
+
+
 def test_stale_buffered_frames_are_discarded(opened):
     sensor = Sensor(TOP, faults=Faults(stale=(0, 1, 2)))
     source = opened(sensor, Sensor(BOTTOM))

@@ -24,6 +24,10 @@ MAIN = {"pitcore": "pitcore.cli.main", "pitcore-tools": "pitcore_tools.cli.main"
 MAX_REQUEST_BYTES = 64 * 1024
 
 
+NURSERIES = contextlib.ExitStack()  # ends those that were started
+atexit.register(NURSERIES.close)
+
+
 @functools.cache
 def nursery_of(name):
     """The socket of the nursery of a program; when it closes the nursery ends."""
@@ -31,7 +35,8 @@ def nursery_of(name):
     command = [sys.executable, "-m", "tests.cli.forks", name, str(theirs.fileno())]
     nursery = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=Path(__file__).parents[2])
     theirs.close()
-    atexit.register(lambda: (ours.close(), nursery.wait()))
+    NURSERIES.callback(nursery.wait)
+    NURSERIES.callback(ours.close)
     return ours
 
 

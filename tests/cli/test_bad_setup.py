@@ -119,6 +119,13 @@ def test_a_network_that_is_not_what_its_card_says_never_judges(tmp_path, damage)
     damage(bundle)
     config = write_config(tmp_path / "board.toml", bundle)
     assert_one_clear_line(run_pitcore("demo", "--config", config, "--out", tmp_path / "out"), "model.onnx")
+    assert_one_clear_line(check(config), "model.onnx")
+
+
+def test_a_check_proves_the_model_on_its_golden_vectors(tmp_path):
+    good, bad = write_tiny_bundle(tmp_path / "good"), write_tiny_bundle(tmp_path / "bad", golden_shift=0.01)
+    assert "golden vectors reproduced" in check(write_config(tmp_path / "good.toml", good)).stdout
+    assert_one_clear_line(check(write_config(tmp_path / "bad.toml", bad)), str(bad), "golden vectors are off by")
 
 
 UPDATES = [f"update {command}" for command in ("check", "fetch", "install", "commit", "rollback", "status")]
@@ -142,3 +149,10 @@ def test_the_version_is_the_packages():
     from pitcore import __version__  # noqa: PLC0415  the one place that asks
 
     assert run_pitcore("--version").stdout.split()[-1] == __version__
+
+
+def test_a_name_with_a_newline_forges_no_second_line(tmp_path):
+    folder = tmp_path / "a\npitcore: all is well"
+    folder.mkdir()
+    done = run_pitcore("replay", folder, "--out", tmp_path / "out.jsonl")
+    assert_one_clear_line(done, "a\\npitcore: all is well")

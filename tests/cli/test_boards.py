@@ -127,6 +127,7 @@ id = "{BOTTOM}"
 planes = ["bottom"]
 [runtime]
 capture_timeout_s = 3.0
+stop_timeout_s = 60.0
 """
 
 

@@ -44,7 +44,7 @@ def test_the_truth_table_does_not_come_back_after_a_calibration_nor_the_old_one_
     assert missed() != "missed 0, judged twice 0, nothing there 0"
     said = calibrate("exposure", board)
     assert "top: bright level " in said
-    assert "number 1; 'pitcore calibrate undo' brings number 0 back" in said
+    assert "number 1; 'pitcore calibrate undo' restores number 0" in said
     assert "of the light: lifted by up to " in calibrate("flat", board, "--frames", "300")
     assert "alignment (0, 0) -> (7, -4); frames become 236x633 px" in calibrate("align", board, "--frames", "60")
     assert "px_per_tick 0.3 -> 0.500" in calibrate("belt", board, "--frames", "120")
@@ -111,3 +111,10 @@ def test_a_configuration_without_a_place_for_the_result_is_not_named(tmp_path, t
     board = write_config(tmp_path / "board.toml", tiny_bundle)
     done = run_pitcore("calibrate", "belt", "--config", board)
     assert_one_clear_line(done, "[calibration] file is not set, so there is no place for the result")
+
+
+def test_undo_never_deletes_the_configuration_that_names_itself_as_its_calibration(tmp_path, tiny_bundle):
+    path = write_config(tmp_path / "board.toml", tiny_bundle, extra='\n[calibration]\nfile = "board.toml"\n')
+    before = path.read_bytes()
+    assert_one_clear_line(run_pitcore("calibrate", "undo", "--config", path), "names this configuration")
+    assert path.read_bytes() == before

@@ -9,7 +9,7 @@ from pitcore.cli import options
 from pitcore.cli.options import control_socket
 from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
 from tests.cli.service import Service, whole_lines
-from tests.conftest import tiny_card, write_card
+from tests.conftest import tiny_card, write_card, write_tiny_bundle
 
 NOT_RUNNING = 3
 
@@ -78,7 +78,7 @@ def test_an_alarm_is_not_shown_with_its_mend_nor_when_it_is_over(tmp_path, tiny_
         said = control(tmp_path, "status").stdout
         assert f"ALARM           light_off since {alarm['since']}" in said
         assert "check the lamp, its supply and its cable; if it is on, run 'pitcore calibrate flat'" in said
-        assert "; until it is over all are rejected" in said
+        assert "; until it is off, everything is rejected" in said
         assert running.stop() == 0
     finally:
         running.kill()
@@ -126,7 +126,7 @@ def test_reload_takes_a_new_model_and_says_so_everywhere(place, service, tiny_bu
 
 def test_a_refused_reload_is_one_line_here_and_a_reason_in_status(place, service, tiny_bundle):
     (tiny_bundle / "model.onnx").write_bytes(b"torn")
-    assert_one_clear_line(control(place, "reload"), "reload refused, the old configuration goes on", "model.onnx")
+    assert_one_clear_line(control(place, "reload"), "reload refused, the old configuration stays in use", "model.onnx")
     now = status_of(place)
     assert now["reload"]["state"] == "refused"
     assert "model.onnx" in now["reload"]["detail"]
@@ -153,9 +153,9 @@ def test_a_second_service_on_the_same_socket_never_touches_the_firsts_files(plac
     assert status_of(place)["pid"] == service.process.pid
 
 
-@pytest.mark.parametrize("command", ["status", "arm", "disarm", "reload"])
+@pytest.mark.parametrize("command", [["status"], ["arm"], ["disarm"], ["reload"], ["point", "strict"]])
 def test_without_a_service_there_is_one_line_and_an_exit_code_of_its_own(place, command):
-    done = control(place, command)
+    done = run_pitcore(*command, "--config", place / "board.toml")
     assert done.returncode == NOT_RUNNING
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
@@ -181,3 +181,38 @@ def test_without_options_the_boards_socket_is_found(tmp_path, monkeypatch):
     (tmp_path / "out" / "run" / "control.sock").touch()
     assert str(control_socket(None, None)) == "out/run/control.sock"
     assert control_socket(tmp_path / "other", None) == tmp_path / "other"
+
+
+def test_a_point_is_taken_kept_over_a_restart_and_given_back(tmp_path):
+    bundle = write_tiny_bundle(tmp_path / "two")
+    card = tiny_card(bundle)
+    strict = {"thresholds": card.pop("thresholds"), "evidence": None}
+    looser = {"thresholds": {"accept": 0.3, "reject": 0.8}, "evidence": None}
+    write_card(bundle, card | {"schema": "pitcore.card/2", "points": {"strict": strict, "balanced": looser}})
+    write_config(tmp_path / "board.toml", bundle, sink=tmp_path / "v.jsonl")
+    first = Service(tmp_path / "board.toml", tmp_path / "log")
+    try:
+        first.wait_for_log("running: ")
+        before = status_of(tmp_path)["model"]["point"]
+        other = {"strict": "balanced", "balanced": "strict"}[before]
+        done = control(tmp_path, "point", other)
+        assert (done.returncode, done.stdout) == (0, f"{other}: the card makes no promise for it\n")
+        assert status_of(tmp_path)["model"]["point"] == other
+        assert first.stop() == 0
+    finally:
+        first.kill()
+    again = Service(tmp_path / "board.toml", tmp_path / "log")
+    try:
+        again.wait_for_log("running: ", times=2)
+        assert status_of(tmp_path)["model"]["point"] == other
+        assert control(tmp_path, "point", "configuration").stdout.startswith(f"{before}: ")
+        assert status_of(tmp_path)["model"]["point"] == before
+        assert again.stop() == 0
+    finally:
+        again.kill()
+
+
+def test_a_point_that_the_model_lacks_is_refused_and_the_old_one_is_used(place, service):
+    before = status_of(place)["model"]["point"]
+    assert_one_clear_line(control(place, "point", "wild"), "no operating point wild", "it has ")
+    assert status_of(place)["model"]["point"] == before

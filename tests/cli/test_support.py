@@ -1,4 +1,5 @@
 import json
+import os
 import tarfile
 
 import pytest
@@ -66,3 +67,12 @@ def test_a_text_that_is_too_long_keeps_its_end_and_says_so():
     assert kept.startswith("... ")
     assert kept.endswith("line 99999\n")
     assert len(kept.encode()) < bundle.MAX_PART_BYTES + 100
+
+
+def test_a_support_file_is_for_its_owner_alone_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        bundle.pack({"a.txt": "b"}, tmp_path / "support.tar.gz")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "support.tar.gz").stat().st_mode & 0o777 == 0o600

@@ -66,6 +66,12 @@ def test_a_network_that_does_not_fit_its_card_is_refused(tmp_path, network):
         Session(bundle, capacity=4)
 
 
+def test_a_network_with_room_for_a_fixed_number_of_crops_is_refused_with_the_fix(tmp_path):
+    bundle = load_bundle(write_tiny_bundle(tmp_path / "b", network=tiny_network(batch=4)))
+    with pytest.raises(BundleError, match=r"room for exactly 4 crops.*free batch axis"):
+        Session(bundle, capacity=4)
+
+
 def test_bytes_that_are_no_network_are_refused(tmp_path):
     bundle = load_bundle(write_tiny_bundle(tmp_path / "b", network=b"not an onnx file"))
     with pytest.raises(BundleError, match="does not load"):

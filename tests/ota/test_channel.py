@@ -95,3 +95,15 @@ def test_a_model_for_another_machine_is_left_alone(wrong):
     with pytest.raises(UpdateError) as refused:
         check_fits(msgspec.convert(release(**wrong), ReleaseMetadata), MACHINE, "models/m.tar")
     assert refused.value.refusal is Refusal.INCOMPATIBLE
+
+
+@pytest.mark.parametrize("percent", [float("nan"), float("inf"), -0.01, 100.01])
+def test_a_share_that_no_channel_could_be_read_with_again_is_refused_when_it_is_made(percent):
+    with pytest.raises(ValueError, match="is no share of the boards"):
+        Entry("models/m.tar", percent, "0123456789")
+
+
+@pytest.mark.parametrize("percent", [0.0, 0.01, 100.0])
+def test_a_share_is_read_again_as_it_was_written(percent):
+    entry = Entry("models/m.tar", percent, "0123456789")
+    assert msgspec.json.decode(msgspec.json.encode(entry), type=Entry) == entry

@@ -13,6 +13,8 @@ from tests.ota.disks import WRITES, Recording, Refusing
 from tests.ota.scenes import BY_PATCH, INSTALL, NEW, Stage, check
 
 REFUSALS = {errno.ENOSPC: Refusal.NO_SPACE, errno.EIO: Refusal.STORAGE, errno.EROFS: Refusal.READ_ONLY}
+# One in so many is tried at each change, all of them by `make test-full`.
+STEPS = [pytest.param(3, id="a sample"), pytest.param(1, id="all", marks=pytest.mark.full)]
 
 
 @pytest.fixture
@@ -20,14 +22,18 @@ def stage(quick_place, quick_bundled):
     return Stage(quick_place, quick_bundled)
 
 
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("code", REFUSALS, ids=errno.errorcode.get)
 @pytest.mark.parametrize("scene", [INSTALL, BY_PATCH], ids=lambda scene: scene.name)
-def test_a_disk_that_refuses_at_any_operation_costs_only_the_update(stage, scene, code):
+def test_a_disk_that_refuses_at_any_operation_costs_only_the_update(stage, scene, code, step):
     recording = Recording()
     stage.play(stage.set_up(scene, recording), recording)
-    for number, operation in enumerate(recording.operations):
-        if code == errno.ENOSPC and operation.kind not in WRITES:
-            continue
+    refused = [
+        (number, operation)
+        for number, operation in enumerate(recording.operations)
+        if code != errno.ENOSPC or operation.kind in WRITES
+    ]
+    for number, operation in refused[::step]:
         where = f"{errno.errorcode[code]} at {number}: {operation}"
         disk = Refusing(number, code)
         board = stage.set_up(scene, disk)

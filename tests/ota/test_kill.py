@@ -10,6 +10,8 @@ from tests.ota.disks import Killing, Recording
 from tests.ota.scenes import CRASHED, INSTALL, NEW, ROLLED_BACK, SCENES, Stage, check, service_on
 
 OK = 77  # exit code of a child that came to its end
+# One in so many is tried at each change, all of them by `make test-full`.
+STEPS = [pytest.param(5, id="a sample"), pytest.param(1, id="all", marks=pytest.mark.full)]
 
 
 @pytest.fixture
@@ -48,12 +50,13 @@ def common(stage, operations):
     return next(n for n, (one, other) in enumerate(zip(operations, install.operations, strict=False)) if one != other)
 
 
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
-def test_killed_at_any_operation_a_verified_model_loads_and_a_retry_converges(stage, scene, capsys):
+def test_killed_at_any_operation_a_verified_model_loads_and_a_retry_converges(stage, scene, step, capsys):
     recording = Recording()
     stage.play(stage.set_up(scene, recording), recording)
     first = 0 if scene not in {ROLLED_BACK, CRASHED} else common(stage, recording.operations)
-    moments = [point for point in points(recording.operations) if point[0] >= first]
+    moments = [point for point in points(recording.operations) if point[0] >= first][::step]
     for number, moment in moments:
         where = f"killed {moment} {number}: {recording.operations[number]}"
         board = stage.set_up(scene, disk := Killing(number, moment))

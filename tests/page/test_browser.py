@@ -6,66 +6,22 @@ Skipped, and said so, where playwright, Chromium or axe-core are absent; docs/pa
 import contextlib
 import json
 import os
-import shutil
 import signal
-import time
-from pathlib import Path
 
 import pytest
 
-from tests.cli.program import write_config
-from tests.cli.service import PATIENCE_S, Service, whole_lines
+from tests.camera.board import BOTTOM, TOP, programs_cameras
+from tests.cli.service import Service
 from tests.conftest import write_tiny_bundle
+from tests.page.browser import PAGE, Line, Visit, address_of, needs_axe, needs_browser, open_browser, playwright
 
-pytest.importorskip("uvicorn", reason="the live page needs the extra `page`")
-playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ROOT = Path(__file__).parents[2]
-AXE = Path(os.environ.get("PITCORE_AXE", ROOT / "build" / "browser" / "node_modules" / "axe-core" / "axe.min.js"))
-PATIENCE_MS = 1000 * PATIENCE_S
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="browser tests need Chromium: apt install chromium")
-
-PAGE = """
-[page]
-enabled = true
-port = 0
-pictures_per_s = 10.0
-strips = 2
-"""
-
-
-class Line:
-    """A service with its page.
-
-    Attributes:
-        url: of the page.
-        verdicts: the file.
-    """
-
-    def __init__(self, folder, bundle, extra=""):
-        self.verdicts = folder / "verdicts.jsonl"
-        config = write_config(folder / "board.toml", bundle, sink=self.verdicts, extra=PAGE + extra)
-        config.write_text(config.read_text().replace("frames_per_s = 100.0", "frames_per_s = 10.0"))
-        self.log = folder / "log"
-        self.service = Service(config, self.log)
-        self.service.wait_for_log("[page] listens on")
-        self.url = self.log.read_text().split("[page] listens on ")[1].split()[0]
-
-    def counted(self):
-        """Verdicts in the file, by name."""
-        found = {}
-        for line in whole_lines(self.verdicts):
-            record = json.loads(line)
-            if record["schema"] == "pitcore.verdict/1":
-                found[record["verdict"]] = found.get(record["verdict"], 0) + 1
-        return found
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as driver:
-        one = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root in a container
+        one = open_browser(driver)
         yield one
         one.close()
 
@@ -76,48 +32,6 @@ def line(tmp_path_factory):
     one = Line(folder, write_tiny_bundle(folder / "tiny"))
     yield one
     one.service.kill()
-
-
-class Visit:
-    """A page in the browser, with everything that it complains of, and whom it asks."""
-
-    def __init__(self, browser, url, size=(1600, 1000), shows="#picture[data-number]"):
-        self.page = browser.new_page(viewport={"width": size[0], "height": size[1]})
-        self.page.set_default_timeout(PATIENCE_MS)
-        self.complaints, self.asked = [], set()
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type != "log" else None)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on(
-            "request", lambda request: self.asked.add(request.url.split("/")[2] if "//" in request.url else "")
-        )
-        self.page.goto(url)
-        self.page.wait_for_selector(shows)
-
-    def wait(self, condition, what):
-        deadline = time.monotonic() + PATIENCE_S
-        while not (found := condition()):
-            assert time.monotonic() < deadline, f"never came: {what}"
-            self.page.wait_for_timeout(50)
-        return found
-
-    def cherries(self):
-        return json.loads(self.page.get_attribute("#picture", "data-cherries"))
-
-    def picture_number(self):
-        return int(self.page.get_attribute("#picture", "data-number"))
-
-    def text(self, selector):
-        return self.page.inner_text(selector)
-
-    def faults(self):
-        """What axe-core finds that is serious."""
-        self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("axe.run()")["violations"]
-        return [
-            (one["impact"], one["id"], [node["target"] for node in one["nodes"]])
-            for one in found
-            if one["impact"] in {"serious", "critical"}
-        ]
 
 
 @pytest.fixture
@@ -208,13 +122,52 @@ def test_a_frozen_camera_greys_the_picture_and_is_an_alarm(browser, tmp_path, ti
         line.service.kill()
 
 
+CAMERAS = f"""
+[frame]
+height_px = 240
+width_px = 640
+[source]
+kind = "picamera2"
+frames_per_s = 10.0
+startup_s = 60.0
+px_per_s = 1200.0
+[[source.cameras]]
+id = "{TOP}"
+planes = ["top"]
+[[source.cameras]]
+id = "{BOTTOM}"
+planes = ["bottom"]
+[runtime]
+capture_timeout_s = 60.0
+"""
+
+
+def test_a_camera_that_stalls_greys_the_picture_with_its_age_and_its_name(browser, tmp_path, tiny_bundle):
+    config, log = tmp_path / "board.toml", tmp_path / "log"
+    places = f'[sink]\npath = "{tmp_path}/v.jsonl"\n[control]\nsocket = "{tmp_path}/c.sock"\n'
+    places += f'state_dir = "{tmp_path}/state"\n[model]\nbundle = "{tiny_bundle}"\n'
+    config.write_text(CAMERAS + places + PAGE)
+    service = Service(config, log, env=programs_cameras(faults={BOTTOM: {"hang_at": 150}}))
+    try:
+        visit = Visit(browser, address_of(service, log))
+        visit.page.wait_for_selector("#strip.old")
+        visit.wait(lambda: "Camera bottom sends no picture" in visit.text("#stale"), "the camera's name")
+        assert visit.text("#headline") == "NO PICTURE"
+        age_s = int(visit.text("#stale").split()[-3])
+        visit.wait(lambda: int(visit.text("#stale").split()[-3]) > age_s, "a greater age")
+        visit.wait(lambda: "stalled" in visit.text("#cameras"), "the camera's state")
+        visit.page.close()
+    finally:
+        service.kill()
+
+
 def test_the_page_complains_of_nothing_and_asks_nobody_else(visit, line):
     visit.page.wait_for_timeout(3000)
     assert visit.complaints == []
     assert visit.asked <= {line.url.split("/")[2], ""}
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="axe-core is absent: npm install axe-core, and set PITCORE_AXE")
+@needs_axe
 def test_axe_finds_no_serious_fault(visit, browser, line):
     assert visit.faults() == []
     visit.page.focus("#strip")

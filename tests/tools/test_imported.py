@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 
 from pitcore.emulator.single import render_crop
-from pitcore.errors import BundleError, DataError
+from pitcore.errors import BundleError, ConfigError, DataError
 from pitcore.loop.classifier import Classifier
 from pitcore.model_card import load_bundle
 from pitcore.preprocess.prepare import CropSpec, crop_from_image
@@ -130,6 +130,12 @@ def test_a_checkpoint_no_board_could_use_is_refused_in_a_line(net, labels, said,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("wrong", [{"name": "Theirs"}, {"version": "1.0"}, {"version": "latest"}])
+def test_a_name_or_version_that_the_card_would_refuse_is_refused_at_once(wrong, tmp_path):
+    with pytest.raises(ConfigError, match=f"--{next(iter(wrong))} '.*' fits no model card"):
+        import_checkpoint(tmp_path / "none.pt", stated(**wrong), tmp_path / "run")
+
+
 def test_a_run_that_took_place_is_never_overwritten(tmp_path):
     checkpoint_of(tmp_path, "resnet18", 2)
     import_checkpoint(tmp_path / "best.pt", stated(), tmp_path / "run")
@@ -158,7 +164,7 @@ def bundle_of(tmp_path, data, *options, classes=2, architecture="resnet18"):
 @pytest.mark.parametrize("options", [[], ["--float"]])
 def test_a_board_judges_crops_by_a_bundle_of_every_kind(classes, architecture, options, tmp_path, procedural_crops):
     theirs, said = bundle_of(tmp_path, procedural_crops, *options, classes=classes, architecture=architecture)
-    assert "nothing says what this net was trained on" in said
+    assert "the data that this net was trained on is unknown" in said
     assert ("McNemar" in said) is not bool(options)
     opened = load_bundle(tmp_path / "bundle")
     assert opened.card.dtype == ("float32" if options else "uint8")

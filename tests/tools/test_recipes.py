@@ -60,6 +60,8 @@ def test_recipes_in_a_ring_are_refused(tmp_path):
         ("teacher_share: 0.5", "go together"),
         ("teachers: [out/a]", "go together"),
         ("held_out_fold: 3", "must be below folds"),
+        ("name: My Net", "name 'My Net' fits no model card"),
+        ("version: v2", "version 'v2' fits no model card: give three numbers"),
     ],
 )
 def test_what_does_not_go_together_is_refused(tiny_recipe, tmp_path, changes, said):
@@ -228,6 +230,7 @@ def test_a_picture_is_normalised_with_a_green_of_zeros_between_its_planes():
     assert torch.allclose(seen[0, :, 0, 0], torch.tensor([0.0, -0.456 / 0.224, 0.0]))
 
 
+@pytest.mark.full  # three processes that import torch
 def test_two_processes_train_one_network(tiny_recipe, procedural_crops, tmp_path):
     (tmp_path / "recipe.yaml").write_text(recipe_yaml(changed(tiny_recipe, epochs=2)))
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]

@@ -13,6 +13,7 @@ const MARGIN = 6;
 let setup = null;
 let told = null;
 let heardAt = performance.now();
+let isCut = false; // the browser lost the connection, and tries again
 let picture = null; // {image, cherries, number, atMs}, atMs by the board's clock
 let isHeld = false;
 let chosen = -1;
@@ -396,7 +397,7 @@ function drawState() {
   const silentMs = performance.now() - heardAt;
   let headline = told ? told.headline : { kind: "wait", text: "CONNECTING" };
   let stale = told ? told.stale : null;
-  if (silentMs > SILENT_MS) {
+  if (isCut || silentMs > SILENT_MS) {
     headline = { kind: "bad", text: "NO CONTACT" };
     stale = { why: "No contact with the board", age_s: silentMs / 1000 };
   } else if (stale) {
@@ -415,6 +416,7 @@ function drawState() {
 
 function takeNow(event) {
   heardAt = performance.now();
+  isCut = false;
   told = JSON.parse(event.data);
   if (told.point && (!points.length || JSON.stringify(points.at(-1)) !== JSON.stringify(told.point))) {
     points.push(told.point);
@@ -563,6 +565,7 @@ function connect() {
   source.addEventListener("setup", takeSetup);
   source.addEventListener("now", takeNow);
   source.addEventListener("picture", takePicture);
+  source.onerror = () => { isCut = true; };
 }
 
 function begin() {

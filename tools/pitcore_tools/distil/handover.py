@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from pitcore.durable import replace_file
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS
@@ -13,7 +11,7 @@ from pitcore_tools.distil.pool import BLENDED_SHARE
 from pitcore_tools.distil.run import Workspace, weights_path
 from pitcore_tools.distil.students import BATCH, WEIGHT_DECAY
 from pitcore_tools.distil.views import Jitter
-from pitcore_tools.networks.checkpoint import save_weights
+from pitcore_tools.networks.checkpoint import load_tensors, save_weights
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.train.loop import CONFIG, MODEL, SEEN
 from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
@@ -29,7 +27,7 @@ def hand_over(name: str, fold: int, place: Workspace, version: str, out: Path) -
         DataError: the student was not taught.
     """
     recipe = recipe_of(name, fold, version)
-    weights = torch.load(weights_path(place, name, fold), map_location="cpu", weights_only=True)
+    weights = load_tensors(weights_path(place, name, fold))
     refuse_not_finite(weights_path(place, name, fold), weights.items())
     seen = [place.crops.hashes[index] for index in place.crops.without(fold).tolist()]
     out.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,8 @@ from typing import Any
 from torch import Tensor
 
 from pitcore.durable import replace_file
-from pitcore.errors import DataError
+from pitcore.errors import ConfigError, DataError
+from pitcore.model_card import check_identity
 from pitcore_tools.networks.checkpoint import read_state, save_weights
 from pitcore_tools.networks.zoo import build, load_pretrained
 from pitcore_tools.train.loop import CHECKPOINT, CONFIG, METRICS, MODEL, SEEN
@@ -65,6 +66,10 @@ def import_checkpoint(checkpoint: Path, stated: Stated, run: Path) -> Recipe:
     """
     if taken := [name for name in (CHECKPOINT, MODEL, SEEN) if (run / name).exists()]:
         raise DataError(f"{run}: holds a run already ({taken[0]}); give another --out, or remove it")
+    try:
+        check_identity(stated.name, stated.version)
+    except ValueError as error:
+        raise ConfigError(f"--{error}") from error
     state = read_state(checkpoint)
     recipe = recipe_from({"base": BASE.name, **_told(state, stated, checkpoint)}, BASE)
     network = build(recipe.architecture, recipe.input_planes, len(recipe.labels), recipe.widths, recipe.stem)

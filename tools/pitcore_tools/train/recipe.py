@@ -10,6 +10,7 @@ import yaml
 from msgspec import Meta
 
 from pitcore.errors import ConfigError
+from pitcore.model_card import check_identity
 from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.networks.symmetric import Symmetry
 from pitcore_tools.networks.zoo import Architecture, Stem
@@ -83,6 +84,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     max_threshold: Annotated[int, Meta(ge=0, le=255)]
 
     def __post_init__(self) -> None:
+        check_identity(self.name, self.version)
         if self.held_out_fold >= self.folds:
             raise ValueError(f"held_out_fold {self.held_out_fold} must be below folds {self.folds}")
         if self.labels[0] != "clean" or self.labels[-1] != "pit" or len(set(self.labels)) != len(self.labels):

@@ -1,0 +1,49 @@
+"""The walk through a folder of pictures names what it does not look at."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pitcore.camera.folders import walk
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def folder():
+    """A folder that every user may enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as made:
+        path = Path(made)
+        path.chmod(0o755)
+        yield path
+        for below in path.iterdir():
+            below.chmod(0o755)
+
+
+def walked(folder):
+    """Walk as a user whom permissions hold back."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        return walk(folder)
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_a_subfolder_that_cannot_be_read_is_named_and_the_rest_is_found(folder):
+    (folder / "open.png").write_bytes(b"")
+    (folder / "closed").mkdir(mode=0o000)
+    found = walked(folder)
+    assert [path.name for path in found.pictures] == ["open.png"]
+    assert str(found) == "1 passed over: closed (folder cannot be read: Permission denied)"
+
+
+def test_a_name_with_a_newline_is_escaped_where_it_is_named(folder):
+    (folder / "a\n2 passed over.jpg").write_bytes(b"")
+    (told,) = walked(folder).passed_over
+    assert "\n" not in told
+    assert told.endswith("(no PNG)")

@@ -1,0 +1,112 @@
+"""A real browser, and `pitcore run` with its page: for the tests, and for the pictures of docs/page.md.
+
+Whoever imports it is skipped where playwright is absent; ``needs_browser`` and ``needs_axe`` mark what needs more.
+"""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import write_config
+from tests.cli.service import PATIENCE_S, Service, whole_lines
+
+pytest.importorskip("uvicorn", reason="the live page needs the extra `page`")
+playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright: pip install playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ROOT = Path(__file__).parents[2]
+AXE = Path(os.environ.get("PITCORE_AXE", ROOT / "build" / "browser" / "node_modules" / "axe-core" / "axe.min.js"))
+PATIENCE_MS = 1000 * PATIENCE_S
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="browser tests need Chromium: apt install chromium")
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason="axe-core is absent: npm install axe-core, and set PITCORE_AXE")
+
+PAGE = """
+[page]
+enabled = true
+port = 0
+pictures_per_s = 10.0
+strips = 2
+"""
+
+
+def address_of(service, log):
+    """Wait for the page of a service, and return its address."""
+    service.wait_for_log("[page] listens on")
+    return log.read_text().split("[page] listens on ")[1].split()[0]
+
+
+class Line:
+    """A service with its page.
+
+    Attributes:
+        url: of the page.
+        verdicts: the file.
+    """
+
+    def __init__(self, folder, bundle, extra=""):
+        self.verdicts = folder / "verdicts.jsonl"
+        config = write_config(folder / "board.toml", bundle, sink=self.verdicts, extra=PAGE + extra)
+        config.write_text(config.read_text().replace("frames_per_s = 100.0", "frames_per_s = 10.0"))
+        self.log = folder / "log"
+        self.service = Service(config, self.log)
+        self.url = address_of(self.service, self.log)
+
+    def counted(self):
+        """Verdicts in the file, by name."""
+        found = {}
+        for line in whole_lines(self.verdicts):
+            record = json.loads(line)
+            if record["schema"] == "pitcore.verdict/1":
+                found[record["verdict"]] = found.get(record["verdict"], 0) + 1
+        return found
+
+
+def open_browser(driver):
+    """Start Chromium."""
+    return driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root in a container
+
+
+class Visit:
+    """A page in the browser, with everything that it complains of, and whom it asks."""
+
+    def __init__(self, browser, url, size=(1600, 1000), shows="#picture[data-number]"):
+        self.page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        self.page.set_default_timeout(PATIENCE_MS)
+        self.complaints, self.asked = [], set()
+        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type != "log" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on(
+            "request", lambda request: self.asked.add(request.url.split("/")[2] if "//" in request.url else "")
+        )
+        self.page.goto(url)
+        self.page.wait_for_selector(shows)
+
+    def wait(self, condition, what):
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"never came: {what}"
+            self.page.wait_for_timeout(50)
+        return found
+
+    def cherries(self):
+        return json.loads(self.page.get_attribute("#picture", "data-cherries"))
+
+    def picture_number(self):
+        return int(self.page.get_attribute("#picture", "data-number"))
+
+    def text(self, selector):
+        return self.page.inner_text(selector)
+
+    def faults(self):
+        """What axe-core finds that is serious."""
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate("axe.run()")["violations"]
+        return [
+            (one["impact"], one["id"], [node["target"] for node in one["nodes"]])
+            for one in found
+            if one["impact"] in {"serious", "critical"}
+        ]

@@ -1,0 +1,145 @@
+"""Makes the pictures of docs/page.md: the page in a real browser, while the real service sorts the emulated belt.
+
+    python -m tests.page.pictures docs/pictures
+
+The belt shows a frame every two seconds, which a busy machine judges in time. It takes a few minutes.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from tests.cli.service import Service
+from tests.page.browser import Visit, address_of, open_browser, playwright
+
+MAX_BYTES = 250_000
+QUALITIES = (85, 75, 65)  # of JPEG, the first one with which a picture is small enough
+DESK, WHOLE, PHONE = (1152, 900), (1152, 1750), (390, 844)  # pixels
+CHERRIES = 100  # on the page before the first picture
+CONFIG = """
+[source]
+kind = "emulated"
+frames_per_s = 0.5
+cherries_per_frame = 14.0
+ring_frames = 16
+seed = 5
+{disturbance}
+[sink]
+path = "{folder}/verdicts.jsonl"
+[control]
+socket = "{folder}/c.sock"
+state_dir = "{folder}/state"
+[actions]
+maybe = "reject"
+side = "reject"
+[actuation]
+kind = "simulated"
+encoder = {{ line_a = 10, line_b = 11 }}
+lanes = [
+  {{ line = 1, x_px = [0, 616], distance_ticks = 4000, pulse_ticks = 60 }},
+  {{ line = 2, x_px = [616, 1232], distance_ticks = 4000, pulse_ticks = 60 }},
+  {{ line = 3, x_px = [1232, 1848], distance_ticks = 4000, pulse_ticks = 60 }},
+  {{ line = 4, x_px = [1848, 2464], distance_ticks = 4000, pulse_ticks = 60 }},
+]
+[runtime]
+stop_timeout_s = 60.0
+capture_timeout_s = 60.0
+[page]
+enabled = true
+port = 0
+"""
+DARK = "[source.disturbance]\nlight = [0.1, 1.0]\nfirst = 8\n"
+
+
+def start(folder, disturbance=""):
+    """Start the service. Return it, and the address of its page."""
+    config = folder / "board.toml"
+    config.write_text(CONFIG.format(folder=folder, disturbance=disturbance))
+    log = folder / f"log{len(disturbance)}"
+    service = Service(config, log)
+    return service, address_of(service, log)
+
+
+def counted(visit):
+    tiles = visit.page.query_selector_all("#tiles li")
+    return sum(int(tile.get_attribute("data-count") or 0) for tile in tiles)
+
+
+def while_sorting(browser, folder, keep):
+    """Take the pictures of a belt on which nothing is wrong."""
+    service, url = start(folder)
+    try:
+        visit = Visit(browser, url, WHOLE)
+        while counted(visit) < CHERRIES or visit.text("#headline") != "SORTING" or len(visit.cherries()) < 8:
+            visit.page.wait_for_timeout(200)
+        keep("page.jpg", visit.page)
+        visit.page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+        phone = Visit(browser, url, PHONE)
+        while counted(phone) < CHERRIES:
+            phone.page.wait_for_timeout(200)
+        keep("page_phone.jpg", phone.page)
+        phone.page.close()
+        visit.page.focus("#strip")
+        for _ in range(len(visit.cherries())):
+            visit.page.keyboard.press("ArrowRight")
+            if visit.text("#chosen").endswith("uncertain"):
+                break
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_selector("#cherry[open]")
+        while not visit.page.evaluate("[...document.querySelectorAll('#planes img')].every((one) => one.complete)"):
+            visit.page.wait_for_timeout(100)
+        keep("page_cherry.jpg", visit.page)
+        visit.page.close()
+        service.stop()
+    finally:
+        service.kill()
+
+
+def while_dark(browser, folder, keep):
+    """Take the pictures of an alarm, and of the report of the shift in which it was."""
+    service, url = start(folder, DARK)
+    try:
+        visit = Visit(browser, url, DESK)
+        visit.page.wait_for_selector(".alarm")
+        visit.page.wait_for_timeout(6000)  # the frame of the alarm blinks for four seconds
+        keep("page_alarm.jpg", visit.page)
+        visit.page.close()
+        report = browser.new_page(viewport={"width": 900, "height": 1000})
+        report.goto(url)
+        report.click("#shifts a")
+        report.wait_for_selector("main.report")
+        keep("page_shift.png", report)
+        report.close()
+        service.stop()
+    finally:
+        service.kill()
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("out", type=Path, help="folder of the pictures")
+    out = options.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+
+    def keep(name, page):
+        while page.query_selector("#strip.old"):
+            page.wait_for_timeout(100)
+        for quality in QUALITIES:
+            kind = {"type": "jpeg", "quality": quality} if name.endswith(".jpg") else {"full_page": True}
+            raw = page.screenshot(**kind)
+            if len(raw) <= MAX_BYTES:
+                break
+        (out / name).write_bytes(raw)
+        print(f"{out / name}: {len(raw):,} bytes, quality {quality}", flush=True)  # noqa: T201
+        if len(raw) > MAX_BYTES:
+            raise SystemExit(f"{name}: {len(raw):,} bytes; a picture of the documents has at most {MAX_BYTES:,}")
+
+    with tempfile.TemporaryDirectory() as name, playwright.sync_playwright() as driver:
+        browser = open_browser(driver)
+        while_sorting(browser, Path(name), keep)
+        while_dark(browser, Path(name), keep)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
