@@ -106,7 +106,7 @@ def check_regular(path: Path) -> None:
     if kind == stat.S_IFDIR:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if kind != stat.S_IFREG:
-        raise OSError(errno.EINVAL, f"it is {_SPECIAL.get(kind, 'something else')}, and no regular file", str(path))
+        raise OSError(errno.EINVAL, f"it is {_SPECIAL.get(kind, 'something else')}, not a regular file", str(path))
 
 
 def sync_directory(directory: Path) -> None:

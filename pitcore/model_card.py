@@ -198,7 +198,7 @@ class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             the larger ones down by area, ``fit`` scales every crop (antialiased bilinear).
         layout, dtype: of the network's input: NHWC or NCHW, uint8 or float32.
         scale, offset: one for each plane; float input is ``pixel * scale + offset``. For uint8 input
-            scale is 1 and offset 0: the graph holds the rest.
+            scale is 1 and offset 0: the graph contains the rest.
         labels: order of the logits; contains ``clean`` and ``pit``, may contain ``maybe``.
         files: SHA-256 of every other file of the bundle.
     """
@@ -224,7 +224,7 @@ class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if len(getattr(self, key)) != len(self.planes):
                 raise ValueError(f"{key} must have one number for each of the {len(self.planes)} planes")
         if self.dtype == "uint8" and (set(self.scale) != {1.0} or set(self.offset) != {0.0}):
-            raise ValueError("uint8 input needs scale 1 and offset 0; the graph holds the rest")
+            raise ValueError("uint8 input needs scale 1 and offset 0; the graph contains the rest")
         if len(set(self.labels)) != len(self.labels) or not {"clean", "pit"} <= set(self.labels):
             raise ValueError(f"labels must differ and hold clean and pit, got {self.labels}")
         if set(self.files) != set(BUNDLE_FILES):
@@ -343,8 +343,8 @@ def decode_card(raw: bytes, where: str) -> ModelCard:
             return ModelCard(**{**old, "schema": SCHEMA, "points": {"strict": strict}})
         if schema not in SCHEMAS:
             raise CardError(
-                f"{where}: a card of schema {schema}, and this pitcore reads {' and '.join(SCHEMAS)}; "
-                "update pitcore on this board first, or take a model that was made for it"
+                f"{where}: a card of schema {schema}, but this pitcore reads {' and '.join(SCHEMAS)}; "
+                "update pitcore on this board first, or use a model made for it"
             )
         return msgspec.json.decode(text, type=ModelCard)
     except (msgspec.DecodeError, ValueError) as error:  # ValidationError is a DecodeError

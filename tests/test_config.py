@@ -192,9 +192,9 @@ def test_lanes_of_an_action_are_read_in_order():
         ("line = 5", "line = 2", "line 2 is used twice"),
         ("line_a = 1, line_b = 2", "", "needs encoder.line_a"),
         ("line_a = 1, line_b = 2", "line_a = 1, reverse = true", "one channel has no direction"),
-        ("line_a = 1, line_b = 2", "line_b = 1", "needs a line_a"),
-        ('"simulated"', '"gpio"', 'an emulated belt turns no encoder: set actuation.kind = "simulated"'),
-        ("[actuation]", '[source]\nkind = "replay"\npath = "x"\n[actuation]', "a recording moves no belt"),
+        ("line_a = 1, line_b = 2", "line_b = 1", "needs encoder.line_a"),
+        ('"simulated"', '"gpio"', 'an emulated belt has no encoder: set actuation.kind = "simulated"'),
+        ("[actuation]", '[source]\nkind = "replay"\npath = "x"\n[actuation]', "a recording cannot drive valves"),
         ('"simulated"', '"wired"', "choose one of: none, gpio, simulated"),
     ],
 )

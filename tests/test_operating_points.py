@@ -83,7 +83,7 @@ def test_a_card_of_the_first_schema_has_the_one_point_strict(tiny_bundle):
 
 def test_a_card_of_a_schema_to_come_is_refused_with_what_to_do(tiny_bundle):
     write_card(tiny_bundle, tiny_card(tiny_bundle) | {"schema": "pitcore.card/3"})
-    with pytest.raises(CardError, match=r"schema pitcore\.card/3, and this pitcore reads .*; update pitcore"):
+    with pytest.raises(CardError, match=r"schema pitcore\.card/3, but this pitcore reads .*; update pitcore"):
         load_bundle(tiny_bundle)
 
 
@@ -146,4 +146,4 @@ def test_a_line_with_cameras_that_is_not_calibrated_is_named_for_as_long_as_it_l
     (board,) = (path for path in BOARDS if path.name == "pi5-two-global-shutter.toml")
     assert any("not calibrated" in said for said in weakened(load_config(board)))
     dark = decode_config(re.sub(r"(?m)^background = .*$", "background = [2, 1]", board.read_text()), "b.toml")
-    assert any("a lamp that fails is not found" in said for said in weakened(dark))
+    assert any("a lamp that fails is not detected" in said for said in weakened(dark))

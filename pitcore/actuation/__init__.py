@@ -1,1 +1,1 @@
-"""From verdicts to valves: when each lane opens, the process that switches the lines, and who may arm it."""
+"""Turns verdicts into openings of valves: schedule, the process that switches the lines, and arming."""

@@ -1,7 +1,7 @@
-"""Which valves are open now: verdicts in, encoder counts in, valves out.
+"""Decides which valves are open now, from verdicts and encoder counts.
 
-No line and no clock of its own: ``valve_loop`` gives it those of the board, the reject benchmark virtual ones. The belt
-that reaches the nozzles without a verdict, and a verdict that comes too late, meet the fail-safe here.
+It reads no line and no clock: ``valve_loop`` gives it those of the board, the reject benchmark virtual ones. It applies
+the fail-safe to belt that reaches the nozzles without a verdict, and to verdicts that are too late.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ LATE_TICKS = 1  # a pulse that loses no more is in time
 COVER_TICKS = 16  # the fail-safe is scheduled so far ahead of the belt, and so may hit as much beyond what is unjudged
 
 DETAILS = {
-    "reject_late": "verdicts to act on came after their cherry had reached the nozzle: the board is too slow, or the "
-    "nozzles stand too near; fail-safe `{fail_safe}`",
-    "reject_skipped": "pulses lay wholly between two readings of the encoder: edges were lost, or the board hung; "
+    "reject_late": "verdicts to act on came after their cherry had reached the nozzle: the board is too slow, "
+    "or the nozzles are too near; fail-safe `{fail_safe}`",
+    "reject_skipped": "pulses fell between two readings of the encoder: edges were lost, or the board hung; "
     "fail-safe `{fail_safe}`",
-    "valve_held": "valves were open while the belt stood, and were closed after max_on_ms",
+    "valve_held": "valves were open while the belt was stopped, and were closed after max_on_ms",
     "belt_unjudged": "stretches of belt reached the nozzles without a verdict; fail-safe `{fail_safe}`",
     "encoder_lost": "encoder edges were lost before they could be read; they were counted by their numbers",
-    "encoder_glitch": "encoder edges made no sense: check cable and shield, or set actuation.encoder.debounce_us",
+    "encoder_glitch": "encoder edges were invalid: check cable and shield, or set actuation.encoder.debounce_us",
 }
 COUNTED = (*DETAILS, "scheduled", "known", "openings")  # what ``Actuator.counts`` counts
 
 
 class Act(NamedTuple):
-    """What a verdict asks of the valves.
+    """The action that a verdict requests from the valves.
 
     Attributes:
         tick: of its frame.
@@ -52,7 +52,7 @@ class Act(NamedTuple):
 
 
 class JudgedFrame(NamedTuple):
-    """A frame of which every thing has its verdict, but for what waits at its entry edge.
+    """A frame whose things all have verdicts, except those that wait at its entry edge.
 
     Attributes:
         tick: of the frame.
@@ -69,20 +69,20 @@ class JudgedFrame(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Where and when the belt, having backed up, was farthest back."""
+    """The position and time at which a belt that backed up was farthest back."""
 
     tick: int
     t_ns: int
 
 
 def acts_of(records: Iterable[object]) -> list[Act]:
-    """Return what verdicts among the records ask of the valves; those that pass ask nothing."""
+    """Return the actions of the verdicts among the records, without those that pass."""
     verdicts = [record for record in records if isinstance(record, Verdict)]
     return [Act(one.tick, one.box, one.action, one.is_one_cherry) for one in verdicts if one.action != "pass"]
 
 
 class FaultReporter:
-    """Makes notices of counts that only grow.
+    """Makes notices from counts that only grow.
 
     Args:
         fail_safe: as configured.
@@ -93,7 +93,7 @@ class FaultReporter:
         self._told: Counter[str] = Counter()
 
     def notices(self, counts: Mapping[str, int]) -> list[Notice]:
-        """Return what is new since the last call."""
+        """Return the notices since the last call."""
         new = {event: counts.get(event, 0) - self._told[event] for event in DETAILS}
         self._told.update(new)
         return [
@@ -105,11 +105,11 @@ class FaultReporter:
 
 @dataclass(frozen=True, slots=True)
 class FiringRules:
-    """As of the section [actuation].
+    """The rules from the section [actuation].
 
     Attributes:
         latency_ns: from the line to the air at the nozzle.
-        max_on_ns: a belt that has not come on for so long stands, and no valve is open.
+        max_on_ns: a belt that has not moved forward for this long is stopped, and no valve is open.
         jitter_ticks: a belt that moves by no more trembles.
         rejects_unjudged: the fail-safe: True rejects, False lets pass.
     """
@@ -126,7 +126,7 @@ class Actuator:
     Args:
         plan: the lanes.
         rules: latency, limits, fail-safe.
-        tick: where the belt is. What lies between cameras and nozzles at the start was never judged.
+        tick: position of the belt. The belt between cameras and nozzles at the start was never judged.
 
     Attributes:
         counts: of everything that happened, under the names of ``COUNTED``; ``known`` were judged before.
@@ -152,7 +152,7 @@ class Actuator:
         self._on_the_way = OnTheWay(plan)
 
     def take(self, acts: Iterable[Act]) -> None:
-        """Take what is to be done; it is scheduled by the next ``step``."""
+        """Take an action; the next ``step`` schedules it."""
         self._inbox.extend(acts)
 
     def judged(self, frame: JudgedFrame) -> None:
@@ -162,16 +162,16 @@ class Actuator:
     def step(self, tick: int, now_ns: int, ticks_per_s: float = 0.0, came_ns: int | None = None) -> int:
         """Follow the belt to a tick.
 
-        While the belt is stopped (``belt.running``) no valve is open. What is due there is fired when the belt runs.
+        While the belt is stopped (``belt.running``) no valve is open. Pulses that are due are fired when the belt runs.
 
         Args:
             tick: the encoder count.
             now_ns: CLOCK_MONOTONIC.
             ticks_per_s: of the belt, for valves that need time.
-            came_ns: when the belt came to the tick; None: now.
+            came_ns: when the belt reached the tick; None: now.
 
         Returns:
-            Bit n is set if lane n's valve is to be open now.
+            Bit n is set if lane n's valve must be open now.
         """
         if tick < self._tick:
             self._back_up(tick, now_ns if came_ns is None else came_ns)
@@ -193,11 +193,11 @@ class Actuator:
         return mask
 
     def ahead(self) -> int:
-        """Return how many things that were to be acted on are still on their way to their nozzle."""
+        """Return the number of things with an action that have not reached their nozzle yet."""
         return self._on_the_way.count(self.schedule.tick)
 
     def _act_on(self, act: Act) -> None:
-        """Schedule the pulses for one thing; there are none for what a PLC is to act on."""
+        """Schedule the pulses for one thing; a PLC's action has none."""
         pulses = self._plan.pulses(act.tick, act.box, act.action, one_cherry=act.one_cherry)
         if not pulses:
             return
@@ -217,7 +217,7 @@ class Actuator:
         self.counts["reject_late" if late else "known" if known else "scheduled"] += 1
 
     def _fire_now(self, pulse: Pulse) -> None:
-        """A pulse came too late for most of it: what is behind may be another cherry, what is before is a pit."""
+        """Fire a pulse that is too late for most of its length whole and at once, if the fail-safe rejects."""
         if self._rules.rejects_unjudged:
             now = self.schedule.tick
             made_up = Pulse(pulse.lane, now, now + pulse.off - pulse.on)
@@ -231,9 +231,9 @@ class Actuator:
             self._fire_now(Pulse(pulse.lane, pulse.on, pulse.off))
 
     def _back_up(self, tick: int, t_ns: int) -> None:
-        """Take back what was judged of the belt that leaves by the entry edge: it may come again with other cherries.
+        """Mark belt that leaves by the entry edge as not judged: it may return with other cherries.
 
-        A frame that was taken before and is judged later must not count for that belt either, so the turn is kept.
+        A frame that was taken before but judged later must not count for that belt either, so the turn is stored.
         """
         while self._turns and self._turns[-1].tick >= tick:
             self._turns.pop()
@@ -250,7 +250,7 @@ class Actuator:
         return self._plan.entering(self._turns[0].tick) if self._turns else NEVER
 
     def _extend_judged(self, frame: JudgedFrame) -> None:
-        """Move the end of the judged belt on; what lies between it and a frame that begins beyond is unjudged."""
+        """Move the end of the judged belt forward. A gap before the start of a frame is unjudged."""
         while self._turns and self._turns[0].t_ns <= frame.t_ns:
             self._turns.popleft()
         kept_until = self._turned_at()
@@ -281,7 +281,7 @@ class Actuator:
                 self.schedule.add(lane, low, high)
 
     def _cover(self, at_nozzle: int) -> None:
-        """Belt that is about to reach a nozzle and is not judged yet will not be judged in time."""
+        """Treat belt that is about to reach a nozzle without a verdict as unjudged."""
         soon = at_nozzle + COVER_TICKS // 2
         for lane in self._followed:
             place, borders = self._plan.lanes[lane], self._unjudged[lane]
@@ -291,7 +291,7 @@ class Actuator:
                 self._leave_unjudged(lane, self._judged_until, end)
 
     def _leave_unjudged(self, lane: int, start: int, end: int) -> None:
-        """Meet a stretch of belt by the fail-safe. ``start`` and ``end`` are ticks at which it is at row 0."""
+        """Apply the fail-safe to a stretch of belt. ``start`` and ``end`` are ticks at which it is at row 0."""
         place = self._plan.lanes[lane]
         half = place.pulse_ticks // 2
         low = max(start + place.distance_ticks - half, self.schedule.tick)
@@ -307,10 +307,10 @@ class Actuator:
             self.schedule.add(lane, low, high)
 
     def _follow(self, tick: int, at_nozzle: int, came_ns: int, now_ns: int) -> int:
-        """Bring the schedule to the tick, and return the valves that are to be open.
+        """Advance the schedule to the tick, and return the valves that must be open.
 
-        The schedule stays behind while a belt that stood comes on by less than it may tremble, so that it takes nothing
-        for fired that was not.
+        While a stopped belt moves forward by less than the jitter, the schedule does not advance. So it marks nothing
+        as fired that was not.
         """
         ran = self._running.on
         runs = self._running.update(tick, came_ns, now_ns)

@@ -1,7 +1,7 @@
-"""Whether the air jet may fire. A new board is in dry run until somebody arms it.
+"""Stores whether the air jet may fire. A new board is in dry run until somebody arms it.
 
-The state lies on disk, with who changed it and when, so that a service which the watchdog restarts goes on as it
-was. What cannot be read counts as dry run. Who may arm is decided by the permissions of the control socket.
+The state is on the disk, with its author and time, so that a restarted service keeps it. A state that cannot be read
+counts as dry run. The permissions of the control socket decide who may arm.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class ArmingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Arming:
-    """The state, for all who ask or change it. Safe for use by several threads.
+    """Holds the state. Safe for use by several threads.
 
     Args:
-        path: the file it is kept in; its directory is made when it is first written.
+        path: its file; the directory is made at the first write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,23 +51,24 @@ class Arming:
 
     @property
     def armed(self) -> bool:
-        """Whether the air jet may fire now."""
+        """Return whether the air jet may fire now."""
         return self._state.armed
 
     @property
     def state(self) -> ArmingState:
-        """Armed or not, by whom and since when."""
+        """Return the state, with its author and time."""
         return self._state
 
     def arm(self, by: str, gave_up: Callable[[], bool] = lambda: False) -> ArmingState:
-        """Let the air jet fire; where it may already, nothing changes.
+        """Allow the air jet to fire. If it may already, nothing changes.
 
         Args:
             by: who.
-            gave_up: tells whether he wants it no more. The disk may take long, and nobody expects air later.
+            gave_up: returns whether the client has stopped waiting. The disk may take long, and a late arming would
+                surprise people.
 
         Raises:
-            ControlError: the state cannot be kept, or it was given up or disarmed meanwhile; it stays as it was.
+            ControlError: the state cannot be written, or it was cancelled or disarmed meanwhile; it is unchanged.
         """
         with self._disk:
             with self._lock:
@@ -82,10 +83,10 @@ class Arming:
                     return state
                 self._kept = False
             self._keep(before, "dry run now, but a restart may arm it")
-        raise ControlError("arming took too long and was given up, or somebody disarmed meanwhile; nothing changed")
+        raise ControlError("arming took too long, or somebody disarmed meanwhile; nothing changed")
 
     def disarm(self, by: str) -> ArmingState:
-        """Go to dry run, at once, whatever the disk does; where it is dry run already, make sure that the disk has it.
+        """Go to dry run at once, even if the disk fails. If it is dry run already, make sure that the disk has it.
 
         Raises:
             ControlError: it is dry run now, but a restart may arm it again.
@@ -113,7 +114,7 @@ class Arming:
 
 
 def _read(path: Path) -> tuple[ArmingState, bool]:
-    """Return what is on disk, and whether that is what it says: what cannot be trusted counts as dry run."""
+    """Return the state on disk, and whether it could be read: otherwise it is dry run."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=ArmingState), True
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""The service's end of the valves: verdicts to the valve process, ticks and counts from it.
+"""Connects the service with the valve process: sends verdicts, reads ticks and counts.
 
-What is done and when is ``valve_loop``'s, in a process of its own (``valve_process``).
+``valve_loop`` switches the valves, in a separate process (``valve_process``).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _RUN = (
 
 
 class GpioSink:
-    """Implements ``sink.BeltSink`` and ``belt.encoder.Encoder``.
+    """Implements ``sink.BeltSink`` and ``belt.encoder.Encoder`` with the valve process.
 
     Args:
         plan: the lanes, in the order of the lines.
@@ -57,7 +57,7 @@ class GpioSink:
         metrics: ``rejects`` and ``valve_openings`` are counted there.
 
     Raises:
-        SinkError: the chip or a line is not there, or is another's; no process can be started.
+        SinkError: the chip or a line does not exist or is in use, or no process can be started.
     """
 
     def __init__(self, plan: Plan, config: ActuationConfig, chip: ChipChoice, arming: Armed, metrics: Metrics) -> None:
@@ -70,8 +70,8 @@ class GpioSink:
             self._board, self._connection, self._process = _start_process()
         except OSError as error:
             raise SinkError(
-                f"the valve process cannot be started: {error}; where the board is out of processes, files or memory, "
-                "TasksMax= of the unit and `pitcore doctor` tell more"
+                f"the valve process cannot be started: {error}; the board may be out of processes, files or "
+                "memory: see TasksMax= of the unit and `pitcore doctor`"
             ) from error
         self._board.set("armed", int(arming.armed))
         self._guard = ValveGuard(self._process, self._board, _shutting(config, chip), time.monotonic_ns())
@@ -95,18 +95,18 @@ class GpioSink:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Everything that happened, by name; see ``Actuator``. From any thread."""
+        """Return every count by name; see ``Actuator``. From any thread."""
         return self._board.counts()
 
     def start_simulated_belt(self, started_ns: Callable[[], int | None]) -> None:
-        """Say when a simulated belt starts to run: it stands while ``started_ns`` gives None."""
+        """Set the start of a simulated belt: it is stopped while ``started_ns`` gives None."""
         self._belt_started_ns = started_ns
 
     def tick_at(self, t_ns: int) -> int:
         """Return the encoder count at a moment; see ``Encoder``.
 
-        Waits until the process has read the edges before that moment: a count that stands still because nobody reads
-        would put a verdict in the wrong place. If that takes ``HUNG_NS`` the next ``emit`` raises.
+        Waits until the process has read the edges before that moment, since an old count would put a verdict at the
+        wrong place. If that takes ``HUNG_NS``, the next ``emit`` raises.
         """
         now_ns = time.monotonic_ns()
         until_ns, t_read_ns = now_ns + HUNG_NS, min(t_ns, now_ns)
@@ -121,7 +121,7 @@ class GpioSink:
         """Take the verdicts of a frame.
 
         Raises:
-            SinkError: the valve process ended or hangs: a service that cannot reject must not go on.
+            SinkError: the valve process ended or hangs. A service that cannot reject must stop.
         """
         self._check_alive()
         acts = acts_of(records)
@@ -134,7 +134,7 @@ class GpioSink:
         self._send(Work(judged=JudgedFrame(tick, t_ns, waiting_px, known_px)))
 
     def notices(self) -> list[Notice]:
-        """See ``BeltSink``. Asked for while no frame comes too, so that is how a process that is gone is found then.
+        """See ``BeltSink``. It is also called without frames, and then detects that the process ended.
 
         Raises:
             SinkError: as ``emit``.
@@ -144,7 +144,7 @@ class GpioSink:
 
     @property
     def lanes(self) -> int:
-        """How many valves there are; see ``control.valve_test.Valves``."""
+        """Return the number of valves; see ``control.valve_test.Valves``."""
         return self._lanes
 
     def test(self, lane: int) -> None:
@@ -164,7 +164,7 @@ class GpioSink:
         until_ns = time.monotonic_ns() + TEST_S * 10**9
         while (told := self._board.get("test_told")) // LANES != self._tests:
             if time.monotonic_ns() > until_ns:
-                raise ControlError("the valve process did not answer; nothing is known of the test")
+                raise ControlError("the valve process did not answer; the result of the test is unknown")
             time.sleep(TELL_EVERY_S)
         if (result := TestResult(told % LANES)) in refusals:
             raise ControlError(refusals[result])
@@ -176,10 +176,10 @@ class GpioSink:
         return {"kind": "valves", "state": "ok" if running else "ended"} | told | self.counts
 
     def close(self) -> None:
-        """Have done what is due within a second, then every valve shut and the process end. Safe to call twice.
+        """Fire the pulses of the next second, then shut every valve and end the process. Safe to call twice.
 
         Raises:
-            SinkError: it did not end well, and nobody was told so yet: the service must not end as if it had.
+            SinkError: it did not end well, and this was not reported yet.
         """
         if self._closing.is_set():
             return
@@ -195,8 +195,8 @@ class GpioSink:
         self._count()
         if self._board.get("let_through"):
             log.warning(
-                "%d things that were to be taken off the belt were let through: the service stopped while they were on "
-                "their way to the nozzles; stop the belt first",
+                "%d things that should have left the belt passed: the service stopped "
+                "before they reached the nozzles; stop the belt first",
                 self._board.get("let_through"),
             )
         fault = self._guard.look(time.monotonic_ns()) if self._process.returncode else None
@@ -213,7 +213,7 @@ class GpioSink:
         raise SinkError(fault or "the valve process did not read the encoder for a second: the board is overloaded")
 
     def _tell_state(self) -> None:
-        """Keep the process informed of what may change at any time, and look after it."""
+        """Send the process the state that may change at any time, and watch it."""
         while not self._closing.wait(TELL_EVERY_S):
             self._board.set("armed", int(self._arming.armed))
             if not self._board.get("belt_start_ns"):
@@ -232,14 +232,14 @@ class GpioSink:
             raise SinkError(f"the valve process does not listen: {error.strerror}") from error
 
     def _hear(self) -> None:
-        """Wait for the answer. Raises SinkError with what it says, TimeoutError."""
+        """Wait for the answer. Raises SinkError with its message, TimeoutError."""
         raw = self._connection.recv(MAX_MESSAGE_BYTES)
         answer = msgspec.msgpack.decode(raw, type=Answer) if raw else Answer("the valve process ended; see the log")
         if answer.error is not None:
             raise SinkError(answer.error)
 
     def _hear_the_end(self) -> None:
-        """If the process said why it ended, raise that."""
+        """Raise the reason, if the process reported why it ended."""
         try:
             raw = self._connection.recv(MAX_MESSAGE_BYTES)
         except OSError:
@@ -248,7 +248,7 @@ class GpioSink:
             raise SinkError(said)
 
     def _count(self) -> None:
-        """Bring the metrics up to date; the loop's thread writes them, as all others."""
+        """Update the metrics; the loop's thread writes all metrics."""
         counts = self.counts
         now = {
             ("rejects", label): counts[name]
@@ -268,7 +268,7 @@ class GpioSink:
 
 
 def _shutting(config: ActuationConfig, chip: ChipChoice) -> Callable[[], None]:
-    """Return what shuts the valves of a chip when its process is gone; one in memory is gone with it."""
+    """Return a function that shuts the valves of a chip after its process ended; a chip in memory needs none."""
     if not isinstance(chip, RealChip) or not config.lanes:
         return lambda: None
     import_gpiod()  # now: there is no time for it then
@@ -276,7 +276,7 @@ def _shutting(config: ActuationConfig, chip: ChipChoice) -> Callable[[], None]:
 
 
 def _start_process() -> tuple[ValveBoard, socket.socket, subprocess.Popen[bytes]]:
-    """Start the process with what it shares with this one. Raises OSError."""
+    """Start the process with the shared memory. Raises OSError."""
     board, memory = ValveBoard.create()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-I", "-c", _RUN, json.dumps(sys.path), str(theirs.fileno()), str(memory)]

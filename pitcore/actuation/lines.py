@@ -1,4 +1,4 @@
-"""The board's lines, by gpiod: encoder edges in, valves out. The chip may be the board's or one in memory.
+"""Reads encoder edges and drives valves with gpiod. The chip may be the board's or one in memory.
 
 Only this module and ``simulated_chip`` know gpiod.
 """
@@ -20,7 +20,7 @@ BUFFERED_EDGES = 1024  # the most the kernel keeps: 75 ms at 13,600 a second
 
 
 class Request(Protocol):
-    """What is used of ``gpiod.LineRequest``."""
+    """The used part of ``gpiod.LineRequest``."""
 
     def get_values(self, lines: Any = None) -> Sequence[Any]:  # noqa: ANN401  gpiod's enums, which may not be installed
         """Return the levels of lines."""
@@ -31,25 +31,25 @@ class Request(Protocol):
         ...
 
     def wait_edge_events(self, timeout: float | None = None) -> bool:
-        """Wait for an edge; False if none came in ``timeout`` seconds."""
+        """Wait for an edge; return False if none arrived in ``timeout`` seconds."""
         ...
 
     def read_edge_events(self, max_events: int | None = None) -> Sequence[Any]:
-        """Return edges that wait."""
+        """Return the waiting edges."""
         ...
 
     def release(self) -> None:
-        """Give the lines back."""
+        """Release the lines."""
         ...
 
 
 class Chip(Protocol):
-    """What is used of ``gpiod.Chip``."""
+    """The used part of ``gpiod.Chip``."""
 
     def request_lines(
         self, config: dict[Any, Any], consumer: str | None = None, event_buffer_size: int | None = None
     ) -> Request:
-        """Take lines for ourselves alone."""
+        """Request lines for exclusive use."""
         ...
 
     def close(self) -> None:
@@ -70,14 +70,14 @@ def import_gpiod() -> ModuleType:
 
 
 def open_chip(label: str, folder: Path = Path("/dev")) -> Chip:
-    """Open a chip by its label: numbers move between kernels.
+    """Open a chip by its label, since its number differs between kernels.
 
     Args:
         label: as ``gpiodetect`` shows it in brackets.
         folder: where the devices are.
 
     Raises:
-        SinkError: there is none of that label, or it may not be opened.
+        SinkError: no chip has that label, or it may not be opened.
     """
     gpiod = import_gpiod()
     found, refused = [], []
@@ -99,7 +99,7 @@ def open_chip(label: str, folder: Path = Path("/dev")) -> Chip:
 
 
 def shut_lines(config: ActuationConfig) -> None:
-    """Drive the line of every valve shut, and give the lines back. Raises SinkError."""
+    """Shut every valve, and release the lines. Raises SinkError."""
     Lines(open_chip(config.chip), config).close()
 
 
@@ -111,7 +111,7 @@ class Lines:
         config: offsets and electrical facts.
 
     Raises:
-        SinkError: a line is not there, or another program holds it.
+        SinkError: a line does not exist, or another program holds it.
     """
 
     def __init__(self, chip: Chip, config: ActuationConfig) -> None:
@@ -133,7 +133,7 @@ class Lines:
             reason = getattr(error, "strerror", None) or str(error)
             raise SinkError(
                 f"[actuation] lanes {', '.join(map(str, self._offsets))} or encoder of chip `{config.chip}`: {reason}; "
-                "gpioinfo tells which lines there are and who holds them"
+                "gpioinfo lists the lines and the programs that hold them"
             ) from error
         finally:
             chip.close()
@@ -147,11 +147,11 @@ class Lines:
         return levels[0], levels[1] if len(levels) > 1 else 0
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for an encoder edge; False if none came."""
+        """Wait for an encoder edge; return False if none arrived."""
         return self._encoder is not None and self._encoder.wait_edge_events(timeout_s)
 
     def read(self) -> list[Edge]:
-        """Return the edges that wait, in order; none if none does."""
+        """Return the waiting edges in order."""
         if self._encoder is None:
             return []
         rising, line_b = self._gpiod.EdgeEvent.Type.RISING_EDGE, self._config.encoder.line_b
@@ -163,7 +163,7 @@ class Lines:
         return edges
 
     def drive(self, mask: int) -> None:
-        """Open the valves of the set bits and shut the others; only changes reach the chip."""
+        """Open the valves of the set bits and shut the others; only changes are written to the chip."""
         changed = mask ^ self._driven
         if changed and self._valves is not None:
             value = self._gpiod.line.Value
@@ -177,7 +177,7 @@ class Lines:
         self._driven = mask
 
     def close(self) -> None:
-        """Shut every valve and give the lines back."""
+        """Shut every valve and release the lines."""
         if self._valves is not None:
             self._valves.set_values(dict.fromkeys(self._offsets, self._gpiod.line.Value.INACTIVE))
             self._valves.release()

@@ -1,12 +1,12 @@
-"""Which valves are open at which tick of the belt.
+"""Schedules which valves are open at which tick of the belt.
 
 A pulse is an interval [on, off) of encoder ticks in one lane. ``Schedule`` takes pulses in any order and follows the
-belt wherever it goes: each tick of each pulse is fired once, when the belt comes to it, and not again when the belt
-backs up and comes forward once more. It knows neither pixels, nor time, nor lines (``lanes``, ``sinks.actuator``).
+belt. Each tick of each pulse is fired once, when the belt reaches it, and not again when the belt backs up and moves
+forward again. It knows no pixels, no time and no lines (see ``belt.lanes``, ``actuator``).
 
-This is Cython's pure-Python mode: the module runs as it is, and setup.py compiles it as it is with the C types
-of ``schedule.pxd``. Both give the same results (tests/actuation/test_schedule.py); ``pitcore-bench --rejects`` prints
-both speeds.
+This is Cython's pure-Python mode: the module runs as plain Python, and setup.py compiles it with the C types of
+``schedule.pxd``. Both give the same results (tests/actuation/test_schedule.py); ``pitcore-bench --rejects`` prints both
+speeds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NEVER = 1 << 62  # a tick that no belt reaches
 
 
 class Placed(NamedTuple):
-    """What became of a pulse: how many of its ticks are which.
+    """The result of adding a pulse: numbers of its ticks.
 
     Attributes:
         fresh: will be fired for this pulse.
@@ -32,7 +32,7 @@ class Placed(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A pulse that the count jumped over: the valve never opened for it."""
+    """A pulse that the count skipped: the valve never opened for it."""
 
     lane: int
     on: int
@@ -43,21 +43,21 @@ class Skipped(NamedTuple):
 
 
 def put_in(borders: list[int], low: int, high: int) -> None:
-    """Add [low, high) to a set; what touches is merged."""
+    """Add [low, high) to a set, and merge touching intervals."""
     if low < high:
         first, last = bisect_left(borders, low), bisect_right(borders, high)
         borders[first:last] = ([] if first % 2 else [low]) + ([] if last % 2 else [high])
 
 
 def take_out(borders: list[int], low: int, high: int) -> None:
-    """Take [low, high) out of a set."""
+    """Remove [low, high) from a set."""
     if low < high:
         first, last = bisect_left(borders, low), bisect_right(borders, high)
         borders[first:last] = ([low] if first % 2 else []) + ([high] if last % 2 else [])
 
 
 def parts_within(borders: list[int], low: int, high: int) -> list[int]:
-    """Return the part of a set that lies in [low, high), as borders."""
+    """Return the part of a set inside [low, high), as borders."""
     if low >= high:
         return []
     first, last = bisect_right(borders, low), bisect_left(borders, high)
@@ -65,7 +65,7 @@ def parts_within(borders: list[int], low: int, high: int) -> list[int]:
 
 
 def size_of(borders: list[int]) -> int:
-    """Return how many ticks a set has."""
+    """Return the number of ticks in a set."""
     return sum(borders[1::2]) - sum(borders[::2])
 
 
@@ -89,17 +89,17 @@ class Schedule:
     """The pulses of all lanes.
 
     Args:
-        lanes: how many there are, at most 62.
-        jitter_ticks: a belt that goes back by no more keeps an open valve open: it trembles, it does not reverse.
-        reach_ticks: a belt that backs up by more shows the cameras again what was fired at: they judge it again, and
-            what they call a pit then is fired at again. Twice as much is remembered behind the nozzle.
+        lanes: number of lanes, at most 62.
+        jitter_ticks: a belt that moves back by no more only trembles, and an open valve stays open.
+        reach_ticks: a belt that backs up by more brings cherries back to the cameras. They are judged again, and pits
+            are fired at again. Fired ticks are remembered up to twice this distance behind the nozzle.
 
     Attributes:
         tick: where the belt is.
-        mask: bit n is set while lane n's valve is to be open.
+        mask: bit n is set while lane n's valve must be open.
         next_change: the next tick of a belt running forward at which ``mask`` may change.
-        skipped: pulses that the count jumped over, for the caller to take.
-        late_ticks: the most by which the count jumped over a border of a pulse that was fired; for the caller to reset.
+        skipped: pulses that the count skipped; the caller takes them.
+        late_ticks: largest number of ticks by which the count passed a border of a fired pulse; the caller resets it.
     """
 
     def __init__(self, lanes: int, jitter_ticks: int, reach_ticks: int) -> None:
@@ -116,7 +116,7 @@ class Schedule:
         self.late_ticks = 0
 
     def start_at(self, tick: int) -> None:
-        """Say where the belt is, before the first ``advance``."""
+        """Set the position of the belt, before the first ``advance``."""
         self.tick = tick
 
     def add(self, number: int, on: int, off: int) -> Placed:
@@ -180,7 +180,7 @@ class Schedule:
         return mask
 
     def _settle(self, lane: _Lane) -> None:
-        """Move what an open valve has fired since the last change from pending to fired."""
+        """Move the ticks that an open valve has fired since the last change from pending to fired."""
         if lane.is_open and self.tick >= lane.front:
             end = self.tick + 1
             put_in(lane.fired, lane.front, end)
@@ -188,7 +188,7 @@ class Schedule:
             lane.front = self.tick
 
     def _forward(self, lane: _Lane, number: int, before: int, tick: int) -> None:
-        """Open or close a valve whose belt came forward from ``before`` to ``tick``."""
+        """Open or close a valve whose belt moved forward from ``before`` to ``tick``."""
         pending = lane.pending
         if lane.is_open and tick <= lane.front:
             return  # the belt trembled, and has not come back to where it was
@@ -209,7 +209,7 @@ class Schedule:
             lane.front = low
 
     def _backward(self, lane: _Lane, tick: int) -> None:
-        """Close a valve whose belt backs up, and forget what the cameras will judge again."""
+        """Close a valve whose belt backs up, and forget ticks that the cameras will judge again."""
         if lane.is_open and tick < lane.front - self._jitter:
             lane.is_open = False
         fired = lane.fired

@@ -1,4 +1,4 @@
-"""Memory that the service and its valve process share: what each must know of the other without asking.
+"""Holds the memory that the service and its valve process share.
 
 Every cell has one writer. A cell is one aligned 64-bit word, so it is read whole or not at all.
 """
@@ -42,12 +42,12 @@ class ValveBoard:
 
     @staticmethod
     def size() -> int:
-        """Return how many bytes it takes."""
+        """Return its size in bytes."""
         return 8 * len(CELLS) + TickHistory.bytes_for(HISTORY_STEPS)
 
     @classmethod
     def create(cls) -> tuple[ValveBoard, int]:
-        """Make a zeroed one; returns it with its descriptor, which may be handed to another process."""
+        """Make a zeroed one, and return it with its descriptor, which another process may inherit."""
         fd = os.memfd_create("pitcore-valves")
         os.ftruncate(fd, cls.size())
         return cls(fd), fd

@@ -1,7 +1,7 @@
-"""A GPIO chip in memory: a belt turns its encoder lines, and it notes when which output was driven.
+"""Simulates a GPIO chip in memory: a belt drives its encoder lines, and it records changes of outputs.
 
-It takes the place of ``gpiod.Chip`` and keeps to it: settings are gpiod's own, edges come with time stamps and running
-numbers, and a buffer that is not read in time loses its oldest edges, as the kernel's does.
+It replaces ``gpiod.Chip``. Settings are gpiod's own, edges have time stamps and running numbers, and a buffer that is
+not read in time loses its oldest edges, as the kernel's does.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class SimulatedChip:
     """Implements what ``lines.Lines`` uses of ``gpiod.Chip``.
 
     Args:
-        steps: of the belt, in order; None means that it stands for now; the end, that it stands for ever.
+        steps: of the belt, in order; None means that it is stopped for now; after the end it stays stopped.
         clock: nanoseconds that only grow.
         sleep: waits for seconds.
 
     Attributes:
-        driven: (t_ns, offset, level) of every change of an output, the oldest forgotten.
+        driven: (t_ns, offset, level) of the latest changes of outputs.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SimulatedChip:
         return self._levels.get(offset, 0)
 
     def put(self, offset: int, level: int) -> None:
-        """Drive an output, and note it if that changes it."""
+        """Drive an output, and record a change."""
         if self._levels.get(offset) != level:
             self._levels[offset] = level
             self.driven.append((self._clock(), offset, level))
@@ -127,7 +127,7 @@ class SimulatedOutputs:
         return []
 
     def release(self) -> None:
-        """Give the lines back; they keep their level."""
+        """Release the lines; they keep their level."""
         self._held = False
 
 
@@ -172,13 +172,13 @@ class SimulatedInputs:
             self._chip.sleep(max(0, due_ns - now_ns) / 1e9)
 
     def read_edge_events(self, max_events: int | None = None) -> list[Any]:
-        """Return edges that wait."""
+        """Return the waiting edges."""
         self._catch_up()
         count = min(len(self._buffer), max_events or 64)
         return [self._buffer.popleft() for _ in range(count)]
 
     def release(self) -> None:
-        """Give the lines back."""
+        """Release the lines."""
         self._ended, self._next = True, None
 
     def _levels(self) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""Watches the valve process: an open valve must not outlive whoever is to shut it.
+"""Watches the valve process, so that no valve stays open if the process hangs or ends.
 
-A process that hangs with an open valve is killed, and the service drives the valves shut itself. So does it after a
-process that ended badly: what a line does that nobody holds is the chip's. What is said of it is ``gpio``'s.
+A process that hangs with an open valve is killed, and the service shuts the valves. It also shuts them after a process
+that ended badly, since the chip decides the level of a released line. ``gpio`` reports it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ KILL_S = 1.0
 
 
 class Silence:
-    """For how long somebody was not heard of, as far as the listener was awake to hear.
+    """Measures how long a process was silent, while the listener itself was running.
 
-    A machine that stops for a while stops both; that is no silence.
+    A machine that stops for a while stops both, which does not count.
     """
 
     def __init__(self, now_ns: int) -> None:
@@ -35,7 +35,7 @@ class Silence:
         """Return the silence in ns.
 
         Args:
-            heard: changes while somebody lives.
+            heard: a value that changes while the process runs.
             now_ns: CLOCK_MONOTONIC.
         """
         self._silent_ns = 0 if heard != self._heard else self._silent_ns + min(now_ns - self._looked_ns, AWAKE_NS)
@@ -44,12 +44,12 @@ class Silence:
 
 
 class ValveGuard:
-    """Looks after one valve process. Safe for use by several threads.
+    """Watches one valve process. Safe for use by several threads.
 
     Args:
         process: which.
-        board: what it shares with the service.
-        shut: drives every valve shut when no other process holds the lines. Raises SinkError.
+        board: memory shared with the service.
+        shut: shuts every valve when no other process holds the lines. Raises SinkError.
         now_ns: CLOCK_MONOTONIC.
     """
 
@@ -62,7 +62,7 @@ class ValveGuard:
         self._fault: str | None = None
 
     def look(self, now_ns: int) -> str | None:
-        """Return what is wrong with the process, once and for all; the valves are shut then. None: it is well."""
+        """Return the fault of the process, after shutting the valves; None if there is no fault."""
         with self._lock:
             if self._fault is None:
                 self._fault = self._find(now_ns)
@@ -87,7 +87,7 @@ class ValveGuard:
         return f"{what} hangs; it was killed{self._shut_all()}"
 
     def _shut_all(self) -> str:
-        """Drive every valve shut, and return what to say of it."""
+        """Shut every valve, and return the message."""
         try:
             self._shut()
         except (SinkError, OSError) as error:

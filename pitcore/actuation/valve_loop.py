@@ -1,7 +1,7 @@
-"""One turn after the other: wait for the belt, follow it, switch lines. Runs in the valve process.
+"""Runs the loop of the valve process: wait for the belt, follow it, switch lines.
 
-Far from anything to be done, edges are read many at a time; shortly before it the process is awake and asks for each
-edge over and over (``vigil``), since who sleeps is woken late.
+Long before a change, edges are read many at a time. Shortly before a change the process stays awake and polls for each
+edge (``wakeup_margin``), since a sleeping process wakes late.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class ValveLoop:
     Args:
         plan: the lanes, in the order of the lines.
         config: latency, limits, fail-safe, encoder.
-        lines: open; closed by ``close``.
-        board: what is shared with the service.
+        lines: open; ``close`` closes them.
+        board: memory shared with the service.
 
     Attributes:
-        actuator: what is to be done is put into it.
-        vigil: how late this process is woken.
+        actuator: takes the actions.
+        vigil: measures how late this process wakes.
     """
 
     def __init__(self, plan: Plan, config: ActuationConfig, lines: Lines, board: ValveBoard) -> None:
@@ -63,9 +63,9 @@ class ValveLoop:
         self._tester = ValveTester(board)
 
     def run(self, listen: Callable[[Actuator], bool]) -> None:
-        """Go on until ``listen``, which takes in what is to be done, says that it is over; then shut every valve.
+        """Run until ``listen``, which reads messages, returns False; then shut every valve.
 
-        What was judged and lies on a belt that still runs is acted on first, as far as ``DRAIN_NS`` allows.
+        Pulses for judged things on a running belt are fired first, within ``DRAIN_NS``.
 
         Raises:
             OSError: the chip is gone.
@@ -79,7 +79,7 @@ class ValveLoop:
             self._board.set("open", 0)
 
     def _drain(self) -> None:
-        """Let through nothing that is known to be a pit and will come to its nozzle soon; count what will not."""
+        """Fire at known pits that reach their nozzle soon; count those that do not."""
         board, history = self._board, self._history
         until_ns = time.monotonic_ns() + DRAIN_NS
         self.turn()  # takes in what was said last
@@ -91,7 +91,7 @@ class ValveLoop:
         board.set("let_through", self.actuator.ahead() if board.get("armed") else 0)
 
     def turn(self) -> None:
-        """Wait for the belt, or a little; follow it; switch lines."""
+        """Wait for the belt up to a limit, follow it, switch lines."""
         history, actuator, board = self._history, self.actuator, self._board
         asleep_ns = self._wait(time.monotonic_ns())
         woke_ns = time.monotonic_ns()
@@ -120,10 +120,10 @@ class ValveLoop:
         board.set("alive_ns", now_ns)
 
     def _wait(self, now_ns: int) -> int | None:
-        """Wait for the belt, asleep while nothing is due soon and awake for the rest.
+        """Wait for the belt: asleep while nothing is due soon, then polling.
 
         Returns:
-            Since when it slept until the next edge; None if it did not.
+            The start of the sleep until the next edge; None if it did not sleep.
         """
         due_ns, earliest_ns = self._due_ns(now_ns)
         lead_ns = self.vigil.lead_ns
@@ -140,7 +140,7 @@ class ValveLoop:
         return now_ns
 
     def _spin(self, since_ns: int) -> None:
-        """Ask for an edge over and over, not for long: the belt may have come to a stand."""
+        """Poll for an edge for a limited time: the belt may have stopped."""
         until_ns = since_ns + 2 * self.vigil.lead_ns
         now_ns = since_ns
         found = False
@@ -151,7 +151,7 @@ class ValveLoop:
         self.vigil.spun(now_ns - since_ns)
 
     def _due_ns(self, now_ns: int) -> tuple[int, int]:
-        """Return when a valve is to change next: if the belt goes on as it does, and if it runs as fast as it can.
+        """Return when a valve must change next, at the present speed of the belt and at its highest speed.
 
         A belt that is stopped changes none: its next edge wakes the process.
         """

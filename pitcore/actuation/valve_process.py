@@ -1,9 +1,9 @@
-"""The valve process, which ``gpio`` starts.
+"""Implements the valve process, which ``gpio`` starts.
 
-A process of its own, because a pulse may be no more than a tick late, and a Python thread waits for the interpreter
-as long as another has it. It shares memory with the service (``valve_board``) and hears from it over a socket; when
-that ends, however the service ended, it does what is due within a second, shuts every valve and ends too. Signals are
-the service's to act on.
+It is a separate process because a pulse may be at most a tick late, and a Python thread can wait longer for the
+interpreter. It shares memory with the service (``shared_state``) and receives messages over a socket. When the socket
+closes, it fires the pulses of the next second, shuts every valve and ends. It ignores signals, which the service
+handles.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RealChip(msgspec.Struct, frozen=True, tag="real"):
 
 
 class SteadyChip(msgspec.Struct, frozen=True, tag="steady"):
-    """A chip in memory whose belt runs at one speed from ``belt_start_ns`` of the board on, and stands before."""
+    """A chip in memory whose belt runs at one speed from ``belt_start_ns`` of the board on."""
 
     ticks_per_s: float
 
@@ -50,7 +50,7 @@ class SteadyChip(msgspec.Struct, frozen=True, tag="steady"):
 class PlayedChip(msgspec.Struct, frozen=True, tag="played"):
     """A chip in memory whose belt makes recorded steps.
 
-    At the end it writes down when which line was driven, and when the process was held up.
+    At the end it writes the changes of lines, and the times when the process was held up.
 
     Attributes:
         steps: file of (N, 2) int64: nanoseconds from ``belt_start_ns`` of the board on, and tick.
@@ -75,14 +75,14 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Work(msgspec.Struct, frozen=True, array_like=True):
-    """Every other message: what is to be done, or a frame that is judged."""
+    """Every other message: actions, or a judged frame."""
 
     acts: list[Act] = []
     judged: JudgedFrame | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the process says: once, that it is ready; or at any time, why it ends."""
+    """A message of the process: once, that it is ready; or at any time, why it ends."""
 
     error: str | None = None
 
@@ -128,16 +128,16 @@ def _chip(choice: ChipChoice, board: ValveBoard) -> Chip:
 
 
 def _queued_ns() -> int:
-    """Return how long this thread was ready and the kernel ran another: Documentation/scheduler/sched-stats.rst.
+    """Return how long this thread was ready while the kernel ran another: Documentation/scheduler/sched-stats.rst.
 
-    0 where the kernel keeps no account of it (CONFIG_SCHED_INFO).
+    It is 0 if the kernel does not count it (CONFIG_SCHED_INFO).
     """
     account = Path("/proc/thread-self/schedstat")
     return int(account.read_bytes().split()[1]) if account.exists() else 0
 
 
 def _listen(connection: socket.socket, actuator: Actuator) -> bool:
-    """Take in what the service said; False when it is gone, or closed the connection."""
+    """Read messages of the service; return False when it ended or closed the connection."""
     while True:
         try:
             raw = connection.recv(MAX_MESSAGE_BYTES, socket.MSG_DONTWAIT)
@@ -157,11 +157,11 @@ def _say(connection: socket.socket, answer: Answer) -> None:
     try:
         connection.sendall(msgspec.msgpack.encode(answer))
     except OSError as error:  # the service is gone already
-        log.warning("nobody hears: %s", error)
+        log.warning("the service cannot be reached: %s", error)
 
 
 def _take_the_processor() -> None:
-    """Ask for a real-time priority; do without collections, which take milliseconds: the loop makes no cycles."""
+    """Request a real-time priority, and disable garbage collection, which takes milliseconds."""
     gc.disable()
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))

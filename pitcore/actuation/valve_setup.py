@@ -1,4 +1,4 @@
-"""From a board's configuration to its valves: where the lanes are, on which lines, and what turns the encoder."""
+"""Builds the valves and the encoder of a board from its configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pitcore.preprocess.search_rules import window_of
 
 
 def belt_plan(config: Config) -> Plan:
-    """Return where the lanes of a configuration are; there are none where nothing is driven."""
+    """Return the lanes of a configuration; there are none if nothing is driven."""
     window, actuation = window_of(config), config.actuation
     lanes = () if actuation.kind == "none" else actuation.lanes
     first_row = window.origin[1]
@@ -26,7 +26,7 @@ def belt_plan(config: Config) -> Plan:
 
 
 def follow_belt(config: Config, ticks_per_s: float, arming: Arming, metrics: Metrics) -> GpioSink:
-    """Open encoder and valves, and follow the belt from now on.
+    """Open encoder and valves, and start to follow the belt.
 
     Args:
         config: of the board; its actuation is not ``none``.
@@ -35,7 +35,7 @@ def follow_belt(config: Config, ticks_per_s: float, arming: Arming, metrics: Met
         metrics: counts of the run.
 
     Raises:
-        SinkError: the chip or a line is not there, or is another's.
+        SinkError: the chip or a line does not exist or is in use.
     """
     actuation = config.actuation
     chip = RealChip(actuation.chip) if actuation.kind == "gpio" else SteadyChip(ticks_per_s)
@@ -43,13 +43,13 @@ def follow_belt(config: Config, ticks_per_s: float, arming: Arming, metrics: Met
 
 
 def shut_valves(actuation: ActuationConfig) -> int:
-    """Drive the line of every valve shut, and give the lines back; for when nothing that drove them runs any more.
+    """Shut every valve and release the lines, while no service runs.
 
     Returns:
         How many there are.
 
     Raises:
-        SinkError: the chip or a line is not there, or is another's.
+        SinkError: the chip or a line does not exist or is in use.
     """
     if actuation.kind != "gpio" or not actuation.lanes:
         return 0

@@ -1,7 +1,7 @@
-"""Opens one valve for a moment so that a person can hear it. Runs in the valve process, which has the last word.
+"""Opens one valve for a moment so that a person can hear it. Runs in the valve process, which decides.
 
-Only in dry run, and only while the belt is stopped: arming or an edge of the encoder ends it at once. What was asked
-while armed is refused, and does not wait for dry run.
+Only in dry run, and only while the belt is stopped: arming or an edge of the encoder ends it at once. A request while
+armed is refused, and does not wait for dry run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LANES = 256  # the lane is in the low bits of what is asked
 
 
 class TestResult(IntEnum):
-    """How a test went."""
+    """The result of a test."""
 
     __test__ = False  # no test of pytest's
     OPENED = 1
@@ -25,10 +25,10 @@ class TestResult(IntEnum):
 
 
 class ValveTester:
-    """Carries out what the cell ``test_asked`` asks.
+    """Carries out the request in the cell ``test_asked``.
 
     Args:
-        board: what is shared with the service.
+        board: memory shared with the service.
     """
 
     def __init__(self, board: ValveBoard) -> None:
@@ -38,7 +38,7 @@ class ValveTester:
         self._edge_ns = 0
 
     def mask(self, now_ns: int, edge_ns: int, *, armed: bool) -> int:
-        """Return which valve is open for a test now: one bit, or 0. Called in every turn.
+        """Return the valve to open for a test now: one bit, or 0. Called in every turn.
 
         Args:
             now_ns: CLOCK_MONOTONIC.

@@ -1,8 +1,8 @@
-"""How long before something is due the valve process must be awake, and how much it may spin for that.
+"""Computes how long before a change the valve process must wake up, and how long it may poll.
 
-A sleeper is woken late: by some tens of microseconds on a quiet board, by milliseconds where a virtual machine's host
-has other things to do. So sleeping ends as long before the next change of a valve as recent wake-ups were late, and
-the rest is spent asking for the encoder's edge over and over. Times come in, none is read here.
+A sleeping process wakes late: by tens of microseconds on a quiet board, by milliseconds on a busy virtual machine. So
+the process ends its sleep before the next change of a valve, earlier by the delay of recent wake-ups, and polls the
+encoder until the change. This module reads no clock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOTED_NS = 150_000  # shorter gaps are no matter
 
 
 class Gap(IntEnum):
-    """What the process was about when it did not get on."""
+    """The activity during which the process was held up."""
 
     ASLEEP = 0  # it had asked to be woken, and was late
     AWAKE = 1  # it asked for edges over and over, and between two questions time went by: its core did not run it
@@ -31,9 +31,9 @@ class Noted(NamedTuple):
 
     Attributes:
         from_ns, to_ns: CLOCK_MONOTONIC.
-        gap: what the process was about.
-        queued_ns: how long of it, at most, the kernel ran something else though the process was ready. The rest is no
-            program's doing: an interrupt came late or took long, or a virtual machine's host ran another guest.
+        gap: its activity.
+        queued_ns: longest time of it in which the kernel ran another program although the process was ready. In the
+            rest an interrupt was late or long, or a virtual machine's host ran another guest.
     """
 
     from_ns: int
@@ -43,14 +43,14 @@ class Noted(NamedTuple):
 
 
 class Vigil:
-    """Follows the wake-ups of one process.
+    """Measures the wake-ups of one process.
 
     Args:
-        share: of one core that may go into spinning; 0: none does.
+        share: of one core that may be spent on polling; 0: no polling.
 
     Attributes:
-        latest_ns: how late recent wake-ups were: the largest, decaying.
-        noted: when the process did not get on, since ``take_notes``.
+        latest_ns: delay of recent wake-ups: the largest, decaying.
+        noted: times when the process was held up, since ``take_notes``.
     """
 
     def __init__(self, share: float) -> None:
@@ -65,37 +65,37 @@ class Vigil:
 
     @property
     def lead_ns(self) -> int:
-        """How long before a change sleeping ends."""
+        """Return how long before a change the sleep must end."""
         return min(int(self.latest_ns) + MARGIN_NS, MOST_NS)
 
     def woke(self, due_ns: int, now_ns: int) -> None:
-        """Note that a sleep that should have ended at ``due_ns`` ended now."""
+        """Record that a sleep that should have ended at ``due_ns`` ended now."""
         fading = max(0.0, 1 - (now_ns - self._woke_ns) / FADES_IN_NS)
         self.latest_ns = max(float(now_ns - due_ns), self.latest_ns * fading)
         self._woke_ns = now_ns
         self.note(due_ns, now_ns, Gap.ASLEEP)
 
     def take_notes(self, queued_ns: Callable[[], int]) -> None:
-        """Keep every gap from now on: for a benchmark, not for months.
+        """Record every gap from now on. For benchmarks, since the record only grows.
 
         Args:
-            queued_ns: says how long the process was ready and not run, all in all.
+            queued_ns: returns the total time that the process was ready and not run.
         """
         self._queued_ns, self._queued_until_now_ns = queued_ns, queued_ns()
 
     def note(self, from_ns: int, to_ns: int, gap: Gap) -> None:
-        """Note a gap, if it is one and somebody wants to know."""
+        """Record a gap, if it is long enough and recording is on."""
         if self._queued_ns is not None and to_ns - from_ns > NOTED_NS:
             before_ns, self._queued_until_now_ns = self._queued_until_now_ns, self._queued_ns()
             self.noted.append(Noted(from_ns, to_ns, gap, self._queued_until_now_ns - before_ns))
 
     def may_spin(self, now_ns: int) -> bool:
-        """Tell whether there is something left to spin away."""
+        """Return whether time for polling is left."""
         earned_ns = self._share * (now_ns - self._credited_at_ns)
         self._credit_ns = min(self._share * SAVED_NS, self._credit_ns + earned_ns)
         self._credited_at_ns = now_ns
         return self._credit_ns > 0
 
     def spun(self, for_ns: int) -> None:
-        """Note that so much was spun away."""
+        """Record time spent on polling."""
         self._credit_ns -= for_ns

@@ -1,1 +1,1 @@
-"""The belt: what was seen in one frame is matched with the frames before it."""
+"""Follows the belt: matches the things of a frame with those of earlier frames."""

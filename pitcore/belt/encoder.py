@@ -1,7 +1,7 @@
-"""From the edges of the belt's encoder to its count, and the count at any moment of the last seconds.
+"""Counts the edges of the belt's encoder, and gives the count at any moment of the last seconds.
 
-Pure: whoever reads the lines hands the edges in. Count and camera share CLOCK_MONOTONIC, so a frame's tick is the
-count at its mid-exposure (``tick_at``).
+Pure: edges are passed in. Count and camera share CLOCK_MONOTONIC, so a frame's tick is the count at its mid-exposure
+(``tick_at``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 
 class Encoder(Protocol):
-    """Says where the belt was. Safe to call from any thread."""
+    """Returns the position of the belt. Safe to call from any thread."""
 
     def tick_at(self, t_ns: int) -> int:
         """Return the encoder count at a moment.
@@ -43,7 +43,7 @@ class Decoder(Protocol):
 
     Attributes:
         tick: the count.
-        lost: edges that the kernel's buffer lost; they are in the count.
+        lost: edges that the kernel's buffer lost; they are counted by their numbers.
         glitches: edges to a level that the line already had: a disturbance, or the edge between was too short.
     """
 
@@ -57,7 +57,7 @@ class Decoder(Protocol):
 
 
 class SingleDecoder:
-    """One channel: each rising edge is a step forward. It cannot see that the belt runs backwards."""
+    """Decodes one channel: each rising edge is a step forward. It cannot detect a belt that runs backwards."""
 
     def __init__(self) -> None:
         self.tick = 0
@@ -84,7 +84,7 @@ _LEVELS_OF = {phase: levels for levels, phase in _PHASE_OF.items()}
 
 
 class QuadratureDecoder:
-    """Two channels, four steps a period: forward while A leads B, backward while B leads.
+    """Decodes two channels, four steps a period: forward while A leads B, backward while B leads.
 
     Args:
         a, b: levels of the lines at the start.
@@ -119,8 +119,8 @@ class QuadratureDecoder:
     def _step_over(self, gap: int, edge: Edge) -> None:
         """Count lost edges as steps in the direction of the last one.
 
-        If the edge after them does not fit, the belt turned among them: then it is a whole turn back, two steps less.
-        So one lost edge is always counted right, and more are unless the belt turned twice or well within them.
+        If the next edge does not fit, the belt turned during the lost edges: the count is then two steps less. So one
+        lost edge is always counted right. Several are counted right unless the belt turned twice or far inside them.
         """
         self.lost += gap
         steps = gap * self._direction
@@ -132,7 +132,7 @@ class QuadratureDecoder:
 
 
 class TickHistory:
-    """The last steps of the encoder. One thread or process appends, any asks; no lock is needed.
+    """Stores the last steps of the encoder. One thread or process appends, any may read; no lock is needed.
 
     Args:
         capacity: steps to remember, a power of two; the default is 4.8 s at the reference load's 13,600 ticks a second.
@@ -150,23 +150,23 @@ class TickHistory:
 
     @staticmethod
     def bytes_for(capacity: int) -> int:
-        """Return how much memory a history takes."""
+        """Return the bytes of memory that a history needs."""
         return 8 * (1 + 2 * capacity)
 
     @property
     def tick(self) -> int:
-        """The newest count; 0 before the first edge."""
+        """Return the newest count; 0 before the first edge."""
         count = self._count[0]
         return self._ticks[(count - 1) & self._mask] if count else 0
 
     @property
     def t_ns(self) -> int:
-        """When the newest step was; 0 before the first."""
+        """Return the time of the newest step; 0 before the first."""
         count = self._count[0]
         return self._t_ns[(count - 1) & self._mask] if count else 0
 
     def append(self, t_ns: int, tick: int) -> None:
-        """Note a step. Times must not fall."""
+        """Record a step. Times must not fall."""
         count = self._count[0]
         self._t_ns[count & self._mask] = t_ns
         self._ticks[count & self._mask] = tick
@@ -190,7 +190,7 @@ class TickHistory:
         return self._ticks[(max(low, oldest + 1) - 1) & self._mask]
 
     def ticks_per_s(self, now_ns: int, steps: int = 32) -> float:
-        """Return the speed over the last steps; it falls towards 0 while none comes. Negative: backwards."""
+        """Return the speed over the last steps; it falls towards 0 without new steps. Negative: backwards."""
         count = self._count[0]
         back = min(steps, count - 1, self._readable - 1)
         if back < 1:

@@ -1,8 +1,8 @@
-"""From a thing in a frame to pulses of the valves: which lanes, and from which encoder tick to which.
+"""Computes the pulses of valves for a thing in a frame: which lanes, and the first and last encoder tick.
 
 A point at row r of a frame taken at tick t is, or was, at row 0 at tick ``t - r / px_per_tick``, whichever way the belt
-runs through the picture. A lane's nozzle stands ``distance_ticks`` behind row 0. A box that is not known to hold one
-cherry is hit over its whole length, by every lane that it covers: a pit may be anywhere in it.
+runs through the picture. A lane's nozzle is ``distance_ticks`` behind row 0. A box that is not known to hold one cherry
+is hit over its whole length, by every lane that it covers: a pit may be anywhere in it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Lane:
 
     Attributes:
         x_px: first column of the frame that it serves, and the one after the last.
-        distance_ticks: from where row 0 of the frame looks to the nozzle.
+        distance_ticks: travel from the point that row 0 of the frame shows to the nozzle.
         pulse_ticks: how far the belt moves while the valve is open for one cherry.
-        action: what it does to what it hits.
+        action: done to the cherries that it hits.
     """
 
     x_px: tuple[int, int]
@@ -44,7 +44,7 @@ class Pulse(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where the lanes are and how large one cherry is.
+    """The lanes, and the size of one cherry.
 
     Attributes:
         px_per_tick: as of the belt.
@@ -61,12 +61,12 @@ class Plan:
     def pulses(self, tick: int, box: Box, action: Action, *, one_cherry: bool = True) -> list[Pulse]:
         """Return the pulses that do an action to the thing in a box of a frame.
 
-        A thing beside every lane of the action gets the nearest: better hit from the side than passed over.
+        A thing beside every lane of the action gets the nearest lane, which hits it from the side.
 
         Args:
             tick: of the frame.
             box: of the thing.
-            action: what is to be done.
+            action: to do.
             one_cherry: the thing has the shape of one cherry. Its middle is hit, unless it is larger than any cherry.
         """
         x, y, width, height = box
@@ -105,13 +105,13 @@ class Plan:
 
     @property
     def reach_ticks(self) -> int:
-        """How far the belt runs from where the cameras see it last to the nearest nozzle."""
+        """Return the travel of the belt from the last row that the cameras see to the nearest nozzle."""
         seen_last = max(row / self.px_per_tick for row in self.rows_px)
         distances = [lane.distance_ticks for lane in self.lanes]
         return max(1, round(min(distances, default=1) - seen_last))
 
     def _across(self, left: float, right: float, action: Action) -> Sequence[int]:
-        """Return the lanes of an action that serve some column of left..right, or else the nearest one."""
+        """Return the lanes of an action that serve some column of left..right, otherwise the nearest one."""
         able = self.of_action(action)
         spans = {number: self.lanes[number].x_px for number in able}
         across = [number for number, (first, end) in spans.items() if left < end and right >= first]

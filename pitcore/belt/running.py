@@ -1,16 +1,17 @@
-"""Decides whether the belt runs. A valve may be open only while it runs: a person may be at the nozzles otherwise.
+"""Decides whether the belt runs.
 
-Pure: counts and times come in.
+A valve may be open only while it runs, since a person may be at the nozzles of a stopped belt. Pure: counts and times
+are passed in.
 """
 
 from __future__ import annotations
 
 
 class Running:
-    """Follows the encoder count.
+    """Decides from the encoder count whether the belt runs.
 
-    The belt is stopped when it has not moved for ``stands_after_ns``. It runs when it has come on by more than it may
-    tremble, with no such pause on the way. A belt that turns round without a pause goes on running.
+    The belt is stopped when it has not moved for ``stands_after_ns``. It runs after it has moved forward by more than
+    the jitter without such a pause. A belt that reverses without a pause counts as running.
 
     Args:
         tick: position of the belt at the start.
@@ -32,7 +33,7 @@ class Running:
 
         Args:
             tick: the count now.
-            came_ns: when the belt came there, by the edge's own stamp: edges may be read long after.
+            came_ns: when the belt reached it, by the edge's own time stamp, since edges may be read much later.
             now_ns: by the same clock.
         """
         if tick > self._foremost:

@@ -1,9 +1,9 @@
-"""One verdict for each cherry, though overlapping frames show it more than once.
+"""Makes sure that each cherry gets one verdict, although overlapping frames show it more than once.
 
-A point of the belt keeps its position from frame to frame, and that is how a box is matched with the boxes of earlier
-frames. Positions are in pixels and grow towards the feed: the entry edge of a frame taken at tick ``t`` is at
-``t * |px_per_tick|``, and its exit edge ``height_px`` less. This module decides *which* things of a frame are to be
-judged now; it knows neither pixels nor probabilities.
+A point of the belt keeps its position from frame to frame. Boxes are matched with those of earlier frames by this
+position. Positions are in pixels and grow towards the feed: the entry edge of a frame taken at tick ``t`` is at ``t *
+|px_per_tick|``, and its exit edge ``height_px`` less. This module decides *which* things of a frame are judged now. It
+knows no pixels and no probabilities.
 
 The rules:
 
@@ -21,7 +21,8 @@ The rules:
   not be taken for a thing that leaves before it was whole. If it may have been at a nozzle, and comes into view whole,
   it was missed there and is judged again.
 
-In doubt whether a thing was judged before, it is judged again: a second verdict costs a cherry, a missing one a tooth.
+If it is not certain that a thing was judged before, it is judged again: a second verdict costs a cherry, a missing one
+a tooth.
 """
 
 from __future__ import annotations
@@ -56,18 +57,18 @@ MOST_PASSED = 1024
 
 @dataclass(slots=True)
 class Selection:
-    """What to do with the things of one frame. Lists of integers hold indices into its boxes.
+    """The decision for the things of one frame. Lists of integers hold indices into its boxes.
 
     Attributes:
         whole: judge now.
         side: cut by a lateral edge: ``side``, no need to ask the network.
-        cut: leaving without ever having been whole: judge with reason ``cut``.
+        cut: leaves without having been whole: judge with reason ``cut``.
         unseen: boxes of things that were seen in part and left between two frames, where they would be
             now (so outside the frame); and of those that were entering when all was forgotten, where they were last.
         longer: boxes of things in ``side`` and ``cut`` of which an earlier frame showed what is now past the exit edge;
             these boxes reach beyond the frame.
-        known: how many were passed over because an earlier frame had them.
-        waiting: how many are entering and will be whole in a later frame.
+        known: number of things that were skipped because an earlier frame had them.
+        waiting: number of things that are entering and will be whole in a later frame.
         waiting_px: length of belt at the entry edge on which they lie, or lay when a frame showed them last.
         known_px: what lies farther beyond the frame's entry edge is forgotten, if the belt runs back; negative if it
             was farther back in frames since the last that could not be searched.
@@ -103,8 +104,8 @@ class BeltTracker:
         height_px: of the frame, along the belt.
         px_per_tick: belt travel for one encoder tick, positive towards larger rows.
         tolerance_px: how far a thing may be from where the encoder says.
-        remembered_px: how far past the exit edge what was judged is surely not at a nozzle yet; None: as far as a frame
-            is high.
+        remembered_px: distance past the exit edge within which a judged thing has not reached a nozzle; None: the
+            height of a frame.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class BeltTracker:
         self._back_to = math.inf  # and the least of it in the frames since then that were not searched
 
     def __len__(self) -> int:
-        """Return how many things are remembered."""
+        """Return the number of remembered things."""
         return len(self._judged) + len(self._passed) + len(self._waiting)
 
     def update(self, tick: int, boxes: Sequence[Box], border: Sequence[int]) -> Selection:
@@ -173,27 +174,27 @@ class BeltTracker:
         return chosen
 
     def not_searched(self, tick: int) -> None:
-        """Take the tick of a frame that cannot be searched: the belt may be backing up all the same."""
+        """Take the tick of a frame that cannot be searched: the belt may be backing up."""
         self._back_to = min(self._back_to, tick * abs(self._px_per_tick))
 
     def forget(self) -> None:
-        """Know nothing again: what comes is judged, whether it was judged before or not.
+        """Forget all things, so that every following thing is judged.
 
-        What was entering cannot be known again either, and may be gone: the next ``update`` hands it out as ``unseen``.
+        Things that were entering cannot be matched any more: the next ``update`` returns them as ``unseen``.
         """
         self._given_up += self._waiting
         self._judged, self._passed, self._waiting = [], [], []
 
     def finish(self) -> Selection:
-        """End of the belt: hand out what still waits, as ``unseen``."""
+        """End the belt: return the waiting things as ``unseen``."""
         spans, front = self._given_up + self._waiting, self._last_front or 0.0
         self._given_up, self._waiting = [], []
         return Selection(unseen=[self._in_frame(span, front) for span in spans])
 
     def _follow_belt(self, front: float, chosen: Selection) -> None:
-        """Note how far the belt came, and forget what is not in view any more.
+        """Record the travel of the belt, and forget things that are not in view any more.
 
-        After a jump back by more than a frame, as of an encoder that was reset, nothing known can be matched any more.
+        After a jump back by more than a frame, for example of a reset encoder, no known thing can be matched.
         """
         before, self._last_front = self._last_front, front
         back_to, self._back_to = min(front, self._back_to), math.inf
@@ -229,9 +230,9 @@ class BeltTracker:
         ]
 
     def _resume(self, seen: Sequence[Span], known: list[bool], front: float) -> list[Span]:
-        """Find what waited among the things of a frame.
+        """Find waiting things among the things of a frame.
 
-        What is seen again does not wait any more. A known thing that is all that covers it is not known any more:
+        A thing that is seen again stops waiting. If only a known thing covers it, that thing is not known any more:
         ``known`` is changed.
 
         Returns:
@@ -256,7 +257,7 @@ class BeltTracker:
         return past
 
     def _with_past(self, span: Span, past: list[Span]) -> Span:
-        """Return a thing at the exit edge with its parts that went past that edge; they are taken out of ``past``."""
+        """Return a thing at the exit edge with its parts that went past that edge; they are removed from ``past``."""
         x0, x1, low, high = span
         mine = [part for part in past if part[0] <= x1 + self._tolerance and part[1] >= x0 - self._tolerance]
         for part in mine:

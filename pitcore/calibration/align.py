@@ -60,7 +60,7 @@ def shift_of(displacements: Sequence[tuple[float, float]]) -> Shift:
     count = len(displacements)
     if count < MIN_CHERRIES:
         raise CalibrationError(
-            f"align: {count} cherries that both planes show, {MIN_CHERRIES} are needed; run the belt with cherries on "
+            f"align: {count} cherries are in both planes, but {MIN_CHERRIES} are needed; run the belt with cherries on "
             "it, or take more --frames"
         )
     points = np.asarray(displacements)
@@ -73,8 +73,8 @@ def shift_of(displacements: Sequence[tuple[float, float]]) -> Shift:
         )
     if np.abs(middle).max() > MAX_SHIFT_PX:
         raise CalibrationError(
-            f"align: the planes lie ({middle[0]:.0f}, {middle[1]:.0f}) px apart, more than {MAX_SHIFT_PX:g}; "
-            "move the cameras closer to each other's picture first"
+            f"align: the planes are offset by ({middle[0]:.0f}, {middle[1]:.0f}) px, more than "
+            f"{MAX_SHIFT_PX:g}; move the cameras closer to each other's picture first"
         )
     error_px = 1.2533 * scatter / count**0.5  # of a median
     return Shift(float(middle[0]), float(middle[1]), error_px, count)

@@ -99,13 +99,14 @@ def scale_of(moves: Sequence[Moved | None]) -> Scale:
             "belt: cherries move but the encoder gives no ticks; check its cable, supply and coupling"
         )
     if ticking and not moving:
-        raise CalibrationError("belt: the encoder counts but the cherries stand; check what drives the encoder")
+        raise CalibrationError("belt: the encoder counts but the cherries do not move; check what drives the encoder")
     used = [move for move in moving if move.ticks]
     cherries = sum(move.cherries for move in used)
     if cherries < MIN_CHERRIES or len(used) < MIN_PAIRS:
         raise CalibrationError(
-            f"belt: {cherries} cherries known again in {len(used)} pairs of frames, {MIN_CHERRIES} in {MIN_PAIRS} are "
-            "needed; run the belt with cherries on it, slower if frames do not overlap, or take more --frames"
+            f"belt: {cherries} cherries were matched in {len(used)} pairs of frames, but {MIN_CHERRIES} in "
+            f"{MIN_PAIRS} are needed; run the belt with cherries on it, slower if frames do not overlap, or "
+            "take more --frames"
         )
     return _fitted(used)
 

@@ -59,8 +59,8 @@ def brightness(histogram: NDArray[np.int64], first_level: int) -> Brightness:
     totals = histogram[:, first_level:].sum(axis=1)
     if totals.max() < MIN_FOREGROUND_PX:
         raise CalibrationError(
-            f"exposure: {totals.max()} px of cherries in the fullest quarter of the belt, {MIN_FOREGROUND_PX} are "
-            "needed; run the belt with cherries on it, or take more --frames"
+            f"exposure: {totals.max()} px of cherries in the fullest quarter of the belt, but {MIN_FOREGROUND_PX} "
+            "are needed; run the belt with cherries on it, or take more --frames"
         )
     zones = [_of_zone(row, first_level, int(total)) for row, total in zip(histogram, totals, strict=True)]
     return max((one for one, total in zip(zones, totals, strict=True) if total >= MIN_FOREGROUND_PX), key=_level)

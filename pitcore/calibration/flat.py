@@ -112,7 +112,8 @@ def falloff(
         poor = int(counts.argmin())
         raise CalibrationError(
             f"flat: {counts[poor]} cherries between columns {first + poor * span // zones} and "
-            f"{first + (poor + 1) * span // zones}, {MIN_IN_ZONE} are needed; spread cherries over the whole width, "
+            f"{first + (poor + 1) * span // zones}, but {MIN_IN_ZONE} are needed; spread cherries over the "
+            "whole width, "
             "or take more --frames"
         )
     middles = np.array([np.median(x_px[zone == number]) for number in range(zones)])

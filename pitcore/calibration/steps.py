@@ -72,7 +72,9 @@ def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> S
         seen = _seen(survey, frames)
     else:
         levels = ", ".join(f"{name} {one.level:.0f}" for name, one in zip(names, seen.levels, strict=True))
-        raise CalibrationError(f"exposure: still {levels} after {EXPOSURE_ROUNDS} rounds; is the light steady?")
+        raise CalibrationError(
+            f"exposure: still {levels} after {EXPOSURE_ROUNDS} rounds; check that the light is steady"
+        )
     values = _base(survey.config)
     planes, lines, parts = {}, [], []
     for number, name in enumerate(names):
@@ -86,7 +88,7 @@ def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> S
         )
         parts += [chart.strip(f"{name} before: {_text(old)}", first.planes[number])]
         parts += [chart.strip(f"{name} after: {_text(new)}", seen.planes[number])]
-    lines.append("the levels of the empty belt are another now: run 'pitcore calibrate flat'")
+    lines.append("the levels of the empty belt have changed: run 'pitcore calibrate flat'")
     return StepResult(msgspec.structs.replace(values, step="exposure", planes=planes), lines, chart.sheet(parts))
 
 
@@ -188,7 +190,10 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
         parts += [chart.plot(f"{name}: grey level of cherries across the belt", curves)]
         parts += [chart.plot(f"{name}: grey level of the empty belt", [chart.Curve("belt", columns, levels[number])])]
         corrected = np.minimum(kept[number] / light, 255).astype(np.uint8)
-        parts += [chart.strip(f"{name} as it comes", kept[number]), chart.strip(f"{name} as it is judged", corrected)]
+        parts += [
+            chart.strip(f"{name} before correction", kept[number]),
+            chart.strip(f"{name} after correction", corrected),
+        ]
     return StepResult(msgspec.structs.replace(values, step="flat", planes=planes), lines, chart.sheet(parts))
 
 
@@ -233,7 +238,7 @@ def measure_align(survey: Survey, frames: int) -> StepResult:
     after, second = _shift(survey, frames - frames // 2, there)
     was, (dx, dy) = window_of(config).shift_px, before.whole_px
     lines = [
-        f"{config.frame.planes[1]} lies ({before.dx_px:+.2f}, {before.dy_px:+.2f}) px aside +-{before.error_px:.2f}",
+        f"{config.frame.planes[1]} is offset by ({before.dx_px:+.2f}, {before.dy_px:+.2f}) px +-{before.error_px:.2f}",
         f"alignment {was} -> ({dx}, {dy}); frames become {there.shape[0]}x{there.shape[1]} px",
         f"residual ({after.dx_px:+.2f}, {after.dy_px:+.2f}) px; {before.cherries} and {after.cherries} cherries",
     ]
@@ -270,7 +275,7 @@ def measure_belt(survey: Survey, frames: int) -> StepResult:
     old = survey.config.px_per_tick
     lines = [
         f"px_per_tick {old:g} -> {found.px_per_tick:.5f} +-{found.error:.5f}: {found.px_per_tick / old - 1.0:+.2%}",
-        f"{found.cherries} cherries known again in {found.pairs} pairs of frames",
+        f"{found.cherries} cherries matched in {found.pairs} pairs of frames",
     ]
     known = [move for move in moves if move is not None and move.ticks]
     number = np.arange(len(known), dtype=float)

@@ -91,7 +91,9 @@ class Arrivals:
             self.doubt = f"its frames are {(now_ns - stamp_ns) / 1e9:.1f} s old when they arrive"
             return "stale"
         self._in_step = self._in_step or bool(metadata.get("SyncReady"))
-        self.doubt = self.lock.differs(metadata) or ("" if self._in_step else "it is not yet in step with the other")
+        self.doubt = self.lock.differs(metadata) or (
+            "" if self._in_step else "it is not synchronised with the other yet"
+        )
         if not self.doubt:
             return ""
         return "startup" if self.locked is None else "unlocked"

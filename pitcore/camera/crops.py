@@ -210,7 +210,7 @@ def _name_strangers(folder: Path) -> None:
     names = [printable(path.name) for path in beside if path.is_dir() or path.suffix.lower() == ".png"]
     if names:
         said = ", ".join(names[:_NAMED])
-        log.warning("%s: %d passed over, in no class folder: %s", printable(folder), len(names), said)
+        log.warning("%s: %d skipped, in no class folder: %s", printable(folder), len(names), said)
 
 
 def load_labelled(folder: Path) -> list[LabelledCrop]:

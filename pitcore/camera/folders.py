@@ -34,8 +34,8 @@ class Found:
         """Return one line that says what was passed over; empty if nothing was."""
         if not self.passed_over:
             return ""
-        more = f" and {len(self.passed_over) - _NAMED} more" if len(self.passed_over) > _NAMED else ""
-        return f"{len(self.passed_over)} passed over: {', '.join(self.passed_over[:_NAMED])}{more}"
+        more = f" and{len(self.passed_over) - _NAMED} more" if len(self.passed_over) > _NAMED else ""
+        return f"{len(self.passed_over)} skipped: {', '.join(self.passed_over[:_NAMED])}{more}"
 
 
 def walk(folder: Path) -> Found:
@@ -70,6 +70,6 @@ def _below(folder: Path) -> Iterator[tuple[Path, str]]:
             else:
                 yield from _below(path)
         elif path.suffix.lower() == ".png":
-            yield path, "" if stat.S_ISREG(mode) else "no regular file"
+            yield path, "" if stat.S_ISREG(mode) else "not a regular file"
         elif path.suffix.lower() in _OTHER_PICTURES:
-            yield path, "no PNG"
+            yield path, "not a PNG"

@@ -25,14 +25,14 @@ def png_fault(content: bytes) -> str | None:
     header promises, checksum included. The size in the header must have been checked: that much memory is taken.
     """
     if not content.startswith(PNG_SIGNATURE):
-        return "it does not begin as a PNG"
+        return "it does not begin like a PNG"
     header, pixels, ended = b"", [], False
     for name, body, fault in _chunks(content):
         if fault is not None:
             return fault
         if not header:
             if name != b"IHDR" or len(body) != struct.calcsize(_HEADER):
-                return "its first chunk is no header"
+                return "its first chunk is not a header"
             header = body
         if name == b"IDAT":
             pixels.append(body)
@@ -70,7 +70,7 @@ def _pixels_fault(header: bytes, packed: bytes) -> str | None:
     try:
         found = len(unfolder.decompress(packed, want + 1))  # one more than there may be
     except zlib.error:
-        return "its pixel data do not unfold"
+        return "its pixel data cannot be decompressed"
     if found > want:
         return "it holds more pixels than its header says"
     if found < want or not unfolder.eof:

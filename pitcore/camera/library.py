@@ -16,7 +16,7 @@ def picamera2() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name not in {"picamera2", "libcamera", "prctl", "pykms"}:
             raise SourceError(f"picamera2 needs {error.name}, which is missing: {_APT}{_environment()}") from error
-        raise SourceError(f"no module {error.name}, which pip does not bring: {_APT}{_environment()}") from error
+        raise SourceError(f"no module {error.name}, which pip does not install: {_APT}{_environment()}") from error
     except (ImportError, ValueError) as error:  # NumPy's own ABI check raises ValueError
         if "numpy" in str(error):
             raise SourceError(

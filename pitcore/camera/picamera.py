@@ -116,7 +116,7 @@ class PicameraSource:
         for thread in [thread for camera in self._cameras if (thread := camera.closing())]:
             thread.join(max(0.0, (deadline_ns - time.monotonic_ns()) / 1e9))
             if thread.is_alive():
-                log.warning("%s does not return; it is left behind, and ends with this process", thread.name)
+                log.warning("%s does not return; its thread is left running until this process ends", thread.name)
 
     @property
     def exposures(self) -> tuple[Exposure, ...]:
@@ -217,6 +217,6 @@ def _check_trigger(wanted: str) -> None:
         )
     if triggered and "LIBCAMERA_RPI_CONFIG_FILE" not in os.environ:
         log.warning(
-            "libcamera gives a camera up that waits long for its trigger; let LIBCAMERA_RPI_CONFIG_FILE name a file "
+            "libcamera stops a camera that waits long for its trigger; set LIBCAMERA_RPI_CONFIG_FILE to a file "
             "with a longer camera_timeout_value_ms, see firmware_configs/libcamera"
         )

@@ -116,7 +116,9 @@ class Recorder:
         try:
             self._sync()
         except OSError as error:
-            raise RecordingError(f"{self._folder}: the disk does not confirm: {error.strerror}; check it") from error
+            raise RecordingError(
+                f"{self._folder}: the disk does not confirm the write: {error.strerror}; check it"
+            ) from error
         finally:
             self._drop_files()
 

@@ -87,7 +87,7 @@ def read_manifest(folder: Path) -> Manifest:
     except msgspec.MsgspecError as error:
         raise RecordingError(f"{path}: damaged: {error}; the recording cannot be used") from error
     if min(manifest.height_px, manifest.width_px, len(manifest.plane_names)) < 1 or manifest.px_per_tick == 0:
-        raise RecordingError(f"{path}: a size of nothing; the recording cannot be used")
+        raise RecordingError(f"{path}: a size is 0; the recording cannot be used")
     return manifest
 
 

@@ -131,7 +131,7 @@ class ReplaySource:
         self._closed.wait(min(max(wait_s, 0.0), timeout_s))
         if wait_s > timeout_s:
             raise RecordingError(
-                f"{self._folder}: frame {entry.seq} is due in {wait_s:.1f} s; allow more, or do not pace"
+                f"{self._folder}: frame {entry.seq} is due in {wait_s:.1f} s; allow more time, or do not pace"
             )
 
 
@@ -161,7 +161,7 @@ def _mapped(path: Path, needed_bytes: int) -> NDArray[np.uint8]:
             have_bytes = path.stat().st_size
             if have_bytes < needed_bytes:
                 raise RecordingError(
-                    f"{path}: {have_bytes} bytes, the index speaks of {needed_bytes}; copy the recording again"
+                    f"{path}: {have_bytes} bytes, but the index needs {needed_bytes}; copy the recording again"
                 )
             mapping = mmap.mmap(file.fileno(), needed_bytes, access=mmap.ACCESS_READ)
     except OSError as error:

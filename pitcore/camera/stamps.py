@@ -38,7 +38,7 @@ class StampClock:
                 return clock_ns - monotonic_ns
         raise SourceError(
             f"{self._camera}: stamps its frames {(stamp_ns - monotonic_ns) / 1e9:+.1f} s from now, by a clock that is "
-            "neither CLOCK_MONOTONIC nor CLOCK_BOOTTIME; no reject can be timed by it: update the camera's driver"
+            "neither CLOCK_MONOTONIC nor CLOCK_BOOTTIME; rejects cannot be timed by it: update the camera's driver"
         )
 
 

@@ -51,7 +51,7 @@ class VideoSource:
         self._closed.clear()
         path = Path(self._config.path)
         if path.exists() and not path.is_file():  # a pipe without a writer cannot even be opened: it hangs
-            raise SourceError(f"{path}: is no regular file; give [source] path a film, or the address of a stream")
+            raise SourceError(f"{path}: is not a regular file; give [source] path a film, or the address of a stream")
         with self._lock:
             self._film = open_film(self._config.path, None, {}, None if path.exists() else (OPEN_S, SILENT_S))
             self._shots = shots(self._film)

@@ -1,1 +1,1 @@
-"""The command line: one file a command. Each parses, calls and prints."""
+"""Defines the command line, with one module for each command. Each parses, calls and prints."""

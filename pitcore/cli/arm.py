@@ -1,4 +1,4 @@
-"""``pitcore arm`` and ``pitcore disarm``: whether the air jet may fire."""
+"""Implements ``pitcore arm`` and ``pitcore disarm``, which allow or forbid the air jet."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pitcore.control.client import ask
 @config_option
 @socket_option
 def arm(config_path: Path | None, socket_path: Path | None) -> None:
-    """Let the air jet of the running service fire. A new board is in dry run until then.
+    """Allow the air jet of the running service to fire. A new board is in dry run until then.
 
-    It stays armed over restarts, until `pitcore disarm`. `pitcore status` shows who armed it and when. Exit code 3
-    if no service runs.
+    It stays armed over restarts, until `pitcore disarm`. `pitcore status` shows who armed it and when. Exit code 3 if
+    no service runs.
 
     \b
     Example:
@@ -31,7 +31,7 @@ def arm(config_path: Path | None, socket_path: Path | None) -> None:
 @config_option
 @socket_option
 def disarm(config_path: Path | None, socket_path: Path | None) -> None:
-    """Put the air jet of the running service into dry run, at once. Exit code 3 if no service runs.
+    """Put the air jet of the running service into dry run at once. Exit code 3 if no service runs.
 
     \b
     Example:
@@ -41,7 +41,7 @@ def disarm(config_path: Path | None, socket_path: Path | None) -> None:
 
 
 def sudo_user() -> dict[str, str]:
-    """Return as arguments of a command who became root for it, so that the log names a person."""
+    """Return the user who runs sudo, as arguments of a command, so that the log names a person."""
     name = os.environ.get("SUDO_USER")
     return {"sudo_user": name} if name and os.geteuid() == 0 else {}
 

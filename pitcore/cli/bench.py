@@ -1,4 +1,4 @@
-"""The command ``pitcore-bench``."""
+"""Implements the command ``pitcore-bench``."""
 
 from __future__ import annotations
 
@@ -42,26 +42,28 @@ SLOWER = MISSED = 3  # exit code of --fail-if-slower, and of --swaps that lose a
     type=Text(),
     help="CHERRIES or CHERRIES@FPS; FPS may be max.",
 )
-@click.option("--seconds", default=10.0, show_default=True, type=Number(0.2, 86_400.0), help="To measure.")
-@click.option("--frames", type=click.IntRange(50, 10_000_000), help="Measure so many frames instead.")
-@click.option("--workers", type=click.IntRange(1, 64), help="Cores that judge. Default: the configuration's.")
+@click.option("--seconds", default=10.0, show_default=True, type=Number(0.2, 86_400.0), help="Time to measure.")
+@click.option("--frames", type=click.IntRange(50, 10_000_000), help="Measure this many frames instead.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Number of cores that judge. Default: the configuration's.")
 @click.option("--json", "json_path", type=OutputFile(report.KIND, or_stdout=True), help="Write the report here.")
-@click.option("--compare", type=InputPath(), help="Hold it against an earlier --json report.")
+@click.option("--compare", type=InputPath(), help="Compare with an earlier --json report.")
 @click.option("--fail-if-slower", is_flag=True, help=f"Exit code {SLOWER} if --compare finds a stage slower.")
-@click.option("--quick", is_flag=True, help="Leave out allocations, cold start and change of model.")
+@click.option("--quick", is_flag=True, help="Do not measure allocations, cold start and change of model.")
 @click.option(
     "--sweep",
     is_flag=True,
-    help="Instead: cost against cherries a frame, for 1 worker and more.",
+    help="Instead: measure the cost by cherries per frame, for 1 worker and more.",
 )
-@click.option("--overload", type=Number(1.0, 20.0), help="Instead: offer so many times what it can do.")
-@click.option("--swaps", type=click.IntRange(1, 10_000), help="Instead: change the model so often while it runs.")
+@click.option("--overload", type=Number(1.0, 20.0), help="Instead: offer this many times the load it can process.")
+@click.option(
+    "--swaps", type=click.IntRange(1, 10_000), help="Instead: change the model this many times while it runs."
+)
 @click.option(
     "--rejects",
     type=click.IntRange(100, 10_000_000),
     is_flag=False,
     flag_value=100_000,
-    help="Instead: run 100000 cherries, or so many, past the valves: is every pit hit where it should be?",
+    help="Instead: run 100000 cherries, or this number, past the valves, and check where each pit is hit.",
 )
 @config_option
 @bundle_option
@@ -83,8 +85,8 @@ def bench(
 ) -> None:
     """Measure the service on this machine: every stage and its tails, throughput, memory, start, heat.
 
-    The emulated belt runs through the same code as a camera's frames. Times are in ms a frame. A report written with
-    --json can be held against a later one: --compare tells what is faster, what is slower, and what is noise.
+    The emulated belt runs through the same code as a camera's frames. Times are in ms a frame. Write a report with
+    --json, and compare a later run with it by --compare: it separates faster, slower and noise.
 
     \b
     Examples:
@@ -124,7 +126,7 @@ def bench(
 
 
 def _swap(config: Config, load: Load, swaps: int) -> None:
-    """Change the model under load; exit code MISSED if anything is not as it must be."""
+    """Change the model under load; exit code MISSED if a check fails."""
     with progress("swap", 100) as bar:
         trial = swap_trial(config, load, swaps, _moves(bar))
     click.echo(swaps_text(trial, load))
@@ -133,7 +135,7 @@ def _swap(config: Config, load: Load, swaps: int) -> None:
 
 
 def _moves(bar: Any) -> Callable[[float], None]:  # noqa: ANN401  click's progress bar
-    """Return what moves a bar of 100 to a share."""
+    """Return a function that moves a bar of 100 to a share."""
     done = 0
 
     def tick(share: float) -> None:
@@ -147,7 +149,7 @@ def _moves(bar: Any) -> Callable[[float], None]:  # noqa: ANN401  click's progre
 def _measured(
     config: Config, load: Load, workers: int | None, *, quick: bool
 ) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.float64]]]:
-    """Run everything; returns the report and each frame's total."""
+    """Run everything, and return the report and each frame's total."""
     label, before = open_bundle(config).label, machine.state()
     once: dict[str, float] = {}
     with progress("measure", 100) as bar:

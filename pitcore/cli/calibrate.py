@@ -1,4 +1,4 @@
-"""``pitcore calibrate``: measure what differs from board to board."""
+"""Implements ``pitcore calibrate``, which measures what differs between boards."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ Measure = Callable[[Survey], StepResult]
 
 @click.group()
 def calibrate() -> None:
-    """Measure what differs from board to board, in this order: exposure, flat, align, belt.
+    """Measure what differs between boards, in this order: exposure, flat, align, belt.
 
-    Each step reads frames, says what changed, writes a picture, and stores the result in the file that the
-    configuration names as [calibration] file. The configuration itself is never rewritten. A running service
-    takes the result at its next start, exposure and flat also by SIGHUP.
+    Each step reads frames, prints what changed, writes a picture, and stores the result in the [calibration] file of
+    the configuration. The configuration itself is never rewritten. A running service uses the result after its next
+    start; exposure and flat also after SIGHUP.
 
     \b
     Example:
@@ -60,7 +60,7 @@ def _shared(function: Callable[..., None]) -> Callable[..., None]:
         default=Path("out/calibrate"),
         show_default=True,
         type=OutputFolder(),
-        help="Of the picture.",
+        help="Folder for the picture.",
     )
     recording = click.option(
         "--recording", type=InputPath(), help="Measure on a recording instead of the configured source."
@@ -71,7 +71,11 @@ def _shared(function: Callable[..., None]) -> Callable[..., None]:
 
 def _frames(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
-        "--frames", default=default, show_default=True, type=click.IntRange(2, 100_000), help="How many to look at."
+        "--frames",
+        default=default,
+        show_default=True,
+        type=click.IntRange(2, 100_000),
+        help="Number of frames to measure.",
     )
 
 
@@ -82,15 +86,15 @@ def _frames(default: int) -> Callable[[Callable[..., None]], Callable[..., None]
     multiple=True,
     type=Text(),
     metavar="PLANE=LEVEL",
-    help="Bright level to reach. Default: the training data's.",
+    help="Bright level to reach. Default: that of the training data.",
 )
 @_shared
 def exposure_command(
     frames: int, target: tuple[str, ...], config_path: Path | None, recording: Path | None, out: Path, try_only: bool
 ) -> None:
-    """Bring the cherries of each plane to the brightness the model was trained on, without clipping.
+    """Set the exposure so that cherries are as bright as in the training data, without clipping.
 
-    Needs live cameras and cherries on a moving belt. --frames are looked at in each round.
+    Needs live cameras and cherries on a moving belt. Each round measures --frames frames.
 
     \b
     Example:
@@ -110,8 +114,8 @@ def exposure_command(
 def flat_command(frames: int, config_path: Path | None, recording: Path | None, out: Path, try_only: bool) -> None:
     """Measure the empty belt and the lamp's fall-off across it.
 
-    Cherries must lie over the whole width of the moving belt. The search then uses the belt's own level in each
-    column, and cherries in the lamp's dark ends are judged as bright as those in its middle.
+    Cherries must lie over the whole width of the moving belt. The search then uses the belt's own level in each column.
+    Cherries at the dark ends of the lamp are corrected to the brightness of the middle.
 
     \b
     Example:
@@ -125,7 +129,7 @@ def flat_command(frames: int, config_path: Path | None, recording: Path | None, 
 @_frames(40)
 @_shared
 def align_command(frames: int, config_path: Path | None, recording: Path | None, out: Path, try_only: bool) -> None:
-    """Measure how far the second plane lies aside from the first, to whole pixels, and what is left then.
+    """Measure the offset of the second plane from the first, in whole pixels, and the rest.
 
     \b
     Example:
@@ -141,7 +145,7 @@ def align_command(frames: int, config_path: Path | None, recording: Path | None,
 @_frames(60)
 @_shared
 def belt_command(frames: int, config_path: Path | None, recording: Path | None, out: Path, try_only: bool) -> None:
-    """Measure how far the belt moves for one encoder tick, with cherries that two frames in a row show.
+    """Measure the travel of the belt for one encoder tick, by cherries in two successive frames.
 
     \b
     Example:
@@ -154,7 +158,7 @@ def belt_command(frames: int, config_path: Path | None, recording: Path | None, 
 @calibrate.command()
 @config_option
 def undo(config_path: Path | None) -> None:
-    """Bring the calibration before the last one back. Nothing is deleted: each stays beside the file, numbered.
+    """Restore the previous calibration. Nothing is deleted: each calibration stays beside the file, numbered.
 
     \b
     Example:
@@ -163,13 +167,13 @@ def undo(config_path: Path | None) -> None:
     path = _path_of(config_path)
     state = store.undo(path)
     if state is None:
-        click.echo(f"{path}: no calibration is in force; what the configuration says goes")
+        click.echo(f"{path}: no calibration is in force; the configuration's values are used")
     else:
         click.echo(f"{path}: number {state.serial} is in force again ({state.step}, {state.measured_at})")
 
 
 class _Sitting:
-    """One step: opens the source, measures, tells, draws, stores.
+    """Runs one step: opens the source, measures, prints, draws and stores.
 
     Args:
         step: its name.
@@ -184,7 +188,7 @@ class _Sitting:
         self._drawn = out / f"{step}.png"
 
     def run(self, frames: int, measure: Measure, *, endless: bool = False) -> None:
-        """Measure with so many frames; ``endless`` where it may be more. Where it writes is tried first."""
+        """Measure with this many frames, or more if ``endless``. Check first that the output can be written."""
         try_file(self._drawn, PNG, makes_folders=True)
         if not self._try_only:
             try_file(self._path, makes_folders=True)
@@ -203,14 +207,14 @@ class _Sitting:
         )
         made = store.save(self._path, values)
         click.echo(
-            f"stored: {self._path}, number {made.serial}; 'pitcore calibrate undo' brings number {made.previous} back"
+            f"stored: {self._path}, number {made.serial}; 'pitcore calibrate undo' restores number {made.previous}"
         )
         calibration = msgspec.structs.replace(self._config.calibration, values=made)
         for said in weakened(msgspec.structs.replace(self._config, calibration=calibration)):
             click.echo(f"LESS SAFE {said}")
 
     def _source(self, frames: int | None, closing: ExitStack) -> Source:
-        """Build the source; what was opened beside it is closed with the stack."""
+        """Build the source. The stack closes everything that was opened with it."""
         config = self._config
         if self._recording is not None:
             return ReplaySource(self._recording)
@@ -232,13 +236,13 @@ class _Sitting:
 
 
 def _setup(config_path: Path | None) -> tuple[Config, Path]:
-    """Return the configuration, calibration included, and where the calibration goes."""
+    """Return the configuration with its calibration, and the path of the calibration."""
     path = _path_of(config_path)
     return load_config(config_path), path
 
 
 def _path_of(config_path: Path | None) -> Path:
-    """Return where the calibration goes. A damaged one must not keep ``undo`` from fixing it, so it is not read."""
+    """Return the path of the calibration. It is not read, so that ``undo`` can fix a damaged one."""
     fix = 'name one: --config FILE with [calibration] file = "calibration.json"'
     if config_path is None:
         raise CalibrationError(f"calibrate: no configuration to store the result for; {fix}")

@@ -1,4 +1,4 @@
-"""``pitcore update campaign``: a fleet's server selects what this board installs."""
+"""Implements ``pitcore update campaign``: a fleet's server selects the model for this board."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ RETRY_S = 60.0
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Ask once and end. Default: go on, as often as the server wants.")
+@click.option("--once", is_flag=True, help="Ask once and exit. Default: keep asking, as often as the server sets.")
 @options
 def campaign(once: bool, as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options of all update commands
-    """Take orders from the fleet's Eclipse hawkBit server of [hawkbit], and report how they went.
+    """Carry out the orders of the fleet's Eclipse hawkBit server in [hawkbit], and report the results.
 
-    The server selects; what is installed comes from the signed repository of [update], and the server is told of
-    success only when the new model is committed.
+    The server only selects. The model comes from the signed repository of [update]. Success is reported to the server
+    after the new model is committed.
 
     \b
     Example:

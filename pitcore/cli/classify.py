@@ -1,4 +1,4 @@
-"""``pitcore classify``: verdicts for crop pictures."""
+"""Implements ``pitcore classify``: verdicts for crop pictures."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ from pitcore.plain_text import printable
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=InputPath(as_text=True), metavar="PATH...")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
-@click.option("--workers", type=click.IntRange(1, 64), help="Cores that read and judge. Default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, for programs.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Number of cores that read and judge. Default: all.")
 @bundle_option
 def classify(paths: tuple[str, ...], as_json: bool, workers: int | None, bundle: Path | None) -> None:
     """Judge every PNG below each PATH (a file or a folder), in sorted order.
 
-    A picture is a cherry cut out by its mask: red the plane lit from above, blue the one lit from below,
-    green and the rest 0. A picture that cannot be read is reported, the rest go on, and the exit code
-    is 2 at the end.
+    A picture is a cherry cut out by its mask: red the plane lit from above, blue the one lit from below, green and the
+    rest 0. A picture that cannot be read is reported and skipped, and the exit code is then 2.
 
     \b
     Examples:

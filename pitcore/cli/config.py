@@ -1,4 +1,4 @@
-"""``pitcore config``: look at a board's configuration."""
+"""Implements ``pitcore config``, which checks a board's configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pitcore.inference.session import Session
 
 @click.group()
 def config() -> None:
-    """Look at a board's configuration: pitcore config check FILE."""
+    """Check a board's configuration: pitcore config check FILE."""
 
 
 @config.command()
@@ -26,8 +26,8 @@ def check(path: Path, is_explained: bool) -> None:
     """Check a configuration file and its model.
 
     Exit code 0 if both are good, 2 if not; the message names file, section and key. The model is loaded and computes
-    its golden vectors. Nothing is started: neither cameras nor the verdict file are opened. Where no service runs, a
-    few drawn frames are judged to see whether this machine keeps up with the belt.
+    its golden vectors. Nothing is started: neither cameras nor the verdict file are opened. If no service runs, a few
+    drawn frames are judged to check that this machine keeps up with the belt.
 
     \b
     Examples:
@@ -59,7 +59,7 @@ def check(path: Path, is_explained: bool) -> None:
 
 
 def _calibration(loaded: Config) -> str:
-    """Say what was measured, and when last."""
+    """Return the measured steps, and the time of the last one."""
     values = loaded.calibration.values
     if values is None:
         return "none"

@@ -1,4 +1,4 @@
-"""``pitcore demo``: the whole way, without a camera."""
+"""Implements ``pitcore demo``: the whole pipeline without a camera."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ HALF = 0.5
 @click.option(
     "--frames",
     type=click.IntRange(1, 100_000),
-    help=f"Frames to process. Default: {DEFAULT_FRAMES}; with --crops, until every crop went by.",
+    help=f"Frames to process. Default: {DEFAULT_FRAMES}; with --crops, until every crop has passed.",
 )
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Another seed, another belt.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed of the drawn belt.")
 @click.option(
     "--crops",
     type=InputPath(),
     help="Lay real crops on the belt: a folder with cherry_clean/ and cherry_pit/. Default: procedural cherries.",
 )
-@click.option("--out", default=Path("out/demo"), show_default=True, type=OutputFolder(), help="Where to write.")
+@click.option("--out", default=Path("out/demo"), show_default=True, type=OutputFolder(), help="Folder to write.")
 @config_option
 @bundle_option
 def demo(
     frames: int | None, seed: int, crops: Path | None, out: Path, config_path: Path | None, bundle: Path | None
 ) -> None:
-    """Run an emulated belt through the model and show what came of it.
+    """Judge an emulated belt and show the results.
 
-    Prints frames, cherries, verdicts against the truth and the latency of each stage, and writes
-    OUT/verdicts.jsonl and OUT/belt.png.
+    Prints frames, cherries, verdicts against the truth and the latency of each stage, and writes OUT/verdicts.jsonl and
+    OUT/belt.png.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def demo(
 
 
 def _with_point(config: Config) -> Config:
-    """Return the configuration with the operating point of the boards' files, where it names none."""
+    """Return the configuration; if it has no operating point, use the one of the boards' files."""
     if config.decision.point is not None:
         return config
     decision = msgspec.structs.replace(config.decision, point="balanced")
@@ -98,7 +98,7 @@ def _with_point(config: Config) -> Config:
 
 
 def _print_point(app: App, truths: Sequence[Truth], found: Score) -> None:
-    """Print what the operating point promises, and what came of it on this belt's single cherries."""
+    """Print the promise of the operating point, and the result on this belt's single cherries."""
     operating = operating_point(app.bundle.card, app.config.decision)
     click.echo(f"\noperating point {operating.point}: {operating.promise}")
     single = Counter(
@@ -114,7 +114,7 @@ def _print_point(app: App, truths: Sequence[Truth], found: Score) -> None:
 
 
 def _print_crops(found: Score, truths: Sequence[Truth], bundle: Bundle) -> None:
-    """Print the confusion of real crops, apart for those the model was trained on and those it never saw."""
+    """Print the confusion of real crops, separately for training crops and crops that the model never saw."""
     folds, held_out = _split_of(bundle)
     parts = {f"held out (fold {held_out}, never trained on)": True, "trained on": False}
     for name, wanted in parts.items():

@@ -1,4 +1,4 @@
-"""``pitcore doctor``: looks this board over."""
+"""Implements ``pitcore doctor``, which checks this board."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pitcore.doctor.examine import examine, worst
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object, schema pitcore.doctor/1.")
 def doctor(config_path: Path | None, as_json: bool) -> None:
-    """Look this board over: configuration, model, processor, cameras, memory, GPIO, disk, service.
+    """Check this board: configuration, model, processor, cameras, memory, GPIO, disk, service.
 
-    Each line is ok, warn, fail, or skip where this machine has no such thing; what is not good says its fix.
-    Opens no camera and drives no line, so it may run beside the service. Without --config it looks at
-    /etc/pitcore/board.toml where there is one. Exit code 1 if anything fails.
+    Each line is ok, warn, fail, or skip if this machine has no such part. A warn or fail line has its fix. Opens no
+    camera and drives no line, so it may run beside the service. Without --config it checks /etc/pitcore/board.toml if
+    that exists. Exit code 1 if anything fails.
 
     \b
     Example:

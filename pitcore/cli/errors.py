@@ -1,4 +1,4 @@
-"""The one place where an error becomes a line and an exit code."""
+"""Turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
 def run_command(command: click.Command) -> None:
     """Run a command and leave the process.
 
-    Exit code 0: done; 1: our fault, with a traceback; 2: the user can fix it, and the line says how; 4: a call hung
-    and was left behind; 130: interrupted.
+    Exit code 0: done; 1: our fault, with a traceback; 2: the user can fix it, and the line says how; 4: a call hung;
+    130: interrupted.
     """
     open_missing_streams()
     try:
@@ -56,7 +56,7 @@ def _tell(line: str) -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process; what a stream cannot take any more is dropped, else Python would end with a traceback."""
+    """End the process. Output that a stream refuses is dropped, since Python would end with a traceback."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

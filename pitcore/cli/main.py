@@ -1,4 +1,4 @@
-"""``pitcore``: the group of commands."""
+"""Defines ``pitcore``, the group of commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pitcore.service.journal import start_logging
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="pitcore")
 def pitcore() -> None:
-    """Find every cherry on the belt and say clean, maybe, pit or side.
+    """Find every cherry on the belt and judge it: clean, maybe, pit or side.
 
     Start with: pitcore demo
     """

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Defines options that several commands share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def socket_option(function: Command) -> Command:
 
 
 def control_socket(socket_path: Path | None, config_path: Path | None) -> Path:
-    """Return where the service listens; without any option the board's socket, if the default one is not there.
+    """Return the socket of the service. Without options it is the default one, or the board's if that is missing.
 
     Raises:
         ConfigError: the configuration cannot be used.
@@ -54,7 +54,7 @@ def control_socket(socket_path: Path | None, config_path: Path | None) -> Path:
 
 
 def read_config(config_path: Path | None, bundle: Path | None) -> Config:
-    """Load the configuration and let ``--bundle`` have its way. Raises ConfigError."""
+    """Load the configuration, with ``--bundle`` in place of its model. Raises ConfigError."""
     config = load_config(config_path)
     if bundle is None:
         return config

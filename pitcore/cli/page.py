@@ -1,4 +1,4 @@
-"""``pitcore page``: tokens of the live page."""
+"""Implements ``pitcore page``: tokens of the live page."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pitcore.text_table import table
 
 @click.group()
 def page() -> None:
-    """Make and revoke the tokens by which people show their role at the live page.
+    """Make and revoke tokens, which give people a role at the live page.
 
     Everybody may look at the page, unless [page] open is false: then viewers need a token too. An operator may arm and
-    disarm, an engineer also choose the operating point and test a valve.
+    disarm. An engineer may also choose the operating point and test a valve.
     """
 
 
 @page.command()
 @click.argument("role", type=click.Choice(ROLES), metavar="ROLE")
-@click.option("--name", type=Text(), help="Whose it is; the log names him. Default: the user who runs this.")
+@click.option("--name", type=Text(), help="Owner of the token, as the log names them. Default: the user who runs this.")
 @config_option
 def token(role: Role, name: str | None, config_path: Path | None) -> None:
-    """Make a token for a role and print it, once: the disk keeps its hash only.
+    """Make a token for a role and print it. It is shown only once: the disk keeps its hash.
 
     \b
     Example:
@@ -41,7 +41,7 @@ def token(role: Role, name: str | None, config_path: Path | None) -> None:
 @click.argument("name", type=Text())
 @config_option
 def revoke(name: str, config_path: Path | None) -> None:
-    """Make somebody's token worthless, at once.
+    """Revoke a person's token at once.
 
     \b
     Example:
@@ -54,7 +54,7 @@ def revoke(name: str, config_path: Path | None) -> None:
 @page.command(name="list")
 @config_option
 def list_tokens(config_path: Path | None) -> None:
-    """List who has a token, and for which role.
+    """List the owners of tokens, with their roles.
 
     \b
     Example:
@@ -65,5 +65,5 @@ def list_tokens(config_path: Path | None) -> None:
 
 
 def _file(config_path: Path | None) -> Path:
-    """Return where the tokens of a board are kept. Raises ConfigError."""
+    """Return the file of a board's tokens. Raises ConfigError."""
     return Path(load_control(config_path).state_dir) / FILE

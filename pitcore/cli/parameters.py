@@ -1,4 +1,4 @@
-"""Types of options and arguments: what no command takes is refused here, once for all of them.
+"""Defines types of options and arguments, which refuse what no command accepts.
 
 A path is named as input or as output. An output is tried before the command starts, and an output that is an input of
 the same command is refused. A number is finite, and a text is not empty.
@@ -31,17 +31,17 @@ class Text(click.types.StringParamType):
 
 
 class Number(click.FloatRange):
-    """A finite number within bounds; FloatRange alone takes nan, which is below no bound and above none."""
+    """A finite number within bounds. FloatRange alone accepts nan."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """Return it, or fail."""
         if not math.isfinite(number := click.FLOAT.convert(value, param, ctx)):
-            self.fail(f"{value!r} is no finite number", param, ctx)
+            self.fail(f"{value!r} is not a finite number", param, ctx)
         return super().convert(number, param, ctx)
 
 
 class _AnyPath(click.Path):
-    """A path that is not empty, and that is compared with the other paths of the command line."""
+    """A path that is not empty. It is compared with the other paths of the command line."""
 
     is_output = False
     is_shared = False  # whether it may be an output beside another path of the same name
@@ -56,7 +56,7 @@ class _AnyPath(click.Path):
             OutputError: it cannot be written, or is one of the inputs.
         """
         if not str(value):
-            self.fail("an empty path names nothing; leave it out, or name a file or a folder", param, ctx)
+            self.fail("the path is empty; leave the option out, or name a file or a folder", param, ctx)
         path = super().convert(value, param, ctx)
         if ctx is not None and not ctx.resilient_parsing:
             self._compare(Path(os.fsdecode(path)), param, ctx)
@@ -74,7 +74,7 @@ class _AnyPath(click.Path):
 
 
 class InputPath(_AnyPath):
-    """A file or a folder that is read, or a state that a command reads and writes by rules of its own.
+    """A file or folder that is read, or a state that a command reads and writes with its own checks.
 
     Args:
         as_text: gives the path as it was written, not as a ``Path``.
@@ -86,9 +86,9 @@ class OutputFile(_AnyPath):
     """A file that is written.
 
     Args:
-        kind: of what is written; a file of another kind is refused. None takes any.
+        kind: of the written file; an existing file of another kind is refused. None accepts any.
         makes_folders: whether missing folders are made.
-        is_new: whether no file may be there.
+        is_new: whether the file must not exist.
         or_stdout: whether ``-`` means standard output.
     """
 
@@ -119,7 +119,7 @@ class OutputFolder(_AnyPath):
     """A folder that is made, or written into.
 
     Args:
-        shared: whether it may be a folder that is also read.
+        shared: whether the folder may also be read.
     """
 
     is_output = True
@@ -134,7 +134,7 @@ class OutputFolder(_AnyPath):
 
 
 def _clash(one: _AnyPath, other: _AnyPath) -> bool:
-    """Return whether two parameters must not name the same place; several steps may write into one folder."""
+    """Return whether two parameters must not name the same path; several steps may write into one folder."""
     both = (one, other)
     is_written = any(path.is_output for path in both) and not any(path.is_shared for path in both)
     return is_written and not all(isinstance(path, OutputFolder) for path in both)

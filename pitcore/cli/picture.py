@@ -1,6 +1,6 @@
-"""The annotated picture of a frame: both planes, and every verdict by colour and by shape.
+"""Draws the annotated picture of a frame: both planes, and every verdict by colour and by shape.
 
-Shape as well as colour, since one man in twelve does not tell red from green.
+It uses shapes too, since one man in twelve cannot distinguish red from green.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEGEND_PX = 1420  # width of the legend at full size; on narrower frames it shri
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A frame that outlives its loan: its planes are copies."""
+    """A copy of a frame, which stays valid after the frame is returned."""
 
     seq: int
     tick: int
@@ -37,12 +37,12 @@ class Snapshot:
 def draw(
     snapshot: Snapshot, plane_names: Sequence[str], verdicts: Sequence[Verdict], px_per_tick: float
 ) -> Image.Image:
-    """Draw one frame with all verdicts whose cherry lies in it, whichever frame judged it.
+    """Draw one frame with the verdicts of all cherries in it, whichever frame they were judged in.
 
     Args:
         snapshot: the frame.
         plane_names: one for each plane.
-        verdicts: of the whole run; each is moved to where the belt carried its cherry.
+        verdicts: of the whole run; each is moved with the belt to its place in this frame.
         px_per_tick: belt travel for one encoder tick.
 
     Returns:
@@ -118,7 +118,7 @@ def _visible(
 
 
 def _tinted(plane: Plane, tint: tuple[float, float, float]) -> NDArray[np.uint8]:
-    """(H, W) grey to (H, W, 3) RGB: gamma, then a tint."""
+    """Convert (H, W) grey to (H, W, 3) RGB with gamma and a tint."""
     curve = (np.arange(256) / 255.0) ** GAMMA * 255.0
     table = np.stack([np.clip(curve * share, 0, 255) for share in tint], axis=1).astype(np.uint8)  # (256, 3)
     tinted: NDArray[np.uint8] = table[plane]

@@ -1,4 +1,4 @@
-"""The progress bar of commands that take longer than two seconds: on a terminal only, on standard error."""
+"""Shows the progress of commands that take longer than two seconds, on standard error of a terminal only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 
 def progress(label: str, length: int) -> Any:  # noqa: ANN401  click's class is private: a context manager with `update`
-    """Return click's progress bar with the time left; it prints nothing where nobody looks."""
+    """Return click's progress bar with the time left; it prints nothing without a terminal."""
     return click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
 
 

@@ -1,4 +1,4 @@
-"""``pitcore record``: keep the frames of a source, exactly as they came."""
+"""Implements ``pitcore record``, which stores the frames of a source unchanged."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ DEFAULT_FRAMES = 60
 @click.option(
     "--frames",
     type=click.IntRange(1, 100_000),
-    help=f"Frames to keep. Default: {DEFAULT_FRAMES}; with --crops, until every crop went by.",
+    help=f"Frames to keep. Default: {DEFAULT_FRAMES}; with --crops, until every crop has passed.",
 )
 @click.option("--seed", type=click.IntRange(0), help="Of the emulated belt. Default: the configuration's.")
 @click.option("--crops", type=InputPath(), help="Lay the real crops of this folder on the emulated belt.")
-@click.option("--emulate", is_flag=True, help="An emulated belt in place of the configured cameras.")
+@click.option("--emulate", is_flag=True, help="Use an emulated belt in place of the configured cameras.")
 @config_option
 def record(
     directory: Path,
@@ -45,9 +45,9 @@ def record(
 ) -> None:
     """Record frames into DIR, which must not hold a recording yet.
 
-    They come from the [source] of the configuration: cameras, a film, another recording, or the emulated belt.
-    Nothing is compressed or altered: 2.5 MB a frame at the production geometry. A recording is readable however it
-    ended, a camera that failed or a power cut included. Of an emulated belt it also holds what really lay there.
+    They come from the [source] of the configuration: cameras, a film, another recording, or the emulated belt. Nothing
+    is compressed or altered: 2.5 MB a frame at the production geometry. A recording stays readable after a camera
+    failure or a power cut. The recording of an emulated belt also holds the truth.
 
     \b
     Examples:
@@ -74,7 +74,7 @@ def record(
 
 
 def _source(config: Config, frames: int | None, belt: tuple[int | None, Path | None], closing: ExitStack) -> Source:
-    """Build what is recorded; an emulated belt draws each frame once and waits for us, with its seed and crops."""
+    """Build the source to record. An emulated belt draws each frame once and waits for the reader."""
     if isinstance(config.source, EmulatedSourceConfig):
         return emulated_belt(config, frames=frames, seed=belt[0], crops=belt[1])
     # Cameras take their ticks from the encoder. No valve is opened: there are no lanes, and nobody arms.
@@ -88,14 +88,14 @@ def _source(config: Config, frames: int | None, belt: tuple[int | None, Path | N
 def _keep(
     source: Source, directory: Path, wanted: int | None, timeout_s: float, closing: ExitStack
 ) -> tuple[Recorder, list[int], int]:
-    """Record until there are enough frames or no more. A damaged frame is left out: a recording holds whole ones.
+    """Record until there are enough frames or the source ends. Damaged frames are left out.
 
     Returns:
         The recording, begun with the first frame, so that a camera that gives none leaves no folder; each tick; and how
         many frames were damaged.
 
     Raises:
-        SourceError: the source broke, or gave nothing.
+        SourceError: the source failed, or gave nothing.
     """
     recorder, ticks, damaged = None, list[int](), 0
     with progress("record", wanted or getattr(source, "frames", None) or 0) as bar:

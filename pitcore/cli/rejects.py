@@ -1,4 +1,4 @@
-"""``pitcore-bench --rejects``: whether every pit is hit where it should be."""
+"""Implements ``pitcore-bench --rejects``, which checks that every pit is hit at its place."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ SEED = 1
 
 
 def tell_rejects(cherries: int) -> None:
-    """Run cherries in virtual time, a tenth crowded, a tenth touching, a hundredth in real time, and say what came.
+    """Run cherries in virtual time, a tenth crowded, a tenth touching, a hundredth in real time; print the results.
 
-    Two more figures are printed and not judged: of a valve process that only sleeps, and of one beside a thread that
-    never rests, which is worse than any service.
+    Two more figures are printed without a pass mark: of a valve process that only sleeps, and of one beside a busy
+    thread, which is harder than any service.
     """
     count = max(100, cherries // LIVE_SHARE)
     outcomes = {
         "virtual time": _with_progress(lambda tell: virtual(cherries, SEED, tell)),
         "real time": _with_progress(lambda tell: live(count, SEED, progress=tell)),
-        "real time, if the valve process only slept": _with_progress(
+        "real time, valve process only sleeps": _with_progress(
             lambda tell: live(count, SEED, Conditions(only_sleeps=True), tell)
         ),
-        "real time, beside a thread that never rests": _with_progress(
+        "real time, beside a busy thread": _with_progress(
             lambda tell: live(count, SEED, Conditions(beside_a_busy_thread=True), tell)
         ),
     }

@@ -1,4 +1,4 @@
-"""``pitcore reload``: a new model or configuration, without a restart."""
+"""Implements ``pitcore reload``: a new model or configuration without a restart."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pitcore.control.client import RELOAD_TIMEOUT_S, ask
 @config_option
 @socket_option
 def reload(config_path: Path | None, socket_path: Path | None) -> None:
-    """Have the running service take its configuration and model again, without losing a frame.
+    """Make the running service load its configuration and model again, without losing a frame.
 
-    The service reads its own configuration file again, as on SIGHUP. Exit code 2 if it refuses: then it goes on as
-    before, and the line says why. Exit code 3 if none runs.
+    The service reads its own configuration file again, as on SIGHUP. Exit code 2 if it refuses: it then keeps the old
+    ones, and the line gives the reason. Exit code 3 if none runs.
 
     \b
     Example:

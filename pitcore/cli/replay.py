@@ -1,4 +1,4 @@
-"""``pitcore replay``: a recording through the model, the same way every time."""
+"""Implements ``pitcore replay``, which judges a recording reproducibly."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from pitcore.sinks.sink import Sink
     default=Path("out/replay/verdicts.jsonl"),
     show_default=True,
     type=OutputFile(VERDICT_FILE, makes_folders=True),
-    help="Where the verdicts are written.",
+    help="File for the verdicts.",
 )
 @click.option("--timings", is_flag=True, help="Write latencies into the verdicts; two runs then differ.")
-@click.option("--workers", type=click.IntRange(1, 64), help="Cores that judge. Default: all.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Number of cores that judge. Default: all.")
 @config_option
 @bundle_option
 def replay(
@@ -41,9 +41,9 @@ def replay(
 ) -> None:
     """Judge the recording in DIR, as fast as this machine can.
 
-    Every frame is played, none is dropped, and with the same model and configuration the verdict file is the
-    same byte for byte, on any number of cores; its hash is printed. Where the recording knows what lay on the belt, the
-    verdicts are held against it.
+    Every frame is played and none is dropped. With the same model and configuration the verdict file is the same byte
+    for byte, on any number of cores. Its hash is printed. If the recording holds the truth, the verdicts are compared
+    with it.
 
     \b
     Examples:

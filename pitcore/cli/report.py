@@ -1,4 +1,4 @@
-"""What ``demo`` and ``replay`` share: the verdict file of one run, what was seen, and the printed account of it."""
+"""Prints the report of ``demo`` and ``replay``, and opens their verdict file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_ROTATION = 1 << 40  # one run, one file
 
 @dataclass(slots=True)
 class Watcher:
-    """Sees every frame that is searched: notes its tick, moves the progress bar, and copies one for a picture.
+    """Observes every searched frame: records its tick, moves the progress bar, and copies one for a picture.
 
     Attributes:
         tell: called for each frame.
@@ -48,7 +48,7 @@ class Watcher:
 
 
 def fresh_file(path: Path, metrics: Metrics) -> JsonlSink:
-    """Open a verdict file again: it holds the verdicts of one run. Raises OutputError, SinkError."""
+    """Open an empty verdict file for one run. Raises OutputError, SinkError."""
     try_file(path, VERDICT_FILE, makes_folders=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def print_score(found: Score, metrics: Metrics) -> None:
 
 
 def print_counts(metrics: Metrics) -> None:
-    """Print frames and verdicts, where the truth is not known."""
+    """Print frames and verdicts, if the truth is not known."""
     click.echo(f"{_frames_line(metrics)}\n")
     counts = metrics.labels("verdicts")
     click.echo(table(["verdict", "count"], [[name, str(counts.get(name, 0))] for name in VERDICTS]))
@@ -78,7 +78,7 @@ def print_run(metrics: Metrics) -> None:
     for line in event_lines(metrics):
         click.echo(line)
     click.echo("\n" + stage_table(metrics))
-    click.echo("  capture is the time to draw or read a frame; total leaves it out")
+    click.echo("  capture is the time to draw or read a frame; total excludes it")
 
 
 def _frames_line(metrics: Metrics) -> str:

@@ -1,4 +1,4 @@
-"""``pitcore run``: the service."""
+"""Implements ``pitcore run``, the service."""
 
 from __future__ import annotations
 
@@ -39,16 +39,18 @@ TELL_EVERY_NS = 60 * 10**9
 @click.command()
 @config_option
 @bundle_option
-@click.option("--emulate", is_flag=True, help="An emulated belt in place of the cameras: same frames, same speed.")
+@click.option(
+    "--emulate", is_flag=True, help="Use an emulated belt in place of the cameras, with the same frame size and speed."
+)
 def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    Every minute, and at the end, the log says what was counted. SIGHUP, or `pitcore reload`, reads the configuration
-    and the model again while the belt is judged on; if either is bad the old ones stay, and the log and `pitcore
-    status` say why. Verdicts go to the file of the [sink] section. Under systemd it is ready after a processed frame
-    of every camera, and feeds the watchdog only while every camera and the loop go on and
-    frames are judged. After a stop signal it ends within [runtime] stop_timeout_s; exit code 4 if something hung
-    and was left behind, which the last line of the log names.
+    Every minute, and at the end, the log has the counts. SIGHUP, or `pitcore reload`, loads the configuration and the
+    model again while the belt is judged. If either is bad, the old ones stay in use, and the log and `pitcore status`
+    give the reason. Verdicts go to the file of the [sink] section. Under systemd the service is ready after a processed
+    frame of every camera. It feeds the watchdog only while every camera and the loop work and frames are judged. After
+    a stop signal it ends within [runtime] stop_timeout_s. Exit code 4 means that something hung; the last line of the
+    log names it.
 
     \b
     Example:
@@ -94,7 +96,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
 
 
 def _run(app: App, config: Config, shut: Callable[[], None]) -> None:
-    """Run to the end of the source or a signal. The guard that takes the signals goes on until the process ends."""
+    """Run to the end of the source or a signal. The guard takes signals until the process ends."""
     supervisor = Supervisor(
         Notifier(),
         config.runtime.capture_timeout_s,
@@ -121,26 +123,26 @@ def _run(app: App, config: Config, shut: Callable[[], None]) -> None:
 
 
 def _line_of(app: App) -> str:
-    """Return what `systemctl status` shows: the alarms first."""
+    """Return the line for `systemctl status`, with alarms first."""
     alarms = [f"ALARM {alarm.name}" for alarm in app.alarms]
     return ", ".join([*alarms, f"{app.metrics.value('judged')} frames judged", f"model {app.bundle.label}"])
 
 
 class RunReporter:
-    """Logs what was counted, every minute: a warning if frames, belt or lines were lost, or the disk fails."""
+    """Logs the counts every minute, as a warning if frames, belt or lines were lost or the disk fails."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._told_ns = time.monotonic_ns()
 
     def between_frames(self) -> None:
-        """Tell if it is time to."""
+        """Log the counts if it is time."""
         if time.monotonic_ns() - self._told_ns >= TELL_EVERY_NS:
             self._told_ns = time.monotonic_ns()
             self.tell()
 
     def tell(self) -> None:
-        """Log what was counted so far."""
+        """Log the counts so far."""
         metrics = self._metrics
         verdicts = ", ".join(f"{name} {count}" for name, count in metrics.labels("verdicts").items()) or "no verdicts"
         events = metrics.labels("events")

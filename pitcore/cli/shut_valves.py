@@ -1,4 +1,4 @@
-"""``pitcore shut-valves``: what systemd runs after a service that did not end well."""
+"""Implements ``pitcore shut-valves``, which systemd runs after a service that did not end well."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pitcore.cli.options import config_option, read_config
 @click.command()
 @config_option
 def shut_valves(config_path: Path | None) -> None:
-    """Drive the line of every valve shut, while no service runs.
+    """Shut every valve while no service runs.
 
-    A service that ends shuts them itself. One that is killed cannot, and a Raspberry Pi's kernel leaves a line as it
-    was last driven: so the unit runs this after a service that did not end well.
+    A service that ends shuts its valves itself. A killed service cannot, and a Raspberry Pi's kernel leaves a line as
+    it was last driven. So the unit runs this command after a service that did not end well.
 
     \b
     Example:

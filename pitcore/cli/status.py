@@ -1,4 +1,4 @@
-"""``pitcore status``: what the running service does."""
+"""Implements ``pitcore status``, which shows the state of the running service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pitcore.verdict import Event
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object, schema pitcore.status/1.")
 def status(config_path: Path | None, socket_path: Path | None, as_json: bool) -> None:
-    """Say what the running service does: model, frames, verdicts, faults, latency, cameras, armed or not.
+    """Show the state of the running service: model, frames, verdicts, faults, latency, cameras, armed or not.
 
     Exit code 3 if none runs.
 
@@ -72,9 +72,7 @@ def _arming(now: Status) -> str:
 
 def _frames(now: Status) -> str:
     frames = now.frames
-    counts = (
-        f"{frames.judged} judged of {frames.processed}, {frames.dropped} dropped, {frames.lost} lost before they came"
-    )
+    counts = f"{frames.judged} judged of {frames.processed}, {frames.dropped} dropped, {frames.lost} lost before it"
     return f"{counts}; {frames.waiting} of {frames.queue} wait"
 
 
@@ -112,12 +110,14 @@ def _drift(now: Status) -> list[str]:
 def _camera(camera: CameraStatus) -> str:
     age = "none yet" if camera.age_s is None else f"the last {camera.age_s:.2f} s ago"
     lost = f"; lost: {_counts(camera.lost)}" if camera.lost else ""
-    locked = "" if camera.locked is None else f"; holds {camera.locked.exposure_us} us, gain {camera.locked.gain:.3g}"
+    locked = (
+        "" if camera.locked is None else f"; locked at {camera.locked.exposure_us} us, gain {camera.locked.gain:.3g}"
+    )
     return f"{camera.id} ({', '.join(camera.planes)}): {camera.state}, {camera.frames} frames, {age}{locked}{lost}"
 
 
 def _reload(now: Status) -> str:
-    under_way = "one is under way; " if now.reloading else ""
+    under_way = "one is running; " if now.reloading else ""
     last = now.reload
     return under_way + ("none" if last is None else f"{last.state} at {last.at} in {last.took_s:.2f} s: {last.detail}")
 

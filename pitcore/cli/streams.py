@@ -1,4 +1,4 @@
-"""The standard streams of the process, as nobody can rely on them to be: closed ones are opened on the null device."""
+"""Opens closed standard streams on the null device."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 
 
 def open_missing_streams() -> bool:
-    """Open each standard stream that is closed on the null device; otherwise a file of ours would get its number.
+    """Open each closed standard stream on the null device, so that no other file gets its number.
 
     Returns:
-        Whether standard error was closed, so that what is written there reaches nobody.
+        Whether standard error was closed, so that nobody reads it.
     """
     for number in range(3):
         try:

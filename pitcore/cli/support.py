@@ -1,4 +1,4 @@
-"""``pitcore support``: one file for whoever helps."""
+"""Implements ``pitcore support``, which makes one file for a fault report."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pitcore.text_table import table
 
 @click.command()
 @config_option
-@click.option("--out", type=OutputFile(is_new=True), help="Default: pitcore-support-HOST-TIME.tar.gz, here.")
+@click.option("--out", type=OutputFile(is_new=True), help="Default: pitcore-support-HOST-TIME.tar.gz in this folder.")
 def support(config_path: Path | None, out: Path | None) -> None:
-    """Pack what helps to find a fault: doctor, status, configuration, versions, last verdicts, journal, bench.
+    """Pack a fault report: doctor, status, configuration, versions, last verdicts, journal, bench.
 
-    Passwords, tokens and keys are taken out, no picture is in it, and it stays below a few megabytes. What it holds
-    is listed; look into it before you send it. An existing file is never overwritten.
+    Passwords, tokens and keys are removed. It holds no picture and has at most a few megabytes. Its content is listed;
+    check it before you send it. An existing file is never overwritten.
 
     \b
     Example:
@@ -40,5 +40,5 @@ def support(config_path: Path | None, out: Path | None) -> None:
 
 
 def _remark(text: str) -> str:
-    """Say of a part that it could not be had."""
+    """Return the remark for a part that is not available."""
     return text.strip().splitlines()[0][:80] if text.startswith("not available") else ""

@@ -1,4 +1,4 @@
-"""``pitcore update``: models over the air, or from a stick."""
+"""Implements ``pitcore update``: models over the air or from a stick."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ON_TRIAL = 3  # exit code: no failure, but no success yet
 def update() -> None:
     """New models: check, fetch, install, commit, roll back.
 
-    The running model goes on whatever happens here. `pitcore update status` says what is wrong and what to do.
+    The old model keeps running if an update fails. `pitcore update status` shows faults and fixes.
     """
 
 
 @update.command()
 @options
 def check(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options above
-    """Ask what is on offer, and change nothing.
+    """Ask whether a release is offered, and change nothing.
 
     \b
     Example:
@@ -44,7 +44,7 @@ def check(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options abo
 @update.command()
 @options
 def fetch(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options above
-    """Bring what is on offer, verified, and stop there: `install` goes on from it.
+    """Download and verify the offered release, and stop there. `install` continues with it.
 
     \b
     Example:
@@ -54,13 +54,13 @@ def fetch(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options abo
 
 
 @update.command()
-@click.option("--again", is_flag=True, help="Also a release that failed on this board before.")
+@click.option("--again", is_flag=True, help="Also install a release that failed on this board before.")
 @options
 def install(as_json: bool, again: bool, **where: Any) -> None:  # noqa: ANN401  the options above
-    """Install what is on offer; success is reported only when the new model has proved itself in the service.
+    """Install the offered release. Success is reported after the new model has passed its trial.
 
-    An update that was cut short is ended first. Exit code 0: done, or nothing to do; 2: it failed, the old model runs;
-    3: on trial still, since the service does not run or no frames come.
+    An interrupted update is finished first. Exit code 0: done, or nothing to do; 2: it failed, the old model runs; 3:
+    still on trial, since the service does not run or no frames arrive.
 
     \b
     Example:
@@ -85,7 +85,7 @@ def commit(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options ab
 @update.command()
 @options
 def rollback(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options above
-    """Go back to the model before, and never take the one that is left again.
+    """Go back to the previous model, and refuse the present one from now on.
 
     \b
     Example:
@@ -97,7 +97,7 @@ def rollback(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options 
 @update.command()
 @options
 def status(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options above
-    """Say which models are here, what is wrong, and what to do about it.
+    """Show the installed models, faults and fixes.
 
     \b
     Example:
@@ -123,7 +123,7 @@ def status(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options ab
 
 
 def _carry_out(command: str, as_json: bool, where: dict[str, Any], **arguments: bool) -> None:
-    """Do it, remember how it ended, and say so. Raises UpdateError, ConfigError."""
+    """Run a command, store its result, and print it. Raises UpdateError, ConfigError."""
     place = place_of(**where)
     with needing_the_extra():
         from pitcore.cli.updating import updater  # noqa: PLC0415  pitcore runs without the extra
@@ -144,7 +144,7 @@ def _carry_out(command: str, as_json: bool, where: dict[str, Any], **arguments: 
 
 
 def text(found: Overview) -> str:
-    """Lay out for a terminal; what is wrong comes last, where one looks."""
+    """Return the overview for a terminal, with the faults last."""
     rows = [
         [view.slot, view.role, view.label or "-", "-" if view.release_seq is None else str(view.release_seq),
          "-" if view.label is None else "damaged" if view.damage else "whole"]
@@ -153,11 +153,11 @@ def text(found: Overview) -> str:
     lines = [
         f"store       {found.store}, {found.free_bytes / 1e6:.0f} MB free",
         f"runs now    {found.running or 'the service does not answer'}",
-        f"would run   {found.serves} ({found.role})",
-        f"taken from  release {found.release_seq_floor} on",
+        f"next start  {found.serves} ({found.role})",
+        f"accepts     release {found.release_seq_floor} and later",
         table(["slot", "role", "model", "release", "files"], rows),
     ]
-    lines += [f"not taken again  {card[:12]}: {why}" for card, why in found.bad.items()]
+    lines += [f"refused          {card[:12]}: {why}" for card, why in found.bad.items()]
     lines += [f"not judged yet   {card[:12]}: tried {times} times" for card, times in found.unjudged.items()]
     if found.attempts_left is not None:
         lines.append(f"on trial    {found.attempts_left} more loads before it counts as a crash loop")
@@ -165,4 +165,4 @@ def text(found: Overview) -> str:
         lines.append(f"last update {found.last.at} {found.last.command}: {found.last.message}")
     if not found.troubles:
         return "\n".join([*lines, "all is well"])
-    return "\n".join([*lines, "", *(f"WRONG  {trouble.what}\n   DO  {trouble.fix}" for trouble in found.troubles)])
+    return "\n".join([*lines, "", *(f"ERROR  {trouble.what}\n  FIX  {trouble.fix}" for trouble in found.troubles)])

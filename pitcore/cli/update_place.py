@@ -1,4 +1,4 @@
-"""Where everything of `pitcore update` is: what its options and the configuration say together."""
+"""Combines the options of `pitcore update` with the configuration."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pitcore.ota.slots import Store
 
 @dataclass(frozen=True, slots=True)
 class UpdateContext:
-    """What the options and the configuration say together.
+    """The settings of an update, from the options and the configuration.
 
     Attributes:
         config: of the board.
-        config_path: where it is; None for the defaults.
+        config_path: its path; None for the defaults.
         store: of the models.
-        url: of the repository; None where none is configured.
+        url: of the repository; None if none is configured.
         socket: of the service.
     """
 
@@ -36,15 +36,15 @@ class UpdateContext:
 
 
 def options(function: Callable[..., None]) -> Callable[..., None]:
-    """Options that all of them take."""
+    """Add the options of every update command."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs."),
         click.option("--from", "url", type=Text(), help="URL or directory of the repository. Default: [update] url."),
         click.option(
             "--store",
             "store_path",
             type=InputPath(),
-            help="Models of the board. Default: [model] store.",
+            help="Directory of the board's models. Default: [model] store.",
         ),
         socket_option,
         config_option,
@@ -56,7 +56,7 @@ def options(function: Callable[..., None]) -> Callable[..., None]:
 def place_of(
     config_path: Path | None, socket_path: Path | None, store_path: Path | None, url: str | None
 ) -> UpdateContext:
-    """Say where everything is. Raises ConfigError, UpdateError."""
+    """Return the settings. Raises ConfigError, UpdateError."""
     config = load_config(config_path)
     root = store_path or (None if config.model.store is None else Path(config.model.store))
     if root is None:
@@ -68,7 +68,7 @@ def place_of(
 
 @contextmanager
 def needing_the_extra() -> Iterator[None]:
-    """Import what needs the extra `ota`. Raises UpdateError with the fix where it is not installed."""
+    """Import modules that need the extra `ota`. Raises UpdateError with the fix if it is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:

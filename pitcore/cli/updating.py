@@ -1,4 +1,4 @@
-"""Builds what `pitcore update` works with, out of a board's configuration."""
+"""Builds the parts of `pitcore update` from a board's configuration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STICK_FOLDER = "pitcore"  # where `pitcore-tools package export-usb` is told to 
 
 
 def fleet(place: UpdateContext) -> Campaign:
-    """Build this board's part in a fleet. Raises UpdateError, ConfigError."""
+    """Build the campaign of this board. Raises UpdateError, ConfigError."""
     said = place.config.hawkbit
     if said.url is None:
         raise UpdateError(Refusal.NOT_SET_UP, "this board is in no fleet: set [hawkbit] url")
@@ -50,11 +50,11 @@ def fleet(place: UpdateContext) -> Campaign:
 
 
 def updater(place: UpdateContext, *, fetches: bool, order: str | None = None) -> Updater:
-    """Build the updater; one that fetches nothing needs no repository. Raises UpdateError, ConfigError.
+    """Build the updater. A command that fetches nothing needs no repository. Raises UpdateError, ConfigError.
 
     Args:
         place: of the board.
-        fetches: whether it will.
+        fetches: whether the command fetches.
         order: an archive that a fleet's server selected; None follows the channel.
     """
     update = place.config.update
@@ -100,7 +100,7 @@ def _repository(place: UpdateContext, order: str | None) -> Repository:
 
 
 def _address(text: str) -> Address:
-    """Return where a repository is, from a web address or the path of a directory, as of a stick.
+    """Return the address of a repository, from a web address or the path of a directory.
 
     Raises:
         UpdateError: the address is not usable, or no repository is in the directory.
@@ -115,7 +115,7 @@ def _address(text: str) -> Address:
 
 
 def _on_stick(directory: Path) -> Path:
-    """Return where the repository is in a directory: at its top, or in ``pitcore``, as on most sticks.
+    """Return the repository in a directory: the directory itself, or ``pitcore`` in it, as on most sticks.
 
     Raises:
         UpdateError: there is none.
@@ -130,7 +130,7 @@ def _on_stick(directory: Path) -> Path:
 
 
 class _Shown:
-    """A repository whose downloads show a progress bar."""
+    """Shows a progress bar for the downloads of a repository."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository

@@ -1,8 +1,7 @@
-"""A board's configuration: TOML, typed and bounded.
+"""Reads and checks a board's configuration: TOML, typed and bounded.
 
-Unlike the model card, every key has a default, so that a short file suffices; an unknown key is refused.
-This package reads and checks values: ``sources`` and ``stages`` hold the sections, ``board`` the whole, ``load`` the
-way from a file. Each stage documents what its values do.
+Every key has a default, so a short file is enough. An unknown key is refused. ``sources`` and ``stages`` hold the
+sections, ``board`` the whole configuration, and ``load`` reads a file. Each stage documents its values.
 """
 
 from pitcore.config.actuation import ActuationConfig, EncoderConfig, LaneConfig, ModbusConfig

@@ -1,4 +1,4 @@
-"""What the line does with a verdict: encoder, valves, fail-safe, and what a PLC may read."""
+"""Defines the sections of encoder, valves, fail-safe, and the registers of a PLC."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class EncoderConfig(Section, frozen=True):
     """The lines of the belt's encoder.
 
     Attributes:
-        line_a: offset of channel A; None: there is no encoder.
+        line_a: offset of channel A; None means no encoder.
         line_b: offset of channel B. Without it every rising edge of A is a tick forward, and a belt that runs backwards
-            is not seen.
+            is not detected.
         reverse: B leads when the belt runs forward.
         bias: of both lines.
         debounce_us: shorter pulses are disturbances.
@@ -33,7 +33,7 @@ class EncoderConfig(Section, frozen=True):
 
     def __post_init__(self) -> None:
         if self.line_b is not None and self.line_a in {None, self.line_b}:
-            raise ValueError("encoder.line_b needs a line_a, and another one")
+            raise ValueError("encoder.line_b needs encoder.line_a, and the two must differ")
         if self.reverse and self.line_b is None:
             raise ValueError("encoder.reverse needs a line_b: one channel has no direction")
 
@@ -44,10 +44,10 @@ class LaneConfig(Section, frozen=True):
     Attributes:
         line: offset of its output.
         x_px: the first column of the frame that it serves, and the one after the last. Lanes may overlap.
-        distance_ticks: from where row 0 of the frame looks to the nozzle. Measured with a tape: mm,
-            times px a mm, over px a tick.
+        distance_ticks: travel from the point that row 0 of the frame shows to the nozzle. Measure it with a tape: mm,
+            times px per mm, divided by px per tick.
         pulse_ticks: how far the belt moves while the valve is open for one cherry.
-        action: what it does to what it hits.
+        action: ``reject`` or ``review``, done to the cherries that it hits.
     """
 
     line: LineOffset
@@ -68,17 +68,17 @@ class ActuationConfig(Section, frozen=True):
         kind: ``gpio`` drives lines of this board, ``simulated`` a chip in memory, ``none`` nothing.
         chip: label of the chip; numbers move between kernels (``gpiodetect`` lists the labels).
         encoder: of the belt.
-        lanes: the valves; none: the encoder is read for the cameras, and nothing is driven.
+        lanes: the valves. Without lanes the encoder is read for the cameras, and nothing is driven.
         active_low: a valve is open while its line is low.
         latency_us: from the line to the air at the nozzle; valves are opened and closed earlier by it.
         cherry_px: length and width of the largest single cherry; a larger box may hold several.
-        jitter_ticks: a belt that goes back by no more trembles; by more, it reverses. A belt that stood
-            runs when it has come on by more.
-        max_on_ms: a belt that has not come on for so long stands, and no valve is open.
+        jitter_ticks: a belt that moves back by no more only trembles; by more, it reverses. A stopped belt runs again
+            after it has moved forward by more.
+        max_on_ms: a belt that has not moved forward for this long is stopped, and no valve is open.
         fail_safe: what happens to belt that reaches the nozzles without a verdict, and at a late verdict.
-        review_by_plc: what is to be reviewed is taken off the belt by a PLC, not by a lane.
-        spin_share: of one core, the most that the valve process spends on waiting awake for the tick at which a valve
-            is due, since a sleeper is woken late; 0: it only sleeps.
+        review_by_plc: a PLC, not a lane, removes cherries for review.
+        spin_share: largest share of one core for polling before a valve is due, since a sleeping process wakes late. 0:
+            it only sleeps.
     """
 
     kind: Literal["none", "gpio", "simulated"] = "none"
@@ -104,13 +104,13 @@ class ActuationConfig(Section, frozen=True):
             raise ValueError("actuation needs encoder.line_a: valves are timed by the belt")
 
     def misfit(self, *, height_px: int, width_px: int, px_per_tick: float, actions: Mapping[str, str]) -> str | None:
-        """Say what does not fit the rest of the configuration, or None.
+        """Return the conflict with the rest of the configuration, or None.
 
         Args:
             height_px: of the frame.
             width_px: of the frame.
             px_per_tick: of the belt.
-            actions: that may be asked for, each with the keys that ask for it.
+            actions: possible actions, each with the keys that request it.
         """
         if self.kind == "none" or not self.lanes:
             return None
@@ -148,13 +148,13 @@ class ActuationConfig(Section, frozen=True):
 
 
 class ModbusConfig(Section, frozen=True):
-    """What a PLC may read over Modbus TCP; it can write nothing. See docs/modbus.md.
+    """Modbus TCP server: a PLC can read verdicts, and write nothing. See docs/modbus.md.
 
     Attributes:
         enabled: run the server.
-        bind: address to listen on; Modbus knows no passwords, so give it an address of the machine's own
-            network only. "0.0.0.0" means every interface.
-        port: 502 is Modbus' own and needs a privilege.
+        bind: address to listen on; Modbus has no passwords, so use an address of the machine's own network only.
+            "0.0.0.0" means every interface.
+        port: the standard port 502 needs a privilege.
     """
 
     enabled: bool = False

@@ -1,6 +1,6 @@
-"""Web addresses that people write: checked once, and parted from the name and password in them.
+"""Checks web addresses and separates name and password from them.
 
-Pure. What is shown, logged or kept afterwards is the address without them.
+Pure. Only the address without them is shown, logged or stored.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Address:
 
 
 def read_address(text: str, schemes: tuple[str, ...] = WEB) -> Address:
-    """Check an address and take name and password out of it.
+    """Check an address and remove name and password from it.
 
     Args:
         text: ``https://HOST/PATH``, ``https://NAME:PASSWORD@HOST/PATH``, or ``file:///PATH``.
-        schemes: that are taken.
+        schemes: accepted schemes.
 
     Raises:
-        ValueError: it is not usable; the message tells why and does not show the address, which may hold a password.
+        ValueError: it is not usable. The message gives the reason and not the address, which may hold a password.
     """
     if _GAP.search(text):
         raise ValueError("a space or a control character is in the address; remove it, or write it as %20")
@@ -59,7 +59,7 @@ def read_address(text: str, schemes: tuple[str, ...] = WEB) -> Address:
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text is meant as an address, not as the path of a folder."""
+    """Return whether a text is an address, not the path of a folder."""
     return "://" in text or _SCHEME.match(text) is not None
 
 
@@ -71,7 +71,7 @@ def _plain(parts: SplitResult, port: int | None) -> str:
 
 
 def _basic(parts: SplitResult) -> str | None:
-    """Return what HTTP's basic authentication sends."""
+    """Return the header value of HTTP's basic authentication."""
     if parts.username is None:
         return None
     said = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

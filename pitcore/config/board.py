@@ -1,4 +1,4 @@
-"""The whole of a configuration, and what must fit between its sections."""
+"""Defines the whole configuration, and checks that its sections fit together."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pitcore.config.update import UpdateConfig
 
 
 class Config(Section, frozen=True):
-    """The whole of it. See the sections."""
+    """The whole configuration. See the sections."""
 
     schema: Literal["pitcore.config/1"] = "pitcore.config/1"
     frame: FrameConfig = msgspec.field(default_factory=FrameConfig)
@@ -111,11 +111,11 @@ class Config(Section, frozen=True):
             raise ValueError(f"calibration was measured on {have}, but frame is {want}: calibrate again")
 
     def _check_actuation(self) -> None:
-        """Refuse valves that cannot do what the rest of the configuration asks of them."""
+        """Refuse valves that cannot do the configured actions."""
         if self.actuation.kind != "none" and isinstance(self.source, ReplaySourceConfig | VideoSourceConfig):
-            raise ValueError('a recording moves no belt: set actuation.kind = "none"')
+            raise ValueError('a recording cannot drive valves: set actuation.kind = "none"')
         if self.actuation.kind == "gpio" and isinstance(self.source, EmulatedSourceConfig):
-            raise ValueError('an emulated belt turns no encoder: set actuation.kind = "simulated", or use a camera')
+            raise ValueError('an emulated belt has no encoder: set actuation.kind = "simulated", or use a camera')
         misfit = self.actuation.misfit(
             height_px=self.frame.height_px,
             width_px=self.frame.width_px,
@@ -126,7 +126,7 @@ class Config(Section, frozen=True):
             raise ValueError(misfit)
 
     def _wanted_actions(self) -> dict[str, str]:
-        """Return every action that may be asked for, and the keys that ask for it: a fail-safe needs a valve too."""
+        """Return every possible action and the keys that request it. A fail-safe needs a valve too."""
         rejecting = [
             f"failsafe.{name}"
             for name, rule in msgspec.structs.asdict(self.failsafe).items()
@@ -139,17 +139,17 @@ class Config(Section, frozen=True):
 
     @property
     def px_per_tick(self) -> float:
-        """Belt scale in force: as calibrated, else as [belt] says."""
+        """Return the belt scale in use: the calibrated one, otherwise that of [belt]."""
         values = self.calibration.values
         return self.belt.px_per_tick if values is None or values.belt is None else values.belt.px_per_tick
 
     @property
     def shift_px(self) -> tuple[int, int]:
-        """Alignment in force: as calibrated, else as [alignment] says."""
+        """Return the alignment in use: the calibrated one, otherwise that of [alignment]."""
         values = self.calibration.values
         return (self.alignment if values is None or values.alignment is None else values.alignment).shift_px
 
     @property
     def sha256(self) -> str:
-        """Hash of every value, defaults included: equal configurations have equal hashes."""
+        """Return the hash of every value, including defaults: equal configurations have equal hashes."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()

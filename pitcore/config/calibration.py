@@ -1,7 +1,7 @@
-"""What ``pitcore calibrate`` measured on this board: the file it writes, and the section that names it.
+"""Defines and reads the file of ``pitcore calibrate``, and the section that names it.
 
-The board's own TOML, with its comments, is never rewritten: what was measured is in a JSON file of its own, and has
-its way over what the TOML says. This module defines, reads and checks; ``pitcore.calibration.store`` writes.
+The board's TOML is never rewritten. Measured values are in a separate JSON file and replace those of the TOML.
+``pitcore.calibration.store`` writes the file.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class PlaneCalibration(Section, frozen=True):
     """One plane.
 
     Attributes:
-        exposure_us, gain: of its camera; None where it was not measured.
-        background: grey level of the empty belt for each column; empty where it was not measured.
-        flat_field: factor in 1/256 for each column by which cherries there must be lifted; empty as above.
+        exposure_us, gain: of its camera; None if not measured.
+        background: grey level of the empty belt for each column; empty if not measured.
+        flat_field: factor in 1/256 for each column that corrects cherries there; empty as above.
         belt_level, cherry_level: mean grey level of the empty belt and of cherries when the flat field was measured;
             the watch over the light compares with them.
         strip_level: mean grey level of its reference strip, measured with these.
@@ -44,7 +44,7 @@ class PlaneCalibration(Section, frozen=True):
 
 
 class BeltScale(Section, frozen=True):
-    """Travel for one encoder tick, in pixels, and the standard error of it."""
+    """Travel for one encoder tick, in pixels, and its standard error."""
 
     px_per_tick: Annotated[float, Meta(ge=-1000.0, le=1000.0)]
     error: Annotated[float, Meta(ge=0.0)]
@@ -55,7 +55,7 @@ class BeltScale(Section, frozen=True):
 
 
 class AlignmentConfig(Section, frozen=True):
-    """How far the second plane's picture lies aside from the first's: right and down, whole pixels.
+    """Offset of the second plane's picture from the first's, to the right and down, in whole pixels.
 
     Frames are cut down to what both planes show; no pixel is moved.
 
@@ -73,14 +73,14 @@ class AlignmentConfig(Section, frozen=True):
 
 
 class BoardCalibration(Section, frozen=True):
-    """Everything measured so far; a step replaces its own part.
+    """All measurements so far; a step replaces its own part.
 
     Attributes:
-        serial: number of this state; ``previous`` that of the one before, 0 for none.
-        step: what was measured last, and when (UTC, ISO 8601).
+        serial: number of this state; ``previous`` is that of the state before, 0 for none.
+        step: last measurement; ``measured_at`` is its time (UTC, ISO 8601).
         height_px, width_px: of the frames it was measured on.
         planes: by name.
-        belt, alignment: None where they were not measured.
+        belt, alignment: None if not measured.
     """
 
     schema: Literal["pitcore.calibration/1"]
@@ -103,10 +103,10 @@ class BoardCalibration(Section, frozen=True):
 
 
 class CalibrationConfig(Section, frozen=True):
-    """Where the measured values are.
+    """The file of the measured values.
 
     Attributes:
-        file: JSON; relative to the configuration file. It need not exist before the first ``pitcore calibrate``.
+        file: JSON; relative to the configuration file. The first ``pitcore calibrate`` creates it.
         values: read from the file; not for the TOML.
     """
 
@@ -118,9 +118,9 @@ def read_calibration(path: Path) -> BoardCalibration | None:
     """Read a calibration; None if there is none yet.
 
     Raises:
-        ConfigError: it cannot be read, or is not one.
+        ConfigError: it cannot be read, or is not a calibration.
     """
-    fix = "bring back the one before with 'pitcore calibrate undo', or remove it and calibrate again"
+    fix = "restore the previous one with 'pitcore calibrate undo', or remove it and calibrate again"
     try:
         text = decode_text(path.read_bytes())
         check_json(text)

@@ -1,4 +1,4 @@
-"""``[source]`` of real cameras: ``kind = "picamera2"``, ``"uvc"`` and ``"video"``."""
+"""Defines ``[source]`` of real cameras: ``kind = "picamera2"``, ``"uvc"`` and ``"video"``."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ class CameraConfig(Section, frozen=True):
     """One camera on the board's ribbon cable.
 
     Attributes:
-        id: libcamera's, as ``rpicam-hello --list-cameras`` prints it. It names the connector, and so stays; a camera's
-            number does not.
+        id: libcamera's, as ``rpicam-hello --list-cameras`` prints it. It names the connector, so it does not change; a
+            camera's number may change.
         planes: which planes of ``[frame]`` it gives.
-        channels: what each of them is made of. ``luma`` is read where the camera wrote it; a colour is copied out.
-        exposure_us: held for every frame. With an external trigger the pulse decides, and this says how long it is.
-        gain: analogue, held for every frame.
-        colour_gains: of red and blue, held; a mono sensor has none.
+        channels: the source of each plane. ``luma`` is read from the camera's buffer; a colour is copied.
+        exposure_us: locked for every frame. With an external trigger it is the length of the pulse.
+        gain: analogue, locked for every frame.
+        colour_gains: of red and blue, locked; a mono sensor has none.
         flip: mirrored left to right (``horizontal``), top to bottom (``vertical``), or turned by half (``both``).
         window_px: column and row of the camera's picture where the frame begins.
-        sensor_crop_px: x, y, width, height of the sensor that make up the camera's picture; none takes all of it.
+        sensor_crop_px: x, y, width, height of the part of the sensor that makes the picture; none uses the whole
+            sensor.
     """
 
     id: Annotated[str, Meta(min_length=1)]
@@ -56,14 +57,14 @@ class Picamera2SourceConfig(Section, frozen=True, tag_field="kind", tag="picamer
 
     Attributes:
         cameras: each gives some planes of ``[frame]``, together all of them.
-        frames_per_s: held; with an external trigger the most there will be.
-        picture_px: width and height that the cameras are read out with; both even. None is the frame's.
-        buffers: frames of each camera that may be anywhere between sensor and verdict.
+        frames_per_s: locked; with an external trigger the highest rate.
+        picture_px: width and height of the cameras' pictures; both even. None: those of the frame.
+        buffers: frame buffers of each camera, between sensor and verdict.
         trigger: ``external`` if pulses expose the cameras, as the global-shutter IMX296 can.
         trigger_ticks: encoder ticks from pulse to pulse.
-        sync: ``software`` lets libcamera bring two free-running cameras into step.
-        pair_within_us: exposures of two cameras further apart are no pair; None is half a frame's time.
-        startup_s: how long the cameras may take until every one holds exposure, gain and frame time.
+        sync: ``software`` lets libcamera synchronise two free-running cameras.
+        pair_within_us: largest time between the exposures of a pair; None is half a frame's time.
+        startup_s: longest time until every camera has reached exposure, gain and frame time.
         px_per_s: speed of the belt, for a board without an encoder.
     """
 
@@ -85,7 +86,7 @@ class Picamera2SourceConfig(Section, frozen=True, tag_field="kind", tag="picamer
         if (self.trigger == "external") != (self.trigger_ticks is not None):
             raise ValueError('trigger = "external" and trigger_ticks belong together: give both, or neither')
         if self.trigger == "external" and self.sync == "software":
-            raise ValueError('sync = "software" is for free-running cameras; the trigger already keeps step')
+            raise ValueError('sync = "software" is for free-running cameras; the trigger already synchronises them')
         if self.picture_px is not None and (min(self.picture_px) < 16 or any(side % 2 for side in self.picture_px)):
             raise ValueError("picture_px: width and height are even, and 16 at least")
         for camera in self.cameras:
@@ -98,7 +99,7 @@ class Picamera2SourceConfig(Section, frozen=True, tag_field="kind", tag="picamer
 
     @property
     def frame_us(self) -> int:
-        """Time from frame to frame."""
+        """Return the time from frame to frame."""
         return round(1e6 / self.frames_per_s)
 
     @property
@@ -107,7 +108,7 @@ class Picamera2SourceConfig(Section, frozen=True, tag_field="kind", tag="picamer
         return tuple(plane for camera in self.cameras for plane in camera.planes)
 
     def check_fits(self, frame: FrameConfig, runtime: RuntimeConfig) -> None:
-        """Raise ValueError if the cameras do not give the frames that are promised, or have too few buffers."""
+        """Raise ValueError if the cameras do not give the configured frames, or have too few buffers."""
         if sorted(self.plane_names) != sorted(frame.planes):
             raise ValueError(
                 f"source.cameras give the planes {', '.join(self.plane_names)}, but frame.planes are "
@@ -120,7 +121,7 @@ class Picamera2SourceConfig(Section, frozen=True, tag_field="kind", tag="picamer
         if self.buffers < needed:
             raise ValueError(
                 f"source.buffers = {self.buffers}: at least {needed} for runtime.queue_frames = "
-                f"{runtime.queue_frames}, or frames that wait for the loop leave the camera none to fill"
+                f"{runtime.queue_frames}, or frames that wait for the loop use all of them"
             )
 
     def picture_for(self, width_px: int, height_px: int) -> tuple[int, int]:
@@ -129,12 +130,12 @@ class Picamera2SourceConfig(Section, frozen=True, tag_field="kind", tag="picamer
 
 
 def check_window(window_px: tuple[int, int], picture_px: tuple[int, int], frame: FrameConfig) -> None:
-    """Raise ValueError if a frame does not lie within the picture it is cut out of."""
+    """Raise ValueError if a frame does not fit into its picture."""
     column, row = window_px
     if column + frame.width_px > picture_px[0] or row + frame.height_px > picture_px[1]:
         raise ValueError(
-            f"window_px = [{column}, {row}]: a frame of {frame.width_px} x {frame.height_px} px from there does not "
-            f"lie within a picture of {picture_px[0]} x {picture_px[1]}"
+            f"window_px = [{column}, {row}]: a frame of {frame.width_px} x {frame.height_px} px from there does "
+            f"not fit into a picture of {picture_px[0]} x {picture_px[1]}"
         )
 
 
@@ -148,12 +149,12 @@ class UvcSourceConfig(Section, frozen=True, tag_field="kind", tag="uvc"):
     """One camera on USB, by the kernel's Video4Linux.
 
     Attributes:
-        device: as ``v4l2-ctl --list-devices`` prints it; names below ``/dev/v4l/by-id`` stay.
-        channels: what each plane of ``[frame]`` is made of.
-        frames_per_s: asked of the camera.
-        picture_px: width and height asked of the camera; None is the frame's.
+        device: as ``v4l2-ctl --list-devices`` prints it; names below ``/dev/v4l/by-id`` do not change.
+        channels: the source of each plane of ``[frame]``.
+        frames_per_s: requested from the camera.
+        picture_px: width and height requested from the camera; None: those of the frame.
         window_px: column and row of the camera's picture where the frame begins.
-        pixel_format: asked of the camera, by FFmpeg's name; None lets the driver choose.
+        pixel_format: requested from the camera, by FFmpeg's name; None lets the driver choose.
         px_per_s: speed of the belt, for a board without an encoder.
     """
 
@@ -166,7 +167,7 @@ class UvcSourceConfig(Section, frozen=True, tag_field="kind", tag="uvc"):
     px_per_s: BeltSpeed | None = None
 
     def check_fits(self, frame: FrameConfig, _runtime: RuntimeConfig) -> None:
-        """Raise ValueError if the camera does not give the frames that are promised."""
+        """Raise ValueError if the camera does not give the configured frames."""
         check_channels(self.channels, frame)
         check_window(self.window_px, self.picture_px or (frame.width_px, frame.height_px), frame)
 
@@ -176,7 +177,7 @@ class VideoSourceConfig(Section, frozen=True, tag_field="kind", tag="video"):
 
     Attributes:
         path: the file.
-        channels: what each plane of ``[frame]`` is made of.
+        channels: the source of each plane of ``[frame]``.
         window_px: column and row of the film where the frame begins.
         paced: keep the time between frames.
         px_per_s: speed of the belt in the film.
@@ -189,5 +190,5 @@ class VideoSourceConfig(Section, frozen=True, tag_field="kind", tag="video"):
     px_per_s: BeltSpeed | None = None
 
     def check_fits(self, frame: FrameConfig, _runtime: RuntimeConfig) -> None:
-        """Raise ValueError if the film does not give the planes that are promised."""
+        """Raise ValueError if the film does not give the configured planes."""
         check_channels(self.channels, frame)

@@ -1,4 +1,4 @@
-"""How a running service is controlled, and where it keeps what must outlive it."""
+"""Defines the control socket and the state directory of the service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ControlConfig(Section, frozen=True):
 
     Attributes:
         socket: a Unix socket, mode 0660; relative to the working directory. Linux allows 107 bytes.
-        state_dir: holds what survives a restart, above all whether the air jet is armed.
+        state_dir: holds the state that survives a restart, for example whether the air jet is armed.
     """
 
     socket: Annotated[str, Meta(min_length=1, max_length=107)] = "out/run/control.sock"

@@ -1,4 +1,4 @@
-"""A board's configuration with its cameras exchanged for an emulated belt, so that it runs where there are none."""
+"""Replaces the cameras of a configuration by an emulated belt, to run it without cameras."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _REFERENCE_PX = 500 * 2464
 
 
 def emulated(config: Config) -> Config:
-    """Return the configuration with an emulated belt of the same frames, rate and speed; all else stays.
+    """Return the configuration with an emulated belt of the same frames, rate and speed; the rest is unchanged.
 
-    One that is emulated already is returned as it is. A belt whose speed is not known, or that would move by more than
-    a frame's height from frame to frame, moves by two thirds of it. The belt moves towards larger rows by whole pixels
-    a frame, so ``belt.px_per_tick`` becomes the next value that allows it; small frames hold fewer cherries. Valves are
-    simulated, and what was calibrated is of the real cameras, so it is left out.
+    A configuration that is emulated already is returned unchanged. If the speed is not known, or is more than a frame's
+    height from frame to frame, the belt moves by two thirds of the height. The belt moves towards larger rows by whole
+    pixels a frame, so ``belt.px_per_tick`` becomes the next value that allows it; small frames hold fewer cherries.
+    Valves are simulated. The calibration of the real cameras is left out.
     """
     if isinstance(config.source, EmulatedSourceConfig):
         return config

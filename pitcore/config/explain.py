@@ -1,6 +1,6 @@
-"""Every value of a configuration with its meaning, its default, and where it came from.
+"""Lists every value of a configuration with its meaning, its default and its origin.
 
-The meanings are those of the classes' docstrings, so that there is one place for them.
+The meanings are read from the classes' docstrings.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Explained:
     """One key.
 
     Attributes:
-        section: as in the file, ``source.cameras[0]`` for instance.
+        section: as in the file, for example ``source.cameras[0]``.
         key: within it.
-        value: in force, as TOML writes it.
-        default: likewise, or that it must be given.
+        value: in use, as TOML writes it.
+        default: as TOML writes it, or a note that the key must be given.
         meaning: one line; empty for a section, whose keys follow.
-        given: the file says it; otherwise it is the default.
+        given: whether the file gives it; otherwise it is the default.
     """
 
     section: str
@@ -60,7 +60,7 @@ def explain(config: Config, text: str) -> Iterator[Explained]:
 
 
 def meanings(kind: type) -> dict[str, str]:
-    """Return the meaning of each key that a section's docstring tells."""
+    """Return the meaning of each key from a section's docstring."""
     found: dict[str, str] = {}
     names: list[str] = []
     _, _, entries = (inspect.getdoc(kind) or "").partition("Attributes:\n")
@@ -79,7 +79,7 @@ def meanings(kind: type) -> dict[str, str]:
 def _of_struct(section: str, struct: msgspec.Struct, given: Mapping[str, Any]) -> Iterator[Explained]:
     tag = struct.__struct_config__.tag
     if tag is not None:
-        yield Explained(section, "kind", _toml(tag), '"emulated"', "which of the sources it is", "kind" in given)
+        yield Explained(section, "kind", _toml(tag), '"emulated"', "the kind of source", "kind" in given)
     told = meanings(type(struct))
     nested = []
     for field in msgspec.structs.fields(type(struct)):
@@ -103,7 +103,7 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:  # noqa: ANN401  of any t
 
 
 def _toml(value: object) -> str:
-    """Write a value as TOML does; what TOML cannot say is the key left out."""
+    """Write a value as TOML does; None is a key that is left out."""
     if value is None:
         return "left out"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The fleet's server, which selects what a board installs."""
+"""Defines the section of the fleet's server, which selects the model of a board."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pitcore.config.section import Section
 
 
 class HawkbitConfig(Section, frozen=True):
-    """The section ``[hawkbit]``, for `pitcore update campaign`; the service does not look at it.
+    """The section ``[hawkbit]``, for `pitcore update campaign`; the service does not use it.
 
     Attributes:
-        url: of the Eclipse hawkBit server; None: this board is in no fleet.
+        url: of the Eclipse hawkBit server; None means no fleet.
         tenant: at the server.
         controller_id: of this board at the server; None is the device_id of [update].
-        token_kind: what the file holds.
-        token_file: one line; for its owner alone.
+        token_kind: kind of the token in the file.
+        token_file: one line; readable by its owner only.
     """
 
     url: str | None = None

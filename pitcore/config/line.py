@@ -1,4 +1,4 @@
-"""What is watched on the line besides single frames, and what becomes of verdicts while something is wrong."""
+"""Defines the bounds of the alarms of the line, and the action on verdicts while an alarm is on."""
 
 from __future__ import annotations
 
@@ -80,16 +80,16 @@ class ReferenceConfig(Section, frozen=True):
 
 
 class LineConfig(Section, frozen=True):
-    """When an alarm comes on. What each means, and what to do, is in docs/faults.md.
+    """Bounds at which alarms come on. docs/faults.md has the meaning and the fix of each.
 
     Attributes:
         light_off: share of its calibrated level below which a plane's belt is without light.
         light_low, light_high: shares of the calibrated levels, of belt or cherries, beyond which the light has
             drifted. At 0.82 of its level the net let 1.6 % of pits pass, so the bound lies above that.
         dirt_levels: how many grey levels a spot that does not move must differ from the belt.
-        misaligned_px: how far the planes' masks may lie apart.
-        nothing_seen_s: for how long a moving belt may be empty.
-        foreign_share: of the things judged; from this one on nothing but foreign objects comes.
+        misaligned_px: largest offset between the planes' masks.
+        nothing_seen_s: longest time that a moving belt may be empty.
+        foreign_share: share of judged things that are not single cherries, from which on the alarm comes on.
         reference: strips of white tape in view, at most one for each plane.
     """
 
@@ -126,14 +126,14 @@ class DriftConfig(Section, frozen=True):
 
 
 class FailsafeConfig(Section, frozen=True):
-    """What becomes of verdicts while an alarm is on, for each.
+    """Action on verdicts while an alarm is on, for each alarm.
 
-    ``alarm``: they stand, it is only said. ``maybe``: none is clean. ``reject``: none is clean, and all are rejected.
+    ``alarm``: they are unchanged. ``maybe``: none is clean. ``reject``: none is clean, and all are rejected.
 
     Attributes:
-        not_judging: frames come and belt goes by unjudged; must not be "alarm".
+        not_judging: frames arrive and belt passes unjudged; must not be "alarm".
         planes_swapped: the cameras are exchanged; must not be "alarm".
-        camera_frozen: its frames are never judged; this is for those between, if it freezes again and again.
+        camera_frozen: its frames are never judged; this is for the frames between, if it freezes repeatedly.
         light_off, light_dim, light_bright, reference_strip, lens_dirty, planes_misaligned: a picture that cannot be
             trusted; the first must not be "alarm".
         nothing_seen: the belt brings nothing. "by_light" is "alarm" where the light of every plane is watched, by belt

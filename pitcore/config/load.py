@@ -1,4 +1,4 @@
-"""Reads a configuration file; an error names file, section and key, and what the key may be."""
+"""Reads a configuration file. An error names file, section, key and the allowed values."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def load_config(path: Path | None, *, calibrated: bool = True) -> Config:
 
     Args:
         path: TOML.
-        calibrated: read the calibration it names as well.
+        calibrated: also read the calibration that it names.
 
     Raises:
-        ConfigError: a file cannot be read, or a value not be taken.
+        ConfigError: a file cannot be read, or a value is not allowed.
     """
     if path is None:
         return Config()
@@ -50,10 +50,10 @@ def load_config(path: Path | None, *, calibrated: bool = True) -> Config:
 
 
 def load_control(path: Path | None) -> ControlConfig:
-    """Read the [control] section alone: a service runs on when its file has become bad elsewhere, and can be asked why.
+    """Read the [control] section only, so that a service can be asked although the rest of its file is bad.
 
     Raises:
-        ConfigError: the file cannot be read, is no TOML, or that section is bad.
+        ConfigError: the file cannot be read, is not TOML, or that section is bad.
     """
     if path is None:
         return ControlConfig()
@@ -76,13 +76,13 @@ def config_text(path: Path) -> str:
 
 
 def _unusual(text: str, message: str) -> str:
-    """Name the word processor's character in the line that a message of ``tomllib`` tells."""
+    """Name a word processor's character in the line that a message of ``tomllib`` gives."""
     place = re.search(r"at line (\d+)", message)
     return unusual_character(text, int(place[1]) if place else None)
 
 
 def calibration_path(config: Config, path: Path) -> Path | None:
-    """Return where the calibration of a configuration file lies or will lie; None if it names none.
+    """Return the path of a configuration's calibration, which may not exist yet; None if it names none.
 
     Raises:
         ConfigError: it names the configuration itself.
@@ -96,10 +96,10 @@ def calibration_path(config: Config, path: Path) -> Path | None:
 
 
 def _with_calibration(config: Config, path: Path) -> Config:
-    """Put the measured values into the configuration, so that its hash is of them too. Raises ConfigError."""
+    """Put the measured values into the configuration, so that its hash covers them. Raises ConfigError."""
     file = calibration_path(config, path)
     if config.calibration.values is not None:
-        raise ConfigError(f"{path}: [calibration] values: measured values come from a file; set file instead")
+        raise ConfigError(f"{path}: [calibration] values: measured values are read from a file; set file instead")
     values = None if file is None else read_calibration(file)
     if values is None:
         return config
@@ -111,7 +111,7 @@ def _with_calibration(config: Config, path: Path) -> Config:
 
 
 def _place_first(message: str, kind: str) -> str:
-    """Turn msgspec's ``reason - at `$.section.key[0]``` into ``[section] key[0]: reason``.
+    """Convert msgspec's ``reason - at `$.section.key[0]``` to ``[section] key[0]: reason``.
 
     Args:
         message: of msgspec.
@@ -129,7 +129,7 @@ def _place_first(message: str, kind: str) -> str:
 
 
 def _choices(path: str, kind: str) -> str:
-    """Name the values a key may have where they can be listed, as the fix for another one."""
+    """Return the allowed values of a key as a fix, if they can be listed."""
     if path == "source.kind":
         kinds = (source.__struct_config__.tag for source in get_args(SourceConfig))
         return f"; choose one of: {', '.join(map(str, kinds))}"
@@ -141,13 +141,13 @@ def _choices(path: str, kind: str) -> str:
 
 
 def _known_keys(path: str, kind: str) -> str:
-    """Name the keys of a section (of the file where it is empty), as the fix for an unknown one."""
+    """Return the keys of a section as a fix for an unknown key; an empty section is the file."""
     holder = _class_at(path, kind)
     return "" if holder is None else f"; known: {', '.join(holder.__struct_fields__)}"
 
 
 def _class_at(path: str, kind: str) -> type[Section] | None:
-    """Return the class of a section, ``source.cameras[...]`` for instance; None if it is no section."""
+    """Return the class of a section, for example ``source.cameras[...]``; None if it is not a section."""
     at: type[Section] = Config
     for name in filter(None, path.split(".")):
         found = _classes_in(get_type_hints(at).get(name.partition("[")[0]))
@@ -159,7 +159,7 @@ def _class_at(path: str, kind: str) -> type[Section] | None:
 
 
 def _classes_in(hint: Any) -> list[type[Section]]:  # noqa: ANN401  a type, or what typing makes of several
-    """Return the sections that a type hint speaks of."""
+    """Return the sections in a type hint."""
     if isinstance(hint, type) and issubclass(hint, Section):
         return [hint]
     return [each for part in get_args(hint) for each in _classes_in(part)]

@@ -1,4 +1,4 @@
-"""What the service tells others besides the line: Prometheus and an MQTT broker. Neither can act on the belt."""
+"""Defines the sections of Prometheus and of an MQTT broker. Neither can act on the belt."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class MetricsConfig(Section, frozen=True):
 
     Attributes:
         enabled: answer at http://bind:port/metrics.
-        bind: address to listen on. It knows no passwords, so give it an address of the machine's own network only.
+        bind: address to listen on. It has no passwords, so use an address of the machine's own network only.
             "0.0.0.0" means every interface.
         port: TCP.
-        textfile: also write them to this file, for node_exporter; it must end in .prom. None: do not.
-        every_s: between two writings of the textfile.
+        textfile: also write them to this file, for node_exporter; it must end in .prom. None: no file.
+        every_s: time between two writes of the textfile.
     """
 
     enabled: bool = False
@@ -44,15 +44,16 @@ class MqttConfig(Section, frozen=True):
         host, port: of the broker; 8883 is usual with TLS.
         device: names this board in the topics, pitcore/DEVICE/...; no other client of the broker may have the same
             name. None is the machine's host name.
-        user: at the broker; None: without.
-        password_file: holds the password in one line; for its owner alone.
+        user: at the broker; None: no user.
+        password_file: holds the password in one line; readable by its owner only.
         tls: encrypt, and check the broker's certificate.
-        ca_file: certificates that the broker's is checked against; None: those of the system.
-        cert_file, key_file: by which this board proves who it is; both or none.
-        verdicts: publish every frame's verdicts; else only status, model and camera health.
-        buffer_verdicts: that wait in memory while there is no connection; beyond, the oldest are dropped and counted.
-        status_s: between two messages of the status; an alarm, or the air jet being armed, is published at once.
-        commands: that the broker's clients may send. The air jet cannot be armed from there.
+        ca_file: certificates to check the broker's with; None: those of the system.
+        cert_file, key_file: client certificate of this board; both or none.
+        verdicts: publish every frame's verdicts; otherwise only status, model and camera health.
+        buffer_verdicts: most verdicts that wait in memory without a connection; then the oldest are dropped and
+            counted.
+        status_s: time between two messages of the status; an alarm or a change of arming is published at once.
+        commands: that the broker's clients may send. They cannot arm the air jet.
         discovery: describe the board to Home Assistant.
         discovery_prefix: of the topics that Home Assistant reads.
     """
@@ -84,5 +85,5 @@ class MqttConfig(Section, frozen=True):
 
     @property
     def shows_password(self) -> bool:
-        """Whether the password goes over a network that others may listen to."""
+        """Return whether the password goes over a network unencrypted."""
         return self.enabled and self.password_file is not None and not self.tls and not self.host.startswith(LOCAL)

@@ -1,4 +1,4 @@
-"""The live page: who may reach it, what it shows, and the shifts by which it counts."""
+"""Defines the section of the live page: access, content, and shifts for its counts."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class PageConfig(Section, frozen=True):
         enabled: run the page.
         bind: address to listen on. "0.0.0.0" means every interface.
         port: of the page.
-        open: whoever reaches the page may look; false: looking needs a token too.
+        open: everybody who reaches the page may look; false: looking needs a token too.
         names: host names by which browsers call this board, besides its own name, its addresses and "localhost".
         certificate, key: PEM files; with both the page is served by HTTPS only.
-        pictures_per_s: at most so many frames a second are copied for the page, and none while nobody looks.
-        strips: counts are by lane of [actuation]; without lanes, by so many strips across the belt.
-        shifts: by which counts are kept, the first one of the day first.
-        keep_shifts: so many reports of past shifts stay on the disk.
+        pictures_per_s: most frames a second that are copied for the page; none while nobody looks.
+        strips: number of strips across the belt for counts, if [actuation] has no lanes.
+        shifts: counts are kept for each; the first one of the day first.
+        keep_shifts: number of reports of past shifts that stay on the disk.
     """
 
     enabled: bool = False

@@ -1,4 +1,4 @@
-"""What a configuration takes off the safety of the defaults. It is allowed, and reported for as long as it lasts."""
+"""Lists values that make a configuration less safe than the defaults. They are allowed, and reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STRENGTH = ("alarm", "maybe", "reject")
 
 
 def weakened(config: Config) -> list[str]:
-    """Return one sentence for each value that lets more pass than its default does, or that hides a fault."""
+    """Return one sentence for each value that lets more pass than its default, or hides a fault."""
     found = []
     if isinstance(config.source, CAMERAS):
         found += _unwatched_light(config)
@@ -48,9 +48,9 @@ def _resolved(config: Config, section: FailsafeConfig, name: str) -> FailSafe:
 
 
 def belt_levels(config: Config) -> list[float]:
-    """Return the grey level of the empty belt in each plane, by which a lamp that fails is found.
+    """Return the grey level of the empty belt in each plane, for detecting a lamp that fails.
 
-    As calibrated, else as configured.
+    It is the calibrated level, otherwise the configured one.
     """
     levels = []
     for name, configured in zip(config.frame.planes, config.segmentation.background, strict=True):
@@ -61,7 +61,7 @@ def belt_levels(config: Config) -> list[float]:
 
 
 def _unwatched_light(config: Config) -> list[str]:
-    """Return one sentence for each fault of the light that the alarms cannot find."""
+    """Return one sentence for each fault of the light that the alarms cannot detect."""
     found = []
     names, values = config.frame.planes, config.calibration.values
     unknown = [name for name in names if values is None or not _has_light_level(values.planes[name])]
@@ -69,7 +69,7 @@ def _unwatched_light(config: Config) -> list[str]:
         file = config.calibration.file
         missing = "" if values is not None or file is None else f" (there is no file {file})"
         found.append(
-            f"plane {', '.join(unknown)}: not calibrated{missing}: light that fades or grows is not found; run "
+            f"plane {', '.join(unknown)}: not calibrated{missing}: a change of the light is not detected; run "
             "`pitcore calibrate exposure`, then `flat`"
         )
     strips = {strip.plane for strip in config.line.reference}
@@ -85,8 +85,9 @@ def _unwatched_light(config: Config) -> list[str]:
     dark = [name for name in unlit(config) if name not in strips]
     if dark:
         found.append(
-            f"plane {', '.join(dark)}: the empty belt is darker than {DARKEST} grey levels: a lamp that fails is not "
-            "found there before the cherries show it; lay a strip of white tape at a lateral edge of the view and name "
+            f"plane {', '.join(dark)}: the empty belt is darker than {DARKEST} grey levels: a lamp that fails "
+            "is not detected there until cherries pass; lay a strip of white tape at a lateral edge of the "
+            "view and name "
             "it in [[line.reference]], or use a lighter belt" + until_then
         )
     return found

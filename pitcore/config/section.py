@@ -1,4 +1,4 @@
-"""What every section of a configuration is made of: its base, and types that carry their bounds."""
+"""Defines the base of every section, and types with their bounds."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ MIN_PX_PER_TICK = 1e-6  # either way; a belt that moves by less for each tick st
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every section: immutable, unknown keys refused."""
+    """Base of every section: immutable, refuses unknown keys."""

@@ -1,4 +1,4 @@
-"""Where frames come from: one class for each ``kind`` of ``[source]``."""
+"""Defines the source of frames: one class for each ``kind`` of ``[source]``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _LightShare = Annotated[float, Meta(ge=0.0, le=4.0)]
 
 
 class SpotConfig(Section, frozen=True):
-    """Something on the glass of one emulated camera: it stays where it is while the belt moves.
+    """A spot on the glass of one emulated camera; it does not move with the belt.
 
     Attributes:
         plane: 0 or 1.
-        x_px, y_px, radius_px: where, and how large.
-        share: of the light that still passes.
+        x_px, y_px, radius_px: its place and size.
+        share: share of the light that still passes.
         glow: grey levels that it adds.
     """
 
@@ -31,19 +31,19 @@ class SpotConfig(Section, frozen=True):
 
 
 class DisturbanceConfig(Section, frozen=True):
-    """What is wrong with the emulated line: to see that it is noticed, and that calibration fixes it.
+    """Faults of the emulated line, to test that they are detected and that calibration fixes them.
 
     Attributes:
-        light: share of its light that each plane's lamp gives; 1 is as it should be.
-        dim_frames: the light goes there evenly over so many frames; 0 is at once.
-        edge_light: share of it that reaches the side edges of the frame, falling off with the square of the distance.
-        shift_px: the second camera looks this far aside: right and down.
+        light: share of its light that each plane's lamp gives; 1 is normal.
+        dim_frames: number of frames over which the light changes evenly; 0 is at once.
+        edge_light: share of the light at the side edges of the frame; it falls with the square of the distance.
+        shift_px: offset of the second camera, to the right and down.
         spots: dirt on the glass.
-        shows: what of the things on the belt is there.
-        belt, encoder: either may stand still by itself.
-        swapped: each camera shows what the other one should.
-        frozen: cameras that show the first picture of then again and again.
-        first, last: frames it holds for, both included; by default all.
+        shows: which of the things on the belt are there.
+        belt, encoder: whether each moves; either may be stopped alone.
+        swapped: the cameras are exchanged.
+        frozen: cameras that repeat their first picture of that time.
+        first, last: first and last frame with the faults; by default all.
     """
 
     light: tuple[_LightShare, _LightShare] = (1.0, 1.0)
@@ -60,7 +60,7 @@ class DisturbanceConfig(Section, frozen=True):
     last: Count | None = None
 
     def holds(self, index: int) -> bool:
-        """Tell whether frame ``index`` suffers it."""
+        """Return whether frame ``index`` has the faults."""
         return self.first <= index and (self.last is None or index <= self.last)
 
 
@@ -68,15 +68,15 @@ class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated
     """The procedural belt.
 
     Attributes:
-        seed: another seed, another belt.
+        seed: of the drawn belt; each seed draws another one.
         cherries_per_frame: in view, on average.
-        pit_share: of the cherries.
+        pit_share: share of cherries with a pit.
         advance_px: belt travel from frame to frame.
         frames_per_s: how often the emulated cameras expose.
-        ring_frames: frames that are drawn beforehand and repeated; 0 draws each when it is due.
+        ring_frames: number of frames that are drawn before the start and repeated; 0 draws each frame when it is due.
         belt_level: grey level of the empty belt that is drawn; below 3.5 it is too dark to show its lamp.
-        true_px_per_tick: of the belt that is drawn, where [belt] is wrong about it; None where it is right.
-        disturbance: None where nothing is wrong.
+        true_px_per_tick: scale of the drawn belt, if [belt] is to be wrong; None if [belt] is right.
+        disturbance: None means no fault.
     """
 
     seed: Count = 1
@@ -91,7 +91,9 @@ class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated
 
     def __post_init__(self) -> None:
         if self.ring_frames == 1:
-            raise ValueError("ring_frames = 1 is a frozen picture; a loop has two frames at least, 0 draws each again")
+            raise ValueError(
+                "ring_frames = 1 is a frozen picture; a loop needs at least 2 frames, and 0 draws every frame"
+            )
 
 
 class ReplaySourceConfig(Section, frozen=True, tag_field="kind", tag="replay"):

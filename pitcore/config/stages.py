@@ -1,4 +1,4 @@
-"""The sections of the stages that every frame goes through. Each stage documents what its values do."""
+"""Defines the sections of the stages of a frame. Each stage documents its values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pitcore.verdict import Action
 
 
 class FrameConfig(Section, frozen=True):
-    """What each frame looks like. Default: the production geometry.
+    """The form of a frame. Default: the production geometry.
 
     Attributes:
         planes: names of the pictures that make up a frame, in the order of the model's card.
@@ -25,13 +25,13 @@ class FrameConfig(Section, frozen=True):
 
 
 class BeltConfig(Section, frozen=True):
-    """How the belt moves through the frame, along its rows.
+    """The movement of the belt through the frame, along its rows.
 
     Attributes:
         px_per_tick: travel for one encoder tick, positive towards larger rows.
-        tolerance_px: how far a cherry may be from where the encoder says, between two frames.
-        cherries_per_s: what the belt brings at most; `pitcore doctor` compares it with what the board can judge. None
-            is the reference load: 24 cherries in view of a belt of 500 x 2464 px, fewer in a smaller frame.
+        tolerance_px: largest distance of a cherry from the place that the encoder gives, between two frames.
+        cherries_per_s: highest load of the belt; `pitcore doctor` compares it with the speed of the board. None is the
+            reference load: 24 cherries in view of a belt of 500 x 2464 px, fewer in a smaller frame.
     """
 
     px_per_tick: Annotated[float, Meta(ge=-1000.0, le=1000.0)] = 0.5
@@ -44,14 +44,14 @@ class BeltConfig(Section, frozen=True):
 
 
 class SegmentationConfig(Section, frozen=True):
-    """How a cherry is distinguished from the belt; one number for each plane.
+    """Rules that distinguish a cherry from the belt; one number for each plane.
 
     Attributes:
         background: grey level of the empty belt.
-        threshold: how far from the background a pixel must be; at most 40, the least mean level of a cherry.
+        threshold: least distance of a pixel from the background; at most 40, the lowest mean level of a cherry.
         polarity: whether cherries are brighter or darker than the belt.
         combine: a pixel is foreground if it stands out in any plane, or in all.
-        min_area_px: smaller things are specks, counted and passed over; the smallest real cherry has 573.
+        min_area_px: smaller things are specks: they are counted and skipped. The smallest real cherry has 573.
         max_foreground_share: a frame with more foreground is unreadable: light failure or a flood.
     """
 
@@ -64,19 +64,19 @@ class SegmentationConfig(Section, frozen=True):
 
 
 class DecisionConfig(Section, frozen=True):
-    """When a thing is no single cherry, and stricter thresholds than the card's.
+    """Rules for things that are not single cherries, and thresholds stricter than the card's.
 
     Attributes:
         point: operating point of the card: "strict" (at most 1 % of pits pass), "balanced" (2 %) or "throughput"
             (5 %). Without it, strict.
         accept, reject: replace the point's thresholds, and must not be above them.
-        max_area_px, max_elongation: beyond either, two cherries touch. Elongation is the ratio of the
+        max_area_px, max_elongation: above either, two cherries touch. Elongation is the ratio of the
             axes of the ellipse with the same second moments.
         min_ellipse_fill: below, two cherries touch: the waist between them leaves that ellipse empty. Of the
             real crops (some of which show two that touch) 2 % lie below the default, of touching ones on
             the emulated belt about 90 %.
-        min_plane_mean, max_plane_mean: a thing whose mean grey level is outside, in any plane, is no
-            cherry. One number for each plane. By default 0.2 % of the 3,676 real crops are outside.
+        min_plane_mean, max_plane_mean: a thing whose mean grey level is outside, in any plane, is not a cherry. One
+            number for each plane. By default 0.2 % of the 3,676 real crops are outside.
     """
 
     point: PointName | None = None
@@ -105,15 +105,15 @@ class ActionsConfig(Section, frozen=True):
         if self.pit == "pass":
             raise ValueError("pit must not be `pass`: a pit would reach a plate")
         if self.maybe == "pass":
-            raise ValueError("maybe must not be `pass`: every fail-safe ends in a maybe; use review or reject")
+            raise ValueError("maybe must not be `pass`: a fail-safe gives the verdict maybe; use review or reject")
 
 
 class ModelConfig(Section, frozen=True):
-    """Which model to run; without either key, the one that came with pitcore.
+    """The model to run; without either key, the one that came with pitcore.
 
     Attributes:
         bundle: directory of one bundle.
-        store: directory in which `pitcore update` keeps models; what it committed last runs.
+        store: directory of the models of `pitcore update`; the last committed one runs.
     """
 
     bundle: str | None = None
@@ -125,15 +125,16 @@ class ModelConfig(Section, frozen=True):
 
 
 class RuntimeConfig(Section, frozen=True):
-    """How the board's cores and memory are used.
+    """Use of the board's cores and memory.
 
     Attributes:
-        workers: cores that judge the cherries of a frame, each its own ones. Leave one core for cameras and valves.
-        threads: ONNX Runtime's threads in one network call. It splits every layer, which pays for large networks only.
+        workers: number of cores that share the cherries of a frame. Leave one core for cameras and valves.
+        threads: ONNX Runtime's threads in one network call. They split every layer, which is faster for large networks
+            only.
         queue_frames: frames that may wait between capture and prepare; then the oldest is dropped.
         sub_batch: cherries in one network call; bounds memory.
         max_cherries: cherries judged in one frame; the rest are ``maybe`` with reason ``overload``.
-        capture_timeout_s: a live source silent for longer is broken.
+        capture_timeout_s: a live source that is silent for longer has failed.
         stop_timeout_s: after a stop signal the service ends within this time, whatever hangs. Keep it below
             TimeoutStopSec of the systemd unit.
     """
@@ -148,12 +149,12 @@ class RuntimeConfig(Section, frozen=True):
 
 
 class SinkConfig(Section, frozen=True):
-    """Where verdicts are written, one JSON object a line.
+    """The file of verdicts, one JSON object a line.
 
     Attributes:
         path: the file; relative to the working directory.
-        rotate_bytes: when it would grow beyond, it becomes ``path.1`` and so on.
-        keep: how many rotated files stay.
+        rotate_bytes: largest size; then it is renamed to ``path.1``, and so on.
+        keep: number of rotated files to keep.
     """
 
     path: str = "out/run/verdicts.jsonl"

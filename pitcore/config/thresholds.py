@@ -1,4 +1,4 @@
-"""The card's thresholds rule; a board may only make them stricter."""
+"""Computes the thresholds in use: the card's, which a board may only make stricter."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pitcore.model_card import ModelCard, PointName, Thresholds
 
 @dataclass(frozen=True, slots=True)
 class Operating:
-    """What a board judges by.
+    """The thresholds in use, and their origin.
 
     Attributes:
-        point: of the card; stricter than the wanted one where the card lacks that.
-        thresholds: its thresholds, made stricter where the board says so.
-        promise: what the point promises, in words.
+        point: of the card; a stricter one if the card lacks the wanted one.
+        thresholds: its thresholds, or the board's stricter ones.
+        promise: of the point, in words.
     """
 
     point: PointName
@@ -25,7 +25,7 @@ class Operating:
 
 
 def operating_point(card: ModelCard, board: DecisionConfig) -> Operating:
-    """Return what a board judges by: the point that it names, else ``strict``. Raises ConfigError."""
+    """Return the thresholds in use: of the point that the board names, otherwise ``strict``. Raises ConfigError."""
     wanted = board.point or "strict"
     name, point = card.point(wanted)
     lacking = "" if name == wanted else f"; the card has no point {wanted}, so the next stricter one is used"
@@ -33,7 +33,7 @@ def operating_point(card: ModelCard, board: DecisionConfig) -> Operating:
 
 
 def effective_thresholds(card: Thresholds, board: DecisionConfig) -> Thresholds:
-    """Return the card's thresholds, made stricter where the board says so.
+    """Return the card's thresholds, or the board's stricter ones.
 
     Stricter means lower: fewer cherries accepted, more rejected. Raises ConfigError for a looser one.
     """

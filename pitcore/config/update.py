@@ -1,4 +1,4 @@
-"""Where models come from, and what a new one must show before it is committed."""
+"""Defines the section of updates: the source of models, and the requirements for a new one."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pitcore.config.section import Section
 
 
 class UpdateConfig(Section, frozen=True):
-    """The section ``[update]``, for `pitcore update`; the service does not look at it.
+    """The section ``[update]``, for `pitcore update`; the service does not use it.
 
     Attributes:
         url: of the repository: https, http, or the path of a directory, as on a stick. Name and password may be in
             it: https://NAME:PASSWORD@HOST/PATH. None: no updates.
         channel: to follow.
-        root: keys this board trusts from the beginning, brought onto it with pitcore.
-        device_id: draws the board's place in a phased rollout; None is made from the machine's own.
+        root: ``root.json`` with the keys that this board trusts, installed with pitcore.
+        device_id: decides the board's place in a phased rollout; None is made from the machine's own.
         attempts: how often the service may load a model on trial.
-        gate_frames: that a model on trial must judge in the service,
+        gate_frames: number of frames that a model on trial must judge in the service,
         gate_cherries: and that many cherries, 1000 where no model before is known,
         gate_timeout_s: within this time.
-        gate_max_infer_ms: 99th percentile of the network's time for a frame; 0 asks for nothing.
-        gate_more_troubles: share of frames with a fault, at most this much above what was usual.
-        selftest_timeout_s: for the self-test of a new model.
-        selftest_latency_ratio: at most this many times the running model's latency.
-        selftest_memory_mb: for its process.
+        gate_max_infer_ms: bound of the 99th percentile of the network's time for a frame; 0 means no bound.
+        gate_more_troubles: by how much the share of frames with a fault may rise above the usual share.
+        selftest_timeout_s: longest time for the self-test of a new model.
+        selftest_latency_ratio: largest multiple of the running model's latency.
+        selftest_memory_mb: memory limit of its process.
     """
 
     url: str | None = None
@@ -50,9 +50,9 @@ class UpdateConfig(Section, frozen=True):
 
 
 def check_repository(text: str) -> None:
-    """Refuse what is neither a web address nor a path. Raises ValueError, whose message holds no password."""
+    """Refuse a text that is neither a web address nor a path. Raises ValueError; its message holds no password."""
     if not text.strip():
-        raise ValueError("url: empty; leave the key out where there is no repository")
+        raise ValueError("url: empty; leave the key out if there is no repository")
     try:
         if is_address(text):
             read_address(text, (*WEB, "file"))

@@ -1,6 +1,6 @@
-"""Control of a running service: one Unix socket, and the reload that both it and SIGHUP ask for.
+"""Controls a running service: one Unix socket, and the reload for it and for SIGHUP.
 
-``protocol`` says what goes over the socket, ``server`` answers and ``client`` asks. ``commands`` is what can be asked,
-``status`` what the service tells of itself, ``remote`` the service as `pitcore update` sees it. ``reload`` is the
-thread that builds a new model beside the old, ``memory`` what it takes for the old one's memory to come back.
+``protocol`` defines the messages, ``server`` answers and ``client`` asks. ``commands`` has the commands, ``status`` the
+state of the service, and ``remote`` the service for `pitcore update`. ``reload`` builds a new model beside the old one
+on a thread. ``memory`` makes the C library return the memory of the old one.
 """

@@ -1,4 +1,4 @@
-"""Asks a running service one thing over its control socket."""
+"""Sends one command to a running service over its control socket."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, time
         path: of the service's control socket.
         command: ``status``, ``arm``, ``disarm`` or ``reload``.
         args: of the command.
-        timeout_s: for all of it.
+        timeout_s: for connecting, sending and the answer.
 
     Raises:
         NotRunningError: no service answers there.
-        ControlError: the service refused, and why; or it did not answer in time.
+        ControlError: the service refused, with the reason; or it did not answer in time.
     """
     protocol.check_path(path)
     deadline = time.monotonic() + timeout_s
@@ -45,12 +45,12 @@ def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, time
                 connection.sendall(protocol.encode(Request(command, dict(args or {}), until_ns=until_ns)))
             line = _read_line(connection, deadline)
         except TimeoutError as error:
-            later = "; it will not be carried out later, `pitcore status` tells" if command in EXPIRES else ""
+            later = "; it will not be carried out later, see `pitcore status`" if command in EXPIRES else ""
             raise ControlError(
                 f"{path}: no answer to `{command}` within {timeout_s:g} s; the service hangs{later}"
             ) from error
         except OSError as error:
-            raise ControlError(f"{path}: the service went away: {error.strerror}; look into its log") from error
+            raise ControlError(f"{path}: the service went away: {error.strerror}; see its log") from error
     reply = protocol.decode_reply(line)
     if not reply.ok:
         raise ControlError(reply.error or f"the service refused `{command}`")
@@ -58,7 +58,7 @@ def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, time
 
 
 def lives(path: Path) -> bool:
-    """Tell whether the service of a socket lives, whether it answers or not."""
+    """Return whether the service of a socket runs, even if it does not answer."""
     try:
         # Not by its lock, which a service that starts at this moment would find taken.
         pid = int(protocol.lock_path(path).read_bytes())
@@ -78,7 +78,7 @@ def _connect(connection: socket.socket, path: Path, deadline: float) -> None:
             return connection.connect(str(path))
         except BlockingIOError as error:  # more of us came at once than the service has taken yet
             if time.monotonic() >= deadline:
-                raise ControlError(f"{path}: the service takes no connection; it hangs") from error
+                raise ControlError(f"{path}: the service accepts no connection; it hangs") from error
             time.sleep(RETRY_S)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
             raise NotRunningError(
@@ -103,7 +103,7 @@ def _read_line(connection: socket.socket, deadline: float) -> bytes:
         connection.settimeout(left)
         piece = connection.recv(65536)
         if not piece:
-            raise ControlError("the service closed the connection without an answer; look into its log")
+            raise ControlError("the service closed the connection without an answer; see its log")
         line += piece
         if len(line) > MAX_REPLY_BYTES:
             raise ControlError("the service's answer is too long; client and service differ in version")

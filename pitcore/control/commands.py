@@ -1,4 +1,4 @@
-"""What can be asked of a running service: ``status``, ``arm``, ``disarm``, ``reload``, ``point``, ``test_valve``.
+"""Implements the commands of a running service: ``status``, ``arm``, ``disarm``, ``reload``, ``point``, ``test_valve``.
 
 The commands run on the socket's threads. They read counters, change the arming, or wait for the reload thread; none of
 them touches the loop.
@@ -37,15 +37,15 @@ RELOAD_S = 90.0  # a slow board loads and proves a model in seconds
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """The commands, and what they need of the running service.
+    """Carries out the commands.
 
     Attributes:
         app: the loop.
         sinks: its sinks, for the status.
         recent: the last events.
         arming: whether the air jet may fire.
-        reloader: started by who runs the service.
-        config_path: where the configuration came from.
+        reloader: started by the runner of the service.
+        config_path: path of the configuration.
         valve_test: of the board's valves.
         started_ns: CLOCK_MONOTONIC.
     """
@@ -71,7 +71,7 @@ class Commands:
         }
 
     def status(self) -> Status:
-        """Return everything it tells; from any thread."""
+        """Return the whole status; from any thread."""
         app, metrics, config = self.app, self.app.metrics, self.app.config
         return Status(
             schema="pitcore.status/1",
@@ -113,7 +113,7 @@ class Commands:
         return self._change("disarmed", who, lambda: self.arming.disarm(who))
 
     def _change(self, word: str, by: str, change: Callable[[], ArmingState]) -> dict[str, Any]:
-        """Arm or disarm; who comes second changes nothing, and is not written down."""
+        """Arm or disarm. A second request for the same state changes nothing and is not recorded."""
         before = self.arming.state
         try:
             change()
@@ -127,12 +127,12 @@ class Commands:
     def _reload(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         result = self.reloader.ask_and_wait(_who(args, peer), RELOAD_S)
         if result.state != "ok":
-            raise ControlError(f"reload refused, the old configuration goes on: {result.detail}")
+            raise ControlError(f"reload refused, the old configuration stays in use: {result.detail}")
         answer: dict[str, Any] = msgspec.to_builtins(result)
         return answer
 
     def _point(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
-        """Take another operating point of the card, from now on; without one the configuration's."""
+        """Use another operating point of the card from now on; without one, that of the configuration."""
         who = _who(args, peer, frozenset({"point"}))
         wanted = args.get("point")
         known = list(self.app.bundle.card.points)
@@ -149,12 +149,12 @@ class Commands:
         return {"point": model.point, "promise": model.promise}
 
     def _test_valve(self, args: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
-        """Prepare the test of a lane's valve, or fire it by the code that preparing gave."""
+        """Prepare the test of a lane's valve, or open it with the code of a prepared test."""
         who = _who(args, peer, frozenset({"lane", "code"}))
         lane, code = args.get("lane"), args.get("code")
         if isinstance(code, str):
             if peer.gave_up():
-                raise ControlError("the test was given up, and no valve was opened")
+                raise ControlError("the test was cancelled, and no valve was opened")
             fired = self.valve_test.fire(code)
             log.warning("valve of lane %d tested by %s", fired, who)
             self.app.note("valve_tested", f"lane {fired} by {who}")
@@ -165,16 +165,16 @@ class Commands:
 
 
 def _check_args(args: Mapping[str, Any], known: frozenset[str] = frozenset()) -> None:
-    """Refuse arguments that a newer client may mean something by. Raises ControlError."""
+    """Refuse unknown arguments, which a newer client may send. Raises ControlError."""
     unknown = sorted(set(args) - known)
     if unknown:
         raise ControlError(f"unknown argument {', '.join(unknown)}; client and service differ in version")
 
 
 def _who(args: Mapping[str, Any], peer: Peer, known: frozenset[str] = frozenset()) -> str:
-    """Return the user the kernel names; for root and the service itself also whom they act for.
+    """Return the user that the kernel names. For root and the service itself, also return whom they act for.
 
-    Root says who became root (``sudo_user``); the page process, who showed a token (``page_user``).
+    Root names the user of sudo (``sudo_user``). The page process names the owner of the token (``page_user``).
     """
     _check_args(args, known | {"sudo_user", "page_user"})
     for key, uid, way in (("sudo_user", 0, "as"), ("page_user", os.geteuid(), "at the page, as")):
@@ -182,6 +182,6 @@ def _who(args: Mapping[str, Any], peer: Peer, known: frozenset[str] = frozenset(
         if name is None or peer.uid != uid:
             continue
         if not isinstance(name, str) or not 0 < len(name) <= 64 or not name.isprintable():
-            raise ControlError(f"{key} is no user's name")
+            raise ControlError(f"{key} is not a user name")
         return f"{name} {way} {peer.user}"
     return peer.user

@@ -1,8 +1,8 @@
-"""How the C library hands out large blocks: the memory of models that were changed must come back.
+"""Sets how the C library allocates large blocks, so that the memory of old models returns to the system.
 
-ONNX Runtime's weights and scratch memory are blocks of the C library's heap. glibc raises the size from which a block
-gets pages of its own as such blocks are freed; after some changes of model all lie in the heap, those of the old model
-between those of the new, and cannot go back to the system. ADR 11 has the figures.
+ONNX Runtime's weights and scratch memory are blocks of the C library's heap. glibc gives a large block its own pages,
+but raises that size limit as such blocks are freed. After some changes of model all blocks are in the heap, and those
+of the old model cannot return to the system. ADR 11 has the figures.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ LARGE_BYTES = 128 * 1024  # where glibc starts, before it raises that by itself
 
 
 def keep_large_blocks_apart() -> None:
-    """Have blocks of ``LARGE_BYTES`` and more lie in pages of their own, for as long as the process lives.
+    """Give blocks of ``LARGE_BYTES`` and more their own pages, until the process ends.
 
-    A C library that has no such setting is left as it is.
+    A C library without this setting is not changed.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):

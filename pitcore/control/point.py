@@ -1,7 +1,7 @@
-"""The operating point that somebody chose at the running board, instead of the configuration's.
+"""Stores the operating point that was chosen at the running board, instead of the configuration's.
 
-It is kept in the state directory, with who chose it and when, and holds until the next choice. What cannot be read
-does not count: the configuration's point is used.
+It is in the state directory, with its author and time, and is used until the next choice. If it cannot be read, the
+configuration's point is used.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class PointChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A choice: schema ``pitcore.point/1``.
 
     Attributes:
-        point: None is the configuration's.
-        by: who chose.
+        point: None: that of the configuration.
+        by: name of the author.
         at: when, RFC 3339 in UTC.
     """
 
@@ -44,19 +44,19 @@ def choose(state_dir: Path, point: PointName | None, by: str) -> bytes | None:
         What the file held before, for ``restore``.
 
     Raises:
-        ControlError: the disk does not take it; nothing changed.
+        ControlError: the disk refuses; nothing changed.
     """
     path = state_dir / FILE
     try:
         before = path.read_bytes() if path.exists() else None
         _write(path, msgspec.json.encode(PointChoice(point, by, utc_now())))
     except OSError as error:
-        raise ControlError(f"{path}: cannot be written: {error.strerror}; the operating point is as it was") from error
+        raise ControlError(f"{path}: cannot be written: {error.strerror}; the operating point is unchanged") from error
     return before
 
 
 def restore(state_dir: Path, before: bytes | None) -> None:
-    """Take a choice back that was refused. Raises ControlError."""
+    """Restore the file after a refused choice. Raises ControlError."""
     path = state_dir / FILE
     try:
         if before is None:
@@ -70,7 +70,7 @@ def restore(state_dir: Path, before: bytes | None) -> None:
 
 
 def with_choice(config: Config) -> Config:
-    """Return a configuration with the point that was chosen at its board, if one was."""
+    """Return a configuration with the point that was chosen at its board, if any."""
     path = Path(config.control.state_dir) / FILE
     try:
         choice = msgspec.json.decode(path.read_bytes(), type=PointChoice)

@@ -1,8 +1,8 @@
-"""What goes over the control socket: schema ``pitcore.control/1``.
+"""Encodes and checks the messages of the control socket: schema ``pitcore.control/1``.
 
 One JSON object a line, both ways: a request ``{"command": "status", "args": {}}`` is answered by ``{"ok": true,
-"result": ...}`` or ``{"ok": false, "error": "one line for people"}``. Several may follow on one connection. This
-module encodes and checks; sockets are ``server``'s and ``client``'s.
+"result": ...}`` or ``{"ok": false, "error": "one line for people"}``. Several may follow on one connection. ``server``
+and ``client`` use the sockets.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         command: its name.
-        args: what it takes, by name.
-        until_ns: CLOCK_MONOTONIC after which it is not to be carried out any more; the client has given up then.
+        args: its arguments, by name.
+        until_ns: CLOCK_MONOTONIC after which it must not be carried out, since the client has stopped waiting.
     """
 
     command: Annotated[str, Meta(max_length=64)]
@@ -44,8 +44,8 @@ class Reply(msgspec.Struct, frozen=True):
 
     Attributes:
         ok: the command was carried out.
-        result: what it gave.
-        error: one line that says why it was not.
+        result: of the command.
+        error: one line with the reason why it was not.
     """
 
     ok: bool
@@ -55,7 +55,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def lock_path(path: Path) -> Path:
-    """Return the file that a service holds locked for as long as it lives; its process number is there."""
+    """Return the lock file of a running service; it holds the process number."""
     return path.with_name(path.name + ".lock")
 
 
@@ -75,7 +75,7 @@ def decode_request(line: bytes) -> Request:
 
 
 def is_request(raw: bytes) -> bool:
-    """Tell whether this is a whole request."""
+    """Return whether this is a complete request."""
     try:
         decode_request(raw)
     except ControlError:

@@ -1,9 +1,8 @@
-"""Builds a new model beside the running one, on a thread of its own, and hands it to the loop between two frames.
+"""Builds a new model beside the running one on a thread, and hands it to the loop between two frames.
 
-The loop goes on judging while the new network is read, checked, loaded, proved on its golden vectors and warmed. Then
-it takes the new stages between two frames, which costs it microseconds, and the old ones are destroyed on the
-thread again. One reload at a time; those that were asked for meanwhile are served by one more, since that reads the
-configuration after all of them. What is refused changes nothing.
+The loop keeps judging while the new network is read, checked, loaded, tested on its golden vectors and warmed up. Then
+it takes the new stages between two frames, within microseconds, and the thread destroys the old ones. One reload runs
+at a time. All requests that arrive meanwhile are served by one more reload. A refused reload changes nothing.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ TAKEN_WITHIN_S = 30.0  # by the loop, which looks after each frame and every 0.1
 
 
 class ReloadResult(msgspec.Struct, frozen=True):
-    """How the last reload went.
+    """The result of the last reload.
 
     Attributes:
-        state: ``refused`` left everything as it was.
-        by: who asked.
+        state: ``refused`` changed nothing.
+        by: name of the requester.
         at: when it ended, RFC 3339 in UTC.
-        took_s: from asking to its end.
-        detail: the model and the configuration that were taken, or why not.
+        took_s: time from the request to the end.
+        detail: the new model and configuration, or the reason of the refusal.
     """
 
     state: Literal["ok", "refused"]
@@ -53,7 +52,7 @@ class ReloadResult(msgspec.Struct, frozen=True):
 
 @dataclass(eq=False, slots=True)
 class _Wish:
-    """One who asked, and waits or not; who gave up before it began wants it no more."""
+    """A request for a reload. One whose client stopped waiting before it began is dropped."""
 
     by: str
     given_up: bool = False
@@ -85,25 +84,25 @@ class Reloader:
 
     @property
     def last(self) -> ReloadResult | None:
-        """How the last one went; from any thread."""
+        """Return the result of the last reload; from any thread."""
         return self._last
 
     @property
     def busy(self) -> bool:
-        """Whether one is under way; from any thread."""
+        """Return whether a reload is running; from any thread."""
         return self._busy
 
     @property
     def since(self) -> Mark:
-        """How far everything was when the running model was taken; from any thread."""
+        """Return the counts at the time when the running model was loaded; from any thread."""
         return self._since
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Refuse what was not taken, and end."""
+        """Refuse waiting requests, and end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -112,14 +111,14 @@ class Reloader:
             self._thread.join()
 
     def ask(self, by: str) -> None:
-        """Ask for a reload and go on. From any thread or a signal handler."""
+        """Request a reload and return. From any thread or a signal handler."""
         self._wishes.put(_Wish(by))
 
     def ask_and_wait(self, by: str, timeout_s: float) -> ReloadResult:
-        """Ask for a reload and wait for its end; not from the loop's thread.
+        """Request a reload and wait for its end; not from the loop's thread.
 
         Raises:
-            ControlError: it did not end in time. One that has begun may still; one that has not is not carried out.
+            ControlError: it did not end in time. A reload that has begun may still succeed; another one is dropped.
         """
         wish = _Wish(by)
         self._wishes.put(wish)
@@ -128,11 +127,12 @@ class Reloader:
         except queue.Empty as error:
             wish.given_up = True
             raise ControlError(
-                f"the reload has not ended within {timeout_s:g} s and may still if it has begun; see `pitcore status`"
+                f"the reload did not end within {timeout_s:g} s; if it has started, it may still succeed; see "
+                "`pitcore status`"
             ) from error
 
     def between_frames(self) -> None:
-        """Take what is ready. Called by the loop after each frame."""
+        """Take new stages that are ready. The loop calls it after each frame."""
         if self._offered is None:
             return
         with self._changed:
@@ -176,12 +176,12 @@ class Reloader:
         if state == "ok":
             log.info("reloaded: %s", detail)
         else:
-            log.error("reload refused, the old configuration goes on: %s", detail)
+            log.error("reload refused, the old configuration stays in use: %s", detail)
             self._app.note("reload_refused", detail)
         return ReloadResult(state, by, utc_now(), round(time.monotonic() - asked, 3), detail)
 
     def _reload(self, by: str) -> str:
-        """Build, hand over, and destroy what was replaced. Raises PitcoreError."""
+        """Build the new stages, hand them over, and destroy the old ones. Raises PitcoreError."""
         if self._closing:
             raise ControlError("the service stops")
         loaded = self._build(self._read_config())
@@ -201,10 +201,11 @@ class Reloader:
         return detail
 
     def _build(self, config: Config) -> Loaded:
-        """Build what a configuration wants, and let the loop go first where cores are scarce. Raises PitcoreError.
+        """Build the stages of a configuration, with a lower priority than the loop if possible. Raises PitcoreError.
 
-        Priority is a thread's own, and is inherited: a network's workers would keep a low one for life. So only a
-        network without workers is built with a low one, on a thread that ends with it: none can raise its own again.
+        Workers of a network inherit the priority of the thread that builds them, and a thread cannot raise its own
+        priority again. So only a network without workers is built with a low priority, on a thread that ends
+        afterwards.
         """
         alone = config.runtime.threads == 1 and config.runtime.workers == 1
         with ThreadPoolExecutor(1, "pitcore-build", initializer=_go_second if alone else None) as builder:
@@ -212,7 +213,7 @@ class Reloader:
 
 
 def _go_second() -> None:
-    """Lower the priority of this thread, where that is allowed; it takes no harm otherwise."""
+    """Lower the priority of this thread, if that is allowed."""
     with contextlib.suppress(OSError):
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)

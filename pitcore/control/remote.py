@@ -1,4 +1,4 @@
-"""The running service as `pitcore update` sees it: implements ``pitcore.ota.gate.Service`` over the control socket."""
+"""Implements ``pitcore.ota.gate.Service`` over the control socket, for `pitcore update`."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class RunningService:
         self._path = path
 
     def reload(self) -> None:
-        """Have it take what its configuration and its store say now. Raises NotRunningError, ControlError."""
+        """Make it load its configuration and its model again. Raises NotRunningError, ControlError."""
         ask(self._path, "reload", timeout_s=RELOAD_TIMEOUT_S)
 
     def lives(self) -> bool:
-        """Tell whether its process lives, whether it answers or not."""
+        """Return whether its process runs, even if it does not answer."""
         return lives(self._path)
 
     def health(self) -> Health:
-        """Return how it fares since it took its model. Raises NotRunningError, ControlError."""
+        """Return its health since it loaded its model. Raises NotRunningError, ControlError."""
         now = ask_status(self._path)
         since = now.since_model
         return Health(

@@ -1,4 +1,4 @@
-"""Takes requests off a connection to the control socket, and says whether anybody still wants them carried out."""
+"""Reads requests from a connection to the control socket, and checks whether their client still waits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pitcore.errors import ControlError
 class RequestReader:
     """Reads requests one after the other.
 
-    A request ends with its newline, or when it is whole, or when its sender sends no more: who forgot the newline after
-    ``disarm`` must not stay armed.
+    A request ends with its newline, or when it is complete, or when the sender closes its side. So ``disarm`` works
+    without its newline.
 
     Args:
         connection: to the client.
@@ -31,7 +31,7 @@ class RequestReader:
 
         Raises:
             RequestTooLongError: it is longer than ``MAX_REQUEST_BYTES``.
-            ControlError: it did not come in time.
+            ControlError: it did not arrive in time.
             OSError: the connection broke.
         """
         deadline = time.monotonic() + timeout_s
@@ -50,7 +50,7 @@ class RequestReader:
         return line
 
     def _take(self) -> bytes | None:
-        """Take a whole request out of the buffer; None if there is none yet."""
+        """Take a complete request from the buffer; None if there is none yet."""
         if self._owes_newline and self._buffer:
             self._owes_newline = False
             self._buffer = self._buffer.removeprefix(b"\r").removeprefix(b"\n")
@@ -64,13 +64,13 @@ class RequestReader:
 
 
 class RequestTooLongError(ControlError):
-    """What came is no request of ours; the connection cannot go on, for nobody knows where the next one begins."""
+    """The request is too long; the connection is closed, since the start of the next request is unknown."""
 
 
 def is_given_up(request: Request, connection: socket.socket) -> bool:
-    """Tell whether nobody waits for the answer any more: the request's time is over, or its client has gone.
+    """Return whether nobody waits for the answer: the request's time is over, or its client has gone.
 
-    A client that only sends no more still waits.
+    A client that has only closed its sending side still waits.
     """
     if isinstance(request.until_ns, int) and time.monotonic_ns() > request.until_ns:
         return True

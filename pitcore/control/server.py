@@ -1,8 +1,8 @@
-"""Answers at the control socket, on threads of its own; the loop over the frames never waits for it.
+"""Answers at the control socket on separate threads. The loop over the frames never waits for it.
 
-Everything is bounded: connections, bytes of a request, and the time to send it. What is no request is answered by an
-error. A request that its client gave up is not carried out. Where all places are taken, the connection that has been
-idle for longest makes room, and some are kept for what is urgent. Which commands there are is not known here.
+Connections, the bytes of a request and the time to send it are bounded. An invalid request is answered by an error. A
+request whose client stopped waiting is not carried out. If all places are taken, the connection that was idle for
+longest is closed. Some places are reserved for urgent requests. This module does not know the commands.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ MODE = 0o660
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who asks, as the kernel says.
+    """The client, as named by the kernel.
 
     Attributes:
         pid, uid: of the process.
         user: name of that user.
-        gave_up: tells whether it waits for this answer no more.
+        gave_up: returns whether it has stopped waiting for this answer.
     """
 
     pid: int
@@ -57,7 +57,7 @@ class Peer:
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
-        """Return who is at the other end. Raises OSError."""
+        """Return the client at the other end. Raises OSError."""
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         pid, uid, _ = struct.unpack("3i", raw)
         try:
@@ -71,12 +71,12 @@ Command = Callable[[Mapping[str, Any], Peer], Any]
 
 @dataclass(slots=True)
 class _Visit:
-    """A connection's thread, and what it is about.
+    """A connection's thread and its state.
 
     Attributes:
         urgent_only: it has one of the places for urgent requests.
         idle_since: when it began to wait for a request, by ``time.monotonic``; None while it works on one.
-        leaves: it was let go.
+        leaves: it was closed to make room.
     """
 
     thread: threading.Thread
@@ -86,13 +86,13 @@ class _Visit:
 
 
 class ControlServer:
-    """One service's socket. Making it claims the place; ``start`` begins to answer.
+    """One service's socket. The constructor locks it; ``start`` begins to answer.
 
     Args:
         path: of the socket; its directory is made. A socket that a dead service left is replaced.
 
     Raises:
-        ControlError: another service runs here, or the place cannot be used.
+        ControlError: another service runs here, or the path cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -107,7 +107,7 @@ class ControlServer:
         self._open: dict[socket.socket, _Visit] = {}
 
     def start(self, commands: Mapping[str, Command]) -> None:
-        """Answer from now on. Raises ControlError."""
+        """Start to answer. Raises ControlError."""
         self._commands = commands
         try:
             self._listener = _listen(self._path)
@@ -116,7 +116,7 @@ class ControlServer:
         self._acceptor.start()
 
     def close(self) -> None:
-        """Answer no more, and leave the place. May be called twice, and before ``start``."""
+        """Stop answering, and release the lock. May be called twice, and before ``start``."""
         if self._lock_fd < 0:
             return
         self._closing.set()
@@ -146,7 +146,7 @@ class ControlServer:
                     log.warning("control socket: a connection cannot be taken: %s", error)
 
     def _admit(self, connection: socket.socket) -> None:
-        """Give a connection a thread of its own, or send it away. Raises RuntimeError."""
+        """Start a thread for a connection, or refuse it. Raises RuntimeError."""
         thread = threading.Thread(target=self._serve, args=(connection,), name="pitcore-control-peer", daemon=True)
         with self._guard:
             urgent_only = self._staying() >= MAX_CONNECTIONS and not self._let_one_go()
@@ -167,7 +167,7 @@ class ControlServer:
         return sum(not visit.leaves for visit in self._open.values())
 
     def _let_one_go(self) -> bool:
-        """End the connection that has waited for a request for longest; False if none waits."""
+        """Close the connection that was idle for longest; return False if none is idle."""
         waits = [
             (visit.idle_since, number, connection)
             for number, (connection, visit) in enumerate(self._open.items())
@@ -188,7 +188,7 @@ class ControlServer:
             self._guard.notify_all()
 
     def _serve(self, connection: socket.socket) -> None:
-        """Answer one connection until it ends, says too much, or nothing for too long."""
+        """Answer one connection until it ends, sends too much, or is silent for too long."""
         visit, reader = self._open[connection], RequestReader(connection)
         try:
             peer = Peer.of(connection)
@@ -215,13 +215,13 @@ class ControlServer:
             command, is_urgent = self._commands.get(request.command), request.command in URGENT
             if command is None:
                 known = ", ".join(sorted(self._commands))
-                return Reply(ok=False, error=f"no command `{request.command}`; there are {known}")
+                return Reply(ok=False, error=f"no command `{request.command}`; the commands are {known}")
             if urgent_only and not is_urgent:
                 return Reply(ok=False, error=BUSY)
             peer = replace(peer, gave_up=lambda: is_given_up(request, connection))
             if not is_urgent and peer.gave_up():
-                log.warning("control socket: %s gave up `%s`, so it is not carried out", peer.user, request.command)
-                return Reply(ok=False, error=f"`{request.command}` was given up, and is not carried out")
+                log.warning("control socket: %s cancelled `%s`, so it is not carried out", peer.user, request.command)
+                return Reply(ok=False, error=f"`{request.command}` was cancelled, and is not carried out")
             return Reply(ok=True, result=msgspec.to_builtins(command(request.args, peer)))
         except PitcoreError as error:
             return Reply(ok=False, error=str(error))
@@ -231,13 +231,14 @@ class ControlServer:
 
 
 def _claim(path: Path) -> int:
-    """Take the place: hold the lock beside the socket, for as long as the process lives. Raises ControlError."""
+    """Lock the file beside the socket until the process ends. Raises ControlError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(protocol.lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
     except OSError as error:
         raise ControlError(
-            f"{path}: {error.strerror}; run the service as who may write there, or choose another [control] socket"
+            f"{path}: {error.strerror}; run the service as a user who may write there, or choose another "
+            "[control] socket"
         ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -256,10 +257,10 @@ def _claim(path: Path) -> int:
 
 
 def _listen(path: Path) -> socket.socket:
-    """Make the socket; whoever held the lock before is dead, so what it left may go. Raises OSError, ControlError."""
+    """Make the socket. The lock shows that an old socket is of a dead service. Raises OSError, ControlError."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise ControlError(f"{path}: this is no socket, and stays; choose another [control] socket")
+            raise ControlError(f"{path}: this is not a socket, and is not replaced; choose another [control] socket")
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

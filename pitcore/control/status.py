@@ -1,4 +1,4 @@
-"""What a running service tells of itself: schema ``pitcore.status/1``. For people, updates and monitors."""
+"""Makes the status of a running service: schema ``pitcore.status/1``. For people, updates and monitors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RECENT_FRAMES = 6000  # of durations: five minutes at 20 frames a second, and no
 
 
 class ModelStatus(msgspec.Struct, frozen=True):
-    """The model that judges, and the thresholds it is held to.
+    """The model that judges, and its thresholds.
 
     Attributes:
         directory: of its bundle.
-        point, promise: the operating point in force, and what it promises, in words.
-        accept, reject: in force: clean below, pit from.
-        card_accept, card_reject: what its card says for the point; the board may only be stricter.
+        point, promise: the operating point in use, and its promise in words.
+        accept, reject: thresholds in use: clean below, pit from.
+        card_accept, card_reject: thresholds of the card for the point; the board may only be stricter.
     """
 
     name: str
@@ -46,12 +46,12 @@ class ModelStatus(msgspec.Struct, frozen=True):
 
     @property
     def stricter(self) -> bool:
-        """Whether the board's configuration is stricter than the card."""
+        """Return whether the board's configuration is stricter than the card."""
         return (self.accept, self.reject) != (self.card_accept, self.card_reject)
 
 
 class ConfigStatus(msgspec.Struct, frozen=True):
-    """The configuration in force. ``path`` is None where the defaults are."""
+    """The configuration in use. ``path`` is None for the defaults."""
 
     path: str | None
     sha256: str
@@ -61,10 +61,10 @@ class FramesStatus(msgspec.Struct, frozen=True):
     """Frames so far.
 
     Attributes:
-        processed: by the loop, unfit ones included; judged of them.
+        processed: by the loop, including unfit ones; ``judged`` is a part of them.
         dropped: by our full queue.
-        lost: before they reached us.
-        waiting, queue: now in the queue, and how many may be.
+        lost: before they reached the service.
+        waiting, queue: number in the queue, and its size.
     """
 
     processed: int
@@ -76,18 +76,18 @@ class FramesStatus(msgspec.Struct, frozen=True):
 
 
 class Percentiles(msgspec.Struct, frozen=True):
-    """Of a duration, in milliseconds."""
+    """Percentiles of a duration, in milliseconds."""
 
     p50: float
     p99: float
 
 
 class SinceModel(msgspec.Struct, frozen=True):
-    """What happened since the running model was taken: what a model on trial is judged by.
+    """The counts since the running model was loaded, by which a model on trial is judged.
 
     Attributes:
         frames: that were judged.
-        faults: events that tell of a fault, by name.
+        faults: events that mean a fault, by name.
         infer_ms: of the network, a frame, of the last ``RECENT_FRAMES``; None before the first.
         network: verdicts of the network on whole single cherries, before any fail-safe.
         network_recent: those of the last ``RECENT_FRAMES`` alone.
@@ -106,7 +106,7 @@ class CameraStatus(msgspec.Struct, frozen=True):
     """One camera.
 
     Attributes:
-        state: ``waiting`` has not given its first frame, ``idle`` is not due to give one.
+        state: ``waiting``: no frame yet; ``idle``: no frame is due.
         age_s: since its last frame; None before the first.
         lost: by cause.
     """
@@ -121,13 +121,13 @@ class CameraStatus(msgspec.Struct, frozen=True):
 
 
 class AlarmStatus(msgspec.Struct, frozen=True):
-    """Something wrong with the line now; docs/faults.md has a row for each.
+    """An alarm that is on; docs/faults.md has a row for each.
 
     Attributes:
         name: stable, for machines.
-        detail: what was measured, and what to do.
+        detail: measurement and fix.
         since: when it came on, UTC, RFC 3339; since_seq is the frame.
-        failsafe: what becomes of verdicts while it is on.
+        failsafe: action on verdicts while it is on.
     """
 
     name: str
@@ -138,7 +138,7 @@ class AlarmStatus(msgspec.Struct, frozen=True):
 
 
 class DriftStatus(msgspec.Struct, frozen=True):
-    """How the cherries compare with those of the last weeks, and with the model's card.
+    """Comparison of the cherries with those of the last weeks, and with the model's card.
 
     Attributes:
         days: finished days that are looked back on.
@@ -154,21 +154,21 @@ class DriftStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """All of it.
+    """The whole status.
 
     Attributes:
-        less_safe: what the configuration takes off the safety of the defaults, a sentence each.
-        alarms: what is wrong with the line now, the oldest first.
+        less_safe: one sentence for each value that is less safe than its default.
+        alarms: alarms that are on, the oldest first.
         state: ``starting`` until the first judged frame.
         events: counts, those of control included.
         last_events: the latest, the oldest first.
         latency_ms: by stage, of the last ``RECENT_FRAMES``; stages without a duration yet are left out.
-        sinks: what each tells; see ``pitcore.sinks.sink.ReportsStatus``.
-        reloading: a reload is under way.
-        reload: how the last one went; None if there was none.
-        headroom: share of the frame time used, and cherries a second judged at most and brought, over the last minute;
-            None before the second judged frame, and of a service that does not tell.
-        drift: None of a service that does not tell.
+        sinks: status of each; see ``pitcore.sinks.sink.ReportsStatus``.
+        reloading: a reload is running.
+        reload: result of the last one; None if there was none.
+        headroom: used share of the frame time, highest possible cherries a second, and those on the belt, over the last
+            minute; None before the second judged frame, and from an older service.
+        drift: None from an older service.
     """
 
     schema: Literal["pitcore.status/1"]
@@ -197,14 +197,14 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def state_of(app: App) -> Literal["starting", "running", "stopping"]:
-    """Return what the loop is about."""
+    """Return the state of the loop."""
     if app.stopping:
         return "stopping"
     return "running" if app.metrics.value("judged") else "starting"
 
 
 def model_status(app: App) -> ModelStatus:
-    """Return the model in force."""
+    """Return the model in use."""
     now = app.now
     card, used = now.bundle.card, now.rules.thresholds
     operating = operating_point(card, now.rules.config.decision)
@@ -257,12 +257,12 @@ def latency_status(metrics: Metrics) -> dict[str, Percentiles]:
 
 
 def headroom_status(metrics: Metrics) -> Headroom | None:
-    """Return what is left of the frame time."""
+    """Return the headroom of the frame time."""
     return headroom_of(metrics.work, time.monotonic_ns())
 
 
 def since_model(metrics: Metrics, mark: Mark) -> SinceModel:
-    """Return what happened since a mark."""
+    """Return the counts since a mark."""
     return SinceModel(
         seconds=(time.monotonic_ns() - mark.t_ns) / 1e9,
         frames=metrics.labels("judged", mark).get("", 0),
@@ -275,7 +275,7 @@ def since_model(metrics: Metrics, mark: Mark) -> SinceModel:
 
 
 def camera_status(cameras: tuple[CameraHealth, ...], limit_s: float) -> list[CameraStatus]:
-    """Return how each camera fares; one that is silent for longer than the limit is stalled."""
+    """Return the state of each camera; one that is silent for longer than the limit is stalled."""
     now_ns = time.monotonic_ns()
     hung = stalled(cameras, now_ns, limit_s)
     return [
@@ -293,7 +293,7 @@ def camera_status(cameras: tuple[CameraHealth, ...], limit_s: float) -> list[Cam
 
 
 def sink_status(sinks: tuple[Sink, ...]) -> list[dict[str, Any]]:
-    """Return what each sink tells of itself."""
+    """Return the status of each sink."""
     return [sink.status() for sink in sinks if isinstance(sink, ReportsStatus)]
 
 

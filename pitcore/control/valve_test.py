@@ -1,7 +1,7 @@
-"""The test of one valve, in two steps: first it is prepared, then fired by the code that preparing gave.
+"""Tests one valve in two steps: the test is prepared, then started with the code of the preparation.
 
-So no single wrong click opens a valve. The valve process has the last word: it opens a valve for a test only while the
-belt is stopped and the air jet is in dry run.
+So a single wrong click opens no valve. The valve process decides: it opens a valve for a test only while the belt is
+stopped and the air jet is in dry run.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ READY_S = 15.0  # from preparing to firing
 
 
 class Valves(Protocol):
-    """What opens a valve."""
+    """The interface that opens a valve."""
 
     @property
     def lanes(self) -> int:
-        """How many valves there are."""
+        """Return the number of valves."""
         ...
 
     def test(self, lane: int) -> None:
-        """Open one for a moment. Raises ControlError, and why not."""
+        """Open a valve for a moment. Raises ControlError with the reason."""
         ...
 
 
 class ValveTest:
-    """At most one test is prepared at a time; from any thread.
+    """Prepares and starts tests, at most one at a time; from any thread.
 
     Args:
         valves: of the board; None where it drives none.
@@ -42,18 +42,18 @@ class ValveTest:
         self._ready: tuple[str, int, float] | None = None  # code, lane, until
 
     def prepare(self, lane: int) -> str:
-        """Return the code that fires a lane's valve; lanes count from 1. Raises ControlError."""
+        """Return the code that opens a lane's valve; lanes count from 1. Raises ControlError."""
         if self._valves is None or not self._valves.lanes:
             raise ControlError("this board drives no valves: [actuation] has no lanes")
         if not 1 <= lane <= self._valves.lanes:
-            raise ControlError(f"there is no lane {lane}; there are 1 to {self._valves.lanes}")
+            raise ControlError(f"there is no lane {lane}; the lanes are 1 to {self._valves.lanes}")
         code = secrets.token_hex(8)
         with self._lock:
             self._ready = (code, lane, time.monotonic() + READY_S)
         return code
 
     def fire(self, code: str) -> int:
-        """Open the valve that was prepared, once; returns its lane. Raises ControlError."""
+        """Open the prepared valve once, and return its lane. Raises ControlError."""
         with self._lock:
             ready, self._ready = self._ready, None
         if ready is None or not secrets.compare_digest(ready[0].encode(), code.encode(errors="replace")):

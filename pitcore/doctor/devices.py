@@ -34,7 +34,7 @@ def check_cameras(board: SystemRoot, wanted: tuple[str, ...]) -> Check:
     sensors = sorted({text for text in names if len(text.split()) == 2 and "-" in text.split()[1]})
     found = ", ".join(sensors) or "none"
     if not wanted:
-        return skip(name, f"the configuration wants none; the kernel found {found}")
+        return skip(name, f"the configuration has none; the kernel found {found}")
     free, missing = list(sensors), []
     for one in wanted:  # two of a kind need two sensors
         seen = next((text for text in free if _is_sensor(text, one)), None)
@@ -46,7 +46,7 @@ def check_cameras(board: SystemRoot, wanted: tuple[str, ...]) -> Check:
         return ok(name, found)
     return fail(
         name,
-        f"{', '.join(missing)} of the configuration is not there; the kernel found {found}",
+        f"{', '.join(missing)} of the configuration is not connected; the kernel found {found}",
         "switch the board off, seat the ribbon cable at both ends, start it and look at: rpicam-hello --list-cameras. "
         "If the camera is there under another id, put that into [source]; some need a dtoverlay= in "
         "/boot/firmware/config.txt",
@@ -66,7 +66,7 @@ def check_usb_camera(board: SystemRoot, device: str) -> Check:
     if board.path(device).exists():
         return ok(name, device)
     found = [f"/dev/{path.name}" for path in board.find("/dev", "video*")]
-    fix = "plug the camera in, and take a name from /dev/v4l/by-id into [source] device: those stay"
+    fix = "plug the camera in, and take a name from /dev/v4l/by-id into [source] device: those names do not change"
     return fail(name, f"{device} is not there; there is {', '.join(found) or 'no camera'}", fix)
 
 
@@ -87,8 +87,8 @@ def check_permissions(board: SystemRoot, may_open: Callable[[Path], bool]) -> Ch
         return fail(
             name,
             f"no access to {', '.join(barred[:4])}{' ...' if len(barred) > 4 else ''}",
-            f"sudo usermod -aG {','.join(GROUPS)} $USER, log in again; or look as the service does: "
-            f"sudo -u {SERVICE_USER} pitcore doctor. If it stays, the udev rules are missing: {REINSTALL}",
+            f"sudo usermod -aG {','.join(GROUPS)} $USER, log in again; or run it as the service's user: "
+            f"sudo -u {SERVICE_USER} pitcore doctor. If this does not help, the udev rules are missing: {REINSTALL}",
         )
     outside = [group for group in GROUPS if SERVICE_USER not in _members(board, group)]
     if _has_user(board) and outside:
@@ -97,7 +97,7 @@ def check_permissions(board: SystemRoot, may_open: Callable[[Path], bool]) -> Ch
             f"the service's user {SERVICE_USER} is not in {', '.join(outside)}",
             f"sudo usermod -aG {','.join(outside)} {SERVICE_USER} && sudo systemctl restart pitcore",
         )
-    return ok(name, f"{len(devices)} devices open to us")
+    return ok(name, f"{len(devices)} devices may be opened")
 
 
 def _is_device(path: Path) -> bool:
@@ -131,7 +131,7 @@ def check_camera_memory(board: SystemRoot, needed_bytes: int) -> Check:
     total_kb, free_kb = (int(lines[key].split()[0]) if key in lines else 0 for key in ("CmaTotal", "CmaFree"))
     heaps = [heap for heap in HEAPS if board.path(f"/dev/dma_heap/{heap}").exists()]
     if not needed_bytes:
-        return skip(name, f"the configuration wants no camera; {total_kb // 1024} MB reserved")
+        return skip(name, f"the configuration has no camera; {total_kb // 1024} MB reserved")
     if not heaps:
         return fail(
             name,
@@ -170,8 +170,9 @@ def check_gpio(board: SystemRoot, chips: dict[str, str], wanted: str | None) -> 
         if wanted and kept:
             return warn(
                 name,
-                f"{label} is {chips[label]}; this kernel leaves the line of a program that is killed as it was driven",
-                "add dtparam=strict_gpiod to /boot/firmware/config.txt and restart: then its valve is shut at once",
+                f"{label} is {chips[label]}; this kernel leaves a line driven after its program is killed",
+                "add dtparam=strict_gpiod to /boot/firmware/config.txt and restart: the kernel then shuts "
+                "its valve at once",
             )
         return ok(name, f"{label} is {chips[label]}")
     fix = (

@@ -25,17 +25,17 @@ def check_load(config: Config) -> Check:
     except NotRunningError:
         pass
     except PitcoreError as error:
-        return skip(NAME, f"the running service does not say: {error}")
+        return skip(NAME, f"the running service does not report it: {error}")
     else:
         if status.headroom is None:
-            return skip(NAME, "the service runs, but it has judged too few frames to say")
+            return skip(NAME, "the service has judged too few frames to say")
         return judge_load(status.headroom, config.runtime.workers, usable_cores(), "the service")
     try:
         headroom = measure_headroom(config)
     except PitcoreError as error:
         return skip(NAME, f"not measured: {error}")
     if headroom is None:
-        return skip(NAME, "a recording waits until it is read")
+        return skip(NAME, "a recording has no speed of its own")
     return judge_load(headroom, config.runtime.workers, usable_cores(), "this machine")
 
 
@@ -54,6 +54,6 @@ def judge_load(headroom: Headroom, workers: int, cores: int, who: str) -> Check:
     if workers < cores - 1:
         fix = f"set [runtime] workers = {cores - 1}: one of {cores} cores is left for cameras and valves"
     else:
-        fix = "let the belt bring less, or take a smaller model or a faster board"
-    over = "frames are dropped, and what is on them is not judged" if headroom.used > 1 else "dense frames may be late"
+        fix = "reduce the load of the belt, or use a smaller model or a faster board"
+    over = "frames are dropped, and their cherries are not judged" if headroom.used > 1 else "dense frames may be late"
     return warn(NAME, f"{found}; {over}", f"{fix}; the belt's load is [belt] cherries_per_s")

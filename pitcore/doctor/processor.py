@@ -38,12 +38,13 @@ def check_features(board: SystemRoot, kernel: str) -> Check:
             name,
             f"{found}, no int8 dot product (VNNI)",
             "verdicts are the same here, but the network takes about six times as long as with VNNI, so this machine's "
-            "times say nothing about others: measure on an Intel from Ice Lake on, or an AMD from Zen 4 on",
+            "times do not hold for others: measure on an Intel from Ice Lake on, or an AMD from Zen 4 on",
         )
     return warn(
         name,
         f"{found}, no int8 dot product",
-        "the network takes about four times as long as on a Pi 5: check with `pitcore-bench` that the belt leaves time",
+        "the network takes about four times as long as on a Pi 5: check with `pitcore-bench` that it keeps "
+        "up with the belt",
     )
 
 
@@ -117,5 +118,5 @@ def check_time(board: SystemRoot, now_s: float, built_s: float) -> Check:
     if board.path("/run/systemd/timesync/synchronized").exists():
         return ok(name, "synchronised")
     if board.find("/run/chrony", "chronyd.pid") or board.find("/run", "ntpd.pid"):
-        return ok(name, "kept by a time server's client")
-    return warn(name, "nothing synchronises it", f"{fix}; logs cannot be put beside the line's without it")
+        return ok(name, "synchronised by a time server's client")
+    return warn(name, "nothing synchronises it", f"{fix}; without it, logs cannot be compared with those of the line")

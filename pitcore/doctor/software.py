@@ -40,10 +40,10 @@ def check_config(path: Path | None) -> tuple[Check, Config | None]:
     where = "the defaults" if path is None else str(path)
     if isinstance(config.source, EmulatedSourceConfig) and path is not None:
         fix = "for the line, start from your board's file in /usr/share/pitcore/boards"
-        return warn(name, f"{where} is good, but its belt is emulated: no camera is looked at", fix), config
+        return warn(name, f"{where} is valid, but its belt is emulated: no camera is checked", fix), config
     if less := weakened(config):
         return warn(
-            name, f"{where} is good, and less safe than it can be: {less[0]}", f"pitcore config check {where}"
+            name, f"{where} is valid, but less safe than by default: {less[0]}", f"pitcore config check {where}"
         ), config
     return ok(name, f"{where}, hash {config.sha256[:12]}"), config
 
@@ -77,7 +77,7 @@ def check_flush_to_zero(threads: int = 2) -> Check:
         return skip(name, "one core: there are no workers")
     fix = (
         "subnormal weights may cost time here: `pitcore-tools inspect MODEL` finds them, `inspect --zero NEW "
-        "GRAPH` writes a graph without; and report it with `pitcore support`"
+        "GRAPH` writes a graph without; and send a report made with `pitcore support`"
     )
     return warn(name, f"no worker flushed in {TRIES} runs", fix)
 
@@ -95,7 +95,7 @@ def check_picamera2(run_python: Callable[[str], subprocess.CompletedProcess[str]
         return ok(name, f"loads beside numpy {done.stdout.strip()}")
     last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
     if not wanted:
-        return skip(name, "not wanted by the configuration")
+        return skip(name, "the configuration does not use it")
     if "No module named" in last:
         fix = (
             "sudo apt install python3-picamera2 python3-libcamera; in a virtual environment, make it again with "
@@ -103,7 +103,7 @@ def check_picamera2(run_python: Callable[[str], subprocess.CompletedProcess[str]
         )
     elif "numpy" in (done.stderr.lower()):
         fix = (
-            "two builds of NumPy meet: use the Debian package, which brings the one that fits, or in a virtual "
+            "two builds of NumPy are installed: use the Debian package, which installs the right one, or in a virtual "
             "environment: pip install 'numpy<2'"
         )
     else:

@@ -35,7 +35,8 @@ def check_disk(config: Config, free_bytes: Callable[[Path], int]) -> Check:
         return fail(
             name,
             f"{there} cannot be written: {error.strerror}",
-            "look as the service does: sudo -u pitcore pitcore doctor; if it stays, sudo systemd-tmpfiles --create "
+            "run it as the service's user: sudo -u pitcore pitcore doctor; if this does not help, sudo "
+            "systemd-tmpfiles --create "
             "pitcore.conf, or choose another [sink] path",
         )
     free, wanted = free_bytes(there), sink.rotate_bytes * (sink.keep + 1)
@@ -65,11 +66,11 @@ def check_service(shown: str | None) -> Check:
     found = f"{state} ({sub}), {said['UnitFileState']}"
     logs = "journalctl -u pitcore -n 50"
     if state == "failed" or sub == "auto-restart":
-        return fail(name, f"{found}, last result {said['Result']}", f"see why it ended: {logs}")
+        return fail(name, f"{found}, last result {said['Result']}", f"the log shows why it ended: {logs}")
     troubles = (
         (state == "activating", "no frame of every camera yet", f"wait a few seconds, then: {logs}"),
         (state != "active", "not running", "sudo systemctl enable --now pitcore; it stays dry until `pitcore arm`"),
-        (restarts > 0, f"restarted {restarts} times; {said['StatusText']}", f"see why: {logs}"),
+        (restarts > 0, f"restarted {restarts} times; {said['StatusText']}", f"the log shows why: {logs}"),
         (said["UnitFileState"] != "enabled", "will not start after a power cut", "sudo systemctl enable pitcore"),
     )
     for bad, what, fix in troubles:

@@ -143,7 +143,7 @@ class EmulatedSource:
         """
         if self._frames is None:
             raise SourceError(
-                "the belt is endless, its truth too; give a number of frames, or ask for a range of ticks"
+                "the belt is endless, and so is its truth; give a number of frames, or ask for a range of ticks"
             )
         if self._frames == 0:
             return []

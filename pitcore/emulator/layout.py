@@ -122,7 +122,7 @@ class Layout:
         if self._stock.may_be_cut:
             return []
         raise SourceError(
-            f"belt: a crop of {width_px}x{height_px} px finds no room; widen the frame, lay fewer crops or smaller ones"
+            f"belt: a crop of {width_px}x{height_px} px does not fit; widen the frame, lay fewer crops or smaller ones"
         )
 
     def _put(self, item: Item, x_px: int, belt_px: int) -> PlacedItem:

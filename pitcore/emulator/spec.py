@@ -91,7 +91,7 @@ class BeltSpec:
             raise ConfigError(f"belt: frames = {self.frames} is negative; leave it out for an endless belt")
         if not math.isclose(self.ticks_per_frame * self.px_per_tick, self.advance_px):
             raise ConfigError(
-                f"belt: advance_px = {self.advance_px} is no multiple of px_per_tick = {self.px_per_tick}"
+                f"belt: advance_px = {self.advance_px} is not a multiple of px_per_tick = {self.px_per_tick}"
             )
         if self.cherries_per_frame * _COVERED_PER_CHERRY_PX2 > 0.5 * self.height_px * self.width_px:
             raise ConfigError(f"belt: cherries_per_frame = {self.cherries_per_frame} do not fit the frame; take fewer")

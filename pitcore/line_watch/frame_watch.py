@@ -75,15 +75,15 @@ class FrameWatch:
             detail = f"{dropped} frames dropped because the queue was full: the board is too slow for this belt"
             events.append(event_of(frame, "frames_dropped", detail, dropped))
         if frame.seq == last:
-            events.append(event_of(frame, "frame_repeated", f"frame {frame.seq} came again"))
+            events.append(event_of(frame, "frame_repeated", f"frame {frame.seq} arrived twice"))
             return events, False
         lost = 0 if last is None else frame.seq - last - 1 - self._dropped
         if last is not None and frame.seq < last:  # a camera that restarted; its frames are judged
-            detail = f"frame {frame.seq} after {last}: the source restarts its count, how many were lost is not known"
+            detail = f"frame {frame.seq} after {last}: the source restarted its count; the number of losses is unknown"
             events.append(event_of(frame, "frames_renumbered", detail))
         self._last_seq, self._dropped = frame.seq, 0
         if lost > 0:
-            events.append(event_of(frame, "frames_lost", f"{lost} frames never came from the source", lost))
+            events.append(event_of(frame, "frames_lost", f"{lost} frames did not arrive from the source", lost))
         return events, True
 
     def check_picture(self, frame: Frame) -> Event | None:
@@ -103,7 +103,7 @@ class FrameWatch:
             return None
         name = self._names[found[0]]
         self.frozen = name, found[1]
-        detail = f"plane {name} shows its last picture again, pixel for pixel: its camera hangs"
+        detail = f"plane {name} repeats its last picture, pixel for pixel: its camera hangs"
         return event_of(frame, "frame_stuck", detail, camera=name)
 
     def check_things(self, frame: Frame, things: NDArray[np.void], foreground_px: int) -> Event | None:
@@ -119,5 +119,5 @@ class FrameWatch:
         stuck = bool(same) and same == self._last_things and frame.tick != self._last_tick
         self._last_things, self._last_tick = same, frame.tick
         if stuck:
-            return event_of(frame, "frame_stuck", "the same picture again though the belt moved: the camera hangs")
+            return event_of(frame, "frame_stuck", "the picture is unchanged although the belt moved: the camera hangs")
         return None

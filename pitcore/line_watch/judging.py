@@ -29,6 +29,4 @@ class JudgingCheck:
         """Return what was found, and what to do."""
         faults = Counter(fault for fault in self._latest if fault is not None)
         names = ", ".join(f"{name} {count}" for name, count in faults.most_common())
-        return (
-            f"of the last {len(self._latest)} frames {faults.total()} left belt unjudged ({names}); fix what these say"
-        )
+        return f"of the last {len(self._latest)} frames {faults.total()} left belt unjudged ({names}); fix these faults"

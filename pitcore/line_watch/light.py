@@ -78,7 +78,9 @@ class LightCheck:
         """Tell whether some plane's belt has no light."""
         if self._black:
             self._black = False
-            self._detail = "frames are all black in some plane; check the lamp, its supply, lens cap and camera cable"
+            self._detail = (
+                "frames are black in at least one plane; check the lamp, its supply, lens cap and camera cable"
+            )
             return True
         levels = self._levels
         self._levels = ()  # each is asked about once
@@ -87,8 +89,8 @@ class LightCheck:
         for plane, (name, level, reference) in enumerate(zip(self._names, levels, self._reference, strict=True)):
             if reference >= DARKEST and level < self._rules.light_off * reference:
                 self._detail = (
-                    f"plane {name}: no light, the empty belt is at {level:.1f} grey levels of {reference:.1f}; check "
-                    "the lamp, its supply and its cable"
+                    f"plane {name}: no light, the empty belt has {level:.1f} grey levels instead of {reference:.1f}; "
+                    "check the lamp, its supply and its cable"
                 )
                 if self._calibrated[plane] is None:
                     self._detail += "; if it is on, run 'pitcore calibrate flat', which measures the belt"

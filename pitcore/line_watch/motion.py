@@ -151,12 +151,13 @@ class MotionCheck:
 
     def tell_dead(self) -> str:
         """Say what to do."""
-        return "cherries move but the encoder does not count, or only trembles; check its cable, supply and coupling"
+        return "cherries move but the encoder does not count, or only jitters; check its cable, supply and coupling"
 
     def tell_mismatch(self) -> str:
         """Say what was measured, and what to do."""
         return (
-            f"{self._share:.0%} of the cherries that two frames show are where the encoder says; check the encoder's "
+            f"{self._share:.0%} of the cherries that two frames show are at the place that the encoder gives; "
+            "check the encoder's "
             "coupling and slip, then run 'pitcore calibrate belt'"
         )
 
@@ -170,8 +171,8 @@ class MotionCheck:
     def tell_nothing(self) -> str:
         """Say what was seen, and what to do."""
         return (
-            f"the belt moves and nothing was seen for {self._nothing_seen_s:g} s; is the feed empty, the light on, the "
-            "camera's view free?"
+            f"the belt moves and nothing was seen for {self._nothing_seen_s:g} s; check the feed, the light "
+            "and the camera's view"
         )
 
 

@@ -45,8 +45,8 @@ class StreamCheck:
     def tell(self) -> str:
         """Say what was seen, and what to do."""
         return (
-            f"{self._odd_share():.0%} of the last {JUDGED} things are no single cherries; look at what comes along, "
-            "and at [decision] min_plane_mean and max_plane_mean"
+            f"{self._odd_share():.0%} of the last {JUDGED} things are not single cherries; check what is "
+            "on the belt, and [decision] min_plane_mean and max_plane_mean"
         )
 
     def _odd_share(self) -> float:

@@ -37,8 +37,8 @@ STRENGTH: tuple[FailSafe, ...] = ("alarm", "maybe", "reject")
 DRIFTS: frozenset[AlarmName] = frozenset({"drift", "unlike_card"})
 CONSEQUENCES: dict[FailSafe, str] = {
     "alarm": "verdicts are unchanged",
-    "maybe": "until it is over none is clean",
-    "reject": "until it is over all are rejected",
+    "maybe": "until it is off, nothing is clean",
+    "reject": "until it is off, everything is rejected",
 }
 
 
@@ -234,7 +234,7 @@ class LineWatch:
 
     def _tell_frozen(self) -> str:
         where = "all planes" if self._stuck_plane is None else f"plane {self._stuck_plane}"
-        return f"{where}: the same picture again and again, the camera hangs; check its cable and supply"
+        return f"{where}: the camera repeats the same picture, it hangs; check its cable and supply"
 
     def _run(self, frame: Frame, checks: dict[AlarmName, _Check]) -> list[Event]:
         events = []
@@ -263,4 +263,4 @@ class LineWatch:
     def _cleared(self, frame: Frame, name: AlarmName) -> Event:
         lasted_s = (frame.t_ns - self._alarms[name].since_ns) / 1e9
         self._alarms = {key: alarm for key, alarm in self._alarms.items() if key != name}
-        return event_of(frame, f"{name}{CLEARED}", f"{name} is over, it was on for {lasted_s:.1f} s")
+        return event_of(frame, f"{name}{CLEARED}", f"{name} is off, it was on for {lasted_s:.1f} s")

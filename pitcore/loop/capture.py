@@ -126,7 +126,8 @@ class Capture:
             self._queue.popleft().release()
         if closer.is_alive() and not self._hangs:
             raise HungError(
-                f"{self.name} did not return within {self._close_s:.2g} s of the stop, and is left behind; check its "
+                f"{self.name} did not return within {self._close_s:.2g} s of the stop; its thread is left "
+                "running; check its "
                 "cable, network or disk"
             )
 

@@ -38,7 +38,7 @@ class Headroom(msgspec.Struct, frozen=True):
         used = f"{self.used:.0%} of the frame time"
         if self.judges_per_s is None:
             return f"{used}; no cherry was judged yet"
-        return f"judges {self.judges_per_s:.0f} cherries a second, the belt brings {self.brings_per_s:.0f}: {used}"
+        return f"judges {self.judges_per_s:.0f} cherries a second, the belt carries {self.brings_per_s:.0f}: {used}"
 
 
 @dataclass(frozen=True, slots=True)

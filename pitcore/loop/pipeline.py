@@ -348,7 +348,7 @@ class Pipeline:
             events.append(event_of(frame, "belt_gap", detail))
         if at.beyond:
             most = len(at.asked)
-            detail = f"{len(at.beyond)} cherries beyond [runtime] max_cherries = {most} are `maybe` without a look"
+            detail = f"{len(at.beyond)} cherries beyond [runtime] max_cherries = {most} are `maybe` and were not judged"
             events.append(event_of(frame, "overload", detail, len(at.beyond)))
         return events
 

@@ -1,5 +1,5 @@
-"""Models over the air: which one to take, how it gets onto the disk, and how the board survives a bad one.
+"""Installs models over the air: chooses one, stores it on the disk, and removes a bad one again.
 
-It imports no stage of the frame's way. It shares the model card and the slot directories with ``pitcore.inference``,
-and nothing else.
+It imports no stage of the pipeline. It shares the model card and the slot directories with ``pitcore.inference``, and
+nothing else.
 """

@@ -1,6 +1,6 @@
-"""A bundle as one file: a tar whose bytes depend on the bundle's files alone.
+"""Packs a bundle into one file: a tar whose bytes depend only on the bundle's files.
 
-Publisher and board make the same bytes from the same bundle, so a patch can be applied to what lies unpacked in a slot.
+Publisher and board make the same bytes from the same bundle, so a patch can be applied to the unpacked files of a slot.
 Not compressed: patches of compressed files are as large as the files.
 """
 

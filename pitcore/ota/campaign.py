@@ -1,7 +1,7 @@
-"""What a board does about a fleet's orders: hawkBit selects, signatures authorise, success is said after COMMIT.
+"""Carries out a fleet's orders: hawkBit selects, signatures authorise, success is reported after COMMIT.
 
-One poll at a time, by a timer. Nothing is kept between two: the server knows the action, the store knows the state, so
-a board that lost power anywhere says the right thing at its next poll.
+A timer runs one poll at a time. No state is kept between two polls: the server has the action, and the store has the
+state. So a board that lost power at any point reports the right state at its next poll.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PASSING = {
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """How a poll went.
+    """The result of a poll.
 
     Attributes:
         sleep_s: until the next.
@@ -44,11 +44,11 @@ class Polled:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a deployment asks for.
+    """The model that a deployment orders.
 
     Attributes:
         target: archive in the signed repository.
-        label: ``name@version`` that the board must run in the end.
+        label: ``name@version`` that the board must run afterwards.
     """
 
     target: str
@@ -56,12 +56,12 @@ class Order:
 
 
 class Campaign:
-    """This board's part in a fleet's campaigns.
+    """Carries out a fleet's campaigns on this board.
 
     Args:
-        server: that selects.
+        server: it selects models.
         store: of this board.
-        updater: returns what installs an archive by name.
+        updater: returns an installer of the archive with a given name.
         attributes: of this board, for the server's filters.
     """
 
@@ -71,10 +71,10 @@ class Campaign:
         self._server, self._store, self._updater, self._attributes = server, store, updater, attributes
 
     def poll(self) -> Polled:
-        """Ask for orders, carry them out, and say how that went.
+        """Ask for orders, carry them out, and report the result.
 
         Raises:
-            UpdateError: the server cannot be asked, or not be told.
+            UpdateError: the server cannot be asked, or takes no report.
         """
         base = self._server.poll()
         links = base.links
@@ -90,12 +90,12 @@ class Campaign:
         return Polled(base.sleep_s, message)
 
     def _cancel(self, link: Link) -> str:
-        """Give an action up, unless its model is on trial: that ends by itself, one way or the other."""
+        """Cancel an action, unless its model is on trial: a trial ends by itself."""
         cancel = self._server.cancel(link)
         if self._store.read().trial is not None:
             feedback = Feedback("rejected", "none", "the model is on trial; it is committed or rolled back soon")
         else:
-            feedback = Feedback("closed", "success", "given up; nothing was changed")
+            feedback = Feedback("closed", "success", "cancelled; nothing was changed")
         self._server.say("cancelAction", cancel.id, feedback)
         return f"action {cancel.cancel_action.stop_id}: {feedback.details}"
 
@@ -124,7 +124,7 @@ class Campaign:
         return Feedback("downloaded", "none", outcome.message)
 
     def _install(self, order: Order) -> Feedback:
-        """Install, and say success only of the ordered model, committed."""
+        """Install the order, and report success only if the ordered model is committed."""
         outcome = self._updater(order.target).install()
         if outcome.result == "committed" and not self._runs(order):  # that ended an earlier trial, of another model
             outcome = self._updater(order.target).install()
@@ -145,13 +145,13 @@ class Campaign:
 
 
 def _order(deployment: Deployment) -> Order:
-    """Return what a deployment asks for. Raises UpdateError."""
+    """Return the order of a deployment. Raises UpdateError."""
     chunks = [chunk for chunk in deployment.deployment.chunks if chunk.part == PART]
     if len(chunks) != 1:
         raise UpdateError(
             Refusal.MALFORMED,
-            f"action {deployment.id}: {len(chunks)} software modules of type {PART!r}, and it must be one; "
-            "fix the distribution set",
+            f"action {deployment.id}: {len(chunks)} software modules of type {PART!r}, but there must "
+            "be one; fix the distribution set",
         )
     target = _target(chunks[0])
     check_name(target)

@@ -1,7 +1,7 @@
-"""What a release and a channel say, and which boards they ask. Pure: bytes in, rules out.
+"""Decodes releases and channels, and decides which boards they ask. Pure: no IO.
 
 Every model carries two signatures. An *offline* key signs the archive's name, hash and ``ReleaseMetadata``. An *online*
-key signs the channel's file, which names archives that are listed so, and says how many boards shall take them.
+key signs the channel's file, which names archives listed in that way, and the share of boards that take them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TARGET_NAME = re.compile(r"models/[a-z0-9][a-z0-9._-]{0,199}")
 
 
 class PatchTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A delta, as the offline key signs it."""
+    """A delta as signed by the offline key."""
 
     target: str
     sha256: Sha256
@@ -36,16 +36,16 @@ class PatchTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReleaseMetadata(msgspec.Struct, frozen=True):
-    """The custom data of an archive in offline-signed metadata. Keys unknown here are for later boards.
+    """The custom data of an archive in offline-signed metadata. Unknown keys are ignored: they are for later boards.
 
     Attributes:
         release_seq: grows with every release that was ever made, whatever its version says.
         card_sha256: of the bundle's ``card.json``.
         label: ``name@version``.
-        contract: of the card; a board that does not know it leaves the model alone.
+        contract: of the card; a board that does not support it does not install the model.
         onnxruntime_min: as in the card.
-        arch: machines it was proved on, as ``uname -m`` names them; empty means any.
-        deltas: that lead to it.
+        arch: machines it was tested on, as ``uname -m`` names them; empty means any.
+        deltas: patches that make it.
     """
 
     release_seq: Annotated[int, Meta(ge=1, le=2**53)]
@@ -58,11 +58,11 @@ class ReleaseMetadata(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One release in a channel, and who is asked to take it.
+    """One release in a channel, and the share of boards that install it.
 
     Attributes:
-        percent: of the boards, 0 to 100; hundredths count.
-        salt: draws other boards for each release; while ``percent`` grows it stays, so nobody leaves.
+        percent: share of the boards, 0 to 100, in steps of 0.01.
+        salt: selects other boards for each release. It stays while ``percent`` grows, so no board leaves.
     """
 
     target: str
@@ -70,13 +70,13 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     salt: Annotated[str, Meta(min_length=8, max_length=64)]
 
     def __post_init__(self) -> None:
-        """Refuse a share that could be written and never read again: nan becomes null. Raises ValueError."""
+        """Refuse a share that is not a number, since JSON would store it as null. Raises ValueError."""
         if not 0.0 <= self.percent <= 100.0:
-            raise ValueError(f"{self.percent} % is no share of the boards; give 0 to 100")
+            raise ValueError(f"{self.percent} % is not a share of the boards; give 0 to 100")
 
 
 class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A channel's file: its releases, newest first. A board takes the first that asks it."""
+    """The file of a channel: its releases, newest first. A board installs the first one that asks it."""
 
     schema: Literal["pitcore.channel/1"]
     name: str
@@ -85,7 +85,7 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class BoardMachine:
-    """What a release must fit.
+    """The properties of the board that a release must fit.
 
     Attributes:
         arch: as ``uname -m`` names it.
@@ -105,7 +105,8 @@ def check_name(target: str) -> None:
     """Refuse a name of a model or patch that could mean a file elsewhere. Raises UpdateError."""
     if _TARGET_NAME.fullmatch(target) is None:
         raise UpdateError(
-            Refusal.BAD_NAME, f"{target[:80]!r}: no name of a model; the publisher's key is misused, tell the publisher"
+            Refusal.BAD_NAME,
+            f"{target[:80]!r}: not the name of a model; the publisher's key is misused, tell the publisher",
         )
 
 
@@ -117,7 +118,7 @@ def decode_channel(raw: bytes, channel: str) -> Channel:
         message = f"channel {channel}: {first_line(error)}; write it with `pitcore-tools package release`"
         raise UpdateError(Refusal.MALFORMED, message) from error
     if found.name != channel:
-        raise UpdateError(Refusal.MIXED, f"channel {channel}: the file is that of channel {found.name}; publish again")
+        raise UpdateError(Refusal.MIXED, f"channel {channel}: the file belongs to channel {found.name}; publish again")
     for entry in found.releases:
         check_name(entry.target)
     return found
@@ -145,12 +146,12 @@ def check_fits(release: ReleaseMetadata, machine: BoardMachine, target: str) -> 
     """Refuse a release that this board cannot run. Raises UpdateError."""
     fix = "update pitcore on this board first"
     if release.contract not in CONTRACTS:
-        why = f"made for {release.contract}, and this board knows {' and '.join(CONTRACTS)}"
+        why = f"made for {release.contract}, but this board supports {' and '.join(CONTRACTS)}"
     elif _version(release.onnxruntime_min) > _version(machine.onnxruntime):
-        why = f"needs onnxruntime {release.onnxruntime_min}, and this board has {machine.onnxruntime}"
+        why = f"needs onnxruntime {release.onnxruntime_min}, but this board has {machine.onnxruntime}"
     elif release.arch and machine.arch not in release.arch:
         why, fix = (
-            f"made for {', '.join(release.arch)}, and this is {machine.arch}",
+            f"made for {', '.join(release.arch)}, but this board is {machine.arch}",
             "put the board in another channel",
         )
     else:
@@ -159,7 +160,7 @@ def check_fits(release: ReleaseMetadata, machine: BoardMachine, target: str) -> 
 
 
 def _version(text: str) -> tuple[int, ...]:
-    """Return the numbers a version begins with: 1.22.0rc1 counts as 1.22.0."""
+    """Return the leading numbers of a version: 1.22.0 for 1.22.0rc1."""
     numbers = []
     for part in text.split(".")[:3]:
         digits = part[: len(part) - len(part.lstrip("0123456789"))]

@@ -1,4 +1,4 @@
-"""What a board knows of the time: what its clock says, whether anybody vouches for it, and what it cannot be before."""
+"""Reads the clock, whether a time service has set it, and the time that it cannot be before."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class _Timex(ctypes.Structure):
 
 
 def read_clock() -> Time:
-    """Return the time, and whether the kernel was told that it is right (by ntpd, chrony or timesyncd alike)."""
+    """Return the time, and whether a time service (ntpd, chrony or timesyncd) told the kernel that it is right."""
     state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(_Timex()))
     return Time(time.time(), synced=state not in {_TIME_ERROR, -1})
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiryTime:
-    """The time that expiry is judged by.
+    """The time that is compared with expiry dates.
 
     Attributes:
         at_s: never before the floor.
@@ -51,5 +51,5 @@ class ExpiryTime:
 
 
 def judge(reading: Time, floor_s: float) -> ExpiryTime:
-    """Return the time to judge expiry by: a clock that lost its battery is not before what was seen signed."""
+    """Return the time to compare with expiry dates. It is never before the newest signature that was seen."""
     return ExpiryTime(max(reading.now_s, floor_s), floor_s, sure=reading.synced and reading.now_s >= floor_s)

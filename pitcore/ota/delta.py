@@ -1,11 +1,10 @@
-"""Makes an archive out of an older one and a patch, in bounded memory.
+"""Makes an archive from an older one and a patch, in bounded memory.
 
 It holds one buffer of the output and, for ``zstd``, the base with a window as large as base and output; a patch that
-unfolds to more than was signed is stopped at that many bytes. Whether the result is what was signed is for the
-caller, who hashes it.
+expands to more than the signed length is stopped there. The caller hashes the result to compare it with the signature.
 
 ``bsdiff4`` is Colin Percival's format (BSDIFF40, https://www.daemonology.net/bsdiff/). The package of that name unpacks
-the whole patch, however large, before it looks at it; so the board reads the format itself, as a stream.
+the whole patch into memory. So this module reads the format itself, as a stream.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ _MAGIC, _HEADER, _CONTROL = b"BSDIFF40", 32, 24
 
 
 class _Output:
-    """Passes bytes on until there are more than was promised."""
+    """Passes bytes on, up to the signed length."""
 
     def __init__(self, out: BinaryIO, length: int) -> None:
         self._out, self._length, self.written = out, length, 0
 
     def expect(self, count: int) -> None:
-        """Refuse ``count`` bytes more if that is more than was signed."""
+        """Refuse ``count`` more bytes if they exceed the signed length."""
         if self.written + count > self._length:
             raise UpdateError(
-                Refusal.PATCH_BOMB, f"the patch unfolds to more than the {self._length} bytes signed; {TAKE_THE_WHOLE}"
+                Refusal.PATCH_BOMB, f"the patch expands to more than the {self._length} bytes signed; {TAKE_THE_WHOLE}"
             )
 
     def write(self, content: bytes) -> None:
@@ -49,17 +48,17 @@ class _Output:
 
 
 def apply(method: str, base: Path, patch: Path, out: BinaryIO, length: int) -> None:
-    """Write the archive that a patch makes out of ``base``.
+    """Write the archive that a patch makes from ``base``.
 
     Args:
         method: ``zstd`` or ``bsdiff4``.
         base: the archive it applies to.
         patch: verified before.
-        out: takes the result, at most ``length`` bytes, in order; whoever gives it also hashes it.
+        out: takes the result, at most ``length`` bytes, in order. The caller hashes it.
         length: signed length of the result, in bytes.
 
     Raises:
-        UpdateError: the patch does not decode, or makes more or less than ``length`` bytes.
+        UpdateError: the patch does not decode, or gives more or less than ``length`` bytes.
         OSError: a file cannot be read or written.
     """
     limited = _Output(out, length)
@@ -74,7 +73,7 @@ def apply(method: str, base: Path, patch: Path, out: BinaryIO, length: int) -> N
             raise _corrupt(first_line(error)) from error
         raise
     if limited.written != length:
-        raise _corrupt(f"it makes {limited.written} bytes of {length}")
+        raise _corrupt(f"it gives {limited.written} of {length} bytes")
 
 
 def _corrupt(why: str) -> UpdateError:
@@ -94,7 +93,7 @@ def _apply_bsdiff(base: Path, patch: Path, out: _Output) -> None:
     with patch.open("rb") as file:
         header = file.read(_HEADER)
     if header[:8] != _MAGIC or len(header) != _HEADER:
-        raise ValueError("it is no BSDIFF40 file")
+        raise ValueError("it is not a BSDIFF40 file")
     control_bytes, difference_bytes, promised = struct.unpack("<qqq", header[8:])
     if min(control_bytes, difference_bytes, promised) < 0:
         raise ValueError("negative lengths")
@@ -111,7 +110,7 @@ def _apply_bsdiff(base: Path, patch: Path, out: _Output) -> None:
             add, copy, seek = map(_signed, struct.unpack("<QQQ", _exactly(controls, _CONTROL)))
             steps += 1
             if min(add, copy, position) < 0 or position + add > len(old):
-                raise ValueError("a step leaves the base")
+                raise ValueError("a step reads outside the base")
             if steps > promised:  # a real one may be empty, but not most of them
                 raise ValueError("more steps than bytes")
             for piece in _pieces(differences, add):

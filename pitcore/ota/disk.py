@@ -1,8 +1,8 @@
-"""The one door through which an update changes the disk.
+"""Makes every change of the disk that an update needs.
 
 A change is a value (``Operation``) that ``Disk.perform`` carries out. So a test can count the changes of a whole
-install, end the process before and after each, let each fail, or play them again without those not yet synced.
-What a change means, and in which order they come, is in ``slots`` and ``update``. It knows no models.
+install, end the process before and after each, let each fail, or play them again without those not yet synced. The
+meaning and the order of changes are in ``slots`` and ``update``. This module knows no models.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Operation:
 
     Attributes:
         kind: ``create`` makes an empty file or empties one; ``write`` appends; ``sync`` is fsync of a file.
-        path: what it is done to.
+        path: the file or directory to change.
         target: of a ``rename``.
         content: of a ``write``.
     """
@@ -42,13 +42,13 @@ class Operation:
 
 
 class Disk:
-    """Carries out operations; the methods are the only sequences of them that are used more than once."""
+    """Carries out operations. Its methods are the sequences that are used more than once."""
 
     def perform(self, operation: Operation) -> None:
         """Change the disk.
 
         Raises:
-            UpdateError: nothing, or for a ``write`` a part of it, was done.
+            UpdateError: nothing was done, or a part of a ``write``.
         """
         try:
             self.attempt(operation)
@@ -89,8 +89,8 @@ class Disk:
             copy: a second file in the same directory, to hold the same.
 
         Raises:
-            UpdateError: the old content stands; or the new, if only the directory could not be synced, or the copy
-                could not be renamed.
+            UpdateError: the old content is there. The new content is there if only the directory could not be synced,
+                or the copy could not be renamed.
         """
         paths = (path,) if copy is None else (path, copy)
         temporary = [place.with_name(f".{place.name}.part") for place in paths]  # the store's lock keeps others out
@@ -103,25 +103,25 @@ class Disk:
         self.perform(Operation("sync directory", path.parent))
 
     def writer(self, path: Path) -> io.BufferedWriter:
-        """Return an open, empty file for what wants one. Its writes raise UpdateError; nothing is synced."""
+        """Return an open, empty file. Its writes raise UpdateError; nothing is synced."""
         self.perform(Operation("create", path))
         return io.BufferedWriter(_Appender(self, path), PIECE_BYTES)
 
     def keep(self, path: Path, place: Path) -> None:
-        """Put a whole file where it belongs: fsync, rename, fsync of the directory. Raises UpdateError."""
+        """Move a complete file to its place: fsync, rename, fsync of the directory. Raises UpdateError."""
         self.perform(Operation("sync", path))
         self.perform(Operation("rename", path, place))
         self.perform(Operation("sync directory", place.parent))
 
     def make_directory(self, path: Path) -> None:
-        """Make a directory, and those above it, that outlive a power cut; not where it is. Raises UpdateError."""
+        """Make a missing directory and its parents, so that they survive a power cut. Raises UpdateError."""
         if not path.is_dir():
             self.make_directory(path.parent)
             self.perform(Operation("mkdir", path))
             self.perform(Operation("sync directory", path.parent))
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a file, or a directory with all it holds; nothing to do where it is not. Raises UpdateError."""
+        """Remove a file, or a directory with its content, if it exists. Raises UpdateError."""
         if path.is_dir() and not path.is_symlink():
             for entry in sorted(path.iterdir()):
                 self.remove_tree(entry)
@@ -131,7 +131,7 @@ class Disk:
 
 
 def storage_error(path: Path, error: OSError) -> UpdateError:
-    """Return what a technician can do about a disk that refuses."""
+    """Return the error of a disk that refuses, with a fix for the technician."""
     fixes = {
         errno.ENOSPC: (Refusal.NO_SPACE, "the disk is full: free some space, `df -h` shows where"),
         errno.EDQUOT: (Refusal.NO_SPACE, "the quota is used up: free some space"),
@@ -139,9 +139,9 @@ def storage_error(path: Path, error: OSError) -> UpdateError:
             Refusal.READ_ONLY,
             "the disk is read-only: `dmesg` says why; replace a failing card",
         ),
-        errno.ENOENT: (Refusal.STORAGE, "a directory on the way is missing: the package makes it, or correct the path"),
+        errno.ENOENT: (Refusal.STORAGE, "a parent directory is missing: the package creates it, or correct the path"),
         errno.ENOTDIR: (Refusal.STORAGE, "a part of the path is a file: correct the path"),
-        errno.EACCES: (Refusal.STORAGE, "not yours to change: run it as the service's user, `sudo -u pitcore`"),
+        errno.EACCES: (Refusal.STORAGE, "this user may not change it: run it as the service's user, `sudo -u pitcore`"),
     }
     refusal, fix = fixes.get(
         error.errno or 0, (Refusal.STORAGE, "check the owner of the directory, and `dmesg` for a failing card")
@@ -150,7 +150,7 @@ def storage_error(path: Path, error: OSError) -> UpdateError:
 
 
 class _Appender(io.RawIOBase):
-    """A file whose every write is an operation."""
+    """A file whose writes are operations."""
 
     def __init__(self, disk: Disk, path: Path) -> None:
         super().__init__()

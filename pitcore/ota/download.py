@@ -1,4 +1,4 @@
-"""Brings one large file into a ``.part``, goes on where an earlier try stopped, and lets only the signed bytes stay."""
+"""Downloads one large file into a ``.part``, continues an earlier try, and keeps only the signed bytes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Wanted:
     """A file that signed metadata describe.
 
     Attributes:
-        url: where it lies.
+        url: of the file.
         length: in bytes.
-        verifies: whether a whole file is the one that was signed.
+        verifies: returns whether a complete file is the signed one.
     """
 
     url: str
@@ -34,12 +34,12 @@ class Wanted:
 
 
 def download(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
-    """Make ``part`` the wanted file.
+    """Download the wanted file into ``part``.
 
-    It is not fsynced. A connection that breaks is taken up again as long as each try brings something.
+    It is not fsynced. A broken connection is opened again while each try brings some bytes.
 
     Raises:
-        UpdateError: ``part`` holds what may be gone on from, or is removed where it can lead nowhere.
+        UpdateError: ``part`` is kept if a later try can continue it, and is removed otherwise.
     """
     fetcher.begin(fetcher.limits.target_s(wanted.length))
     try:
@@ -48,18 +48,18 @@ def download(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
         begun = _size(part) > 0
         _bring_all(fetcher, wanted, part)
         if not _verifies(part, wanted) and begun:
-            log.info("%s: what an earlier try left does not fit; it is fetched from the beginning", wanted.url)
+            log.info("%s: the earlier partial download does not match; it starts again from the first byte", wanted.url)
             part.unlink()
             _bring_all(fetcher, wanted, part)
         if not _verifies(part, wanted):
             part.unlink()
-            raise _not_as_signed(wanted, "other bytes than were signed")
+            raise _not_as_signed(wanted, "its bytes are not those that were signed")
     except OSError as error:
         raise storage_error(part, error) from error
 
 
 def _bring_all(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
-    """Fetch until ``part`` has its length."""
+    """Fetch until ``part`` is complete."""
     for attempt in range(fetcher.limits.attempts):
         have = _size(part)
         if have == wanted.length:
@@ -72,21 +72,21 @@ def _bring_all(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
             last_attempt = attempt + 1 == fetcher.limits.attempts
             if error.refusal not in _WORTH_GOING_ON or last_attempt or _size(part) <= have:
                 raise
-            log.info("%s; going on from byte %d", error, _size(part))
+            log.info("%s; continuing at byte %d", error, _size(part))
 
 
 def _bring(fetcher: Fetcher, wanted: Wanted, part: Path) -> None:
-    """Fetch once, from where ``part`` ends."""
+    """Fetch once, from the end of ``part`` on."""
     with part.open("ab") as file, fetcher.open(wanted.url, file.tell()) as body:
         if body.total is not None and body.total > wanted.length:
             raise oversized(wanted.url, wanted.length)
         _append(body, file, wanted)
         if file.tell() == body.total != wanted.length:
-            raise _not_as_signed(wanted, f"{body.total} bytes long, and {wanted.length} were signed")
+            raise _not_as_signed(wanted, f"{body.total} bytes long, but {wanted.length} were signed")
         if file.tell() < wanted.length:
             raise UpdateError(
                 Refusal.CUT_SHORT,
-                f"{wanted.url}: {file.tell()} of {wanted.length} bytes; what has come is kept for the next time",
+                f"{wanted.url}: {file.tell()} of {wanted.length} bytes; the received part is kept for the next try",
             )
 
 

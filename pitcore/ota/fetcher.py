@@ -1,7 +1,6 @@
-"""Brings bytes from a repository, over HTTP or from a folder, and gives up on whatever does not end.
+"""Fetches bytes from a repository, over HTTP or from a folder, within limits of time and size.
 
-It implements the interface of tuf's client for metadata, and streams for everything larger. It trusts nothing and
-verifies nothing.
+It implements the interface of tuf's client for metadata, and streams larger files. It verifies nothing.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ class Fetcher(FetcherInterface):
     """Fetches from ``http://``, ``https://`` and ``file://``.
 
     Args:
-        limits: what a repository may take.
+        limits: of time and speed.
         clock: in seconds; never goes back.
-        authorization: value of the header for the repository's server; None: it asks for none.
+        authorization: value of the header for the repository's server, or None.
 
     Attributes:
-        last_url: of the newest request, for whoever has to say what went wrong.
+        last_url: of the newest request, for error messages.
     """
 
     def __init__(
@@ -45,11 +44,11 @@ class Fetcher(FetcherInterface):
         self.last_url = ""
 
     def begin(self, seconds: float) -> None:
-        """Start a piece of work; whatever it fetches must have come in so many seconds."""
+        """Start a task whose downloads must end within this many seconds."""
         self._pace.begin(seconds)
 
     def open(self, url: str, start: int = 0) -> AbstractContextManager[ResponseBody]:
-        """Ask for a file from an offset on; the answer may begin at 0 all the same.
+        """Ask for a file from an offset on. The answer may still begin at 0.
 
         Raises:
             UpdateError: in the ``with`` statement or while the chunks are read.
@@ -57,15 +56,17 @@ class Fetcher(FetcherInterface):
         self.last_url = url
         scheme = url.partition("://")[0].lower()
         if scheme not in {"file", "http", "https"}:
-            raise UpdateError(Refusal.NOT_SET_UP, f"{url}: no http, https or file URL; fix it in the configuration")
+            raise UpdateError(
+                Refusal.NOT_SET_UP, f"{url}: not an http, https or file URL; correct it in the configuration"
+            )
         return self._from_folder(url, start) if scheme == "file" else self._web.open(url, start)
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
-        """Return a whole small text file, as tuf's client asks for them: metadata, or a channel.
+        """Return a complete small text file (metadata or a channel) for tuf's client.
 
         Raises:
-            UpdateError: it could not be had, or is longer than ``max_length``.
-            DownloadHTTPError: it is not there; tuf's client wants to know that apart.
+            UpdateError: it could not be fetched, or is longer than ``max_length``.
+            DownloadHTTPError: it does not exist; tuf's client needs this separate error.
         """
         content = bytearray()
         try:
@@ -89,27 +90,29 @@ class Fetcher(FetcherInterface):
         self._web.close()
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        """Tuf's own way in, for what ``download_bytes`` does not serve."""
+        """Fetch for tuf's client what ``download_bytes`` does not serve."""
         with self.open(url) as body:
             yield from body.chunks
 
     @contextmanager
     def _from_folder(self, url: str, start: int) -> Iterator[ResponseBody]:
-        """Read a plain file. A folder, as of a stick, may hold anything: no link is followed, no pipe waited for."""
+        """Read a regular file. A folder may hold anything, so links are not followed and pipes are not read."""
         path = Path(unquote(urlsplit(url).path))
         self._pace.request(url)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UpdateError(
-                Refusal.NOT_FOUND, f"{path}: not there; copy the whole repository to this folder"
+                Refusal.NOT_FOUND, f"{path}: does not exist; copy the whole repository to this folder"
             ) from error
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
-            raise UpdateError(Refusal.NOT_FOUND, f"{path}: no plain file; copy the whole repository to this folder")
+            raise UpdateError(
+                Refusal.NOT_FOUND, f"{path}: not a regular file; copy the whole repository to this folder"
+            )
         with FileIO(fd, "rb") as file:
             start = start if start <= status.st_size else 0
             file.seek(start)
@@ -125,7 +128,7 @@ class Fetcher(FetcherInterface):
 
 
 def oversized(url: str, length: int) -> UpdateError:
-    """Return the refusal of a file that goes on after it must have ended."""
+    """Return the refusal of a file that is longer than allowed."""
     return UpdateError(
         Refusal.OVERSIZED, f"{url}: more than {length} bytes; the repository is broken, tell its publisher"
     )

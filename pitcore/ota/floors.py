@@ -1,8 +1,8 @@
-"""What this board never goes back behind: versions of signed metadata, the number of the release, the time.
+"""Keeps the lower bounds of this board: versions of signed metadata, the number of the release, the time.
 
-tuf keeps versions too, but in the metadata themselves: emptied by a fault, they let an old repository pass for a new
-one. So the floors lie elsewhere, twice, each with a checksum. They only rise, with one exception, which is the update
-framework's own remedy for a stolen key that signed absurdly high versions: a role whose keys were replaced restarts.
+tuf keeps versions too, but in the metadata itself. If a fault empties those files, an old repository looks new. So the
+floors are in two other files, each with a checksum. They only rise, with one exception: a role whose keys were replaced
+restarts. This is the update framework's own fix for a stolen key that signed very high versions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAMES = ("floors.json", "floors.2.json")
 
 
 class RoleFloor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The newest version seen of a role, and whose signatures made it count."""
+    """The newest version seen of a role, and the keys that signed it."""
 
     version: Annotated[int, Meta(ge=1)]
     keys: tuple[str, ...]
@@ -32,7 +32,7 @@ class Floors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         roles: by name.
-        release_seq: of the newest release that was ever on offer here.
+        release_seq: number of the newest release that this board was ever offered.
         issued_s: of the newest metadata, by its signer; seconds since 1970.
         synced_s: when a set clock last agreed with valid metadata; seconds since 1970.
     """
@@ -43,12 +43,12 @@ class Floors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     synced_s: float = 0.0
 
     def is_below(self, role: str, found: RoleFloor) -> bool:
-        """Return whether a role has gone back."""
+        """Return whether a role is older than its floor."""
         floor = self.roles.get(role)
         return floor is not None and floor.keys == found.keys and found.version < floor.version
 
     def raised(self, **changed: Any) -> Floors:  # noqa: ANN401  as msgspec types it
-        """Return these with other values."""
+        """Return a copy with other values."""
         return msgspec.structs.replace(self, **changed)
 
 
@@ -71,7 +71,7 @@ class FloorFile:
         self._paths, self._disk, self._serial = [directory / name for name in NAMES], disk, 0
 
     def read(self) -> Floors:
-        """Return the floors; none on a board that never checked.
+        """Return the floors, which are empty on a board that never checked.
 
         Raises:
             UpdateError: both copies are there and neither is whole.
@@ -85,13 +85,13 @@ class FloorFile:
         if "damaged" in copies:
             raise UpdateError(
                 Refusal.STORAGE,
-                f"{self._paths[0]} and its copy are damaged, so an old repository could not be told from the newest; "
+                f"{self._paths[0]} and its copy are damaged, so an old repository could not be recognised; "
                 f"delete both if you trust the network this board is on now",
             )
         return Floors()
 
     def write(self, floors: Floors) -> None:
-        """Make the floors last. Raises UpdateError."""
+        """Write the floors to the disk. Raises UpdateError."""
         body = msgspec.json.encode(floors)
         self._serial += 1
         file = _File("pitcore.floors/1", self._serial, msgspec.Raw(body), hashlib.sha256(body).hexdigest())

@@ -1,6 +1,6 @@
-"""The health gate: whether a model on trial does in the running service what the model before it did.
+"""Decides whether a model on trial works as well in the service as the model before it.
 
-``judge`` is pure. ``Service`` is what the gate asks; ``pitcore.control`` implements it.
+``judge`` is pure. ``pitcore.control`` implements ``Service``, which the gate asks.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ NOTHING_JUDGED = Verdicts()
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the service says of itself.
+    """The state that the service reports.
 
     Attributes:
         model_sha256: ``card_sha256`` of the model that judges now.
         frames: judged since this model was taken.
-        troubles: events since then that tell of a fault: frames lost, dropped, unreadable.
+        troubles: events since then that mean a fault: frames lost, dropped or unreadable.
         infer_ms: 99th percentile of the network's time for a frame since then; None before the first.
         verdicts: of the network since then.
         recent: those of the last minutes.
@@ -38,7 +38,7 @@ class Service(Protocol):
     """The running service."""
 
     def reload(self) -> None:
-        """Take the model that the store says, between two frames; return when it judges.
+        """Load the model that the store names, between two frames, and return when it judges.
 
         Raises:
             NotRunningError: no service answers.
@@ -46,23 +46,23 @@ class Service(Protocol):
         """
 
     def health(self) -> Health:
-        """Return what the service says of itself. Raises as ``reload``."""
+        """Return the state of the service. Raises as ``reload``."""
 
     def lives(self) -> bool:
-        """Tell whether its process lives, whether it answers or not."""
+        """Return whether its process runs, even if it does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a model on trial must show.
+    """The requirements for a model on trial.
 
     Attributes:
-        frames: it judged at least as many.
+        frames: at least this many must be judged.
         cherries: and at least as many of these; more where no model before is known (``shares``).
         timeout_s: within this time.
-        max_infer_ms: 99th percentile of the network's time at most; 0 asks for nothing. The default leaves 50 of the
+        max_infer_ms: bound of the 99th percentile of the network's time; 0 means no bound. The default leaves 50 of the
             150 ms from exposure to reject for everything else.
-        more_troubles: share of frames with an event, at most this much above the share before the change.
+        more_troubles: by how much the share of frames with an event may rise.
         poll_s: time between two looks.
     """
 
@@ -76,12 +76,12 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The model has proved itself."""
+    """The model passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It must go.
+    """The model failed and is rolled back.
 
     Attributes:
         why: for people.
@@ -97,9 +97,9 @@ def judge(
 
     Args:
         gate: what it must show.
-        before: the service just before the change, with the old model; None where that is not known.
-        start: the first look at it with the new one.
-        now: the last look.
+        before: the service just before the change, with the old model; None if unknown.
+        start: the first state with the new model.
+        now: the last state.
         verdicts: of the old model in its last minutes; None where they are not known.
 
     Returns:
@@ -112,9 +112,10 @@ def judge(
     if now.verdicts.total and (fault := stops_too_few(verdicts, now.verdicts)) is not None:
         return Failed(fault)
     if troubles / frames > usual + gate.more_troubles:
-        return Failed(f"{troubles} events in {frames} frames, {100 * usual:.1f} in 100 frames were usual")
+        return Failed(f"{troubles} events in {frames} frames, {100 * usual:.1f} in 100 frames are usual")
     if gate.max_infer_ms and now.infer_ms is not None and now.infer_ms > gate.max_infer_ms:
         return Failed(
-            f"the network takes {now.infer_ms:.0f} ms for the slowest 1 % of frames, {gate.max_infer_ms:g} are allowed"
+            f"the network takes {now.infer_ms:.0f} ms for the slowest 1 % of frames, but at most "
+            f"{gate.max_infer_ms:g} ms are allowed"
         )
     return Passed()

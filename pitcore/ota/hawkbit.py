@@ -1,9 +1,11 @@
-"""The device's side of Eclipse hawkBit's Direct Device Integration (DDI) API: JSON over HTTP. ``campaign`` acts on it.
+"""Speaks Eclipse hawkBit's Direct Device Integration (DDI) API as a device: JSON over HTTP.
 
-Source: https://eclipse.dev/hawkbit/apis/ddi_api/ and https://eclipse.dev/hawkbit/rest-api/ddi/. hawkBit *selects*: of a
-deployment only the name and the version of its ``model`` chunk count, and the archive comes from the signed repository.
-A link counts for its path below this board's own address alone. The request goes to the configured server, so the token
-reaches no other, and a proxy before the server may change scheme, host, port and the beginning of the path in links.
+Source: https://eclipse.dev/hawkbit/apis/ddi_api/ and https://eclipse.dev/hawkbit/rest-api/ddi/. hawkBit only *selects*.
+Of a deployment the name and the version of its ``model`` chunk are used; the archive comes from the signed repository.
+``campaign`` acts on the answers.
+
+Of a link only the path below this board's own address is used. The request goes to the configured server, so no other
+server gets the token. A proxy before the server may change scheme, host, port and the start of the path.
 """
 
 from __future__ import annotations
@@ -35,13 +37,13 @@ Answer = TypeVar("Answer")
 
 
 class Link(msgspec.Struct, frozen=True):
-    """Where to go on."""
+    """The address of the next request."""
 
     href: str
 
 
 class Links(msgspec.Struct, frozen=True, rename="camel"):
-    """What the server has for this board."""
+    """The actions that the server has for this board."""
 
     deployment_base: Link | None = None
     cancel_action: Link | None = None
@@ -81,7 +83,7 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """A software module. Its artifacts are not looked at."""
+    """A software module. Its artifacts are ignored."""
 
     part: str
     name: str
@@ -90,7 +92,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class Orders(msgspec.Struct, frozen=True, rename="camel"):
-    """What is to be done, and whether now."""
+    """The work to do, and whether to do it now."""
 
     chunks: tuple[Chunk, ...]
     download: Literal["skip", "attempt", "forced"] = "forced"
@@ -111,7 +113,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
 
 class Stop(msgspec.Struct, frozen=True, rename="camel"):
-    """Which action is to be given up."""
+    """The action to cancel."""
 
     stop_id: str
 
@@ -125,11 +127,11 @@ class Cancel(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class HawkbitAccount:
-    """This board at the server.
+    """The account of this board at the server.
 
     Attributes:
         url: of the server.
-        tenant: ``DEFAULT`` on most.
+        tenant: ``DEFAULT`` on most servers.
         controller_id: of this board.
         authorization: ``TargetToken ...`` or ``GatewayToken ...``.
     """
@@ -142,11 +144,11 @@ class HawkbitAccount:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What to say of an action.
+    """The report of an action.
 
     Attributes:
-        execution: how far it is; ``closed`` ends it.
-        finished: how it ended; ``none`` until then.
+        execution: its progress; ``closed`` ends it.
+        finished: its result; ``none`` until then.
         details: for people.
     """
 
@@ -156,10 +158,10 @@ class Feedback:
 
 
 class DdiServer:
-    """One server, one board.
+    """Sends the requests of one board to one server.
 
     Args:
-        account: where, and who.
+        account: address and name.
         limits, clock: as of a fetcher.
     """
 
@@ -173,19 +175,19 @@ class DdiServer:
         self._base = f"{read_address(account.url).url}/{tenant}/controller/v1/{controller}"
 
     def poll(self) -> Base:
-        """Ask what there is to do. Raises UpdateError."""
+        """Ask for work. Raises UpdateError."""
         return self._get(self._base, Base)
 
     def deployment(self, link: Link) -> Deployment:
-        """Fetch what is assigned. Raises UpdateError."""
+        """Fetch the assigned deployment. Raises UpdateError."""
         return self._get(self._followed(link), Deployment)
 
     def cancel(self, link: Link) -> Cancel:
-        """Fetch what is to be given up. Raises UpdateError."""
+        """Fetch the action to cancel. Raises UpdateError."""
         return self._get(self._followed(link), Cancel)
 
     def say(self, kind: Literal["deploymentBase", "cancelAction"], action: str, feedback: Feedback) -> None:
-        """Give feedback on an action. Raises UpdateError."""
+        """Report on an action. Raises UpdateError."""
         status = {
             "execution": feedback.execution,
             "result": {"finished": feedback.finished},
@@ -195,11 +197,11 @@ class DdiServer:
         self._call("POST", url, {"id": action, "status": status})
 
     def describe(self, link: Link, attributes: dict[str, str]) -> None:
-        """Say what this board is. Raises UpdateError."""
+        """Send the attributes of this board. Raises UpdateError."""
         self._call("PUT", self._followed(link), {"mode": "merge", "data": attributes})
 
     def _followed(self, link: Link) -> str:
-        """Return where a link leads on the configured server. Raises UpdateError."""
+        """Return the address of a link on the configured server. Raises UpdateError."""
         found = _LINK.fullmatch(link.href)
         if found is None:
             raise UpdateError(
@@ -215,7 +217,8 @@ class DdiServer:
             return msgspec.json.decode(raw, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UpdateError(
-                Refusal.MALFORMED, f"{url}: {first_line(error)}; is this a hawkBit server, and its URL right?"
+                Refusal.MALFORMED,
+                f"{url}: {first_line(error)}; check that it is a hawkBit server and that the URL is right",
             ) from error
 
     def _call(self, method: str, url: str, body: object) -> bytes:

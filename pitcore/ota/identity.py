@@ -1,7 +1,7 @@
-"""What draws a board's place in a phased rollout, and names it to a fleet's server. Pure but for ``read_identity``.
+"""Makes the identity of a board for phased rollouts and fleet servers. Pure except ``read_identity``.
 
-A copied system has the machine-id of the system it was copied from. So the serial number of the hardware counts too,
-where the kernel states one, as on a Raspberry Pi.
+A copied system has the machine-id of the system it was copied from. So the serial number of the hardware is used too,
+if the kernel gives one, as on a Raspberry Pi.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pitcore.errors import ConfigError
 
 MACHINE_ID = Path("/etc/machine-id")
 SERIAL = Path("/proc/device-tree/serial-number")
-_FIX = "set [update] device_id to something no other board has"
+_FIX = "set [update] device_id to a name that no other board has"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this board is.
+    """The identity of this board.
 
     Attributes:
         device_id: should differ between boards.
-        origin: what it was made from.
+        origin: the source of the identity.
     """
 
     device_id: str
@@ -40,7 +40,7 @@ def read_identity(configured: str | None, machine_id: Path = MACHINE_ID, serial:
         serial: file of the kernel.
 
     Raises:
-        ConfigError: there is none, or one that many machines have.
+        ConfigError: there is no identity, or many machines have the same.
     """
     if configured is not None:
         return Identity(configured, "[update] device_id")

@@ -1,6 +1,6 @@
-"""Puts a verified archive into the inactive slot: room, unpacking, and the order that survives a power cut.
+"""Installs a verified archive in the inactive slot, in an order that survives a power cut.
 
-Until ``state`` names the slot nothing here counts, so a fault at any point costs only the way to be gone once more.
+Nothing here takes effect until ``state`` names the slot. After a fault at any point the steps are repeated.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def make_room(store: Store, offer: Offer) -> SlotName:
         offer: needs its archive, its patch, and either its unpacked files or the archive that the patch applies to.
 
     Returns:
-        The slot that is empty now.
+        The emptied slot.
 
     Raises:
-        UpdateError: it does not fit, and nothing was touched; or the disk refuses.
+        UpdateError: it does not fit, and nothing was changed; or the disk refuses.
     """
     slot = store.read().inactive
     kept = {part_name(offer.sha256), *(part_name(delta.sha256) for delta in offer.deltas)}
@@ -57,12 +57,12 @@ def make_room(store: Store, offer: Offer) -> SlotName:
 
 
 def part_name(sha256: str) -> str:
-    """Name of a file being brought in, in the staging directory."""
+    """Return the name of a file that is being fetched, in the staging directory."""
     return f"{sha256}.part"
 
 
 def fill(store: Store, slot: SlotName, archive: Path, card_sha256: str) -> Bundle:
-    """Unpack a verified archive beside the slot, make it last, and move it in.
+    """Unpack a verified archive beside the slot, sync it, and move it into the slot.
 
     Returns:
         The bundle in the slot, every file of it checked.
@@ -85,7 +85,7 @@ def fill(store: Store, slot: SlotName, archive: Path, card_sha256: str) -> Bundl
 
 
 def _unpack(archive: Path, into: Path, disk: Disk) -> None:
-    """Write the files of a bundle, each synced. No name is taken from the archive, so none can lead elsewhere.
+    """Write and sync the files of a bundle. No name is taken from the archive, so none can point elsewhere.
 
     Raises:
         BundleError: it holds something else.
@@ -97,15 +97,17 @@ def _unpack(archive: Path, into: Path, disk: Disk) -> None:
                 member = opened.next()
                 content = None if member is None or member.name != name else opened.extractfile(member)
                 if content is None:
-                    raise BundleError(f"{archive.name}: does not hold {name} in its place; publish the bundle again")
+                    raise BundleError(f"{archive.name}: does not hold {name} at its place; publish the bundle again")
                 disk.perform(Operation("create", into / name))
                 while piece := content.read(PIECE_BYTES):
                     disk.perform(Operation("write", into / name, content=piece))
                 disk.perform(Operation("sync", into / name))
             if opened.next() is not None:
-                raise BundleError(f"{archive.name}: holds more than a bundle; publish it again")
+                raise BundleError(f"{archive.name}: holds files that are not of a bundle; publish it again")
     except tarfile.TarError as error:
-        raise BundleError(f"{archive.name}: no archive of a bundle: {first_line(error)}; publish it again") from error
+        raise BundleError(
+            f"{archive.name}: not an archive of a bundle: {first_line(error)}; publish it again"
+        ) from error
     except OSError as error:
         raise storage_error(archive, error) from error
 
@@ -115,7 +117,7 @@ def _entries(directory: Path) -> list[Path]:
 
 
 def _size(path: Path) -> int:
-    """Bytes below a path."""
+    """Return the bytes below a path."""
     if path.is_dir():
         return sum(map(_size, path.iterdir()))
     return path.stat().st_size if path.exists() else 0

@@ -1,4 +1,4 @@
-"""What the last update said, kept beside the state for who asks later; nothing depends on it."""
+"""Keeps the result of the last update for later queries. Nothing depends on it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ log = logging.getLogger(__name__)
 
 
 class LastUpdate(msgspec.Struct, frozen=True):
-    """How the last `pitcore update` ended.
+    """The result of the last `pitcore update`.
 
     Attributes:
         at: when, RFC 3339 in UTC, by this board's clock.
-        command: which of them.
-        result: of one that did not fail.
-        refusal: of one that did.
+        command: its name.
+        result: of a command that succeeded.
+        refusal: of a command that failed.
         message: for people.
     """
 
@@ -33,7 +33,7 @@ class LastUpdate(msgspec.Struct, frozen=True):
 
 
 def last_update(store: Store) -> LastUpdate | None:
-    """Return what the last update said; None where there was none, or it cannot be read."""
+    """Return the result of the last update; None if there is none or it cannot be read."""
     try:
         return msgspec.json.decode((store.root / "last.json").read_bytes(), type=LastUpdate)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -41,7 +41,7 @@ def last_update(store: Store) -> LastUpdate | None:
 
 
 def remember(store: Store, command: str, end: UpdateOutcome | UpdateError) -> None:
-    """Write down how an update ended, where there is a store and the disk lets us."""
+    """Write the result of an update, if there is a store and the disk takes it."""
     if not store.root.is_dir():
         return
     at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
@@ -52,4 +52,4 @@ def remember(store: Store, command: str, end: UpdateOutcome | UpdateError) -> No
     try:
         store.disk.replace(store.root / "last.json", msgspec.json.format(msgspec.json.encode(last)) + b"\n")
     except UpdateError as error:
-        log.warning("what the update said is not kept: %s", error)
+        log.warning("the result of the update could not be saved: %s", error)

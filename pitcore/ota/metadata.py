@@ -1,8 +1,8 @@
-"""The border to the update framework (``tuf.ngclient``): its client, its files, and its errors turned into ours.
+"""Wraps the update framework (``tuf.ngclient``): its client, its files, and its errors.
 
-tuf verifies signatures, thresholds, versions and expiry. What it leaves out is added here: its files are fsynced, what
-an interrupted run left is cleared away, and versions that would shut out every honest successor are not kept. It
-chooses nothing; ``trust`` does.
+tuf verifies signatures, thresholds, versions and expiry. This module adds what tuf leaves out. It fsyncs tuf's files,
+removes the rest of an interrupted run, and drops versions so high that no honest one could follow. ``trust`` chooses
+the model.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], set[str] |
         exceptions.UnsignedMetadataError,
         None,
         Refusal.BAD_SIGNATURE,
-        "not from this board's publisher, or not from enough keys",
+        "not signed by this board's publisher, or by too few keys",
     ),
     (exceptions.ExpiredMetadataError, None, Refusal.EXPIRED, "run `pitcore-tools package refresh`"),
     (exceptions.BadVersionNumberError, {"root"}, Refusal.ROOT_GAP, "publish every version of it"),
@@ -43,13 +43,13 @@ _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], set[str] |
         exceptions.BadVersionNumberError,
         {"timestamp", "snapshot"},
         Refusal.ROLLED_BACK,
-        "an old copy of the repository, use a new one",
+        "this is an old copy of the repository, use a new one",
     ),
     (
         (exceptions.BadVersionNumberError, exceptions.LengthOrHashMismatchError),
         None,
         Refusal.MIXED,
-        "parts of two publications, try again when it is copied whole",
+        "parts of two publications, try again when the copy is complete",
     ),
     (exceptions.DownloadHTTPError, None, Refusal.NOT_FOUND, "check the repository's URL, or tell the publisher"),
     (exceptions.DownloadError, None, Refusal.UNREACHABLE, "check the network"),
@@ -58,11 +58,11 @@ _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], set[str] |
 
 @dataclass(frozen=True, slots=True)
 class SeenMetadata:
-    """A role's metadata as they lie verified on this board.
+    """A role's verified metadata on this board.
 
     Attributes:
         floor: version and keys.
-        expires_s, issued_s: seconds since 1970; ``issued_s`` is 0 where the signer does not say.
+        expires_s, issued_s: seconds since 1970; ``issued_s`` is 0 if the signer gives no time.
     """
 
     floor: RoleFloor
@@ -71,13 +71,13 @@ class SeenMetadata:
 
 
 class TrustedMetadata:
-    """Verified metadata of one repository. One instance at a time works on a directory.
+    """Holds verified metadata of one repository. Only one instance at a time may use a directory.
 
     Args:
         directory: of tuf's files; exists, on a file system with links.
-        url: below which the metadata lie.
+        url: of the folder with the metadata.
         root: provisioned; None trusts the ``root.json`` in the directory.
-        fetcher: brings the bytes.
+        fetcher: fetches the bytes.
         disk: for fsync.
     """
 
@@ -89,17 +89,17 @@ class TrustedMetadata:
             self._updater = Updater(str(directory), url, fetcher=fetcher, bootstrap=root)
 
     def refresh(self) -> None:
-        """Bring the top-level roles up to date. Raises UpdateError."""
+        """Update the top-level roles. Raises UpdateError."""
         with self._border():
             self._updater.refresh()
 
     def target(self, name: str) -> TargetFile | None:
-        """Return what verified metadata say of a file, loading the delegated roles on the way. Raises UpdateError."""
+        """Return the entry of a file in verified metadata, loading the delegated roles. Raises UpdateError."""
         with self._border():
             return self._updater.get_targetinfo(name)
 
     def sync(self) -> None:
-        """Make what was accepted survive a power cut. Raises UpdateError."""
+        """Sync the accepted metadata, so that they survive a power cut. Raises UpdateError."""
         history = self._directory / "root_history"
         for path in (*sorted(history.glob("*.json")), *sorted(self._directory.glob("*.json"))):
             self._disk.perform(Operation("sync", path))
@@ -107,7 +107,7 @@ class TrustedMetadata:
             self._disk.perform(Operation("sync directory", directory))
 
     def seen(self, delegated: frozenset[str]) -> dict[str, SeenMetadata]:
-        """Return the top-level roles, and those of the named delegated ones that are there.
+        """Return the top-level roles, and those of the named delegated roles that exist.
 
         Raises:
             UpdateError: a file that was verified a moment ago cannot be read.
@@ -129,7 +129,7 @@ class TrustedMetadata:
     def forget_leaps(self, floors: dict[str, RoleFloor]) -> list[str]:
         """Remove metadata whose version is more than ``MAX_STEP`` above its floor, and return their roles.
 
-        With them goes what hangs on them; floors, not they, keep old metadata out.
+        Metadata that depend on them are removed too. The floors still keep old metadata out.
         """
         leapt = []
         paths = [path for path in sorted(self._directory.glob("*.json")) if path.name != "root.json"]
@@ -164,7 +164,7 @@ class TrustedMetadata:
 
     @contextmanager
     def _border(self) -> Iterator[None]:
-        """Turn tuf's errors into ours."""
+        """Convert tuf's errors into ours."""
         try:
             yield
         except (exceptions.RepositoryError, exceptions.DownloadError, DeserializationError) as error:
@@ -173,7 +173,7 @@ class TrustedMetadata:
             raise storage_error(self._directory, error) from error
 
     def _refusal(self, error: Exception) -> UpdateError:
-        """Return what an error of tuf means: that depends on which role it was after."""
+        """Return the refusal for an error of tuf, which depends on the role that tuf was fetching."""
         role = _role(self._fetcher.last_url)
         for kinds, roles, refusal, fix in _MEANINGS:
             if isinstance(error, kinds) and (roles is None or role in roles):

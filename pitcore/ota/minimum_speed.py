@@ -1,4 +1,4 @@
-"""How slow is too slow. A server that sends one byte now and then never trips a time-out between two bytes."""
+"""Enforces a minimum speed. A server that sends single bytes slowly never exceeds a time-out between two bytes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Seconds = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class SpeedLimits:
-    """What a repository may take.
+    """The limits of time and speed for a repository.
 
     Attributes:
-        silence_s: between two reads, and for connecting.
-        window_s, min_rate: in each window of this length at least so many bytes a second must come.
-        check_s: for all metadata of one check together.
-        spare_s: what a target gets on top of its length at the minimum rate.
-        attempts: at one target, as long as each brings something.
+        silence_s: longest time between two reads, and for connecting.
+        window_s, min_rate: in each window of this length at least this many bytes a second must arrive.
+        check_s: longest time for all metadata of one check.
+        spare_s: time that a target gets in addition to its length at the minimum rate.
+        attempts: tries for one target, if each brings some bytes.
     """
 
     silence_s: float = 20.0
@@ -36,7 +36,7 @@ class SpeedLimits:
 
 
 class Pace:
-    """The rate and the deadline of what is being fetched.
+    """Watches the rate and the deadline of a download.
 
     Args:
         limits: to keep.
@@ -49,25 +49,23 @@ class Pace:
         self._window_bytes = 0
 
     def begin(self, seconds: float) -> None:
-        """Start a piece of work that may take so long in all."""
+        """Start a task that may take this long in all."""
         self._until = self._clock() + seconds
 
     def remaining_s(self) -> float:
-        """Return what is left until the deadline, never below zero."""
+        """Return the time until the deadline, never below zero."""
         return max(self._until - self._clock(), 0.0)
 
     def request(self, url: str) -> None:
-        """Start a request: its waiting counts as well. Raises UpdateError past the deadline."""
+        """Start a request; its waiting time counts too. Raises UpdateError past the deadline."""
         self._window_from, self._window_bytes = self._clock(), 0
         self.received(0, url)
 
     def received(self, count: int, url: str) -> None:
-        """Count bytes. Raises UpdateError where they come too slowly."""
+        """Count bytes. Raises UpdateError if they arrive too slowly."""
         now = self._clock()
         if now >= self._until:
-            raise UpdateError(
-                Refusal.TOO_SLOW, f"{url}: the time for it is over; try again where the network is faster"
-            )
+            raise UpdateError(Refusal.TOO_SLOW, f"{url}: it took longer than allowed; try again on a faster network")
         self._window_bytes += count
         window_s = now - self._window_from
         if window_s < self._limits.window_s:
@@ -76,7 +74,7 @@ class Pace:
             rate = self._window_bytes / window_s
             raise UpdateError(
                 Refusal.TOO_SLOW,
-                f"{url}: {rate:.0f} bytes a second, and {self._limits.min_rate:.0f} is the least; "
-                "try again where the network is faster",
+                f"{url}: {rate:.0f} bytes a second, but at least {self._limits.min_rate:.0f} are needed; "
+                "try again on a faster network",
             )
         self._window_from, self._window_bytes = now, 0

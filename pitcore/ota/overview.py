@@ -1,4 +1,4 @@
-"""What `pitcore update status` shows: which models there are, what is wrong, and what to do. Changes nothing."""
+"""Collects the output of `pitcore update status`: models, faults and fixes. Changes nothing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class SlotView(msgspec.Struct, frozen=True):
     """One slot.
 
     Attributes:
-        role: what its model is; ``empty`` whatever lies on the disk.
-        damage: why it does not count; None where every file is whole.
+        role: of its model; ``empty`` even if files are on the disk.
+        damage: why it is not usable; None if every file is whole.
     """
 
     slot: SlotName
@@ -33,21 +33,21 @@ class SlotView(msgspec.Struct, frozen=True):
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """Something that is wrong, and what to do."""
+    """A fault and its fix."""
 
     what: str
     fix: str
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """All of it.
+    """The overview of a store.
 
     Attributes:
-        serves: what a service that starts now would run, a model on trial left out.
-        role: as what.
-        running: what the service says it runs; None where it does not answer.
-        bad: ``card_sha256`` and why, of what is not taken again.
-        unjudged: ``card_sha256`` and how often, of what this machine could not judge so far.
+        serves: the model that a service would run if it started now, without a model on trial.
+        role: of that model.
+        running: the model that the service reports; None if it does not answer.
+        bad: ``card_sha256`` of each refused model, with the reason.
+        unjudged: ``card_sha256`` of each model that could not be judged yet, with the number of tries.
         free_bytes: on the store's disk.
     """
 
@@ -70,8 +70,8 @@ def look(store: Store, running: str | None) -> Overview:
     """Look at a store.
 
     Args:
-        store: any; it need not be there yet.
-        running: label of the model that the service runs; None where it does not answer.
+        store: it does not have to exist yet.
+        running: label of the model that the service runs; None if it does not answer.
     """
     troubles: list[Trouble] = []
     try:
@@ -85,18 +85,20 @@ def look(store: Store, running: str | None) -> Overview:
     trial = state.trial
     on_trial = None if trial is None else state.holds(trial.slot)
     troubles += [
-        Trouble(f"slot {view.slot} ({view.role}) is damaged: {view.damage}", "`pitcore update install` has it again")
+        Trouble(
+            f"slot {view.slot} ({view.role}) is damaged: {view.damage}", "`pitcore update install` installs it again"
+        )
         for view in views
         if view.damage is not None
     ]
     free, disk_troubles = _disk(store.root)
     troubles += disk_troubles
     if running is None:
-        troubles.append(Trouble("the service does not answer", "`systemctl status pitcore` says why it does not run"))
+        troubles.append(Trouble("the service does not answer", "`systemctl status pitcore` shows why it does not run"))
     elif running != first.bundle.label and (on_trial is None or running != on_trial.label):
         troubles.append(Trouble(f"the service runs {running}, not {first.bundle.label}", "`pitcore reload`"))
     if on_trial is not None:
-        fix = "`pitcore update commit` judges it, `pitcore update rollback` leaves it"
+        fix = "`pitcore update commit` tests and keeps it, `pitcore update rollback` removes it"
         troubles.append(Trouble(f"{on_trial.label} is on trial and not committed", fix))
     if last is not None and last.refusal is not None:
         troubles.append(
@@ -147,12 +149,12 @@ def _unreadable(error: UpdateError) -> Trouble:
 
 
 def _disk(root: Path) -> tuple[int, list[Trouble]]:
-    """Return the free bytes, and what keeps an update from writing."""
+    """Return the free bytes, and the faults that prevent writing."""
     if not root.exists():
         holds = next(folder for folder in root.absolute().parents if folder.exists())
         found = os.statvfs(holds)
         return found.f_bavail * found.f_frsize, [
-            Trouble(f"{root}: there is no store yet", "`pitcore update install` makes it")
+            Trouble(f"{root}: there is no store yet", "`pitcore update install` creates it")
         ]
     found = os.statvfs(root)
     free, troubles = found.f_bavail * found.f_frsize, []
@@ -160,7 +162,7 @@ def _disk(root: Path) -> tuple[int, list[Trouble]]:
         fix = "`dmesg` says why; a card that fails turns read-only: replace it"
         troubles.append(Trouble(f"{root}: the disk is read-only, no update can be taken", fix))
     elif not os.access(root, os.W_OK):
-        fix = "act as the service does: `sudo -u pitcore pitcore update ...`"
+        fix = "run it as the service's user: `sudo -u pitcore pitcore update ...`"
         troubles.append(Trouble(f"{root}: not writable for this user", fix))
     if free < LOW_BYTES:
         fix = f"make room: `df -h {root}`, `journalctl --vacuum-size=50M`, older verdict files"

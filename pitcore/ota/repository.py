@@ -1,7 +1,7 @@
-"""What the trusted repository offers, and the one door through which bytes come in.
+"""Defines the trusted repository, the only source of an update's bytes.
 
 ``pitcore.ota.trust`` decides what is genuine and current, and implements ``Repository``; ``pitcore.ota.update`` decides
-what the board does with it, and owns the disk. Neither looks into the other.
+what the board does with it, and owns the disk.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A patch that makes an offered archive out of one that the board may have.
+    """A patch that makes an offered archive from one that the board may have.
 
     Attributes:
         target: name of the patch in the repository.
@@ -35,11 +35,11 @@ class Offer:
 
     Attributes:
         target: name of the full archive in the repository, ``models/NAME-VERSION.tar``.
-        sha256, length: of the archive; ``length`` is in bytes, and nothing longer is ever taken.
+        sha256, length: of the archive; ``length`` is in bytes; a longer file is refused.
         card_sha256: of the bundle's ``card.json``; it names the bundle everywhere on the board.
-        release_seq: grows with every release, signed offline; an older one is never taken.
-        channel: that names it.
-        deltas: that lead to it, smallest first.
+        release_seq: grows with every release, signed offline; an older one is refused.
+        channel: names it.
+        deltas: patches that make it, smallest first.
     """
 
     target: str
@@ -52,20 +52,20 @@ class Offer:
 
 
 class Repository(Protocol):
-    """Where models come from: a web server or a stick, verified."""
+    """A source of verified models: a web server or a stick."""
 
     def check(self) -> Offer | None:
-        """Bring trusted metadata up to date and return what is on offer.
+        """Update the trusted metadata and return the offer for this board.
 
         Returns:
-            None where the board's cohort is not asked yet, or its channel names nothing.
+            None if the board's cohort is not asked yet, or its channel names nothing.
 
         Raises:
-            UpdateError: nothing trustworthy could be had; says which of the many reasons, and what to do.
+            UpdateError: no trustworthy metadata could be fetched. It gives the reason and the fix.
         """
 
     def fetch(self, target: str, sha256: str, length: int, part: Path) -> None:
-        """Bring a target into ``part``, going on where an earlier try stopped, and verify length and hash.
+        """Fetch a target into ``part``, continue an earlier try, and verify length and hash.
 
         ``part`` is complete and verified when this returns, but not fsynced. A file that does not verify is removed.
 

@@ -1,7 +1,7 @@
-"""What a server's answer means: the file that was asked for, or what somebody on the way put in its place. Pure.
+"""Interprets a server's answer: the requested file, or a page that the network sent instead. Pure.
 
-The content decides, not the type that the server states: many servers state a wrong type, and a login page may state
-any. Every published text file begins with one of a few keys, and no published file begins with ``<``.
+The content decides, not the type in the header: many servers send a wrong type, and a login page may have any. Every
+published text file begins with one of a few keys, and no published file begins with ``<``.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 def checked(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
-    """Pass on what comes, unless it begins as a web page does, in however small pieces.
+    """Pass chunks on, unless they begin like a web page, however small they are.
 
     Raises:
-        UpdateError: a page came.
+        UpdateError: the answer is a web page.
     """
     head = b""
     for chunk in chunks:
         head += chunk
         begun = head.lstrip(_BLANK)
         if begun.startswith(b"<"):
-            raise captive(url, "a web page came instead of the file")
+            raise captive(url, "the server sent a web page instead of the file")
         if begun:
             yield head
             break
@@ -45,26 +45,26 @@ def checked(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
 
 
 def check_text_file(content: bytes, url: str) -> None:
-    """Refuse what cannot be the beginning of metadata or of a channel.
+    """Refuse content that cannot be the beginning of metadata or of a channel.
 
     Args:
         content: all of the answer, or its beginning.
-        url: that was asked for.
+        url: of the request.
 
     Raises:
-        UpdateError: something else came.
+        UpdateError: the answer is something else.
     """
     if _TEXT_FILE.match(content):
         return
     if not content.strip(_BLANK):
-        raise captive(url, "an empty answer came instead of the file")
+        raise captive(url, "the server sent nothing instead of the file")
     shown = content[:_BEGINNING].decode("ascii", "replace").replace("\ufffd", "?")
     shown = "".join(letter if letter.isprintable() else " " for letter in shown).strip()
-    raise captive(url, f"something else came instead of the file, it begins with {shown!r}")
+    raise captive(url, f"the server sent something else instead of the file; it begins with {shown!r}")
 
 
 def check_headers(headers: Mapping[str, str], url: str) -> None:
-    """Refuse an answer that states to be compressed, or to be a login page. Raises UpdateError."""
+    """Refuse an answer whose header says that it is compressed or a login page. Raises UpdateError."""
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     # A server may take the end of a patch's name for an encoding: then its bytes are as they were published.
     if encoding not in {"", "identity"} and not url.endswith(f".{encoding}"):
@@ -74,7 +74,7 @@ def check_headers(headers: Mapping[str, str], url: str) -> None:
             "asked for; switch compression off there for the repository",
         )
     if headers.get("Content-Type", "").lower().startswith("application/captive+json"):
-        raise captive(url, "this network's login page came instead of the file")
+        raise captive(url, "the network sent its login page instead of the file")
 
 
 def captive(url: str, what: str) -> UpdateError:
@@ -83,11 +83,11 @@ def captive(url: str, what: str) -> UpdateError:
 
 
 def refused_status(status: int, headers: Mapping[str, str], url: str) -> UpdateError:
-    """Return what a status other than success means."""
+    """Return the refusal for a status other than success."""
     if status == 401:
         return UpdateError(
             Refusal.NOT_SET_UP,
-            f"{url}: the server asks for a name and a password, or refuses those it got; set [update] url to "
+            f"{url}: the server asks for a name and a password, or refuses those given; set [update] url to "
             "https://NAME:PASSWORD@HOST/...",
         )
     if status == 407:
@@ -124,17 +124,17 @@ _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Refusal, s
         Refusal.UNREACHABLE,
         "check the network and the board's clock",
     ),
-    ((faults.TimeoutError, TimeoutError), Refusal.TOO_SLOW, "try again where the network is faster"),
+    ((faults.TimeoutError, TimeoutError), Refusal.TOO_SLOW, "try again on a faster network"),
     (faults.ResponseError, Refusal.UNAVAILABLE, "check the repository's URL"),
 )
 _PROXY_WANTS = (
-    "the proxy asks for a name and a password, or refuses those it got; set https_proxy or http_proxy to "
+    "the proxy asks for a name and a password, or refuses those given; set https_proxy or http_proxy to "
     "http://NAME:PASSWORD@HOST:PORT"
 )
 
 
 def range_of(headers: Mapping[str, str]) -> tuple[int, int | None]:
-    """Return where a partial answer begins and how long the whole is; a start of -1 fits nothing."""
+    """Return the start of a partial answer and the length of the whole file; a start of -1 means no match."""
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
     if found is None:
         return -1, None
@@ -143,13 +143,13 @@ def range_of(headers: Mapping[str, str]) -> tuple[int, int | None]:
 
 @contextmanager
 def refusals(url: str, pace: Pace) -> Iterator[None]:
-    """Turn urllib3's errors, and those it lets through, into ours."""
+    """Convert urllib3's errors, and those it passes on, into ours."""
     try:
         yield
     except (faults.HTTPError, OSError, ValueError) as error:
         cause = error.reason if isinstance(error, faults.MaxRetryError) and error.reason else error
         if pace.remaining_s() == 0.0:
-            cause = faults.TimeoutError("the time for it is over")  # the watchdog hung up
+            cause = faults.TimeoutError("it took longer than allowed")  # the watchdog hung up
         raise _refusal(cause, url) from error
 
 
@@ -160,4 +160,6 @@ def _refusal(error: BaseException, url: str) -> UpdateError:
     for kinds, refusal, fix in _MEANINGS:
         if isinstance(error, kinds):
             return UpdateError(refusal, f"{url}: {what}; {fix}")
-    return UpdateError(Refusal.CUT_SHORT, f"{url}: {what}; what has come is kept, and the rest fetched next time")
+    return UpdateError(
+        Refusal.CUT_SHORT, f"{url}: {what}; the received part is kept, and the next try fetches the rest"
+    )

@@ -1,4 +1,4 @@
-"""Starts the self-test of a new model in a process of its own, and says what came of it.
+"""Runs the self-test of a new model in a separate process, and returns its result.
 
 The child (``pitcore.inference.selftest``) loads the model. This module sets its limits and reads its answer. A model
 may hang, use all memory or crash its process: the process of the child, not of the service.
@@ -22,17 +22,17 @@ CHILD_UNJUDGED = 4  # the same, says why nothing can be said of it
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One line of the child: it begins with something. The last one carries the report."""
+    """One line of the child: it starts a step. The last line has the report."""
 
     step: str
 
 
 class SelfTestReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the child measured.
+    """The measurements of the child.
 
     Attributes:
         latency_ms: median of one network call, of the new model.
-        reference_ms: of the running one, in turns with it; None where that does not load.
+        reference_ms: of the running model, measured in turns; None if it does not load.
         peak_mb: memory of the child after the new model ran, before the reference was loaded.
     """
 
@@ -42,17 +42,17 @@ class SelfTestReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ratio(self) -> float | None:
-        """New latency over the running model's."""
+        """Return the new latency divided by the running model's."""
         return None if self.reference_ms is None else self.latency_ms / self.reference_ms
 
 
 @dataclass(frozen=True, slots=True)
 class SelfTestLimits:
-    """What a new model may take.
+    """The limits for a new model.
 
     Attributes:
         timeout_s: for the whole self-test.
-        latency_ratio: at most this many times the running model's latency.
+        latency_ratio: largest multiple of the running model's latency.
         memory_mb: of its process.
     """
 
@@ -62,7 +62,7 @@ class SelfTestLimits:
 
 
 class SelfTest:
-    """Proves new models.
+    """Tests new models.
 
     Args:
         command: starts the child; the two bundles and the limit of memory are appended.
@@ -73,11 +73,11 @@ class SelfTest:
         self._command, self._limits = list(command), limits
 
     def __call__(self, bundle: Path, reference: Path) -> SelfTestReport:
-        """Prove a bundle against the running one.
+        """Test a bundle against the running one.
 
         Raises:
-            UpdateError: it does not load, hangs, dies, computes something else, is too slow or too large (SELF_TEST);
-                the machine could not say (UNJUDGED); or the self-test itself could not be run.
+            UpdateError: the model does not load, hangs, crashes, computes something else, is too slow or too large
+                (SELF_TEST); the machine could not test it (UNJUDGED); or the self-test could not be run.
         """
         limits = self._limits
         out = self._run([*self._command, str(bundle), str(reference), str(limits.memory_mb)])
@@ -90,7 +90,7 @@ class SelfTest:
         return report
 
     def _run(self, command: list[str]) -> bytes:
-        """Run the child to its end and return what it said. Raises UpdateError."""
+        """Run the child to its end and return its output. Raises UpdateError."""
         try:
             child = subprocess.Popen(  # noqa: S603  our own program
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -103,21 +103,19 @@ class SelfTest:
             except subprocess.TimeoutExpired:
                 child.kill()
                 out, _ = child.communicate()
-                raise _failed(f"no end within {self._limits.timeout_s:g} s, {_where(out)}") from None
+                raise _failed(f"it did not end within {self._limits.timeout_s:g} s, {_where(out)}") from None
             except BaseException:
                 child.kill()
                 raise
         if -child.returncode in SENT_BY_PEOPLE:
             name = signal.Signals(-child.returncode).name
-            raise UpdateError(
-                Refusal.NOT_SET_UP, f"the self-test was ended from outside ({name}): start the update again"
-            )
+            raise UpdateError(Refusal.NOT_SET_UP, f"the self-test was stopped by {name}: start the update again")
         if -child.returncode == signal.SIGKILL:  # not by its own limit of memory, which is an error inside it
             raise _unjudged(
                 f"its process was killed {_where(out)}: most likely the board ran out of memory, see `dmesg`"
             )
         if child.returncode < 0:
-            raise _failed(f"its process died of {signal.Signals(-child.returncode).name}, {_where(out)}")
+            raise _failed(f"its process was killed by {signal.Signals(-child.returncode).name}, {_where(out)}")
         if child.returncode != 0:
             said = err.decode(errors="replace").strip().splitlines()
             why = said[-1] if said else f"its process ended with {child.returncode}, {_where(out)}"
@@ -128,7 +126,7 @@ class SelfTest:
 
 
 def _report(out: bytes) -> SelfTestReport:
-    """Return what the last line says."""
+    """Return the report in the last line."""
     lines = out.splitlines()
     try:
         return msgspec.json.decode(lines[-1] if lines else b"", type=SelfTestReport)
@@ -137,7 +135,7 @@ def _report(out: bytes) -> SelfTestReport:
 
 
 def _where(out: bytes) -> str:
-    """Say what the child was about."""
+    """Return the step that the child was in."""
     step = "before it began"
     for line in out.splitlines():
         try:
@@ -148,7 +146,7 @@ def _where(out: bytes) -> str:
 
 
 def _not_run(why: str) -> UpdateError:
-    """Return an error that blames this board's installation: the model is not held for bad."""
+    """Return an error of this board's installation: the model does not count as bad."""
     return UpdateError(Refusal.NOT_SET_UP, f"the self-test could not be run, install pitcore again: {why}")
 
 
@@ -157,5 +155,5 @@ def _failed(why: str) -> UpdateError:
 
 
 def _unjudged(why: str) -> UpdateError:
-    """Return an error that blames the machine, for now."""
-    return UpdateError(Refusal.UNJUDGED, f"the self-test came to no end: {why}")
+    """Return an error of the machine: the model does not count as bad yet."""
+    return UpdateError(Refusal.UNJUDGED, f"the self-test did not finish: {why}")

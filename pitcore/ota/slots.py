@@ -1,13 +1,13 @@
-"""The store on disk: two slots, one state, and which model the service is to load.
+"""Manages the store on disk: two slots, one state, and the model that the service loads.
 
     STORE/state.json     which slot is active, what is on trial, what failed here (``state``)
-    STORE/state.backup.json   the same, written after it: one file may be lost, and no floor falls
+    STORE/state.backup.json   a copy, written after it: if one file is lost, no floor falls
     STORE/slots/a, b     a model bundle each; at most one of them is active, at most one on trial
-    STORE/staging/       what is being brought in; worth nothing after a fault but the time to bring it again
+    STORE/staging/       files that are being fetched; after a fault they can be fetched again
     STORE/tuf/           the trusted metadata (``trust``)
 
-A slot counts only if its every file has the hash its card states and the card has the hash that the state states. So
-whatever happens to the disk, what is loaded is a model that was verified, at worst the one that came with pitcore.
+A slot counts only if each of its files has the hash in its card, and the card has the hash in the state. So the loaded
+model is always verified. In the worst case it is the one that came with pitcore.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ Role = Literal["trial", "active", "previous", "bundled"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A verified model that may be loaded, and as what."""
+    """A verified model that may be loaded, and its role."""
 
     bundle: Bundle
     role: Role
 
 
 class Store:
-    """One board's models.
+    """Manages one board's models.
 
     Args:
         root: the directory; ``prepare`` makes it.
@@ -55,7 +55,7 @@ class Store:
         self.staging, self.slots, self.tuf = root / "staging", root / "slots", root / "tuf"
 
     def slot(self, name: SlotName) -> Path:
-        """Return the directory of a slot, there or not."""
+        """Return the directory of a slot, which may not exist."""
         return self.slots / name
 
     def prepare(self) -> None:
@@ -71,7 +71,7 @@ class Store:
                 self.disk.perform(Operation("create", self.root / lock))
 
     def read(self) -> State:
-        """Return the state; of its two copies, the later that is whole. A store without any is fresh.
+        """Return the state: the newer whole one of its two copies. A store without a copy is fresh.
 
         Raises:
             UpdateError: no copy can be read, or a newer pitcore wrote one.
@@ -96,10 +96,10 @@ class Store:
         return max(whole, key=lambda state: state.generation, default=State())
 
     def change(self, transition: Transition) -> State:
-        """Make a transition last, alone: read, change, write.
+        """Write a transition under a lock: read, change, write.
 
         Raises:
-            UpdateError: as ``read``; or the disk takes no write, and the old state stands.
+            UpdateError: as ``read``; or the disk takes no write, and the old state is kept.
         """
         with self._lock("state.lock", wait=True):
             old = self.read()
@@ -109,7 +109,7 @@ class Store:
             return new
 
     def start_over(self) -> None:
-        """Write a fresh state where no copy can be read any more. What lies in the slots does not count from then on.
+        """Write a fresh state if no copy can be read. The files in the slots do not count from then on.
 
         Raises:
             UpdateError: a copy can be read, or the disk takes no write.
@@ -127,7 +127,7 @@ class Store:
 
     @contextmanager
     def updating(self) -> Iterator[None]:
-        """Hold the store for one update. Raises UpdateError where another is under way."""
+        """Lock the store for one update. Raises UpdateError if another update is running."""
         with self._lock("update.lock", wait=False):
             yield
 
@@ -146,7 +146,7 @@ class Store:
 
     @contextmanager
     def _lock(self, name: str, *, wait: bool) -> Iterator[None]:
-        """Hold a lock; the kernel lets go of it when the process ends, however it ends."""
+        """Hold a lock. The kernel releases it whenever the process ends."""
         try:
             fd = os.open(self.root / name, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -163,7 +163,7 @@ class Store:
 
 
 def installed_models(root: Path) -> Iterator[Candidate]:
-    """Yield the models that were committed, the best first, for whoever only looks. Nothing on disk changes."""
+    """Yield the committed models, the best first. Nothing on disk changes."""
     store = Store(root)
     yield from _candidates(store, _state_or_fresh(store), on_trial=False)
 
@@ -171,13 +171,13 @@ def installed_models(root: Path) -> Iterator[Candidate]:
 def models_to_load(root: Path, running_sha256: str | None = None) -> Iterator[Candidate]:
     """Yield the models the service may load, the best first; call this before each load.
 
-    A model on trial comes first, but only after one of its attempts was taken off *on disk*: a model that takes the
-    process down is tried no more often than that, and then rolled back. Where the disk takes no write, it is not tried.
-    The last is always the model that came with pitcore.
+    A model on trial comes first, but only after one of its attempts was counted *on disk*. So a model that crashes the
+    process is tried only that often, and then rolled back. If the disk takes no write, it is not tried. The last one is
+    always the model that came with pitcore.
 
     Args:
         root: of the store.
-        running_sha256: of the model that runs now: loading that once more is no new attempt.
+        running_sha256: of the model that runs now. Loading it again is not a new attempt.
     """
     store = Store(root)
     state = _state_or_fresh(store)
@@ -189,27 +189,27 @@ def models_to_load(root: Path, running_sha256: str | None = None) -> Iterator[Ca
         if release is not None and release.card_sha256 != running_sha256:
             state = store.change(states.spend_attempt)
             if state.trial is None:
-                log.error("%s: loaded as often as a trial may be and never proved; rolled back", release.label)
+                log.error("%s: loaded as often as a trial allows, and never committed; rolled back", release.label)
         on_trial = True
     except UpdateError as error:
-        log.error("the model on trial is not tried: its attempt cannot be taken off: %s", error)  # noqa: TRY400  no traceback for users
+        log.error("the model on trial is not loaded: its attempt cannot be counted: %s", error)  # noqa: TRY400  no traceback for users
         on_trial = False
     yield from _candidates(store, state, on_trial=on_trial)
 
 
 def refund(root: Path, running_sha256: str) -> None:
-    """Give an attempt back after a clean stop, if the model on trial was running. What goes wrong is only logged."""
+    """Give an attempt back after a clean stop, if the model on trial was running. Faults are only logged."""
     _quietly(root, _if_on_trial(running_sha256, states.refund_attempt))
 
 
 def give_up(root: Path, candidate: Candidate, why: str) -> None:
-    """Roll back a model on trial that does not load on this machine; what goes wrong is only logged."""
+    """Roll back a model on trial that does not load on this machine. Faults are only logged."""
     if candidate.role == "trial":
         _quietly(root, _if_on_trial(candidate.bundle.sha256, lambda state: states.roll_back(state, why)))
 
 
 def _if_on_trial(card_sha256: str, transition: Transition) -> Transition:
-    """Return a transition that does nothing where another model, or none, is on trial by now."""
+    """Return a transition that does nothing if this model is no longer on trial."""
 
     def guarded(state: State) -> State:
         release = None if state.trial is None else state.holds(state.trial.slot)
@@ -219,7 +219,7 @@ def _if_on_trial(card_sha256: str, transition: Transition) -> Transition:
 
 
 def _candidates(store: Store, state: State, *, on_trial: bool) -> Iterator[Candidate]:
-    """Yield what verifies, in order."""
+    """Yield the models that verify, in order."""
     wanted: list[tuple[Role, SlotName | None]] = []
     if on_trial and state.trial is not None:
         wanted.append(("trial", state.trial.slot))
@@ -231,7 +231,7 @@ def _candidates(store: Store, state: State, *, on_trial: bool) -> Iterator[Candi
         try:
             yield Candidate(store.verified(state, slot), role)
         except (BundleError, CardError) as error:
-            log.error("the %s model is passed over: %s", role, error)  # noqa: TRY400  no traceback for users
+            log.error("the %s model is skipped: %s", role, error)  # noqa: TRY400  no traceback for users
             release = state.holds(slot)
             if role == "trial" and release is not None:
                 _quietly(store.root, _if_on_trial(release.card_sha256, states.drop_trial))
@@ -239,7 +239,7 @@ def _candidates(store: Store, state: State, *, on_trial: bool) -> Iterator[Candi
 
 
 def _state_or_fresh(store: Store) -> State:
-    """Return the state; one that cannot be read leaves the model that came with pitcore."""
+    """Return the state; if it cannot be read, a fresh one, with the model that came with pitcore."""
     try:
         return store.read()
     except UpdateError as error:
@@ -248,7 +248,7 @@ def _state_or_fresh(store: Store) -> State:
 
 
 def _quietly(root: Path, transition: Transition) -> None:
-    """Make a transition last where the disk lets us: the service goes on either way."""
+    """Write a transition if the disk takes it. The service continues in both cases."""
     try:
         Store(root).change(transition)
     except UpdateError as error:

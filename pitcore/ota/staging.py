@@ -1,6 +1,6 @@
-"""Brings an offered archive into the staging directory: by patch where one fits, else whole.
+"""Fetches an offered archive into the staging directory: by patch if one fits, otherwise whole.
 
-Nothing here is synced: what lies in staging is believed only after its hash was computed.
+Nothing here is synced: files in staging are trusted only after their hash was computed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Bringer:
     """Fetches, and applies patches.
 
     Args:
-        repository: where it comes from.
-        store: takes it in.
-        tell: takes a line for people.
+        repository: source of the archive.
+        store: holds the staging directory.
+        tell: takes a progress line.
     """
 
     def __init__(self, repository: Repository, store: Store, tell: Callable[[str], None]) -> None:
@@ -32,30 +32,30 @@ class Bringer:
         self._staging, self._disk = store.staging, store.disk
 
     def bring(self, offer: Offer, running: Bundle) -> Path:
-        """Return the offered archive, length and hash verified.
+        """Return the offered archive, with length and hash verified.
 
         Args:
-            offer: what is wanted.
-            running: what patches are tried on.
+            offer: the wanted archive.
+            running: the bundle that patches apply to.
 
         Raises:
-            UpdateError: it cannot be had.
+            UpdateError: it cannot be fetched.
         """
         whole = self._staging / part_name(offer.sha256)
         if offer.deltas and not _is_whole(whole, offer):
             try:
                 self._by_patch(offer, running, whole)
             except UpdateError as error:
-                self._tell(f"no update by patch: {error}; taking the whole {_megabytes(offer.length)}")
+                self._tell(f"no update by patch: {error}; fetching the whole {_megabytes(offer.length)}")
         if not _is_whole(whole, offer):
             self._tell(f"fetching {offer.target}, {_megabytes(offer.length)}")
             self._repository.fetch(offer.target, offer.sha256, offer.length, whole)
         if not _is_whole(whole, offer):
-            raise UpdateError(Refusal.WRONG_HASH, f"{offer.target}: not what was signed; try again")
+            raise UpdateError(Refusal.WRONG_HASH, f"{offer.target}: its content is not what was signed; try again")
         return whole
 
     def _by_patch(self, offer: Offer, running: Bundle, whole: Path) -> None:
-        """Make the archive out of the running model and the smallest patch that fits. Raises UpdateError."""
+        """Make the archive from the running model and the smallest patch that fits. Raises UpdateError."""
         base, rebuilt = self._staging / "base.part", self._staging / "rebuilt.part"
         try:
             with self._disk.writer(base) as file:
@@ -73,7 +73,7 @@ class Bringer:
                 self._disk.remove_tree(rest)
 
     def _apply(self, patch: Delta, offer: Offer, base: Path, rebuilt: Path) -> None:
-        """Fetch one patch, apply it, and compare what it makes with the whole. Raises UpdateError, OSError."""
+        """Fetch one patch, apply it, and verify the result. Raises UpdateError, OSError."""
         part = self._staging / part_name(patch.sha256)
         self._tell(f"fetching {patch.target}, {_megabytes(patch.length)} instead of {_megabytes(offer.length)}")
         self._repository.fetch(patch.target, patch.sha256, patch.length, part)
@@ -83,11 +83,11 @@ class Bringer:
         finally:
             self._disk.remove_tree(part)
         if not _is_whole(rebuilt, offer):
-            raise UpdateError(Refusal.WRONG_HASH, f"{patch.target}: makes something else than was signed")
+            raise UpdateError(Refusal.WRONG_HASH, f"{patch.target}: its result is not what was signed")
 
 
 def _is_whole(path: Path, offer: Offer) -> bool:
-    """Tell whether a file is the offered archive. Raises UpdateError."""
+    """Return whether a file is the offered archive. Raises UpdateError."""
     try:
         return path.is_file() and path.stat().st_size == offer.length and _sha256(path) == offer.sha256
     except OSError as error:

@@ -1,7 +1,7 @@
-"""What the board knows of its models, and how that changes: pure, no disk.
+"""Defines the state of a board's models and its transitions. Pure: no disk.
 
-A transition takes a ``State`` and returns the next. Who makes it last, and in which order with the files, is ``slots``.
-docs/life_of_an_update.md draws the machine.
+A transition takes a ``State`` and returns the next. ``slots`` writes it, in the right order with the files.
+docs/life_of_an_update.md has a diagram.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Transition = Callable[["State"], "State"]
 
 
 class SlotContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a slot holds.
+    """The content of a slot.
 
     Attributes:
-        card_sha256: names the bundle; a slot whose card has another hash does not count.
+        card_sha256: identifies the bundle; a slot whose card has another hash does not count.
         release_seq: its number, signed offline.
         label: ``name@version``, for people.
     """
@@ -38,11 +38,11 @@ class SlotContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model that runs, but has not proved itself yet.
+    """A model that runs, but is not committed yet.
 
     Attributes:
         attempts_left: how often it may still be loaded before it counts as a crash loop.
-        attempts: how often it might at first.
+        attempts: how often it could be loaded at the start of the trial.
         before: verdicts of the model before it in its last minutes; None where no service ran.
     """
 
@@ -53,16 +53,16 @@ class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole of it.
+    """The state of all models of a board.
 
     Attributes:
         active: the slot that was committed last; None is the model that came with pitcore.
-        a, b: what the slots hold; None is empty, whatever lies on the disk.
-        trial: under way; never in the active slot.
-        bad: ``card_sha256`` of what failed here, and why; never taken again.
-        unjudged: ``card_sha256`` of what could not be judged here, and how often that was so far.
-        release_seq_floor: of what was ever committed; nothing below is taken, so it never falls.
-        generation: grows with each write; of the two copies on disk the later counts.
+        a, b: contents of the slots; None is empty, even if files are on the disk.
+        trial: the model on trial; never in the active slot.
+        bad: ``card_sha256`` of each model that failed here, with the reason; it is refused.
+        unjudged: ``card_sha256`` of each model that could not be judged here, with the number of tries.
+        release_seq_floor: highest number that was ever committed; lower ones are refused.
+        generation: grows with each write; of the two copies on disk the newer one is used.
     """
 
     version: Literal[4] = 4
@@ -84,24 +84,24 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError(f"slot {self.active} is active and on trial")
 
     def holds(self, slot: SlotName) -> SlotContent | None:
-        """Return what a slot holds."""
+        """Return the content of a slot."""
         return self.a if slot == "a" else self.b
 
     @property
     def inactive(self) -> SlotName:
-        """The slot that the next model goes into."""
+        """Return the slot for the next model."""
         return "b" if self.active == "a" else "a"
 
     @property
     def previous(self) -> SlotName | None:
-        """The slot to go back to; None is the model that came with pitcore."""
+        """Return the slot to go back to; None is the model that came with pitcore."""
         other = self.inactive
         release = self.holds(other)
         on_trial = self.trial is not None and self.trial.slot == other
         return None if release is None or on_trial or self.active is None or self.is_bad(release) else other
 
     def is_bad(self, release: SlotContent) -> bool:
-        """Tell whether a release failed here before."""
+        """Return whether a release failed here before."""
         return release.card_sha256 in self.bad
 
 
@@ -111,14 +111,14 @@ def empty(state: State, slot: SlotName) -> State:
 
 
 def begin_trial(state: State, release: SlotContent, attempts: int, before: Verdicts | None = None) -> State:
-    """The commit point of an install: from here on the inactive slot is loaded."""
+    """Start a trial, the commit point of an install: from here on the inactive slot is loaded."""
     slot = state.inactive
     trial = Trial(slot, attempts_left=attempts, attempts=attempts, before=before)
     return _replace(state, **{slot: release, "trial": trial})
 
 
 def spend_attempt(state: State) -> State:
-    """Take one attempt before a trial's model is loaded; where none is left, roll back."""
+    """Use up one attempt before a trial's model is loaded; if none is left, roll back."""
     trial = state.trial
     if trial is None:
         return state
@@ -128,7 +128,7 @@ def spend_attempt(state: State) -> State:
 
 
 def refund_attempt(state: State) -> State:
-    """Give one back: the service that had loaded the trial's model was stopped, it did not crash."""
+    """Give an attempt back: the service that had loaded the trial's model was stopped and did not crash."""
     trial = state.trial
     if trial is None or trial.attempts_left == trial.attempts:
         return state
@@ -136,7 +136,7 @@ def refund_attempt(state: State) -> State:
 
 
 def commit(state: State) -> State:
-    """The trial's model has proved itself. What was active stays in the other slot."""
+    """Make the trial's model active. The previous model stays in the other slot."""
     if state.trial is None:
         return state
     release = state.holds(state.trial.slot)
@@ -146,7 +146,7 @@ def commit(state: State) -> State:
 
 
 def roll_back(state: State, reason: str) -> State:
-    """Leave the trial's model; without a trial, leave the active one for the previous. What is left is bad."""
+    """Leave the trial's model; without a trial, go from the active model to the previous. The left one is bad."""
     if state.trial is not None:
         left: SlotName | None = state.trial.slot
         active = state.active
@@ -160,19 +160,19 @@ def roll_back(state: State, reason: str) -> State:
 
 
 def drop_trial(state: State) -> State:
-    """Leave the trial's model because its files are damaged: that is the disk's fault, and it may be had again."""
+    """Leave the trial's model because its files are damaged. It may be installed again."""
     return state if state.trial is None else _replace(state, trial=None, **{state.trial.slot: None})
 
 
 def leave_damaged(state: State) -> State:
-    """Leave the active model for the previous because its files are damaged; it may be had again."""
+    """Go from the active model to the previous because its files are damaged. It may be installed again."""
     if state.active is None:
         return state
     return _replace(state, active=state.previous, **{state.active: None})
 
 
 def count_unjudged(state: State, card_sha256: str, reason: str) -> State:
-    """Note that the machine could not say whether a model is good: it is tried again, but not for ever."""
+    """Count that the machine could not judge a model. After the limit the model is bad."""
     times = state.unjudged.get(card_sha256, 0) + 1
     if times < UNJUDGED_LIMIT:
         return _replace(state, unjudged=state.unjudged | {card_sha256: times})
@@ -184,12 +184,12 @@ def count_unjudged(state: State, card_sha256: str, reason: str) -> State:
 
 
 def refuse(state: State, card_sha256: str, reason: str) -> State:
-    """Never take this model again."""
+    """Mark a model as bad, so that it is refused."""
     return _replace(state, bad=state.bad | {card_sha256: reason}, unjudged=_without(state.unjudged, card_sha256))
 
 
 def forgive(state: State, card_sha256: str) -> State:
-    """Take back that a model is bad: a technician wants it tried once more."""
+    """Remove the mark that a model is bad: a technician wants to try it again."""
     return _replace(state, bad=_without(state.bad, card_sha256), unjudged=_without(state.unjudged, card_sha256))
 
 
@@ -202,7 +202,7 @@ def _replace(state: State, **changes: Any) -> State:  # noqa: ANN401  fields of 
 
 
 def _from_1(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no reasons, and had one copy on disk."""
+    """Migrate version 1, which had no reasons and one copy on disk."""
     return fields | {
         "version": 2,
         "generation": 0,
@@ -211,7 +211,7 @@ def _from_1(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_2(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 blamed the model, or nobody, where the machine could not say."""
+    """Migrate version 2, which did not count models that could not be judged."""
     return fields | {"version": 3, "unjudged": {}}
 
 
@@ -224,7 +224,7 @@ MIGRATIONS: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1,
 
 
 def encode(state: State) -> bytes:
-    """Return a state as it lies on disk."""
+    """Return the bytes of a state on disk."""
     return msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n"
 
 
@@ -246,7 +246,7 @@ def decode(raw: bytes, where: str) -> State:
         while (migrate := MIGRATIONS.get(fields.get("version"))) is not None:
             fields = migrate(fields)
         if missing := set(State.__struct_fields__) - set(fields):  # the defaults are for a fresh board only
-            raise msgspec.ValidationError(f"no {', '.join(sorted(missing))}")
+            raise msgspec.ValidationError(f"missing: {', '.join(sorted(missing))}")
         return msgspec.convert(fields, type=State)
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:  # ValidationError is a DecodeError
         raise UpdateError(Refusal.STORAGE, f"{where}: damaged: {first_line(error)}") from error

@@ -1,7 +1,7 @@
-"""A model on trial: the service changes over to it, and it is committed or rolled back.
+"""Runs a trial: the service loads the model, and the model is committed or rolled back.
 
-An earlier run may have been cut short at any point, and the service may have rolled back by itself: each step looks at
-the state on disk again.
+An earlier run may have been interrupted at any point, and the service may have rolled back by itself. So each step
+reads the state on disk again.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Result = Literal["none", "current", "refused here", "available", "fetched", "com
 
 @dataclass(frozen=True, slots=True)
 class UpdateOutcome:
-    """How a command ended that did not fail.
+    """The result of a command that did not fail.
 
     Attributes:
-        result: ``on trial`` is no success yet: the service does not run, or its belt is stopped.
+        result: ``on trial`` is not a success yet: the service does not run, or its belt is stopped.
         message: for people.
     """
 
@@ -35,23 +35,23 @@ class UpdateOutcome:
 
 
 class TrialRun:
-    """The trial on one store.
+    """Runs the trial on one store.
 
     Args:
         store: locked by the caller.
         service: the running service.
-        gate: what the model must show.
-        tell: takes a line for people.
+        gate: the requirements for the model.
+        tell: takes a progress line.
     """
 
     def __init__(self, store: Store, service: Service, gate: Gate, tell: Callable[[str], None]) -> None:
         self._store, self._service, self._gate, self._tell = store, service, gate, tell
 
     def begin(self, before: Health | None) -> UpdateOutcome:
-        """Have the service change over to the model on trial, and judge it.
+        """Tell the service to load the model on trial, and judge it.
 
         Args:
-            before: how the service fared with the model before it; None where that is not known.
+            before: health of the service with the model before it; None if unknown.
 
         Raises:
             UpdateError: it was rolled back.
@@ -59,7 +59,7 @@ class TrialRun:
         return self._change_over(self._on_trial(), before)
 
     def finish(self) -> UpdateOutcome:
-        """Go on with a trial that an earlier run left, or that the service began by itself. Raises UpdateError."""
+        """Continue a trial that an earlier run left, or that the service started by itself. Raises UpdateError."""
         release = self._on_trial()
         self._tell(f"{release.label} is on trial since an earlier run")
         health = self.health()
@@ -79,11 +79,11 @@ class TrialRun:
             )
         except ControlError as error:
             # Not the model's fault: one that does not load here, the service rolls back by itself, and takes another.
-            self._tell(f"the service did not say that it took it: {error}")
+            self._tell(f"the service did not confirm that it loaded it: {error}")
         return self._watch(release, before)
 
     def _watch(self, release: SlotContent, before: Health | None) -> UpdateOutcome:
-        """Look at the service until the gate can tell. Raises UpdateError."""
+        """Poll the service until the gate can decide. Raises UpdateError."""
         gate = self._gate
         deadline = time.monotonic() + gate.timeout_s
         start: Health | None = None
@@ -105,11 +105,9 @@ class TrialRun:
         if health is not None and health.model_sha256 != release.card_sha256:
             return self._unjudged(release, f"the service does not run it after {gate.timeout_s:g} s, see its log")
         if health is None and self._service.lives():
-            return self._unjudged(
-                release, f"the service lives, but gave no answer for {gate.timeout_s:g} s: restart it"
-            )
+            return self._unjudged(release, f"the service runs, but did not answer for {gate.timeout_s:g} s: restart it")
         if health is None and self._died():
-            raise self._failed(release, "the service died with it")
+            raise self._failed(release, "the service died while it ran it")
         return UpdateOutcome(
             "on trial",
             f"{release.label} judged fewer than {gate.frames} frames or {cherries} cherries in {gate.timeout_s:g} s "
@@ -123,7 +121,7 @@ class TrialRun:
         return None if trial is None else trial.before
 
     def _died(self) -> bool:
-        """Tell how a service that does not answer ended: a clean stop gives the attempt back."""
+        """Return how a service that does not answer ended. A clean stop gives the attempt back."""
         trial = self._store.read().trial
         return trial is not None and trial.attempts_left < trial.attempts
 
@@ -132,27 +130,28 @@ class TrialRun:
         state = self._store.change(lambda state: states.commit(state) if _tries(state, release) else state)
         if state.active is None or state.holds(state.active) != release:
             self._check_still_on_trial(release)
-        return UpdateOutcome("committed", f"{release.label} (release {release.release_seq}) is committed and judges")
+        return UpdateOutcome("committed", f"{release.label} (release {release.release_seq}) is committed and in use")
 
     def _unjudged(self, release: SlotContent, why: str) -> UpdateOutcome:
-        """Leave a model on trial that the machine keeps from being judged, but not for ever. Raises UpdateError."""
+        """Keep a model on trial that the machine cannot judge, up to a limit. Raises UpdateError."""
         state = self._store.change(
             lambda state: states.count_unjudged(state, release.card_sha256, why) if _tries(state, release) else state
         )
         if _tries(state, release):
-            times = f"this was {state.unjudged[release.card_sha256]} of {states.UNJUDGED_LIMIT}"
+            times = f"try {state.unjudged[release.card_sha256]} of {states.UNJUDGED_LIMIT}"
             return UpdateOutcome("on trial", f"{release.label} could not be judged and stays on trial ({times}): {why}")
         raise self._given_up(release, state.bad.get(release.card_sha256, "its slot was damaged"))
 
     def _failed(self, release: SlotContent, why: str) -> UpdateError:
-        """Roll the trial back, and return what to tell."""
+        """Roll the trial back, and return the message."""
         self._store.change(lambda state: states.roll_back(state, why) if _tries(state, release) else state)
         return self._given_up(release, why)
 
     def _given_up(self, release: SlotContent, why: str) -> UpdateError:
-        """Have the service change over, and return what to tell."""
+        """Tell the service to load the old model, and return the message."""
         return UpdateError(
-            Refusal.TRIAL, f"{release.label} is rolled back and not taken again: {why}; {self.tell_service()}"
+            Refusal.TRIAL,
+            f"{release.label} is rolled back and will not be installed again: {why}; {self.tell_service()}",
         )
 
     def _check_still_on_trial(self, release: SlotContent) -> None:
@@ -169,21 +168,21 @@ class TrialRun:
         return release
 
     def health(self) -> Health | None:
-        """Return the service's health; None where it cannot be had now."""
+        """Return the service's health; None if it is not available now."""
         try:
             return self._service.health()
         except ControlError:
             return None
 
     def tell_service(self) -> str:
-        """Have the service take what the store says now, and say how that went."""
+        """Tell the service to load the model that the store names, and return the result."""
         try:
             self._service.reload()
         except NotRunningError:
-            return "the service does not run and will take it when it starts"
+            return "the service does not run and will load it when it starts"
         except ControlError as error:
-            return f"the service did NOT change over, restart it: {error}"
-        return "the service has changed over"
+            return f"the service did NOT load it, restart it: {error}"
+        return "the service has loaded it"
 
 
 def _tries(state: State, release: SlotContent) -> bool:

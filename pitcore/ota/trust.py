@@ -1,8 +1,8 @@
-"""Decides what is genuine, current and meant for this board.
+"""Decides which release is genuine, current and meant for this board.
 
-On top of the update framework's rules (``metadata``): floors that do not lie in its files, a sequence number of
-releases signed offline, a channel that can only name what is so signed, phases, fit to this board, and a board that
-does not know the time. It changes no slot; ``update`` does.
+It adds rules to those of the update framework (``metadata``): floors in separate files, a sequence number of releases
+signed offline, a channel that can only name such releases, phases, the fit to this board, and a clock that may be
+wrong. ``update`` changes the slots.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ OFFLINE = frozenset({"root", "targets", "models"})  # signed by keys that no ser
 
 @dataclass(frozen=True, slots=True)
 class TrustContext:
-    """What a repository is held against, and what works for it.
+    """The board's properties and services for checking a repository.
 
     Attributes:
         machine: what a release must fit.
-        clock: read once for each judgement.
-        fetcher: brings bytes.
+        clock: read once for each check.
+        fetcher: fetches bytes.
         disk: carries out changes.
     """
 
@@ -64,14 +64,14 @@ class TrustContext:
 
 @dataclass(frozen=True, slots=True)
 class RepositorySource:
-    """Where this board's models come from.
+    """The source of this board's models.
 
     Attributes:
-        url: of the repository: ``https://``, ``http://`` or ``file://``; ``metadata`` and ``targets`` lie below.
+        url: of the repository: ``https://``, ``http://`` or ``file://``; with the folders ``metadata`` and ``targets``.
         channel: to follow.
         root: provisioned ``root.json``.
-        device_id: draws the board's place in a phase; must differ between boards.
-        order: an archive that a fleet's server has selected for this board; the channel is not asked then.
+        device_id: decides the board's place in a phase; must differ between boards.
+        order: an archive that a fleet's server has selected for this board, instead of the channel.
     """
 
     url: str
@@ -87,7 +87,7 @@ class TrustedRepository:
     Args:
         source: what to follow.
         directory: for metadata and floors; exists.
-        board: this one.
+        board: this board.
     """
 
     def __init__(self, source: RepositorySource, directory: Path, board: TrustContext) -> None:
@@ -98,7 +98,7 @@ class TrustedRepository:
         self._url = source.url.rstrip("/")
 
     def check(self) -> Offer | None:
-        """Bring trusted metadata up to date and return what is on offer; see ``Repository``. Raises UpdateError."""
+        """Update the trusted metadata and return the offer; see ``Repository``. Raises UpdateError."""
         floors = self._floors.read()
         self._disk.make_directory(self._metadata_directory)
         self._fetcher.begin(self._fetcher.limits.check_s)
@@ -113,11 +113,11 @@ class TrustedRepository:
         return offer
 
     def fetch(self, target: str, sha256: str, length: int, part: Path) -> None:
-        """Bring a target into ``part``; see ``Repository``. Raises UpdateError."""
+        """Fetch a target into ``part``; see ``Repository``. Raises UpdateError."""
         check_name(target)
         if length > archive.MAX_BYTES:
             raise UpdateError(
-                Refusal.OVERSIZED, f"{target}: {length} bytes, and a board takes no more than {archive.MAX_BYTES}"
+                Refusal.OVERSIZED, f"{target}: {length} bytes, but a board accepts at most {archive.MAX_BYTES}"
             )
 
         def verifies(file: BufferedReader) -> bool:
@@ -128,7 +128,7 @@ class TrustedRepository:
     def _brought_up_to_date(
         self, metadata: TrustedMetadata, floors: Floors
     ) -> tuple[Channel, dict[str, tuple[TargetFile, ReleaseMetadata]]]:
-        """Refresh, and return this board's channel with what is signed of each archive it names."""
+        """Refresh, and return this board's channel with the signed data of each archive that it names."""
         try:
             metadata.refresh()
             channel = self._channel(metadata)
@@ -146,12 +146,12 @@ class TrustedRepository:
         return channel, listed
 
     def _refuse_leaps(self, metadata: TrustedMetadata, floors: Floors) -> None:
-        """Refuse versions that would shut out every honest one after them, and do not keep them."""
+        """Refuse and drop versions so high that no honest version could follow."""
         if leapt := metadata.forget_leaps(floors.roles):
             raise UpdateError(
                 Refusal.FAST_FORWARD,
-                f"{self._url}: the version of {', '.join(leapt)} leaps so far that none could follow; "
-                "a key is stolen, tell the publisher",
+                f"{self._url}: the version of {', '.join(leapt)} is so high that no later one "
+                "could follow; a key is stolen, tell the publisher",
             )
 
     def _channel(self, metadata: TrustedMetadata) -> Channel:
@@ -173,30 +173,30 @@ class TrustedRepository:
             raise UpdateError(Refusal.NOT_FOUND, first_line(error)) from error
         except LengthOrHashMismatchError as error:
             raise UpdateError(
-                Refusal.MIXED, f"{name}: {first_line(error)}; try again when the repository is copied whole"
+                Refusal.MIXED, f"{name}: {first_line(error)}; try again when the copy of the repository is complete"
             ) from error
         return decode_channel(raw, self._source.channel)
 
     def _listed(self, metadata: TrustedMetadata, name: str) -> tuple[TargetFile, ReleaseMetadata]:
-        """Return what offline-signed metadata say of an archive."""
+        """Return the offline-signed data of an archive."""
         target = metadata.target(name)
         if target is None:
             raise UpdateError(
                 Refusal.UNLISTED,
-                f"{name}: selected for this board, but signed by no offline key; whoever selected it may be misused, "
-                "tell the publisher",
+                f"{name}: selected for this board, but signed by no offline key; the key that selected it may "
+                "be misused, tell the publisher",
             )
         return target, decode_release(target.custom, name)
 
     def _accepted(self, metadata: TrustedMetadata, floors: Floors) -> Floors:
-        """Hold what was verified against the floors and the time, and raise the floors to it on disk."""
+        """Compare verified metadata with the floors and the time, and raise the floors on disk."""
         seen = metadata.seen(frozenset({"models", f"channel-{self._source.channel}"}))
         for role, found in seen.items():
             if floors.is_below(role, found.floor):
                 raise UpdateError(
                     Refusal.ROLLED_BACK,
-                    f"{self._url}: {role} is version {found.floor.version}, and this board has seen "
-                    f"{floors.roles[role].version}; an old copy of the repository, use a new one",
+                    f"{self._url}: {role} is version {found.floor.version}, but this board "
+                    f"has seen {floors.roles[role].version}; this is an old copy of the repository, use a new one",
                 )
         news = [found for role, found in seen.items() if role in OFFLINE and floors.roles.get(role) != found.floor]
         signed_s = max((found.issued_s for found in news), default=0.0)  # of the others it is in the floor already
@@ -218,7 +218,7 @@ class TrustedRepository:
     def _chosen(
         self, channel: Channel, listed: dict[str, tuple[TargetFile, ReleaseMetadata]], floors: Floors
     ) -> Offer | None:
-        """Return the first release that asks this board and is not older than what it was offered before."""
+        """Return the first release that asks this board and is not older than an earlier offer."""
         for entry in channel.releases:
             target, release = listed[entry.target]
             if asked(entry, self._source.device_id) and release.release_seq >= floors.release_seq:
@@ -229,19 +229,19 @@ class TrustedRepository:
         if newest < floors.release_seq:
             raise UpdateError(
                 Refusal.ROLLED_BACK,
-                f"channel {channel.name}: its newest release is number {newest}, and this board was offered "
-                f"{floors.release_seq}; publish the old model again, it gets a new number",
+                f"channel {channel.name}: its newest release is number {newest}, but this board "
+                f"was offered {floors.release_seq}; publish the old model again, it gets a new number",
             )
         return None
 
     def _time(self, floors: Floors) -> ExpiryTime:
-        """Return the time to judge by. A clock that is set counts more than a signer's, which may be years ahead."""
+        """Return the time to compare with. A clock that is set has priority over a signer's, which may be wrong."""
         reading = self._board.clock()
         floor_s = max(WRITTEN_S, floors.synced_s)
         return judge(reading, floor_s if reading.synced else max(floor_s, floors.issued_s))
 
     def _target_url(self, target: str, sha256: str) -> str:
-        """Return where a target lies in a repository of consistent snapshots."""
+        """Return the URL of a target in a repository with consistent snapshots."""
         directory, _, name = target.rpartition("/")
         return f"{self._url}/targets/{directory}/{sha256}.{name}"
 
@@ -251,7 +251,7 @@ def _refuse_leap(release: ReleaseMetadata, floors: Floors, target: str) -> None:
     if release.release_seq > floors.release_seq + MAX_STEP:
         raise UpdateError(
             Refusal.FAST_FORWARD,
-            f"{target}: release {release.release_seq}, and {floors.release_seq} was the last; a key is stolen, "
+            f"{target}: release {release.release_seq}, but {floors.release_seq} was the last; a key is stolen, "
             "tell the publisher",
         )
 
@@ -277,7 +277,7 @@ def _sha256(target: TargetFile) -> str:
 
 
 def _check_expiry(url: str, role: str, found: SeenMetadata, time: ExpiryTime) -> None:
-    """Refuse what has expired; where the clock is not set, only what had expired at the floor is known to have."""
+    """Refuse expired metadata. If the clock is not set, compare with the floor of the time."""
     if found.expires_s > time.at_s:
         return
     if not time.sure and found.expires_s > time.floor_s:

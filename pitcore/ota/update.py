@@ -1,11 +1,11 @@
-"""One update, in the order that cannot leave a board without a verified model.
+"""Runs an update in an order that never leaves the board without a verified model.
 
-    lock -> room -> empty the inactive slot -> bring the archive, whole or by patch -> unpack, sync, move in
-    -> self-test -> TRIAL, the only commit point -> the service changes over -> health gate -> COMMITTED, and only now
+    lock -> make room -> empty the inactive slot -> fetch the archive, whole or by patch -> unpack, sync, move in
+    -> self-test -> TRIAL, the only commit point -> the service loads it -> health gate -> COMMITTED, and only now
     success
 
-What is genuine and current, ``trust`` says; files change in ``place`` and ``slots``; what comes after TRIAL is in
-``trial``. Here is what comes after what, and what happens when it fails. docs/life_of_an_update.md tells it as a story.
+``trust`` decides what is genuine and current. ``install`` and ``slots`` change files. ``trial`` has the steps after
+TRIAL. This module has the order of the steps and the actions after a failure. See docs/life_of_an_update.md.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from pitcore.ota.trial import TrialRun, UpdateOutcome
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What an update works with.
+    """The parts that an update works with.
 
     Attributes:
-        repository: where models come from; None for what fetches nothing.
-        self_test: proves a bundle against the running one; raises UpdateError.
+        repository: source of models; None for commands that fetch nothing.
+        self_test: tests a bundle against the running one; raises UpdateError.
         service: the running service.
-        gate: what a model on trial must show.
+        gate: the requirements for a model on trial.
         attempts: how often the service may load a model on trial.
-        tell: takes a line for people, as things happen.
+        tell: takes a progress line.
     """
 
     repository: Repository | None
@@ -58,11 +58,11 @@ class Means:
 
 
 class Updater:
-    """The commands of `pitcore update` on one store.
+    """Implements the commands of `pitcore update` on one store.
 
     Args:
         store: of the board.
-        means: what it works with.
+        means: the parts that it works with.
     """
 
     def __init__(self, store: Store, means: Means) -> None:
@@ -70,17 +70,18 @@ class Updater:
         self._trial = TrialRun(store, means.service, means.gate, means.tell)
 
     def check(self) -> UpdateOutcome:
-        """Ask what is on offer. Raises UpdateError."""
+        """Return whether a release is offered. Raises UpdateError."""
         with self._ready():
             found = self._wanted()
             if isinstance(found, UpdateOutcome):
                 return found
             return UpdateOutcome(
-                "available", f"{found.target} (release {found.release_seq}) is on offer; `pitcore update install`"
+                "available",
+                f"{found.target} (release {found.release_seq}) is available; `pitcore update install` installs it",
             )
 
     def fetch(self) -> UpdateOutcome:
-        """Bring what is on offer onto the disk, verified, and go no further. Raises UpdateError."""
+        """Fetch and verify the offered release, and stop there. Raises UpdateError."""
         with self._ready():
             state = self._store.read()
             if state.trial is not None:
@@ -94,17 +95,17 @@ class Updater:
             install.make_room(self._store, found)
             self._bring(found)
             return UpdateOutcome(
-                "fetched", f"{found.target} is here, verified; `pitcore update install` goes on from it"
+                "fetched", f"{found.target} is downloaded and verified; `pitcore update install` continues with it"
             )
 
     def install(self, *, again: bool = False) -> UpdateOutcome:
-        """Do all of it; where an earlier update was cut short, end that one.
+        """Run all steps, or finish an earlier update that was interrupted.
 
         Args:
-            again: take a release that failed here before.
+            again: install a release that failed here before.
 
         Raises:
-            UpdateError: it failed; the model from before runs on, or runs again.
+            UpdateError: it failed; the previous model keeps running, or runs again.
         """
         with self._ready():
             if self._store.read().trial is not None:
@@ -127,18 +128,18 @@ class Updater:
             return self._trial.finish()
 
     def rollback(self) -> UpdateOutcome:
-        """Leave the model on trial, or the active one, for the one before. Raises UpdateError."""
+        """Go back from the model on trial, or the active one, to the previous. Raises UpdateError."""
         with self._ready():
             before = self._store.read()
             after = self._store.change(lambda state: states.roll_back(state, "rolled back by hand"))
             if after == before:
-                raise UpdateError(Refusal.NOT_SET_UP, "the model that came with pitcore runs: there is none before it")
+                raise UpdateError(Refusal.NOT_SET_UP, "the model that came with pitcore runs: there is no earlier one")
             told = self._trial.tell_service()
             return UpdateOutcome("rolled back", f"back to {_label(after)}; {told}")
 
     @contextmanager
     def _ready(self) -> Iterator[None]:
-        """Hold the store, with a state that can be read. Raises UpdateError."""
+        """Lock the store, and make sure that its state can be read. Raises UpdateError."""
         store, tell = self._store, self._means.tell
         store.prepare()
         with store.updating():
@@ -152,7 +153,7 @@ class Updater:
             yield
 
     def _leave_damaged(self) -> None:
-        """Leave an active model whose files are damaged for the previous one, so that the repair spares that one."""
+        """Go from a damaged active model to the previous one, so that the repair keeps the previous one."""
         state = self._store.read()
         while state.trial is None and state.active is not None:
             try:
@@ -164,20 +165,20 @@ class Updater:
                 return
 
     def _wanted(self, *, again: bool = False) -> Offer | UpdateOutcome:
-        """Return the offer if it is to be installed, or why there is nothing to do. Raises UpdateError."""
+        """Return the offer to install, or the outcome if there is nothing to do. Raises UpdateError."""
         offer, state = self._repository().check(), self._store.read()
         if offer is None:
-            return UpdateOutcome("none", "nothing is on offer for this board")
+            return UpdateOutcome("none", "no release is offered to this board")
         running = next(installed_models(self._store.root)).bundle
         if offer.card_sha256 == running.sha256:
-            return UpdateOutcome("current", f"{running.label} runs, and is what is on offer")
+            return UpdateOutcome("current", f"{running.label} runs already, and is the release that is offered")
         if again:
             self._store.change(lambda state: states.forgive(state, offer.card_sha256))
         elif offer.card_sha256 in state.bad:
             reason = state.bad[offer.card_sha256]
             return UpdateOutcome(
                 "refused here",
-                f"{offer.target} failed here before ({reason}); the next release is waited for, or give --again",
+                f"{offer.target} failed here before ({reason}); wait for the next release, or give --again",
             )
         if offer.release_seq < state.release_seq_floor:
             raise UpdateError(
@@ -188,17 +189,17 @@ class Updater:
         return offer
 
     def _health_before(self) -> Health | None:
-        """Return how the service fares; None where none runs.
+        """Return the service's health; None if no service runs.
 
         Raises:
-            UpdateError: it runs, but cannot be spoken to. A trial would fail for that, and the model be blamed.
+            UpdateError: it runs, but cannot be asked. A trial would then fail, although the model may be good.
         """
         try:
             return self._means.service.health()
         except NotRunningError:
             return None
         except ControlError as error:
-            message = f"the service could not be told to change over, so nothing was changed: {error}"
+            message = f"the service could not be asked to load it, so nothing was changed: {error}"
             raise UpdateError(Refusal.NOT_SET_UP, message) from error
 
     def _put(self, offer: Offer, verdicts: Verdicts | None) -> None:
@@ -236,9 +237,9 @@ class Updater:
         return self._means.repository
 
     def _unjudged(self, offer: Offer, packed: Path, error: UpdateError) -> UpdateError:
-        """Remember that the machine could not say whether an offer is good, and return what to tell.
+        """Record that the machine could not judge an offer, and return the message.
 
-        The archive stays: it has the hash that was signed, and the next run need not fetch it again.
+        The archive is kept: it has the signed hash, and the next run does not have to fetch it again.
         """
         why = str(error)
         state = self._store.change(lambda state: states.count_unjudged(state, offer.card_sha256, why))
@@ -247,15 +248,17 @@ class Updater:
         times = state.unjudged[offer.card_sha256]
         return UpdateError(
             error.refusal,
-            f"{offer.target}: {why}; that says nothing of the model, which is tried again by the next run (this was "
+            f"{offer.target}: {why}; this does not mean that the model is bad: the next run tries it again (try "
             f"{times} of {states.UNJUDGED_LIMIT})",
         )
 
     def _refused(self, offer: Offer, packed: Path, error: UpdateError) -> UpdateError:
-        """Remember that an offer is bad, and return what to tell."""
+        """Record that an offer is bad, and return the message."""
         self._store.disk.remove_tree(packed)
         self._store.change(lambda state: states.refuse(state, offer.card_sha256, str(error)))
-        return UpdateError(error.refusal, f"{offer.target}: {error}; it is not taken again, and the old model runs on")
+        return UpdateError(
+            error.refusal, f"{offer.target}: {error}; it will not be installed again, and the old model keeps running"
+        )
 
 
 def _label(state: State) -> str:

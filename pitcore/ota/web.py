@@ -1,8 +1,8 @@
-"""HTTP for the fetcher, on urllib3: one request, its answer as a stream, every fault as one of our refusals.
+"""Makes HTTP requests for the fetcher with urllib3: one request, its answer as a stream, faults as refusals.
 
-urllib3 sets no deadline: its time-outs start again with each byte, also while a server drips its headers. So a
-watchdog hangs up at the deadline. What an answer means, ``answer`` says. Contents are not decoded: a compressed answer
-is not what was signed.
+urllib3 has no deadline: its time-outs start again with each byte, also in the headers. So a watchdog closes the
+connection at the deadline. ``response`` interprets answers. Contents are not decoded, since a compressed answer is not
+the signed file.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _NO_RETRIES = urllib3.Retry(total=0, redirect=False)
 
 @dataclass(frozen=True, slots=True)
 class ResponseBody:
-    """What came.
+    """The body of an answer.
 
     Attributes:
-        start: offset of its first byte in the file; 0 also where another was asked for.
-        total: length of the whole file in bytes, where the other side said so.
+        start: offset of its first byte in the file; it may be 0 although another offset was requested.
+        total: length of the whole file in bytes, if the server gives it.
         chunks: the bytes.
     """
 
@@ -50,12 +50,12 @@ class ResponseBody:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that is no download.
+    """A request that is not a download.
 
     Attributes:
         method: of HTTP.
-        url: where to.
-        headers: beside ours.
+        url: its address.
+        headers: in addition to the default ones.
         body: to send.
     """
 
@@ -69,9 +69,9 @@ class Web:
     """Requests over HTTP and HTTPS, one at a time.
 
     Args:
-        limits: how long a silence may be.
-        pace: what has come, and by when all must have.
-        authorization: sent with each request, and to no other server that one redirects to.
+        limits: of silence and speed.
+        pace: watches the rate and the deadline.
+        authorization: sent with each request, but not to another server after a redirect.
     """
 
     def __init__(self, limits: SpeedLimits, pace: Pace, authorization: str | None = None) -> None:
@@ -96,7 +96,7 @@ class Web:
                 response.close()
 
     def exchange(self, call: Call, max_length: int) -> bytes:
-        """Make a call that is no download, and return the answer.
+        """Make a call that is not a download, and return the answer.
 
         Raises:
             UpdateError: as ``open``; or the answer is longer than ``max_length``.
@@ -126,14 +126,14 @@ class Web:
                 for chunk in checked(self._chunks(response, url), url):
                     content += chunk
                     if len(content) > max_length:
-                        raise UpdateError(Refusal.OVERSIZED, f"{url}: an answer of more than {max_length} bytes")
+                        raise UpdateError(Refusal.OVERSIZED, f"{url}: the answer is longer than {max_length} bytes")
                 return bytes(content)
             finally:
                 response.close()
 
     @contextmanager
     def _watched(self, url: str) -> Iterator[None]:
-        """Hang up at the deadline."""
+        """Close the connection at the deadline."""
         self._pace.request(url)
         watchdog = threading.Timer(self._pace.remaining_s(), self._hang_up)
         watchdog.daemon = True
@@ -145,7 +145,7 @@ class Web:
             self._forget_line()
 
     def _request(self, url: str, start: int) -> urllib3.BaseHTTPResponse:
-        """Return an answer that has a body for us: 200, or a 206 that begins where we asked."""
+        """Return an answer with a usable body: 200, or a 206 that begins at the requested offset."""
         ranged = {"Range": f"bytes={start}-"} if start else {}
         response = self._manager(url).request(
             "GET",
@@ -178,7 +178,7 @@ class Web:
         return ResponseBody(0, total, checked(self._chunks(response, url), url))
 
     def _chunks(self, response: urllib3.BaseHTTPResponse, url: str) -> Iterator[bytes]:
-        """Yield what has come as soon as it has come: ``read`` would wait for a full chunk, however slow."""
+        """Yield bytes as soon as they arrive. ``read`` would wait for a full chunk."""
         with refusals(url, self._pace):
             while chunk := response.read1(CHUNK):
                 self._pace.received(len(chunk), url)
@@ -195,10 +195,10 @@ class Web:
         return self._managers[proxy]
 
     def _pool_classes(self) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-        """Return urllib3's pools with connections that hand the watchdog a second handle of their socket.
+        """Return urllib3's pools with connections that give the watchdog a second handle of their socket.
 
-        They do so when they connect, before TLS shakes hands, and at each request: it may go over a connection that an
-        earlier one has left open.
+        They do so when they connect, before the TLS handshake, and at each request, since it may use an open
+        connection.
         """
         opened, used = self._opened, self._used
 
@@ -231,7 +231,7 @@ class Web:
         return connection
 
     def _used(self, connection: socket.socket | None) -> None:
-        """Take a second handle of a connection; None has not been opened yet."""
+        """Take a second handle of a connection, if it is open."""
         if connection is not None:
             self._forget_line()
             # TLS takes the socket itself over, and its own kind of socket cannot `dup`.
@@ -240,7 +240,7 @@ class Web:
                 self._hang_up()
 
     def _forget_line(self) -> None:
-        """Close the second handle: while it lives, so does the connection."""
+        """Close the second handle, since it keeps the connection open."""
         line, self._line = self._line, None
         if line is not None:
             line.close()
@@ -261,10 +261,10 @@ class Web:
 def proxy_of(url: str) -> Address | None:
     """Return the proxy that the environment names for a URL, as curl reads it.
 
-    The variables are ``https_proxy``, ``http_proxy`` and ``all_proxy``; ``no_proxy`` names what goes without.
+    The variables are ``https_proxy``, ``http_proxy`` and ``all_proxy``; ``no_proxy`` names hosts without a proxy.
 
     Raises:
-        UpdateError: no proxy can be read from it.
+        UpdateError: its value is not a proxy.
     """
     parts, known = urlsplit(url), getproxies()
     named = known.get(parts.scheme) or known.get("all")

@@ -94,7 +94,7 @@ class PrometheusOutput:
                 server = _server(self._config, self._registry)
             except OSError as error:
                 self._standing.fails(
-                    f"{self._config.bind}:{self._config.port} cannot be listened on: {why(error)}",
+                    f"{self._config.bind}:{self._config.port} cannot be opened for listening: {why(error)}",
                     "Choose another port, or an address of this machine",
                 )
                 self._tried.set()

@@ -19,7 +19,9 @@ def _watchdog_ns(usec: str) -> int | None:
     if not usec:
         return None
     if not (usec.isascii() and usec.isdigit() and len(usec) <= len(str(FOR_EVER_USEC))):
-        log.warning("WATCHDOG_USEC = %r is no time, so no watchdog is fed; unset it, or let systemd set it", usec)
+        log.warning(
+            "WATCHDOG_USEC = %r is not a time, so the watchdog is not fed; unset it, or let systemd set it", usec
+        )
         return None
     return int(usec) * 1000 if 0 < int(usec) < FOR_EVER_USEC else None
 

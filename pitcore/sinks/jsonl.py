@@ -70,7 +70,7 @@ class JsonlSink:
         else:
             if self._failing:
                 self._failing = False
-                log.warning("%s: written again, nothing waits", self._path)
+                log.warning("%s: can be written again, no line waits", self._path)
 
     def status(self) -> dict[str, Any]:
         """Return how the file fares; from any thread."""
@@ -134,7 +134,7 @@ class JsonlSink:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._take(*_open_whole(self._path))
         self._metrics.count("sink_reopened")
-        log.warning("%s: was removed or moved away; a new file is begun", self._path)
+        log.warning("%s: was removed or moved away; a new file is started", self._path)
 
     def _take(self, fd: int, size: int) -> None:
         """Write to another file from now on."""
@@ -197,7 +197,7 @@ def _made_whole(fd: int, path: Path) -> int:
     except BlockingIOError as error:
         raise OSError(errno.EBUSY, "another process writes it") from error
     if not VERDICT_FILE.fits(os.pread(fd, VERDICT_FILE.longest, 0)):
-        raise OSError(errno.EINVAL, "it holds something else than verdicts")
+        raise OSError(errno.EINVAL, "it does not hold verdicts")
     size = os.fstat(fd).st_size
     whole = _end_of_last_line(fd, size)
     if whole < size:

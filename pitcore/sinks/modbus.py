@@ -228,7 +228,7 @@ class ModbusSink:
                 client.drop()
 
     def _fails(self, error: OSError) -> None:
-        reason = f"{self._config.bind}:{self._config.port} cannot be listened on: {why(error)}"
+        reason = f"{self._config.bind}:{self._config.port} cannot be opened for listening: {why(error)}"
         self._standing.fails(reason, "Choose another port, or an address of this machine")
         self._tried.set()
 
@@ -236,9 +236,7 @@ class ModbusSink:
         """Report that there are more clients than places, once a minute at most."""
         if time.monotonic() - self._said_at >= SAY_EVERY_S:
             self._said_at = time.monotonic()
-            log.warning(
-                "[modbus] more than %d connections at once: those that were idle longest are closed", MAX_CLIENTS
-            )
+            log.warning("[modbus] more than %d connections at once: the ones idle for longest are closed", MAX_CLIENTS)
 
     def _said_by_asyncio(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Report what asyncio could not do, once a minute at most: it may be asked a thousand times a second."""

@@ -29,26 +29,28 @@ class Field(NamedTuple):
 
 
 FIELDS = (
-    Field(0, 1, "schema", f"layout of these registers: {SCHEMA}; refuse another"),
-    Field(1, 1, "heartbeat", "up with each judged frame, wraps; if it does not, nothing is judged or the belt stopped"),
+    Field(0, 1, "schema", f"layout of these registers: {SCHEMA}; refuse any other"),
+    Field(1, 1, "heartbeat", "counts judged frames, wraps; if it stops, nothing is judged or the belt is stopped"),
     Field(2, 1, "flags", "bit 0: armed; bit 1: this board drives valves"),
     Field(3, 2, "model", "first 32 bits of the hash of the model in force"),
     Field(5, 2, "config", "first 32 bits of the hash of the configuration in force"),
-    Field(7, 2, "frames", "judged since the start"),
+    Field(7, 2, "frames", "frames judged since the start"),
     Field(9, 2, "clean", "verdicts since the start"),
     Field(11, 2, "maybe", "verdicts since the start"),
     Field(13, 2, "pit", "verdicts since the start"),
     Field(15, 2, "side", "verdicts since the start"),
-    Field(17, 2, "events", "of every kind since the start"),
-    Field(19, 2, "late", "verdicts to act on that came too late, since the start"),
-    Field(21, 2, "scheduled", "verdicts to act on that came in time, since the start"),
-    Field(23, 2, "openings", "of valves since the start; none in dry run"),
-    Field(25, 1, "ring_entries", f"how many verdicts the ring holds: {RING_ENTRIES}"),
-    Field(26, 1, "ring_words", f"registers for each: {RING_WORDS}"),
+    Field(17, 2, "events", "events of every kind since the start"),
+    Field(19, 2, "late", "verdicts to act on that were too late, since the start"),
+    Field(21, 2, "scheduled", "verdicts to act on that were in time, since the start"),
+    Field(23, 2, "openings", "openings of valves since the start; 0 in dry run"),
+    Field(25, 1, "ring_entries", f"number of verdicts in the ring: {RING_ENTRIES}"),
+    Field(26, 1, "ring_words", f"registers per verdict: {RING_WORDS}"),
     Field(27, 2, "newest", "number of the newest verdict; the first has 1, 0 means none yet"),
 )
 ENTRY = (
-    Field(0, 2, "id", "number of the verdict; 0: none yet. Another than expected: the ring went round, read faster"),
+    Field(
+        0, 2, "id", "number of the verdict; 0: none yet. If not the expected one, the ring was overwritten: read faster"
+    ),
     Field(2, 2, "tick", "low 32 bits of the encoder tick at which the middle of the cherry is at row 0 of the frame"),
     Field(4, 1, "code", "1 clean, 2 pit, 3 side, 5 maybe"),
     Field(5, 1, "action", "0 pass, 1 review, 2 reject"),

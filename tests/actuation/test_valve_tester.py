@@ -109,7 +109,7 @@ def test_a_test_that_waits_too_long_is_over(monkeypatch):
 
 @pytest.mark.parametrize("lane", [0, 3])
 def test_a_lane_that_is_not_there_is_refused(lane):
-    with pytest.raises(ControlError, match="there are 1 to 2"):
+    with pytest.raises(ControlError, match="the lanes are 1 to 2"):
         ValveTest(Valves()).prepare(lane)
 
 

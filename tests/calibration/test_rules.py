@@ -94,7 +94,7 @@ def test_an_even_light_gets_a_flat_field_of_noise(seed):
 
 def test_a_side_without_cherries_is_guessed():
     x, means = cherries(2464, np.ones_like)
-    with pytest.raises(CalibrationError, match=r"flat: \d+ cherries between columns 2310 and 2464, 40 are needed"):
+    with pytest.raises(CalibrationError, match=r"flat: \d+ cherries between columns 2310 and 2464, but 40 are needed"):
         flat.falloff(x[x < 2350], means[x < 2350], 2464)
 
 
@@ -132,9 +132,9 @@ def test_two_things_are_taken_for_one():
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([(1.0, 1.0)] * 59, "59 cherries that both planes show, 60 are needed"),
+        ([(1.0, 1.0)] * 59, "59 cherries are in both planes, but 60 are needed"),
         ([(float(k % 40), 0.0) for k in range(80)], "the cherries disagree by"),
-        ([(70.0, 0.0)] * 80, r"\(70, 0\) px apart, more than 64"),
+        ([(70.0, 0.0)] * 80, r"\(70, 0\) px, more than 64"),
     ],
 )
 def test_an_alignment_that_cannot_be_known_is_stored(points, message):
@@ -171,10 +171,10 @@ def test_the_scale_is_not_found_to_a_thousandth(scale):
     ("given", "message"),
     [
         (moves(0.5, [3000] * 30), "belt: it is stopped; start the belt"),
-        (moves(0.5, range(0, 16000, 400), moving=False), "the encoder counts but the cherries stand"),
+        (moves(0.5, range(0, 16000, 400), moving=False), "the encoder counts but the cherries do not move"),
         ([belt.Moved(0, 200.0, 5)] * 30, "cherries move but the encoder gives no ticks"),
-        (moves(0.5, range(0, 2000, 400)), r"cherries known again in \d pairs of frames, 50 in 10 are needed"),
-        ([None] * 30, "belt: 0 cherries known again in 0 pairs"),
+        (moves(0.5, range(0, 2000, 400)), r"cherries were matched in \d pairs of frames, but 50 in 10 are needed"),
+        ([None] * 30, "belt: 0 cherries were matched in 0 pairs"),
         ([belt.Moved(400, 200.0 if k % 2 else 260.0, 5) for k in range(30)], "the pairs of frames disagree"),
     ],
 )

@@ -50,7 +50,7 @@ def test_a_damaged_file_cannot_be_mended_by_undo(tmp_path):
     path = tmp_path / "calibration.json"
     store.save(path, made(0.5))
     path.write_text("{")
-    with pytest.raises(ConfigError, match=r"damaged: .*; bring back the one before with 'pitcore calibrate undo'"):
+    with pytest.raises(ConfigError, match=r"damaged: .*; restore the previous one with 'pitcore calibrate undo'"):
         read_calibration(path)
     assert store.undo(path).serial == 1
     assert scales(path) == 0.5
@@ -94,7 +94,7 @@ def test_a_belt_scale_of_nothing_makes_every_cherry_after_the_first_a_known_one(
     raw = msgspec.to_builtins(made(0.5))
     raw["belt"]["px_per_tick"] = px_per_tick
     path.write_bytes(msgspec.json.encode(raw))
-    with pytest.raises(ConfigError, match=r"px_per_tick must not be 0: .*; bring back the one before"):
+    with pytest.raises(ConfigError, match=r"px_per_tick must not be 0: .*; restore the previous one"):
         read_calibration(path)
 
 

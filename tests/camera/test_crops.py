@@ -94,9 +94,9 @@ def rows(count, side=20):
 BROKEN = {
     "half its rows": ((b"IDAT", compress(rows(10))), "it holds 610 of the 1220 bytes of pixels"),
     "more rows": ((b"IDAT", compress(rows(21))), "it holds more pixels than its header says"),
-    "no pixels": ((b"tEXt", b"where are they"), "do not unfold|it holds 0 of"),
+    "no pixels": ((b"tEXt", b"where are they"), "cannot be decompressed|it holds 0 of"),
     "no sum of its pixels": ((b"IDAT", compress(rows(20))[:-4]), "it holds 1220 of the 1220"),
-    "a wrong sum of its pixels": ((b"IDAT", compress(rows(20))[:-1] + b"?"), "its pixel data do not unfold"),
+    "a wrong sum of its pixels": ((b"IDAT", compress(rows(20))[:-1] + b"?"), "its pixel data cannot be decompressed"),
 }
 
 
@@ -260,7 +260,7 @@ def test_a_limit_takes_that_many_crops(tmp_path):
 def test_a_crop_that_would_lie_over_another_or_the_edge_is_refused(tmp_path, height, width):
     for name in ("cherry_clean/a.png", "cherry_pit/b.png"):
         write_crop(tmp_path / name, np.full((height, width, 2), 90, np.uint8))
-    with pytest.raises(SourceError, match=f"a crop of {width}x{height} px finds no room"):
+    with pytest.raises(SourceError, match=f"a crop of {width}x{height} px does not fit"):
         belt_of(small_spec(frames=None, width_px=400), crops=RealCrops(tmp_path))
 
 
@@ -308,6 +308,6 @@ def test_what_lies_beside_the_classes_or_cannot_be_used_is_named(tmp_path, caplo
     (tmp_path / "notes.txt").write_text("no picture, and nobody would think so")
     assert len(load_labelled(tmp_path)) == 4
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}: 2 passed over, in no class folder: cherry_maybe, loose.png",
-        f"{tmp_path / 'cherry_pit'}: 1 passed over: a.jpg (no PNG)",
+        f"{tmp_path}: 2 skipped, in no class folder: cherry_maybe, loose.png",
+        f"{tmp_path / 'cherry_pit'}: 1 skipped: a.jpg (not a PNG)",
     ]

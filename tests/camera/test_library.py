@@ -28,7 +28,7 @@ def failing(importing):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("import libcamera", "no module libcamera, which pip does not bring: sudo apt install python3-picamera2"),
+        ("import libcamera", "no module libcamera, which pip does not install: sudo apt install python3-picamera2"),
         ("import prctl_that_is_missing", "picamera2 needs prctl_that_is_missing, which is missing: sudo apt install"),
         (
             "raise ValueError('numpy.dtype size changed')",

@@ -93,7 +93,7 @@ def damage(path, position=None, *, cut=None, replace=None):
 
 DAMAGE = {
     "altered pixel": (lambda f: damage(f / "frames.raw", 1_000_000), "frame 2 was altered"),
-    "frames cut": (lambda f: damage(f / "frames.raw", cut=1_000_000), "the index speaks of"),
+    "frames cut": (lambda f: damage(f / "frames.raw", cut=1_000_000), "but the index needs"),
     "frames missing": (lambda f: (f / "frames.raw").unlink(), "frames.raw: No such file"),
     "index missing": (lambda f: (f / "index.jsonl").unlink(), "index.jsonl: No such file"),
     "index damaged": (lambda f: damage(f / "index.jsonl", 0), "line 1 is damaged"),
@@ -102,7 +102,7 @@ DAMAGE = {
     "manifest damaged": (lambda f: damage(f / "manifest.json", 0), "manifest.json: damaged"),
     "manifest of no size": (
         lambda f: damage(f / "manifest.json", replace=(f / "manifest.json").read_bytes().replace(b"240", b"0")),
-        "a size of nothing",
+        "a size is 0",
     ),
     "another schema": (
         lambda f: damage(f / "manifest.json", replace=(f / "manifest.json").read_bytes().replace(b"ing/1", b"ing/9")),

@@ -116,7 +116,7 @@ def test_frames_wait_until_software_brought_the_cameras_into_step_once():
     start_ns = time.monotonic_ns() - 5000 * MS
     arrivals = Arrivals("camera top", Lock(500, 2.0, 50_000), FreeRunning(50_000), sync=True)
     assert judged(arrivals, (0, 50), start_ns) == [None, None]
-    assert "not yet in step" in arrivals.doubt
+    assert "not synchronised" in arrivals.doubt
     stamp_ns = start_ns + 100 * MS
     assert arrivals.judge(GOOD | {"SensorTimestamp": stamp_ns, "SyncReady": True}, stamp_ns) is not None
     assert judged(arrivals, (150,), start_ns) != [None], "libcamera says it of one frame"

@@ -194,7 +194,7 @@ def test_what_is_no_regular_file_is_no_film(tmp_path, kind):
     path = {"pipe": tmp_path / "pipe", "device": Path("/dev/zero"), "folder": tmp_path}[kind]
     if kind == "pipe":
         os.mkfifo(path)
-    with pytest.raises(SourceError, match="is no regular file; give"):
+    with pytest.raises(SourceError, match="is not a regular file; give"):
         VideoSource(config_of(path), GEOMETRY, TICKS).start()
 
 

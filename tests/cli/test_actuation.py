@@ -129,4 +129,4 @@ def test_systemd_shuts_the_valves_after_a_service_that_did_not_end_well(tmp_path
 def test_a_board_without_the_chip_says_so_in_one_line(tmp_path, tiny_bundle):
     extra = LINE.format(port=0).replace("enabled = true", "enabled = false").replace('"simulated"', '"gpio"')
     config = write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl", extra=extra)
-    assert_one_clear_line(run_pitcore("run", "--config", config), "an emulated belt turns no encoder")
+    assert_one_clear_line(run_pitcore("run", "--config", config), "an emulated belt has no encoder")

@@ -44,7 +44,7 @@ def test_the_truth_table_does_not_come_back_after_a_calibration_nor_the_old_one_
     assert missed() != "missed 0, judged twice 0, nothing there 0"
     said = calibrate("exposure", board)
     assert "top: bright level " in said
-    assert "number 1; 'pitcore calibrate undo' brings number 0 back" in said
+    assert "number 1; 'pitcore calibrate undo' restores number 0" in said
     assert "of the light: lifted by up to " in calibrate("flat", board, "--frames", "300")
     assert "alignment (0, 0) -> (7, -4); frames become 236x633 px" in calibrate("align", board, "--frames", "60")
     assert "px_per_tick 0.3 -> 0.500" in calibrate("belt", board, "--frames", "120")

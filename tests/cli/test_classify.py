@@ -127,8 +127,8 @@ def test_what_a_walk_passes_over_is_named_and_no_name_forges_a_line_or_ends_the_
     done = run_pitcore("classify", folder, "--bundle", tiny_bundle)
     assert done.returncode == 0, done.stderr
     assert done.stderr == (
-        f"{folder}: 4 passed over: c.jpg (no PNG), gone.png (No such file or directory), link (link to a folder), "
-        "pipe.png (no regular file)\n"
+        f"{folder}: 4 skipped: c.jpg (not a PNG), gone.png (No such file or directory), link (link to a folder), "
+        "pipe.png (not a regular file)\n"
     )
     names = {line.rpartition("/")[2] for line in done.stdout.splitlines()}
     assert names == {"M\\udcfcller.png", "m.PNG", "z.png", "b.png", "two\\nlines.png"}

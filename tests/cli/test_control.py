@@ -78,7 +78,7 @@ def test_an_alarm_is_not_shown_with_its_mend_nor_when_it_is_over(tmp_path, tiny_
         said = control(tmp_path, "status").stdout
         assert f"ALARM           light_off since {alarm['since']}" in said
         assert "check the lamp, its supply and its cable; if it is on, run 'pitcore calibrate flat'" in said
-        assert "; until it is over all are rejected" in said
+        assert "; until it is off, everything is rejected" in said
         assert running.stop() == 0
     finally:
         running.kill()
@@ -126,7 +126,7 @@ def test_reload_takes_a_new_model_and_says_so_everywhere(place, service, tiny_bu
 
 def test_a_refused_reload_is_one_line_here_and_a_reason_in_status(place, service, tiny_bundle):
     (tiny_bundle / "model.onnx").write_bytes(b"torn")
-    assert_one_clear_line(control(place, "reload"), "reload refused, the old configuration goes on", "model.onnx")
+    assert_one_clear_line(control(place, "reload"), "reload refused, the old configuration stays in use", "model.onnx")
     now = status_of(place)
     assert now["reload"]["state"] == "refused"
     assert "model.onnx" in now["reload"]["detail"]

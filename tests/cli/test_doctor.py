@@ -12,7 +12,7 @@ def test_this_machine_is_looked_over_and_each_line_has_its_mend(tmp_path, tiny_b
     done = run_pitcore("doctor", "--config", config, cwd=tmp_path)
     assert done.returncode in {0, 1}, done.stderr
     assert "tiny@1.2.3" in done.stdout
-    assert "emulated: no camera is looked at\n" in done.stdout
+    assert "emulated: no camera is checked\n" in done.stdout
     report = json.loads(run_pitcore("doctor", "--config", config, "--json", cwd=tmp_path).stdout)
     assert report["schema"] == "pitcore.doctor/1"
     names = [check["name"] for check in report["checks"]]

@@ -76,7 +76,7 @@ def test_a_pipe_as_a_film_is_refused_before_it_can_hang(tmp_path, tiny_bundle):
     os.mkfifo(tmp_path / "pipe")
     done = run_pitcore("run", "--config", film_config(tmp_path, tiny_bundle, tmp_path / "pipe"))
     assert done.returncode == 2
-    assert f"pitcore: {tmp_path / 'pipe'}: is no regular file; give [source] path a film" in done.stderr
+    assert f"pitcore: {tmp_path / 'pipe'}: is not a regular file; give [source] path a film" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
@@ -85,7 +85,7 @@ def test_a_pipe_or_device_as_the_verdict_file_is_one_clear_line(tmp_path, tiny_b
     if kind == "pipe":
         os.mkfifo(place)
     config = write_config(tmp_path / "board.toml", tiny_bundle, sink=place)
-    assert_one_clear_line(run_pitcore("run", "--config", config), str(place), "no regular file", "[sink] path")
+    assert_one_clear_line(run_pitcore("run", "--config", config), str(place), "not a regular file", "[sink] path")
     assert not place.is_file()
 
 

@@ -64,7 +64,7 @@ def test_every_section_is_told_of_an_empty_file():
 
 
 def test_a_meaning_that_runs_over_lines_is_one_line():
-    assert meanings(EmulatedSourceConfig)["true_px_per_tick"].endswith("None where it is right.")
+    assert meanings(EmulatedSourceConfig)["true_px_per_tick"].endswith("None if [belt] is right.")
     assert all("\n" not in one.meaning for one in explained("").values())
 
 
@@ -75,5 +75,5 @@ def test_the_command_prints_value_meaning_default_and_origin(tmp_path):
     lines = done.stdout.splitlines()
     assert "[source.cameras[1]]" in lines
     assert "gain = 2.0  (board.toml; default 1.0)" in lines
-    assert "    analogue, held for every frame." in lines
+    assert "    analogue, locked for every frame." in lines
     assert "startup_s = 5.0  (default)" in lines

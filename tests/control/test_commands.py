@@ -127,7 +127,7 @@ def test_who_is_not_root_cannot_act_in_anothers_name(run_script):
 def test_a_name_that_is_none_is_refused(run_script, name):
     def script(run, commands):
         yield
-        with pytest.raises(ControlError, match="sudo_user is no user's name"):
+        with pytest.raises(ControlError, match="sudo_user is not a user name"):
             commands["arm"]({"sudo_user": name}, ROOT)
 
     run_script(script)

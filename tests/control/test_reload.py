@@ -127,7 +127,7 @@ def test_a_refused_reload_leaves_everything_as_it_was_and_says_why(tiny_bundle, 
     assert event[0] == "reload_refused"
     assert why in event[1]
     assert {line.config for line in run.memory.verdicts} == {config.sha256}
-    assert "reload refused, the old configuration goes on" in caplog.text
+    assert "reload refused, the old configuration stays in use" in caplog.text
 
 
 def test_a_camera_that_refuses_the_new_exposure_does_not_end_the_service(tiny_bundle, other):
@@ -331,7 +331,7 @@ def test_the_end_of_the_service_refuses_what_waits_and_does_not_wait_for_it(sile
 def test_who_waits_too_long_is_told_that_it_may_still_happen(tiny_bundle):
     app = App(config_for(tiny_bundle), ListSource([]), Options(sinks=[]), Metrics())
     reloader = Reloader(app, lambda: config_for(tiny_bundle))  # not started yet
-    with pytest.raises(ControlError, match=r"has not ended within 0\.01 s and may still if it has begun"):
+    with pytest.raises(ControlError, match=r"did not end within 0\.01 s; if it has started, it may still succeed"):
         reloader.ask_and_wait("anna", 0.01)
     reloader.start()
     reloader.close()

@@ -61,7 +61,7 @@ def connections(service):
 def test_arming_whose_time_is_over_is_not_carried_out_later(service):
     with connect(service.path) as connection:
         connection.sendall(encode(Request("arm", until_ns=time.monotonic_ns() - 1)))
-        assert "was given up, and is not carried out" in said(connection)["error"]
+        assert "was cancelled, and is not carried out" in said(connection)["error"]
     assert service.done == []
 
 

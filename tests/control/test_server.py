@@ -132,7 +132,9 @@ def test_garbage_is_answered_by_an_error_and_the_connection_goes_on(server, path
 
 
 def test_an_unknown_command_names_those_there_are(server, path):
-    with pytest.raises(ControlError, match="no command `explode`; there are echo, fail, give_no_json, refuse, who"):
+    with pytest.raises(
+        ControlError, match="no command `explode`; the commands are echo, fail, give_no_json, refuse, who"
+    ):
         ask(path, "explode")
 
 
@@ -240,7 +242,7 @@ def test_a_file_that_is_no_socket_stays(path):
     path.parent.mkdir()
     path.write_text("precious")
     claimed = ControlServer(path)
-    with pytest.raises(ControlError, match="this is no socket, and stays"):
+    with pytest.raises(ControlError, match="this is not a socket, and is not replaced"):
         claimed.start({})
     claimed.close()
     assert path.read_text() == "precious"

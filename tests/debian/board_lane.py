@@ -188,7 +188,9 @@ class BoardLane(ServiceLane):
         self.expect("judged on", self.container.show("MainPID") == pid, "the same process judges by the new model")
         again = self.container.run("systemctl", "start", "pitcore-update")
         told = self.container.journal("-u", "pitcore-update").strip()
-        self.expect("update again", again.returncode == 0 and "current: tiny@1.0.0" in told, "it is what is on offer")
+        self.expect(
+            "update again", again.returncode == 0 and "current: tiny@1.0.0" in told, "it is the release that is offered"
+        )
         said = self.container.run("systemd-analyze", "security", "--no-pager", "pitcore-update.service").stdout
         exposure = float(said.split("pitcore-update.service:")[-1].split()[0])
         self.expect("its exposure", exposure <= MAX_EXPOSURE, f"{exposure}")

@@ -21,7 +21,7 @@ def page():
 def test_the_page_has_every_command_with_its_options(page):
     for section in (".SS run", ".SS calibrate belt", ".SS update install", ".SS point", ".SS shut\\-valves"):
         assert f"{section}\n" in page
-    assert "\\fB\\-\\-again\\fR\nAlso a release that failed on this board before." in page
+    assert "\\fB\\-\\-again\\fR\nAlso install a release that failed on this board before." in page
     assert page.startswith('.TH PITCORE 1 "" "pitcore ')
     assert "\n.SH NAME\npitcore \\- " in page
 

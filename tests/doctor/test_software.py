@@ -53,7 +53,7 @@ def test_an_emulated_belt_on_a_board_is_told_of(tmp_path):
     (tmp_path / "board.toml").write_text('[source]\nkind = "emulated"\n')
     check, config = software.check_config(tmp_path / "board.toml")
     assert (check.status, config) == ("warn", Config())
-    assert "no camera is looked at" in check.found
+    assert "no camera is checked" in check.found
     assert software.check_config(None)[0].status == "ok"
 
 

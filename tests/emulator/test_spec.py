@@ -35,9 +35,9 @@ def test_a_value_out_of_its_bounds_is_refused_with_key_value_and_bounds(key, val
 
 
 def test_a_belt_that_moves_by_part_of_a_tick_is_refused():
-    with pytest.raises(ConfigError, match=r"advance_px = 121 is no multiple of px_per_tick = 2\.0"):
+    with pytest.raises(ConfigError, match=r"advance_px = 121 is not a multiple of px_per_tick = 2\.0"):
         small_spec(advance_px=121, px_per_tick=2.0)
-    with pytest.raises(ConfigError, match="advance_px = 1 is no multiple of px_per_tick = 1000"):
+    with pytest.raises(ConfigError, match="advance_px = 1 is not a multiple of px_per_tick = 1000"):
         small_spec(advance_px=1, px_per_tick=1000.0)  # less than half a tick is no tick at all
 
 

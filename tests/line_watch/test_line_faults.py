@@ -65,8 +65,15 @@ CASES = {
     ),
     "hood open": ({"light": (1.5, 1.0)}, 80, "light_bright", 40, 80, "plane top: .* close the hood"),
     "camera moved": ({"shift_px": (6, -3)}, 160, "planes_misaligned", 120, 160, "pitcore calibrate align"),
-    "feed empty": ({"shows": "nothing"}, 90, "nothing_seen", 66, 6, "nothing was seen for 3 s; is the feed empty"),
-    "leaves only": ({"shows": "foreign"}, 120, "only_foreign", 80, 80, "no single cherries; look at what comes along"),
+    "feed empty": ({"shows": "nothing"}, 90, "nothing_seen", 66, 6, "nothing was seen for 3 s; check the feed"),
+    "leaves only": (
+        {"shows": "foreign"},
+        120,
+        "only_foreign",
+        80,
+        80,
+        "not single cherries; check what is on the belt",
+    ),
     "encoder dead": ({"encoder": "dead"}, 60, "encoder_dead", 4, 4, "cherries move but the encoder does not count"),
     "encoder runs alone": ({"belt": "stands"}, 90, "encoder_mismatch", 60, 40, "0% of the cherries .* calibrate belt"),
     "camera frozen": (
@@ -75,7 +82,7 @@ CASES = {
         "camera_frozen",
         3,
         4,
-        "plane bottom: the same picture again and again",
+        "plane bottom: the camera repeats the same picture",
     ),
     "cameras frozen": ({"frozen": (True, True)}, 60, "camera_frozen", 3, 4, "check its cable and supply"),
     "dirt": ({"spots": (SPOT,)}, 800, "lens_dirty", 720, 600, r"plane top: .* columns 272 to 3\d\d, .* clean lens"),
@@ -194,7 +201,7 @@ def test_a_fail_safe_made_stricter_by_a_reload_waits_for_the_next_alarm(calibrat
     app.reload(msgspec.structs.replace(mild, failsafe=FailsafeConfig(light_dim="reject")))
     (after,) = app.alarms
     assert after.failsafe == app.now.stages.line.failsafe == "reject"
-    assert after.detail == alarm.detail.replace("verdicts are unchanged", "until it is over all are rejected")
+    assert after.detail == alarm.detail.replace("verdicts are unchanged", "until it is off, everything is rejected")
     assert (after.since, after.since_seq) == (alarm.since, alarm.since_seq)
 
 

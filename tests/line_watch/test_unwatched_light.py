@@ -27,7 +27,7 @@ def calibrated(top, bottom):
 def test_a_board_with_a_camera_and_no_calibration_is_passed_over(name):
     (said,) = weakened(load_config(BOARDS / f"{name}.toml", calibrated=False))
     assert said.startswith("plane top, bottom: not calibrated")
-    assert "light that fades or grows is not found" in said
+    assert "a change of the light is not detected" in said
 
 
 def test_a_calibration_file_that_is_not_there_is_not_named():

@@ -74,7 +74,7 @@ class Shelf:
             self.disk.perform(Operation("write", part, content=content[start : start + PIECE]))
         if hashlib.sha256(content).hexdigest() != sha256 or len(content) != length:
             part.unlink()
-            raise UpdateError(Refusal.WRONG_HASH, f"{target}: not what was signed")
+            raise UpdateError(Refusal.WRONG_HASH, f"{target}: its content is not what was signed")
 
 
 def patch_of(method, base, content):

@@ -98,7 +98,7 @@ def test_a_socket_that_is_removed_while_the_gate_looks_blames_no_model(short, si
             (board.place / "s").unlink()
             said, _ = updating.communicate(timeout=PATIENCE_S)
         assert updating.returncode == 3
-        assert "could not be judged and stays on trial (this was 1 of 3): the service lives, but gave no answer" in said
+        assert "could not be judged and stays on trial (try 1 of 3): the service runs, but did not answer" in said
         assert board.store.read().bad == {}
     finally:
         board.kill()
@@ -145,8 +145,8 @@ def test_on_a_full_disk_the_old_model_runs_on_and_the_status_says_to_make_room(s
     assert "the update needs" in line
     assert "make room" in line
     status = small_board.update("status").stdout
-    assert "WRONG  the last update failed (no-space)" in status
-    assert "DO  make room: `df -h" in status
+    assert "ERROR  the last update failed (no-space)" in status
+    assert "FIX  make room: `df -h" in status
     assert small_board.label() == before
     ballast.unlink()
     assert small_board.updated("install")["result"] == "committed"
@@ -160,7 +160,7 @@ def test_on_a_read_only_disk_the_old_model_runs_on_and_the_status_names_the_card
     answer = small_board.updated("rollback")
     assert (answer["code"], answer["refusal"]) == (2, "read-only")
     status = small_board.update("status").stdout
-    assert "WRONG" in status
+    assert "ERROR" in status
     assert "the disk is read-only, no update can be taken" in status
     assert "a card that fails turns read-only: replace it" in status
     assert small_board.label() == "tiny@1.0.0"
@@ -177,8 +177,8 @@ def test_a_rotten_slot_leaves_the_running_model_alone_and_the_status_says_how_to
     network.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert board.label() == "tiny@1.0.0"  # what runs is in memory
     status = board.update("status").stdout
-    assert "WRONG  slot a (active) is damaged" in status
-    assert "DO  `pitcore update install` has it again" in status
+    assert "ERROR  slot a (active) is damaged" in status
+    assert "FIX  `pitcore update install` installs it again" in status
     assert board.stop().start().label() == bundled  # a restart finds another verified model
     assert board.updated("install")["result"] == "committed"
     assert board.label() == "tiny@1.0.0"

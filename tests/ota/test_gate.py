@@ -28,7 +28,7 @@ def test_troubles_are_held_against_what_was_usual_on_this_line(troubles, passes)
 
 def test_troubles_without_a_past_are_held_against_none():
     found = judge(GATE, None, START, health(102, 3))
-    assert found == Failed("3 events in 100 frames, 0.0 in 100 frames were usual")
+    assert found == Failed("3 events in 100 frames, 0.0 in 100 frames are usual")
 
 
 def test_a_network_that_leaves_no_time_fails_and_0_asks_for_nothing():

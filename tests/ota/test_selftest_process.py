@@ -74,24 +74,24 @@ def program(text):
 
 def test_a_model_that_hangs_is_ended_and_the_step_is_named(good):
     message = fails(good, good, program("time.sleep(600)"), SelfTestLimits(timeout_s=2.0))
-    assert "no end within 2 s, while: loading the network" in message
+    assert "it did not end within 2 s, while: loading the network" in message
 
 
 def test_a_model_that_takes_its_process_down_is_named_by_signal_and_step(good):
     message = fails(good, good, program("os.kill(os.getpid(), 11)"))
-    assert "its process died of SIGSEGV, while: loading the network" in message
+    assert "its process was killed by SIGSEGV, while: loading the network" in message
 
 
 @pytest.mark.parametrize(
     ("command", "said"),
     [
         (program("sys.exit(7)"), "its process ended with 7"),
-        (program("os.kill(os.getpid(), 15)"), "was ended from outside (SIGTERM): start the update again"),
+        (program("os.kill(os.getpid(), 15)"), "was stopped by SIGTERM: start the update again"),
         (program("pass"), "no report"),
         (program("import pitcore.nothing"), "No module named 'pitcore.nothing'"),
         (["/does/not/exist"], "No such file"),
     ],
-    ids=["exit code", "ended from outside", "no report", "broken installation", "no program"],
+    ids=["exit code", "was stopped by", "no report", "broken installation", "no program"],
 )
 def test_a_self_test_that_could_not_be_run_is_no_success_and_blames_no_model(good, command, said):
     with pytest.raises(UpdateError) as caught:

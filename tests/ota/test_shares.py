@@ -112,7 +112,7 @@ ALL_CLEAN = {"method": "platt", "slope": 1.0, "intercept": -100.0}
 def test_a_card_that_calls_everything_clean_is_committed(board):
     with_card(board, "1.0.0", calibration=ALL_CLEAN)
     said = refused(Refusal.TRIAL, board.install, "1.0.0", 1)
-    assert "rolled back and not taken again: it lets too many cherries pass: 100.0 % clean" in said
+    assert "rolled back and will not be installed again: it lets too many cherries pass: 100.0 % clean" in said
     assert board.line.label == BUNDLED
     assert board.state.trial is None
 

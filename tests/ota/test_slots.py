@@ -91,7 +91,7 @@ def test_a_rotten_active_slot_is_passed_over_for_the_previous_model(store, bundl
     else:
         (store.slot("b") / "card.json").write_bytes((bundles[0] / "card.json").read_bytes())
     assert offered(models_to_load(store.root))[0] == ("previous", "1.0.0")
-    assert "the active model is passed over" in caplog.text
+    assert "the active model is skipped" in caplog.text
 
 
 def test_with_both_slots_broken_the_bundled_model_is_left(store, bundles):
@@ -133,7 +133,7 @@ def test_a_disk_that_takes_no_write_never_loads_a_model_on_trial(store, bundles,
     monkeypatch.setattr(Disk, "attempt", refuse)
     assert offered(models_to_load(store.root)) == [("active", "1.0.0"), BUNDLED]
     assert "Read-only file system; the disk is read-only" in caplog.text
-    assert "its attempt cannot be taken off: " in caplog.text
+    assert "its attempt cannot be counted: " in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 300], ids=["zero bytes", "no version", "zeros"])

@@ -16,4 +16,4 @@ def test_a_bad_model_is_rolled_back_by_itself_and_the_next_good_one_is_taken():
         play.by_patch(boards)
         play.bad_one(boards)
         play.next_good_one(boards)
-    assert "rolled back and not taken again" in out.getvalue()
+    assert "rolled back and will not be installed again" in out.getvalue()

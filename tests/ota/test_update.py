@@ -98,7 +98,7 @@ def spoil(board, offer, how):
     [
         ("wrong base", "none of the 1 is for tiny@1.0.0"),
         ("cut", "damaged"),
-        ("other result", "makes something else than was signed"),
+        ("other result", "its result is not what was signed"),
         ("gone", "does not have it"),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_model_that_fails_its_self_test_is_never_on_trial_and_never_taken_agai
     board.install("1.0.0", 1)
     message = refused(Refusal.SELF_TEST, board.install, "2.0.0", 2, **options)
     assert said in message
-    assert "not taken again" in message
+    assert "not be installed again" in message
     assert (board.state.active, board.state.trial, board.line.label) == ("a", None, "tiny@1.0.0")
     board.shelf.fetched.clear()
     outcome = board.updater().install()
@@ -207,8 +207,8 @@ def test_a_model_that_loses_frames_is_rolled_back_by_itself_and_the_next_good_on
     board.line = Slow(board.store.root).start()
     board.install("1.0.0", 1)
     message = refused(Refusal.TRIAL, board.install, "2.0.0", 2)
-    assert "rolled back and not taken again" in message
-    assert "the service has changed over" in message
+    assert "rolled back and will not be installed again" in message
+    assert "the service has loaded it" in message
     assert board.line.label == "tiny@1.0.0"
     assert board.updater().install().result == "refused here"
     assert board.install("3.0.0", 3).result == "committed"
@@ -245,7 +245,7 @@ class Dying(Line):
 def test_a_service_that_dies_and_stays_dead_rolls_the_trial_back(board):
     board.line, board.gate = Dying(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
     board.install("1.0.0", 1)
-    assert "the service died with it" in refused(Refusal.TRIAL, board.install, "2.0.0", 2)
+    assert "the service died while it ran it" in refused(Refusal.TRIAL, board.install, "2.0.0", 2)
     assert board.line.start().label == "tiny@1.0.0"
 
 
@@ -319,7 +319,7 @@ def test_a_disk_that_does_not_give_the_files_is_not_the_models_fault_and_nothing
     board.store.disk = Failing(1)
     message = refused(Refusal.UNJUDGED, board.install, "1.0.0", 1)
     assert "Input/output error" in message
-    assert "that says nothing of the model, which is tried again by the next run (this was 1 of 3)" in message
+    assert "this does not mean that the model is bad: the next run tries it again (try 1 of 3)" in message
     assert (board.state.bad, board.state.trial, board.line.label) == ({}, None, BUNDLED)
     assert list(look(board.store, BUNDLED).unjudged.values()) == [1]
     board.shelf.fetched.clear()
@@ -334,7 +334,7 @@ def test_what_the_machine_can_never_judge_is_given_up_after_a_few_times_and_told
         refused(Refusal.UNJUDGED, board.install, "1.0.0", 1)
     message = refused(Refusal.SELF_TEST, board.install, "1.0.0", 1)
     assert "could not be judged 3 times, the last time: " in message
-    assert "it is not taken again" in message
+    assert "it will not be installed again" in message
     assert board.updater().install().result == "refused here"
     board.store.disk = Disk()
     assert board.updater().install(again=True).result == "committed"
@@ -353,7 +353,7 @@ def test_a_socket_that_closes_in_the_middle_of_the_gate_is_not_the_models_fault(
     board.line, board.gate = Unheard(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
     outcome = board.install("1.0.0", 1)
     assert outcome.result == "on trial"
-    assert "could not be judged and stays on trial (this was 1 of 3): the service lives, but gave no" in outcome.message
+    assert "could not be judged and stays on trial (try 1 of 3): the service runs, but did not" in outcome.message
     assert board.state.bad == {}
     board.line, board.gate = Line(board.store.root).start(), GATE
     assert board.updater().install().result == "committed"
@@ -382,7 +382,7 @@ class CutOff(Line):
 def test_a_connection_that_breaks_while_the_service_changes_over_costs_nothing(board):
     board.line = CutOff(board.store.root).start()
     assert board.install("1.0.0", 1).result == "committed"
-    assert any("did not say that it took it" in line for line in board.told)
+    assert any("did not confirm that it loaded it" in line for line in board.told)
 
 
 def test_a_service_that_never_changed_over_leaves_the_model_on_trial(board):

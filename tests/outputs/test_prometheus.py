@@ -151,7 +151,7 @@ def test_a_port_that_is_taken_stops_nothing_and_is_had_as_soon_as_it_is_free(tmp
             until(lambda: running.metrics.value("judged"), "judged frames")
             told = running.sink("metrics")
             assert told["state"] == "failing"
-            assert told["reason"] == f"127.0.0.1:{port} cannot be listened on: Address already in use"
+            assert told["reason"] == f"127.0.0.1:{port} cannot be opened for listening: Address already in use"
             taken.close()
             until(lambda: running.sink("metrics")["state"] == "ok", "working output")
             assert samples(scrape(port))["pitcore_frames_judged_total"] > 0

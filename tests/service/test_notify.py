@@ -61,4 +61,4 @@ def test_the_watchdog_is_taken_from_what_systemd_says(systemd, more, expected_ns
 @pytest.mark.parametrize("usec", ["infinity", "5s", "-1", "1.5", " 5", "\u00b2", "\u0665", "9" * 5000])
 def test_a_watchdog_time_that_is_none_is_said_and_waited_for_by_nobody(systemd, caplog, usec):
     assert Notifier(environment_of(systemd, WATCHDOG_USEC=usec)).watchdog_ns is None
-    assert "is no time, so no watchdog is fed" in caplog.text
+    assert "is not a time, so the watchdog is not fed" in caplog.text

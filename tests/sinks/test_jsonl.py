@@ -228,6 +228,6 @@ def test_a_pipe_or_a_device_is_no_place_for_verdicts(tmp_path):
 def test_a_file_of_something_else_is_neither_cut_nor_appended_to(tmp_path, text):
     path = tmp_path / "notes.txt"
     path.write_text(text)
-    with pytest.raises(SinkError, match="something else than verdicts"):
+    with pytest.raises(SinkError, match="does not hold verdicts"):
         opened(path)
     assert path.read_text() == text

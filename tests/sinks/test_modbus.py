@@ -125,7 +125,7 @@ def test_an_address_that_is_taken_is_reported_and_had_as_soon_as_it_is_free(monk
         sink = ModbusSink(ModbusConfig(port=port), PLAN, Switch(), Metrics())
         told = sink.status()
     assert told["state"] == "failing"
-    assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in told["reason"]
+    assert f"127.0.0.1:{port} cannot be opened for listening: Address already in use" in told["reason"]
     until = time.monotonic() + 30.0
     while sink.status()["state"] != "ok" and time.monotonic() < until:
         time.sleep(0.01)

@@ -147,7 +147,7 @@ def test_a_label_is_not_suspect_where_one_net_defends_it(flipped, tmp_path):
     write_logits(two, table_of(load_labelled(data), 2))
     result = run(data, tmp_path / "out", "--logits", one, "--logits", two)
     assert "suspect labels           0" in result.output
-    assert "no sheet, for there is no suspect" in result.output
+    assert "no sheet, since there is no suspect" in result.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "findings.csv",
         "findings.json",

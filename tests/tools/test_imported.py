@@ -164,7 +164,7 @@ def bundle_of(tmp_path, data, *options, classes=2, architecture="resnet18"):
 @pytest.mark.parametrize("options", [[], ["--float"]])
 def test_a_board_judges_crops_by_a_bundle_of_every_kind(classes, architecture, options, tmp_path, procedural_crops):
     theirs, said = bundle_of(tmp_path, procedural_crops, *options, classes=classes, architecture=architecture)
-    assert "nothing says what this net was trained on" in said
+    assert "the data that this net was trained on is unknown" in said
     assert ("McNemar" in said) is not bool(options)
     opened = load_bundle(tmp_path / "bundle")
     assert opened.card.dtype == ("float32" if options else "uint8")

@@ -119,7 +119,7 @@ class TestKeys:
     @pytest.mark.parametrize("phrase", ["", "short"])
     def test_a_passphrase_that_protects_nothing_is_refused(self, desk, phrase):
         desk.phrase.write_text(phrase)
-        with pytest.raises(PublishError, match="no protection"):
+        with pytest.raises(PublishError, match="too short"):
             desk.init()
         assert not desk.keys.exists()
 

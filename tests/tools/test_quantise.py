@@ -236,7 +236,7 @@ def test_margins_of_another_net_are_refused(bundle, procedural_crops):
     command = ["evaluate", "--data", str(procedural_crops), "--logits", str(bundle / "logits.csv")]
     result = CliRunner().invoke(pitcore_tools, command)  # the bundled model: not this run's
     assert isinstance(result.exception, DataError)
-    assert "another net's, name its --bundle" in str(result.exception)
+    assert "of another net, give its --bundle" in str(result.exception)
 
 
 def test_a_folder_without_the_held_out_crops_is_one_clear_line(bundle, tmp_path):

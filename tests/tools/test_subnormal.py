@@ -83,7 +83,7 @@ def test_a_file_that_is_no_model_is_one_line(name, content, said, tmp_path):
 
 
 def test_a_bundle_is_not_rewritten_behind_its_hashes(tmp_path):
-    with pytest.raises(DataError, match="cleaned when `quantise` writes it"):
+    with pytest.raises(DataError, match="`quantise` already cleans a bundle"):
         command("inspect", "--zero", tmp_path / "out")
 
 

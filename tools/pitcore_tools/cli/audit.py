@@ -29,12 +29,16 @@ SURE = Number(0.5, 1.0, min_open=True, max_open=True)
     type=InputPath(),
     help="Held-out logits (CSV) of a net. Give it again for each independent net.",
 )
-@click.option("--against", type=InputPath(), help="Another folder of crops: say what differs.")
+@click.option("--against", type=InputPath(), help="Second folder of crops to compare with.")
 @click.option(
-    "--confidence", default=0.9, show_default=True, type=SURE, help="Suspect where every net says more than this."
+    "--confidence",
+    default=0.9,
+    show_default=True,
+    type=SURE,
+    help="Suspect a crop if every net is more certain than this.",
 )
-@click.option("--out", required=True, type=OutputFolder(), help="New folder for the files; outside of git.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--out", required=True, type=OutputFolder(), help="New folder for the files, outside of git.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def audit(
     data: Path, logits: Sequence[Path], against: Path | None, confidence: float, out: Path, as_json: bool
 ) -> None:
@@ -73,7 +77,7 @@ def _with_full_hashes(crops: Sequence[LabelledCrop], data: Path, path: Path) -> 
 def _where(found: Findings, out: Path, names: Sequence[str]) -> str:
     sheets = [name for name in names if name.endswith(".png")]
     drawn = (
-        f"{sheets[0]} to {sheets[-1]}" if len(sheets) > 1 else "".join(sheets) or "no sheet, for there is no suspect"
+        f"{sheets[0]} to {sheets[-1]}" if len(sheets) > 1 else "".join(sheets) or "no sheet, since there is no suspect"
     )
     lines = [f"In {out}:", f"  {output.TABLE}, {output.FINDINGS}   every finding", f"  {drawn}"]
     if len(found.suspects) or found.conflicts:

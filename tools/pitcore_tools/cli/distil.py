@@ -19,21 +19,25 @@ from pitcore_tools.networks.imagenet import SOURCES
 COMMITTED = Path(__file__).parents[1] / "distil" / "results"
 
 DATA = click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
-RUNS = click.option("--runs", default=Path("out/distil"), show_default=True, type=OutputFolder(), help="For weights.")
+RUNS = click.option(
+    "--runs", default=Path("out/distil"), show_default=True, type=OutputFolder(), help="Folder for weights."
+)
 RESULTS = click.option(
     "--results",
     default=COMMITTED,
     type=OutputFolder(),
-    help="For held-out margins and answers. Default: the committed ones.",
+    help="Folder for held-out margins and answers. Default: the committed one.",
 )
-FOLD = click.option("--fold", "folds", multiple=True, type=click.IntRange(0, FOLDS - 1), help="Only this fold.")
+FOLD = click.option(
+    "--fold", "folds", multiple=True, type=click.IntRange(0, FOLDS - 1), help="Run only this fold. Repeatable."
+)
 THREADS = click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads.")
 VIEWS = click.option(
     "--views",
     default=VIEWS_EACH,
     show_default=True,
     type=click.IntRange(1, 1_000),
-    help="Views of each crop. All teachers of a student must answer as many.",
+    help="Number of views of each crop, the same for all teachers of a student.",
 )
 DEVICE = click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 
@@ -122,11 +126,11 @@ def learn_command(names: tuple[str, ...], epochs: int, folds: tuple[int, ...], *
 
 @distil.command(name="run-folder")
 @click.argument("name", type=Text())
-@click.option("--fold", required=True, type=click.IntRange(0, FOLDS - 1), help="That the student never saw.")
-@click.option("--version", default="0.4.0", show_default=True, type=Text(), help="Of the model.")
+@click.option("--fold", required=True, type=click.IntRange(0, FOLDS - 1), help="Fold that the student never saw.")
+@click.option("--version", default="0.4.0", show_default=True, type=Text(), help="Version of the model.")
 @click.option("--out", required=True, type=OutputFolder(), help="Folder to write.")
 @DATA
-@click.option("--runs", default=Path("out/distil"), show_default=True, type=InputPath(), help="With weights.")
+@click.option("--runs", default=Path("out/distil"), show_default=True, type=InputPath(), help="Folder of weights.")
 def run_folder(name: str, fold: int, version: str, out: Path, data: Path, runs: Path) -> None:
     """Write student NAME as a training run, for `quantise`.
 
@@ -140,7 +144,9 @@ def run_folder(name: str, fold: int, version: str, out: Path, data: Path, runs: 
 
 
 @distil.command()
-@click.option("--results", default=COMMITTED, type=InputPath(), help="With held-out margins. Default: the committed.")
+@click.option(
+    "--results", default=COMMITTED, type=InputPath(), help="Folder of held-out margins. Default: the committed one."
+)
 def report(results: Path) -> None:
     """Print the table of teachers and students, from held-out margins alone: seconds, no crops needed.
 

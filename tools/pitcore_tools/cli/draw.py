@@ -12,7 +12,7 @@ from pitcore_tools.train.procedural import draw as draw_crops
 
 
 @click.command()
-@click.option("--out", "folder", required=True, type=OutputFolder(), help="Where the crops go.")
+@click.option("--out", "folder", required=True, type=OutputFolder(), help="Folder for the crops.")
 @click.option("--count", default=1000, show_default=True, type=click.IntRange(2, 1_000_000))
 @click.option("--seed", default=2, show_default=True, type=click.IntRange(0))
 def draw(folder: Path, count: int, seed: int) -> None:

@@ -28,9 +28,9 @@ MAX_DISTANCE = 1e-3  # of a margin, between the file and this machine
     type=InputPath(),
     help="Held-out logits (CSV). Default: those of the bundled model, committed with it.",
 )
-@click.option("--data", type=InputPath(), help="Run the int8 net again on these crops, and compare.")
+@click.option("--data", type=InputPath(), help="Run the int8 net again on these crops and compare.")
 @click.option("--bundle", default=DEFAULT_BUNDLE, type=InputPath(), help="The net to run again.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def evaluate(logits: Path, data: Path | None, bundle: Path, as_json: bool) -> None:
     """Print what a model is worth on crops it never saw: float and int8, with 95 % intervals.
 
@@ -46,7 +46,7 @@ def evaluate(logits: Path, data: Path | None, bundle: Path, as_json: bool) -> No
     worst = None if data is None else _run_again(held_out, load_bundle(bundle), data)
     if worst is not None and worst > MAX_DISTANCE:
         raise DataError(
-            f"{logits}: the margins of {bundle} are off by {worst:.3g}; these are another net's, name its --bundle"
+            f"{logits}: the margins of {bundle} are off by {worst:.3g}; they are of another net, give its --bundle"
         )
     if as_json:
         click.echo(json.dumps({**report.summary(held_out), "int8_margins_off_by": worst}))

@@ -52,7 +52,7 @@ def list_() -> None:
 @click.option("--runs", default=Path("out/experiments"), show_default=True, type=OutputFolder())
 @click.option("--results", default=Path("out/results"), show_default=True, type=OutputFolder())
 @click.option(
-    "--fold", "only", multiple=True, type=click.IntRange(0), help="Only this fold; may be given again. Default: all."
+    "--fold", "only", multiple=True, type=click.IntRange(0), help="Run only this fold. Repeatable. Default: all."
 )
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
@@ -80,8 +80,8 @@ def run(name: str, data: Path, runs: Path, results: Path, only: tuple[int, ...],
 
 @experiments.command()
 @RESULTS
-@click.option("--table", type=click.Choice(list(TABLES)), help="Only this one.")
-@click.option("--write", type=OutputFile(), help="Put the tables into this Markdown file, plots beside.")
+@click.option("--table", type=click.Choice(list(TABLES)), help="Write only this table.")
+@click.option("--write", type=OutputFile(), help="Put the tables into this Markdown file, and the plots beside it.")
 def report(results: Path, table: str | None, write: Path | None) -> None:
     """Print the tables, from held-out logits alone: seconds, no crops needed.
 

@@ -21,11 +21,11 @@ from pitcore_tools.train.imported import Stated, import_checkpoint
     type=click.IntRange(16, 1024),
     help="Side of the crops it was trained on, px.",
 )
-@click.option("--normalised", is_flag=True, help="It was trained with ImageNet's mean and deviation.")
+@click.option("--normalised", is_flag=True, help="The net was trained with ImageNet's mean and deviation.")
 @click.option("--labels", type=Text(), help="Order of its logits. Default: clean,pit or clean,maybe,pit.")
 @click.option("--stem", default="pooled", show_default=True, type=click.Choice(["pooled", "fine"]))
-@click.option("--name", default="imported", show_default=True, type=Text(), help="Of the model, in its card.")
-@click.option("--version", default="0.0.1", show_default=True, type=Text(), help="Of the model, in its card.")
+@click.option("--name", default="imported", show_default=True, type=Text(), help="For the model's card.")
+@click.option("--version", default="0.0.1", show_default=True, type=Text(), help="For the model's card.")
 def import_(
     checkpoint: Path, run: Path, size_px: int, normalised: bool, labels: str | None, stem: str, name: str, version: str
 ) -> None:

@@ -27,7 +27,9 @@ from pitcore_tools.quantise.static import float_ops, op_histogram
 
 @click.command()
 @click.argument("model", default=DEFAULT_BUNDLE, type=InputPath())
-@click.option("--zero", "out", type=OutputFile(NET), help="Write the graph or checkpoint without them here.")
+@click.option(
+    "--zero", "out", type=OutputFile(NET), help="Write the graph or checkpoint without subnormal weights to this file."
+)
 def inspect(model: Path, out: Path | None) -> None:
     """Print what MODEL is made of, and which of its weights are so small that they only cost time.
 
@@ -46,7 +48,9 @@ def inspect(model: Path, out: Path | None) -> None:
             save_weights(out, {name: _zeroed(value) for name, value in state.items()})
         return
     if out is not None and model.suffix != ".onnx":
-        raise DataError(f"{model}: --zero wants a graph or a checkpoint; a bundle is cleaned when `quantise` writes it")
+        raise DataError(
+            f"{model}: --zero wants a graph or a checkpoint; `quantise` already cleans a bundle that it writes"
+        )
     if model.suffix != ".onnx":
         opened = load_bundle(model)
         card, model = opened.card, opened.model_path
@@ -64,7 +68,7 @@ def inspect(model: Path, out: Path | None) -> None:
 
 
 @click.command()
-@click.option("--share", default=0.5, show_default=True, type=Number(0.0, 1.0), help="Of the weights.")
+@click.option("--share", default=0.5, show_default=True, type=Number(0.0, 1.0), help="Share of subnormal weights.")
 @click.option("--rounds", default=25, show_default=True, type=click.IntRange(3, 10_000), help="Calls of each variant.")
 def denormals(share: float, rounds: int) -> None:
     """Show what subnormal weights cost on this machine, and what the guard saves.

@@ -47,8 +47,10 @@ for command in (init, add_channel, rotate_key):
 @click.option(
     "--arch", multiple=True, type=Text(), help="Only for machines of this `uname -m`. Repeatable. Default: any."
 )
-@click.option("--number", type=click.IntRange(1), help="Of the release. Default: the next. Only after a stolen key.")
-@click.option("--again", is_flag=True, help="An archive that is here gets a new number: the way back to it.")
+@click.option(
+    "--number", type=click.IntRange(1), help="Number of the release. Default: the next. Only after a stolen key."
+)
+@click.option("--again", is_flag=True, help="Give an archive of the repository a new number, to go back to it.")
 @json_option
 @click.argument("bundle", type=InputPath(folder=True))
 def add(
@@ -88,7 +90,7 @@ def add(
 @package.command()
 @repository_option
 @keys_option
-@click.option("--percent", required=True, type=Number(0.0, 100.0), help="Of the boards; 0 stops a phase.")
+@click.option("--percent", required=True, type=Number(0.0, 100.0), help="Share of the boards; 0 stops a phase.")
 @yes_option
 @click.argument("channel", type=Text())
 @click.argument("target", type=Text())
@@ -117,10 +119,10 @@ def release(
         click.echo(f"{channel}: {found.label}, release {found.release_seq}: {was:g} % -> {percent:g} % of the boards")
         if percent < was:
             click.echo(
-                "boards that have taken it keep it; to take it back, add the old bundle --again and release that"
+                "boards that have installed it keep it; to replace it, add the old bundle --again and release that"
             )
         if not (repository.can_sign("snapshot") and repository.can_sign("timestamp")):
-            raise PublishError("the keys of snapshot and timestamp are not at hand; add --keys with their folder")
+            raise PublishError("the keys of snapshot and timestamp are missing; add --keys with their folder")
         confirm("publish this?", yes)
         write_channel(repository, after)
         publish_changes(repository)
@@ -152,7 +154,7 @@ def refresh(
         return
     click.echo(f"signed: {', '.join(written)}")
     for role in waiting:
-        click.echo(f"{role}: half its time is over; sign it again with `refresh {role}` and its key")
+        click.echo(f"{role}: half of its lifetime is over; sign it again with `refresh {role}` and its key")
 
 
 @package.command()
@@ -199,7 +201,9 @@ def list_(directory: Path, as_json: bool) -> None:
 @package.command("verify")
 @repository_option
 @click.option("--root", type=InputPath(), help="root.json of a board. Default: the repository's first.")
-@click.option("--stick", is_flag=True, help="What `export-usb` wrote: only what its channels name need be there.")
+@click.option(
+    "--stick", is_flag=True, help="Check a folder that `export-usb` wrote: it holds only what its channels name."
+)
 @json_option
 def verify_(directory: Path, root: Path | None, stick: bool, as_json: bool) -> None:
     """Look at a repository or a stick with a board's eyes, and hash every file. Needs no key.
@@ -218,7 +222,7 @@ def verify_(directory: Path, root: Path | None, stick: bool, as_json: bool) -> N
 
 @package.command("export-usb")
 @repository_option
-@click.option("--channel", "channels", multiple=True, type=Text(), help="To take along. Repeatable. Default: all.")
+@click.option("--channel", "channels", multiple=True, type=Text(), help="Channel to copy. Repeatable. Default: all.")
 @click.option("--folder", is_flag=True, help="DESTINATION is a folder of this machine, not a stick.")
 @click.argument("destination", type=OutputFolder())
 def export_usb(directory: Path, channels: tuple[str, ...], folder: bool, destination: Path) -> None:
@@ -247,7 +251,7 @@ def export_usb(directory: Path, channels: tuple[str, ...], folder: bool, destina
     "--bundle",
     default=variants.DEFAULT,
     type=InputPath(folder=True),
-    help="Base. Default: the model that comes with pitcore.",
+    help="Base of the patch. Default: the model that comes with pitcore.",
 )
 @json_option
 def deltas(bundle: Path, as_json: bool) -> None:

@@ -26,8 +26,8 @@ from pitcore_tools.package.repository import locked, rule_of
 @repository_option
 @click.option("--keys", "folder", required=True, type=OutputFolder(), help="New folder for the private keys.")
 @click.option("--channel", "channels", required=True, multiple=True, type=Text(), help="A first channel. Repeatable.")
-@click.option("--passphrase-file", type=InputPath(), help="Read the passphrase here, do not ask.")
-@click.option("--unprotected", is_flag=True, help="Offline keys without a passphrase: for trials only.")
+@click.option("--passphrase-file", type=InputPath(), help="Read the passphrase from this file, do not ask.")
+@click.option("--unprotected", is_flag=True, help="Make offline keys without a passphrase, for trials only.")
 def init(
     directory: Path, folder: Path, channels: tuple[str, ...], passphrase_file: Path | None, *, unprotected: bool
 ) -> None:
@@ -41,7 +41,7 @@ def init(
       pitcore-tools package init --repository /srv/models --keys /media/safe/keys --channel stable --channel beta
     """
     if unprotected and passphrase_file:
-        raise click.UsageError("--unprotected and --passphrase-file exclude each other")
+        raise click.UsageError("--unprotected and --passphrase-file cannot be used together")
     phrase = None if unprotected else new_passphrase(passphrase_file)
     root = setup.initialise(directory, folder, channels, phrase, lambda: datetime.now(UTC))
     click.echo(
@@ -81,7 +81,7 @@ def add_channel(
     "--key", "old", type=Text(), help="First letters of the id of the key to replace; needed where a role has several."
 )
 @click.option("--new-keys", required=True, type=OutputFolder(shared=True), help="Folder that the new key goes into.")
-@click.option("--unprotected", is_flag=True, help="A new offline key without a passphrase: for trials only.")
+@click.option("--unprotected", is_flag=True, help="Make an offline key without a passphrase, for trials only.")
 @yes_option
 @click.argument("role", type=Text())
 def rotate_key(

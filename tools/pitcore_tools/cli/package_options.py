@@ -31,9 +31,9 @@ def repository_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def keys_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--keys DIR``, several times, and where the passphrase comes from."""
-    function = click.option("--passphrase-file", type=InputPath(), help="Read the keys' passphrase here, do not ask.")(
-        function
-    )
+    function = click.option(
+        "--passphrase-file", type=InputPath(), help="Read the keys' passphrase from this file, do not ask."
+    )(function)
     return click.option(
         "--keys",
         "folders",
@@ -44,7 +44,7 @@ def keys_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask before publishing.")
 
 
@@ -75,7 +75,7 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not is_asked():
-        raise PublishError("nobody is here to ask; say --yes in a script")
+        raise PublishError("there is no terminal to ask at; give --yes in a script")
     if not click.confirm(question):
         raise click.Abort
 
@@ -84,7 +84,7 @@ def read_passphrase(path: Path | None) -> bytes:
     """Return the passphrase from a file or from the person at the terminal. Raises PublishError."""
     if path is None:
         if not is_asked():
-            raise PublishError("a key needs its passphrase, and nobody is here to ask; give --passphrase-file")
+            raise PublishError("a key needs its passphrase, and there is no terminal to ask at; give --passphrase-file")
         phrase: str = click.prompt("passphrase of the keys", hide_input=True)
         return phrase.encode()
     try:
@@ -100,7 +100,7 @@ def new_passphrase(path: Path | None) -> bytes:
     elif is_asked():
         phrase = click.prompt("new passphrase for offline keys", hide_input=True, confirmation_prompt=True).encode()
     else:
-        raise PublishError("offline keys need a passphrase, and nobody is here to ask; give --passphrase-file")
+        raise PublishError("offline keys need a passphrase, and there is no terminal to ask at; give --passphrase-file")
     if len(phrase) < MIN_PASSPHRASE:
-        raise PublishError(f"a passphrase of {len(phrase)} bytes is no protection; use {MIN_PASSPHRASE} or more")
+        raise PublishError(f"a passphrase of {len(phrase)} bytes is too short; use {MIN_PASSPHRASE} or more")
     return phrase

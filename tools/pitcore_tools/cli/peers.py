@@ -16,8 +16,10 @@ from pitcore_tools.documents import fill
 
 
 @click.command()
-@click.option("--rounds", default=24, show_default=True, type=click.IntRange(3, 10_000), help="Turns of every variant.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: every round.")
+@click.option(
+    "--rounds", default=24, show_default=True, type=click.IntRange(3, 10_000), help="Rounds of every variant."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with every round, for programs.")
 @click.option("--write", type=OutputFile(), help="Put the tables into this Markdown file.")
 def peers(rounds: int, as_json: bool, write: Path | None) -> None:
     """Measure pitcore beside what one would otherwise write, on the same frames, in turns.

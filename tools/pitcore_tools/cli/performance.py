@@ -19,7 +19,7 @@ COUNTS = "instructions.json"
 
 
 @click.command()
-@click.option("--rounds", default=40, show_default=True, type=click.IntRange(3, 10_000), help="Turns of every part.")
+@click.option("--rounds", default=40, show_default=True, type=click.IntRange(3, 10_000), help="Rounds of every part.")
 @click.option(
     "--boards", "folder", default=Path("docs/performance"), show_default=True, type=InputPath(),
     help="Folder of the counted instructions, and of pi5.json and pi4.json where a board has been measured.",

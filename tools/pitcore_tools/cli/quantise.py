@@ -46,9 +46,11 @@ def export(run_folder: Path, out: Path) -> None:
 @click.option(
     "--evidence",
     type=InputPath(),
-    help="Out-of-fold logits (CSV) of all folds of this recipe: thresholds then rest on all their pits.",
+    help="Out-of-fold logits (CSV) of all folds of this recipe, for thresholds that use all their pits.",
 )
-@click.option("--float", "as_float", is_flag=True, help="A float bundle: slower, for nets that have no int8 form.")
+@click.option(
+    "--float", "as_float", is_flag=True, help="Write a float bundle: slower, for nets that have no int8 form."
+)
 def quantise(
     run_folder: Path, data: Path, bundle: Path, logits: Path | None, evidence: Path | None, as_float: bool
 ) -> None:
@@ -64,7 +66,8 @@ def quantise(
     trained = load_run(run_folder, data)
     if not (run_folder / SEEN).exists():
         click.echo(
-            f"{run_folder}: nothing says what this net was trained on. Its calibration and thresholds hold only if it "
+            f"{run_folder}: the data that this net was trained on is unknown. Its calibration and thresholds "
+            "hold only if it "
             f"never saw fold {trained.recipe.held_out_fold} of {data}"
         )
     graph = float_run(trained, click.echo) if as_float else quantise_run(trained, click.echo)

@@ -18,7 +18,7 @@ from pitcore_tools.evaluate.score import score as score_model
 @click.argument("model", type=InputPath())
 @click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
 @click.option("--logits", type=OutputFile(LOGITS_FILE), help="Also write the margins (CSV) here.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def score(model: Path, data: Path, logits: Path | None, as_json: bool) -> None:
     """Score MODEL, a bundle or a training run, on crops of another line, another season, or drawn ones.
 
@@ -41,7 +41,7 @@ def score(model: Path, data: Path, logits: Path | None, as_json: bool) -> None:
         return
     click.echo(f"{len(found.held_out.labels)} crops, threshold one half, 95 % intervals after Wilson")
     if found.trained_on:
-        click.echo(f"  it was trained on {found.trained_on} of them, so the figures flatter")
+        click.echo(f"  it was trained on {found.trained_on} of them, so the figures are too good")
     if counts.none:
         click.echo(
             f"  {counts.none} of them got NaN or infinity: the board says maybe, and no figure counts them as right"

@@ -28,11 +28,11 @@ SHARE = Number(0.0, 1.0, min_open=True, max_open=True)
     help="Held-out logits (CSV). Default: those of the bundled model.",
 )
 @click.option("--max-miss", default=0.01, show_default=True, type=SHARE, help="Share of pits that may pass as clean.")
-@click.option("--confidence", default=0.95, show_default=True, type=SHARE, help="Of the promise about pits.")
+@click.option("--confidence", default=0.95, show_default=True, type=SHARE, help="Confidence of the promise about pits.")
 @click.option("--max-clean-loss", default=0.02, show_default=True, type=SHARE, help="Share of clean ones to reject.")
 @click.option("--fold", type=click.IntRange(0), help="Only this fold: the crops that one net never saw.")
 @click.option("--plot", type=OutputFile(PLOT), help="Draw pit recall against review share here.")
-@click.option("--points", is_flag=True, help="Instead: the operating points, per 1,000 cherries.")
+@click.option("--points", is_flag=True, help="Print the operating points instead, per 1,000 cherries.")
 @click.option(
     "--evidence",
     type=InputPath(),
@@ -45,7 +45,7 @@ SHARE = Number(0.0, 1.0, min_open=True, max_open=True)
     metavar="BUNDLE VERSION",
     help="With --points: put them into this bundle's card, under this version.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def thresholds(
     logits: Path,
     max_miss: float,
@@ -87,7 +87,7 @@ def thresholds(
 def _points(own: HeldOut, evidence: HeldOut | None, write: tuple[Path, str] | None) -> None:
     """Print the operating points of a net, and put them into its bundle."""
     if report.scores(own).nets > 1:
-        raise DataError("operating points are of one net: give --fold, and the logits of all folds as --evidence")
+        raise DataError("operating points belong to one net: give --fold, and the logits of all folds as --evidence")
     probabilities = figures.platt(own.margins, *figures.fit_platt(own.labels, own.margins))
     points = card_points(own, probabilities, evidence)
     scored = report.scores(evidence or own)

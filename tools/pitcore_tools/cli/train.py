@@ -20,7 +20,7 @@ DEFAULT_RECIPE = Path(__file__).parents[1] / "train" / "configs" / "default.yaml
 @click.command()
 @click.argument("recipe_path", metavar="[RECIPE]", default=DEFAULT_RECIPE, type=InputPath())
 @click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
-@click.option("--out", "run", required=True, type=OutputFolder(), help="Where the run is kept.")
+@click.option("--out", "run", required=True, type=OutputFolder(), help="Folder of the run.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 def train(recipe_path: Path, data: Path, run: Path, threads: int, device: str) -> None:

@@ -127,9 +127,7 @@ def refresh(repository: StaticRepository, roles: Sequence[str]) -> list[str]:
         else:
             waiting.append(role)
     if not repository.publish():
-        raise PublishError(
-            "the keys of snapshot and timestamp are not at hand; add --keys with the folder of online keys"
-        )
+        raise PublishError("the keys of snapshot and timestamp are missing; add --keys with the folder of online keys")
     return waiting
 
 
@@ -148,9 +146,7 @@ def _packed(bundle: Bundle) -> bytes:
     archive.pack(bundle.directory, out)
     content = out.getvalue()
     if len(content) > archive.MAX_BYTES:
-        raise PublishError(
-            f"{bundle.directory}: {len(content)} bytes, and a board takes no more than {archive.MAX_BYTES}"
-        )
+        raise PublishError(f"{bundle.directory}: {len(content)} bytes, but a board accepts at most {archive.MAX_BYTES}")
     return content
 
 
