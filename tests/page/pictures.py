@@ -14,7 +14,7 @@ from tests.page.browser import Visit, address_of, open_browser, playwright
 
 MAX_BYTES = 250_000
 QUALITIES = (85, 75, 65)  # of JPEG, the first one with which a picture is small enough
-DESK, WHOLE, PHONE = (1152, 900), (1152, 1750), (390, 844)  # pixels
+DESK, WHOLE, PHONE = (1152, 900), (1152, 1700), (390, 844)  # pixels
 CHERRIES = 100  # on the page before the first picture
 CONFIG = """
 [source]
