@@ -159,6 +159,7 @@ def test_the_gate_refuses_a_report_over_its_limits_or_of_another_model(tmp_path,
         check_gate(tmp_path / "none.json", bundle, LIMITS)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
 def test_two_ray_nodes_share_the_work_and_give_the_bytes_of_the_plain_loop(tmp_path, tiny_bundle, drawn):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'pitcore-tools[rescore]'")
     from ray.cluster_utils import Cluster  # noqa: PLC0415

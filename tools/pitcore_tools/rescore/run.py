@@ -111,7 +111,8 @@ def run_ray(
             _RayJudge,
             fn_constructor_args=(content,),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(cores, len(rows)))),
+            compute=ray.data.ActorPoolStrategy(size=max(1, min(cores, len(rows)))),
+            scheduling_strategy="SPREAD",
             num_cpus=1,
         )
         for row in judged.iter_rows():
