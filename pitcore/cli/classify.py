@@ -44,7 +44,7 @@ def classify(paths: tuple[str, ...], as_json: bool, workers: int | None, bundle:
         for found in classifier.classify(files):
             failed += found.error is not None
             unknown += found.p_pit is not None and math.isnan(found.p_pit)
-            click.echo(_json_line(found, opened.label) if as_json else _text_line(found))
+            click.echo(json_line(found, opened.label) if as_json else _text_line(found))
             bar.update(1)
     if unknown:
         click.echo(f"{unknown} of {len(files)} pictures: the network gave NaN or infinity, so they are maybe", err=True)
@@ -79,7 +79,8 @@ def _joined(given: str, folder: Path) -> Iterator[str]:
         yield f"{base}/{name}" if base != "/" else f"/{name}"
 
 
-def _json_line(found: CropVerdict, model: str) -> str:
+def json_line(found: CropVerdict, model: str) -> str:
+    """Return the line of one picture, without its end."""
     path = found.path.encode(errors="backslashreplace").decode()  # JSON is UTF-8, file names need not be
     if found.error is not None:
         return msgspec.json.encode({"path": path, "error": printable(found.error)}).decode()

@@ -7,11 +7,12 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.camera.crops import read_crop
+from pitcore.camera.crops import decode_crop, read_crop
 from pitcore.decision import policy
 from pitcore.errors import ImageError
 from pitcore.inference.session import Session
@@ -20,6 +21,13 @@ from pitcore.preprocess.prepare import CropSpec, aligned_batch, crop_from_image,
 from pitcore.verdict import CODES, VerdictName
 
 _Read = NDArray[np.uint8] | ImageError
+
+
+class Picture(NamedTuple):
+    """One picture: its path, or its name and its file."""
+
+    name: str
+    content: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,11 @@ class Classifier:
 
     def classify(self, paths: Iterable[str]) -> Iterator[CropVerdict]:
         """Yield a verdict for each path, in order. A picture that cannot be read yields its error."""
-        waiting = iter(paths)
+        yield from self.classify_pictures(Picture(path) for path in paths)
+
+    def classify_pictures(self, pictures: Iterable[Picture]) -> Iterator[CropVerdict]:
+        """Yield a verdict for each picture, in order. One that cannot be read yields its error."""
+        waiting = iter(pictures)
         readers = ThreadPoolExecutor(self._workers, "pitcore-read")
         try:
             following = self._start_reading(readers, waiting)
@@ -68,13 +80,15 @@ class Classifier:
         finally:
             readers.shutdown(wait=True, cancel_futures=True)
 
-    def _start_reading(self, readers: Executor, paths: Iterator[str]) -> list[tuple[str, Future[_Read]]]:
-        return [(path, readers.submit(self._read, path)) for path in islice(paths, self._capacity)]
+    def _start_reading(self, readers: Executor, pictures: Iterator[Picture]) -> list[tuple[str, Future[_Read]]]:
+        return [(one.name, readers.submit(self._read, one)) for one in islice(pictures, self._capacity)]
 
-    def _read(self, path: str) -> _Read:
+    def _read(self, picture: Picture) -> _Read:
         """Read and prepare one picture: (S, S, planes) uint8, or what is wrong with it."""
         try:
-            return crop_from_image(read_crop(Path(path)), self._spec)
+            name, content = picture
+            pixels = read_crop(Path(name)) if content is None else decode_crop(content, name)
+            return crop_from_image(pixels, self._spec)
         except ImageError as error:
             return error
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from pitcore.config import RuntimeConfig
 from pitcore.model_card import DEFAULT_BUNDLE
 from tests.conftest import write_tiny_bundle
 from tests.line_belt import line_config, line_source, run_line, wrong
@@ -25,7 +26,10 @@ def run(seed, cherries, bundle):
     change = int(cherries / CHERRIES_PER_FRAME)
     lamps = wrong(light=(0.8, 0.8), first=change)
     frames = change + int(1.5 * WITHIN / CHERRIES_PER_FRAME)
-    memory, _, _ = run_line(line_config(bundle), line_source(frames, disturbance=lamps, seed=seed))
+    memory, _, _ = run_line(
+        line_config(bundle, runtime=RuntimeConfig(capture_timeout_s=60.0)),
+        line_source(frames, disturbance=lamps, seed=seed),
+    )
     seen = [line.frame.seq for line in memory.verdicts if line.is_one_cherry]
     alarms = [event for event in memory.events if event.event == "drift"]
     false = [event for event in alarms if event.seq < change]

@@ -99,7 +99,7 @@ def test_a_model_for_another_machine_is_left_alone(wrong):
 
 @pytest.mark.parametrize("percent", [float("nan"), float("inf"), -0.01, 100.01])
 def test_a_share_that_no_channel_could_be_read_with_again_is_refused_when_it_is_made(percent):
-    with pytest.raises(ValueError, match="is no share of the boards"):
+    with pytest.raises(ValueError, match="is not a share of the boards"):
         Entry("models/m.tar", percent, "0123456789")
 
 

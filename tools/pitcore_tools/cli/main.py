@@ -20,6 +20,7 @@ from pitcore_tools.cli.performance import performance
 from pitcore_tools.cli.pull import pull
 from pitcore_tools.cli.quantise import export, quantise
 from pitcore_tools.cli.reference import reference
+from pitcore_tools.cli.rescore import rescore
 from pitcore_tools.cli.score import score
 from pitcore_tools.cli.thresholds import thresholds
 from pitcore_tools.cli.train import train
@@ -41,6 +42,7 @@ for command in (
     quantise,
     evaluate,
     score,
+    rescore,
     thresholds,
     reference,
     inspect,

@@ -10,6 +10,7 @@ import msgspec
 
 from pitcore.cli.parameters import InputPath, Number, OutputFolder, Text
 from pitcore.errors import PublishError
+from pitcore.model_card import load_bundle
 from pitcore_tools.cli.package_keys import add_channel, init, rotate_key
 from pitcore_tools.cli.package_options import (
     confirm,
@@ -26,6 +27,7 @@ from pitcore_tools.package.channels import phase, read_to_replace, releases, wri
 from pitcore_tools.package.repository import locked
 from pitcore_tools.package.stick import check_is_stick, export
 from pitcore_tools.package.verify import VerifyReport, phases, verify
+from pitcore_tools.rescore.report import Gate, check_gate
 
 
 @click.group()
@@ -50,6 +52,18 @@ for command in (init, add_channel, rotate_key):
 @click.option(
     "--number", type=click.IntRange(1), help="Number of the release. Default: the next. Only after a stolen key."
 )
+@click.option(
+    "--gate", type=InputPath(), help="report.json of `rescore`; refuse the bundle where it exceeds the limits."
+)
+@click.option(
+    "--gate-limits",
+    default=(0.05, 0.01, 0.01),
+    show_default=True,
+    nargs=3,
+    type=Number(0.0, 1.0),
+    metavar="FLIPS CLEAN BAD",
+    help="Shares: verdicts that change, stopped cherries that would pass, bad crops.",
+)
 @click.option("--again", is_flag=True, help="Give an archive of the repository a new number, to go back to it.")
 @json_option
 @click.argument("bundle", type=InputPath(folder=True))
@@ -61,6 +75,8 @@ def add(
     arch: tuple[str, ...],
     again: bool,
     number: int | None,
+    gate: Path | None,
+    gate_limits: tuple[float, float, float],
     as_json: bool,
     bundle: Path,
 ) -> None:
@@ -72,6 +88,8 @@ def add(
     Example:
       pitcore-tools package add out/bundle --repository /srv/models --keys /media/safe/keys
     """
+    if gate is not None:
+        check_gate(gate, load_bundle(bundle), Gate(*gate_limits))
     with locked(directory):
         repository = open_repository(directory, folders, passphrase_file)
         added = publish.add(repository, bundle, publish.PublishRequest(bases, arch, again, number))

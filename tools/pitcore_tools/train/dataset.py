@@ -78,7 +78,7 @@ def read_relabel(path: Path, labels: Sequence[str], known: Collection[str] | Non
     label_of = one_of(*labels, "drop")
     found: dict[str, int | None] = {}
     lines: dict[str, int] = {}
-    rows = read_table(path, ("hash", "label"), "pitcore-tools audit")
+    rows = read_table(path, ("hash", "label"), "pitcore-tools audit` or `label")
     for row in rows:
         name, label = row.value("hash", crop_name), row.value("label", label_of)
         new = None if label == "drop" else list(labels).index(label)

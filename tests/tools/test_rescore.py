@@ -1,0 +1,179 @@
+"""Rescoring an archive: each crop exactly once, with the verdicts of `classify`, whatever is killed or comes twice."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pitcore.camera.crops import encode_crop
+from pitcore.cli.classify import classify
+from pitcore.emulator.single import render_crop
+from pitcore.errors import DataError, PublishError
+from pitcore.model_card import load_bundle
+from pitcore_tools.cli.rescore import rescore
+from pitcore_tools.rescore.pieces import PIECE_CROPS, plan_archive, read_piece
+from pitcore_tools.rescore.report import Gate, check_gate
+from tests.conftest import ROOT, write_tiny_bundle
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+LIMITS = Gate(1.0, 1.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Files of a few drawn crops."""
+    return [encode_crop(render_crop(7, index)[0]) for index in range(24)]
+
+
+def shards(folder, pictures, rows=1000):
+    """Write an archive as `pull` does; the boards called every crop clean."""
+    folder.mkdir(parents=True)
+    for number, first in enumerate(range(0, len(pictures), rows)):
+        part = pictures[first : first + rows]
+        table = {
+            "sha256": [hashlib.sha256(b"%d" % (first + at) + png).hexdigest() for at, png in enumerate(part)],
+            "name": [f"{first + at:06d}.png" for at in range(len(part))],
+            "board": [f"line-{at % 2}" for at in range(len(part))],
+            "at": ["2026-06-01T10:00:00+00:00"] * len(part),
+            "verdict": ["clean"] * len(part),
+            "reason": [None] * len(part),
+            "p_pit": [0.01] * len(part),
+            "png": part,
+        }
+        pq.write_table(pa.table(table), folder / f"{number:03d}.parquet", row_group_size=97)
+    return folder
+
+
+def invoke(*words):
+    found = CliRunner().invoke(rescore, [str(word) for word in words])
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    return found.output
+
+
+def report_of(output):
+    return json.loads((output / "report.json").read_text())
+
+
+def test_a_folder_gets_the_bytes_of_classify_and_bad_files_are_counted(tmp_path, tiny_bundle, drawn):
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for index, png in enumerate(drawn):
+        (crops / f"{index:02d}.png").write_bytes(png)
+    (crops / "broken.png").write_bytes(drawn[0][:200])
+    invoke(crops, "--bundle", tiny_bundle, "--output", tmp_path / "out", "--plain")
+    said = CliRunner().invoke(classify, [str(crops), "--json", "--bundle", str(tiny_bundle)]).output
+    lines = "".join(line for line in said.splitlines(keepends=True) if line.startswith("{"))
+    assert (tmp_path / "out" / "verdicts.jsonl").read_text() == lines
+    found = report_of(tmp_path / "out")
+    assert (found["crops"], found["bad"], found["compared"]) == (len(drawn), 1, 0)
+    assert "broken.png" in found["bad_records"][0]
+
+
+def test_flips_are_counted_by_board_day_and_probability_and_a_crop_of_two_shards_once(tmp_path, tiny_bundle, drawn):
+    archive = shards(tmp_path / "archive", drawn)
+    (archive / "copy.parquet").write_bytes((archive / "000.parquet").read_bytes())
+    (archive / "bad.parquet").write_bytes(b"PAR1 no shard")
+    said = invoke(archive, "--bundle", tiny_bundle, "--output", tmp_path / "out", "--plain")
+    found = report_of(tmp_path / "out")
+    verdicts = [json.loads(line) for line in (tmp_path / "out" / "verdicts.jsonl").read_text().splitlines()]
+    flips = sum(one["verdict"] != "clean" for one in verdicts)
+    assert flips
+    assert (found["crops"], found["duplicates"], len(found["bad_shards"])) == (len(drawn), len(drawn), 1)
+    assert (found["compared"], found["flipped"]) == (len(drawn), flips)
+    assert sum(found["flips"].values()) == flips
+    for parts in (found["by_board"], found["by_day"], found["by_probability"]):
+        assert sum(part["flipped"] for part in parts.values()) == flips
+    assert set(found["by_board"]) == {"line-0", "line-1"}
+    assert f"{flips} would change" in said
+
+
+def test_pieces_cover_each_row_once_however_a_shard_is_cut(tmp_path, drawn):
+    archive = shards(
+        tmp_path / "archive", [drawn[at % len(drawn)] for at in range(2 * PIECE_CROPS + 77)], rows=PIECE_CROPS + 300
+    )
+    plan = plan_archive(str(archive), "model")
+    names = [record.name for piece in plan.pieces for record in read_piece(piece)]
+    assert len(plan.pieces) == 3
+    assert len(names) == len(set(names)) == 2 * PIECE_CROPS + 77
+
+
+def start(archive, bundle, output):
+    command = [
+        sys.executable,
+        "-m",
+        "pitcore_tools",
+        "rescore",
+        archive,
+        "--bundle",
+        bundle,
+        "--output",
+        output,
+        "--plain",
+    ]
+    return subprocess.Popen(
+        [str(word) for word in command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, tiny_bundle, drawn):
+    archive = shards(tmp_path / "archive", [drawn[at % len(drawn)] for at in range(4 * PIECE_CROPS)])
+    output = tmp_path / "out"
+    run = start(archive, tiny_bundle, output)
+    while run.poll() is None and len(list((output / "pieces").glob("*.msgpack"))) < 2:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    kept = {path: path.stat().st_mtime_ns for path in (output / "pieces").glob("*.msgpack")}
+    assert len(kept) >= 2
+    invoke(archive, "--bundle", tiny_bundle, "--output", output, "--plain")
+    assert all(path.stat().st_mtime_ns == at for path, at in kept.items())  # none was judged again
+    invoke(archive, "--bundle", tiny_bundle, "--output", tmp_path / "at once", "--plain")
+    assert (output / "verdicts.jsonl").read_bytes() == (tmp_path / "at once" / "verdicts.jsonl").read_bytes()
+    assert report_of(output)["crops"] == 4 * PIECE_CROPS
+
+
+def test_the_gate_refuses_a_report_over_its_limits_or_of_another_model(tmp_path, tiny_bundle, drawn):
+    archive, output = shards(tmp_path / "archive", drawn), tmp_path / "out"
+    invoke(archive, "--bundle", tiny_bundle, "--output", output, "--plain")
+    report, bundle = output / "report.json", load_bundle(tiny_bundle)
+    assert check_gate(report, bundle, LIMITS).flipped
+    with pytest.raises(PublishError, match=r"verdicts would change \(\d"):
+        check_gate(report, bundle, msgspec.structs.replace(LIMITS, flips=0.0))
+    other = write_tiny_bundle(tmp_path / "other", golden_shift=0.0)
+    card = json.loads((other / "card.json").read_text()) | {"version": "9.0.0"}
+    (other / "card.json").write_text(json.dumps(card))
+    with pytest.raises(PublishError, match="rescore again"):
+        check_gate(report, load_bundle(other), LIMITS)
+    (tmp_path / "none.json").write_text("{}")
+    with pytest.raises(DataError, match="no report"):
+        check_gate(tmp_path / "none.json", bundle, LIMITS)
+
+
+def test_two_ray_nodes_share_the_work_and_give_the_bytes_of_the_plain_loop(tmp_path, tiny_bundle, drawn):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'pitcore-tools[rescore]'")
+    from ray.cluster_utils import Cluster  # noqa: PLC0415
+
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")])
+    archive = shards(tmp_path / "archive", [drawn[at % len(drawn)] for at in range(4 * PIECE_CROPS)])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    try:
+        invoke(
+            archive, "--bundle", tiny_bundle, "--output", tmp_path / "ray", "--address", cluster.address, "--workers", 2
+        )
+    finally:
+        cluster.shutdown()
+    invoke(archive, "--bundle", tiny_bundle, "--output", tmp_path / "plain", "--plain")
+    assert (tmp_path / "ray" / "verdicts.jsonl").read_bytes() == (tmp_path / "plain" / "verdicts.jsonl").read_bytes()
+    assert len(report_of(tmp_path / "ray")["nodes"]) == 2
+    assert np.sum(list(report_of(tmp_path / "ray")["nodes"].values())) == 4 * PIECE_CROPS

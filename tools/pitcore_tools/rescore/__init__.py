@@ -1,0 +1,1 @@
+"""Judges an archive of crops with a candidate model, through Ray Data, and says what would change."""
