@@ -147,7 +147,7 @@ def test_valves_are_asked_for_shut_and_the_encoder_with_the_cameras_clock():
 
 def test_a_line_that_another_program_holds_is_named_and_the_valves_given_back():
     chip = Taking(refuse_encoder=True)
-    with pytest.raises(SinkError, match=r"chip `pinctrl-rp1`: Device or resource busy; gpioinfo tells"):
+    with pytest.raises(SinkError, match=r"chip `pinctrl-rp1`: Device or resource busy; gpioinfo lists"):
         Lines(chip, CONFIG)
     assert chip.closed
 
