@@ -39,11 +39,11 @@ def test_a_subfolder_that_cannot_be_read_is_named_and_the_rest_is_found(folder):
     (folder / "closed").mkdir(mode=0o000)
     found = walked(folder)
     assert [path.name for path in found.pictures] == ["open.png"]
-    assert str(found) == "1 passed over: closed (folder cannot be read: Permission denied)"
+    assert str(found) == "1 skipped: closed (folder cannot be read: Permission denied)"
 
 
 def test_a_name_with_a_newline_is_escaped_where_it_is_named(folder):
     (folder / "a\n2 passed over.jpg").write_bytes(b"")
     (told,) = walked(folder).passed_over
     assert "\n" not in told
-    assert told.endswith("(no PNG)")
+    assert told.endswith("(not a PNG)")
