@@ -185,7 +185,7 @@ def test_the_service_survives_each_fault_counts_it_and_names_the_camera(small):
         service.wait_for_line(small.parent / "v.jsonl", lambda line: line.get("event") == "frames_lost")
         shown = run_pitcore("status", "--config", small).stdout
         (line,) = [line for line in shown.splitlines() if f"{TOP} (top): ok" in line]
-        assert "holds 500 us, gain 1; lost: " in line
+        assert "locked at 500 us, gain 1; lost: " in line
         service.wait_for_line(small.parent / "v.jsonl", lambda line: line["schema"] == "pitcore.verdict/1")
         assert service.stop() == 0
     finally:
