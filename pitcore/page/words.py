@@ -17,17 +17,17 @@ class Told(NamedTuple):
 
 ALARMS: Mapping[str, Told] = {
     "not_judging": Told(
-        "Of the last 8 frames 4 left belt unjudged: damaged, flooded, unreadable, black, stuck or "
-        "repeated, or belt passed between them (belt_gap).",
-        "Fix what the events named in the text say.",
+        "4 of the last 8 frames left belt unjudged: they were damaged, flooded, unreadable, black, stuck "
+        "or repeated, or belt passed between them (belt_gap).",
+        "Fix the faults that the text names.",
     ),
     "planes_swapped": Told(
         "The cameras are exchanged: the plane top shows light through the cherries, bottom reflected light.",
         "Exchange the ids or channels of the cameras in [source]; then pitcore calibrate exposure, flat and align.",
     ),
     "camera_frozen": Told(
-        "A camera sends the same picture again and again, or a plane of it: on an empty belt too.",
-        "It restarts by itself; if it comes back, check the camera's cable and supply.",
+        "A camera repeats the same picture, or one plane of it. It is detected on an empty belt too.",
+        "The service restarts by itself. If the alarm comes back, check the camera's cable and supply.",
     ),
     "light_off": Told(
         "The empty belt of a plane is below half of its level, or its reference strip where the belt is "
@@ -39,8 +39,8 @@ ALARMS: Mapping[str, Told] = {
         "Clean or replace the lamp, clean the glass; then pitcore calibrate exposure and flat.",
     ),
     "light_bright": Told(
-        "They are above 120 %: other light falls in, or the belt changed.",
-        "Close the hood, clean the belt; else pitcore calibrate exposure and flat.",
+        "Belt or cherries are above 120 % of their calibrated level: other light falls in, or the belt changed.",
+        "Close the hood, clean the belt. If that does not help: pitcore calibrate exposure and flat.",
     ),
     "reference_strip": Told(
         "A strip of white tape in view ([[line.reference]]) is below 85 % or above 120 % of its "
@@ -49,33 +49,32 @@ ALARMS: Mapping[str, Told] = {
     ),
     "lens_dirty": Told(
         "A spot of at least 16 px does not move with the belt.",
-        "Clean lens, glass and lamp where the text says.",
+        "Clean lens, glass and lamp at the place that the text gives.",
     ),
     "planes_misaligned": Told(
-        "The planes' masks of the same cherries lie more than 3 px apart.",
-        "See whether a camera was moved; then pitcore calibrate align.",
+        "The planes' masks of the same cherries are offset by more than 3 px.",
+        "Check that no camera was moved; then pitcore calibrate align.",
     ),
     "nothing_seen": Told(
         "The belt moves and nothing that moves with it was seen for nothing_seen_s.",
-        "Is the feed empty, the light on, the camera's view free?",
+        "Check the feed, the light and the camera's view.",
     ),
     "encoder_dead": Told(
-        "Cherries move but the encoder does not count, or only trembles to and fro. Each frame's things "
-        "are then all judged.",
+        "Cherries move but the encoder does not count, or only jitters. All things in each frame are then judged.",
         "Check the encoder's cable, supply and coupling.",
+    ),
+    "encoder_mismatch": Told(
+        "Fewer than half of the cherries that two frames show are at the place that the encoder gives.",
+        "Check coupling and slip; then pitcore calibrate belt.",
     ),
     "belt_reversing": Told(
         "The belt is more than 60 px behind where it was.",
-        "Nothing, if somebody ran it back: what left by the entry edge is judged again. If it runs "
-        "forward, exchange the encoder's channels A and B.",
-    ),
-    "encoder_mismatch": Told(
-        "Fewer than half of the cherries that two frames show are where the encoder says.",
-        "Check coupling and slip; then pitcore calibrate belt.",
+        "Nothing, if somebody ran the belt back: what left the frame by its entry edge is judged again. "
+        "If the belt runs forward, exchange the encoder's channels A and B.",
     ),
     "only_foreign": Told(
-        "Nine in ten of the last 40 things are no single cherries.",
-        "Look at what comes along, and at [decision] min_plane_mean, max_plane_mean.",
+        "Nine in ten of the last 40 things are not single cherries.",
+        "Check what is on the belt, and [decision] min_plane_mean, max_plane_mean.",
     ),
     "drift": Told(
         "Probability, size, brightness or verdict shares of the cherries left what was usual in the last weeks.",

@@ -56,13 +56,21 @@ for command in (init, add_channel, rotate_key):
     "--gate", type=InputPath(), help="report.json of `rescore`; refuse the bundle where it exceeds the limits."
 )
 @click.option(
-    "--gate-limits",
-    default=(0.05, 0.01, 0.01),
+    "--gate-flips",
+    default=0.05,
     show_default=True,
-    nargs=3,
     type=Number(0.0, 1.0),
-    metavar="FLIPS CLEAN BAD",
-    help="Shares: verdicts that change, stopped cherries that would pass, bad crops.",
+    help="Share of verdicts that may change.",
+)
+@click.option(
+    "--gate-clean",
+    default=0.01,
+    show_default=True,
+    type=Number(0.0, 1.0),
+    help="Share of stopped cherries that may pass.",
+)
+@click.option(
+    "--gate-bad", default=0.01, show_default=True, type=Number(0.0, 1.0), help="Share of crops that may be bad."
 )
 @click.option("--again", is_flag=True, help="Give an archive of the repository a new number, to go back to it.")
 @json_option
@@ -76,7 +84,9 @@ def add(
     again: bool,
     number: int | None,
     gate: Path | None,
-    gate_limits: tuple[float, float, float],
+    gate_flips: float,
+    gate_clean: float,
+    gate_bad: float,
     as_json: bool,
     bundle: Path,
 ) -> None:
@@ -89,7 +99,7 @@ def add(
       pitcore-tools package add out/bundle --repository /srv/models --keys /media/safe/keys
     """
     if gate is not None:
-        check_gate(gate, load_bundle(bundle), Gate(*gate_limits))
+        check_gate(gate, load_bundle(bundle), Gate(gate_flips, gate_clean, gate_bad))
     with locked(directory):
         repository = open_repository(directory, folders, passphrase_file)
         added = publish.add(repository, bundle, publish.PublishRequest(bases, arch, again, number))

@@ -14,18 +14,18 @@ from pitcore_tools.thresholds.card_reference import card_reference
 @click.command()
 @click.argument("bundle", type=OutputFolder())
 @click.argument("version", type=Text())
-@click.argument("data", type=InputPath())
+@click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
 @click.option(
     "--fold", type=click.IntRange(0, 4), help="Only crops of this fold: those that the net was not trained on."
 )
 def reference(bundle: Path, version: str, data: Path, fold: int | None) -> None:
-    """Put into BUNDLE's card, under VERSION, what the labelled crops in DATA are like.
+    """Put into BUNDLE's card, under VERSION, what labelled crops are like.
 
     A board warns (`unlike_card`) where its cherries differ from them. Give crops that the net was not trained on.
 
     \b
     Example:
-      pitcore-tools reference out/bundle 1.2.4 cherries/train --fold 0
+      pitcore-tools reference out/bundle 1.2.4 --data cherries/train --fold 0
     """
     found = card_reference(bundle, data, fold)
     rewrite_card(bundle, version, reference=found)
