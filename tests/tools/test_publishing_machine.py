@@ -72,5 +72,5 @@ SECOND = Path("/dev/shm")  # noqa: S108  nothing is written there
 
 
 @pytest.mark.skipif(SECOND.stat().st_dev == Path("/").stat().st_dev, reason="needs a second file system")
-def test_a_mounted_file_system_of_its_own_is_a_stick(tmp_path):
-    check_is_stick(SECOND / "pitcore", tmp_path)
+def test_a_mounted_file_system_of_its_own_is_a_stick():
+    check_is_stick(SECOND / "pitcore", Path(__file__).parent)
