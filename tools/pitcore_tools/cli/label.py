@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from operator import methodcaller
 from pathlib import Path
@@ -52,10 +53,9 @@ def label(source: str, out: Path, sample: int | None, port: int) -> None:
         raise DataError(f"port {port}: {error.strerror}; choose another --port") from error
     click.echo(f"{len(crops)} crops: http://127.0.0.1:{listening.getsockname()[1]}/  (Ctrl-C ends)")
     server = uvicorn.Server(uvicorn.Config(Site(crops, book).app(), log_level="warning", ws="none", lifespan="off"))
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
-    except KeyboardInterrupt:
-        click.echo(f"{out / JOINED}: what people agreed on")
+    click.echo(f"{out / JOINED}: what people agreed on")
 
 
 @click.command("label-folder")
