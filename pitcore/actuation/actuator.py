@@ -6,13 +6,13 @@ the fail-safe to belt that reaches the nozzles without a verdict, and to verdict
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pitcore.actuation.on_the_way import OnTheWay
-from pitcore.actuation.schedule import NEVER, Schedule, parts_within, put_in, size_of, take_out
+from pitcore.actuation.schedule import Schedule, parts_within, put_in, size_of, take_out
 from pitcore.belt.lanes import Plan, Pulse
 from pitcore.belt.running import Running
 from pitcore.belt.track import Box
@@ -58,14 +58,11 @@ class JudgedFrame(NamedTuple):
         tick: of the frame.
         t_ns: of its exposure, CLOCK_MONOTONIC.
         waiting_px: length of belt at the entry edge on which things wait for the next frame.
-        known_px: what lies farther beyond the entry edge is forgotten, and is judged when it comes; negative if the
-            belt was farther back since the frame before. None: nothing is.
     """
 
     tick: int
     t_ns: int
-    waiting_px: int = 0
-    known_px: int | None = None
+    waiting_px: int
 
 
 class Turn(NamedTuple):
@@ -149,15 +146,15 @@ class Actuator:
         self._nearest = min((lane.distance_ticks - lane.pulse_ticks for lane in plan.lanes), default=0)
         self._mask = 0
         self._running = Running(tick, rules.jitter_ticks, rules.max_on_ns)
-        self._on_the_way = OnTheWay(plan)
+        self._ahead: list[int] = []  # a heap: where the last pulse for each thing to act on ends
 
     def take(self, acts: Iterable[Act]) -> None:
         """Take an action; the next ``step`` schedules it."""
         self._inbox.extend(acts)
 
-    def judged(self, frame: JudgedFrame) -> None:
-        """Note that a frame is judged, and that ``take`` had its acts; frames come in the order of their exposure."""
-        self._inbox.append(frame)
+    def judged(self, tick: int, t_ns: int, waiting_px: int = 0) -> None:
+        """Note that a frame is judged; frames come in the order of their exposure. See ``JudgedFrame``."""
+        self._inbox.append(JudgedFrame(tick, t_ns, waiting_px))
 
     def step(self, tick: int, now_ns: int, ticks_per_s: float = 0.0, came_ns: int | None = None) -> int:
         """Follow the belt to a tick.
@@ -182,7 +179,6 @@ class Actuator:
             if isinstance(item, Act):
                 self._act_on(item)
             else:
-                self._withdraw(item)
                 self._extend_judged(item)
         if at_nozzle + COVER_TICKS // 2 - self._nearest >= self._judged_until:
             self._cover(at_nozzle)
@@ -194,7 +190,9 @@ class Actuator:
 
     def ahead(self) -> int:
         """Return the number of things with an action that have not reached their nozzle yet."""
-        return self._on_the_way.count(self.schedule.tick)
+        while self._ahead and self._ahead[0] <= self.schedule.tick:
+            heapq.heappop(self._ahead)
+        return len(self._ahead)
 
     def _act_on(self, act: Act) -> None:
         """Schedule the pulses for one thing; a PLC's action has none."""
@@ -212,17 +210,16 @@ class Actuator:
             again = again and known and not failed_safe
             if placed.late > max(LATE_TICKS, placed.fresh):  # its middle, where the cherry is, has passed
                 self._fire_now(pulse)
-        self._on_the_way.put(pulses, counted=not again)
-        self.ahead()  # forgets what has passed
+        if not again:
+            heapq.heappush(self._ahead, max(pulse.off for pulse in pulses))
+            self.ahead()
         self.counts["reject_late" if late else "known" if known else "scheduled"] += 1
 
     def _fire_now(self, pulse: Pulse) -> None:
         """Fire a pulse that is too late for most of its length whole and at once, if the fail-safe rejects."""
         if self._rules.rejects_unjudged:
             now = self.schedule.tick
-            made_up = Pulse(pulse.lane, now, now + pulse.off - pulse.on)
-            self.schedule.add(*made_up)
-            self._on_the_way.put([made_up], counted=False)
+            self.schedule.add(pulse.lane, now, now + pulse.off - pulse.on)
 
     def _make_up_for_skipped(self) -> None:
         skipped, self.schedule.skipped = self.schedule.skipped, []
@@ -243,17 +240,13 @@ class Actuator:
         entry = self._plan.entering(tick)
         self._shown_until, self._judged_until = min(self._shown_until, entry), min(self._judged_until, entry)
         for lane, borders in self._unjudged.items():
-            take_out(borders, entry + self._plan.lanes[lane].distance_ticks, NEVER)
-
-    def _turned_at(self) -> int:
-        """Return where the belt at the entry edge, at the farthest of the turns that are kept, is at row 0."""
-        return self._plan.entering(self._turns[0].tick) if self._turns else NEVER
+            take_out(borders, entry + self._plan.lanes[lane].distance_ticks, 1 << 62)
 
     def _extend_judged(self, frame: JudgedFrame) -> None:
         """Move the end of the judged belt forward. A gap before the start of a frame is unjudged."""
         while self._turns and self._turns[0].t_ns <= frame.t_ns:
             self._turns.popleft()
-        kept_until = self._turned_at()
+        kept_until = self._plan.entering(self._turns[0].tick) if self._turns else 1 << 62
         start, until = self._plan.judged(frame.tick)
         if self._shown_until < start < kept_until:
             for lane in self._followed:
@@ -262,23 +255,6 @@ class Actuator:
         self._shown_until = max(self._shown_until, until)
         waits_from = self._plan.entering(frame.tick) - round(frame.waiting_px / abs(self._plan.px_per_tick))
         self._judged_until = max(self._judged_until, min(until, waits_from))
-
-    def _withdraw(self, frame: JudgedFrame) -> None:
-        """Take back the pulses for what left by the entry edge and is forgotten, but for what others have there."""
-        known_until = NEVER
-        if frame.known_px is not None:
-            known_until = self._plan.entering(frame.tick) + round(frame.known_px / abs(self._plan.px_per_tick))
-        forgotten = self._on_the_way.forget(known_until, self._turned_at())
-        if not forgotten:
-            return
-        for pulse in forgotten:
-            self.schedule.withdraw(*pulse)
-        for pulse in self._on_the_way.pulses():
-            self.schedule.add(*pulse)
-        for lane in self._rejecting if self._rules.rejects_unjudged else []:
-            borders = self._unjudged[lane]
-            for low, high in zip(borders[::2], borders[1::2], strict=True):
-                self.schedule.add(lane, low, high)
 
     def _cover(self, at_nozzle: int) -> None:
         """Treat belt that is about to reach a nozzle without a verdict as unjudged."""
@@ -301,7 +277,7 @@ class Actuator:
             return
         if lane == self._followed[0] and not (borders and borders[-1] >= low):
             self.counts["belt_unjudged"] += 1
-        take_out(borders, -(NEVER), low - 4 * place.distance_ticks)
+        take_out(borders, -(1 << 62), low - 4 * place.distance_ticks)
         put_in(borders, low, high)
         if self._rules.rejects_unjudged and lane in self._rejecting:
             self.schedule.add(lane, low, high)

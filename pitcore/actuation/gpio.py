@@ -129,9 +129,9 @@ class GpioSink:
             self._send(Work(acts))
         self._count()
 
-    def judged(self, tick: int, t_ns: int, waiting_px: int = 0, known_px: int | None = None) -> None:
+    def judged(self, tick: int, t_ns: int, waiting_px: int = 0) -> None:
         """See ``BeltSink``."""
-        self._send(Work(judged=JudgedFrame(tick, t_ns, waiting_px, known_px)))
+        self._send(Work(judged=JudgedFrame(tick, t_ns, waiting_px)))
 
     def notices(self) -> list[Notice]:
         """See ``BeltSink``. It is also called without frames, and then detects that the process ended.

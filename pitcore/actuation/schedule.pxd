@@ -32,9 +32,6 @@ cdef class Schedule:
     @cython.locals(lane=_Lane, pending=list, fired=list)
     cpdef object add(self, Py_ssize_t number, long long on, long long off)
 
-    @cython.locals(lane=_Lane)
-    cpdef object withdraw(self, Py_ssize_t number, long long on, long long off)
-
     @cython.locals(lane=_Lane, before=cython.longlong, mask=cython.longlong, next_change=cython.longlong, number=Py_ssize_t)
     cpdef long long advance(self, long long tick)
 

@@ -144,14 +144,6 @@ class Schedule:
             self.next_change = min(self.next_change, fresh[0] if fresh[0] > self.tick else -NEVER)
         return Placed(size_of(fresh), size_of(known), size_of(late))
 
-    def withdraw(self, number: int, on: int, off: int) -> None:
-        """Take back what of [on, off) is not fired yet in a lane, whichever pulses it is of."""
-        lane = self._lanes[number]
-        self._settle(lane)
-        take_out(lane.pending, on, off)
-        if lane.is_open:
-            self.next_change = -NEVER  # the next `advance` closes it if it was open for these ticks
-
     def advance(self, tick: int) -> int:
         """Follow the belt to a tick and return ``mask``."""
         if self.tick <= tick < self.next_change:

@@ -150,7 +150,7 @@ def _listen(connection: socket.socket, actuator: Actuator) -> bool:
         work = msgspec.msgpack.decode(raw, type=Work)
         actuator.take(work.acts)
         if work.judged is not None:
-            actuator.judged(work.judged)
+            actuator.judged(*work.judged)
 
 
 def _say(connection: socket.socket, answer: Answer) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from pitcore.belt.track import Box
 from pitcore.verdict import Action
@@ -34,7 +33,8 @@ class Lane:
     action: Action = "reject"
 
 
-class Pulse(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Pulse:
     """One valve open from tick ``on`` until tick ``off``; ``lane`` is an index into the plan's lanes."""
 
     lane: int

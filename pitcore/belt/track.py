@@ -70,8 +70,6 @@ class Selection:
         known: number of things that were skipped because an earlier frame had them.
         waiting: number of things that are entering and will be whole in a later frame.
         waiting_px: length of belt at the entry edge on which they lie, or lay when a frame showed them last.
-        known_px: what lies farther beyond the frame's entry edge is forgotten, if the belt runs back; negative if it
-            was farther back in frames since the last that could not be searched.
         gap_px: length of belt that passed unseen before this frame.
     """
 
@@ -83,7 +81,6 @@ class Selection:
     known: int = 0
     waiting: int = 0
     waiting_px: int = 0
-    known_px: int = 0
     gap_px: int = 0
 
     def to_judge(self, edges: int, exit_edge: int) -> list[int]:
@@ -198,8 +195,6 @@ class BeltTracker:
         """
         before, self._last_front = self._last_front, front
         back_to, self._back_to = min(front, self._back_to), math.inf
-        # Where a thing ends is known to the tolerance, in each of two frames.
-        chosen.known_px = math.ceil(back_to - front + TIP_PX + 2 * self._tolerance)
         if before is None:
             return
         chosen.gap_px = max(0, round(front - before - self._height))

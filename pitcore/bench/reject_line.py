@@ -209,7 +209,6 @@ class Camera:
     Attributes:
         seq: how many frames there were.
         waiting_px: length of belt at the entry edge on which things wait for the next frame.
-        known_px: what lies farther beyond the entry edge is forgotten.
     """
 
     def __init__(self, cherries: Cherries) -> None:
@@ -219,7 +218,7 @@ class Camera:
         self._sorted = cherries.at_row_0[self._order]
         reach_px = PLAN.reach_ticks * PX_PER_TICK
         self._tracker = BeltTracker(HEIGHT_PX, PX_PER_TICK, 8.0, min(HEIGHT_PX, reach_px / 2))
-        self.seq = self.waiting_px = self.known_px = 0
+        self.seq = self.waiting_px = 0
 
     def take(self, place: BeltPosition, tick: int, t_ns: int) -> list[Verdict]:
         """Return the verdicts of a frame. What is to be taken off and came to its nozzle is not on the belt any more.
@@ -233,7 +232,7 @@ class Camera:
         boxes = [box for _, box in things]
         borders = [(TOP if y <= 0 else 0) | (BOTTOM if y + height >= HEIGHT_PX else 0) for _, y, _, height in boxes]
         chosen = self._tracker.update(tick, boxes, borders)
-        self.seq, self.waiting_px, self.known_px = self.seq + 1, chosen.waiting_px, chosen.known_px
+        self.seq, self.waiting_px = self.seq + 1, chosen.waiting_px
         frame = FrameRef(self.seq, t_ns)
         said = [_verdict(frame, tick, boxes[index], *self._answer(things[index][0])) for index in chosen.whole]
         said += [_verdict(frame, tick, chosen.box_of(index, boxes), "maybe", "cut") for index in chosen.cut]

@@ -159,9 +159,7 @@ class _VirtualLine:
         ready_ns = t_ns + int(self._rng.integers(*LATENCY_NS))
         if self._frames:
             ready_ns = max(ready_ns, self._frames[-1][0])
-        self._frames.append(
-            (ready_ns, JudgedFrame(tick, t_ns, self._camera.waiting_px, self._camera.known_px), verdicts)
-        )
+        self._frames.append((ready_ns, JudgedFrame(tick, t_ns, self._camera.waiting_px), verdicts))
 
     def _turn(self, t_ns: int, before: int, tick: int, chance: float) -> None:
         """Give the decoder the edge of a step, or lose it; sometimes a disturbance comes along."""
@@ -180,7 +178,7 @@ class _VirtualLine:
         while self._frames and self._frames[0][0] <= t_ns:
             _, frame, verdicts = self._frames.popleft()
             self.actuator.take(acts_of(verdicts))
-            self.actuator.judged(frame)
+            self.actuator.judged(*frame)
         mask = self.actuator.step(self.history.tick, t_ns)
         changed = mask ^ self._mask
         if changed:

@@ -109,7 +109,7 @@ def _show(
         step = max(0, int(np.searchsorted(t_ns, exposed_ns, side="right")) - 1)
         tick = sink.tick_at(exposed_ns)
         sink.emit(camera.take(BeltPosition(int(ticks[step]), int(furthest[step])), tick, exposed_ns))
-        sink.judged(tick, exposed_ns, camera.waiting_px, camera.known_px)
+        sink.judged(tick, exposed_ns, camera.waiting_px)
         if progress is not None:
             progress(step / len(ticks))
     _sleep_until(int(t_ns[-1]) + JUDGED_AFTER_NS)

@@ -257,7 +257,7 @@ class Pipeline:
         self._emit(events, verdicts)
         if stages.belt_sink is not None and stages.line.failsafe != "reject":
             # Else the belt counts as not judged: without light cherries are missed.
-            stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px, chosen.known_px)
+            stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px)
         if self._hooks.keeper is not None:
             verdict_of = dict(zip(sorted(judged), verdicts[len(unseen) :], strict=True))
             of_asked, shapes_asked = [verdict_of[index] for index in at.asked], [shapes[index] for index in at.asked]

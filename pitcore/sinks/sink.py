@@ -59,14 +59,13 @@ class Notice:
 class BeltSink(Sink, Protocol):
     """A sink that acts on the belt, and so must know which stretch of it was judged."""
 
-    def judged(self, tick: int, t_ns: int, waiting_px: int = 0, known_px: int | None = None) -> None:
+    def judged(self, tick: int, t_ns: int, waiting_px: int = 0) -> None:
         """Say that every thing in a frame has its verdict, and that ``emit`` had them all.
 
         Args:
             tick: of the frame.
             t_ns: of its exposure, CLOCK_MONOTONIC.
             waiting_px: length of belt at the entry edge on which things wait for the next frame: it is not judged.
-            known_px: what lies farther beyond the entry edge is forgotten, and is judged when it comes. None: nothing.
         """
         ...
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pitcore.actuation.actuator import COVER_TICKS, Actuator, FaultReporter, FiringRules, JudgedFrame, acts_of
+from pitcore.actuation.actuator import COVER_TICKS, Actuator, FaultReporter, FiringRules, acts_of
 from tests.sinks.valves import DISTANCE, PLAN, PULSE, verdict
 
 TICK_NS = 200_000  # 5,000 ticks a second
@@ -24,15 +24,12 @@ class Line:
         for tick in ticks:
             self.tick, self.now_ns = tick, self.now_ns + TICK_NS
             if self._judge and tick % 100 == 0:
-                self.judged(tick, self.now_ns)
+                self.actuator.judged(tick, self.now_ns)
             mask = self.actuator.step(tick, self.now_ns, ticks_per_s)
             for lane, opened in enumerate(self.open):
                 if mask >> lane & 1:
                     opened.add(tick)
         return self
-
-    def judged(self, tick, t_ns, waiting_px=0, known_px=None):
-        self.actuator.judged(JudgedFrame(tick, t_ns, waiting_px, known_px))
 
     def stand(self, for_ns):
         mask = 0
@@ -212,7 +209,7 @@ def test_a_pulse_between_two_readings_of_the_encoder_is_counted_and_made_up_for(
         line = judged_line(rejects_unjudged=fail_safe)
         line.take([verdict(1900)])
         line.run(range(2000, 2800))
-        line.judged(2950, 0)
+        line.actuator.judged(2950, 0)
         line.run(range(2950, 3200))  # the count jumped over it
         assert line.open[0] == (set(range(2951, 2950 + PULSE)) if fail_safe else set())
         assert line.notices() == {"reject_skipped": 1}
@@ -240,7 +237,7 @@ def test_what_is_on_its_way_to_the_nozzles_is_known_until_it_has_passed():
 
 def test_a_pit_on_belt_that_the_fail_safe_rejects_is_on_its_way_all_the_same():
     line = judged_line()
-    line.judged(8000, 0)
+    line.actuator.judged(8000, 0)
     line.take([verdict(5000)])
     line.run(range(2000, 2010))
     assert line.actuator.ahead() == 1
@@ -248,7 +245,7 @@ def test_a_pit_on_belt_that_the_fail_safe_rejects_is_on_its_way_all_the_same():
 
 def test_a_plan_without_lanes_does_nothing():
     actuator = Actuator(type(PLAN)(1.0, (0, 300), 60, ()), FiringRules())
-    actuator.judged(JudgedFrame(0, 0))
+    actuator.judged(0, 0)
     actuator.take(acts_of([verdict(0)]))
     assert [actuator.step(tick, tick) for tick in range(0, 5000, 100)] == [0] * 50
     assert not any(actuator.counts.values())

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pitcore.actuation import valve_loop
-from pitcore.actuation.actuator import JudgedFrame, acts_of
+from pitcore.actuation.actuator import acts_of
 from pitcore.actuation.lines import Lines
 from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.simulated_chip import SimulatedChip, steady
@@ -30,9 +30,7 @@ class Rig:
         self.chip = SimulatedChip(steady(lambda: self.start_ns, TICKS_PER_S))
         self.loop = ValveLoop(PLAN, CONFIG, Lines(self.chip, CONFIG), self.board)
         for tick in range(0, round(TICKS_PER_S * 2 * PATIENCE_S), 200):
-            self.loop.actuator.judged(
-                JudgedFrame(tick, 0)
-            )  # whatever comes is judged; what is under the nozzles now is not
+            self.loop.actuator.judged(tick, 0)  # whatever comes is judged; what is under the nozzles now is not
 
     def turn_until(self, condition, what):
         deadline = time.monotonic() + PATIENCE_S
@@ -132,7 +130,7 @@ def starts_late_us(monkeypatch, spin_share):
     pits = range(1000, 16_000, 500)
     loop.actuator.take(acts_of([verdict(at_row_0) for at_row_0 in pits]))
     for tick in range(0, 20_000, 200):
-        loop.actuator.judged(JudgedFrame(tick, 0))
+        loop.actuator.judged(tick, 0)
     while board.history.tick < pits[-1] + DISTANCE + 100:
         loop.turn()
     due_ns = [start_ns + (at_row_0 + DISTANCE - PULSE // 2) * 1e9 / TICKS_PER_S for at_row_0 in pits]
@@ -154,7 +152,7 @@ def gone(_actuator):
 def test_what_comes_to_its_nozzle_within_a_second_is_fired_at_though_the_service_has_gone(monkeypatch):
     _, board, chip, loop = virtual_loop(monkeypatch, CONFIG, range(1, 9000))
     for tick in range(0, 9000, 200):
-        loop.actuator.judged(JudgedFrame(tick, 0))
+        loop.actuator.judged(tick, 0)
     while board.history.tick < 1500:
         loop.turn()
     before = len(chip.driven)
@@ -168,8 +166,8 @@ def test_what_comes_to_its_nozzle_within_a_second_is_fired_at_though_the_service
 def test_what_is_farther_away_is_let_through_and_counted(monkeypatch):
     machine, board, chip, loop = virtual_loop(monkeypatch, CONFIG, range(1, 9000))
     for tick in range(0, 6000, 200):  # and the last one, from 6000 on, as part of what the fail-safe rejects
-        loop.actuator.judged(JudgedFrame(tick, 0))
-    loop.actuator.judged(JudgedFrame(9000, 0))
+        loop.actuator.judged(tick, 0)
+    loop.actuator.judged(9000, 0)
     loop.actuator.take(acts_of([verdict(6000), verdict(6500), verdict(6000, action="pass")]))
     while board.history.tick < 100:
         loop.turn()

@@ -198,17 +198,6 @@ def test_a_cherry_at_the_entry_edge_of_a_belt_that_trembles_waits(tracker):
     assert update(tracker, 2200, (100, 170, 60, 60)).whole == [0]
 
 
-@pytest.mark.parametrize("back_to", [500, 700, 740, 800])
-@pytest.mark.parametrize("off", [-8, 0, 8])
-def test_a_thing_that_may_still_be_known_after_the_turn_lies_within_what_is_said(tracker, back_to, off):
-    update(tracker, 1000, (100, 200, 60, 60))
-    turned = update(tracker, back_to)
-    again = update(tracker, 1000, (100, 200 + off, 60, 60))
-    assert again.whole == [0] or back_to + turned.known_px >= 800
-    tracker.not_searched(back_to)
-    assert update(tracker, 1000).known_px == turned.known_px + back_to - 1000
-
-
 @pytest.mark.parametrize("rows", [1, 2, 8])
 @pytest.mark.parametrize("off", [1, 3, 7])
 def test_the_last_rows_of_a_judged_cherry_are_not_called_cut_though_the_tick_is_off(tracker, off, rows):

@@ -285,8 +285,7 @@ class Valves(MemorySink):
         super().emit(records)
         self.told += [record.verdict for record in records if isinstance(record, Verdict)]
 
-    def judged(self, tick, t_ns, waiting_px=0, known_px=None):
-        assert known_px is not None  # what the tracker forgets, the valves must
+    def judged(self, tick, t_ns, waiting_px=0):
         assert t_ns % 50_000_000 == 0  # of the frame, as ListSource stamps it
         self.told.append(tick)
         self.waiting_px.append(waiting_px)

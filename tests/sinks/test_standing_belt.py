@@ -2,7 +2,7 @@
 
 import pytest
 
-from pitcore.actuation.actuator import Actuator, FiringRules, JudgedFrame, acts_of
+from pitcore.actuation.actuator import Actuator, FiringRules, acts_of
 from tests.actuation.test_valve_loop import virtual_loop
 from tests.sinks.valves import CONFIG, DISTANCE, PLAN, PULSE, verdict
 
@@ -37,7 +37,7 @@ def test_a_tremble_after_a_fresh_start_opens_no_valve(tick):
 def test_a_late_verdict_at_a_belt_that_has_stood_for_ten_minutes_opens_no_valve_until_the_belt_runs(at_row_0):
     actuator = Actuator(PLAN, RULES)
     for tick in range(0, 3000, 100):
-        actuator.judged(JudgedFrame(tick, 0))
+        actuator.judged(tick, 0)
     _, now_ns = run(actuator, range(2001), 0)
     now_ns += 10 * MINUTE_NS
     assert actuator.step(2000, now_ns) == 0
@@ -59,7 +59,7 @@ def test_belt_that_the_fail_safe_rejects_opens_no_valve_while_it_stands():
 def test_a_pit_under_the_nozzle_of_a_belt_that_creeps_is_made_up_for_when_it_runs():
     actuator = Actuator(PLAN, RULES)
     for tick in range(0, 4000, 100):
-        actuator.judged(JudgedFrame(tick, 0))
+        actuator.judged(tick, 0)
     _, now_ns = run(actuator, range(2001), 0)
     actuator.take(acts_of([verdict(2030 - DISTANCE)]))
     masks = []
