@@ -25,7 +25,7 @@ ota-demo: $(VENV)/.workstation ## two boards, a publisher, a server: roll-out, p
 test: $(VENV)/.workstation native-test ## set up and run the tests, with coverage
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 
-test-full: $(VENV)/.workstation native-test ## the same with every case of the longest matrices, as .ci/run does
+test-full: $(VENV)/.workstation native-test ## the same with every case of the longest matrices, before a release
 	$(BIN)/python -m pytest $(PARALLEL) -m '' --cov --cov-report=term
 
 test-fast: $(VENV)/.workstation ## what a change touches most, without coverage: under 90 seconds on two cores
