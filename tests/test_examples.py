@@ -15,10 +15,10 @@ from pitcore.loop.sources import emulated_belt
 from pitcore.metrics import Metrics
 from pitcore.sinks.modbus import ModbusSink
 from pitcore_tools.train.procedural import draw
+from tests.actuation.valves import PLAN, verdict
 from tests.cli.program import write_config
 from tests.cli.service import Service
 from tests.conftest import ROOT
-from tests.sinks.valves import PLAN, verdict
 
 EXAMPLES = ROOT / "examples"
 MAX_LINES = 60

@@ -21,7 +21,7 @@ CONTRACTS = {
     "metrics",
     "durable",
     "health",
-    "output",
+    "output_path",
     "palette",
 }
 STAGES = {"camera", "preprocess", "inference", "decision", "belt", "actuation", "sinks", "ota"}

@@ -11,7 +11,7 @@ from pitcore.bench.noise import blocks, compare
 from pitcore.bench.run import DEADLINE_MS, MEMORY_EVERY_FRAMES, Sample
 from pitcore.errors import ConfigError
 from pitcore.metrics import PARTS, STAGES
-from pitcore.output import Kind
+from pitcore.output_path import Kind
 from pitcore.text_table import table
 
 SCHEMA = "pitcore.bench/1"

@@ -28,7 +28,7 @@ from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.durable import replace_file
 from pitcore.errors import ConfigError, OutputError
 from pitcore.inference.choice import open_bundle
-from pitcore.output import cannot_be_written
+from pitcore.output_path import cannot_be_written
 
 SLOWER = MISSED = 3  # exit code of --fail-if-slower, and of --swaps that lose a frame or memory
 

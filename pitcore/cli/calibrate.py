@@ -33,7 +33,7 @@ from pitcore.errors import CalibrationError
 from pitcore.loop.app import open_line
 from pitcore.loop.sources import check_geometry, emulated_belt, set_exposures
 from pitcore.metrics import Metrics
-from pitcore.output import PNG, try_file
+from pitcore.output_path import PNG, try_file
 
 Measure = Callable[[Survey], StepResult]
 

@@ -26,7 +26,7 @@ from pitcore.loop.pipeline import Hooks
 from pitcore.loop.sources import emulated_belt
 from pitcore.metrics import Metrics
 from pitcore.model_card import Bundle
-from pitcore.output import PNG, try_file
+from pitcore.output_path import PNG, try_file
 from pitcore.sinks.memory import MemorySink
 from pitcore.text_table import confusion_table
 

@@ -11,7 +11,7 @@ import click
 
 from pitcore.cli.streams import open_missing_streams
 from pitcore.errors import HungError, PitcoreError
-from pitcore.output import line_of
+from pitcore.output_path import line_of
 from pitcore.plain_text import printable
 
 USER_ERROR = 2

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from pitcore.errors import OutputError
-from pitcore.output import Kind, is_same, try_file, try_folder
+from pitcore.output_path import Kind, is_same, try_file, try_folder
 
 _USED = f"{__name__}.used"  # in click's memory of a command line: each path so far
 

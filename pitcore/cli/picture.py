@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pitcore.durable import replace_file
 from pitcore.errors import OutputError
 from pitcore.frame import Plane
-from pitcore.output import cannot_be_written
+from pitcore.output_path import cannot_be_written
 from pitcore.palette import BACKGROUND, COLOURS, GAMMA, INK, TINTS
 from pitcore.verdict import VERDICTS, Verdict, VerdictName
 

@@ -18,7 +18,7 @@ from pitcore.loop.app import App, Options
 from pitcore.loop.pipeline import Hooks
 from pitcore.machine import usable_cores
 from pitcore.metrics import Metrics
-from pitcore.output import VERDICT_FILE
+from pitcore.output_path import VERDICT_FILE
 from pitcore.sinks.memory import MemorySink
 from pitcore.sinks.sink import Sink
 

@@ -14,7 +14,7 @@ from pitcore.emulator.scoring import Score
 from pitcore.errors import OutputError
 from pitcore.frame import Frame
 from pitcore.metrics import Metrics
-from pitcore.output import VERDICT_FILE, cannot_be_written, try_file
+from pitcore.output_path import VERDICT_FILE, cannot_be_written, try_file
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.text_table import confusion_table, event_lines, stage_table, table
 from pitcore.verdict import VERDICTS

@@ -10,7 +10,7 @@ import click
 
 from pitcore.cli.options import config_option
 from pitcore.cli.parameters import OutputFile
-from pitcore.output import try_file
+from pitcore.output_path import try_file
 from pitcore.support.bundle import gather, pack
 from pitcore.text_table import table
 

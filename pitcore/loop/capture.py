@@ -127,8 +127,7 @@ class Capture:
         if closer.is_alive() and not self._hangs:
             raise HungError(
                 f"{self.name} did not return within {self._close_s:.2g} s of the stop; its thread is left "
-                "running; check its "
-                "cable, network or disk"
+                "running; check its cable, network or disk"
             )
 
     def _close_source(self) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pitcore.belt.track import BeltTracker, Box, Selection
+from pitcore.belt.track import BeltTracker, Box
 from pitcore.config import Config
 from pitcore.decision import policy
 from pitcore.decision.policy import Judgement
@@ -28,13 +28,14 @@ from pitcore.inference.session import Session
 from pitcore.line_watch import LineWatch, Seen
 from pitcore.line_watch.frame_watch import FrameWatch, event_of
 from pitcore.loop.capture import Arrival, Capture
+from pitcore.loop.searched import Searched, shapes_of
 from pitcore.loop.stage_clock import StageClock
 from pitcore.metrics import FrameWork, Metrics
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
 from pitcore.sinks.sink import BeltSink, Sink, name_of
-from pitcore.verdict import CODES, SINGLE, Event, FrameRef, LatencyUs, ModelRef, Verdict
+from pitcore.verdict import CODES, SINGLE, Event, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
 log = logging.getLogger("pitcore.loop")
@@ -102,31 +103,6 @@ class Hooks:
     observe: Callable[[Frame], None] | None = None
     between_frames: Callable[[], None] | None = None
     keeper: Keeper | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Searched:
-    """One frame that was searched, on its way to verdicts.
-
-    Attributes:
-        ref: names the frame in verdict lines.
-        tick: of the belt's encoder at mid-exposure.
-        chosen: what the tracker made of the things found.
-        asked: indices of the things that the network judges.
-        beyond: indices of the things that are `maybe` unseen, since there are more than ``[runtime] max_cherries``.
-    """
-
-    ref: FrameRef
-    tick: int
-    chosen: Selection
-    asked: list[int]
-    beyond: list[int]
-
-    @classmethod
-    def of(cls, frame: Frame, chosen: Selection, most: int) -> Searched:
-        """Split what was chosen of a frame into what the network judges, at most so many, and the rest."""
-        wanted = chosen.whole + chosen.cut
-        return cls(FrameRef(frame.seq, frame.t_ns), frame.tick, chosen, wanted[:most], wanted[most:])
 
 
 class Pipeline:
@@ -244,7 +220,7 @@ class Pipeline:
         clock.mark("extract")
         logits = stages.session.run(len(at.asked))
         clock.mark("infer")
-        shapes = _shapes(things, len(frame.planes))
+        shapes = shapes_of(things, len(frame.planes))
         judged = self._judge(at, shapes, logits)
         events += self._events_of(frame, at, logits)
         items = [(shapes[index], judged[index]) for index in at.asked]
@@ -405,12 +381,3 @@ class Pipeline:
         )
         self._metrics.count("things_known", by=at.chosen.known)
         self._metrics.count("crops", by=asked)
-
-
-def _shapes(things: NDArray[np.void], planes: int) -> list[policy.Shape]:
-    """Return what the policy knows of each thing; a column at a time, which leaves NumPy only four times."""
-    columns = [things[key].tolist() for key in ("area", "elongation", "ellipse_fill", "plane_sum")]
-    return [
-        policy.Shape(area, elongation, fill, tuple(total / area for total in sums[:planes]))
-        for area, elongation, fill, sums in zip(*columns, strict=True)
-    ]

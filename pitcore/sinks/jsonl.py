@@ -22,7 +22,7 @@ from typing import Any
 from pitcore.durable import check_regular, trusted
 from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
-from pitcore.output import VERDICT_FILE
+from pitcore.output_path import VERDICT_FILE
 from pitcore.verdict import Event, Verdict, encode_lines
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from pitcore.doctor.examine import BOARD_CONFIG, examine
 from pitcore.doctor.system import UNIT
 from pitcore.durable import NEW_FILE
 from pitcore.errors import PitcoreError, SupportError
-from pitcore.output import cannot_be_written
+from pitcore.output_path import cannot_be_written
 from pitcore.support.secrets import without_secrets
 
 MAX_PART_BYTES = 512 * 1024  # the end of a part is kept; all together stay below 6 MB before they are packed

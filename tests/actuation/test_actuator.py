@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from pitcore.actuation.actuator import COVER_TICKS, Actuator, FaultReporter, FiringRules, acts_of
-from tests.sinks.valves import DISTANCE, PLAN, PULSE, verdict
+from tests.actuation.valves import DISTANCE, PLAN, PULSE, verdict
 
 TICK_NS = 200_000  # 5,000 ticks a second
 HALF = PULSE // 2

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.actuation.test_actuator import HALF, TICK_NS, judged_line
-from tests.sinks.valves import DISTANCE, PLAN
+from tests.actuation.valves import DISTANCE, PLAN
 
 
 def blind_until(line, tick):

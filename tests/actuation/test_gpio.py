@@ -15,7 +15,7 @@ from pitcore.actuation.gpio import GpioSink
 from pitcore.actuation.valve_process import Answer, PlayedChip, RealChip, Start, SteadyChip
 from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
-from tests.sinks.valves import CONFIG, DISTANCE, PLAN, verdict
+from tests.actuation.valves import CONFIG, DISTANCE, PLAN, verdict
 
 PATIENCE_S = 60.0
 

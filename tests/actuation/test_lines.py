@@ -11,7 +11,7 @@ from pitcore.actuation.simulated_chip import SimulatedChip
 from pitcore.belt.encoder import QuadratureDecoder, SingleDecoder
 from pitcore.config import ActuationConfig, EncoderConfig, LaneConfig
 from pitcore.errors import SinkError
-from tests.sinks.valves import CONFIG
+from tests.actuation.valves import CONFIG
 
 
 class Clock:

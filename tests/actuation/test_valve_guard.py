@@ -18,7 +18,7 @@ from pitcore.config import ActuationConfig
 from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
 from tests.actuation.test_gpio import Switch, wait_for
-from tests.sinks.valves import CONFIG, PLAN
+from tests.actuation.valves import CONFIG, PLAN
 
 MS = 1_000_000
 BOUND_NS = 200 * MS  # for how long an open valve may outlive who is to shut it

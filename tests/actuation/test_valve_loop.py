@@ -13,7 +13,7 @@ from pitcore.actuation.lines import Lines
 from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.simulated_chip import SimulatedChip, steady
 from pitcore.actuation.valve_loop import DRAIN_NS, ValveLoop
-from tests.sinks.valves import CONFIG, DISTANCE, PLAN, PULSE, verdict
+from tests.actuation.valves import CONFIG, DISTANCE, PLAN, PULSE, verdict
 
 PATIENCE_S = 30.0
 TICKS_PER_S = 4000.0

@@ -12,7 +12,7 @@ from pitcore.actuation.valve_tester import LANES, OPEN_NS, STOPPED_NS, TestResul
 from pitcore.control.valve_test import ValveTest
 from pitcore.errors import ControlError
 from pitcore.metrics import Metrics
-from tests.sinks.valves import CONFIG, PLAN
+from tests.actuation.valves import CONFIG, PLAN
 
 NOW, EDGE = 10 * STOPPED_NS, 2 * STOPPED_NS
 

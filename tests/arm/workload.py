@@ -14,7 +14,8 @@ from pitcore.belt.track import BeltTracker
 from pitcore.config import Config
 from pitcore.decision import policy
 from pitcore.inference.session import Session
-from pitcore.loop.pipeline import BOX, _shapes
+from pitcore.loop.pipeline import BOX
+from pitcore.loop.searched import shapes_of
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 from pitcore.preprocess import _core
 from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec, aligned_batch
@@ -44,7 +45,7 @@ def main(frames: Path, piece: str, repeats: int) -> None:
             case "track":
                 tracker.update(number * 1000, things[BOX].tolist(), things["border"].tolist())
             case "decide":
-                for row, shape in zip(logits, _shapes(things, len(card.planes)), strict=True):
+                for row, shape in zip(logits, shapes_of(things, len(card.planes)), strict=True):
                     doubt = policy.shape_reason(shape, config.decision)
                     policy.judge(policy.probabilities(row, card.labels, card.calibration), doubt, card.thresholds)
             case "infer-1":

@@ -18,11 +18,11 @@ from pitcore.metrics import Metrics
 from pitcore.outputs import mqtt, topics
 from pitcore.outputs.mqtt import MqttOutput
 from pitcore.outputs.topics import Topics, read_request
+from tests.actuation.valves import verdict
 from tests.cli.program import write_config
 from tests.cli.service import Service
 from tests.conftest import ROOT
 from tests.outputs.running import RunningService, free_port, need, until
-from tests.sinks.valves import verdict
 
 ON = '[mqtt]\nenabled = true\nport = {port}\ndevice = "line-3"\nstatus_s = 0.2\n'
 

@@ -14,8 +14,8 @@ from pitcore.metrics import Metrics
 from pitcore.sinks import modbus, registers
 from pitcore.sinks.modbus import ModbusSink
 from pitcore.sinks.registers import ENTRY, FIELDS, RING_ENTRIES, RING_START, RING_WORDS, SIZE, Registers
+from tests.actuation.valves import PLAN, verdict
 from tests.conftest import ROOT
-from tests.sinks.valves import PLAN, verdict
 
 
 class Switch:

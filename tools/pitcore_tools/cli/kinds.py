@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pitcore.output import PNG, Kind
+from pitcore.output_path import PNG, Kind
 from pitcore_tools.evaluate.logits import COLUMNS
 
 LOGITS_FILE = Kind("a table of logits", (",".join(COLUMNS).encode(),))

@@ -4,7 +4,7 @@ import pytest
 
 from pitcore.actuation.actuator import Actuator, FiringRules, acts_of
 from tests.actuation.test_valve_loop import virtual_loop
-from tests.sinks.valves import CONFIG, DISTANCE, PLAN, PULSE, verdict
+from tests.actuation.valves import CONFIG, DISTANCE, PLAN, PULSE, verdict
 
 MS = 1_000_000
 MINUTE_NS = 60_000 * MS

@@ -5,7 +5,7 @@ import pytest
 
 from pitcore.durable import replace_file
 from pitcore.errors import OutputError
-from pitcore.output import PNG, VERDICT_FILE, Kind, is_same, line_of, try_file, try_folder
+from pitcore.output_path import PNG, VERDICT_FILE, Kind, is_same, line_of, try_file, try_folder
 
 JSON = Kind("a report", (b'{"schema"',))
 STRANGER = 12345
