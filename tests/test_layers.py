@@ -10,6 +10,7 @@ PACKAGE = ROOT / "pitcore"
 
 # Each layer may import itself and every layer before it; the stages of one layer never import one another.
 CONTRACTS = {
+    "child_process",
     "plain_text",
     "text_table",
     "wall_clock",

@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,9 +21,10 @@ from pitcore.actuation.actuator import FaultReporter, JudgedFrame, acts_of
 from pitcore.actuation.lines import import_gpiod, shut_lines
 from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.valve_guard import HUNG_NS, ValveGuard
-from pitcore.actuation.valve_process import MAX_MESSAGE_BYTES, TO_THE_SERVICE, Answer, ChipChoice, RealChip, Start, Work
+from pitcore.actuation.valve_process import MAX_MESSAGE_BYTES, Answer, ChipChoice, RealChip, Start, Work
 from pitcore.actuation.valve_tester import LANES, TestResult
 from pitcore.belt.lanes import Plan
+from pitcore.child_process import start_child
 from pitcore.config import ActuationConfig
 from pitcore.errors import ControlError, SinkError
 from pitcore.metrics import Metrics
@@ -40,10 +38,6 @@ END_S = 3.0  # more than valve_loop.DRAIN_NS, and less than the unit's TimeoutSt
 TEST_S = 2  # for the valve process to answer; it looks every hundredth of a second
 TELL_EVERY_S = 0.01  # how soon arming and disarming reach the valves
 ASK_EVERY_S = 0.0005  # whether the encoder was read
-# The same modules as here, wherever they lie: the Debian package has its own place for them.
-_RUN = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pitcore.actuation.valve_process import main; main()"
-)
 
 
 class GpioSink:
@@ -278,16 +272,8 @@ def _shutting(config: ActuationConfig, chip: ChipChoice) -> Callable[[], None]:
 def _start_process() -> tuple[ValveBoard, socket.socket, subprocess.Popen[bytes]]:
     """Start the process with the shared memory. Raises OSError."""
     board, memory = ValveBoard.create()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-I", "-c", _RUN, json.dumps(sys.path), str(theirs.fileno()), str(memory)]
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_THE_SERVICE)  # the process inherits that until it ignores them
     try:
-        process = subprocess.Popen(command, pass_fds=(theirs.fileno(), memory), stdin=subprocess.DEVNULL)  # noqa: S603  our own
-    except OSError:
-        ours.close()
-        raise
+        ours, process = start_child("pitcore.actuation.valve_process", memory)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
         os.close(memory)
     return board, ours, process

@@ -11,9 +11,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
 import socket
-import sys
 from pathlib import Path
 
 import msgspec
@@ -25,6 +23,7 @@ from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.simulated_chip import SimulatedChip, played, steady
 from pitcore.actuation.valve_loop import ValveLoop
 from pitcore.belt.lanes import Plan
+from pitcore.child_process import begin_child
 from pitcore.config import ActuationConfig
 from pitcore.errors import SinkError, first_line
 
@@ -32,7 +31,6 @@ log = logging.getLogger("pitcore.valves")
 
 PRIORITY = 40  # SCHED_FIFO: below the kernel's own threads (50), above everything else of ours
 MAX_MESSAGE_BYTES = 1 << 18
-TO_THE_SERVICE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # sent to all its processes; it acts on them first
 
 
 class RealChip(msgspec.Struct, frozen=True, tag="real"):
@@ -89,11 +87,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Entry point. The last two arguments are the descriptors of socket and shared memory."""
-    for number in TO_THE_SERVICE:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_THE_SERVICE)  # who started this process blocked them until now
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    connection, board = socket.socket(fileno=int(sys.argv[2])), ValveBoard(int(sys.argv[3]))
+    connection, memory = begin_child()
+    board = ValveBoard(memory)
     try:
         start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
         chip = _chip(start.chip, board)

@@ -7,13 +7,10 @@ time is passed over: the loop waits for nothing.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -26,6 +23,7 @@ from typing import Any
 import msgspec
 
 from pitcore.belt.lanes import Plan
+from pitcore.child_process import start_child
 from pitcore.config import Config
 from pitcore.frame import Frame
 from pitcore.page.messages import (
@@ -50,7 +48,6 @@ TELL_EVERY_S = 0.1
 LOOK_EVERY_S = 0.5  # at counters, cameras and alarms
 RETRY_S = 5.0  # between two starts of the page process
 END_S = 2.0  # for the page process to keep the counts of the shift; less than the unit's TimeoutStopSec
-_RUN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pitcore.page.page_process import main; main()"
 _PLACES = {name: place for place, name in enumerate(VERDICTS)}
 
 
@@ -185,19 +182,7 @@ class PageSink:
 
     def _begin(self) -> None:
         """Start the process. Raises OSError."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-I", "-c", _RUN, json.dumps(sys.path), str(theirs.fileno()), str(self._memory_fd)]
-        handed = (theirs.fileno(), self._memory_fd)
-        signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the service acts on them; see the valve process
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        try:
-            self._process = subprocess.Popen(command, pass_fds=handed, stdin=subprocess.DEVNULL)  # noqa: S603  our own
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
+        ours, self._process = start_child("pitcore.page.page_process", self._memory_fd)
         self._connection = ours
         ours.settimeout(0.0)
         ours.send(msgspec.msgpack.encode(self._start))

@@ -11,10 +11,8 @@ import contextlib
 import datetime as dt
 import logging
 import os
-import signal
 import socket
 import ssl
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from pitcore.child_process import begin_child
 from pitcore.errors import UpdateError, first_line
 from pitcore.page.messages import MAX_MESSAGE_BYTES, UNWATCHED, WATCHED, FrameSlots, PictureRef, Start, Told
 
@@ -30,17 +29,12 @@ log = logging.getLogger("pitcore.page")
 TICK_S = 0.5  # how often viewers are told
 RETRY_S = 5.0  # between two tries to listen
 ROLLOUT_EVERY_S = 5.0
-IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main() -> None:
     """Entry point. The last two arguments are the descriptors of socket and shared memory."""
-    for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)  # who started this process blocked them until now
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    connection, memory = begin_child()
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what strangers send must not fill the log
-    connection, memory = socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3])
     try:
         from pitcore.page.guard import go_second  # noqa: PLC0415  uvicorn may be missing, which is told below
     except ImportError as error:

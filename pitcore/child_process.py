@@ -1,0 +1,53 @@
+"""Starts a process of ours beside the service, with the modules of the service, a socket and shared memory."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+
+TO_THE_SERVICE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the service acts on them; a child ignores them
+
+
+def start_child(module: str, memory_fd: int) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start ``main`` of a module in a new process.
+
+    The child gets ``sys.path`` as JSON (the Debian package has its own place for the modules), the number of its end of
+    the socket and ``memory_fd``. The signals of the service are blocked until it ignores them.
+
+    Returns:
+        Our end of the socket (SOCK_SEQPACKET), and the process.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    run = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {module} import main; main()"
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-I", "-c", run, json.dumps(sys.path), str(theirs.fileno()), str(memory_fd)]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_THE_SERVICE)
+    try:
+        handed = (theirs.fileno(), memory_fd)
+        process = subprocess.Popen(command, pass_fds=handed, stdin=subprocess.DEVNULL)  # noqa: S603  our own
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+    return ours, process
+
+
+def begin_child() -> tuple[socket.socket, int]:
+    """Begin a process that ``start_child`` started: ignore the service's signals, log to standard error.
+
+    Returns:
+        The child's end of the socket, and the file descriptor of the memory.
+    """
+    for number in TO_THE_SERVICE:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_THE_SERVICE)  # ``start_child`` blocked them until now
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    return socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3])
