@@ -158,6 +158,7 @@ function takePicture(event) {
   if (isHeld) return;
   const image = new Image();
   image.onload = () => {
+    if (isHeld) return; // since it was asked for
     const before = chosen >= 0 && picture ? picture.cherries[chosen] : null;
     picture = { image, cherries, number: news.number, atMs: news.at_ms };
     chosen = before ? cherries.findIndex((cherry) => cherry.id === before.id) : -1;
@@ -209,9 +210,13 @@ $("strip").onkeydown = (event) => {
   if (!picture) return;
   const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
   if (event.key in steps) {
+    event.preventDefault();
+    if (!picture.cherries.length) {
+      setText($("chosen"), "no cherry in view");
+      return;
+    }
     hold(true);
     choose(chosen < 0 ? 0 : chosen + steps[event.key]);
-    event.preventDefault();
   } else if (event.key === "Enter" && chosen >= 0) {
     openCherry(picture.cherries[chosen].id);
   } else if (event.key === "Escape") {

@@ -141,9 +141,18 @@ def permutations(count: int, batch: int, total: int, seed: int) -> Tensor:
     return flat[: total * batch].view(total, batch)
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """Return a context that computes in bfloat16 on a GPU and in float32 elsewhere."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False)
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Return whether the device has instructions that multiply bfloat16: any GPU, and CPUs with AVX512-BF16 or AMX.
+
+    On such a CPU (EPYC, one thread) a student's step takes 0.26 s in place of 0.46 s, and a teacher's answers half the
+    time. A teacher's training does not gain: depthwise convolutions are no faster backward.
+    """
+    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
+def autocast(device: torch.device, *, enabled: bool) -> torch.autocast:
+    """Return a context that computes in bfloat16 if ``enabled``, else in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
 class GraphStream:

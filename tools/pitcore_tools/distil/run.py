@@ -22,7 +22,7 @@ from torch import Tensor
 from pitcore.errors import DataError
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS, Crops, load_packed
-from pitcore_tools.distil.fit import GraphStream, Lesson
+from pitcore_tools.distil.fit import GraphStream, Lesson, multiplies_bfloat16
 from pitcore_tools.distil.pool import Answered, answers, draw_pool, from_bytes, to_bytes
 from pitcore_tools.distil.students import BATCH, build_student, schedule, student_lesson, student_margins
 from pitcore_tools.distil.teachers import Asked, teacher_lesson
@@ -137,7 +137,7 @@ def ask(name: str, fold: int, place: Workspace) -> Asked:
     teacher = catalogue.teacher(name)
     network = ImageNet(SOURCES[teacher.source], 2)
     network.load_state_dict(_load(weights_path(place, name, fold)))
-    kind = torch.bfloat16 if place.gpu else torch.float32
+    kind = torch.bfloat16 if multiplies_bfloat16(place.device) else torch.float32
     return Asked(teacher, folded(network).to(place.device, kind, memory_format=torch.channels_last))  # type: ignore[call-overload]  # torch's stub lacks it
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pitcore_tools.distil.catalogue import Student
 from pitcore_tools.distil.crops import Crops
-from pitcore_tools.distil.fit import Learner, Lesson, autocast, one_cycle, permutations
+from pitcore_tools.distil.fit import Learner, Lesson, autocast, multiplies_bfloat16, one_cycle, permutations
 from pitcore_tools.distil.pool import Answered
 from pitcore_tools.distil.teachers import padded
 from pitcore_tools.distil.views import eight, middle
@@ -59,7 +59,7 @@ def student_lesson(students: Sequence[Student], crops: Crops, answered: Answered
         pit = said[entries]
         for student, learner in zip(students, learners, strict=True):
             seen = middle(pixels, student.size_px).contiguous(memory_format=torch.channels_last)
-            with autocast(device):
+            with autocast(device, enabled=multiplies_bfloat16(device)):
                 logits = learner.network(seen)
             learner.step(F.cross_entropy(logits.float(), torch.stack([1.0 - pit, pit], 1)), rate * student.rate)
         lesson.at.add_(1)

@@ -71,7 +71,7 @@ def teacher_lesson(teacher: Teacher, crops: Crops, fold: int, seed: int, packed:
         with torch.no_grad():
             views = draw(batch, Jitter(), None, device)
             inputs = as_input(render(crops.pixels[index], views, VIEW_PX, teacher.size_px), teacher)
-        with autocast(device):
+        with autocast(device, enabled=device.type == "cuda"):
             logits = learner.network(inputs)
         loss = F.cross_entropy(logits.float(), crops.labels[index], label_smoothing=LABEL_SMOOTHING)
         learner.step(loss, lesson.rate())
@@ -91,7 +91,7 @@ def as_input(pixels: Tensor, teacher: Teacher) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A teacher that answers: its batch norms are folded, and on a GPU its weights are bfloat16."""
+    """A teacher that answers: its batch norms are folded; its weights are bfloat16 where the device multiplies that."""
 
     teacher: Teacher
     network: nn.Module
