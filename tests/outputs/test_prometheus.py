@@ -27,8 +27,10 @@ VALVES = """
 [actuation]
 kind = "simulated"
 encoder = { line_a = 20, line_b = 21 }
-review_by_plc = true
-lanes = [{ line = 5, x_px = [0, 640], distance_ticks = 2000, pulse_ticks = 60 }]
+lanes = [
+    { line = 5, x_px = [0, 640], distance_ticks = 2000, pulse_ticks = 60 },
+    { line = 6, x_px = [0, 640], distance_ticks = 3000, pulse_ticks = 60, action = "review" }, # no cherry need be a pit
+]
 """
 
 
