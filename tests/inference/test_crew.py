@@ -1,11 +1,13 @@
 """Workers share a batch: the answers must not depend on how many there are, nor on which of them does what."""
 
 import gc
+import os
 import threading
 
 import numpy as np
 import pytest
 
+from pitcore import machine
 from pitcore.inference.crew import Crew, piece_size
 from pitcore.inference.session import Session
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
@@ -130,3 +132,19 @@ def test_the_threads_of_a_model_end_with_it(tiny_bundle):
     for thread in threads[before:]:
         thread.join(10)
     assert len(infer_threads()) == before
+
+
+@pytest.mark.skipif(machine.usable_cores() < 2, reason="a machine of one core has no other core")
+def test_the_workers_leave_the_core_of_the_caller_to_it():
+    """Of threads on one core and an idle one beside it, Linux may move none for milliseconds."""
+    allowed = os.sched_getaffinity(0)
+    core, others = max(allowed), set(infer_threads())
+    with Crew(3) as crew:
+        os.sched_setaffinity(threading.get_native_id(), {core})
+        try:
+            crew.run(lambda _: None, 8)
+        finally:
+            os.sched_setaffinity(threading.get_native_id(), allowed)
+        helpers = set(infer_threads()) - others
+        assert len(helpers) == 2
+        assert all(os.sched_getaffinity(thread.native_id) == allowed - {core} for thread in helpers)
