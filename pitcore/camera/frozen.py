@@ -50,7 +50,7 @@ class FrozenCheck:
         self._noise = noise
         self._last = [_Last() for _ in range(planes)]
 
-    def go_on_from(self, before: FrozenCheck) -> None:
+    def continue_from(self, before: FrozenCheck) -> None:
         """Take over the last pictures of another check."""
         self._last = before._last
 
