@@ -69,7 +69,7 @@ class Arming:
                 surprise people.
 
         Raises:
-            ControlError: the state cannot be written, the client gave up, or somebody disarmed meanwhile; nothing changed.
+            ControlError: the state cannot be written, the client gave up, or somebody disarmed meanwhile; no change.
         """
         with self._disk:
             with self._lock:
