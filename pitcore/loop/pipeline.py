@@ -7,7 +7,6 @@ handed in; this module only calls them in order, times them, and turns judgement
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +21,7 @@ from pitcore.belt.track import BeltTracker, Box
 from pitcore.config import Config
 from pitcore.decision import policy
 from pitcore.decision.policy import Judgement
-from pitcore.errors import HungError, SegmentationError, SourceError
+from pitcore.errors import SegmentationError, SourceError
 from pitcore.frame import Frame, Window
 from pitcore.inference.session import Session
 from pitcore.line_watch import LineWatch, Seen
@@ -38,7 +37,6 @@ from pitcore.sinks.sink import BeltSink, Sink, name_of
 from pitcore.verdict import CODES, SINGLE, Event, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
-log = logging.getLogger("pitcore.loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +149,7 @@ class Pipeline:
             HungError: the source hangs when it is closed, and nothing else is wrong.
         """
         with ExitStack() as closing:
-            closing.push(self._close_capture)
+            closing.push(self._stages.capture)
             for sink, name in reversed(self._named_sinks):  # closed in their order: the valves first
                 closing.callback(self._close, sink, name)
             asked_ns = time.monotonic_ns()
@@ -164,15 +162,6 @@ class Pipeline:
                 asked_ns = time.monotonic_ns()
                 self.busy_with = "waiting for a frame"
             self._finish()
-
-    def _close_capture(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Close the source. If it hangs then, an error that is on its way already goes first. Raises HungError."""
-        try:
-            self._stages.capture.close()
-        except HungError as hung:
-            if error is None:
-                raise
-            log.warning("%s", hung)
 
     def _close(self, sink: Sink, name: str) -> None:
         self.busy_with = f"closing {name}"
