@@ -82,7 +82,7 @@ def test_a_cluster_that_waits_makes_no_gap_between_two_frames():
     assert line.notices() == {}
 
 
-GAP = range(1870, 2330)  # ticks at which the belt is at row 0 that the frames at 1900 and 2600 leave between them
+GAP = range(1870, 2300)  # ticks at which the belt is at row 0 that the frames at 1900 and 2600 leave between them
 
 
 def line_with_a_gap_that_left():
