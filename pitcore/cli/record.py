@@ -43,8 +43,8 @@ def record(
     """Record frames into DIR, which must not hold a recording yet.
 
     They come from the [source] of the configuration: cameras, a film, another recording, or the emulated belt. Nothing
-    is compressed or altered: 2.5 MB a frame at the production geometry. A recording stays readable after Ctrl-C, a camera
-    failure or a power cut. The recording of an emulated belt also holds the truth.
+    is compressed or altered: 2.5 MB a frame at the production geometry. A recording stays readable after Ctrl-C, a
+    camera failure or a power cut. The recording of an emulated belt also holds the truth.
 
     \b
     Examples:

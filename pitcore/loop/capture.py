@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -92,7 +92,7 @@ class Capture:
                 raise
             log.warning("%s", hung)
 
-    def frames(self, idle: Callable[[], None] = _nothing) -> Iterator[Arrival]:
+    def frames(self, idle: Callable[[], None] = _nothing) -> Generator[Arrival, None, None]:
         """Yield frames until the source ends or ``stop`` is called. Whoever takes a frame releases it.
 
         Args:
