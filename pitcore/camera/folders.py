@@ -1,7 +1,7 @@
-"""Walks a folder for pictures, for every command that does, and remembers what it passed over.
+"""Finds the pictures below a folder, for every command that takes one, and lists what it skipped.
 
-A folder that cannot be read, a link to a folder, a picture of another format, a pipe: each is passed over and named, so
-that nobody takes half of the pictures for all of them. Nothing is opened here, so no pipe makes it wait.
+Unreadable folders, links to folders, pictures of another format and pipes are skipped and listed, so that the user
+notices if pictures are missing. No file is opened, so a pipe cannot block.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from pathlib import Path
 from pitcore.plain_text import printable
 
 _OTHER_PICTURES = frozenset({".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".heic"})
-_NAMED = 5  # of what was passed over, in one line
+_NAMED = 5  # skipped entries listed in one message
 
 
 @dataclass(slots=True)
 class Found:
-    """What lies below a folder.
+    """The pictures below a folder.
 
     Attributes:
         pictures: every PNG file, sorted by its path relative to the folder.
-        passed_over: what was not looked at, as ``NAME (why)``.
+        passed_over: every skipped entry, as ``NAME (why)``.
     """
 
     pictures: list[Path] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Return one line that says what was passed over; empty if nothing was."""
+        """Return one line that lists skipped entries; empty if nothing was skipped."""
         if not self.passed_over:
             return ""
-        more = f" and{len(self.passed_over) - _NAMED} more" if len(self.passed_over) > _NAMED else ""
+        more = f" and {len(self.passed_over) - _NAMED} more" if len(self.passed_over) > _NAMED else ""
         return f"{len(self.passed_over)} skipped: {', '.join(self.passed_over[:_NAMED])}{more}"
 
 
 def walk(folder: Path) -> Found:
-    """Look for PNG files below a folder that exists, itself perhaps a link."""
+    """Find the PNG files below an existing folder, which may itself be a link."""
     found = Found()
     for path, why in _below(folder):
         if why:
@@ -51,7 +51,7 @@ def walk(folder: Path) -> Found:
 
 
 def _below(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield each picture with an empty reason, and whatever else matters with the reason why it is passed over."""
+    """Yield (path, reason): an empty reason for a picture, or why the entry is skipped."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -60,7 +60,7 @@ def _below(folder: Path) -> Iterator[tuple[Path, str]]:
     for entry in entries:
         path = folder / entry.name
         try:
-            mode = entry.stat().st_mode  # of what a link points to
+            mode = entry.stat().st_mode  # follows links
         except OSError as error:
             yield path, f"{error.strerror}"
             continue

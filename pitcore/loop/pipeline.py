@@ -128,8 +128,8 @@ class Pipeline:
 
     def replace(self, stages: Stages, rules: DecisionRules) -> None:
         """Change model and rules between two frames. What was seen of the belt stays known."""
-        stages.watch.go_on_from(self._stages.watch)
-        stages.line.go_on_from(self._stages.line)
+        stages.watch.continue_from(self._stages.watch)
+        stages.line.continue_from(self._stages.line)
         self._take(dataclasses.replace(stages, tracker=self._stages.tracker), rules)
 
     def note(self, event: str, detail: str) -> None:
