@@ -76,7 +76,7 @@ class DecisionRules:
 
 
 class Keeper(Protocol):
-    """Keeps the pixels of some cherries. It never waits."""
+    """Takes the pixels of some cherries. It never waits."""
 
     def cut(self, preparer: Preparer, planes: Sequence[NDArray[np.uint8]], asked: NDArray[np.int32]) -> None:
         """Copy the cherries of a searched frame that the network is asked about, while the frame is lent."""
@@ -95,12 +95,12 @@ class Hooks:
         observe: sees each searched frame while it is lent, before it is judged: for pictures and progress.
         between_frames: called after each frame, and every 0.1 s while none comes; the only place from which
             ``replace`` may be called.
-        keeper: gets every cherry that the network judges.
+        keepers: each gets every cherry that the network judges.
     """
 
     observe: Callable[[Frame], None] | None = None
     between_frames: Callable[[], None] | None = None
-    keeper: Keeper | None = None
+    keepers: Sequence[Keeper] = ()
 
 
 class Pipeline:
@@ -202,8 +202,8 @@ class Pipeline:
             at = Searched.of(frame, chosen, self._rules.config.runtime.max_cherries)
             indices = np.asarray(at.asked, dtype=np.int32)
             stages.crops.write(frame.planes, indices, stages.session.batch)
-            if self._hooks.keeper is not None:
-                self._hooks.keeper.cut(stages.preparer, frame.planes, indices)
+            for keeper in self._hooks.keepers:
+                keeper.cut(stages.preparer, frame.planes, indices)
             if self._hooks.observe is not None:
                 self._hooks.observe(arrival.frame)
         clock.mark("extract")
@@ -223,10 +223,11 @@ class Pipeline:
         if stages.belt_sink is not None and stages.line.failsafe != "reject":
             # Else the belt counts as not judged: without light cherries are missed.
             stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px)
-        if self._hooks.keeper is not None:
+        if self._hooks.keepers:
             verdict_of = dict(zip(sorted(judged), verdicts[len(unseen) :], strict=True))
             of_asked, shapes_asked = [verdict_of[index] for index in at.asked], [shapes[index] for index in at.asked]
-            self._hooks.keeper.judged(of_asked, shapes_asked, self._rules.thresholds)
+            for keeper in self._hooks.keepers:
+                keeper.judged(of_asked, shapes_asked, self._rules.thresholds)
         self._count_network(judged[index] for index in at.asked)
         self._metrics.count("judged")  # as a whole: what says that the service works goes by this
         clock.mark("emit")
