@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,17 +41,20 @@ class Look:
 
 
 class Survey:
-    """A source, opened, and the search over its frames.
+    """A source, and the search over its frames.
 
     Args:
-        source: started already.
+        source: whose exposure may be set.
+        read: gives its next frame, None at its end; raises SourceError.
         config: of the board, with what was calibrated before.
         tell: called for each frame, for a progress bar.
     """
 
-    def __init__(self, source: Source, config: Config, tell: Callable[[], Any]) -> None:
-        self.source, self.config = source, config
-        self.tell = tell
+    def __init__(
+        self, source: Source, read: Callable[[], Frame | None], config: Config, tell: Callable[[], Any]
+    ) -> None:
+        self.source, self.read = source, read
+        self.config, self.tell = config, tell
 
     def frames(self, count: int) -> Iterator[Frame]:
         """Lend up to ``count`` frames as they come; fewer where the source ends, or where some are damaged.
@@ -67,7 +69,7 @@ class Survey:
         frozen = FrozenCheck(len(frame_config.planes), self.source.noise)
         damaged = 0
         for asked in range(1, count + 1):
-            frame = self.source.read(limit_s)
+            frame = self.read()
             if frame is None:
                 return
             with frame:
@@ -108,13 +110,3 @@ class Survey:
         for frame in self.frames(count):
             seen = window.of(frame)
             yield Look(seen, preparer.segment(seen.planes), preparer)
-
-
-@contextmanager
-def opened(source: Source, config: Config, tell: Callable[[], Any]) -> Iterator[Survey]:
-    """Start a source for a survey, and close it."""
-    source.start()
-    try:
-        yield Survey(source, config, tell)
-    finally:
-        source.close()

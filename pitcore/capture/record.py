@@ -14,10 +14,26 @@ from numpy.typing import NDArray
 from pitcore.camera.crops import crop_texts, decode_crop, encode_crop
 from pitcore.errors import ImageError
 from pitcore.model_card import Thresholds
-from pitcore.verdict import Verdict
+from pitcore.verdict import ModelRef, Verdict, VerdictName
 
 KEYWORD = "pitcore.capture"  # of the PNG's text
-Why = Literal["random", "near_threshold", "outlier", "uncertain", "touching", "foreign", "cut", "not_finite"]
+Why = Literal["random", "near_threshold", "outlier", "uncertain", "touching", "foreign", "cut", "not_finite", "shadow"]
+
+
+class CandidateVerdict(msgspec.Struct, frozen=True):
+    """What a candidate said of a cherry that the model of the board judged otherwise; see docs/shadow.md.
+
+    Attributes:
+        model: the candidate.
+        verdict, p_pit: what it said.
+        accept, reject: its thresholds.
+    """
+
+    model: ModelRef
+    verdict: VerdictName
+    p_pit: float | None
+    accept: float
+    reject: float
 
 
 class CaptureRecord(msgspec.Struct, frozen=True):
@@ -33,6 +49,7 @@ class CaptureRecord(msgspec.Struct, frozen=True):
         accept, reject: thresholds in force.
         area_px, elongation, ellipse_fill, plane_means: of its shape, as the decision knew them.
         whole: False if it is larger than the crop, so that its borders are missing.
+        candidate: what [shadow] bundle said, where that is why it is kept.
     """
 
     board: str
@@ -48,6 +65,7 @@ class CaptureRecord(msgspec.Struct, frozen=True):
     ellipse_fill: float
     plane_means: tuple[float, ...]
     whole: bool
+    candidate: CandidateVerdict | None = None
     schema: Literal["pitcore.capture/1"] = "pitcore.capture/1"
 
     @property

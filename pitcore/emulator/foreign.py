@@ -1,4 +1,4 @@
-"""What is no cherry but lies on the belt with them: leaves, pieces of stem, stones."""
+"""Renders foreign objects on the belt: leaves, pieces of stem, stones."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _stem(rng: np.random.Generator) -> tuple[Field, Field]:
 
 
 def _stone(rng: np.random.Generator) -> tuple[Field, Field]:
-    """Draw a rough lump: bright facets from above, no light through it but for a rim."""
+    """Draw a rough lump: bright facets from above; from below dark except for a rim."""
     long_px, short_px = rng.uniform(12.0, 26.0), rng.uniform(9.0, 16.0)
     along, across = _grid(rng, int(long_px) + 10)
     rough = 0.12 * noise(rng, along.shape, 12.0)

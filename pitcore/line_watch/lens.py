@@ -1,8 +1,9 @@
-"""Is the glass clean? What stays where it is while the belt moves on is not on the belt.
+"""Detects dirt on lens or glass: a spot that stays in place while the belt moves is not on the belt.
 
-One row of each plane a frame, in cells of 16 px, every 8th row in turn: so the whole frame is seen every few seconds.
-Each cell keeps a running median, which cherries passing by do not move far; a spot is where it differs from its
-column. A whole column cannot: a scratch along the belt's way is part of what 'calibrate flat' measures.
+Each frame adds one row of each plane, in cells of 16 px; every 8th row takes its turn, so the whole frame is covered
+every few seconds. Each cell keeps a running median, which passing cherries change little. A cell is dirty if its median
+differs from the median of its column. A defect of a whole column, such as a scratch along the belt, is not detected: it
+is part of what 'calibrate flat' measures.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from pitcore.preprocess.prepare import Preparer
 
 CELL_PX = 16
 ROW_STEP_PX = 8
-STEP_LEVELS = 0.8  # by which a median follows, each time its row is looked at
-SETTLED = 10  # looks at each row before anything is said
-MIN_CELLS = 2  # beside each other: one may be a few hot pixels
+STEP_LEVELS = 0.8  # step of the running median each time its row is measured, in grey levels
+SETTLED = 10  # measurements of each row before the first result
+MIN_CELLS = 2  # adjacent dirty cells that count as a spot; a single one may be a few hot pixels
 
 
 class LensCheck:
-    """Follows the static picture of each plane.
+    """Keeps the running medians of each plane.
 
     Args:
-        plane_names: for messages.
+        plane_names: names of the planes, for messages.
         shape: (H, W) of the planes.
-        dirt_levels: grey levels by which a spot stands apart.
+        dirt_levels: difference from the column's median above which a cell is dirty, in grey levels.
     """
 
     def __init__(self, plane_names: Sequence[str], shape: tuple[int, int], dirt_levels: float) -> None:
@@ -43,30 +44,33 @@ class LensCheck:
         self._detail = ""
 
     def look(self, planes: Sequence[Plane], preparer: Preparer, *, moved: bool) -> list[float]:
-        """Look at the next row of a frame; return the belt's level in each plane.
+        """Measure the next row of a frame.
 
         Args:
-            planes: of the frame.
-            preparer: that searched it.
-            moved: whether the belt did since the frame before; on a standing one everything stays where it is.
+            planes: the planes of the frame.
+            preparer: the preparer that searched the frame.
+            moved: True if the belt moved since the previous frame; on a stopped belt nothing is learned.
+
+        Returns:
+            The grey level of the belt in each plane.
         """
-        # Each pass starts a row later: else a row would meet the same flights of the belt, or the same frames of an
-        # emulated loop, again and again.
+        # Each pass starts one row later; otherwise a row would always see the same flights of the belt, or the same
+        # frames of an emulated loop.
         at = (self._looks + self._looks // self._rows) % self._rows
         medians, step = self._medians[at], self._step if moved else 0
         levels = preparer.belt_levels(planes, at * ROW_STEP_PX, self.cell_px, step, medians)
-        if self._looks < self._rows:  # start from the belt, not from a cherry that happens to lie there
+        if self._looks < self._rows:  # start with the belt's level, not with that of a cherry in the cell
             medians[:] = np.rint(np.asarray(levels) * self.cell_px)[:, None]
         self._looks += moved
         self._due = moved and self._looks % self._rows == 0 and self._looks >= SETTLED * self._rows
         return levels
 
     def dirty(self) -> bool | None:
-        """Tell whether there is dirt, once every row was looked at again; None in between."""
+        """Return True if there is dirt; None until every row was measured again."""
         return self._find() if self._due else None
 
-    def tell(self) -> str:
-        """Say where it is, and what to do."""
+    def describe(self) -> str:
+        """Return where the dirt is, and what to do."""
         return self._detail
 
     def _find(self) -> bool:
@@ -76,15 +80,15 @@ class LensCheck:
             return False
         beside = dirty[1:] & dirty[:-1]
         for plane, name in enumerate(self._names):
-            found = np.argwhere(beside[:, plane])
-            if len(found) >= MIN_CELLS - 1:
-                self._detail = self._describe(name, apart[:, plane], found)
+            cells = np.argwhere(beside[:, plane])
+            if len(cells) >= MIN_CELLS - 1:
+                self._detail = self._detail_of(name, apart[:, plane], cells)
                 return True
         return False
 
-    def _describe(self, name: str, apart: NDArray[np.float64], found: NDArray[np.intp]) -> str:
-        (top, left), (bottom, right) = found.min(axis=0).tolist(), found.max(axis=0).tolist()
-        level = float(apart[found[:, 0], found[:, 1]].mean()) / self.cell_px
+    def _detail_of(self, name: str, apart: NDArray[np.float64], cells: NDArray[np.intp]) -> str:
+        (top, left), (bottom, right) = cells.min(axis=0).tolist(), cells.max(axis=0).tolist()
+        level = float(apart[cells[:, 0], cells[:, 1]].mean()) / self.cell_px
         kind = f"{abs(level):.1f} grey levels {'brighter' if level > 0 else 'darker'}"
         return (
             f"plane {name}: something at columns {left * self.cell_px} to {(right + 1) * self.cell_px}, rows "

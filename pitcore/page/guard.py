@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import socket
 import struct
 import time
@@ -199,13 +198,3 @@ class BoundedHttp(H11Protocol):
             now_s = time.monotonic()
             for one in list(cls.everyone):
                 one.look_after(now_s)
-
-
-def go_second() -> None:
-    """Let the inspection go first: for the processor, and when memory is short. Harmless where it is not allowed."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, 10)
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123  no file on a disk
-            file.write("500")
-    except OSError:
-        return
