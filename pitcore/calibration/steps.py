@@ -178,7 +178,8 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
     }
     raw = window_of(config, (0, 0))
     searched = raw.columns(0)
-    fresh = Survey(survey.source, _with(config, msgspec.structs.replace(values, planes=bare)), survey.progress)
+    planed = _with(config, msgspec.structs.replace(values, planes=bare))
+    fresh = Survey(survey.source, survey.read, planed, survey.progress)
     places, means = _cherries(fresh, frames - frames // 3, raw)
     planes, lines, parts = {}, [], []
     for number, name in enumerate(names):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,14 +44,17 @@ class Survey:
     """Reads and searches the frames of a source.
 
     Args:
-        source: the started source.
+        source: the source, whose exposure may be set.
+        read: returns the next frame, None at the end; raises SourceError.
         config: configuration of the board, with its present calibration.
         progress: called for each frame, for a progress bar.
     """
 
-    def __init__(self, source: Source, config: Config, progress: Callable[[], Any]) -> None:
-        self.source, self.config = source, config
-        self.progress = progress
+    def __init__(
+        self, source: Source, read: Callable[[], Frame | None], config: Config, progress: Callable[[], Any]
+    ) -> None:
+        self.source, self.read = source, read
+        self.config, self.progress = config, progress
 
     def frames(self, count: int) -> Iterator[Frame]:
         """Lend up to ``count`` frames; fewer if the source ends, and without damaged frames.
@@ -66,7 +68,7 @@ class Survey:
         frozen = FrozenCheck(len(frame_config.planes), self.source.noise)
         damaged = 0
         for asked in range(1, count + 1):
-            frame = self.source.read(limit_s)
+            frame = self.read()
             if frame is None:
                 return
             with frame:
@@ -107,13 +109,3 @@ class Survey:
         for frame in self.frames(count):
             seen = window.of(frame)
             yield Look(seen, preparer.segment(seen.planes), preparer)
-
-
-@contextmanager
-def opened(source: Source, config: Config, progress: Callable[[], Any]) -> Iterator[Survey]:
-    """Start a source for a survey, and close it at the end."""
-    source.start()
-    try:
-        yield Survey(source, config, progress)
-    finally:
-        source.close()

@@ -48,6 +48,23 @@ class Usual:
         return away
 
 
+class Credit:
+    """Allows so many cherries a minute. What is not used is saved up, for a minute at most."""
+
+    def __init__(self, per_minute: float) -> None:
+        self._most = self._left = per_minute
+        self._at_s = 0.0
+
+    def take(self, now_s: float) -> bool:
+        """Return whether one more is allowed; ``now_s`` is monotonic."""
+        self._left = min(self._most, self._left + max(0.0, now_s - self._at_s) * self._most / 60.0)
+        self._at_s = now_s
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
 class Chooser:
     """Chooses cherries.
 
@@ -59,7 +76,7 @@ class Chooser:
         self._config = config
         self._random = random.Random(config.sample_seed)  # noqa: S311  not a secret
         self._usual = Usual()
-        self._credit, self._credit_s = config.doubtful_per_minute, 0.0
+        self._credit = Credit(config.doubtful_per_minute)
 
     def why(self, verdict: Verdict, shape: Shape, thresholds: Thresholds, now_s: float) -> tuple[tuple[Why, ...], bool]:
         """Return the reasons to keep a cherry.
@@ -77,7 +94,7 @@ class Chooser:
         doubts = self._doubts(verdict, shape, thresholds)
         if not doubts or drawn:  # a cherry of the random sample does not count towards the limit
             return drawn + doubts if drawn else (), False
-        allowed = self._take_credit(now_s)
+        allowed = self._credit.take(now_s)
         return doubts if allowed else (), not allowed
 
     def _doubts(self, verdict: Verdict, shape: Shape, thresholds: Thresholds) -> tuple[Why, ...]:
@@ -90,16 +107,6 @@ class Chooser:
             if away > self._config.outlier_sigmas:
                 doubts.append("outlier")
         return tuple(doubts)
-
-    def _take_credit(self, now_s: float) -> bool:
-        """Return True if one more doubtful cherry may be kept: a token bucket that holds one minute's number."""
-        most = self._config.doubtful_per_minute
-        self._credit = min(most, self._credit + max(0.0, now_s - self._credit_s) * most / 60.0)
-        self._credit_s = now_s
-        if self._credit < 1.0:
-            return False
-        self._credit -= 1.0
-        return True
 
 
 def _distance(p_pit: float, thresholds: Thresholds) -> float:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from pitcore.camera.crops import MIN_SIDE_PX
 from pitcore.capture.choose import Chooser
-from pitcore.capture.record import CaptureRecord, Why, encode_record
+from pitcore.capture.record import CandidateVerdict, CaptureRecord, Why, encode_record
 from pitcore.capture.ring import Ring
 from pitcore.config import CaptureConfig
 from pitcore.decision.policy import Shape
@@ -49,11 +49,15 @@ class CropKeeper:
 
     Args:
         config: ``[capture]`` of the configuration, enabled.
+
+    Attributes:
+        chosen: indices of the cherries of the last frame that are kept.
     """
 
     def __init__(self, config: CaptureConfig) -> None:
         self._config = config
         self._chooser = Chooser(config)
+        self.chosen: frozenset[int] = frozenset()
         self._board, self._run = socket.gethostname(), uuid.uuid4().hex
         self._staging = aligned_batch(1, (WHOLE_PX, WHOLE_PX, PLANES), np.uint8)
         self._waiting: queue.Queue[tuple[CaptureRecord, NDArray[np.uint8]] | None] = queue.Queue(config.queue)
@@ -86,7 +90,7 @@ class CropKeeper:
             shapes: shape of each cherry, in the same order.
             thresholds: thresholds in force.
         """
-        now_s = time.monotonic()
+        now_s, chosen = time.monotonic(), set[int]()
         for place, (verdict, shape) in enumerate(zip(verdicts, shapes, strict=True)):
             reasons, too_many = self._chooser.why(verdict, shape, thresholds, now_s)
             self._passed_over += too_many
@@ -95,8 +99,37 @@ class CropKeeper:
             if self._waiting.full():
                 self._dropped += 1
                 continue
+            chosen.add(place)
             # Copies: the next frame's cherries overwrite these.
-            self._waiting.put_nowait((self._record(verdict, shape, thresholds, reasons), self._staging[place].copy()))
+            self._put(self._record(verdict, shape, thresholds, reasons), self._staging[place].copy())
+        self.chosen = frozenset(chosen)
+
+    def keep_disagreement(
+        self,
+        verdict: Verdict,
+        shape: Shape,
+        thresholds: Thresholds,
+        pixels: NDArray[np.uint8],
+        candidate: CandidateVerdict,
+    ) -> None:
+        """Keep a cherry on which a candidate disagrees. Callable from any thread.
+
+        Args:
+            verdict: verdict of the model that decides.
+            shape: shape of the cherry.
+            thresholds: thresholds in force.
+            pixels: (WHOLE_PX, WHOLE_PX, planes) uint8; not copied.
+            candidate: verdict of the candidate.
+        """
+        record = self._record(verdict, shape, thresholds, ("shadow",))
+        self._put(msgspec.structs.replace(record, candidate=candidate), pixels)
+
+    def _put(self, record: CaptureRecord, pixels: NDArray[np.uint8]) -> None:
+        """Queue a cherry for writing; if the queue is full, drop and count it."""
+        try:
+            self._waiting.put_nowait((record, pixels))
+        except queue.Full:  # another thread filled it meanwhile
+            self._dropped += 1
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
         """Do nothing: ``judged`` gets the verdicts with their pixels."""
@@ -110,6 +143,7 @@ class CropKeeper:
             "path": self._config.folder,
             "random": self._kept["random"],
             "doubtful": self._kept["doubtful"],
+            "shadow": self._kept["shadow"],
             "waiting": self._waiting.qsize(),
             "dropped": self._dropped,
             "doubtful_passed_over": self._passed_over,
@@ -182,7 +216,7 @@ class CropKeeper:
             self._dropped += 1
             return
         content = encode_record(record, trimmed(staged))
-        kind = "random" if "random" in record.why else "doubtful"
+        kind = "random" if "random" in record.why else "doubtful" if record.candidate is None else "shadow"
         name = f"{kind}-{record.verdict.verdict}-{hashlib.sha256(content).hexdigest()[:12]}"
         if self._try(lambda: ring.add(name, content)):
             self._kept[kind] += 1

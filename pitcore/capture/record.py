@@ -14,10 +14,26 @@ from numpy.typing import NDArray
 from pitcore.camera.crops import crop_texts, decode_crop, encode_crop
 from pitcore.errors import ImageError
 from pitcore.model_card import Thresholds
-from pitcore.verdict import Verdict
+from pitcore.verdict import ModelRef, Verdict, VerdictName
 
 KEYWORD = "pitcore.capture"  # keyword of the PNG's text chunk
-Why = Literal["random", "near_threshold", "outlier", "uncertain", "touching", "foreign", "cut", "not_finite"]
+Why = Literal["random", "near_threshold", "outlier", "uncertain", "touching", "foreign", "cut", "not_finite", "shadow"]
+
+
+class CandidateVerdict(msgspec.Struct, frozen=True):
+    """A candidate's verdict on a cherry that differs from that of the board's model; see docs/shadow.md.
+
+    Attributes:
+        model: the candidate.
+        verdict, p_pit: its verdict and its probability of a pit.
+        accept, reject: its thresholds.
+    """
+
+    model: ModelRef
+    verdict: VerdictName
+    p_pit: float | None
+    accept: float
+    reject: float
 
 
 class CaptureRecord(msgspec.Struct, frozen=True):
@@ -33,6 +49,7 @@ class CaptureRecord(msgspec.Struct, frozen=True):
         accept, reject: thresholds in force.
         area_px, elongation, ellipse_fill, plane_means: its shape, as the decision used it.
         whole: False if it is larger than the crop, so that its borders are missing.
+        candidate: verdict of the candidate of [shadow], if that is the reason for keeping it; else None.
     """
 
     board: str
@@ -48,6 +65,7 @@ class CaptureRecord(msgspec.Struct, frozen=True):
     ellipse_fill: float
     plane_means: tuple[float, ...]
     whole: bool
+    candidate: CandidateVerdict | None = None
     schema: Literal["pitcore.capture/1"] = "pitcore.capture/1"
 
     @property

@@ -8,17 +8,22 @@ every run is the same.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from pitcore.camera.source import Source
 from pitcore.errors import HungError, SourceError
 from pitcore.frame import Frame
 from pitcore.health import CameraHealth
 from pitcore.machine import thread_cpu_s
+
+log = logging.getLogger("pitcore")
 
 IDLE_S = 0.1  # interval of the idle calls: short for a waiting person, and little work for the board
 STOP_S = 0.5  # a source that waits for a stopped belt returns only when it is closed
@@ -39,11 +44,12 @@ class Arrival:
 
 
 class Capture:
-    """Passes the frames of a source to the loop, in order.
+    """Passes the frames of a source to the loop, in order. Leaving the ``with`` block closes it.
 
     Args:
         source: the source; started and closed here.
-        queue_frames: largest number of frames in the queue.
+        queue_frames: largest number of frames in the queue of a live source; with 0 each frame is read when the loop
+            asks for it, as from a recording.
         timeout_s: a source that gives no frame for longer has failed.
         close_s: a source that does not return for longer after a stop hangs.
         silent_s: a call that takes longer than ``timeout_s + silent_s`` without using processor time hangs.
@@ -59,19 +65,34 @@ class Capture:
         silent_s: float = SILENT_S,
     ) -> None:
         self._source, self._timeout_s = source, timeout_s
-        self._limit = queue_frames if source.live else 1
+        self._reads_ahead = source.live and queue_frames > 0
+        self._limit = queue_frames if self._reads_ahead else 1
         self._close_s, self._silent_s = close_s, silent_s
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._queue: deque[Frame] = deque()
-        self._wanted = False  # True when the loop asks for a frame; a recording is read only then
+        self._wanted = False  # True when the loop asks for a frame; without reading ahead it is read only then
         self._dropped = 0
         self._ended = False
         self._failure: BaseException | None = None
         self._reader: threading.Thread | None = None
         self._hangs = False
 
-    def frames(self, idle: Callable[[], None] = _nothing) -> Iterator[Arrival]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the source. Raises HungError if it hangs, unless another error than an interruption is being raised."""
+        try:
+            self.close()
+        except HungError as hung:
+            if error is None or isinstance(error, KeyboardInterrupt):
+                raise
+            log.warning("%s", hung)
+
+    def frames(self, idle: Callable[[], None] = _nothing) -> Generator[Arrival, None, None]:
         """Yield frames until the source ends or ``stop`` is called. The caller releases them.
 
         Args:
@@ -187,7 +208,7 @@ class Capture:
     def _may_read(self) -> bool:
         """Wait until the loop wants a frame; return False after ``stop``."""
         with self._changed:
-            while not self._source.live and not self._wanted and not self._stopping.is_set():
+            while not self._reads_ahead and not self._wanted and not self._stopping.is_set():
                 self._changed.wait()  # `close` notifies
             self._wanted = False
         return not self._stopping.is_set()

@@ -80,6 +80,21 @@ class Classifier:
         finally:
             readers.shutdown(wait=True, cancel_futures=True)
 
+    def pit_probabilities(self, images: Sequence[NDArray[np.uint8]]) -> list[float | None]:
+        """Return the probability of a pit of each image, at most ``batch`` of them.
+
+        Args:
+            images: each (H, W, planes) uint8, zero outside the cherry.
+
+        Returns:
+            NaN where the network's answer is no number; None for an image whose every pixel is zero.
+        """
+        wanted = [place for place, image in enumerate(images) if image.any()]
+        for row, place in enumerate(wanted):
+            self._crops[row] = crop_from_image(images[place], self._spec)
+        found = dict(zip(wanted, self._run(len(wanted)) if wanted else [], strict=True))
+        return [found.get(place) for place in range(len(images))]
+
     def _start_reading(self, readers: Executor, pictures: Iterator[Picture]) -> list[tuple[str, Future[_Read]]]:
         return [(one.name, readers.submit(self._read, one)) for one in islice(pictures, self._capacity)]
 

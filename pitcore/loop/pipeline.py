@@ -7,7 +7,6 @@ measures their times, and makes verdict lines of the judgements.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +21,7 @@ from pitcore.belt.track import BeltTracker, Box
 from pitcore.config import Config
 from pitcore.decision import policy
 from pitcore.decision.policy import Judgement
-from pitcore.errors import HungError, SegmentationError, SourceError
+from pitcore.errors import SegmentationError, SourceError
 from pitcore.frame import Frame, Window
 from pitcore.inference.session import Session
 from pitcore.line_watch import LineWatch, Seen
@@ -38,7 +37,6 @@ from pitcore.sinks.sink import BeltSink, Sink, name_of
 from pitcore.verdict import CODES, SINGLE, Event, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
-log = logging.getLogger("pitcore.loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class DecisionRules:
 
 
 class Keeper(Protocol):
-    """Keeps the pixels of some cherries. Its methods never wait."""
+    """Takes the pixels of some cherries. Its methods never wait."""
 
     def cut(self, preparer: Preparer, planes: Sequence[NDArray[np.uint8]], asked: NDArray[np.int32]) -> None:
         """Copy the cherries of a searched frame that the network will judge, while the frame is borrowed."""
@@ -97,12 +95,12 @@ class Hooks:
     Attributes:
         observe: called with each searched frame while it is borrowed, before it is judged: for pictures and progress.
         between_frames: called after each frame, and every 0.1 s while none comes. ``replace`` may be called only here.
-        keeper: gets every cherry that the network judges.
+        keepers: each gets every cherry that the network judges.
     """
 
     observe: Callable[[Frame], None] | None = None
     between_frames: Callable[[], None] | None = None
-    keeper: Keeper | None = None
+    keepers: Sequence[Keeper] = ()
 
 
 class Pipeline:
@@ -152,7 +150,7 @@ class Pipeline:
             HungError: the source hangs when it is closed, and there was no other error.
         """
         with ExitStack() as closing:
-            closing.push(self._close_capture)
+            closing.push(self._stages.capture)
             for sink, name in reversed(self._named_sinks):  # ExitStack reverses: the valves are closed first
                 closing.callback(self._close, sink, name)
             asked_ns = time.monotonic_ns()
@@ -165,15 +163,6 @@ class Pipeline:
                 asked_ns = time.monotonic_ns()
                 self.busy_with = "waiting for a frame"
             self._finish()
-
-    def _close_capture(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Close the source. Raises HungError if it hangs, unless another error is being raised."""
-        try:
-            self._stages.capture.close()
-        except HungError as hung:
-            if error is None:
-                raise
-            log.warning("%s", hung)
 
     def _close(self, sink: Sink, name: str) -> None:
         self.busy_with = f"closing {name}"
@@ -214,8 +203,8 @@ class Pipeline:
             at = Searched.of(frame, chosen, self._rules.config.runtime.max_cherries)
             indices = np.asarray(at.asked, dtype=np.int32)
             stages.crops.write(frame.planes, indices, stages.session.batch)
-            if self._hooks.keeper is not None:
-                self._hooks.keeper.cut(stages.preparer, frame.planes, indices)
+            for keeper in self._hooks.keepers:
+                keeper.cut(stages.preparer, frame.planes, indices)
             if self._hooks.observe is not None:
                 self._hooks.observe(arrival.frame)
         clock.mark("extract")
@@ -235,10 +224,11 @@ class Pipeline:
         if stages.belt_sink is not None and stages.line.failsafe != "reject":
             # With fail-safe "reject" the belt counts as not judged, because without light cherries are missed.
             stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px)
-        if self._hooks.keeper is not None:
+        if self._hooks.keepers:
             verdict_of = dict(zip(sorted(judged), verdicts[len(unseen) :], strict=True))
             of_asked, shapes_asked = [verdict_of[index] for index in at.asked], [shapes[index] for index in at.asked]
-            self._hooks.keeper.judged(of_asked, shapes_asked, self._rules.thresholds)
+            for keeper in self._hooks.keepers:
+                keeper.judged(of_asked, shapes_asked, self._rules.thresholds)
         self._count_network(judged[index] for index in at.asked)
         self._metrics.count("judged")  # the watchdog relies on this counter
         clock.mark("emit")

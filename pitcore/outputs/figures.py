@@ -107,6 +107,15 @@ def _verdicts(metrics: Metrics) -> Iterator[Metric]:
     yield _counter(
         "pitcore_reasons", "Cherries by the reason that their verdict gives.", metrics.labels("reasons"), "reason"
     )
+    pairs = {tuple(pair.split("_")): count for pair, count in metrics.labels("shadow").items()}
+    shadow = CounterMetricFamily(
+        "pitcore_shadow_cherries",
+        "Cherries that a candidate judged too, by the verdict of both.",
+        labels=["live", "candidate"],
+    )
+    for pair, count in pairs.items():
+        shadow.add_metric(pair, count)
+    yield shadow
     yield _counter("pitcore_events", "Events by name; docs/faults.md has them.", metrics.labels("events"), "event")
 
 

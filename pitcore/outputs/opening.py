@@ -16,9 +16,11 @@ from pitcore.capture.keeper import CropKeeper
 from pitcore.config import Config
 from pitcore.control.commands import Commands
 from pitcore.frame import Frame
+from pitcore.loop.pipeline import Keeper
 from pitcore.metrics import Metrics
 from pitcore.page.hand_over import PageSink
 from pitcore.page.line_now import LineLooker
+from pitcore.shadow.beside import Shadow
 from pitcore.sinks.event_log import EventLog
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.recent import RecentEvents
@@ -45,13 +47,13 @@ class Outputs:
         sinks: all sinks, in the order in which they get each frame's records.
         recent: the sink that keeps the last events.
         page: the sink that serves the live page, if there is one.
-        keeper: the sink that keeps crops, if there is one.
+        keepers: the sinks that take the pixels of cherries.
     """
 
     sinks: tuple[Sink, ...]
     recent: RecentEvents
     page: PageSink | None = None
-    keeper: CropKeeper | None = None
+    keepers: tuple[Keeper, ...] = ()
 
     @property
     def observe(self) -> Callable[[Frame], None] | None:
@@ -129,7 +131,11 @@ def open_outputs(
     keeper = CropKeeper(config.capture) if config.capture.enabled else None
     if keeper is not None:
         add(keeper)
-    return Outputs(tuple(sinks), recent, page, keeper)
+    shadow = Shadow(config, keeper, metrics) if config.shadow.enabled else None
+    if shadow is not None:
+        add(shadow)
+    keepers = [one for one in (keeper, shadow) if one is not None]  # the shadow goes by what the keeper chose
+    return Outputs(tuple(sinks), recent, page, tuple(keepers))
 
 
 def open_verdict_file(config: Config, metrics: Metrics) -> JsonlSink:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import socket
 import struct
 import time
@@ -199,13 +198,3 @@ class BoundedHttp(H11Protocol):
             now_s = time.monotonic()
             for one in list(cls.everyone):
                 one.check_time(now_s)
-
-
-def lower_priority() -> None:
-    """Give this process a lower priority than the inspection, for processor and memory. Ignores missing permission."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, 10)
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123  no file on a disk
-            file.write("500")
-    except OSError:
-        return

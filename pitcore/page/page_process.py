@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from pitcore.child_process import begin_child
+from pitcore.child_process import begin_child, step_back
 from pitcore.errors import UpdateError, first_line
 from pitcore.page.messages import MAX_MESSAGE_BYTES, UNWATCHED, WATCHED, FrameSlots, PictureRef, Start, Update
 
@@ -36,11 +36,11 @@ def main() -> None:
     connection, memory = begin_child()
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # invalid requests must not fill the log
     try:
-        from pitcore.page.guard import lower_priority  # noqa: PLC0415  uvicorn may be missing, which is reported below
+        import pitcore.page.guard  # noqa: F401, PLC0415  uvicorn may be missing, which is reported below
     except ImportError as error:
         connection.send(f"it needs {error.name}, which is not installed; pip install 'pitcore[page]'".encode())
         return
-    lower_priority()
+    step_back(idle=False)
     start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
     connection.setblocking(False)  # noqa: FBT003  socket's
     asyncio.run(PageProcess(connection, FrameSlots(memory, len(start.planes), start.shape), start).run())

@@ -63,7 +63,7 @@ class RunningService:
         self.arming = Arming(place / "arming.json")
         source, actuator = open_line(self.config, self.arming, self.metrics)
         self.outputs = open_outputs(self.config, actuator, self.arming, self.metrics, self._closing)
-        hooks = Hooks(self.outputs.observe, self._between_frames, self.outputs.keeper)
+        hooks = Hooks(self.outputs.observe, self._between_frames, self.outputs.keepers)
         self.app = App(self.config, source, Options(self.outputs.sinks, hooks=hooks, belt_sink=actuator), self.metrics)
         self.reloader = Reloader(self.app, lambda: decode_config(self.text, "board.toml"))
         self.reloader.start()

@@ -27,7 +27,7 @@ def keep(bundle, folder, frames=4, first=0):
         planes_with(*((20 + 100 * place, 60, 60 + first + 3 * seed + place) for place in range(3)), seed=seed)
         for seed in range(frames)
     ]
-    run_scene(ListSource(still(*pictures)), config_for(bundle), hooks=Hooks(keeper=keeper))
+    run_scene(ListSource(still(*pictures)), config_for(bundle), hooks=Hooks(keepers=[keeper]))
     end(keeper)
     return sorted(folder.glob("0*.png"))
 

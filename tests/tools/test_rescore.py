@@ -97,6 +97,14 @@ def test_flips_are_counted_by_board_day_and_probability_and_a_crop_of_two_shards
     assert f"{flips} would change" in said
 
 
+def test_a_part_of_the_archive_that_cannot_be_seen_is_named_and_stops_the_gate(tmp_path, tiny_bundle, drawn):
+    archive = shards(tmp_path / "archive", drawn)
+    (archive / "gone").symlink_to(tmp_path / "nowhere")  # as a folder of another disk that is not mounted
+    said = invoke(archive, "--bundle", tiny_bundle, "--output", tmp_path / "out", "--plain")
+    assert report_of(tmp_path / "out")["bad_shards"] == [f"{archive / 'gone'}: No such file or directory"]
+    assert "1 shards could not be read" in said
+
+
 def test_pieces_cover_each_row_once_however_a_shard_is_cut(tmp_path, drawn):
     archive = shards(
         tmp_path / "archive", [drawn[at % len(drawn)] for at in range(2 * PIECE_CROPS + 77)], rows=PIECE_CROPS + 300

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
 
 from pitcore.camera.crops import LabelledCrop
 from pitcore_tools.evaluate.figures import Floats
@@ -128,6 +127,8 @@ def drift(here: Floats, there: Floats) -> list[Drift]:
         here: (N, len(FEATURES)) features of the set from ``measure``.
         there: (M, len(FEATURES)) features of the other set.
     """
+    from scipy.stats import ks_2samp  # noqa: PLC0415  takes a second, and is needed for two sets only
+
     tests = [ks_2samp(one, two, method="asymp") for one, two in zip(here.T, there.T, strict=True)]
     corrected = holm([float(test.pvalue) for test in tests])
     means = zip(here.mean(axis=0).tolist(), there.mean(axis=0).tolist(), strict=True)

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 import torch
 
-from pitcore.cli.parameters import InputPath, OutputFolder, Text
+from pitcore.cli.parameters import InputPath, OutputFile, OutputFolder, Text
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.handover import hand_over
 from pitcore_tools.distil.packing import load_crops, pack_crops, pack_weights
-from pitcore_tools.distil.report import taught_table
+from pitcore_tools.distil.report import held_out, taught_table
 from pitcore_tools.distil.run import VIEWS_EACH, Length, Workspace, answer, learn, teach
+from pitcore_tools.evaluate.logits import write_logits
 from pitcore_tools.networks.imagenet import SOURCES
 
 COMMITTED = Path(__file__).parents[1] / "distil" / "results"
@@ -94,7 +95,7 @@ def answer_command(names: tuple[str, ...], folds: tuple[int, ...], views: int, *
 
     \b
     Example:
-      pitcore-tools distil answer teacher-lite0 teacher-lite2 --data ../shared/cherries/train
+      pitcore-tools distil answer teacher-lite0 teacher-mobilenet2 --data ../shared/cherries/train
     """
     for name in names:
         catalogue.teacher(name)
@@ -155,6 +156,26 @@ def report(results: Path) -> None:
       pitcore-tools distil report
     """
     click.echo(taught_table(results))
+
+
+@distil.command()
+@click.argument("name", type=Text())
+@click.option("--out", required=True, type=OutputFile(), help="CSV to write.")
+@click.option(
+    "--results", default=COMMITTED, type=InputPath(), help="Folder of held-out margins. Default: the committed one."
+)
+def logits(name: str, out: Path, results: Path) -> None:
+    """Write the held-out logits of NAME as CSV, for `audit` and `thresholds`.
+
+    \b
+    Example, labels that teachers of different kinds contradict:
+      pitcore-tools distil logits teacher-lite0 --out a.csv
+      pitcore-tools distil logits teacher-mobilenet2 --out b.csv
+      pitcore-tools audit DIR --logits a.csv --logits b.csv --out ../audit
+    """
+    table = held_out(name, results)
+    write_logits(out, table)
+    click.echo(f"{out}: {len(table.hashes)} crops of folds {', '.join(map(str, sorted(set(table.folds.tolist()))))}")
 
 
 @distil.command()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pitcore.errors import DataError
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.catalogue import Ensemble, Entry, Student, Teacher
 from pitcore_tools.distil.crops import FOLDS
@@ -58,6 +59,24 @@ def taught_table(results: Path = COMMITTED) -> str:
     reviews = [f"review at {recall:.1%}" for recall in control.RECALLS]
     columns = ["name", "what", "expected", "million MACs", "views", "accuracy", "pit recall", "log loss"]
     return markdown([*columns, *reviews, "folds"], rows)
+
+
+def held_out(name: str, results: Path = COMMITTED) -> HeldOut:
+    """Return what a net says of the crops that it never saw: mean margin of eight views, of a student one view.
+
+    Args:
+        name: of a teacher, an ensemble or a student.
+        results: folder of held-out margins.
+
+    Raises:
+        ConfigError: no such net.
+        DataError: it was not run, or a member of the ensemble was not.
+    """
+    entry = catalogue.load(name)
+    read = _read(name, entry, results)
+    if read is None:
+        raise DataError(f"{results}: holds no margins of {name}; run `pitcore-tools distil teach` or `learn` first")
+    return read.seen(1 if isinstance(entry, Student) else 8)
 
 
 def _figures(held_out: HeldOut) -> list[str]:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.signer import CryptoSigner
 
+from pitcore.camera.folders import LINK, below
 from pitcore.durable import sync_directory
 from pitcore.errors import PublishError, first_line
 
@@ -57,7 +58,7 @@ class KeyRing:
         passphrase: asked, once, when a key needs one.
 
     Raises:
-        PublishError: a folder is missing, or a key cannot be read.
+        PublishError: a folder is missing, a key cannot be read, or some may be where they are not looked for.
     """
 
     def __init__(self, folders: Iterable[Path], passphrase: Passphrase) -> None:
@@ -66,7 +67,7 @@ class KeyRing:
         for folder in folders:
             if not folder.is_dir():
                 raise PublishError(f"{folder}: no such folder of keys; is its stick plugged in?")
-            for path in sorted(folder.rglob("*.pem")):
+            for path in key_files(folder):
                 self.hold(self.load(path))
 
     def hold(self, signer: CryptoSigner) -> None:
@@ -92,6 +93,22 @@ class KeyRing:
         if not isinstance(key, Ed25519PrivateKey):
             raise PublishError(f"{path}: no Ed25519 key; move it out of the folder")
         return CryptoSigner(key)
+
+
+def key_files(folder: Path) -> list[Path]:
+    """Return the files of keys below a folder. Raises PublishError where it may hold keys that cannot be seen."""
+    found = []
+    for entry in below(folder):
+        is_key = entry.path.suffix == ".pem"
+        if entry.passed_over == LINK:
+            raise PublishError(f"{entry.path}: a link to a folder is not followed; name the folder itself with --keys")
+        if entry.passed_over:
+            raise PublishError(f"{entry.path}: {entry.passed_over}; keys may be missing: make it readable")
+        if is_key and not entry.is_file:
+            raise PublishError(f"{entry.path}: not a regular file; move it out of the folder of keys")
+        if is_key:
+            found.append(entry.path)
+    return found
 
 
 def check_place(folder: Path, repository: Path) -> None:

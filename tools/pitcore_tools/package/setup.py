@@ -11,7 +11,7 @@ from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Key
 from pitcore.errors import PublishError
 from pitcore.ota.channel import Channel, channel_target
 from pitcore_tools.package.channels import check_channel_name, write_channel
-from pitcore_tools.package.keys import KeyRing, check_place, make_key
+from pitcore_tools.package.keys import KeyRing, check_place, key_files, make_key
 from pitcore_tools.package.repository import (
     MODELS,
     Now,
@@ -124,8 +124,8 @@ def rotate(repository: StaticRepository, role: str, old: str | None, folder: Pat
     vouching = "root" if role in TOP_LEVEL_ROLE_NAMES else "targets"
     if not repository.can_sign(vouching):
         raise PublishError(f"{role}: {vouching} vouches for its keys; add --keys with enough of the keys of {vouching}")
-    number = 1
-    while any(folder.rglob(f"{role}-{number}.pem")):
+    number, taken = 1, {path.name for path in key_files(folder)} if folder.is_dir() else set()
+    while f"{role}-{number}.pem" in taken:
         number += 1
     signer = new_key(folder, role, number, passphrase)
     repository.keys.hold(signer)
