@@ -42,7 +42,7 @@ def test_a_table_is_read_whatever_ends_its_lines(tmp_path, content):
 BAD = {
     "utf-16": (TABLE.encode("utf-16"), "not UTF-8 text, but UTF-16; save it as UTF-8"),
     "latin-1": (TABLE.encode() + b"f\xfcr,0,0,0,0\n", "not UTF-8 text at byte"),
-    "semicolons": (TABLE.replace(",", ";"), "line 1: cells are parted by ';'; save it with commas"),
+    "semicolons": (TABLE.replace(",", ";"), "line 1: cells are separated by ';'; save it with commas"),
     "decimal commas": (TABLE.replace(".", ","), "line 2: has 7 cells, the header 5; write 0.5 and not 0,5"),
     "quoted decimal comma": (
         TABLE.replace("2.5", '"2,5"'),
@@ -52,13 +52,13 @@ BAD = {
     "no rows": (HEAD, "holds no rows"),
     "nothing": ("", "line 1: no column hash, fold, label"),
     "a picture": (b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8 text at byte 0"),
-    "label 2": (TABLE.replace("0,1,2.5", "0,2,2.5"), "line 3: label '2' is none of 0, 1"),
-    "label 0.9": (TABLE.replace("0,1,2.5", "0,0.9,2.5"), "line 3: label '0.9' is none of 0, 1"),
-    "label -1": (TABLE.replace("0,0,-1.5", "0,-1,-1.5"), "line 2: label '-1' is none of 0, 1"),
-    "fold": (TABLE.replace("0,1,2.5", "1e30,1,2.5"), "line 3: fold '1e30' is no whole number"),
+    "label 2": (TABLE.replace("0,1,2.5", "0,2,2.5"), "line 3: label '2' is not one of 0, 1"),
+    "label 0.9": (TABLE.replace("0,1,2.5", "0,0.9,2.5"), "line 3: label '0.9' is not one of 0, 1"),
+    "label -1": (TABLE.replace("0,0,-1.5", "0,-1,-1.5"), "line 2: label '-1' is not one of 0, 1"),
+    "fold": (TABLE.replace("0,1,2.5", "1e30,1,2.5"), "line 3: fold '1e30' is not a whole number from 0 to 9999"),
     "nan": (TABLE.replace("2.5", "nan"), "line 3: float_margin 'nan' is not finite"),
     "infinite": (TABLE.replace("2.5", "1e999"), "line 3: float_margin '1e999' is not finite"),
-    "a word": (TABLE.replace("2.5", "high"), "line 3: float_margin 'high' is no number"),
+    "a word": (TABLE.replace("2.5", "high"), "line 3: float_margin 'high' is not a number"),
     "upper case": (
         TABLE.replace(A, A.upper()),
         "line 2: hash '0123456789ABCDEF' is not 16 to 64 digits",

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-from sklearn.linear_model import LogisticRegression
 
 from pitcore.errors import DataError
 
@@ -127,6 +125,8 @@ def mcnemar(labels: Labels, first: Floats, second: Floats) -> tuple[int, int, fl
         p. Source: Q. McNemar, "Note on the sampling error of the difference between correlated
         proportions", 1947.
     """
+    from scipy.stats import binomtest  # noqa: PLC0415  takes a second, and few commands need it
+
     pit = labels == 1
     right_first, right_second = (first > 0) == pit, (second > 0) == pit
     only_first, only_second = int((right_first & ~right_second).sum()), int((right_second & ~right_first).sum())
@@ -140,6 +140,8 @@ def fit_platt(labels: Labels, margins: Floats) -> tuple[float, float]:
     Raises:
         DataError: one class only.
     """
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  takes a second, and few commands need it
+
     if len(np.unique(labels)) < 2:
         raise DataError(f"{len(labels)} crops of one class or none cannot calibrate probabilities; give more crops")
     fitted = LogisticRegression(C=np.inf).fit(margins[:, None], labels)

@@ -20,7 +20,6 @@ from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.figures import Floats, Share
 from pitcore_tools.evaluate.logits import HeldOut
 from pitcore_tools.train.dataset import CropSet, prepare, read_crops
-from pitcore_tools.train.loop import load_network, logits_of, seen_by
 
 BATCH = 128
 FOLDS = 5  # that the crops are counted in, for cross-fitting
@@ -57,6 +56,8 @@ def score(model: Path, data: Path) -> Scored:
         crops = prepare(read_crops(data), CropSpec(card.crop_size_px, card.resize, len(card.planes)))
         margins = bundle_margins(bundle, crops)
         return Scored(_held_out(crops, margins, margins), 0, _tiers(bundle, crops, margins))
+    from pitcore_tools.train.loop import load_network, logits_of, seen_by  # noqa: PLC0415  a bundle needs no torch
+
     recipe, network = load_network(model)
     crops = prepare(read_crops(data), recipe.spec)
     seen = seen_by(model)

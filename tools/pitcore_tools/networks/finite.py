@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pitcore.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor  # whoever has only arrays does not wait for torch
 
 _NAMED = 3  # tensors in one line
 
@@ -27,7 +29,8 @@ def refuse_not_finite(
     """
     found = []
     for name, given in values:
-        numbers = given.detach().cpu().double().numpy() if isinstance(given, Tensor) else np.asarray(given, np.float64)
+        array = given if isinstance(given, np.ndarray) else given.detach().cpu().double().numpy()
+        numbers = array.astype(np.float64)
         with np.errstate(over="ignore"):
             bad = int((~np.isfinite(numbers.astype(np.float32))).sum())
         if bad:
