@@ -49,7 +49,7 @@ BAD = {
         r"line 3: float_margin '2,5' has a decimal comma",
     ),
     "short row": (f"{TABLE}{C},0,1\n", "line 4: has 3 cells, the header 5"),
-    "no rows": (HEAD, "holds no rows"),
+    "no rows": (HEAD, "has no rows"),
     "nothing": ("", "line 1: no column hash, fold, label"),
     "a picture": (b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8 text at byte 0"),
     "label 2": (TABLE.replace("0,1,2.5", "0,2,2.5"), "line 3: label '2' is not one of 0, 1"),
