@@ -20,7 +20,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-MAIN = {"pitcore": "pitcore.cli.main", "pitcore-tools": "pitcore_tools.cli.main"}
+import click
+
+PROGRAMS = {  # the module that has a program's ``main``, and its click command there
+    "pitcore": ("pitcore.cli.main", "pitcore"),
+    "pitcore-bench": ("pitcore.cli.bench", "bench"),
+    "pitcore-tools": ("pitcore_tools.cli.main", "pitcore_tools"),
+}
 MAX_REQUEST_BYTES = 64 * 1024
 
 
@@ -108,6 +114,14 @@ def run_forked(program, *arguments, cwd=None, timeout=300):
         return subprocess.CompletedProcess(process.args, process.returncode, *printed)
 
 
+def import_commands(command):
+    """Import every command of a group, which imports each when it is used."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            command.get_command(context, name)
+
+
 def serve(requests):
     """Fork for each request until nobody is left to ask; return, in what was forked, the request."""
     while True:
@@ -145,7 +159,9 @@ def report(child, answer):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; they end us
-    module = importlib.import_module(MAIN[sys.argv[1]])
+    module, group = PROGRAMS[sys.argv[1]]
+    module = importlib.import_module(module)
+    import_commands(getattr(module, group))
     asked = serve(socket.socket(fileno=int(sys.argv[2])))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(asked["cwd"])

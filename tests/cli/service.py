@@ -1,4 +1,4 @@
-"""``pitcore run`` in a process of its own."""
+"""``pitcore run``, or another command that a signal ends, in a process of its own."""
 
 import json
 import signal
@@ -19,11 +19,12 @@ class Service:
         log: file; is appended to.
         options: further ones of the command.
         env: of the process.
+        command: words of another command.
     """
 
-    def __init__(self, config, log, *options, env=None):
+    def __init__(self, config, log, *options, env=None, command=("run",)):
         self._log = log
-        words = ["run", "--config", str(config), *options]
+        words = [*map(str, command), "--config", str(config), *options]
         with log.open("ab") as output:
             if env is None:
                 self.process = Forked(program(), words, stdout=output, stderr=output)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,17 @@ class TestKeys:
     def test_others_may_not_read_a_key_that_is_used(self, begun):
         (begun.keys / "online" / "timestamp-1.pem").chmod(0o644)
         with pytest.raises(PublishError, match="chmod 600"):
+            begun.run("refresh")
+
+    def test_a_folder_in_which_keys_cannot_be_seen_is_named(self, begun, tmp_path):
+        (tmp_path / "stick").mkdir()
+        (begun.keys / "other").symlink_to(tmp_path / "stick")
+        with pytest.raises(PublishError, match=r"other: a link to a folder is not followed; name the folder itself"):
+            begun.run("refresh")
+
+    def test_a_pipe_that_looks_like_a_key_is_refused_before_it_can_hang(self, begun):
+        os.mkfifo(begun.keys / "online" / "more.pem")
+        with pytest.raises(PublishError, match=r"more\.pem: not a regular file"):
             begun.run("refresh")
 
     def test_a_wrong_passphrase_says_so(self, begun):

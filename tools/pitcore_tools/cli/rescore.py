@@ -10,6 +10,7 @@ from typing import BinaryIO, get_args
 import click
 import msgspec
 
+from pitcore.camera.folders import LINK, below
 from pitcore.cli.classify import find_pictures
 from pitcore.cli.parameters import InputPath, OutputFolder, Text
 from pitcore.cli.progress import progress
@@ -17,6 +18,7 @@ from pitcore.durable import replace_file
 from pitcore.errors import DataError
 from pitcore.inference.session import Session
 from pitcore.model_card import PointName, load_bundle
+from pitcore.plain_text import printable
 from pitcore_tools.rescore import report as reporting
 from pitcore_tools.rescore.judge import Result, bundle_content
 from pitcore_tools.rescore.pieces import SUFFIX, Plan, plan_archive, plan_files
@@ -94,9 +96,13 @@ def rescore(
 
 def _plan(archive: str, model: str) -> Plan:
     place = Path(archive)
-    if place.is_dir() and not any(place.rglob(f"*{SUFFIX}")):
+    entries = list(below(place)) if place.is_dir() else []
+    if place.is_dir() and not any(entry.path.suffix == SUFFIX for entry in entries):
         return plan_files(find_pictures(archive), model)
-    return plan_archive(archive, model)
+    plan = plan_archive(archive, model)
+    unseen = [entry for entry in entries if entry.passed_over and entry.passed_over != LINK]  # links are followed there
+    plan.bad_shards += [f"{printable(entry.path)}: {entry.passed_over}" for entry in unseen]
+    return plan
 
 
 def _lines(output: Path, plan: Plan, reporter: reporting.Reporter) -> Iterator[bytes]:

@@ -58,7 +58,7 @@ def thresholds(
     write: tuple[Path, str] | None,
     as_json: bool,
 ) -> None:
-    """Choose thresholds from held-out logits: what may pass with a guarantee, what is rejected, what people look at.
+    """Choose thresholds from held-out logits: what may pass with a guarantee, what is rejected, what is reviewed.
 
     Refuses, with exit code 2, when there are too few pits for the promise, and says how many would do.
 
