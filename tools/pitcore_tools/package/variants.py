@@ -66,8 +66,12 @@ class Row:
         return asdict(self)
 
 
-def measure(directory: Path) -> list[Row]:
+def measure(directory: Path, only: str = "") -> list[Row]:
     """Make the new models, their patches, and apply those in processes of their own.
+
+    Args:
+        directory: the base, a bundle.
+        only: take the ways whose names begin so.
 
     Raises:
         BundleError, CardError: the base is not whole.
@@ -85,7 +89,9 @@ def measure(directory: Path) -> list[Row]:
         ("fine-tuned: +-1 on a tenth of all weights", bool, _fine_tuned),
         ("everything retrained", bool, _retrained),
     ]
-    return [_row(what, base, _variant(directory, chosen, change)) for what, chosen, change in ways]
+    return [
+        _row(what, base, _variant(directory, chosen, change)) for what, chosen, change in ways if what.startswith(only)
+    ]
 
 
 def table(rows: list[Row]) -> str:
