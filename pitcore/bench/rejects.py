@@ -52,7 +52,7 @@ class RejectResult:
         glitches: edges that were invalid.
         counts: the counters of the actuator.
         took_s: duration on the wall clock, in seconds.
-        gaps: for a run in real time, (N, 4) int64: pauses of the valve process, see ``wakeup_margin.Noted``.
+        gaps: for a run in real time, (N, 4) int64: pauses of the valve process, see ``wakeup_margin.Pause``.
     """
 
     account: RejectAccount

@@ -49,9 +49,9 @@ class Lock:
             return ""
         exposure_us, frame_us = metadata.get("ExposureTime"), metadata.get("FrameDuration")
         if exposure_us is None or abs(exposure_us - self.exposure_us) > max(_LINES_US, _SHARE * self.exposure_us):
-            return f"exposure is {_shown(exposure_us)} us, asked for {self.exposure_us}"
+            return f"exposure is {_shown(exposure_us, ' us')}, asked for {self.exposure_us}"
         if frame_us is None or abs(frame_us - self.frame_us) > max(_LINES_US, _SHARE * self.frame_us):
-            return f"frame time is {_shown(frame_us)} us, asked for {self.frame_us}: the sensor may not be as fast"
+            return f"frame time is {_shown(frame_us, ' us')}, asked for {self.frame_us}: the sensor may not be as fast"
         return ""
 
     def confirmed(self, metadata: Mapping[str, Any]) -> LockedPicture:
@@ -61,5 +61,5 @@ class Lock:
         return LockedPicture(exposure_us, float(metadata["AnalogueGain"]), frame_us)
 
 
-def _shown(value: float | None) -> str:
-    return "not reported" if value is None else f"{value:g}"
+def _shown(value: float | None, unit: str = "") -> str:
+    return "not reported" if value is None else f"{value:g}{unit}"

@@ -121,7 +121,7 @@ def test_what_is_no_archive_is_named(tmp_path):
     with pytest.raises(DataError, match="no crops"):
         list(Archive(str(tmp_path / "none")).read())
     (tmp_path / "a.parquet").write_bytes(b"no shard")
-    with pytest.raises(DataError, match=r"a\.parquet: is no whole shard"):
+    with pytest.raises(DataError, match=r"a\.parquet: is not a complete shard"):
         list(Archive(str(tmp_path)).read())
     with pytest.raises(DataError, match="cannot be read"):
         pull(tmp_path / "none", tmp_path / "archive")

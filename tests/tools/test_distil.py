@@ -241,7 +241,7 @@ def test_a_name_that_is_not_there_is_answered_with_those_that_are() -> None:
         catalogue.load("nobody")
     result = CliRunner().invoke(pitcore_tools, ["distil", "teach", "teachers", "--data", "."])
     assert isinstance(result.exception, ConfigError)
-    assert "teachers is no teacher" in str(result.exception)
+    assert "teachers is not a teacher" in str(result.exception)
 
 
 def test_logits_of_an_ensemble_are_those_of_its_members_together(tmp_path):

@@ -25,7 +25,7 @@ def test_a_book_goes_on_where_it_was_and_the_last_word_counts(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "Anna", "labels", "a" * 33, "-a", "ä"])
 def test_a_name_that_is_no_file_s_is_refused(tmp_path, name):
-    with pytest.raises(DataError, match="no name of a labeller"):
+    with pytest.raises(DataError, match="not a valid name"):
         Book(tmp_path, ["ab" * 32]).say(name, "ab" * 32, "pit")
     assert list(tmp_path.iterdir()) == []
 

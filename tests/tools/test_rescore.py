@@ -163,7 +163,7 @@ def test_the_gate_refuses_a_report_over_its_limits_or_of_another_model(tmp_path,
     with pytest.raises(PublishError, match="rescore again"):
         check_gate(report, load_bundle(other), LIMITS)
     (tmp_path / "none.json").write_text("{}")
-    with pytest.raises(DataError, match="no report"):
+    with pytest.raises(DataError, match="not a report"):
         check_gate(tmp_path / "none.json", bundle, LIMITS)
 
 

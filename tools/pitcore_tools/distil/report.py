@@ -1,4 +1,4 @@
-"""The table of teachers and students, from committed held-out margins alone."""
+"""Makes the table of teachers and students from the committed held-out margins."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_CLEAN_LOSS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Held-out margins of the folds that are there: hashes (N,), folds (N,), labels (N,), margins (N, 8)."""
+    """Held-out margins of the available folds: hashes (N,), folds (N,), labels (N,), margins (N, 8)."""
 
     hashes: list[str]
     folds: NDArray[np.int64]
@@ -38,13 +38,13 @@ class _Read:
     margins: NDArray[np.float64]
 
     def seen(self, views: int) -> HeldOut:
-        """Return the mean margin of the first so many views as held-out logits of a float net."""
+        """Return the mean margin of the first ``views`` views as held-out logits of a float net."""
         mean = self.margins[:, :views].mean(1)
         return HeldOut(self.hashes, self.folds, self.labels, mean, np.full(len(mean), np.nan))
 
 
 def taught_table(results: Path = COMMITTED) -> str:
-    """Return what each teacher, ensemble and student was expected to give, and what it gave on crops it never saw."""
+    """Return the table of expected results and results on held-out crops of each teacher, ensemble and student."""
     rows = []
     for name in catalogue.names():
         entry = catalogue.load(name)
@@ -92,15 +92,15 @@ def _figures(held_out: HeldOut) -> list[str]:
 
 
 def _read(name: str, entry: Entry, results: Path) -> _Read | None:
-    """Read the folds that are there; of an ensemble, those that every member has."""
+    """Read the available folds; for an ensemble, the folds that every member has. None if there are none."""
     if not isinstance(entry, Ensemble):
         return _joined({fold: margins_path(results, name, fold) for fold in range(FOLDS)})
     members = []
     for member in entry.members:
-        found = _read(member, catalogue.load(member), results)
-        if found is None:
+        read = _read(member, catalogue.load(member), results)
+        if read is None:
             return None
-        members.append(found)
+        members.append(read)
     if any(one.hashes != members[0].hashes for one in members):
         return None
     mean = np.mean([1.0 / (1.0 + np.exp(-one.margins.mean(1))) for one in members], axis=0)

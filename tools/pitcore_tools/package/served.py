@@ -1,4 +1,4 @@
-"""Files that a web server, or a board's account, can read, whatever the umask of the one who publishes."""
+"""Writes files that a web server or a board's account can read, whatever the publisher's umask is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OTHERS_READ, _OTHERS_ENTER = 0o044, 0o011  # by the group, or by everybody
 
 
 def make_served_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, readable by everybody. Raises OSError."""
+    """Create a folder and its missing parents, readable by everybody. Raises OSError."""
     if folder.is_dir():
         return
     make_served_folder(folder.parent)
@@ -35,7 +35,7 @@ def write_served_file(path: Path, content: bytes) -> None:
 
 
 def check_readable(directory: Path) -> None:
-    """Refuse a repository of which a web server under another account cannot read every file. Raises PublishError."""
+    """Raise PublishError if a web server under another account cannot read every file of a repository."""
     for path, mode, passed_over in (Entry(directory, directory.stat().st_mode), *below(directory)):
         if passed_over:
             raise PublishError(f"{path}: {passed_over}; a repository holds files and folders only: put them there")

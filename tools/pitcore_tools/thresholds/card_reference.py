@@ -1,7 +1,7 @@
-"""What cherries are like that a model was tested on: the reference in its card, for the watch of drift on the board.
+"""Makes the reference of a card: histograms of the test crops' figures, with which the board compares its cherries.
 
-Figures are taken as the board takes them (``pitcore.line_watch.drift``): the calibrated probability, and area and mean
-grey levels over the mask. Edges are chosen so that each bin holds about as many crops as the others.
+The figures are those of the board (``pitcore.line_watch.drift``): the calibrated probability, and area and mean grey
+levels over the mask. The edges are chosen so that all bins have about the same number of crops.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def card_reference(folder: Path, data: Path, fold: int | None) -> Reference:
     """Judge labelled crops by a bundle and count their figures.
 
     Args:
-        folder: the bundle.
-        data: with ``cherry_clean`` and ``cherry_pit``.
-        fold: only the crops of this one, of five: those that the net was not trained on.
+        folder: folder of the bundle.
+        data: folder with ``cherry_clean`` and ``cherry_pit``.
+        fold: use only the crops of this fold of five, on which the net was not trained; None uses all.
 
     Raises:
-        PitcoreError: either cannot be used.
-        DataError: no crop of a label is left.
+        PitcoreError: the bundle or the crops cannot be used.
+        DataError: there is no crop of a label.
     """
     bundle = load_bundle(folder)
     card = bundle.card
