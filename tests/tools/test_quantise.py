@@ -30,9 +30,9 @@ from tests.tools.conftest import TINY, changed
 
 @pytest.fixture(scope="module")
 def resnet():
-    """The real network with random weights, whose batch norms have seen some crops."""
+    """The real network, but narrow, with random weights, whose batch norms have seen some crops."""
     torch.manual_seed(0)
-    network = ResNet()
+    network = ResNet(shape=Shape(widths=(8, 8, 16, 32)))
     network.train()
     for _ in range(3):
         network(torch.rand(8, 2, 80, 80))
