@@ -11,8 +11,12 @@ from pitcore.emulator.texture import Field, noise
 
 def render_foreign(rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw a leaf, a piece of stem or a stone. Returns (h, w, 2) uint8, top then bottom."""
-    draw = (_leaf, _stem, _stone)[int(rng.integers(3))]
-    return quantised(draw(rng))
+    return render_kind(tuple(KINDS)[int(rng.integers(len(KINDS)))], rng)
+
+
+def render_kind(kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw an object of one of ``KINDS``. Returns (h, w, 2) uint8, top then bottom."""
+    return quantised(KINDS[kind](rng))
 
 
 def _grid(rng: np.random.Generator, reach_px: int) -> tuple[Field, Field]:
@@ -66,3 +70,6 @@ def _stone(rng: np.random.Generator) -> tuple[Field, Field]:
     top = rng.uniform(90.0, 165.0) * (1.0 + 0.18 * facets + 0.2 * across / short_px)
     bottom = 7.0 + rng.uniform(12.0, 30.0) * np.exp(-np.clip(depth_px, 0.0, None) / 2.0)
     return np.asarray(top * alpha, np.float32), np.asarray(bottom * alpha, np.float32)
+
+
+KINDS = {"leaf": _leaf, "stem": _stem, "stone": _stone}
