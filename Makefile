@@ -13,7 +13,7 @@ PARALLEL := --numprocesses auto --dist worksteal
 FAST := $(addprefix tests/,actuation belt config control decision emulator inference line_watch loop preprocess sinks)
 FAST += $(filter-out tests/test_examples.py,$(wildcard tests/test_*.py))
 
-.PHONY: demo ota-demo test test-fast test-full tools peers test-arm native-test sanitize lint format wheels docs deb deb-amd64 deb-arm64 test-deb test-systemd clean
+.PHONY: demo ota-demo loop-demo test test-fast test-full tools peers test-arm native-test sanitize lint format wheels docs deb deb-amd64 deb-arm64 test-deb test-systemd clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.board ## set up and run the main job on the emulated belt
@@ -21,6 +21,9 @@ demo: $(VENV)/.board ## set up and run the main job on the emulated belt
 
 ota-demo: $(VENV)/.workstation ## two boards, a publisher, a server: roll-out, patches, a bad model that rolls itself back (two minutes)
 	$(BIN)/python -m tests.ota.timeline
+
+loop-demo: $(VENV)/.workstation ## belt, kept crops, labels by a script, a short training, release, a board takes it (some minutes)
+	$(BIN)/python -m tests.loop_demo
 
 test: $(VENV)/.workstation native-test ## set up and run the tests, with coverage
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
