@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 
 from tests.cli.forks import Forked
@@ -26,10 +25,7 @@ class Service:
         self._log = log
         words = [*map(str, command), "--config", str(config), *options]
         with log.open("ab") as output:
-            if env is None:
-                self.process = Forked(program(), words, stdout=output, stderr=output)
-            else:
-                self.process = subprocess.Popen([program(), *words], stdout=output, stderr=output, env=env)
+            self.process = Forked(program(), words, stdout=output, stderr=output, env=env)
 
     def wait_for_log(self, text, times=1):
         self.wait(lambda: self._log.read_text().count(text) >= times, f"{text!r} in the log")

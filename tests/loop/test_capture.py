@@ -10,7 +10,7 @@ from pitcore.frame import Frame, Geometry
 from pitcore.health import CameraHealth
 from pitcore.loop.capture import Capture
 
-SILENCE_S = 20.0  # longer than anything here takes
+SILENCE_S = 60.0  # longer than anything here takes
 
 
 class CountingSource:

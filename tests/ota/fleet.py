@@ -10,7 +10,7 @@ from pitcore.control.remote import ask_status
 from pitcore.errors import ControlError
 from pitcore.ota.slots import Store
 from tests.cli.forks import Forked
-from tests.cli.program import SMALL_BELT, program, run_pitcore
+from tests.cli.program import program, run_pitcore, small_belt
 from tests.conftest import write_card
 from tests.ota.publisher import Publisher
 
@@ -66,9 +66,7 @@ class RealBoard:
         } | options  # on a machine that does other things too
         self.config = place / "board.toml"
         self.config.write_text(
-            SMALL_BELT.replace("frames_per_s = 100.0", "frames_per_s = 20.0").replace(
-                "per_frame = 4.0", "per_frame = 10.0"
-            )
+            small_belt(cherries_per_frame=10.0)
             + f'[model]\nstore = "{self.store.root}"\n[sink]\npath = "{self.verdicts}"\n'
             + f'[control]\nsocket = "{place / "s"}"\nstate_dir = "{place / "control"}"\n'
             + "[runtime]\nsub_batch = 4\n[update]\n"

@@ -16,7 +16,7 @@ from pitcore.loop.app import App, Options, open_line
 from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
 from pitcore.outputs.opening import open_outputs
-from tests.cli.program import SMALL_BELT
+from tests.cli.program import small_belt
 
 PATIENCE_S = 60.0
 
@@ -56,7 +56,7 @@ class RunningService:
     def __init__(self, place, bundle, text, disturbance=""):
         model = "" if bundle is None else f'[model]\nbundle = "{bundle}"\n'
         sink = f'[sink]\npath = "{place / "v.jsonl"}"\n'
-        self.text = SMALL_BELT + disturbance + model + sink + text
+        self.text = small_belt() + disturbance + model + sink + text
         self.config = decode_config(self.text, "board.toml")
         self._closing = ExitStack()
         self.metrics = Metrics()

@@ -14,7 +14,7 @@ import pytest
 from tests.cli.program import write_config
 from tests.cli.service import PATIENCE_S, Service, whole_lines
 
-pytest.importorskip("uvicorn", reason="the live page needs the extra `page`")
+pytest.importorskip("uvicorn", reason="the pages need the extra `page`, or `label` of the tools")
 playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ROOT = Path(__file__).parents[2]
@@ -49,8 +49,7 @@ class Line:
 
     def __init__(self, folder, bundle, extra=""):
         self.verdicts = folder / "verdicts.jsonl"
-        config = write_config(folder / "board.toml", bundle, sink=self.verdicts, extra=PAGE + extra)
-        config.write_text(config.read_text().replace("frames_per_s = 100.0", "frames_per_s = 10.0"))
+        config = write_config(folder / "board.toml", bundle, sink=self.verdicts, extra=PAGE + extra, frames_per_s=10.0)
         self.log = folder / "log"
         self.service = Service(config, self.log)
         self.url = address_of(self.service, self.log)
@@ -66,8 +65,8 @@ class Line:
 
 
 def open_browser(driver):
-    """Start Chromium."""
-    return driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root in a container
+    """Start Chromium, for root in a container too, and without an emulated graphics card, which takes a core."""
+    return driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
 
 
 class Visit:

@@ -66,8 +66,12 @@ class Row:
         return asdict(self)
 
 
-def measure(directory: Path) -> list[Row]:
+def measure(directory: Path, only: str = "") -> list[Row]:
     """Make the new models and their patches, and apply each patch in a separate process.
+
+    Args:
+        directory: the base, a bundle.
+        only: take the ways whose names start with this.
 
     Raises:
         BundleError, CardError: the base is damaged.
@@ -85,7 +89,9 @@ def measure(directory: Path) -> list[Row]:
         ("fine-tuned: +-1 on a tenth of all weights", bool, _fine_tuned),
         ("everything retrained", bool, _retrained),
     ]
-    return [_row(what, base, _variant(directory, chosen, change)) for what, chosen, change in ways]
+    return [
+        _row(what, base, _variant(directory, chosen, change)) for what, chosen, change in ways if what.startswith(only)
+    ]
 
 
 def table(rows: list[Row]) -> str:
