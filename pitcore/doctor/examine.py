@@ -32,6 +32,7 @@ def examine(config_path: Path | None, board: SystemRoot | None = None) -> list[C
         config_check,
         software.check_model(settings),
         processor.check_features(board, _core.active_kernel()),
+        software.check_extras(settings, software.has_module),
         check_load(settings),
         software.check_flush_to_zero(),
         processor.check_governor(board),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import os
 import subprocess
 import sys
@@ -12,7 +13,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from pitcore.config import Config, EmulatedSourceConfig, load_config, weakened
+from pitcore.config import (
+    Config,
+    EmulatedSourceConfig,
+    UvcSourceConfig,
+    VideoSourceConfig,
+    load_config,
+    weakened,
+)
 from pitcore.doctor.check import Check, fail, ok, skip, warn
 from pitcore.errors import PitcoreError
 from pitcore.inference.choice import open_bundle
@@ -28,6 +36,24 @@ SUBNORMAL = np.float32(1e-40)
 SIZE = 1_000_000  # large enough for ONNX Runtime to use several threads
 TRIES = 5
 IMPORT_S = 60.0
+# For each extra of pyproject.toml that a configuration may need: its modules, and what pip calls their packages.
+EXTRAS = {
+    "page": {"starlette": "starlette", "uvicorn": "uvicorn"},
+    "metrics": {"prometheus_client": "prometheus-client"},
+    "mqtt": {"paho": "paho-mqtt"},
+    "ota": {"securesystemslib": "securesystemslib", "tuf": "tuf", "urllib3": "urllib3", "zstandard": "zstandard"},
+    "gpio": {"gpiod": "gpiod"},
+    "video": {"av": "av"},
+}
+WANTED_BY = {
+    "page": "[page]",
+    "metrics": "[metrics]",
+    "mqtt": "[mqtt]",
+    "ota": "[update]",
+    "gpio": "[actuation]",
+    "video": "[source]",
+}
+NEEDED = {"gpio", "video"}  # without the others the service runs
 
 
 def check_config(path: Path | None) -> tuple[Check, Config | None]:
@@ -59,6 +85,44 @@ def check_model(config: Config) -> Check:
         fix = "pitcore update rollback, or leave [model] out: the model that came with pitcore is good"
         return fail(name, str(error), fix)
     return ok(name, f"{bundle.label}, {len(bundle.card.files)} files as its card says, golden vectors reproduced")
+
+
+def wanted_extras(config: Config) -> list[str]:
+    """Return the extras of pitcore that a configuration needs."""
+    wanted = {
+        "page": config.page.enabled,
+        "metrics": config.metrics.enabled or config.metrics.textfile is not None,
+        "mqtt": config.mqtt.enabled,
+        "ota": config.update.url is not None or config.hawkbit.url is not None,
+        "gpio": config.actuation.kind == "gpio",
+        "video": isinstance(config.source, UvcSourceConfig | VideoSourceConfig),
+    }
+    return [extra for extra, is_wanted in wanted.items() if is_wanted]
+
+
+def check_extras(config: Config, has_module: Callable[[str], bool]) -> Check:
+    """Look for the Python packages of every extra that the configuration needs.
+
+    Args:
+        config: of the board.
+        has_module: tells whether a module is installed; see ``has_module``.
+    """
+    name, wanted = "extras", wanted_extras(config)
+    missing = {
+        extra: [package for module, package in EXTRAS[extra].items() if not has_module(module)] for extra in wanted
+    }
+    missing = {extra: packages for extra, packages in missing.items() if packages}
+    if not missing:
+        return ok(name, f"all Python packages for {', '.join(wanted)}" if wanted else "none is needed")
+    found = "; ".join(f"{WANTED_BY[extra]} needs {' and '.join(packages)}" for extra, packages in missing.items())
+    said = f"{found}: not installed"
+    fix = f"pip install 'pitcore[{','.join(missing)}]'"
+    return fail(name, said, fix) if set(missing) & NEEDED else warn(name, f"{said}; the service runs without it", fix)
+
+
+def has_module(name: str) -> bool:
+    """Tell whether a top-level module is installed, without importing it."""
+    return importlib.util.find_spec(name) is not None
 
 
 def check_flush_to_zero(threads: int = 2) -> Check:

@@ -30,6 +30,7 @@ from pitcore_tools.export.graph import OPSET
 from pitcore_tools.export.subnormal import float_tensors
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.quantise.graph import Graph, Run
+from pitcore_tools.thresholds.card_reference import reference_of
 from pitcore_tools.thresholds.points import card_points
 from pitcore_tools.train.recipe import Recipe, recipe_yaml
 
@@ -58,6 +59,8 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
         )
     probabilities = figures.platt(held_out.margins, slope, intercept)
     points = card_points(held_out, probabilities, evidence)
+    fold = trained.recipe.held_out_fold
+    reference = reference_of(trained.pictures, probabilities, trained.recipe.planes, f"crops of fold {fold}")
     said = figures.pit_margins(graph.logits(trained.training.pixels), trained.recipe.labels)
     training = figures.confusion(trained.training.labels, said)
     summary = report.summary(held_out)
@@ -71,7 +74,7 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
                 "split": {
                     "by": "crop_hash",
                     "folds": trained.recipe.folds,
-                    "held_out_fold": trained.recipe.held_out_fold,
+                    "held_out_fold": fold,
                 },
                 "held_out": summary,
                 "training": {"crops": len(trained.training), "accuracy": training.shares["accuracy"].value},
@@ -100,6 +103,7 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
         "labels": recipe.labels,
         "calibration": {"method": "platt", "slope": slope, "intercept": intercept},
         "points": {name: msgspec.to_builtins(point) for name, point in points.items()},
+        "reference": msgspec.to_builtins(reference),
         "files": {name: hashlib.sha256(raw).hexdigest() for name, raw in content.items()},
         "runtime": {"onnxruntime_min": ONNXRUNTIME_MIN, "opset": OPSET},
     }

@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from torch import nn
 
+from pitcore.camera.crops import LabelledCrop, fold_of
 from pitcore.errors import BundleError, DataError
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import HeldOut
@@ -65,12 +66,17 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished training run with its prepared data."""
+    """A finished training run with its prepared data.
+
+    Attributes:
+        pictures: the held-out crops as they lie on disk, in the order of ``held_out``.
+    """
 
     recipe: Recipe
     network: nn.Module
     training: CropSet
     held_out: CropSet
+    pictures: list[LabelledCrop]
 
 
 def load_run(run_folder: Path, data: Path) -> Run:
@@ -81,13 +87,15 @@ def load_run(run_folder: Path, data: Path) -> Run:
         PitcoreError: the run or the crops cannot be used.
     """
     recipe, network = load_network(run_folder)
-    training, held_out = split(prepare(read_crops(data), recipe.spec), recipe.folds, recipe.held_out_fold)
+    crops = read_crops(data)
+    training, held_out = split(prepare(crops, recipe.spec), recipe.folds, recipe.held_out_fold)
     if leaked := seen_by(run_folder) & set(held_out.hashes):
         raise DataError(
             f"{run_folder}: was trained on {len(leaked)} of the {len(held_out)} crops of fold {recipe.held_out_fold} "
             f"of {data}, which are to judge it; give the data and the config.yaml it was trained with"
         )
-    return Run(recipe, network, training, held_out)
+    pictures = [crop for crop in crops if fold_of(crop.hash, recipe.folds) == recipe.held_out_fold]
+    return Run(recipe, network, training, held_out, pictures)
 
 
 def calibration_sample(crops: CropSet) -> tuple[CropSet, CropSet]:

@@ -6,6 +6,7 @@ levels over the mask. The edges are chosen so that all bins have about the same 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +43,26 @@ def card_reference(folder: Path, data: Path, fold: int | None) -> Reference:
         if not (labels == number).any():
             raise DataError(f"{data}: no {name} crop{'' if fold is None else f' of fold {fold}'}; the card needs some")
     margins = bundle_margins(bundle, prepare(crops, CropSpec(card.crop_size_px, card.resize, len(card.planes))))
-    values = {
-        "pit_probability": figures.platt(margins, card.calibration.slope, card.calibration.intercept),
-        "area_px": np.array([float(_mask(crop).sum()) for crop in crops]),
-    }
-    for plane, name in enumerate(card.planes):
-        values[f"mean_{name}"] = np.array([crop.pixels[..., plane].sum() / _mask(crop).sum() for crop in crops])
-    which = "all crops" if fold is None else f"crops of fold {fold}"
+    probabilities = figures.platt(margins, card.calibration.slope, card.calibration.intercept)
+    return reference_of(crops, probabilities, card.planes, "all crops" if fold is None else f"crops of fold {fold}")
+
+
+def reference_of(
+    crops: Sequence[LabelledCrop], probabilities: NDArray[np.float64], planes: Sequence[str], which: str
+) -> Reference:
+    """Count the figures of labelled crops.
+
+    Args:
+        crops: as they lie on disk.
+        probabilities: (N,) of a pit, calibrated; of each crop.
+        planes: names of the crops' planes, in order.
+        which: names the crops, for people.
+    """
+    labels = np.array([crop.label for crop in crops])
+    areas = np.array([float(_mask(crop).sum()) for crop in crops])
+    values = {"pit_probability": probabilities, "area_px": areas}
+    for plane, name in enumerate(planes):
+        values[f"mean_{name}"] = np.array([float(crop.pixels[..., plane].sum()) for crop in crops]) / areas
     how = f"{which}: {len(crops)}, {int((labels == 1).sum())} with a pit"
     return Reference(how, {name: _counted(found, labels) for name, found in values.items()})
 
