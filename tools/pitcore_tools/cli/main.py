@@ -1,4 +1,4 @@
-"""``pitcore-tools``: the group of commands, and the one place where an error becomes a line and an exit code."""
+"""``pitcore-tools``: the group of commands. Errors become a message and an exit code only here."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from pitcore.cli.lazy import LazyGroup, Member
 COMMANDS = {
     "audit": Member(
         "pitcore_tools.cli.audit:audit",
-        "Look for what is odd in DATA: pictures twice, suspect labels, strange light or size, drift.",
+        "Find duplicate pictures, suspect labels, unusual light or size, and drift in DATA.",
     ),
     "audit-line": Member(
         "pitcore_tools.cli.audit_line:audit_line",
-        "Say how often the line is right, from the random sample of SOURCE and what people said of it.",
+        "Estimate how often the line is right, from the random sample of SOURCE and people's labels.",
     ),
     "denormals": Member(
         "pitcore_tools.cli.inspect:denormals",
-        "Show what subnormal weights cost on this machine, and what the guard saves.",
+        "Measure the cost of subnormal weights on this machine, and how much of it the guard saves.",
     ),
     "distil": Member(
         "pitcore_tools.cli.distil:distil",
-        "Fine-tune teachers with ImageNet's weights, and teach small nets what they say.",
+        "Fine-tune teachers with ImageNet's weights, and train small nets on their answers.",
     ),
     "draw": Member(
-        "pitcore_tools.cli.draw:draw", "Draw procedural crops into cherry_clean/ and cherry_pit/, as many of each."
+        "pitcore_tools.cli.draw:draw",
+        "Draw procedural crops into cherry_clean/ and cherry_pit/, the same number in each.",
     ),
     "evaluate": Member(
         "pitcore_tools.cli.evaluate:evaluate",
-        "Print what a model is worth on crops it never saw: float and int8, with 95 % intervals.",
+        "Print the accuracy of a model on held-out crops: float and int8, with 95 % intervals.",
     ),
     "experiments": Member(
         "pitcore_tools.cli.experiments:experiments", "Run the experiments of docs/experiments.md, and make its tables."
@@ -39,11 +40,11 @@ COMMANDS = {
     ),
     "import": Member(
         "pitcore_tools.cli.import_checkpoint:import_",
-        "Take a CHECKPOINT that was trained elsewhere: a resnet18 or resnet50 state dict under torchvision's names.",
+        "Import a CHECKPOINT that was trained elsewhere: a resnet18 or resnet50 state dict with torchvision's names.",
     ),
     "inspect": Member(
         "pitcore_tools.cli.inspect:inspect",
-        "Print what MODEL is made of, and which of its weights are so small that they only cost time.",
+        "Print the operators of MODEL, and its subnormal weights, which only cost time.",
     ),
     "label": Member(
         "pitcore_tools.cli.label:label",
@@ -56,34 +57,35 @@ COMMANDS = {
     "package": Member("pitcore_tools.cli.package:package", "Publish models: sign, make deltas, phase in."),
     "peers": Member(
         "pitcore_tools.cli.peers:peers",
-        "Measure pitcore beside what one would otherwise write, on the same frames, in turns.",
+        "Compare the speed of pitcore with common libraries, on the same frames, in turns.",
     ),
     "performance": Member(
         "pitcore_tools.cli.performance:performance",
-        "Show where the time goes: what this machine can do and what of it is reached, and what boards will do.",
+        "Show the time of each part, the share of this machine's peak performance, and predictions for boards.",
     ),
-    "pull": Member("pitcore_tools.cli.pull:pull", "Bring the crops that a board kept from SOURCE into ARCHIVE."),
+    "pull": Member("pitcore_tools.cli.pull:pull", "Copy the crops that a board kept in SOURCE to ARCHIVE."),
     "quantise": Member(
         "pitcore_tools.cli.quantise:quantise",
-        "Turn a training RUN into a model bundle: int8 graph, card, calibration, golden vectors.",
+        "Convert a training RUN to a model bundle: int8 graph, card, calibration, golden vectors.",
     ),
     "reference": Member(
-        "pitcore_tools.cli.reference:reference", "Put into BUNDLE's card, under VERSION, what labelled crops are like."
+        "pitcore_tools.cli.reference:reference",
+        "Write statistics of labelled crops to BUNDLE's card, as version VERSION.",
     ),
     "rescore": Member(
         "pitcore_tools.cli.rescore:rescore",
-        "Judge ARCHIVE with a candidate and say what would change against the verdicts of the boards.",
+        "Judge ARCHIVE with a candidate and report differences from the boards' verdicts.",
     ),
     "score": Member(
         "pitcore_tools.cli.score:score",
-        "Score MODEL, a bundle or a training run, on crops of another line, another season, or drawn ones.",
+        "Score MODEL, a bundle or a training run, on crops of another line, another season, or procedural crops.",
     ),
     "thresholds": Member(
         "pitcore_tools.cli.thresholds:thresholds",
-        "Choose thresholds from held-out logits: what may pass with a guarantee, what is rejected, what is reviewed.",
+        "Choose thresholds from held-out logits, with a guaranteed limit of missed pits.",
     ),
     "train": Member(
-        "pitcore_tools.cli.train:train", "Train a float model by RECIPE (YAML; default: the bundled model's own)."
+        "pitcore_tools.cli.train:train", "Train a float model with RECIPE (YAML; default: that of the bundled model)."
     ),
 }
 

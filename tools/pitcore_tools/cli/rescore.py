@@ -27,11 +27,11 @@ from pitcore_tools.rescore.run import keep, load, missing, run_plain, run_ray
 
 @click.command()
 @click.argument("archive", type=Text())
-@click.option("--bundle", required=True, type=InputPath(folder=True), help="The candidate.")
-@click.option("--output", default="out/rescore", show_default=True, type=OutputFolder(), help="Results go here.")
+@click.option("--bundle", required=True, type=InputPath(folder=True), help="Bundle of the candidate.")
+@click.option("--output", default="out/rescore", show_default=True, type=OutputFolder(), help="Folder for the results.")
 @click.option("--point", type=click.Choice(get_args(PointName)), default="strict", show_default=True)
-@click.option("--address", type=Text(), help="Of a running Ray cluster. Default: this machine's cores.")
-@click.option("--workers", type=click.IntRange(1, 4096), help="Cores that judge. Default: all of the cluster.")
+@click.option("--address", type=Text(), help="Address of a running Ray cluster. Default: this machine's cores.")
+@click.option("--workers", type=click.IntRange(1, 4096), help="Number of cores. Default: all of the cluster.")
 @click.option("--plain", is_flag=True, help="A plain loop on one core, without Ray.")
 def rescore(
     archive: str,
@@ -43,10 +43,10 @@ def rescore(
     *,
     plain: bool,
 ) -> None:
-    """Judge ARCHIVE with a candidate and say what would change against the verdicts of the boards.
+    """Judge ARCHIVE with a candidate and report differences from the boards' verdicts.
 
-    ARCHIVE is what `pitcore-tools pull` wrote (Parquet shards in a folder or store), or a folder of crops (PNG). Each
-    crop is judged once. A run that was broken off goes on where it was. OUTPUT gets verdicts.jsonl, with the lines of
+    ARCHIVE is an archive of `pitcore-tools pull` (Parquet shards), or a folder of crops (PNG). Each
+    crop is judged once. An interrupted run continues. OUTPUT gets verdicts.jsonl, with the lines of
     `pitcore classify --json`, and report.json and report.txt. Bad crops are set aside and counted.
 
     \b
@@ -55,7 +55,7 @@ def rescore(
       pitcore-tools rescore s3://line/crops --bundle out/bundle --address auto
     """
     candidate = load_bundle(bundle)
-    Session(candidate, capacity=32)  # runs its golden vectors, before hours of work
+    Session(candidate, capacity=32)  # checks its golden vectors before hours of work
     name, chosen = candidate.card.point(point)
     reporter = reporting.Reporter(candidate, (name, chosen.thresholds), archive)
     plan = _plan(archive, candidate.sha256)
