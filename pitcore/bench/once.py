@@ -58,11 +58,14 @@ def allocations(config: Config, load: Load) -> Allocations:
         tracemalloc.reset_peak()
 
     app = App(config, source, Options(sinks=[], hooks=Hooks(between_frames=look)), Metrics())
+    gc.collect()
+    gc.freeze()  # a look passes over what was there before
     tracemalloc.start()
     try:
         app.run()
     finally:
         tracemalloc.stop()
+        gc.unfreeze()
     return Allocations(statistics.median(peaks[SKIPPED:]), statistics.median(kept[SKIPPED:]))
 
 

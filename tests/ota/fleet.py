@@ -66,7 +66,7 @@ class RealBoard:
         } | options  # on a machine that does other things too
         self.config = place / "board.toml"
         self.config.write_text(
-            small_belt(cherries_per_frame=10.0)
+            small_belt(frames_per_s=12.0, cherries_per_frame=10.0)
             + f'[model]\nstore = "{self.store.root}"\n[sink]\npath = "{self.verdicts}"\n'
             + f'[control]\nsocket = "{place / "s"}"\nstate_dir = "{place / "control"}"\n'
             + "[runtime]\nsub_batch = 4\n[update]\n"

@@ -34,12 +34,12 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def until(condition, what):
-    """Wait for what must come; how fast is not asked."""
+def until(condition, what, pause_s=0.02):
+    """Wait for what must come, looking again after each pause; how fast is not asked."""
     deadline = time.monotonic() + PATIENCE_S
     while not (found := condition()):
         assert time.monotonic() < deadline, f"no {what}"
-        time.sleep(0.02)
+        time.sleep(pause_s)
     return found
 
 

@@ -65,8 +65,8 @@ class Line:
 
 
 def open_browser(driver):
-    """Start Chromium, for root in a container too, and without an emulated graphics card, which takes a core."""
-    return driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    """Start Chromium."""
+    return driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root in a container
 
 
 class Visit:
