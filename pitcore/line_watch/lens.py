@@ -1,8 +1,10 @@
 """Is the glass clean? What stays where it is while the belt moves on is not on the belt.
 
 One row of each plane a frame, in cells of 16 px, every 8th row in turn: so the whole frame is seen every few seconds.
-Each cell keeps a running median, which cherries passing by do not move far; a spot is where it differs from its
-column. A whole column cannot: a scratch along the belt's way is part of what 'calibrate flat' measures.
+Each cell keeps the level that it has without cherries. It moves towards a cherry's level by less than away from it, so
+it stays near the belt's level unless three looks in four are nearer to a cherry's: a dense flow of cherries does not
+move it far, and dirt is there in every look. A spot is where a cell differs from its column. A whole column cannot: a
+scratch along the belt's way is part of what 'calibrate flat' measures.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore.config import Config
 from pitcore.frame import Plane
 from pitcore.preprocess.prepare import Preparer
 
 CELL_PX = 16
 ROW_STEP_PX = 8
-STEP_LEVELS = 0.8  # by which a median follows, each time its row is looked at
+TOWARDS_LEVELS = 0.3  # by which a cell moves towards a cherry's level, each time its row is looked at
+AWAY_LEVELS = 0.9  # and back to the belt's
+ANY_STEP = 65535  # a cell may move to whatever a look shows
 SETTLED = 10  # looks at each row before anything is said
 MIN_CELLS = 2  # beside each other: one may be a few hot pixels
 
@@ -26,18 +31,17 @@ class LensCheck:
     """Follows the static picture of each plane.
 
     Args:
-        plane_names: for messages.
-        shape: (H, W) of the planes.
-        dirt_levels: grey levels by which a spot stands apart.
+        config: of the board.
+        shape: (H, W) of the planes as they are searched.
     """
 
-    def __init__(self, plane_names: Sequence[str], shape: tuple[int, int], dirt_levels: float) -> None:
-        self._names, self._dirt = plane_names, dirt_levels
+    def __init__(self, config: Config, shape: tuple[int, int]) -> None:
+        self._names, self._dirt = config.frame.planes, config.line.dirt_levels
         self.cell_px = min(CELL_PX, shape[1])
         self._rows = max(1, shape[0] // ROW_STEP_PX)
         columns = shape[1] // self.cell_px
-        self._medians = np.zeros((self._rows, len(plane_names), columns), np.uint16)  # of a cell's sum
-        self._step = max(1, round(STEP_LEVELS * self.cell_px))
+        self._levels = np.zeros((self._rows, len(self._names), columns), np.uint16)  # times cell_px
+        self._first, self._later = (self._steps(config, away) for away in (255.0, AWAY_LEVELS))
         self._looks = 0
         self._due = False
         self._detail = ""
@@ -50,16 +54,25 @@ class LensCheck:
             preparer: that searched it.
             moved: whether the belt did since the frame before; on a standing one everything stays where it is.
         """
-        # Each pass starts a row later: else a row would meet the same flights of the belt, or the same frames of an
-        # emulated loop, again and again.
-        at = (self._looks + self._looks // self._rows) % self._rows
-        medians, step = self._medians[at], self._step if moved else 0
-        levels = preparer.belt_levels(planes, at * ROW_STEP_PX, self.cell_px, step, medians)
-        if self._looks < self._rows:  # start from the belt, not from a cherry that happens to lie there
-            medians[:] = np.rint(np.asarray(levels) * self.cell_px)[:, None]
+        # Each pass starts further on than the one before: the time between two looks at a row differs, so no row
+        # meets the same flight of the belt each time.
+        passes = self._looks // self._rows
+        at = (self._looks + passes * (passes + 1) // 2) % self._rows
+        cells = self._levels[at]
+        before = cells.astype(np.int32)
+        levels = preparer.belt_levels(planes, at * ROW_STEP_PX, self.cell_px, ANY_STEP if moved else 0, cells)
+        if passes:  # a cherry that lay there at the first look is forgotten at once while the picture settles
+            fall, rise = self._first if passes < SETTLED else self._later
+            np.clip(cells, before - fall, before + rise, out=cells, casting="unsafe")
         self._looks += moved
         self._due = moved and self._looks % self._rows == 0 and self._looks >= SETTLED * self._rows
         return levels
+
+    def _steps(self, config: Config, away_levels: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return by how much a cell may fall and rise at a look: (P, 1) each, times cell_px."""
+        towards, away = (max(1, round(levels * self.cell_px)) for levels in (TOWARDS_LEVELS, away_levels))
+        is_bright = np.array([[polarity == "bright"] for polarity in config.segmentation.polarity])
+        return np.where(is_bright, away, towards), np.where(is_bright, towards, away)
 
     def dirty(self) -> bool | None:
         """Tell whether there is dirt, once every row was looked at again; None in between."""
@@ -70,7 +83,7 @@ class LensCheck:
         return self._detail
 
     def _find(self) -> bool:
-        apart = self._medians - np.median(self._medians, axis=0)  # (rows, planes, columns)
+        apart = self._levels - np.median(self._levels, axis=0)  # (rows, planes, columns)
         dirty = np.abs(apart) > self._dirt * self.cell_px
         if not dirty.any():
             return False
