@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 from tests.cli.service import Service
-from tests.page.browser import Visit, address_of, open_browser, playwright
+from tests.page.board import address_of
+from tests.page.browser import Visit, open_browser, playwright
 
 MAX_BYTES = 250_000
 QUALITIES = (85, 75, 65)  # of JPEG, the first one with which a picture is small enough
