@@ -20,8 +20,8 @@ from pitcore.preprocess.prepare import Preparer
 
 CELL_PX = 16
 ROW_STEP_PX = 8
-TOWARDS_LEVELS = 0.3  # by which a cell moves towards a cherry's level, each time its row is looked at
-AWAY_LEVELS = 0.9  # and back to the belt's
+TOWARDS_LEVELS = 0.4  # by which a cell moves towards a cherry's level, each time its row is looked at
+AWAY_LEVELS = 1.2  # and back to the belt's
 ANY_STEP = 65535  # a cell may move to whatever a look shows
 SETTLED = 10  # looks at each row before anything is said
 MIN_CELLS = 2  # beside each other: one may be a few hot pixels

@@ -16,6 +16,7 @@ from pitcore_tools.label.book import Book, kappa_of
 from pitcore_tools.train.dataset import prepare, read_crops, read_relabel, relabelled
 from pitcore_tools.train.procedural import draw
 from tests.cli.service import PATIENCE_S
+from tests.page.axe import needs_axe, serious_faults
 
 pytest.importorskip("uvicorn", reason="the label page needs the extra `label` of the tools")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -109,6 +110,8 @@ def started(browser):
 def test_twenty_crops_labelled_by_keyboard_are_what_training_reads(started, folder, truth, tmp_path):
     page = started(folder, tmp_path / "labels")
     page.begin("anna")
+    page.shown("none")
+    assert page.tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
     seen = page.label_all(lambda crop: truth[crop][0])
     page.text("#progress", "20 of 20")
     assert sorted(seen) == sorted(truth)
@@ -137,9 +140,10 @@ def test_undo_two_people_and_what_they_disagree_on(started, folder, truth, tmp_p
     second = page.shown(first)
     page.tab.keyboard.press("z")
     assert page.shown(second) == first  # it comes back
+    size = "() => document.getElementById('top').width"
+    before = page.tab.evaluate(size)
     page.tab.keyboard.press("+")
-    wide = page.tab.evaluate("document.getElementById('top').width / document.getElementById('top').naturalWidth")
-    assert wide == pytest.approx(9, abs=0.1)
+    assert page.tab.evaluate(size) == pytest.approx(1.5 * before, abs=1)
     page.label_all(lambda crop: truth[crop][0])
     page.begin("ben")
     assert page.tab.text_content("#others") == ""  # nothing of anna's
@@ -156,6 +160,26 @@ def test_undo_two_people_and_what_they_disagree_on(started, folder, truth, tmp_p
     page.text("#agreement", "0 to decide")
     table = read_relabel(tmp_path / "labels" / "labels.csv", LABELS, truth)
     assert {crop: LABELS[table[crop[:16]]] for crop in truth} == truth
+    page.close()
+
+
+@needs_axe
+def test_axe_finds_no_serious_fault(started, folder, tmp_path):
+    page = started(folder, tmp_path / "labels")
+    page.tab.goto(page.url)
+    assert serious_faults(page.tab) == []
+    page.begin("anna")
+    first = page.shown("none")
+    assert serious_faults(page.tab) == []
+    page.tab.keyboard.press("u")
+    page.shown(first)
+    page.begin("ben")
+    page.shown("none")
+    page.tab.keyboard.press("c")
+    page.text("#agreement", "1 to decide")
+    page.tab.keyboard.press("d")
+    page.text("#others", "anna: unsure")
+    assert serious_faults(page.tab) == []
     page.close()
 
 
