@@ -2,9 +2,8 @@
 // One key, one label. The next crop shows at once; words go to the server one after the other, in order.
 const KEYS = { c: "clean", p: "pit", u: "unsure", x: "unusable" };
 const by = (id) => document.getElementById(id);
-const state = { person: "", todo: [], done: 0, total: 0, zoom: 1, view: "even", deciding: false, others: new Map() };
+const state = { person: "", todo: [], done: 0, total: 0, zoom: 6, view: "even", deciding: false, others: new Map() };
 const pictures = new Map(); // promises of blob URLs, by path: the next crops are fetched ahead
-const LARGEST = 6; // times: how large a crop is shown at first, if its window has the place
 let last = Promise.resolve(); // the words on their way
 
 async function ask(path, body) {
@@ -31,10 +30,7 @@ function picture(crop, plane) {
 function resize() {
   for (const id of ["top", "bottom"]) {
     const image = by(id);
-    if (!image.naturalWidth) continue;
-    const { clientWidth, clientHeight } = image.parentElement;
-    const fits = Math.min(LARGEST, clientWidth / image.naturalWidth, clientHeight / image.naturalHeight);
-    image.width = image.naturalWidth * Math.max(1, Math.floor(fits)) * state.zoom;
+    if (image.naturalWidth) image.width = image.naturalWidth * state.zoom;
   }
 }
 
@@ -110,7 +106,7 @@ function undo() {
   });
 }
 
-const zoom = (factor) => { state.zoom = Math.min(8, Math.max(1 / 8, state.zoom * factor)); resize(); };
+const zoom = (factor) => { state.zoom = Math.min(32, Math.max(1, state.zoom * factor)); resize(); };
 const ACTS = {
   z: undo,
   backspace: undo,
