@@ -7,13 +7,15 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 
-# Whoever has nothing left to do takes tests from the other, so that no long file is left at the end.
-PARALLEL := --numprocesses auto --dist worksteal
+# Many tests wait: for a service, a timeout, a browser. So there are three test processes for two cores. Whoever has
+# nothing left to do takes tests from the others, so that no long file is left at the end.
+CORES := $(shell env -u OMP_NUM_THREADS nproc)
+PARALLEL := --numprocesses $(shell echo $$((($(CORES) * 3 + 1) / 2))) --dist worksteal
 # The stages of a frame, the loop around them, the layers and the documents: none imports torch.
 FAST := $(addprefix tests/,actuation belt config control decision emulator inference line_watch loop preprocess sinks)
 FAST += $(filter-out tests/test_examples.py,$(wildcard tests/test_*.py))
 
-.PHONY: demo ota-demo test test-fast test-full tools peers test-arm native-test sanitize lint format wheels docs deb deb-amd64 deb-arm64 test-deb test-systemd clean
+.PHONY: demo ota-demo loop-demo test test-fast test-full tools peers test-arm native-test sanitize lint format wheels docs deb deb-amd64 deb-arm64 test-deb test-systemd clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.board ## set up and run the main job on the emulated belt
@@ -21,6 +23,9 @@ demo: $(VENV)/.board ## set up and run the main job on the emulated belt
 
 ota-demo: $(VENV)/.workstation ## two boards, a publisher, a server: roll-out, patches, a bad model that rolls itself back (two minutes)
 	$(BIN)/python -m tests.ota.timeline
+
+loop-demo: $(VENV)/.workstation ## belt, kept crops, labels by a script, a short training, release, a board takes it (some minutes)
+	$(BIN)/python -m tests.loop_demo
 
 test: $(VENV)/.workstation native-test ## set up and run the tests, with coverage
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -51,3 +52,20 @@ def begin_child() -> tuple[socket.socket, int]:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_THE_SERVICE)  # ``start_child`` blocked them until now
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     return socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3])
+
+
+def step_back(*, idle: bool) -> None:
+    """Let the inspection go first: for the processor, and when memory is short. Harmless where it is not allowed.
+
+    Args:
+        idle: take a core only while no other program wants it (SCHED_IDLE), else with a low priority.
+    """
+    try:
+        if idle:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        else:
+            os.setpriority(os.PRIO_PROCESS, 0, 10)
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123  no file on a disk
+            file.write("800" if idle else "500")
+    except OSError:
+        return

@@ -1,9 +1,13 @@
 """A small emulated belt on which something can be wrong, and the whole loop over it with the tiny bundle."""
 
+from contextlib import contextmanager
+
+from pitcore.calibration.survey import Survey
 from pitcore.config import Config, DisturbanceConfig, EmulatedSourceConfig, FrameConfig, LineConfig, ModelConfig
 from pitcore.emulator.emulated import EmulatedSource
 from pitcore.emulator.spec import BeltSpec
 from pitcore.loop.app import App, Options
+from pitcore.loop.frame_reader import FrameReader
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
 
@@ -38,3 +42,10 @@ def run_line(config, source):
     app = App(config, source, Options(sinks=[memory], timings=False), metrics)
     app.run()
     return memory, metrics, app
+
+
+@contextmanager
+def survey_of(source, config):
+    """A survey of a source, as ``pitcore calibrate`` opens it."""
+    with FrameReader(source, config) as reader:
+        yield Survey(source, reader.read, config, lambda: None)

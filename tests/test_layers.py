@@ -29,7 +29,7 @@ STAGES = {"camera", "preprocess", "inference", "decision", "belt", "actuation", 
 ON_STAGES = {"emulator", "machine", "calibration"}
 WATCH = {"line_watch"}
 LOOP = {"loop"}
-SERVICES = {"control", "service", "doctor", "support", "bench", "outputs", "page", "capture"}
+SERVICES = {"control", "service", "doctor", "support", "bench", "outputs", "page", "capture", "shadow"}
 COMMANDS = {"cli"}
 LAYERS = [CONTRACTS, STAGES, ON_STAGES, WATCH, LOOP, SERVICES, COMMANDS]
 # The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt

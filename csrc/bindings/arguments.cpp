@@ -35,7 +35,7 @@ ImageView require_plane(const py::handle& argument, const std::string& name, std
   if (shape_of(array) != expected) {
     throw py::value_error(name + ": expected shape " + shape_text(expected) + ", got " + shape_text(shape_of(array)));
   }
-  // A stride along a side of 1 means nothing, and NumPy writes anything there.
+  // The stride along a side of 1 has no meaning, and NumPy may give any value.
   if (width_px > 1 && array.strides(1) != 1) {
     throw py::value_error(name + ": pixels of a row must be adjacent (stride 1), got stride " +
                           std::to_string(array.strides(1)) + "; pass a view with whole rows, or a copy");

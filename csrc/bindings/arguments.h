@@ -1,4 +1,4 @@
-// Checks of Python arguments. Nothing is converted or copied; each refusal names the argument.
+// Checks of Python arguments. Nothing is converted or copied; each error names the argument.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -41,7 +41,7 @@ struct Planes {
   FrameView frame() const noexcept { return {views.data(), static_cast<std::int32_t>(views.size())}; }
 };
 
-// The argument as an array of the dtype (a NumPy name, such as "uint8"), else TypeError.
+// The argument as an array of this dtype (a NumPy name, such as "uint8"), else TypeError.
 py::array require_array(const py::handle& argument, const std::string& name, const char* dtype);
 
 // A (height, width) uint8 view whose rows have adjacent pixels.
@@ -51,7 +51,7 @@ ImageView require_plane(const py::handle& argument, const std::string& name, std
 // A sequence of `count` such planes.
 Planes require_planes(const py::handle& argument, std::int32_t count, std::int32_t height_px, std::int32_t width_px);
 
-// An array with just this shape, C-contiguous.
+// An array with exactly this shape, C-contiguous.
 void require_shape(const py::array& array, const std::string& name, const std::vector<py::ssize_t>& shape);
 
 // A writable array that starts at a multiple of alignment_bytes.

@@ -1,4 +1,4 @@
-// What depends on the processor: its floating-point mode and the choice of kernels.
+// Functions that depend on the processor: floating-point mode and choice of kernels.
 #include <optional>
 #include <stdexcept>
 #include <string>

@@ -8,7 +8,8 @@ namespace pitcore {
 
 #if defined(__x86_64__)
 
-// Asked of the processor itself: __builtin_cpu_supports says no to everything in what zig links, and our wheels are.
+// Reads CPUID itself, because __builtin_cpu_supports returns false for everything in binaries linked by zig, such as
+// the wheels.
 // Bits: Intel's manual, CPUID leaf 7 (AVX2 is EBX bit 5, AVX512F EBX bit 16; AVX512_VNNI is ECX bit 11; AVX-VNNI is EAX
 // bit 4 of subleaf 1) and chapter 13, "managing state" (XCR0 bits 1 and 2 for AVX, 5 to 7 as well for AVX-512).
 namespace {

@@ -125,7 +125,7 @@ void Extractor::plan_axis(Axis& axis, std::int32_t source_px, std::int32_t targe
   axis.target_px = target_px;
   std::int32_t used = 0;
   for (std::int32_t target = 0; target < target_px; ++target) {
-    // Weights are positive on one stretch; it moves right with the target and holds the centre.
+    // Weights are positive on one stretch, which contains the centre and moves right with the target.
     const auto centre = static_cast<std::int32_t>((2 * std::int64_t{target} + 1) * source_px / (2 * target_px));
     std::int32_t first = std::min(centre, source_px - 1);
     while (first > 0 && weight(first - 1, target, source_px, target_px) > 0) --first;
@@ -171,7 +171,7 @@ void Extractor::scale_plane(const Cut& cut, std::int32_t plane) noexcept {
     for (; i < cut.run_count && runs[i].y == y; ++i) {
       const std::int32_t first = runs[i].first;
       std::uint8_t* const target = row_.data() + (first - component.x);
-      // The mask must not lie in the frame, which is borrowed: the run's pixels are copied between zeros.
+      // copies: the borrowed frame must not be masked, so the run's pixels are copied between zeros.
       std::memcpy(target, pixels_of_row + first, size(runs[i].end - first));
       if (gain == nullptr) continue;
       for (std::int32_t x = first; x < runs[i].end; ++x) target[x - first] = corrected(target[x - first], gain[x]);
@@ -209,7 +209,7 @@ void Extractor::write_plane(std::uint8_t* first, std::int32_t planes) const noex
     std::uint8_t* target = first + size(y) * size(size_px_) * size(planes);
     const std::uint64_t row_total = y_.taps[size(y)].total;
     for (std::int32_t x = 0; x < x_.target_px; ++x, ++sum, target += planes) {
-      if (*sum == 0) continue;  // most of what is masked; the crop is zero already
+      if (*sum == 0) continue;  // most masked pixels; the crop is already zero
       const std::uint64_t total = row_total * x_.taps[size(x)].total;
       *target = static_cast<std::uint8_t>((*sum + total / 2) / total);
     }

@@ -44,7 +44,7 @@ const Kernel* best() noexcept {
   return nullptr;  // never: scalar runs everywhere
 }
 
-// Null until first asked for: loading the library computes nothing.
+// Null before the first use, because loading the library must compute nothing.
 std::atomic<const Kernel*> active{nullptr};
 
 }  // namespace

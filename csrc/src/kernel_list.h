@@ -1,4 +1,4 @@
-// Private: the functions behind kernel.h's list, and what they share.
+// Private: the functions of kernel.h's list, and their shared code.
 #pragma once
 
 #include "pitcore/kernel.h"

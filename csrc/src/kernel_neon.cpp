@@ -1,4 +1,4 @@
-// Advanced SIMD is part of AArch64, so these run on every such core: no dot product, nothing newer than ARMv8.0.
+// Advanced SIMD is part of AArch64, so these run on every such core. They use nothing newer than ARMv8.0.
 #include "kernel_list.h"
 
 #if defined(__aarch64__)

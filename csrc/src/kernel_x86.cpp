@@ -32,8 +32,8 @@ PITCORE_AVX2 inline std::uint64_t avx2_mask32(const RowRule& rule, __m256i level
   return static_cast<std::uint32_t>(_mm256_movemask_epi8(foreground));
 }
 
-// One row or two ahead: hardware prefetchers stop at the ends of pages. On frames that no cache holds the search takes
-// 0.7 of the time so. A prefetch beyond the end of the frame does nothing.
+// Prefetches one or two rows ahead, because hardware prefetchers stop at the ends of pages. On frames that do not fit
+// into a cache the search takes 0.7 of the time with it. A prefetch beyond the end of the frame does nothing.
 constexpr std::int32_t prefetch_ahead = 4096;
 
 inline std::uint64_t tail_mask(const RowRule& rule, std::int32_t x, std::int32_t end) noexcept {

@@ -5,7 +5,7 @@
 namespace pitcore {
 namespace {
 
-// Whether `other`, widened, covers that share of `thing`; of a thing without area none does.
+// True if `other`, widened, covers this share of `thing`; false for a thing without area.
 bool covers(const Span& other, const Span& thing, double tolerance_px, double share) noexcept {
   const double across =
       std::min(thing.right, other.right + tolerance_px) - std::max(thing.left, other.left - tolerance_px);

@@ -32,7 +32,7 @@ bool are_valid(const SegmentParams& params) noexcept {
   return true;
 }
 
-// Whether a pixel is foreground exactly if it is not zero in some plane.
+// True if a pixel is foreground exactly when it is not zero in some plane.
 bool takes_nonzero(const SegmentParams& params) noexcept {
   for (std::int32_t p = 0; p < params.planes; ++p) {
     const PlaneRule& rule = params.rules[p];
@@ -65,7 +65,7 @@ void start(Component& component, const Run& run) noexcept {
   component.w = run.end;  // right edge until finish
 }
 
-// Adds the run in closed form; its pixels are looked at only for the plane sums.
+// Adds the run in closed form; its pixels are read only for the plane sums.
 void add(Component& component, const Run& run) noexcept {
   const std::int64_t count = run.end - run.first;
   const std::int64_t sum_x = count * (std::int64_t{run.first} + run.end - 1) / 2;
@@ -161,7 +161,7 @@ bool Segmenter::find_runs(std::int32_t y) noexcept {
   return carry == 0 || append(params_.width_px);
 }
 
-// The first run of the component, so far. Halves the path it walks.
+// The first run of the component found so far. Halves the path (path halving).
 std::int32_t Segmenter::root(std::int32_t run) noexcept {
   while (parent_[size(run)] != run) {
     std::int32_t& parent = parent_[size(run)];
@@ -191,12 +191,12 @@ void Segmenter::join_rows(std::int32_t above, std::int32_t row) noexcept {
   }
 }
 
-// Gives each root that is large enough its number, in order, and counts the specks.
+// Numbers the roots that are large enough, in order, and counts the specks.
 Status Segmenter::number_components() noexcept {
   for (std::int32_t i = 0; i < run_count_; ++i) {
     const Run& run = found_[size(i)];
     std::int32_t& parent = parent_[size(i)];
-    parent = parent_[size(parent)];  // the parent came before, so it points at the root already
+    parent = parent_[size(parent)];  // the parent was processed before, so it already points to the root
     if (parent == i) label_[size(i)] = 0;
     label_[size(parent)] += run.end - run.first;
   }
@@ -217,9 +217,9 @@ Status Segmenter::number_components() noexcept {
   return Status::ok;
 }
 
-// Groups the runs by component (a counting sort) and sums up what each covers.
+// Groups the runs by component (a counting sort) and sums up each component.
 void Segmenter::measure(const FrameView& frame) noexcept {
-  // group_[c + 2] counts, then group_[c + 1] is where c's next run goes, and in the end where c's end.
+  // group_[c + 2] counts; then group_[c + 1] is the place of c's next run, and at the end the end of c's runs.
   std::fill_n(group_.data(), component_count_ + 2, 0);
   const auto component_of = [this](std::int32_t run) { return label_[size(parent_[size(run)])]; };
   for (std::int32_t i = 0; i < run_count_; ++i) {

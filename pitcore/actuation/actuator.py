@@ -19,8 +19,8 @@ from pitcore.belt.track import Box
 from pitcore.sinks.sink import Notice
 from pitcore.verdict import Action, Verdict
 
-LATE_TICKS = 1  # a pulse that loses no more is in time
-COVER_TICKS = 16  # the fail-safe is scheduled so far ahead of the belt, and so may hit as much beyond what is unjudged
+LATE_TICKS = 1  # a pulse that loses at most this many ticks is in time
+COVER_TICKS = 16  # distance by which the fail-safe is scheduled ahead of the belt, and by which it may hit judged belt
 
 DETAILS = {
     "reject_late": "verdicts to act on came after their cherry had reached the nozzle: the board is too slow, "
@@ -39,10 +39,10 @@ class Act(NamedTuple):
     """The action that a verdict requests from the valves.
 
     Attributes:
-        tick: of its frame.
-        box: in that frame.
-        action: not ``pass``.
-        one_cherry: the thing has the shape of one cherry.
+        tick: tick of its frame.
+        box: box of the thing in that frame.
+        action: ``review`` or ``reject``.
+        one_cherry: True if the thing has the shape of one cherry.
     """
 
     tick: int
@@ -55,8 +55,8 @@ class JudgedFrame(NamedTuple):
     """A frame whose things all have verdicts, except those that wait at its entry edge.
 
     Attributes:
-        tick: of the frame.
-        t_ns: of its exposure, CLOCK_MONOTONIC.
+        tick: tick of the frame.
+        t_ns: time of its exposure, CLOCK_MONOTONIC.
         waiting_px: length of belt at the entry edge on which things wait for the next frame.
     """
 
@@ -79,20 +79,20 @@ def acts_of(records: Iterable[object]) -> list[Act]:
 
 
 class FaultReporter:
-    """Makes notices from counts that only grow.
+    """Makes notices of the counters that grew.
 
     Args:
-        fail_safe: as configured.
+        fail_safe: the configured fail-safe, for the text.
     """
 
     def __init__(self, fail_safe: str) -> None:
         self._fail_safe = fail_safe
-        self._told: Counter[str] = Counter()
+        self._reported: Counter[str] = Counter()
 
     def notices(self, counts: Mapping[str, int]) -> list[Notice]:
         """Return the notices since the last call."""
-        new = {event: counts.get(event, 0) - self._told[event] for event in DETAILS}
-        self._told.update(new)
+        new = {event: counts.get(event, 0) - self._reported[event] for event in DETAILS}
+        self._reported.update(new)
         return [
             Notice(event, f"{count} {DETAILS[event].format(fail_safe=self._fail_safe)}", count)
             for event, count in new.items()
@@ -105,10 +105,10 @@ class FiringRules:
     """The rules from the section [actuation].
 
     Attributes:
-        latency_ns: from the line to the air at the nozzle.
+        latency_ns: delay from the change of a line to the air at the nozzle.
         max_on_ns: a belt that has not moved forward for this long is stopped, and no valve is open.
-        jitter_ticks: a belt that moves by no more trembles.
-        rejects_unjudged: the fail-safe: True rejects, False lets pass.
+        jitter_ticks: movement up to this is jitter.
+        rejects_unjudged: the fail-safe: True rejects unjudged belt, False lets it pass.
     """
 
     latency_ns: int = 0
@@ -126,7 +126,7 @@ class Actuator:
         tick: position of the belt. The belt between cameras and nozzles at the start was never judged.
 
     Attributes:
-        counts: of everything that happened, under the names of ``COUNTED``; ``known`` were judged before.
+        counts: counters with the names of ``COUNTED``; ``known`` counts things that were judged before.
     """
 
     def __init__(self, plan: Plan, rules: FiringRules, tick: int = 0) -> None:
@@ -139,14 +139,14 @@ class Actuator:
         self._followed = self._rejecting or plan.of_action("review")  # where belt without a verdict is noticed
         self._unjudged: dict[int, list[int]] = {lane: [] for lane in self._followed}
         self._farthest = max((lane.distance_ticks for lane in plan.lanes), default=0)
-        # As ticks at which the belt is at row 0. Belt on which things wait is shown, and not judged.
+        # Ticks at which the belt is at row 0. Belt on which things wait for the next frame is shown but not judged.
         self._shown_until = self._judged_until = tick - self._farthest
         self._tick = tick
-        self._turns: deque[Turn] = deque()  # of no frame that is judged yet; each later one is farther on
+        self._turns: deque[Turn] = deque()  # since the last judged frame; each later turn is further on
         self._nearest = min((lane.distance_ticks - lane.pulse_ticks for lane in plan.lanes), default=0)
         self._mask = 0
         self._running = Running(tick, rules.jitter_ticks, rules.max_on_ns)
-        self._ahead: list[int] = []  # a heap: where the last pulse for each thing to act on ends
+        self._ahead: list[int] = []  # heap of the ends of the last pulse for each thing
 
     def take(self, acts: Iterable[Act]) -> None:
         """Take an action; the next ``step`` schedules it."""
@@ -164,8 +164,8 @@ class Actuator:
         Args:
             tick: the encoder count.
             now_ns: CLOCK_MONOTONIC.
-            ticks_per_s: of the belt, for valves that need time.
-            came_ns: when the belt reached the tick; None: now.
+            ticks_per_s: speed of the belt, to compensate the latency of valves.
+            came_ns: time at which the belt reached the tick; None is ``now_ns``.
 
         Returns:
             Bit n is set if lane n's valve must be open now.
@@ -173,7 +173,7 @@ class Actuator:
         if tick < self._tick:
             self._back_up(tick, now_ns if came_ns is None else came_ns)
         self._tick = tick
-        at_nozzle = tick + round(ticks_per_s * self._rules.latency_ns / 1e9)  # what is under it when the air comes
+        at_nozzle = tick + round(ticks_per_s * self._rules.latency_ns / 1e9)  # the tick when the air arrives
         while self._inbox:
             item = self._inbox.popleft()
             if isinstance(item, Act):
@@ -195,7 +195,7 @@ class Actuator:
         return len(self._ahead)
 
     def _act_on(self, act: Act) -> None:
-        """Schedule the pulses for one thing; a PLC's action has none."""
+        """Schedule the pulses for one thing; there are none for an action that only a PLC handles."""
         pulses = self._plan.pulses(act.tick, act.box, act.action, one_cherry=act.one_cherry)
         if not pulses:
             return
@@ -208,7 +208,7 @@ class Actuator:
             late = late or placed.late + covered > LATE_TICKS
             known = known and not placed.fresh and not placed.late
             again = again and known and not failed_safe
-            if placed.late > max(LATE_TICKS, placed.fresh):  # its middle, where the cherry is, has passed
+            if placed.late > max(LATE_TICKS, placed.fresh):  # the middle of the pulse, the cherry, has passed
                 self._fire_now(pulse)
         if not again:
             heapq.heappush(self._ahead, max(pulse.off for pulse in pulses))
@@ -216,7 +216,7 @@ class Actuator:
         self.counts["reject_late" if late else "known" if known else "scheduled"] += 1
 
     def _fire_now(self, pulse: Pulse) -> None:
-        """Fire a pulse that is too late for most of its length whole and at once, if the fail-safe rejects."""
+        """Fire the whole pulse at once, if the fail-safe rejects: it is too late for most of its length."""
         if self._rules.rejects_unjudged:
             now = self.schedule.tick
             self.schedule.add(pulse.lane, now, now + pulse.off - pulse.on)

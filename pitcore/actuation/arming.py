@@ -25,8 +25,9 @@ class ArmingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Armed or dry run: schema ``pitcore.arming/1``.
 
     Attributes:
+        armed: True if the air jet may fire.
         by: name of the user who last armed or disarmed; None if nobody ever did.
-        at: when, RFC 3339 in UTC by the board's clock.
+        at: time of it by the board's clock, UTC, RFC 3339.
     """
 
     schema: Literal["pitcore.arming/1"] = "pitcore.arming/1"
@@ -39,14 +40,14 @@ class Arming:
     """Holds the state. Safe for use by several threads.
 
     Args:
-        path: its file; the directory is made at the first write.
+        path: file of the state; its folder is created with the first write.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()  # of the state; never held while the disk is waited for
+        self._lock = threading.Lock()  # guards the state; never held during a write to disk
         self._disk = threading.Lock()
-        self._disarmed = 0  # how often, so that an arming which waits for the disk hears of it
+        self._disarmed = 0  # number of disarmings, so that an arming that waits for the disk notices one
         self._state, self._kept = _read(path)
 
     @property
@@ -63,12 +64,12 @@ class Arming:
         """Allow the air jet to fire. If it may already, nothing changes.
 
         Args:
-            by: who.
+            by: name of the user.
             gave_up: returns whether the client has stopped waiting. The disk may take long, and a late arming would
                 surprise people.
 
         Raises:
-            ControlError: the state cannot be written, or it was cancelled or disarmed meanwhile; it is unchanged.
+            ControlError: the state cannot be written, the client gave up, or somebody disarmed meanwhile; no change.
         """
         with self._disk:
             with self._lock:
@@ -86,10 +87,10 @@ class Arming:
         raise ControlError("arming took too long, or somebody disarmed meanwhile; nothing changed")
 
     def disarm(self, by: str) -> ArmingState:
-        """Go to dry run at once, even if the disk fails. If it is dry run already, make sure that the disk has it.
+        """Switch to dry run at once, even if the disk fails, and write the state if it is not on the disk.
 
         Raises:
-            ControlError: it is dry run now, but a restart may arm it again.
+            ControlError: dry run is on, but the disk does not have it, so a restart may arm the air jet again.
         """
         with self._lock:
             self._disarmed += 1

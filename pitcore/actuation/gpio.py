@@ -33,11 +33,11 @@ from pitcore.verdict import Event, Verdict
 
 log = logging.getLogger("pitcore.valves")
 
-START_S = 30.0  # a slow board starts Python and opens the chip in two
-END_S = 3.0  # more than valve_loop.DRAIN_NS, and less than the unit's TimeoutStopSec
-TEST_S = 2  # for the valve process to answer; it looks every hundredth of a second
-TELL_EVERY_S = 0.01  # how soon arming and disarming reach the valves
-ASK_EVERY_S = 0.0005  # whether the encoder was read
+START_S = 30.0  # time-out of the start; a slow board takes two seconds
+END_S = 3.0  # time-out of the end: more than valve_loop.DRAIN_NS, less than the unit's TimeoutStopSec
+TEST_S = 2  # time-out of a valve test; the valve process reads requests every 10 ms
+UPDATE_EVERY_S = 0.01  # interval in which arming and disarming reach the valve process
+POLL_S = 0.0005  # interval of checking whether the encoder was read
 
 
 class GpioSink:
@@ -46,9 +46,9 @@ class GpioSink:
     Args:
         plan: the lanes, in the order of the lines.
         config: lines, latency, limits, fail-safe.
-        chip: which one.
-        arming: whether lines may be driven.
-        metrics: ``rejects`` and ``valve_openings`` are counted there.
+        chip: the GPIO chip.
+        arming: says whether lines may be driven.
+        metrics: gets the counts ``rejects`` and ``valve_openings``.
 
     Raises:
         SinkError: the chip or a line does not exist or is in use, or no process can be started.
@@ -57,9 +57,9 @@ class GpioSink:
     def __init__(self, plan: Plan, config: ActuationConfig, chip: ChipChoice, arming: Armed, metrics: Metrics) -> None:
         self._arming, self._metrics = arming, metrics
         self._lanes, self._tests = len(plan.lanes), 0
-        self._teller = FaultReporter(config.fail_safe)
+        self._reporter = FaultReporter(config.fail_safe)
         self._counted: dict[tuple[str, str], int] = {}
-        self._owes_an_end = False  # whether it is still to be told if the process does not end well
+        self._reports_end = False  # True if ``close`` must report that the process failed
         try:
             self._board, self._connection, self._process = _start_process()
         except OSError as error:
@@ -69,38 +69,38 @@ class GpioSink:
             ) from error
         self._board.set("armed", int(arming.armed))
         self._guard = ValveGuard(self._process, self._board, _shutting(config, chip), time.monotonic_ns())
-        self._is_stale = False  # a frame's tick was asked for, and the process did not read the encoder in time
+        self._is_stale = False  # True if the process did not read the encoder in time for a frame's tick
         self._closing = threading.Event()
         self._belt_started_ns: Callable[[], int | None] = lambda: None
-        self._watcher = threading.Thread(target=self._tell_state, name="pitcore-valves", daemon=True)
+        self._watcher = threading.Thread(target=self._update_process, name="pitcore-valves", daemon=True)
         self._connection.settimeout(START_S)
         try:
             self._connection.sendall(msgspec.msgpack.encode(Start(plan, config, chip)))
-            self._hear()
+            self._receive_answer()
         except SinkError:
             self.close()
             raise
         except OSError as error:
             self.close()
-            raise SinkError(f"the valve process does not start: {error}; the log says why") from error
+            raise SinkError(f"the valve process does not start: {error}; see the log for the reason") from error
         self._connection.settimeout(0.0)
         self._watcher.start()
-        self._owes_an_end = True
+        self._reports_end = True
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return every count by name; see ``Actuator``. From any thread."""
+        """Every counter by name; see ``Actuator``. Readable from any thread."""
         return self._board.counts()
 
     def start_simulated_belt(self, started_ns: Callable[[], int | None]) -> None:
-        """Set the start of a simulated belt: it is stopped while ``started_ns`` gives None."""
+        """Set the start time of a simulated belt, CLOCK_MONOTONIC; it is stopped while ``started_ns`` returns None."""
         self._belt_started_ns = started_ns
 
     def tick_at(self, t_ns: int) -> int:
-        """Return the encoder count at a moment; see ``Encoder``.
+        """Return the encoder count at a time; see ``Encoder``.
 
-        Waits until the process has read the edges before that moment, since an old count would put a verdict at the
-        wrong place. If that takes ``HUNG_NS``, the next ``emit`` raises.
+        Waits until the process has read the edges before that time, because an old count would put a verdict at the
+        wrong place. If that takes longer than ``HUNG_NS``, the next ``emit`` raises.
         """
         now_ns = time.monotonic_ns()
         until_ns, t_read_ns = now_ns + HUNG_NS, min(t_ns, now_ns)
@@ -108,7 +108,7 @@ class GpioSink:
             if time.monotonic_ns() > until_ns:
                 self._is_stale = True
                 break
-            time.sleep(ASK_EVERY_S)
+            time.sleep(POLL_S)
         return self._board.history.tick_at(t_ns)
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
@@ -134,15 +134,15 @@ class GpioSink:
             SinkError: as ``emit``.
         """
         self._check_alive()
-        return self._teller.notices(self.counts)
+        return self._reporter.notices(self.counts)
 
     @property
     def lanes(self) -> int:
-        """Return the number of valves; see ``control.valve_test.Valves``."""
+        """Number of valves; see ``control.valve_test.Valves``."""
         return self._lanes
 
     def test(self, lane: int) -> None:
-        """Open the valve of a lane for a tenth of a second; from any thread, one at a time.
+        """Open the valve of a lane for a tenth of a second. Callable from any thread, one call at a time.
 
         Raises:
             ControlError: the air jet is armed, the belt is not stopped, or the valve process does not answer.
@@ -156,28 +156,28 @@ class GpioSink:
         self._tests += 1
         self._board.set("test_asked", self._tests * LANES + lane)
         until_ns = time.monotonic_ns() + TEST_S * 10**9
-        while (told := self._board.get("test_told")) // LANES != self._tests:
+        while (answer := self._board.get("test_result")) // LANES != self._tests:
             if time.monotonic_ns() > until_ns:
                 raise ControlError("the valve process did not answer; the result of the test is unknown")
-            time.sleep(TELL_EVERY_S)
-        if (result := TestResult(told % LANES)) in refusals:
+            time.sleep(UPDATE_EVERY_S)
+        if (result := TestResult(answer % LANES)) in refusals:
             raise ControlError(refusals[result])
 
     def status(self) -> dict[str, Any]:
         """See ``sink.ReportsStatus``."""
         running = self._process.poll() is None
-        told = {name: self._board.get(name) for name in ("driven", "dry_run", "wake_late_us")}
-        return {"kind": "valves", "state": "ok" if running else "ended"} | told | self.counts
+        values = {name: self._board.get(name) for name in ("driven", "dry_run", "wake_late_us")}
+        return {"kind": "valves", "state": "ok" if running else "ended"} | values | self.counts
 
     def close(self) -> None:
         """Fire the pulses of the next second, then shut every valve and end the process. Safe to call twice.
 
         Raises:
-            SinkError: it did not end well, and this was not reported yet.
+            SinkError: the process failed, and this was not reported yet.
         """
         if self._closing.is_set():
             return
-        self._connection.close()  # that is what it ends by
+        self._connection.close()  # the process ends when the connection closes
         try:
             self._process.wait(END_S)
         except subprocess.TimeoutExpired:
@@ -194,7 +194,7 @@ class GpioSink:
                 self._board.get("let_through"),
             )
         fault = self._guard.look(time.monotonic_ns()) if self._process.returncode else None
-        if fault and self._owes_an_end:
+        if fault and self._reports_end:
             raise SinkError(fault)
 
     def _check_alive(self) -> None:
@@ -202,13 +202,13 @@ class GpioSink:
         fault = self._guard.look(time.monotonic_ns())
         if fault is None and not self._is_stale:
             return
-        self._owes_an_end = False
-        self._hear_the_end()
+        self._reports_end = False
+        self._raise_reason()
         raise SinkError(fault or "the valve process did not read the encoder for a second: the board is overloaded")
 
-    def _tell_state(self) -> None:
-        """Send the process the state that may change at any time, and watch it."""
-        while not self._closing.wait(TELL_EVERY_S):
+    def _update_process(self) -> None:
+        """Write arming and belt start to the shared memory, and watch the process."""
+        while not self._closing.wait(UPDATE_EVERY_S):
             self._board.set("armed", int(self._arming.armed))
             if not self._board.get("belt_start_ns"):
                 self._board.set("belt_start_ns", self._belt_started_ns() or 0)
@@ -219,30 +219,30 @@ class GpioSink:
             self._connection.sendall(msgspec.msgpack.encode(work))
         except BlockingIOError as error:
             raise SinkError("the valve process does not listen; the board is overloaded, or its chip hangs") from error
-        except OSError as error:  # it is ending: how, it or the kernel will say
+        except OSError as error:  # the process is ending; wait for its reason
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(END_S)
             self._check_alive()
             raise SinkError(f"the valve process does not listen: {error.strerror}") from error
 
-    def _hear(self) -> None:
-        """Wait for the answer. Raises SinkError with its message, TimeoutError."""
+    def _receive_answer(self) -> None:
+        """Wait for the process's first answer. Raises SinkError with its message, TimeoutError."""
         raw = self._connection.recv(MAX_MESSAGE_BYTES)
         answer = msgspec.msgpack.decode(raw, type=Answer) if raw else Answer("the valve process ended; see the log")
         if answer.error is not None:
             raise SinkError(answer.error)
 
-    def _hear_the_end(self) -> None:
-        """Raise the reason, if the process reported why it ended."""
+    def _raise_reason(self) -> None:
+        """Raise SinkError with the reason, if the process reported why it ended."""
         try:
             raw = self._connection.recv(MAX_MESSAGE_BYTES)
         except OSError:
             return
-        if raw and (said := msgspec.msgpack.decode(raw, type=Answer).error):
-            raise SinkError(said)
+        if raw and (reason := msgspec.msgpack.decode(raw, type=Answer).error):
+            raise SinkError(reason)
 
     def _count(self) -> None:
-        """Update the metrics; the loop's thread writes all metrics."""
+        """Update the metrics. Only the loop's thread calls this, because it writes all metrics."""
         counts = self.counts
         now = {
             ("rejects", label): counts[name]
@@ -262,10 +262,10 @@ class GpioSink:
 
 
 def _shutting(config: ActuationConfig, chip: ChipChoice) -> Callable[[], None]:
-    """Return a function that shuts the valves of a chip after its process ended; a chip in memory needs none."""
+    """Return a function that shuts the valves after the process ended; it does nothing for a simulated chip."""
     if not isinstance(chip, RealChip) or not config.lanes:
         return lambda: None
-    import_gpiod()  # now: there is no time for it then
+    import_gpiod()  # imports now, because importing takes too long in an emergency
     return lambda: shut_lines(config)
 
 

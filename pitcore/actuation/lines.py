@@ -16,7 +16,7 @@ from pitcore.config import ActuationConfig
 from pitcore.errors import SinkError
 
 CONSUMER = "pitcore"
-BUFFERED_EDGES = 1024  # the most the kernel keeps: 75 ms at 13,600 a second
+BUFFERED_EDGES = 1024  # largest buffer of the kernel: 75 ms at 13,600 edges a second
 
 
 class Request(Protocol):
@@ -60,7 +60,7 @@ class Chip(Protocol):
 def import_gpiod() -> ModuleType:
     """Return gpiod with its enums. Raises SinkError if it is not installed."""
     try:
-        import gpiod  # noqa: PLC0415  an extra: only who drives lines needs it
+        import gpiod  # noqa: PLC0415  an extra that only boards with valves or encoder need
         import gpiod.line  # noqa: PLC0415
     except ImportError as error:
         raise SinkError(
@@ -73,14 +73,14 @@ def open_chip(label: str, folder: Path = Path("/dev")) -> Chip:
     """Open a chip by its label, since its number differs between kernels.
 
     Args:
-        label: as ``gpiodetect`` shows it in brackets.
-        folder: where the devices are.
+        label: label of the chip, which ``gpiodetect`` shows in brackets.
+        folder: folder of the devices.
 
     Raises:
         SinkError: no chip has that label, or it may not be opened.
     """
     gpiod = import_gpiod()
-    found, refused = [], []
+    labels, refused = [], []
     for path in sorted(folder.glob("gpiochip*")):
         try:
             chip = gpiod.Chip(str(path))
@@ -92,8 +92,8 @@ def open_chip(label: str, folder: Path = Path("/dev")) -> Chip:
             opened: Chip = chip
             return opened
         chip.close()
-        found.append(name)
-    there = f"there are: {', '.join(found)}" if found else "there is none that can be opened"
+        labels.append(name)
+    there = f"there are: {', '.join(labels)}" if labels else "there is none that can be opened"
     why = f" ({'; '.join(refused)}; is the user in the group gpio?)" if refused else ""
     raise SinkError(f"[actuation] chip: no GPIO chip is labelled `{label}`; {there}{why}; gpiodetect lists them")
 
@@ -107,8 +107,8 @@ class Lines:
     """Encoder and valves on one chip.
 
     Args:
-        chip: open; closed here.
-        config: offsets and electrical facts.
+        chip: the open chip; it is closed here.
+        config: offsets and electrical settings of the lines.
 
     Raises:
         SinkError: a line does not exist, or another program holds it.
@@ -122,7 +122,7 @@ class Lines:
         self._offsets = [lane.line for lane in config.lanes]
         self._driven = 0
         try:
-            if self._offsets:  # first: whatever else fails, the valves are shut
+            if self._offsets:  # requested first, so that the valves are shut even if the rest fails
                 self._valves = chip.request_lines({tuple(self._offsets): self._valve_settings()}, CONSUMER)
             if config.encoder.line_a is not None:
                 inputs = tuple(line for line in (config.encoder.line_a, config.encoder.line_b) if line is not None)
@@ -139,7 +139,7 @@ class Lines:
             chip.close()
 
     def levels(self) -> tuple[int, int]:
-        """Return the levels of encoder lines A and B; 0 where there is none."""
+        """Return the levels of encoder lines A and B; 0 for a missing line."""
         if self._encoder is None:
             return 0, 0
         active = self._gpiod.line.Value.ACTIVE
@@ -147,7 +147,7 @@ class Lines:
         return levels[0], levels[1] if len(levels) > 1 else 0
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for an encoder edge; return False if none arrived."""
+        """Wait for an encoder edge; return False if none arrived in ``timeout_s`` seconds."""
         return self._encoder is not None and self._encoder.wait_edge_events(timeout_s)
 
     def read(self) -> list[Edge]:

@@ -14,16 +14,16 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
-NEVER = 1 << 62  # a tick that no belt reaches
+NEVER = 1 << 62  # a tick that is never reached
 
 
 class Placed(NamedTuple):
-    """The result of adding a pulse: numbers of its ticks.
+    """The result of adding a pulse: its ticks by what happens to them.
 
     Attributes:
-        fresh: will be fired for this pulse.
-        known: were fired before, or will be for an earlier pulse.
-        late: the belt has passed them, and nothing was fired there.
+        fresh: number of ticks that will be fired for this pulse.
+        known: number of ticks that were fired before, or will be fired for an earlier pulse.
+        late: number of ticks that the belt has passed without firing.
     """
 
     fresh: int
@@ -74,7 +74,7 @@ class _Lane:
 
     Attributes:
         pending: ticks to fire.
-        fired: ticks that were fired, as far back as ``memory_ticks``.
+        fired: ticks that were fired, as far back as the schedule remembers.
         front: the tick up to which the open valve has fired.
     """
 
@@ -90,12 +90,12 @@ class Schedule:
 
     Args:
         lanes: number of lanes, at most 62.
-        jitter_ticks: a belt that moves back by no more only trembles, and an open valve stays open.
+        jitter_ticks: backward movement up to this is jitter, and an open valve stays open.
         reach_ticks: a belt that backs up by more brings cherries back to the cameras. They are judged again, and pits
             are fired at again. Fired ticks are remembered up to twice this distance behind the nozzle.
 
     Attributes:
-        tick: where the belt is.
+        tick: position of the belt.
         mask: bit n is set while lane n's valve must be open.
         next_change: the next tick of a belt running forward at which ``mask`` may change.
         skipped: pulses that the count skipped; the caller takes them.
@@ -124,7 +124,7 @@ class Schedule:
         lane = self._lanes[number]
         pending, fired = lane.pending, lane.fired
         if self.tick < on < off and (not pending or pending[-1] < on) and (not fired or fired[-1] <= on):
-            pending.append(on)  # as nearly all are: beyond every other
+            pending.append(on)  # the common case: the pulse is beyond all others
             pending.append(off)
             self.next_change = min(self.next_change, on)
             return Placed(off - on, 0, 0)
@@ -140,7 +140,7 @@ class Schedule:
         for low, high in _pairs(fresh):
             put_in(pending, low, high)
         if fresh:
-            # What is due now opens with the next `advance`, even if that is to the same tick.
+            # A pulse that is due now opens with the next `advance`, even if that is to the same tick.
             self.next_change = min(self.next_change, fresh[0] if fresh[0] > self.tick else -NEVER)
         return Placed(size_of(fresh), size_of(known), size_of(late))
 
@@ -183,12 +183,12 @@ class Schedule:
         """Open or close a valve whose belt moved forward from ``before`` to ``tick``."""
         pending = lane.pending
         if lane.is_open and tick <= lane.front:
-            return  # the belt trembled, and has not come back to where it was
+            return  # after jitter the belt has not yet reached its earlier position
         was_open, lane.is_open = lane.is_open, False
         while pending and pending[1] <= tick:
             low, high = pending[0], pending[1]
             if was_open and low <= before + 1:
-                put_in(lane.fired, low, high)  # the count jumped over the rest of a pulse that was being fired
+                put_in(lane.fired, low, high)  # the count skipped the rest of a pulse that was being fired
                 self.late_ticks = max(self.late_ticks, tick - high)
             else:
                 self.skipped.append(Skipped(number, low, high))

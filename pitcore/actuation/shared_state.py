@@ -11,12 +11,12 @@ import os
 from pitcore.actuation.actuator import COUNTED
 from pitcore.belt.encoder import TickHistory
 
-# Written by the service: armed, belt_start_ns, test_asked (256 * number of the test + lane). By the valve process: all
-# others; test_told is 256 * number + a TestResult, alive_ns in every turn, read_ns when
-# every edge before it is in the history, open the valves that are driven open.
+# The service writes armed, belt_start_ns and test_asked (256 * number of the test + lane). The valve process writes the
+# others: test_result (256 * number of the test + a TestResult), alive_ns (in every turn), read_ns (every edge before it
+# is in the history), open (the valves that are driven open), and the counters.
 CELLS = (
     *("armed", "belt_start_ns", "alive_ns", "read_ns", "open", "wake_late_us", "let_through", "driven", "dry_run"),
-    *("test_asked", "test_told"),
+    *("test_asked", "test_result"),
     *COUNTED,
 )
 HISTORY_STEPS = 1 << 16
@@ -26,10 +26,10 @@ class ValveBoard:
     """The shared memory, mapped.
 
     Args:
-        fd: of a memfd of ``size()`` bytes; stays open.
+        fd: descriptor of a memfd of ``size()`` bytes; it stays open.
 
     Attributes:
-        history: the encoder's; the valve process appends.
+        history: history of the encoder; the valve process appends to it.
     """
 
     def __init__(self, fd: int) -> None:
@@ -42,12 +42,12 @@ class ValveBoard:
 
     @staticmethod
     def size() -> int:
-        """Return its size in bytes."""
+        """Return the size of the shared memory in bytes."""
         return 8 * len(CELLS) + TickHistory.bytes_for(HISTORY_STEPS)
 
     @classmethod
     def create(cls) -> tuple[ValveBoard, int]:
-        """Make a zeroed one, and return it with its descriptor, which another process may inherit."""
+        """Create zeroed shared memory. Return it with its descriptor, which another process may inherit."""
         fd = os.memfd_create("pitcore-valves")
         os.ftruncate(fd, cls.size())
         return cls(fd), fd
@@ -61,5 +61,5 @@ class ValveBoard:
         self._cells[self._places[name]] = value
 
     def counts(self) -> dict[str, int]:
-        """Return every counter of the actuator."""
+        """Return every counter of the actuator by name."""
         return {name: self.get(name) for name in COUNTED}

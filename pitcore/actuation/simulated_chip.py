@@ -14,16 +14,16 @@ from typing import Any
 
 from pitcore.actuation.lines import import_gpiod
 
-_LEVELS = ((0, 0), (1, 0), (1, 1), (0, 1))  # of A and B, for each tick modulo 4
-Step = tuple[int, int]  # t_ns and the tick from then on; from step to step it changes by 1 either way
+_LEVELS = ((0, 0), (1, 0), (1, 1), (0, 1))  # levels of A and B for each tick modulo 4
+Step = tuple[int, int]  # time in ns, and the tick from then on; consecutive ticks differ by 1
 
 
 def steady(started_ns: Callable[[], int | None], ticks_per_s: float) -> Iterator[Step | None]:
-    """Yield every step of a belt at one speed, and None as long as it is.
+    """Yield the steps of a belt with constant speed; yield None before it starts.
 
     Args:
-        started_ns: CLOCK_MONOTONIC of tick 0; None until the belt runs.
-        ticks_per_s: its speed.
+        started_ns: returns the time of tick 0, CLOCK_MONOTONIC; None before the belt starts.
+        ticks_per_s: speed of the belt.
     """
     while (start_ns := started_ns()) is None:
         yield None
@@ -34,7 +34,7 @@ def steady(started_ns: Callable[[], int | None], ticks_per_s: float) -> Iterator
 
 
 def played(started_ns: Callable[[], int | None], steps: Iterable[Sequence[int]]) -> Iterator[Step | None]:
-    """Yield recorded steps, whose times count from the belt's start, and None as long as it is."""
+    """Yield recorded steps, whose times count from the start of the belt; yield None before it starts."""
     while (start_ns := started_ns()) is None:
         yield None
     for t_ns, tick in steps:
@@ -42,12 +42,12 @@ def played(started_ns: Callable[[], int | None], steps: Iterable[Sequence[int]])
 
 
 class SimulatedChip:
-    """Implements what ``lines.Lines`` uses of ``gpiod.Chip``.
+    """Implements the part of ``gpiod.Chip`` that ``lines.Lines`` uses.
 
     Args:
-        steps: of the belt, in order; None means that it is stopped for now; after the end it stays stopped.
-        clock: nanoseconds that only grow.
-        sleep: waits for seconds.
+        steps: steps of the belt, in order. None means that the belt is stopped now; after the end it stays stopped.
+        clock: monotonic clock, in nanoseconds.
+        sleep: waits for a number of seconds.
 
     Attributes:
         driven: (t_ns, offset, level) of the latest changes of outputs.
@@ -70,7 +70,7 @@ class SimulatedChip:
         consumer: str | None = None,  # noqa: ARG002  gpiod's signature
         event_buffer_size: int | None = None,
     ) -> SimulatedInputs | SimulatedOutputs:
-        """Take lines: all of them inputs with edges, or all outputs."""
+        """Request lines: either all are inputs with edges, or all are outputs."""
         gpiod = import_gpiod()
         ((offsets, settings),) = config.items()
         if settings.direction is gpiod.line.Direction.OUTPUT:
@@ -78,7 +78,7 @@ class SimulatedChip:
         return SimulatedInputs(gpiod, offsets, iter(self._steps), event_buffer_size or 16 * len(offsets), self)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
     def now_ns(self) -> int:
         """Read the clock."""
@@ -93,7 +93,7 @@ class SimulatedChip:
         return self._levels.get(offset, 0)
 
     def put(self, offset: int, level: int) -> None:
-        """Drive an output, and record a change."""
+        """Drive an output, and record the change."""
         if self._levels.get(offset) != level:
             self._levels[offset] = level
             self.driven.append((self._clock(), offset, level))
@@ -144,7 +144,7 @@ class SimulatedInputs:
     ) -> None:
         self._type, self._value, self._event = gpiod.EdgeEvent.Type, gpiod.line.Value, gpiod.EdgeEvent
         self._offsets, self._steps, self._chip = tuple(offsets), steps, chip
-        self._buffer: deque[Any] = deque(maxlen=capacity)  # full, it loses the oldest
+        self._buffer: deque[Any] = deque(maxlen=capacity)  # drops the oldest edge when it is full
         self._seqno, self._line_seqno = 0, [0, 0]
         self._next: Step | None = None
         self._tick = 0
@@ -200,7 +200,7 @@ class SimulatedInputs:
             self._next = None
 
     def _step_to(self, t_ns: int, tick: int) -> None:
-        """Turn the encoder by a tick."""
+        """Turn the encoder to a tick."""
         before, self._tick = self._levels(), tick
         after = self._levels()
         if len(self._offsets) == 1:  # a single channel gives one rising edge a tick

@@ -16,9 +16,9 @@ from pitcore.errors import SinkError
 
 log = logging.getLogger("pitcore.valves")
 
-OPEN_HUNG_NS = 150_000_000  # with an open valve; it is shut within 200 ms
-HUNG_NS = 1_000_000_000  # with none
-AWAKE_NS = 50_000_000  # the most that one look adds to a silence: who did not look cannot tell who hung
+OPEN_HUNG_NS = 150_000_000  # longest silence with an open valve, so that it is shut within 200 ms
+HUNG_NS = 1_000_000_000  # longest silence with no open valve
+AWAKE_NS = 50_000_000  # most time that one check adds to a silence: the checking thread may itself have been stopped
 KILL_S = 1.0
 
 
@@ -36,7 +36,7 @@ class Silence:
 
         Args:
             heard: a value that changes while the process runs.
-            now_ns: CLOCK_MONOTONIC.
+            now_ns: present time, CLOCK_MONOTONIC.
         """
         self._silent_ns = 0 if heard != self._heard else self._silent_ns + min(now_ns - self._looked_ns, AWAKE_NS)
         self._heard, self._looked_ns = heard, now_ns
@@ -47,10 +47,10 @@ class ValveGuard:
     """Watches one valve process. Safe for use by several threads.
 
     Args:
-        process: which.
-        board: memory shared with the service.
+        process: the valve process.
+        board: memory shared with it.
         shut: shuts every valve when no other process holds the lines. Raises SinkError.
-        now_ns: CLOCK_MONOTONIC.
+        now_ns: present time, CLOCK_MONOTONIC.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ValveGuard:
         self._fault: str | None = None
 
     def look(self, now_ns: int) -> str | None:
-        """Return the fault of the process, after shutting the valves; None if there is no fault."""
+        """Check the process. If it failed, shut the valves and return the fault; else return None."""
         with self._lock:
             if self._fault is None:
                 self._fault = self._find(now_ns)
@@ -71,7 +71,7 @@ class ValveGuard:
     def _find(self, now_ns: int) -> str | None:
         code = self._process.poll()
         if code is not None:
-            what = "ended; the log says why" if code >= 0 else f"was killed by signal {-code}"
+            what = "ended; see the log for the reason" if code >= 0 else f"was killed by signal {-code}"
             return f"the valve process {what}{self._shut_all() if code else ''}"
         silent_ns = self._silence.update(self._board.get("alive_ns"), now_ns)
         is_open = self._board.get("open") != 0

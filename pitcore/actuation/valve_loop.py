@@ -13,16 +13,16 @@ from pitcore.actuation.actuator import COUNTED, Actuator, FiringRules
 from pitcore.actuation.lines import Lines
 from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.valve_tester import ValveTester
-from pitcore.actuation.wakeup_margin import Gap, Vigil
+from pitcore.actuation.wakeup_margin import Gap, WakeupMargin
 from pitcore.belt.encoder import Decoder, QuadratureDecoder, SingleDecoder
 from pitcore.belt.lanes import Plan
 from pitcore.config import ActuationConfig
 
-REST_NS = 2_000_000  # with nothing to do soon, edges are read so often
-STANDING_NS = 10_000_000  # how often a belt without edges is looked at
-DRAIN_NS = 1_200_000_000  # at the end, what is due within it is still done: the service is to stop within 2 s
-STOOD_NS = 100_000_000  # a belt without edges for so long brings nothing to the nozzles any more
-FADING = 0.9995  # of the belt's top speed, a turn: it is remembered over a stop
+REST_NS = 2_000_000  # interval of reading edges when no valve must change soon
+STANDING_NS = 10_000_000  # interval of reading a belt without edges
+DRAIN_NS = 1_200_000_000  # pulses due within this time are still fired at the end; the service must stop within 2 s
+STOOD_NS = 100_000_000  # a belt without edges for this long is stopped
+FADING = 0.9995  # decay of the belt's top speed for each turn, so that it is remembered over a stop
 
 
 def rules_of(config: ActuationConfig) -> FiringRules:
@@ -41,12 +41,12 @@ class ValveLoop:
     Args:
         plan: the lanes, in the order of the lines.
         config: latency, limits, fail-safe, encoder.
-        lines: open; ``close`` closes them.
+        lines: the open lines; ``run`` closes them.
         board: memory shared with the service.
 
     Attributes:
         actuator: takes the actions.
-        vigil: measures how late this process wakes.
+        wakeups: measures how late this process wakes.
     """
 
     def __init__(self, plan: Plan, config: ActuationConfig, lines: Lines, board: ValveBoard) -> None:
@@ -58,7 +58,7 @@ class ValveLoop:
             else SingleDecoder()
         )
         self.actuator = Actuator(plan, rules_of(config))
-        self.vigil = Vigil(config.spin_share)
+        self.wakeups = WakeupMargin(config.spin_share)
         self._fastest = 0.0
         self._tester = ValveTester(board)
 
@@ -68,7 +68,7 @@ class ValveLoop:
         Pulses for judged things on a running belt are fired first, within ``DRAIN_NS``.
 
         Raises:
-            OSError: the chip is gone.
+            OSError: the chip has failed.
         """
         try:
             while listen(self.actuator):
@@ -82,7 +82,7 @@ class ValveLoop:
         """Fire at known pits that reach their nozzle soon; count those that do not."""
         board, history = self._board, self._history
         until_ns = time.monotonic_ns() + DRAIN_NS
-        self.turn()  # takes in what was said last
+        self.turn()  # processes the last messages
         while board.get("armed") and self.actuator.ahead():
             now_ns = time.monotonic_ns()
             if now_ns > until_ns or now_ns - history.t_ns > STOOD_NS:
@@ -97,7 +97,7 @@ class ValveLoop:
         woke_ns = time.monotonic_ns()
         edges = self._lines.read()
         if edges and asleep_ns is not None and edges[0].t_ns > asleep_ns:
-            self.vigil.woke(edges[0].t_ns, woke_ns)
+            self.wakeups.woke(edges[0].t_ns, woke_ns)
         for edge in edges:
             history.append(edge.t_ns, self._decoder.feed(edge))
         board.set("read_ns", woke_ns)
@@ -108,15 +108,15 @@ class ValveLoop:
         armed = board.get("armed")
         tested = self._tester.mask(now_ns, history.t_ns, armed=bool(armed))
         driven = mask if armed else tested
-        board.set("open", board.get("open") | driven)  # before they are, and cleared after: a chip may hang in between
+        board.set("open", board.get("open") | driven)  # set before, cleared after: the chip may hang
         self._lines.drive(driven)
         board.set("open", driven)
-        self.vigil.note(woke_ns, time.monotonic_ns(), Gap.AT_WORK)
+        self.wakeups.note(woke_ns, time.monotonic_ns(), Gap.AT_WORK)
         name = "driven" if armed else "dry_run"
         board.set(name, board.get(name) + counts["openings"] - opened_before)
         for count in COUNTED:
             board.set(count, counts[count])
-        board.set("wake_late_us", int(self.vigil.latest_ns) // 1000)
+        board.set("wake_late_us", int(self.wakeups.latest_ns) // 1000)
         board.set("alive_ns", now_ns)
 
     def _wait(self, now_ns: int) -> int | None:
@@ -126,34 +126,34 @@ class ValveLoop:
             The start of the sleep until the next edge; None if it did not sleep.
         """
         due_ns, earliest_ns = self._due_ns(now_ns)
-        lead_ns = self.vigil.lead_ns
-        if due_ns - lead_ns <= now_ns and self.vigil.may_spin(now_ns):
+        lead_ns = self.wakeups.lead_ns
+        if due_ns - lead_ns <= now_ns and self.wakeups.may_spin(now_ns):
             self._spin(now_ns)
             return None
         rest_ns = 0 if self.actuator.schedule.mask else min(REST_NS, earliest_ns - lead_ns - now_ns)
         if rest_ns > 0:
             time.sleep(rest_ns / 1e9)
             until_ns, now_ns = now_ns + rest_ns, time.monotonic_ns()
-            self.vigil.woke(until_ns, now_ns)
+            self.wakeups.woke(until_ns, now_ns)
         limit_ns = due_ns - lead_ns - now_ns if due_ns - lead_ns > now_ns else STANDING_NS
         self._lines.wait(min(STANDING_NS, limit_ns) / 1e9)
         return now_ns
 
     def _spin(self, since_ns: int) -> None:
         """Poll for an edge for a limited time: the belt may have stopped."""
-        until_ns = since_ns + 2 * self.vigil.lead_ns
+        until_ns = since_ns + 2 * self.wakeups.lead_ns
         now_ns = since_ns
         found = False
         while not found and now_ns < until_ns:
             found, asked_ns = self._lines.wait(0), now_ns
             now_ns = time.monotonic_ns()
-            self.vigil.note(asked_ns, now_ns, Gap.AWAKE)
-        self.vigil.spun(now_ns - since_ns)
+            self.wakeups.note(asked_ns, now_ns, Gap.AWAKE)
+        self.wakeups.spun(now_ns - since_ns)
 
     def _due_ns(self, now_ns: int) -> tuple[int, int]:
-        """Return when a valve must change next, at the present speed of the belt and at its highest speed.
+        """Return the times of the next change of a valve, at the present and at the highest speed of the belt.
 
-        A belt that is stopped changes none: its next edge wakes the process.
+        A stopped belt changes none; its next edge wakes the process.
         """
         history, schedule = self._history, self.actuator.schedule
         speed = history.ticks_per_s(now_ns)

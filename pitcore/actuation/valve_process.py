@@ -29,7 +29,7 @@ from pitcore.errors import SinkError, first_line
 
 log = logging.getLogger("pitcore.valves")
 
-PRIORITY = 40  # SCHED_FIFO: below the kernel's own threads (50), above everything else of ours
+PRIORITY = 40  # SCHED_FIFO: below the kernel's own threads (50), above all other processes of pitcore
 MAX_MESSAGE_BYTES = 1 << 18
 
 
@@ -40,20 +40,20 @@ class RealChip(msgspec.Struct, frozen=True, tag="real"):
 
 
 class SteadyChip(msgspec.Struct, frozen=True, tag="steady"):
-    """A chip in memory whose belt runs at one speed from ``belt_start_ns`` of the board on."""
+    """A simulated chip whose belt has a constant speed from ``belt_start_ns`` of the board on."""
 
     ticks_per_s: float
 
 
 class PlayedChip(msgspec.Struct, frozen=True, tag="played"):
-    """A chip in memory whose belt makes recorded steps.
+    """A simulated chip whose belt makes recorded steps.
 
-    At the end it writes the changes of lines, and the times when the process was held up.
+    At the end the process writes the changes of lines and its own pauses.
 
     Attributes:
-        steps: file of (N, 2) int64: nanoseconds from ``belt_start_ns`` of the board on, and tick.
-        driven: file of (M, 3) int64 to write: t_ns, line, level.
-        gaps: file of (K, 4) int64 to write: see ``vigil.Noted``.
+        steps: path of a file with (N, 2) int64: nanoseconds from ``belt_start_ns`` of the board on, and tick.
+        driven: path of a file to write with (M, 3) int64: t_ns, line, level.
+        gaps: path of a file to write with (K, 4) int64, see ``wakeup_margin.Pause``.
     """
 
     steps: str
@@ -80,7 +80,7 @@ class Work(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A message of the process: once, that it is ready; or at any time, why it ends."""
+    """A message of the process: that it is ready (``error`` is None), or why it ends."""
 
     error: str | None = None
 
@@ -94,16 +94,16 @@ def main() -> None:
         chip = _chip(start.chip, board)
         loop = ValveLoop(start.plan, start.config, Lines(chip, start.config), board)
         if isinstance(start.chip, PlayedChip):
-            loop.vigil.take_notes(_queued_ns)
+            loop.wakeups.record_pauses(_queued_ns)
         _take_the_processor()
         _say(connection, Answer())
         loop.run(lambda actuator: _listen(connection, actuator))
         if isinstance(start.chip, PlayedChip) and isinstance(chip, SimulatedChip):
             np.save(start.chip.driven, np.asarray(list(chip.driven), np.int64).reshape(-1, 3))
-            np.save(start.chip.gaps, np.asarray(list(loop.vigil.noted), np.int64).reshape(-1, 4))
+            np.save(start.chip.gaps, np.asarray(list(loop.wakeups.pauses), np.int64).reshape(-1, 4))
     except SinkError as error:
         _say(connection, Answer(str(error)))
-    except Exception as error:  # whatever it is, the service must hear of it: it cannot reject any more
+    except Exception as error:  # the service must know that it cannot reject any more
         log.critical("the valves are shut", exc_info=error)
         _say(connection, Answer(f"the valve process ended: {first_line(error)}; the valves are shut"))
         raise
@@ -123,9 +123,9 @@ def _chip(choice: ChipChoice, board: ValveBoard) -> Chip:
 
 
 def _queued_ns() -> int:
-    """Return how long this thread was ready while the kernel ran another: Documentation/scheduler/sched-stats.rst.
+    """Return the total time in ns that this thread was ready to run but waited for a core.
 
-    It is 0 if the kernel does not count it (CONFIG_SCHED_INFO).
+    0 if the kernel does not count it (CONFIG_SCHED_INFO). Source: Documentation/scheduler/sched-stats.rst.
     """
     account = Path("/proc/thread-self/schedstat")
     return int(account.read_bytes().split()[1]) if account.exists() else 0

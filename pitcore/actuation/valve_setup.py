@@ -29,10 +29,10 @@ def follow_belt(config: Config, ticks_per_s: float, arming: Arming, metrics: Met
     """Open encoder and valves, and start to follow the belt.
 
     Args:
-        config: of the board; its actuation is not ``none``.
-        ticks_per_s: of a simulated belt.
-        arming: whether valves may be driven.
-        metrics: counts of the run.
+        config: configuration of the board; its actuation is not ``none``.
+        ticks_per_s: speed of a simulated belt.
+        arming: says whether valves may be driven.
+        metrics: metrics of the run.
 
     Raises:
         SinkError: the chip or a line does not exist or is in use.
@@ -46,7 +46,7 @@ def shut_valves(actuation: ActuationConfig) -> int:
     """Shut every valve and release the lines, while no service runs.
 
     Returns:
-        How many there are.
+        The number of valves.
 
     Raises:
         SinkError: the chip or a line does not exist or is in use.

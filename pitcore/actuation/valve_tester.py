@@ -1,7 +1,7 @@
-"""Opens one valve for a moment so that a person can hear it. Runs in the valve process, which decides.
+"""Opens one valve briefly so that a person can hear it. Runs in the valve process.
 
-Only in dry run, and only while the belt is stopped: arming or an edge of the encoder ends it at once. A request while
-armed is refused, and does not wait for dry run.
+A test runs only in dry run and only while the belt is stopped; arming or an edge of the encoder ends it at once. A
+request while armed is refused.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from enum import IntEnum
 
 from pitcore.actuation.shared_state import ValveBoard
 
-STOPPED_NS = 2_000_000_000  # for how long the encoder must have been silent
+STOPPED_NS = 2_000_000_000  # time without an encoder edge after which the belt counts as stopped
 OPEN_NS = 100_000_000
-LANES = 256  # the lane is in the low bits of what is asked
+LANES = 256  # a request is LANES * number of the test + lane
 
 
 class TestResult(IntEnum):
@@ -42,8 +42,8 @@ class ValveTester:
 
         Args:
             now_ns: CLOCK_MONOTONIC.
-            edge_ns: of the encoder's last edge.
-            armed: the valves act on cherries.
+            edge_ns: time of the encoder's last edge.
+            armed: True if the valves act on cherries.
         """
         asked = self._board.get("test_asked")
         if asked != self._done:
@@ -51,6 +51,6 @@ class ValveTester:
             is_stopped = now_ns - edge_ns >= STOPPED_NS
             result = TestResult.ARMED if armed else TestResult.OPENED if is_stopped else TestResult.BELT_MOVES
             self._until_ns, self._edge_ns = (now_ns + OPEN_NS if result is TestResult.OPENED else 0), edge_ns
-            self._board.set("test_told", asked // LANES * LANES + result)
+            self._board.set("test_result", asked // LANES * LANES + result)
         is_open = not armed and now_ns < self._until_ns and edge_ns == self._edge_ns
         return 1 << asked % LANES if is_open else 0

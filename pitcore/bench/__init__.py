@@ -1,4 +1,4 @@
-"""``pitcore-bench``: what the service costs on this machine.
+"""Implements ``pitcore-bench``, which measures the time and memory of the service on this machine.
 
-It measures the very ``App`` that the service runs, from outside: through its metrics and its hooks.
+It runs the ``App`` of the service and reads its metrics and hooks; it has no loop of its own.
 """

@@ -1,4 +1,4 @@
-"""Child of ``once.cold_start_ms``: prints when the first verdict of a recording stood, on the monotonic clock."""
+"""Runs as the child process of ``once.cold_start_ms``: prints the time of the first verdict (CLOCK_MONOTONIC, ns)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pitcore.verdict import Event, Verdict
 
 
 class _First:
-    """A sink that ends the process with the first verdict."""
+    """A sink that prints the time and ends the process at the first verdict."""
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
         if any(isinstance(record, Verdict) for record in records):

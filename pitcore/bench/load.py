@@ -1,4 +1,4 @@
-"""What is asked of the service: cherries a frame, frames a second, workers, and for how long."""
+"""Defines the load of a benchmark: cherries in view, frames a second, workers, and duration."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MAX_CHERRIES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is asked.
+    """The load of one run.
 
     Attributes:
-        cherries: in view in a frame, on average.
-        frames_per_s: how often one comes; None as fast as they are taken, from a source that waits.
-        seconds: how long to measure.
-        frames: or how many; None lets the seconds decide.
+        cherries: average number of cherries in view in a frame.
+        frames_per_s: frame rate; None delivers a frame whenever the loop asks for one.
+        seconds: duration of the measurement.
+        frames: number of frames to measure instead; None measures for ``seconds``.
     """
 
     cherries: float
@@ -37,9 +37,9 @@ class Load:
 
 def parse_load(text: str, seconds: float, frames: int | None) -> Load:
     """Read ``CHERRIES`` or ``CHERRIES@FPS``; FPS may be ``max``. Raises ConfigError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:@(\d+(?:\.\d+)?|max))?", text)
-    pace = found.group(2) if found else None
-    cherries = float(found.group(1)) if found else -1.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:@(\d+(?:\.\d+)?|max))?", text)
+    pace = match.group(2) if match else None
+    cherries = float(match.group(1)) if match else -1.0
     frames_per_s = None if pace == "max" else float(pace or EmulatedSourceConfig().frames_per_s)
     if not 0.0 <= cherries <= 200.0 or (frames_per_s is not None and not 0.0 < frames_per_s <= 1000.0):
         raise ConfigError(
@@ -50,7 +50,7 @@ def parse_load(text: str, seconds: float, frames: int | None) -> Load:
 
 
 def config_for(config: Config, load: Load, workers: int | None) -> Config:
-    """Return the configuration with the emulated belt at that load, every cherry judged, and so many workers."""
+    """Return the configuration with the emulated belt at this load, no limit of cherries, and ``workers`` workers."""
     belt = config.source if isinstance(config.source, EmulatedSourceConfig) else EmulatedSourceConfig()
     source = msgspec.structs.replace(
         belt,

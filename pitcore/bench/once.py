@@ -1,4 +1,4 @@
-"""What is not a run of frames: memory a frame takes, start from nothing, and change of the model."""
+"""Measures what is not a run of frames: memory of a frame, start of a new process, and change of the model."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ COLD_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Allocations:
-    """Python's and NumPy's memory in steady state; ONNX Runtime keeps its own, see the resident memory.
+    """Memory that Python and NumPy allocate in steady state. ONNX Runtime's own is part of the resident memory.
 
     Attributes:
-        peak_kb: median over frames of what a frame holds at most beyond what it began with.
-        kept_bytes: median over frames of what is left of it afterwards.
+        peak_kb: median over frames of the most memory that a frame allocates.
+        kept_bytes: median over frames of the memory that is still allocated after a frame.
     """
 
     peak_kb: float
@@ -43,7 +43,7 @@ class Allocations:
 
 
 def allocations(config: Config, load: Load) -> Allocations:
-    """Trace every allocation of some frames; this slows them, so it is a run of its own."""
+    """Trace every allocation of 60 frames. Tracing slows the frames down, so their times are not measured."""
     config = config_for(config, load, None)
     source = EmulatedSource(belt_spec(config, frames=FRAMES, ring=24), Delivery())
     peaks, kept, before = [], [], 0
@@ -58,16 +58,19 @@ def allocations(config: Config, load: Load) -> Allocations:
         tracemalloc.reset_peak()
 
     app = App(config, source, Options(sinks=[], hooks=Hooks(between_frames=look)), Metrics())
+    gc.collect()
+    gc.freeze()  # a look passes over what was there before
     tracemalloc.start()
     try:
         app.run()
     finally:
         tracemalloc.stop()
+        gc.unfreeze()
     return Allocations(statistics.median(peaks[SKIPPED:]), statistics.median(kept[SKIPPED:]))
 
 
 def swap_ms(config: Config) -> float:
-    """Return the median time in ms to load, prove and take another bundle."""
+    """Return the median time in ms to load another bundle, run its golden vectors and switch to it."""
     app = App(config, emulated_belt(config, frames=1, seed=None, crops=None), Options(sinks=[]), Metrics())
     times = []
     for _ in range(SWAPS):
@@ -81,7 +84,7 @@ def cold_start_ms(config: Config) -> float:
     """Return the median time in ms from the start of a new process to the first verdict of a recorded frame.
 
     Raises:
-        SourceError: the process gave none.
+        SourceError: the process gave no verdict.
     """
     with tempfile.TemporaryDirectory(prefix="pitcore-bench-") as folder:
         _record(config, Path(folder) / "frames")
@@ -105,6 +108,6 @@ def _cold(folder: Path) -> float:
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=COLD_TIMEOUT_S)  # noqa: S603  our own interpreter and module
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        said = first_line(RuntimeError((error.stderr or b"").decode(errors="replace")))
-        raise SourceError(f"a fresh process gave no verdict: {said}") from error
+        reason = first_line(RuntimeError((error.stderr or b"").decode(errors="replace")))
+        raise SourceError(f"a new process gave no verdict: {reason}") from error
     return (int(done.stdout) - started_ns) / 1e6

@@ -1,4 +1,4 @@
-"""Holds what the valves did against what they should have done, tick by tick of the true belt."""
+"""Compares the openings of the valves with the required ones, tick by tick of the true belt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RULES = FiringRules()
 
 
 class Opening(NamedTuple):
-    """One opening of a valve: the ticks [first, end) of the belt, and when it opened and shut."""
+    """One opening of a valve: belt ticks [first, end), and the times at which it opened and shut."""
 
     first: int
     end: int
@@ -27,21 +27,21 @@ class Opening(NamedTuple):
 
 @dataclass(slots=True)
 class RejectAccount:
-    """What came of the cherries.
+    """The outcome for the cherries of a run.
 
     Attributes:
-        cherries: on the belt.
-        pits: of them.
-        missed: pits whose pulse did not happen, or lacked more than a tick at either end or within.
-        doubled: pits whose middle was under an open valve more than once. (Where the belt backs up to the cameras
-            before it came to the middle, the cherry is still there, is judged again, and is fired at from the start.)
+        cherries: number of cherries on the belt.
+        pits: number of pits among them.
+        missed: pits without a pulse, or whose pulse is short by more than a tick at an end or interrupted by more.
+        doubled: pits whose middle was under an open valve more than once. (If the belt backs up to the cameras before
+            the middle was reached, the cherry is still there, is judged again, and gets a whole pulse again.)
         clean_hit: clean cherries whose middle was under an open valve.
         stray: openings that belong to no pit.
-        error_ticks: of both ends of every pulse, late positive: how many have which. A valve that opens as soon as
-            the belt runs again after a standstill is not late (``belt.running``).
-        error_us: of each pulse's start, against the moment at which the belt reached the tick.
-        off: of everything that was wrong, from when to when it happened, in ns: an end of a pulse that was off by more
-            than a tick from when it was due until it came, a missed pulse, a stray one.
+        error_ticks: number of pulse ends by their error in ticks, late positive. A valve that opens as soon as the
+            belt runs again after a standstill is not late (``belt.running``).
+        error_us: error of each pulse's start in microseconds, relative to the time at which the belt reached its tick.
+        off: (from, until) in ns of every error: a pulse end that is off by more than a tick (from the due time to the
+            actual time), a missed pulse, a stray opening.
     """
 
     cherries: int = 0
@@ -56,17 +56,17 @@ class RejectAccount:
 
     @property
     def good(self) -> bool:
-        """Whether every pulse was within a tick of its place, and nothing else happened."""
+        """True if every pulse was within a tick of its place, and no valve opened otherwise."""
         beyond = [ticks for ticks in self.error_ticks if abs(ticks) > 1]
         return not (self.missed or self.doubled or self.clean_hit or self.stray or beyond)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What happened.
+    """The record of a run.
 
     Attributes:
-        t_ns, tick: of every step of the belt, in order.
+        t_ns, tick: (steps,) time and tick of every step of the belt, in order.
         driven: (t_ns, lane, level) of every change of a valve's line, in order.
     """
 
@@ -76,14 +76,14 @@ class Run:
 
 
 class Crowd(NamedTuple):
-    """What came of a belt on which cherries lie so close that pulses run together.
+    """The outcome of a belt on which cherries lie so close that pulses overlap.
 
     Attributes:
-        pits: on it.
-        missed: pits whose pulse lacked more than a tick at either end, or within.
-        clean: all others.
+        pits: number of pits.
+        missed: pits whose pulse is short by more than a tick at an end, or interrupted.
+        clean: number of clean cherries.
         blown_off: clean cherries whose middle was under an open valve.
-        beside: clean cherries within half a pulse of a pit in their lane: all that a valve may hit.
+        beside: clean cherries within half a pulse of a pit in their lane: the only ones that a valve may hit.
     """
 
     pits: int
@@ -94,18 +94,18 @@ class Crowd(NamedTuple):
 
 
 class Touching(NamedTuple):
-    """What came of a belt on which some cherries touch: those are judged and hit as one thing, whichever is the pit.
+    """The outcome of a belt on which some cherries touch. A cluster is judged and hit as one thing.
 
     Attributes:
-        pits: that touch another cherry.
-        without_air: of them, those whose middle, with half a pulse on either side, did not pass under air in its lane.
+        pits: pits that touch another cherry.
+        without_air: of ``pits``, those that did not get a whole pulse around their middle.
         taken_along: clean cherries that touch another: hit on purpose.
-        missed: pits that touch none and lacked the same.
-        clean: cherries that touch none.
-        beside: of them, those within half a pulse of a pit or of a cluster, in a lane that this one lies in: all that a
+        missed: pits that touch no other cherry and did not get a whole pulse.
+        clean: clean cherries that touch no other.
+        beside: of ``clean``, those within half a pulse of a pit or of a cluster in the same lane: the only ones that a
             valve may hit.
-        hit: of all that touch none and are clean, those whose middle was under an open valve.
-        needless: of those that were hit, those that are not ``beside``.
+        hit: of ``clean``, those whose middle was under an open valve.
+        needless: of ``hit``, those that are not ``beside``.
     """
 
     pits: int
@@ -119,7 +119,7 @@ class Touching(NamedTuple):
 
 
 def settle_touching(run: Run, cherries: Cherries) -> Touching:
-    """Count what was hit and what was not, tick by tick, for the cherries that came to their nozzles."""
+    """Count hits and misses, tick by tick, for the cherries that reached their nozzles."""
     furthest = int(run.tick.max()) - PULSE_TICKS
     half, length = PULSE_TICKS // 2, furthest + 8 * PULSE_TICKS
     clustered, counted = cherries.clustered, []
@@ -151,22 +151,22 @@ def settle_touching(run: Run, cherries: Cherries) -> Touching:
 
 
 def _stretches(cherries: Cherries, x_px: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return the ticks at row 0 from which and until which each cluster lies that reaches into these columns."""
+    """Return (first, last) tick at row 0 of each cluster that reaches into the columns ``x_px``."""
     numbers = np.flatnonzero(np.bincount(cherries.cluster) > 1)
     firsts, ends = np.searchsorted(cherries.cluster, numbers), np.searchsorted(cherries.cluster, numbers, side="right")
-    found = []
+    stretches = []
     for first, end in zip(firsts.tolist(), ends.tolist(), strict=True):
         x, tick, radius = (values[first:end] for values in (cherries.x, cherries.at_row_0, cherries.radius))
         if (x - radius).min() <= x_px[1] and (x + radius).max() >= x_px[0]:
-            found.append((int((tick - radius).min()), int((tick + radius).max())))
-    return found
+            stretches.append((int((tick - radius).min()), int((tick + radius).max())))
+    return stretches
 
 
 def settle_crowd(run: Run, cherries: Cherries) -> Crowd:
-    """Count what was hit and what was not, tick by tick, for the cherries that came to their nozzles."""
+    """Count hits and misses, tick by tick, for the cherries that reached their nozzles."""
     furthest = int(run.tick.max()) - PULSE_TICKS
     half = PULSE_TICKS // 2
-    told = Crowd(0, 0, 0, 0, 0)
+    total = Crowd(0, 0, 0, 0, 0)
     for lane, openings in enumerate(_openings(run)):
         fired, wanted = np.zeros(furthest + 2 * PULSE_TICKS, bool), np.zeros(furthest + 2 * PULSE_TICKS, bool)
         for opening in openings:
@@ -175,19 +175,19 @@ def settle_crowd(run: Run, cherries: Cherries) -> Crowd:
         due, pit = cherries.due[mine], cherries.pit[mine]
         for middle in due[pit]:
             wanted[middle - half : middle + half] = True
-        found = Crowd(
+        in_lane = Crowd(
             pits=int(pit.sum()),
             missed=sum(not fired[middle - half + 1 : middle + half - 1].all() for middle in due[pit]),
             clean=int((~pit).sum()),
             blown_off=int(fired[due[~pit]].sum()),
             beside=int(wanted[due[~pit]].sum()),
         )
-        told = Crowd(*(mine + before for mine, before in zip(found, told, strict=True)))
-    return told
+        total = Crowd(*(more + before for more, before in zip(in_lane, total, strict=True)))
+    return total
 
 
 def settle(run: Run, cherries: Cherries) -> RejectAccount:
-    """Compare a run with what it should have been, for the cherries that came to their nozzles in it."""
+    """Compare the openings of a run with the required pulses, for the cherries that reached their nozzles."""
     account = RejectAccount()
     openings = _openings(run)
     furthest = int(run.tick.max())
@@ -195,28 +195,28 @@ def settle(run: Run, cherries: Cherries) -> RejectAccount:
         mine = np.flatnonzero((cherries.lane == lane) & (cherries.due < furthest - PULSE_TICKS))
         due, pit = cherries.due[mine], cherries.pit[mine]
         first = int(due[0]) - PULSE_TICKS if len(due) else furthest
-        found = sorted(opening for opening in openings[lane] if first <= opening.first < furthest - 2 * PULSE_TICKS)
+        mine_open = sorted(opening for opening in openings[lane] if first <= opening.first < furthest - 2 * PULSE_TICKS)
         account.cherries += len(mine)
         account.pits += int(pit.sum())
-        starts = np.asarray([opening.first for opening in found], np.int64)
+        starts = np.asarray([opening.first for opening in mine_open], np.int64)
         used: set[Opening] = set()
         for middle in due[pit]:
             on, off = int(middle) - PULSE_TICKS // 2, int(middle) + PULSE_TICKS // 2
             low, high = np.searchsorted(starts, [on - PULSE_TICKS, off])
-            parts = [part for part in found[low:high] if part.end > on]
+            parts = [part for part in mine_open[low:high] if part.end > on]
             used.update(parts)
             _settle_pulse(account, run, parts, (on, off))
-        stray = [opening for opening in found if opening not in used]
+        stray = [opening for opening in mine_open if opening not in used]
         account.stray += len(stray)
         account.off += [(opening.opened_ns, opening.shut_ns) for opening in stray]
         for middle in due[~pit]:
             place = int(np.searchsorted(starts, middle, side="right")) - 1
-            account.clean_hit += int(place >= 0 and found[place].end > middle)
+            account.clean_hit += int(place >= 0 and mine_open[place].end > middle)
     return account
 
 
 def _settle_pulse(account: RejectAccount, run: Run, parts: list[Opening], wanted: tuple[int, int]) -> None:
-    """Judge the openings that belong to one pit: one, or several where the belt backed up in between."""
+    """Count the openings that belong to one pit: one, or several if the belt backed up during the pulse."""
     on, off = wanted
     if not parts:
         account.missed += 1
@@ -240,14 +240,14 @@ def _settle_pulse(account: RejectAccount, run: Run, parts: list[Opening], wanted
 
 
 def _run_up(run: Run, opening: Opening) -> int:
-    """Return how far the belt came between a standstill and an opening, if that is no farther than it may tremble."""
+    """Return the ticks that the belt ran between a standstill and an opening; 0 if it ran further than its jitter."""
     before = opening.first - RULES.jitter_ticks - 1
     paused_ns = opening.opened_ns - _first_at_ns(run, before)
     return opening.first - before if paused_ns > RULES.max_on_ns else 0
 
 
 def _due_ns(run: Run, tick: int, near_ns: int) -> int | None:
-    """Return when the belt reached a tick, the time before ``near_ns``, or else the first one after it."""
+    """Return the last time before ``near_ns`` at which the belt reached a tick, or else the first time after it."""
     step = int(np.searchsorted(run.t_ns, near_ns, side="right")) - 1
     near = np.flatnonzero(run.tick[max(0, step - 200) : step + 200] == tick) + max(0, step - 200)
     if not len(near):
@@ -257,14 +257,14 @@ def _due_ns(run: Run, tick: int, near_ns: int) -> int | None:
 
 
 def _first_at_ns(run: Run, tick: int) -> int:
-    """Return when the belt first reached a tick."""
+    """Return the time in ns at which the belt first reached a tick."""
     return int(run.t_ns[int(np.argmax(run.tick >= tick))])
 
 
 def _openings(run: Run) -> list[list[Opening]]:
-    """Return each lane's openings in ticks: from where the belt was to how far it came while the valve was open."""
+    """Return each lane's openings in ticks: from the tick at opening to the furthest tick while the valve was open."""
     opened: dict[int, tuple[int, int]] = {}
-    found: list[list[Opening]] = [[] for _ in range(LANES)]
+    openings: list[list[Opening]] = [[] for _ in range(LANES)]
     for t_ns, lane, level in run.driven:
         step = max(0, int(np.searchsorted(run.t_ns, t_ns, side="right")) - 1)
         if level:
@@ -272,5 +272,5 @@ def _openings(run: Run) -> list[list[Opening]]:
         elif lane in opened:
             start, opened_ns = opened.pop(lane)
             end = int(run.tick[start : max(step, start + 1)].max()) + 1
-            found[lane].append(Opening(int(run.tick[start]), end, opened_ns, t_ns))
-    return found
+            openings[lane].append(Opening(int(run.tick[start]), end, opened_ns, t_ns))
+    return openings

@@ -1,6 +1,6 @@
-"""A line for the reject benchmark: a belt that never runs evenly, cherries on it, and the camera that sees them.
+"""Models a line for the reject benchmark: a belt of uneven speed, the cherries on it, and the camera.
 
-Ticks here are the belt's true ones; what the service makes of them comes from its own encoder and its own frames.
+Ticks here are the true ticks of the belt. The service gets only its encoder's edges and its frames.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pitcore.belt.track import BOTTOM, TOP, BeltTracker, Box
 from pitcore.verdict import CODES, Action, FrameRef, ModelRef, Reason, Verdict, VerdictName
 
 HEIGHT_PX, WIDTH_PX, CHERRY_PX = 500, 2464, 60
-PX_PER_TICK = 1.0  # so that boxes, which are whole pixels, are exact, and every tick of error is the actuator's
+PX_PER_TICK = 1.0  # boxes are whole pixels, so with this scale they are exact and all error comes from the actuator
 LANES = 8
 FRAMES_PER_S = 20
 DISTANCE_TICKS, PULSE_TICKS = 3000, 40
 PIT_SHARE = 0.3
-FIRST_TICK = DISTANCE_TICKS  # what lies before was on the belt at the start, unjudged, and goes by the fail-safe
-SPACING_TICKS = 66  # of the middles of two cherries in a lane: they do not overlap
+FIRST_TICK = DISTANCE_TICKS  # belt before it was unjudged at the start, and is subject to the fail-safe
+SPACING_TICKS = 66  # least distance of the middles of two cherries in a lane, so that they do not overlap
 
 PLAN = Plan(
     px_per_tick=PX_PER_TICK,
@@ -35,24 +35,24 @@ PLAN = Plan(
         for lane in range(LANES)
     ),
 )
-CLUSTERS = (1, 1, 1, 2, 2, 2, 3, 4)  # how many cherries touch, as often as each stands here
+CLUSTERS = (1, 1, 1, 2, 2, 2, 3, 4)  # sizes of clusters of touching cherries; each entry is equally likely
 RADII_PX = (15, CHERRY_PX // 2)
-SHARED_PX = 2  # by which the outlines of two that touch overlap, at least: places are whole pixels
+SHARED_PX = 2  # overlap of the outlines of touching cherries, so that rounding to whole pixels does not part them
 _MODEL = ModelRef("bench", "0", "")
 Pits = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Cherries:
-    """What lies on the belt; arrays of one length.
+    """The cherries on the belt; (N,) arrays.
 
     Attributes:
-        at_row_0: the tick at which the middle is at row 0, rising within a lane.
-        lane: which one it runs in.
-        x: of the middle, in pixels.
-        pit: what it is, and what the model says it is.
-        radius: in pixels, as ticks: PX_PER_TICK is 1.
-        cluster: equal numbers, which follow one another, touch, each the one before.
+        at_row_0: tick at which the middle is at row 0, ascending within a lane.
+        lane: number of the lane.
+        x: column of the middle, in pixels.
+        pit: True for a pit; the model always judges right.
+        radius: radius in pixels, which are also ticks, because PX_PER_TICK is 1.
+        cluster: number of the cluster, ascending. In a cluster each cherry touches the one before.
     """
 
     at_row_0: NDArray[np.int64]
@@ -64,25 +64,25 @@ class Cherries:
 
     @classmethod
     def alone(cls, at_row_0: NDArray[np.int64], lane: NDArray[np.int64], x: NDArray[np.int64], pit: Pits) -> Cherries:
-        """Lay single cherries of CHERRY_PX."""
+        """Make single cherries of diameter CHERRY_PX."""
         return cls(at_row_0, lane, x, pit, np.full(len(x), CHERRY_PX // 2), np.arange(len(x)))
 
     @property
     def due(self) -> NDArray[np.int64]:
-        """The tick at which each cherry's middle is under its nozzle."""
+        """(N,) tick at which each cherry's middle is under its nozzle."""
         distances = np.asarray([place.distance_ticks for place in PLAN.lanes])
         due: NDArray[np.int64] = self.at_row_0 + distances[self.lane]
         return due
 
     @property
     def clustered(self) -> NDArray[np.bool_]:
-        """Whether each cherry touches another: then it is judged with that one, and hit with it."""
+        """(N,) True for each cherry that touches another: they are judged and hit as one thing."""
         touches: NDArray[np.bool_] = (np.bincount(self.cluster) > 1)[self.cluster]
         return touches
 
 
 def lay(count: int, seed: int) -> Cherries:
-    """Lay cherries at random, three a lane and frame of the reference load."""
+    """Place cherries at random in their lanes, three for each lane and frame as in the reference load."""
     rng = np.random.default_rng(seed)
     lane = np.repeat(np.arange(LANES), -(-count // LANES))[:count]
     gaps = SPACING_TICKS + rng.exponential(47.0, count)
@@ -95,11 +95,11 @@ def lay(count: int, seed: int) -> Cherries:
 
 
 def lay_crowded(count: int, per_frame: int, seed: int) -> Cherries:
-    """Lay cherries anywhere in their lanes, side by side too; none lies over another, or over a lane's border.
+    """Place cherries anywhere in their lanes, also side by side. None overlaps another or the border of its lane.
 
     Args:
-        count: of cherries.
-        per_frame: how many a frame shows on average.
+        count: number of cherries.
+        per_frame: average number of cherries in a frame.
         seed: equal seeds give equal belts.
     """
     rng = np.random.default_rng(seed)
@@ -108,7 +108,7 @@ def lay_crowded(count: int, per_frame: int, seed: int) -> Cherries:
     places: list[NDArray[np.int64]] = []
     for lane in PLAN.lanes:
         laid: list[tuple[int, int]] = []
-        by_tick: dict[int, list[tuple[int, int]]] = {}  # in stretches as long as a cherry
+        by_tick: dict[int, list[tuple[int, int]]] = {}  # by stretches of belt as long as a cherry
         while len(laid) < a_lane:
             tick = int(rng.integers(0, int(belt_ticks)))
             x = int(rng.integers(lane.x_px[0] + CHERRY_PX // 2, lane.x_px[1] - CHERRY_PX // 2))
@@ -124,17 +124,17 @@ def lay_crowded(count: int, per_frame: int, seed: int) -> Cherries:
 
 
 def lay_touching(count: int, per_frame: int, seed: int) -> Cherries:
-    """Lay single cherries, pairs, threes and fours that touch, anywhere on the belt and over lanes' borders too.
+    """Place single cherries and clusters of two to four anywhere on the belt, also across the borders of lanes.
 
     Args:
-        count: of cherries, about.
-        per_frame: how many a frame shows on average.
+        count: number of cherries, approximately.
+        per_frame: average number of cherries in a frame.
         seed: equal seeds give equal belts.
     """
     rng = np.random.default_rng(seed)
     belt_ticks = round(count * HEIGHT_PX / PX_PER_TICK / per_frame)
     laid: list[tuple[int, int, int, int]] = []  # tick, x, radius, cluster
-    by_tick: dict[int, list[tuple[int, int, int, int]]] = {}  # in stretches longer than a cherry
+    by_tick: dict[int, list[tuple[int, int, int, int]]] = {}  # by stretches of belt longer than a cherry
     number = 0
     while len(laid) < count:
         chain = _chain(int(rng.choice(CLUSTERS)), belt_ticks, rng)
@@ -158,7 +158,7 @@ def lay_touching(count: int, per_frame: int, seed: int) -> Cherries:
 
 
 def _chain(size: int, belt_ticks: int, rng: np.random.Generator) -> list[tuple[int, int, int]]:
-    """Return tick, column and radius of cherries of which each touches the one before."""
+    """Return (tick, column, radius) of ``size`` cherries of which each touches the one before."""
     radius = int(rng.integers(*RADII_PX, endpoint=True))
     chain = [(int(rng.integers(HEIGHT_PX, belt_ticks)), int(rng.integers(0, WIDTH_PX)), radius)]
     angle = rng.uniform(0, 2 * np.pi)
@@ -171,10 +171,10 @@ def _chain(size: int, belt_ticks: int, rng: np.random.Generator) -> list[tuple[i
 
 
 def steps(last_tick: int, ticks_per_s: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return times in ns and ticks of every step of the belt until it has passed ``last_tick``.
+    """Return (steps,) times in ns and (steps,) ticks of every step of the belt until it has passed ``last_tick``.
 
-    The speed swings by 40 %, each step comes up to 20 % too early or too late, and every few thousand ticks the belt
-    stops, trembles, or backs up: mostly by less than a frame, sometimes until the camera sees again what it had seen.
+    The speed varies by 40 %, each step comes up to 20 % too early or too late, and every few thousand ticks the belt
+    stops, jitters, or backs up: mostly by less than a frame, sometimes so far that the camera sees cherries again.
     """
     rng = np.random.default_rng(seed)
     moves: list[NDArray[np.int64]] = []
@@ -188,27 +188,27 @@ def steps(last_tick: int, ticks_per_s: float, seed: int) -> tuple[NDArray[np.int
     move = np.concatenate(moves)
     phase = np.arange(len(move)) / 30_000
     period_ns = 1e9 / (ticks_per_s * (1 + 0.4 * np.sin(2 * np.pi * phase))) * rng.uniform(0.8, 1.2, len(move))
-    turns = np.flatnonzero(np.diff(move)) + 1  # it stands before it turns
+    turns = np.flatnonzero(np.diff(move)) + 1  # it stops before it turns
     period_ns[turns] += rng.uniform(0, 30e6, len(turns)) * (rng.random(len(turns)) < 0.2)
     return np.cumsum(period_ns).astype(np.int64), np.cumsum(move)
 
 
 class BeltPosition(NamedTuple):
-    """Where the belt truly is, and how far it ever was, in ticks."""
+    """True position of the belt, and the furthest position so far, in ticks."""
 
     tick: int
     furthest: int
 
 
 class Camera:
-    """Takes frames of the cherries, tracks them as the service does, and judges them without fault.
+    """Takes frames of the cherries, tracks them as the service does, and judges them without error.
 
     Args:
-        cherries: on the belt.
+        cherries: the cherries on the belt.
 
     Attributes:
-        seq: how many frames there were.
-        waiting_px: length of belt at the entry edge on which things wait for the next frame.
+        seq: number of frames so far.
+        waiting_px: length of belt at the entry edge on which things wait for the next frame, in pixels.
     """
 
     def __init__(self, cherries: Cherries) -> None:
@@ -221,12 +221,12 @@ class Camera:
         self.seq = self.waiting_px = 0
 
     def take(self, place: BeltPosition, tick: int, t_ns: int) -> list[Verdict]:
-        """Return the verdicts of a frame. What is to be taken off and came to its nozzle is not on the belt any more.
+        """Return the verdicts of a frame. A cherry to reject is not on the belt after it reached its nozzle.
 
         Args:
-            place: of the belt, which says where cherries are.
-            tick: of the encoder, which is all that the service knows.
-            t_ns: of the exposure.
+            place: true position of the belt, which gives the places of cherries.
+            tick: encoder count, the only position that the service knows.
+            t_ns: time of exposure in nanoseconds.
         """
         things = self._things(place)
         boxes = [box for _, box in things]
@@ -234,12 +234,12 @@ class Camera:
         chosen = self._tracker.update(tick, boxes, borders)
         self.seq, self.waiting_px = self.seq + 1, chosen.waiting_px
         frame = FrameRef(self.seq, t_ns)
-        said = [_verdict(frame, tick, boxes[index], *self._answer(things[index][0])) for index in chosen.whole]
-        said += [_verdict(frame, tick, chosen.box_of(index, boxes), "maybe", "cut") for index in chosen.cut]
-        return said + [_verdict(frame, tick, box, "maybe", "unseen") for box in chosen.unseen]
+        verdicts = [_verdict(frame, tick, boxes[index], *self._answer(things[index][0])) for index in chosen.whole]
+        verdicts += [_verdict(frame, tick, chosen.box_of(index, boxes), "maybe", "cut") for index in chosen.cut]
+        return verdicts + [_verdict(frame, tick, box, "maybe", "unseen") for box in chosen.unseen]
 
     def _things(self, place: BeltPosition) -> list[tuple[list[int], Box]]:
-        """Return the things that the frame shows: their cherries and boxes."""
+        """Return the things that the frame shows: the indices of their cherries, and their boxes."""
         cherries, tick = self._cherries, place.tick
         half = CHERRY_PX / 2 / PX_PER_TICK
         low, high = np.searchsorted(self._sorted, [tick - HEIGHT_PX / PX_PER_TICK - half, tick + half])
@@ -258,7 +258,7 @@ class Camera:
         return things
 
     def _joined(self, first: int, second: int, tick: int) -> bool:
-        """Tell whether two cherries touch, and where they do is in view."""
+        """Return True if two cherries touch and the point of contact is in view."""
         cherries = self._cherries
         if second != first + 1 or cherries.cluster[first] != cherries.cluster[second]:
             return False
@@ -267,7 +267,7 @@ class Camera:
         return bool(0 <= tick - along < HEIGHT_PX)
 
     def _answer(self, members: list[int]) -> tuple[VerdictName, Reason | None]:
-        """Return the verdict on a thing that is whole, and its reason."""
+        """Return the verdict on a whole thing, and its reason."""
         if len(members) > 1:
             return "maybe", "touching"
         return ("pit" if self._cherries.pit[members[0]] else "clean"), None
@@ -292,7 +292,7 @@ def _verdict(frame: FrameRef, tick: int, box: Box, verdict: VerdictName, reason:
 
 
 def _shown(row: int, x: int, radius: int) -> Box | None:
-    """Return the box of what a frame shows of a disc."""
+    """Return the box of the visible part of a disc; None if no part is visible."""
     top, bottom = max(row - radius, 0), min(row + radius, HEIGHT_PX)
     if bottom <= top:
         return None
@@ -303,12 +303,12 @@ def _shown(row: int, x: int, radius: int) -> Box | None:
 
 
 def _around(one: Box, other: Box) -> Box:
-    """Return the box around two."""
+    """Return the smallest box around two boxes."""
     left, top = min(one[0], other[0]), min(one[1], other[1])
     right, bottom = max(one[0] + one[2], other[0] + other[2]), max(one[1] + one[3], other[1] + other[3])
     return left, top, right - left, bottom - top
 
 
 def exposures(first_ns: int, last_ns: int) -> Iterator[int]:
-    """Yield the times of the camera's frames."""
+    """Yield the times of the camera's frames in nanoseconds."""
     return iter(range(first_ns, last_ns, 10**9 // FRAMES_PER_S))

@@ -1,4 +1,4 @@
-"""Says in words what a run of the reject benchmark showed."""
+"""Formats the results of the reject benchmark as text."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BOUNDS_US = (-200, -100, 0, 25, 50, 100, 200, 500, 1000, 5000)
 
 GAPS = {
     Gap.ASLEEP: "woken late",
-    Gap.AWAKE: "awake, and its core did not run it",
+    Gap.AWAKE: "awake, but not running on a core",
     Gap.AT_WORK: "between reading edges and switching",
 }
 
 
 def text(title: str, outcome: RejectResult) -> str:
-    """Return the account of a run and the histogram of its errors."""
+    """Return the figures of a run and the histograms of its errors."""
     account = outcome.account
     lines = [
         f"{title}: {account.cherries} cherries, {outcome.took_s:.1f} s",
@@ -51,7 +51,7 @@ def text(title: str, outcome: RejectResult) -> str:
 
 
 def _bars(numbers: dict[str, int]) -> list[str]:
-    """Draw a histogram, a line a bin."""
+    """Draw a histogram, one line for each bin."""
     most = max(numbers.values(), default=1)
     return [
         f"  {name:>8}  {number:7d}  {'#' * round(number / most * BAR_WIDTH)}".rstrip()
@@ -60,23 +60,22 @@ def _bars(numbers: dict[str, int]) -> list[str]:
 
 
 def _gaps(gaps: NDArray[np.int64], held_up: dict[Gap | None, int]) -> list[str]:
-    """Return when the process did not get on, and how much of what was off that explains."""
+    """Return the pauses of the valve process by kind, and the number of errors that fall into them."""
     lines = [
-        "  the valve process was held up: how often, the longest in us, in what share of it another program ran,",
-        "  and how much of what was off falls into it",
+        "  pauses of the valve process: number, longest in us, share in which another program ran, errors in them",
     ]
     for gap, name in GAPS.items():
         mine = gaps[gaps[:, 2] == gap]
         lasted_us = (mine[:, 1] - mine[:, 0]) / 1000
         queued = min(1.0, mine[:, 3].sum() / 1000 / max(lasted_us.sum(), 1.0))
-        found = f"{len(mine):5d} {lasted_us.max(initial=0):7.0f} {queued:5.0%} {held_up.get(gap, 0):4d}"
-        lines.append(f"    {name:38}  {found}")
-    lines.append(f"    {'not held up':38}  {'':19} {held_up.get(None, 0):4d}")
+        numbers = f"{len(mine):5d} {lasted_us.max(initial=0):7.0f} {queued:5.0%} {held_up.get(gap, 0):4d}"
+        lines.append(f"    {name:38}  {numbers}")
+    lines.append(f"    {'no pause':38}  {'':19} {held_up.get(None, 0):4d}")
     return lines
 
 
 def crowd_text(crowds: dict[int, Crowd]) -> str:
-    """Return what a belt full of cherries costs; the keys say how many a frame shows."""
+    """Return the table of crowded belts; a key is the number of cherries in a frame."""
     lines = [
         "crowded belt, virtual time: cherries of 60 px anywhere in their lanes, none over another; pulses of 40",
         f"  {'a frame shows':>13} {'pits':>7} {'missed':>7} {'others':>7}  blown off, of them beside a pit",
@@ -88,23 +87,23 @@ def crowd_text(crowds: dict[int, Crowd]) -> str:
     return "\n".join(lines)
 
 
-def touching_text(told: Touching, per_frame: int) -> str:
-    """Return what came of cherries that touch."""
+def touching_text(outcome: Touching, per_frame: int) -> str:
+    """Return the figures of a belt with touching cherries."""
     lines = [f"touching cherries, virtual time: one to four in a cluster, over lanes' borders too, {per_frame} a frame"]
     lines.append(
-        f"  touch     {told.pits + told.taken_along}: {told.pits} pits; {told.taken_along} clean, hit on purpose: "
-        "a cluster is one thing, a pit may be anywhere in it"
+        f"  touch     {outcome.pits + outcome.taken_along}: {outcome.pits} pits; {outcome.taken_along} clean, hit on "
+        "purpose: a cluster is one thing, a pit may be anywhere in it"
     )
     lines.append(
-        f"  alone     {told.clean} clean: {told.hit} hit, of the {told.beside} within half a pulse of a pit or a "
-        f"cluster, and {told.needless} elsewhere; {told.missed} pits missed"
+        f"  alone     {outcome.clean} clean: {outcome.hit} hit, of the {outcome.beside} within half a pulse of a pit "
+        f"or a cluster, and {outcome.needless} elsewhere; {outcome.missed} pits missed"
     )
-    return "\n".join([*lines, f"  {told.without_air:,} of {told.pits:,} touching pits without air"])
+    return "\n".join([*lines, f"  {outcome.without_air:,} of {outcome.pits:,} touching pits without air"])
 
 
 def wake_text(late_us: NDArray[np.float64]) -> str:
-    """Return how late this machine wakes a sleeper, for comparison with the errors in real time."""
-    return "for comparison, this machine wakes a sleeper of the same priority late by us: " + _spread(late_us)
+    """Return the delays of wake-ups on this machine, for comparison with the errors in real time."""
+    return "for comparison, wake-ups of a sleeping thread of the same priority are late, in us: " + _spread(late_us)
 
 
 def _spread(values: Sequence[float] | NDArray[np.float64]) -> str:
@@ -114,7 +113,7 @@ def _spread(values: Sequence[float] | NDArray[np.float64]) -> str:
 
 
 def speed_text(speed: Speed) -> str:
-    """Return what the schedule costs, compiled and plain."""
+    """Return the time of the schedule for each tick, compiled and as plain Python."""
     if not speed.compiled:
         return f"the schedule is not compiled here: {speed.plain_ns:.0f} ns a tick"
     compiled, plain = speed.installed_ns, speed.plain_ns

@@ -1,7 +1,8 @@
-"""Whether every pit is hit where it should be: 100,000 cherries in virtual time, 1,000 in real time.
+"""Tests whether every pit is hit at the right place: 100,000 cherries in virtual time, 1,000 in real time.
 
-Encoder decoding, ticks of frames, tracking, lanes, schedule, fail-safe and valves are the service's own; in real time
-also its thread, over a chip in memory. Virtual are the belt, the cherries, and a model that is always right.
+Encoder decoding, ticks of frames, tracking, lanes, schedule, fail-safe and valves are the code of the service; in real
+time also its valve process, with a simulated chip. The belt, the cherries and the model, which is always right, are
+simulated.
 """
 
 from __future__ import annotations
@@ -31,27 +32,27 @@ from pitcore.bench.reject_line import (
 )
 from pitcore.verdict import Verdict
 
-TICKS_PER_S = 6_000  # and 40 % more at times: 8,400, at which a frame of 500 ticks still overlaps the next
-LATENCY_NS = (20_000_000, 150_000_000)  # from exposure to verdict; the most is the reference load's limit
+TICKS_PER_S = 6_000  # at times 40 % more: at 8,400 a frame of 500 ticks still overlaps the next one
+LATENCY_NS = (20_000_000, 150_000_000)  # range from exposure to verdict; the upper end is the reference load's limit
 LOST_SHARE, GLITCH_SHARE, TWO_AT_ONCE_SHARE = 0.001, 0.001, 0.02
-CATCH_UP_NS = 1_000_000  # after a core stood still, until what was missed meanwhile is dealt with
+CATCH_UP_NS = 1_000_000  # time to process the edges that arrived during a pause
 _LEVELS = ((0, 0), (1, 0), (1, 1), (0, 1))
 Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class RejectResult:
-    """A finished run.
+    """The result of a run.
 
     Attributes:
-        account: what came of the cherries.
-        steps: of the belt.
-        backed_up: of them, backwards.
-        lost: edges that the decoder never saw.
-        glitches: edges that made no sense.
-        counts: the actuator's own.
-        took_s: on the wall clock.
-        gaps: of a run in real time, (N, 4) int64: when the valve process did not get on; see ``vigil.Noted``.
+        account: the outcome for the cherries.
+        steps: number of steps of the belt.
+        backed_up: number of steps backwards.
+        lost: edges that the decoder did not get.
+        glitches: edges that were invalid.
+        counts: the counters of the actuator.
+        took_s: duration on the wall clock, in seconds.
+        gaps: for a run in real time, (N, 4) int64: pauses of the valve process, see ``wakeup_margin.Pause``.
     """
 
     account: RejectAccount
@@ -64,7 +65,7 @@ class RejectResult:
     gaps: NDArray[np.int64] | None = None
 
     def held_up(self) -> dict[Gap | None, int]:
-        """Return how much of ``account.off`` fell into a gap of which kind, or into making up for it; None: neither."""
+        """Return the number of errors in ``account.off`` by the kind of pause in which they fell; None for no pause."""
         counts: Counter[Gap | None] = Counter()
         gaps = np.zeros((0, 4), np.int64) if self.gaps is None else self.gaps
         for since, until in self.account.off:
@@ -75,12 +76,12 @@ class RejectResult:
 
 
 def virtual(count: int, seed: int, progress: Progress | None = None) -> RejectResult:
-    """Run cherries by in virtual time.
+    """Run a belt of cherries in virtual time.
 
     Args:
-        count: of cherries.
+        count: number of cherries.
         seed: equal seeds give equal runs.
-        progress: told the share that is done.
+        progress: called with the share that is done, 0..1.
     """
     started = time.monotonic()
     cherries = lay(count, seed)
@@ -100,7 +101,7 @@ def virtual(count: int, seed: int, progress: Progress | None = None) -> RejectRe
 
 
 def crowded(count: int, per_frame: int, seed: int) -> Crowd:
-    """Run cherries by in virtual time that lie anywhere in their lanes, side by side too."""
+    """Run a belt in virtual time on which cherries lie anywhere in their lanes, also side by side."""
     cherries = lay_crowded(count, per_frame, seed)
     t_ns, ticks = steps(int(cherries.due.max()) + 400, TICKS_PER_S, seed + 1)
     line = _VirtualLine(cherries, t_ns, ticks, seed + 2)
@@ -109,7 +110,7 @@ def crowded(count: int, per_frame: int, seed: int) -> Crowd:
 
 
 def touching(count: int, per_frame: int, seed: int) -> Touching:
-    """Run cherries by in virtual time of which most touch others."""
+    """Run a belt in virtual time on which most cherries touch others."""
     cherries = lay_touching(count, per_frame, seed)
     t_ns, ticks = steps(int(cherries.due.max()) + 400, TICKS_PER_S, seed + 1)
     line = _VirtualLine(cherries, t_ns, ticks, seed + 2)
@@ -133,9 +134,9 @@ class _VirtualLine:
         self._frames: deque[tuple[int, JudgedFrame, list[Verdict]]] = deque()  # ready_ns, frame, verdicts; in order
 
     def run(self, progress: Progress | None) -> None:
-        """Go through every step of the belt."""
+        """Process every step of the belt."""
         chance = self._rng.random(len(self._ticks))
-        chance[1:][chance[:-1] < LOST_SHARE] = 0.5  # never two lost edges in a row: they would be two ticks
+        chance[1:][chance[:-1] < LOST_SHARE] = 0.5  # never loses two edges in a row, which would cost two ticks
         exposed = exposures(0, self._t_ns[-1])
         next_ns = next(exposed)
         held = False
@@ -145,7 +146,7 @@ class _VirtualLine:
                 self._expose(next_ns, before)
                 next_ns = next(exposed, self._t_ns[-1])
             self._turn(t_ns, before.tick, self._ticks[step], chance[step])
-            # Sometimes the thread wakes late, and finds two edges at once; not after a lost one, for the same reason.
+            # Sometimes the thread wakes late and gets two edges at once; not after a lost edge, for the same reason.
             held = not held and 1 - chance[step] < TWO_AT_ONCE_SHARE and chance[max(0, step - 1)] >= LOST_SHARE
             if not held:
                 self._act(t_ns)
@@ -153,7 +154,7 @@ class _VirtualLine:
                 progress(step / len(self._ticks))
 
     def _expose(self, t_ns: int, place: BeltPosition) -> None:
-        """Take a frame; its verdicts are ready some time later, frames in order."""
+        """Take a frame. Its verdicts are ready after a random latency; frames stay in order."""
         tick = self.history.tick_at(t_ns)
         verdicts = self._camera.take(place, tick, t_ns)
         ready_ns = t_ns + int(self._rng.integers(*LATENCY_NS))
@@ -162,7 +163,7 @@ class _VirtualLine:
         self._frames.append((ready_ns, JudgedFrame(tick, t_ns, self._camera.waiting_px), verdicts))
 
     def _turn(self, t_ns: int, before: int, tick: int, chance: float) -> None:
-        """Give the decoder the edge of a step, or lose it; sometimes a disturbance comes along."""
+        """Feed the edge of a step to the decoder, or lose it; sometimes feed an invalid edge too."""
         was, now = _LEVELS[before % 4], _LEVELS[tick % 4]
         line = 0 if was[0] != now[0] else 1
         self._seqno += 1

@@ -1,4 +1,4 @@
-"""The same line in real time: the valve process over a chip in memory, on this machine, as busy as it is."""
+"""Runs the line of the reject benchmark in real time: the valve process with a simulated chip, on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pitcore.config import ActuationConfig, EncoderConfig, LaneConfig
 from pitcore.metrics import Metrics
 
 TICKS_PER_S = 5_000
-JUDGED_AFTER_NS = 60_000_000  # exposure to verdict
+JUDGED_AFTER_NS = 60_000_000  # from exposure to verdict
 SETTLING_NS = 500_000_000  # from opening the chip to the first step of the belt
 
 CONFIG = ActuationConfig(
@@ -44,12 +44,12 @@ class _Armed:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Of a run in real time.
+    """Conditions of a run in real time.
 
     Attributes:
-        only_sleeps: the valve process spins for nothing (spin_share = 0), for comparison.
-        beside_a_busy_thread: another thread computes in Python all the while, which is worse than the service's loop:
-            that leaves the interpreter to others for most of a frame.
+        only_sleeps: the valve process never busy-waits (spin_share = 0), for comparison.
+        beside_a_busy_thread: another thread computes in Python all the time. This is worse than the service's loop,
+            which releases the interpreter for most of a frame.
     """
 
     only_sleeps: bool = False
@@ -59,13 +59,13 @@ class Conditions:
 def live(
     count: int, seed: int, conditions: Conditions = Conditions(), progress: Progress | None = None
 ) -> RejectResult:
-    """Run cherries by in real time; about seven seconds for a thousand.
+    """Run a belt of cherries in real time; about seven seconds for a thousand.
 
     Args:
-        count: of cherries.
+        count: number of cherries.
         seed: equal seeds give equal belts.
-        conditions: of the run.
-        progress: told the share that is done.
+        conditions: conditions of the run.
+        progress: called with the share that is done, 0..1.
     """
     cherries = lay(count, seed)
     t_ns, ticks = steps(int(cherries.due.max()) + 400, TICKS_PER_S, seed + 1)
@@ -101,7 +101,7 @@ def live(
 def _show(
     sink: GpioSink, camera: Camera, belt: tuple[NDArray[np.int64], NDArray[np.int64]], progress: Progress | None
 ) -> None:
-    """Take frames of the belt at their time, and hand out their verdicts a little later."""
+    """Expose frames of the belt at their times, and emit their verdicts ``JUDGED_AFTER_NS`` later."""
     t_ns, ticks = belt
     furthest = np.maximum.accumulate(ticks)
     for exposed_ns in exposures(int(t_ns[0]), int(t_ns[-1])):
@@ -116,11 +116,11 @@ def _show(
 
 
 def wake_ups_us(count: int = 2000) -> NDArray[np.float64]:
-    """Return how late sleeps of a millisecond at the valve process's priority end, (count,): the machine's share."""
+    """Measure how late sleeps of 1 ms end at the valve process's priority. Return (count,) microseconds."""
     late = np.zeros(count)
 
     def sleep() -> None:
-        with suppress(OSError):  # without the right to a priority the valves have none either
+        with suppress(OSError):  # without permission for a priority the valve process has none either
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
         for number in range(count):
             due_ns = time.monotonic_ns() + 1_000_000
@@ -139,7 +139,7 @@ def _sleep_until(t_ns: int) -> None:
 
 @contextmanager
 def _busy_thread() -> Iterator[None]:
-    """Compute in Python on another thread, never giving the interpreter up of its own accord."""
+    """Compute in Python on another thread that never releases the interpreter voluntarily."""
     done = False
 
     def work() -> None:

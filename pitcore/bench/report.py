@@ -1,4 +1,4 @@
-"""A benchmark as a dictionary for programs and as text for people."""
+"""Formats a benchmark as a dictionary for programs and as text for people."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BAR, BINS = "#", 12
 
 
 def facts_of(sample: Sample) -> dict[str, Any]:
-    """Return everything a run gave, JSON-able."""
+    """Return all results of a run as values that JSON can encode."""
     total = sample.stage_ms["total"]
     stages = {name: _stage(sample.stage_ms[name]) for name in (*STAGES, *PARTS)}
     return {
@@ -93,7 +93,7 @@ def text(content: dict[str, Any], total_ms: NDArray[np.float64]) -> str:
 
 
 def histogram(durations: NDArray[np.float64]) -> str:
-    """Draw durations in ms, from the shortest to p99.9; what is longer is in the last line."""
+    """Draw the histogram of (frames,) durations in ms up to p99.9; the last line counts longer ones."""
     top = float(np.percentile(durations, 99.9))
     counts, edges = np.histogram(durations[durations <= top], bins=BINS)
     widest = max(1, int(counts.max()))
@@ -109,10 +109,10 @@ def comparison(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, bool]:
     """Compare two reports, stage by stage.
 
     Returns:
-        The text, and whether some stage is slower.
+        The text, and True if some stage is slower.
 
     Raises:
-        ConfigError: ``old`` is no report, or of another load.
+        ConfigError: ``old`` is not a report, or is of another load.
     """
     if old.get("schema") != SCHEMA:
         raise ConfigError(f"--compare: no report of schema {SCHEMA}; write one with pitcore-bench --json FILE")
@@ -121,10 +121,10 @@ def comparison(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, bool]:
             raise ConfigError(f"--compare: the old report has {key} {old[key]}, this one {new[key]}; measure the same")
     rows, slower = [], False
     for name in _ordered(new["run"]["stages_ms"]):
-        found = compare(old["run"]["stages_ms"][name]["blocks"], new["run"]["stages_ms"][name]["blocks"])
-        slower |= found.verdict == "slower"
-        low, high = found.interval
-        rows.append([_indented(name), f"{found.ratio:.3f}", f"{low:.3f}-{high:.3f}", found.verdict])
+        change = compare(old["run"]["stages_ms"][name]["blocks"], new["run"]["stages_ms"][name]["blocks"])
+        slower |= change.verdict == "slower"
+        low, high = change.interval
+        rows.append([_indented(name), f"{change.ratio:.3f}", f"{low:.3f}-{high:.3f}", change.verdict])
     lines = [table(["new over old", "ratio", "95 %", "verdict"], rows)]
     different = [key for key, value in new["machine"].items() if old["machine"].get(key) != value]
     if different:
@@ -140,7 +140,7 @@ def _stage(durations: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _slope(rss_mb: list[float]) -> float:
-    """Return the growth in MB in 1000 frames, by least squares over the second half, when every buffer is warm."""
+    """Return the growth in MB per 1000 frames, by least squares over the second half, when all buffers exist."""
     late = np.array(rss_mb[len(rss_mb) // 2 :])
     if len(late) < 3:
         return 0.0
@@ -148,7 +148,7 @@ def _slope(rss_mb: list[float]) -> float:
 
 
 def _ordered(stages: dict[str, Any]) -> list[str]:
-    """Return the stages with the parts of prepare below it."""
+    """Return the names of the stages in order; the parts of prepare come after it."""
     names = [name for name in stages if name not in PARTS]
     at = names.index("prepare") + 1
     return names[:at] + list(PARTS) + names[at:]
@@ -159,7 +159,7 @@ def _indented(name: str) -> str:
 
 
 def _quiet(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Say how quiet, cool and fast the machine was."""
+    """Return lines on load, clock, temperature and throttling of the machine during the run."""
     load = f"load average {before['load_average_1min']:.2f} before"
     if before["steal_s"] is not None:
         load += f", {after['steal_s'] - before['steal_s']:.1f} s stolen by other machines"

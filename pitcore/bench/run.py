@@ -1,4 +1,4 @@
-"""One measured run of the service, in this process."""
+"""Runs the service in this process and measures it."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ Tick = Callable[[float], None]
 
 @dataclass(slots=True)
 class Sample:
-    """What one run gave.
+    """The results of one run.
 
     Attributes:
-        load: that was asked.
-        stage_ms: by stage, and part of a stage: duration of each frame, in order, in ms; the warm-up is left out.
-        wall_s, cpu_s: of the measured part; CPU of all threads.
-        offered, processed, dropped: frames; offered = processed + dropped.
-        crops: that the network judged.
-        rss_mb: resident memory each ``MEMORY_EVERY_FRAMES`` frames.
-        ring_mb: memory of the emulator's frames, which no camera would need.
+        load: the requested load.
+        stage_ms: by stage and part of a stage: (frames,) duration of each frame in order, in ms, without the warm-up.
+        wall_s, cpu_s: wall clock and CPU time of the measured part; CPU time of all threads.
+        offered, processed, dropped: numbers of frames; offered = processed + dropped.
+        crops: number of crops that the network judged.
+        rss_mb: resident memory every ``MEMORY_EVERY_FRAMES`` frames.
+        ring_mb: memory of the emulator's frames, which a real camera would not need.
     """
 
     load: Load
@@ -55,23 +55,23 @@ class Sample:
 
     @property
     def frames(self) -> int:
-        """How many were measured."""
+        """Number of measured frames."""
         return len(self.stage_ms["total"])
 
     @property
     def busy_ms(self) -> NDArray[np.float64]:
-        """(frames,) time of the loop in each frame: all stages but the capture."""
+        """(frames,) time of the loop for each frame in ms: all stages except capture."""
         return np.asarray(sum(self.stage_ms[name] for name in STAGES if name not in {"capture", "total"}))
 
 
 def measure(config: Config, load: Load, workers: int | None = None, tick: Tick = lambda _: None) -> Sample:
-    """Run the service over the emulated belt and take its own measurements.
+    """Run the service over the emulated belt and collect its metrics.
 
     Args:
-        config: of the board.
-        load: what to ask of it.
-        workers: cores that judge cherries, instead of the configuration's.
-        tick: gets the share that is done.
+        config: configuration of the board.
+        load: the load.
+        workers: number of workers that run the network; None takes the configuration's.
+        tick: called with the share that is done, 0..1.
 
     Raises:
         PitcoreError: the configuration or the model cannot be used.
@@ -95,7 +95,7 @@ def measure(config: Config, load: Load, workers: int | None = None, tick: Tick =
 
 
 class _Watch:
-    """Looks on between two frames: notes memory, ends the warm-up, stops the run."""
+    """Runs between two frames: records memory, ends the warm-up, stops the run."""
 
     def __init__(self, sample: Sample, metrics: Metrics, tick: Tick) -> None:
         self._sample, self._metrics, self._tick = sample, metrics, tick
@@ -105,7 +105,7 @@ class _Watch:
 
     def frame(self, app: App) -> None:
         if self._metrics.value("frames") == self._seen:
-            return  # no frame came: called while the loop waits
+            return  # no new frame: the loop also calls this while it waits
         self._seen = self._metrics.value("frames")
         load = self._sample.load
         if self._seen == WARM_UP_FRAMES:

@@ -1,4 +1,4 @@
-"""What the compiled schedule costs beside the same module as plain Python."""
+"""Measures the compiled schedule against the same module as plain Python."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import pitcore.actuation.schedule as installed
 
 TICKS_PER_S = 5_000
 LANES, PULSE_TICKS, AHEAD_TICKS = 8, 40, 600
-PITS_PER_TICK = 0.029  # 24 cherries in 250 ticks, three of ten a pit
+PITS_PER_TICK = 0.029  # 24 cherries in 250 ticks, three of ten with a pit
 TICKS, ROUNDS = 50_000, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Nanoseconds a tick, medians of ``ROUNDS`` in turns, the bench's own loop taken off.
+    """Nanoseconds for each tick: medians of ``ROUNDS`` interleaved runs, without the time of the benchmark's loop.
 
     Attributes:
-        compiled: whether the installed module is.
-        installed_ns: the one that an import finds.
-        plain_ns: its source, as plain Python.
+        compiled: True if the installed module is compiled.
+        installed_ns: time of the installed module.
+        plain_ns: time of its source as plain Python.
     """
 
     compiled: bool
@@ -37,7 +37,7 @@ class Speed:
 
 
 def plain_schedule() -> ModuleType:
-    """Load the source of the schedule as plain Python, beside the one that an import finds."""
+    """Load the source of the schedule as a plain Python module; the imported one stays as it is."""
     source = Path(str(installed.__file__)).with_name("schedule.py")
     spec = importlib.util.spec_from_file_location("pitcore_plain_schedule", source)
     assert spec is not None  # noqa: S101  the source is part of every wheel
@@ -49,7 +49,7 @@ def plain_schedule() -> ModuleType:
 
 
 def measure() -> Speed:
-    """Measure both, in turns. About a second."""
+    """Measure both modules, interleaved. Takes about a second."""
     plain = plain_schedule()
     pits = np.random.default_rng(1).random(TICKS) < PITS_PER_TICK
     lanes = np.random.default_rng(2).integers(0, LANES, TICKS)
@@ -58,8 +58,8 @@ def measure() -> Speed:
     for _ in range(ROUNDS):
         times["empty"].append(_run(load, lambda _lane, _on, _off: None, lambda _tick: None))
         for name, module in (("installed", installed), ("plain", plain)):
-            made = module.Schedule(LANES, 2, AHEAD_TICKS)
-            times[name].append(_run(load, made.add, made.advance))
+            schedule = module.Schedule(LANES, 2, AHEAD_TICKS)
+            times[name].append(_run(load, schedule.add, schedule.advance))
     middle = {name: statistics.median(values) for name, values in times.items()}
     return Speed(
         compiled=Path(str(installed.__file__)).suffix != ".py",
@@ -69,7 +69,7 @@ def measure() -> Speed:
 
 
 def _run(load: list[int], add: Callable[[int, int, int], object], advance: Callable[[int], object]) -> float:
-    """Return nanoseconds a tick."""
+    """Return nanoseconds for each tick."""
     started = time.perf_counter_ns()
     for tick, lane in enumerate(load):
         if lane >= 0:

@@ -1,7 +1,7 @@
-"""The model is changed again and again under load: is a frame lost, does a line name the wrong model, is memory lost?
+"""Changes the model repeatedly under load. Checks that no frame or memory is lost and each line names the right model.
 
-It swaps as the service does, through ``pitcore.control.reload``, between the board's model and a copy of it under
-another version, so that every verdict line must name one of two.
+It swaps as the service does, through ``pitcore.control.reload``, between the board's model and a copy of it with
+another version, so that every verdict line must name one of the two.
 """
 
 from __future__ import annotations
@@ -33,28 +33,27 @@ from pitcore.machine import memory_mb
 from pitcore.metrics import Metrics
 from pitcore.verdict import Event, ModelRef, Verdict
 
-WARM_UP_SWAPS = 3  # until the heap has its steady size: both models were there at once
-FRAMES_BETWEEN = 8  # judged by each model, at least
-QUIET_FRAMES = 200  # before the first swap: if frames are lost there too, it is not the swaps that lose them
+WARM_UP_SWAPS = 3  # after these, when both models were loaded at once, the heap has its steady size
+FRAMES_BETWEEN = 8  # least number of frames that each model judges
+QUIET_FRAMES = 200  # before the first swap: frames lost there are not lost by swaps
 MAX_GROWTH = 0.05
 
 
 @dataclass(slots=True)
 class SwapTrial:
-    """What came of it.
+    """The results of a trial. Frames and lines are counted over the whole run.
 
     Attributes:
-        swaps: asked for, after the warm-up.
-        refused: of them.
-        offered, processed, dropped, lost: frames, of the whole run.
-        verdicts: lines by the version they name, of the whole run.
-        gone_before: dropped or lost in the first ``QUIET_FRAMES``, before any swap.
-        strangers: lines that name another model than the two, or one that was not in force.
-        changes: how often a line named another model than the line before, of the whole run.
-        swap_ms: of each: from asking to the end of the old model.
-        rss_mb: resident memory before the first and after each; the emulator's frames, which no camera would need, are
-            left out.
-        total_ms: (frames,) of every frame, from mid-exposure to its verdicts.
+        swaps: number of requested swaps, without the warm-up.
+        refused: number of refused swaps.
+        offered, processed, dropped, lost: numbers of frames.
+        verdicts: number of lines by the model version they name.
+        gone_before: frames dropped or lost in the first ``QUIET_FRAMES``, before any swap.
+        strangers: lines that name a model that was not in force.
+        changes: lines that name another model than the line before.
+        swap_ms: time of each swap, from the request until the old model is destroyed.
+        rss_mb: resident memory before the first swap and after each, without the emulator's frames.
+        total_ms: (frames,) time from mid-exposure to the verdicts of every frame.
     """
 
     swaps: int
@@ -73,12 +72,12 @@ class SwapTrial:
 
     @property
     def growth(self) -> float:
-        """Share by which the resident memory grew: the median of the last ten swaps over that of the first ten."""
+        """Relative growth of the resident memory: median after the last ten swaps over that after the first ten."""
         return float(np.median(self.rss_mb[-10:]) / np.median(self.rss_mb[:10])) - 1.0
 
     @property
     def failures(self) -> list[str]:
-        """What is not as it must be; empty if all is well."""
+        """The failed checks; empty if the trial passed."""
         gone = self.dropped + self.lost
         why = (
             f" ({self.gone_before} before any swap: this machine is too busy for the load)" if self.gone_before else ""
@@ -95,13 +94,13 @@ class SwapTrial:
 
 
 def swap_trial(config: Config, load: Load, swaps: int, tick: Tick = lambda _: None) -> SwapTrial:
-    """Change the model so often while the emulated belt runs.
+    """Change the model ``swaps`` times while the emulated belt runs.
 
     Args:
-        config: of the board.
-        load: cherries and frames a second; None of the latter makes the belt wait for the loop.
-        swaps: how many.
-        tick: gets the share that is done.
+        config: configuration of the board.
+        load: cherries and frames a second; without a frame rate the belt waits for the loop.
+        swaps: number of swaps.
+        tick: called with the share that is done, 0..1.
 
     Raises:
         PitcoreError: the configuration or the model cannot be used.
@@ -133,7 +132,7 @@ def swap_trial(config: Config, load: Load, swaps: int, tick: Tick = lambda _: No
 
 
 def text(trial: SwapTrial, load: Load) -> str:
-    """Return the account that ``pitcore-bench --swaps`` prints."""
+    """Return the report that ``pitcore-bench --swaps`` prints."""
     named = ", ".join(f"{count} by {version}" for version, count in sorted(trial.verdicts.items()))
     p50, p99, longest = np.percentile(trial.total_ms, (50, 99, 100))
     rows = {
@@ -148,18 +147,18 @@ def text(trial: SwapTrial, load: Load) -> str:
     return "\n".join(
         [
             f"{trial.swaps} swaps, and {WARM_UP_SWAPS} before to warm up; {load}",
-            *(f"  {name:14} {said}" for name, said in rows.items()),
-            f"  NOT as it must be: {failures}" if failures else "  as it must be",
+            *(f"  {name:14} {value}" for name, value in rows.items()),
+            f"  FAILED: {failures}" if failures else "  passed",
         ]
     )
 
 
 class _Names:
-    """A sink that looks which model each line names, and which frames there were.
+    """A sink that checks which model each line names, and counts frames.
 
     Args:
-        trial: gets what was seen.
-        in_force: gives the hash of the model that judges now.
+        trial: gets the results.
+        in_force: returns the hash of the model that judges now.
     """
 
     def __init__(self, trial: SwapTrial, in_force: Callable[[], str]) -> None:
@@ -174,7 +173,7 @@ class _Names:
         in_force = self._in_force()
         for record in records:
             if isinstance(record, Event):
-                self.last_seq = max(self.last_seq, record.seq)  # a frame unfit to be searched leaves an event only
+                self.last_seq = max(self.last_seq, record.seq)  # a frame that is not searched leaves only an event
                 continue
             self._trial.verdicts[f"{record.model.name}@{record.model.version}"] += 1
             self._trial.strangers += record.model.sha256 != in_force
@@ -186,7 +185,7 @@ class _Names:
 
 
 class _Driver:
-    """Asks for one swap after the other, between frames, and ends the run."""
+    """Requests one swap after the other between frames, and ends the run."""
 
     def __init__(self, trial: SwapTrial, tick: Tick, app: App, reloader: Reloader) -> None:
         self._trial, self._tick, self._app, self._reloader = trial, tick, app, reloader
@@ -223,7 +222,7 @@ def _gone(metrics: Metrics) -> int:
 
 
 def _copy_as_another(bundle: Path, place: Path) -> None:
-    """Copy a bundle, under a version that differs. Raises BundleError."""
+    """Copy a bundle and give the copy another version. Raises BundleError."""
     try:
         shutil.copytree(bundle, place)
         card = json.loads((place / "card.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Several runs that answer one question: what a cherry costs, and what happens when too many come."""
+"""Runs series of measurements: the cost of a cherry, and the behaviour under too high a load."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pitcore.text_table import table
 
 HIGHER = 3
 CHERRIES, REFERENCE_CHERRIES = (0, 1, 8, 24, 60, 200), 24
-EASY = 0.3  # of what it can do: the load of a quiet day
+EASY = 0.3  # share of the highest frame rate: the load of a quiet day
 MAX_LATENCY_RATIO = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """How the network's work is shared among cores: whole cherries among workers, or each layer among threads."""
+    """How the network uses several cores: workers that judge different cherries, or threads that share each layer."""
 
     workers: int
     threads: int = 1
@@ -38,15 +38,18 @@ class Sharing:
 
 
 def sweep(config: Config, seconds: float, bar: Any) -> str:  # noqa: ANN401  click's progress bar
-    """Measure the cost of a frame over its cherries and over the number of workers, and fit a line.
+    """Measure the time of a frame by number of cherries and number of workers, and fit a line.
 
-    The frames are higher than the configuration's, since 200 cherries do not fit the production geometry. A second
-    table repeats the reference load beside a program that keeps one core busy.
+    The frames are higher than the configuration's, because 200 cherries do not fit into the production geometry. A
+    second table repeats the reference load beside a program that keeps one core busy.
 
     Args:
-        config: of the board.
-        seconds: for all runs together.
-        bar: is moved from 0 to 100.
+        config: configuration of the board.
+        seconds: duration of all runs together.
+        bar: progress bar, updated from 0 to 100.
+
+    Returns:
+        The text of both tables and the fitted lines.
     """
     cores = usable_cores()
     ways = [*(Sharing(workers) for workers in range(1, cores + 1)), *([Sharing(1, cores)] if cores > 1 else [])]
@@ -55,13 +58,13 @@ def sweep(config: Config, seconds: float, bar: Any) -> str:  # noqa: ANN401  cli
     config = msgspec.structs.replace(config, frame=frame, source=belt)
     each_s = max(0.5, seconds / (len(ways) * (len(CHERRIES) + 2)))
     move = 100 / (len(ways) * (len(CHERRIES) + 2))
-    found: dict[Sharing, list[tuple[float, float]]] = {way: [] for way in ways}
+    points: dict[Sharing, list[tuple[float, float]]] = {way: [] for way in ways}
     rows = []
     for cherries in CHERRIES:
-        for way in ways:  # in turns, so that a noisy minute meets all of them
+        for way in ways:  # interleaved, so that a noisy minute affects all of them
             sample = _shared(config, Load(cherries, None, each_s), way)
             busy, crops = float(np.median(sample.busy_ms)), sample.crops / max(1, sample.frames)
-            found[way].append((crops, busy))
+            points[way].append((crops, busy))
             others = float(np.median(sample.busy_ms - sample.stage_ms["infer"]))
             rows.append([str(way), str(cherries), f"{crops:.1f}", f"{busy:.2f}", f"{others:.3f}"])
             bar.update(round(move))
@@ -70,8 +73,8 @@ def sweep(config: Config, seconds: float, bar: Any) -> str:  # noqa: ANN401  cli
         table(["", "in view", "crops", "ms a frame", "of it not network"], rows),
         "",
     ]
-    for way, points in found.items():
-        x, y = np.array(points).T
+    for way, measured in points.items():
+        x, y = np.array(measured).T
         slope, start = np.polyfit(x, y, 1)
         worst = float(np.abs(y - slope * x - start).max())
         lines.append(f"  {way}: {start:.2f} ms a frame, {slope:.3f} ms a cherry; at most {worst:.2f} ms off the line")
@@ -111,13 +114,16 @@ def _busy_neighbour() -> Iterator[None]:
 
 
 def overload(config: Config, load: Load, factor: float, bar: Any) -> str:  # noqa: ANN401
-    """Offer several times what this machine can do, and hold the latency against that of a quiet day.
+    """Offer several times the load that this machine can process, and compare the latency with that of a quiet day.
 
     Args:
-        config: of the board.
+        config: configuration of the board.
         load: cherries in view, and seconds for each of three runs.
-        factor: how many times.
-        bar: is moved from 0 to 100.
+        factor: offered frame rate as a multiple of the highest possible one.
+        bar: progress bar, updated from 0 to 100.
+
+    Returns:
+        The text of the report.
     """
     fastest = measure(config, Load(load.cherries, None, load.seconds))
     bar.update(33)

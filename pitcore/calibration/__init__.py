@@ -1,4 +1,4 @@
-"""Measures what differs from board to board: exposure, light across the belt, alignment of the planes, belt scale.
+"""Measures what differs between boards: exposure, light across the belt, alignment of the planes, belt scale.
 
-One module for each step, its rules pure; ``survey`` reads frames, ``store`` writes what came of it, ``chart`` draws it.
+Each step has a module of rules without IO. ``survey`` reads frames, ``store`` writes the results, ``chart`` draws them.
 """

@@ -1,8 +1,8 @@
-"""Align: how far the second plane's picture lies aside from the first's. Rules only.
+"""Measures the shift of the second plane's picture relative to the first's (step ``align``). Does no IO.
 
-A cherry's mask has its middle in the same place in both planes, whatever its brightness there. The median over many
-cherries is good to a fraction of a pixel; whole pixels are applied, since moving pixels by fractions costs a pass over
-the frame and the network was trained on crops aligned no better.
+The middle of a cherry's mask is at the same place in both planes, whatever its brightness. The median over many
+cherries is accurate to a fraction of a pixel. Only whole pixels are applied: a fractional shift would cost a pass over
+the frame, and the network was trained on crops that are aligned no better.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pitcore.errors import CalibrationError
 
 MIN_CHERRIES = 60
 MAX_SHIFT_PX = 64.0
-SAME_AREA = 1.6  # masks of one cherry: neither is larger by more
-MAX_SCATTER_PX = 4.0  # between cherries, robust deviation; real masks scatter by about one
+SAME_AREA = 1.6  # largest ratio of the areas of one cherry's masks
+MAX_SCATTER_PX = 4.0  # largest robust deviation between cherries; that of real masks is about 1
 
 Centre = tuple[int, float, float]  # area in px, x, y
 
@@ -27,9 +27,9 @@ class Shift:
     """A measured shift.
 
     Attributes:
-        dx_px, dy_px: of the second plane, right and down.
-        error_px: standard error of either, the larger.
-        cherries: how many were measured.
+        dx_px, dy_px: shift of the second plane, right and down.
+        error_px: the larger of their standard errors.
+        cherries: number of measured cherries.
     """
 
     dx_px: float
@@ -39,12 +39,12 @@ class Shift:
 
     @property
     def whole_px(self) -> tuple[int, int]:
-        """What is applied."""
+        """The shift in whole pixels, which is applied."""
         return round(self.dx_px), round(self.dy_px)
 
 
 def displacement(centres: Sequence[Centre]) -> tuple[float, float] | None:
-    """Return how far the second plane's mask of a thing lies from the first's; None if they are not of one thing."""
+    """Return (dx, dy) in px from the first mask's middle to the second's; None if the masks are not of one thing."""
     (area, x, y), (other_area, other_x, other_y) = centres[0], centres[1]
     if not area or not other_area or not 1 / SAME_AREA <= other_area / area <= SAME_AREA:
         return None
@@ -52,10 +52,10 @@ def displacement(centres: Sequence[Centre]) -> tuple[float, float] | None:
 
 
 def shift_of(displacements: Sequence[tuple[float, float]]) -> Shift:
-    """Return the shift that most cherries agree on.
+    """Return the median shift of the cherries.
 
     Raises:
-        CalibrationError: there are too few, they disagree, or the shift is beyond what a window can take.
+        CalibrationError: there are too few cherries, they disagree, or the shift is too large.
     """
     count = len(displacements)
     if count < MIN_CHERRIES:

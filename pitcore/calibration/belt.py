@@ -1,7 +1,7 @@
-"""Belt: pixels per encoder tick, from cherries that two frames in a row both show. Rules only; no scale is assumed.
+"""Measures pixels per encoder tick from cherries in two consecutive frames (step ``belt``). Does no IO.
 
-A cherry is known again by its column, size and brightness. Between two frames all cherries move by the same distance:
-the distance that most candidates agree on is the belt's, and the rest are mistaken pairs.
+A cherry is matched by its column, size and brightness; no scale is assumed. Between two frames all cherries move by the
+same distance. The distance that most candidate pairs share is that of the belt; the other pairs are wrong matches.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 
 from pitcore.errors import CalibrationError
 
-SAME_X_PX = 3.0  # across the belt a cherry stays where it is
-SAME_SIZE = 0.06  # of its area and its brightness
+SAME_X_PX = 3.0  # largest change of a cherry's column
+SAME_SIZE = 0.06  # largest relative change of its area and its brightness
 AGREE_PX = 2.5
 MIN_CHERRIES = 50
-MIN_PAIRS = 10  # of frames
-MOVED_PX = 2.0  # less, over a pair of frames, is standing
+MIN_PAIRS = 10  # pairs of frames
+MOVED_PX = 2.0  # a belt that moves less between two frames is stopped
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What one frame shows of its whole cherries.
+    """The whole cherries of one frame.
 
     Attributes:
-        tick: of the frame.
+        tick: encoder count of the frame.
         points: (N, 2 + 1 + P) middle x and y in px, area in px, mean grey level in each plane.
     """
 
@@ -37,7 +37,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """How far the belt came between two frames: ticks, pixels, and how many cherries say so."""
+    """Travel of the belt between two frames: ticks, pixels, and number of cherries that agree."""
 
     ticks: int
     px: float
@@ -46,7 +46,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A measured scale: pixels for one tick, its standard error, and what it rests on."""
+    """A measured scale: pixels for one tick, its standard error, and the numbers of cherries and pairs of frames."""
 
     px_per_tick: float
     error: float
@@ -55,7 +55,7 @@ class Scale:
 
 
 def sight_of(tick: int, things: NDArray[np.void], planes: int) -> Sight:
-    """Return the sight of a frame's whole things."""
+    """Return the sight of a frame, given its whole things as ``Preparer.segment`` returns them."""
     area = things["area"].astype(float)
     columns = [
         things["sum_x"] / area,
@@ -67,7 +67,7 @@ def sight_of(tick: int, things: NDArray[np.void], planes: int) -> Sight:
 
 
 def moved_between(before: Sight, after: Sight) -> Moved | None:
-    """Return how far the belt came, or None where fewer than two cherries agree."""
+    """Return the travel of the belt between two frames, or None if fewer than two cherries agree."""
     if not len(before.points) or not len(after.points):
         return None
     one, two = before.points[:, None, :], after.points[None, :, :]
@@ -84,10 +84,11 @@ def moved_between(before: Sight, after: Sight) -> Moved | None:
 
 
 def scale_of(moves: Sequence[Moved | None]) -> Scale:
-    """Return the scale that all pairs of frames agree on.
+    """Return the scale that the pairs of frames agree on.
 
     Raises:
-        CalibrationError: the belt or the encoder stands, too few cherries were known again, or the pairs disagree.
+        CalibrationError: the belt is stopped, the encoder does not count, too few cherries were matched, or the pairs
+            disagree.
     """
     known = [move for move in moves if move is not None]
     moving = [move for move in known if abs(move.px) >= MOVED_PX]
@@ -112,7 +113,7 @@ def scale_of(moves: Sequence[Moved | None]) -> Scale:
 
 
 def _fitted(moves: Sequence[Moved]) -> Scale:
-    """Fit px = scale * ticks through zero, pairs far from the median scale left out."""
+    """Fit px = scale * ticks through zero, without pairs far from the median scale. Raises CalibrationError."""
     ratios = np.array([move.px / move.ticks for move in moves])
     middle = float(np.median(ratios))
     kept = [move for move, ratio in zip(moves, ratios, strict=True) if abs(ratio / middle - 1.0) <= 0.05]

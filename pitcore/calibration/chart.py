@@ -1,4 +1,4 @@
-"""The picture of a calibration: curves, strips of frames, and two planes laid over each other."""
+"""Draws the picture of a calibration: curves, strips of frames, and overlays of two planes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTH_PX, PLOT_PX, STRIP_PX, MARGIN_PX, TEXT_PX = 1232, 280, 220, 12, 18
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """(N,) values over (N,) places; ``dots`` draws each by itself."""
+    """A curve of (N,) values over (N,) places; ``dots`` draws single points instead of a line."""
 
     name: str
     x: NDArray[np.float64]
@@ -27,7 +27,7 @@ class Curve:
 
 
 def plot(title: str, curves: Sequence[Curve]) -> Image.Image:
-    """Draw curves in one frame, with their range and names."""
+    """Draw curves in one diagram, with their range and names. Return an RGB picture."""
     image = Image.new("RGB", (WIDTH_PX, PLOT_PX), PAPER)
     pen = ImageDraw.Draw(image)
     low = min(float(curve.y.min()) for curve in curves)
@@ -56,21 +56,21 @@ def plot(title: str, curves: Sequence[Curve]) -> Image.Image:
 
 
 def strip(title: str, plane: Plane) -> Image.Image:
-    """Draw the middle of an (H, W) plane, as bright as it is."""
+    """Draw the middle of an (H, W) plane with unchanged brightness."""
     return _titled(title, Image.fromarray(_middle(plane)).convert("RGB"))
 
 
 def overlay(title: str, planes: Sequence[Plane]) -> Image.Image:
-    """Draw two planes over each other, red and cyan: where they lie apart, rims are coloured."""
+    """Draw one plane in red and one in cyan over each other. Where they do not match, rims are coloured."""
     red, cyan = (np.ascontiguousarray(_middle(plane, share=0.25)) for plane in planes)
-    # Each is stretched to the same brightness, so that what fits is grey.
+    # Both are scaled to the same brightness, so that matching pixels are grey.
     red, cyan = (np.minimum(plane * (180.0 / max(1.0, float(np.percentile(plane, 99)))), 255) for plane in (red, cyan))
     picture = np.stack([red, cyan, cyan], axis=2).astype(np.uint8)
     return _titled(title, Image.fromarray(picture))
 
 
 def sheet(parts: Sequence[Image.Image]) -> Image.Image:
-    """Lay pictures below each other."""
+    """Put pictures below each other in one picture."""
     height = sum(part.height + MARGIN_PX for part in parts)
     image = Image.new("RGB", (WIDTH_PX, height), PAPER)
     top = 0
@@ -81,7 +81,7 @@ def sheet(parts: Sequence[Image.Image]) -> Image.Image:
 
 
 def _middle(plane: Plane, share: float = 1.0) -> Plane:
-    """Return the part of a plane that a strip shows: the middle share of its columns, rows to match."""
+    """Return the part of a plane that a strip shows: the middle share of its columns, and rows in proportion."""
     height, width = plane.shape
     columns = max(1, round(width * share))
     rows = min(height, max(1, round(columns * STRIP_PX / WIDTH_PX)))

@@ -1,8 +1,8 @@
-"""Exposure: cherries as bright as those the model was trained on, and as good as none clipped. Rules only.
+"""Finds the exposure that makes cherries as bright as the training crops, with hardly any clipping. Does no IO.
 
-The bright level of a plane is the 90th percentile of its foreground, in the quarter of the belt that gets most light:
-the flat field lifts the rest to it. Sensors are linear, so a step goes straight to the wanted product of time and gain;
-a clipped picture hides how far above it is, and is halved until it no longer clips.
+The bright level of a plane is the 90th percentile of its foreground, in the quarter of the belt that gets most light;
+the flat field raises the others to it. Sensors are linear, so one step computes the needed product of time and gain. A
+clipped picture does not show how much too bright it is, so its exposure is halved until it no longer clips.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from pitcore.frame import Plane
 # 90th percentiles of the grey levels of every 4th of the 3,676 real crops that the default model was trained on:
 # reflected light, and light through the cherry.
 TARGETS = {"top": 156.0, "bottom": 210.0}
-OTHER_TARGET = 180.0  # of a plane by another name
+OTHER_TARGET = 180.0  # for a plane with another name
 BRIGHT_SHARE = 0.9
-CLIPPED_LEVEL = 254  # real cameras' brightest pixel
-MAX_CLIPPED = 0.05  # of the foreground; of the real crops' bottom planes 0.4 % are
-TOLERANCE = 0.05  # of the target: as much as a hundred cherries differ from the next hundred
+CLIPPED_LEVEL = 254  # brightest pixel of the real cameras
+MAX_CLIPPED = 0.05  # share of the foreground; 0.4 % in the bottom planes of the real crops
+TOLERANCE = 0.05  # share of the target; groups of a hundred cherries differ by as much
 ZONES = 4  # across the belt
 MIN_FOREGROUND_PX = 12_000  # in a zone, about five cherries
 
 
 @dataclass(frozen=True, slots=True)
 class Brightness:
-    """How bright the cherries are in one plane.
+    """Brightness of the cherries in one plane.
 
     Attributes:
-        level: 90th percentile of the foreground's grey levels, in the brightest zone.
-        clipped: share of that foreground that is at the top of the scale.
+        level: 90th percentile of the foreground's grey levels in the brightest zone.
+        clipped: share of that foreground that is clipped.
     """
 
     level: float
@@ -54,7 +54,7 @@ def brightness(histogram: NDArray[np.int64], first_level: int) -> Brightness:
     """Measure the pixels of at least ``first_level`` in a (ZONES, 256) histogram.
 
     Raises:
-        CalibrationError: there are too few.
+        CalibrationError: there are too few such pixels.
     """
     totals = histogram[:, first_level:].sum(axis=1)
     if totals.max() < MIN_FOREGROUND_PX:
@@ -76,9 +76,9 @@ def _level(one: Brightness) -> float:
 
 
 def is_reached(seen: Sequence[Brightness], targets: Sequence[float]) -> bool:
-    """Tell whether the planes of one camera, which have one exposure, are as bright as they can be.
+    """Return True if the planes of one camera, which share one exposure, are as bright as possible.
 
-    One is as bright as wanted, and none brighter.
+    That is: one plane reaches its target, and none is brighter than its target or clipped.
     """
     pairs = list(zip(seen, targets, strict=True))
     if any(one.clipped > MAX_CLIPPED or one.level > (1.0 + TOLERANCE) * target for one, target in pairs):
@@ -87,10 +87,10 @@ def is_reached(seen: Sequence[Brightness], targets: Sequence[float]) -> bool:
 
 
 def next_exposure(now: Exposure, seen: Brightness, target: float, limits: ExposureLimits) -> Exposure:
-    """Return the exposure to try next: time first, for gain adds noise; gain where the time is at its limit.
+    """Return the exposure to try next. Raises the gain, which adds noise, only if the time is at its limit.
 
     Raises:
-        CalibrationError: the camera cannot give the wanted exposure.
+        CalibrationError: the needed exposure is outside the camera's limits.
     """
     factor = 0.5 if seen.clipped > MAX_CLIPPED and seen.level >= CLIPPED_LEVEL else target / seen.level
     if seen.clipped > MAX_CLIPPED:

@@ -1,8 +1,8 @@
-"""Flat: what the empty belt looks like across its width, and how far the lamp falls off over it. Rules only.
+"""Measures the grey level of the empty belt and the fall-off of the light across its width (``flat``). Does no IO.
 
-The background is the belt's own grey level, column by column, from many rows of many frames: cherries pass, the belt
-stays. The fall-off cannot be had from a dark belt, whose few grey levels are mostly the camera's black; it is had from
-the cherries themselves, which lie everywhere and are alike on average.
+The background is the grey level of the belt in each column, from many rows of many frames, because cherries move and
+the belt does not. The fall-off cannot be measured on a dark belt, whose few grey levels are mostly the camera's black
+level. It is measured on the cherries, which lie everywhere and are equally bright on average.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from pitcore.config.calibration import GAIN_ONE
 from pitcore.errors import CalibrationError
 from pitcore.frame import Plane
 
-ROW_STEP = 8  # every 8th row: neighbours tell the same, and a frame is looked at in 3 ms
-CELL_PX = 16  # as the line watch sums the belt
-ZONE_PX = 120  # across the belt, at least; in each zone the median cherry is taken. Two cherries wide
+ROW_STEP = 8  # every 8th row: neighbouring rows are alike, and a frame takes 3 ms
+CELL_PX = 16  # cell size of the line watch
+ZONE_PX = 120  # least width of a zone, two cherries; each zone gives the median of its cherries
 MIN_ZONES, MAX_ZONES = 6, 16
-MIN_IN_ZONE = 40  # sightings: cherries differ by a third from each other, so that a zone's median is good to 6 %
-ZONES_A_DEGREE = 3.5  # the polynomial through the zones is smooth: of degree 4 over a full-size belt, at least 2
-EVEN_ENOUGH = 0.93  # share of the light; above, a flat field would correct little
-SURE = 5.0  # standard errors of a zone by which a fall-off must stand out: at its ends a fit is half as good
+MIN_IN_ZONE = 40  # sightings: cherries differ by a third, so the error of a zone's median is 6 %
+ZONES_A_DEGREE = 3.5  # zones for each degree of the fitted polynomial: degree 4 for a full-size belt, at least 2
+EVEN_ENOUGH = 0.93  # share of the light in the darkest column above which no flat field is needed
+SURE = 5.0  # least fall-off in standard errors of a zone; at the ends the error of a fit is twice as large
 MAX_GAIN = 3.0
-SPREAD = 4.0  # grey levels round the median that count as belt, besides four deviations
+SPREAD = 4.0  # least half width in grey levels of the range around the median that counts as belt
 
 
 class BeltProfile:
-    """Collects the grey levels of every column of one plane.
+    """Collects histograms of the grey levels of every column of one plane.
 
     Args:
-        width_px: of the plane.
+        width_px: width of the plane.
     """
 
     def __init__(self, width_px: int) -> None:
@@ -40,12 +40,12 @@ class BeltProfile:
         self._first = np.arange(width_px, dtype=np.int64) * 256
 
     def add(self, plane: Plane) -> None:
-        """Look at an (H, W) plane."""
+        """Add every 8th row of an (H, W) uint8 plane."""
         at = (self._first + plane[::ROW_STEP]).ravel()
         self._counts += np.bincount(at, minlength=self._counts.size).reshape(self._counts.shape)
 
     def levels(self) -> NDArray[np.float64]:
-        """Return the (W,) mean grey level of the belt in each column, cherries left out."""
+        """Return the (W,) mean grey level of the belt in each column, without cherries."""
         counts = self._counts
         middle = _quantile(counts, 0.5)
         below, above = middle - _quantile(counts, 0.25), _quantile(counts, 0.75) - middle
@@ -57,24 +57,25 @@ class BeltProfile:
 
 
 def _quantile(counts: NDArray[np.int64], share: float) -> NDArray[np.int64]:
-    """Return the level below which a share of each row's counts lies."""
+    """Return the quantile ``share`` of each row of (W, 256) counts, as a grey level."""
     sums = np.cumsum(counts, axis=1)
     return np.asarray((sums < share * sums[:, -1:]).sum(axis=1), np.int64)
 
 
 def belt_level(levels: NDArray[np.float64]) -> float:
-    """Return the belt's level as the line watch measures it: the median cell's mean."""
+    """Return the grey level of the belt as the line watch measures it: the median of the means of cells."""
     count = len(levels) // CELL_PX
     return float(np.median(levels[: count * CELL_PX].reshape(count, CELL_PX).mean(axis=1)))
 
 
 @dataclass(frozen=True, slots=True)
 class Falloff:
-    """How the light goes down across the belt.
+    """The fall-off of the light across the belt.
 
     Attributes:
-        zone_x_px, zone_level: (zones,) where cherries were measured, and the median of their mean grey levels.
-        light: (W,) share of the brightest column's light.
+        zone_x_px, zone_level: (zones,) median column of the cherries in a zone, and the median of their mean grey
+            levels.
+        light: (W,) light in each column as a share of the brightest column's.
         error: standard error of a zone's share.
     """
 
@@ -85,7 +86,7 @@ class Falloff:
 
     @property
     def is_even(self) -> bool:
-        """Whether nothing needs to be corrected, or can be with these cherries."""
+        """True if the fall-off is small, or not significant with these cherries; then no flat field is made."""
         darkest = float(self.light.min())
         return darkest > EVEN_ENOUGH or 1.0 - darkest < SURE * self.error
 
@@ -93,13 +94,13 @@ class Falloff:
 def falloff(
     x_px: NDArray[np.float64], means: NDArray[np.float64], width_px: int, searched: slice | None = None
 ) -> Falloff:
-    """Fit the fall-off to cherries.
+    """Fit the fall-off of the light to cherries.
 
     Args:
-        x_px: (N,) their middles.
-        means: (N,) their mean grey levels in one plane, uncorrected.
-        width_px: of the plane.
-        searched: its columns where cherries can be; None is all of them.
+        x_px: (N,) columns of the cherries' middles.
+        means: (N,) mean grey levels of the cherries in one plane, uncorrected.
+        width_px: width of the plane.
+        searched: columns where cherries can be; None is all columns.
 
     Raises:
         CalibrationError: too few cherries in some part of the belt, or the light falls off beyond correction.
@@ -120,7 +121,7 @@ def falloff(
     levels = np.array([np.median(means[zone == number]) for number in range(zones)])
     degree = max(2, round(zones / ZONES_A_DEGREE) - 1)
     curve = np.polynomial.Polynomial.fit(middles, levels, degree, w=np.sqrt(counts))(np.arange(width_px))
-    curve = np.clip(curve, levels.min() / 1.25, None)  # beyond the outermost zones a polynomial may dive
+    curve = np.clip(curve, levels.min() / 1.25, None)  # beyond the outermost zones a polynomial may fall steeply
     light = np.asarray(curve / curve.max(), np.float64)
     if light.min() * MAX_GAIN < 1.0:
         side = "left" if int(light.argmin()) < width_px / 2 else "right"
@@ -129,11 +130,11 @@ def falloff(
             f"a flat field corrects down to {1 / MAX_GAIN:.0%}"
         )
     scatter = [np.std(means[zone == number]) / levels[number] for number in range(zones)]
-    # of a median; a cherry is sighted about twice
+    # standard error of a median; each cherry is seen about twice
     error = 1.2533 * float(np.mean(scatter)) / float(np.sqrt(counts.mean() / 2))
     return Falloff(middles, levels, light, error)
 
 
 def gains(light: NDArray[np.float64]) -> tuple[int, ...]:
-    """Return the flat field of a fall-off: a factor in 1/256 for each column."""
+    """Return the flat field for (W,) shares of light: a factor in 1/256 for each column."""
     return tuple(int(value) for value in np.rint(GAIN_ONE / light))

@@ -1,4 +1,4 @@
-"""The four calibrations: frames in, new values, an account of what changed and a picture out. Stores nothing."""
+"""Runs the four calibration steps: each reads frames and returns new values, a text and a picture. Stores nothing."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step found.
+    """The result of a step.
 
     Attributes:
-        values: the whole calibration, the step's part replaced.
-        lines: what changed, for people.
-        picture: of the result, RGB.
+        values: the whole calibration, with new values of this step.
+        lines: the changes, for people.
+        picture: RGB picture of the result.
     """
 
     values: BoardCalibration
@@ -47,10 +47,15 @@ class StepResult:
 
 
 def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> StepResult:
-    """Bring the bright level of each plane to its target; each round takes so many frames.
+    """Adjust the exposure until the bright level of each plane is at its target.
+
+    Args:
+        survey: the started source.
+        frames: number of frames for each round.
+        targets: bright level for each plane, in grey levels.
 
     Raises:
-        CalibrationError: the source cannot be adjusted, or the target not be reached.
+        CalibrationError: the source cannot be adjusted, or a target cannot be reached.
     """
     source, names = survey.source, survey.config.frame.planes
     if not isinstance(source, Adjustable):
@@ -58,7 +63,7 @@ def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> S
     first, started = _seen(survey, frames), source.exposures
     seen, left = first, _cameras(survey.config)
     for _ in range(EXPOSURE_ROUNDS):
-        # a camera that once got there stays: other cherries are a little brighter or darker, not the light
+        # a camera that reached its target is not changed again: later differences come from other cherries
         left = [
             planes
             for planes in left
@@ -79,7 +84,7 @@ def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> S
     planes, lines, parts = {}, [], []
     for number, name in enumerate(names):
         old, new, now = started[number], source.exposures[number], values.planes[name]
-        # what was measured of the belt under another exposure is no longer so; the fall-off across it is
+        # levels measured with another exposure are no longer valid; the fall-off across the belt still is
         planes[name] = PlaneCalibration(exposure_us=new.exposure_us, gain=new.gain, flat_field=now.flat_field)
         was, level = first.levels[number], seen.levels[number]
         lines.append(
@@ -99,7 +104,7 @@ class _Seen:
 
 
 def _seen(survey: Survey, frames: int) -> _Seen:
-    """Measure the brightness of each plane, and keep the last frame for the picture."""
+    """Measure the brightness of each plane, and copy the last frame for the picture."""
     rules, names = survey.config.segmentation, survey.config.frame.planes
     histograms = np.zeros((len(names), exposure.ZONES, 256), np.int64)
     kept: tuple[Plane, ...] = ()
@@ -107,7 +112,7 @@ def _seen(survey: Survey, frames: int) -> _Seen:
     for frame in survey.frames(frames):
         for histogram, plane, columns in zip(histograms, frame.planes, searched, strict=True):
             exposure.add_histogram(histogram, plane[:, columns])
-        kept = tuple(plane.copy() for plane in frame.planes)  # the loan ends before the picture is drawn
+        kept = tuple(plane.copy() for plane in frame.planes)  # copies: the frame is released before it is drawn
     floors = [
         background + threshold if polarity == "bright" else 0
         for background, threshold, polarity in zip(rules.background, rules.threshold, rules.polarity, strict=True)
@@ -116,7 +121,7 @@ def _seen(survey: Survey, frames: int) -> _Seen:
 
 
 def _cameras(config: Config) -> list[list[int]]:
-    """Return the numbers of the planes that each camera gives: they have one exposure."""
+    """Return the numbers of each camera's planes, which share one exposure."""
     names = config.frame.planes
     if not isinstance(config.source, Picamera2SourceConfig):
         return [[number] for number in range(len(names))]
@@ -124,16 +129,16 @@ def _cameras(config: Config) -> list[list[int]]:
 
 
 def _next(source: Adjustable, seen: _Seen, targets: Sequence[float], left: Sequence[Sequence[int]]) -> list[Exposure]:
-    """Return what to ask for: of a camera's planes the brightest decides."""
-    wanted = list(source.exposures)
+    """Return the next exposure for each plane; the brightest plane of a camera decides for all its planes."""
+    exposures = list(source.exposures)
     for planes in left:
         steps = [
-            exposure.next_exposure(wanted[at], seen.levels[at], targets[at], source.exposure_limits) for at in planes
+            exposure.next_exposure(exposures[at], seen.levels[at], targets[at], source.exposure_limits) for at in planes
         ]
         least = min(steps, key=lambda one: one.exposure_us * one.gain)
         for at in planes:
-            wanted[at] = least
-    return wanted
+            exposures[at] = least
+    return exposures
 
 
 def _text(one: Exposure) -> str:
@@ -141,10 +146,14 @@ def _text(one: Exposure) -> str:
 
 
 def measure_flat(survey: Survey, frames: int) -> StepResult:
-    """Measure the empty belt in a third of the frames, and the fall-off of the light with the cherries of the rest.
+    """Measure the empty belt in a third of the frames, and the fall-off of the light in the rest.
+
+    Args:
+        survey: the started source.
+        frames: number of frames for both parts together.
 
     Raises:
-        CalibrationError: too few cherries, or the light falls off beyond correction.
+        CalibrationError: there are too few cherries, or the fall-off is too large to correct.
     """
     config = survey.config
     names, width = config.frame.planes, config.frame.width_px
@@ -156,7 +165,7 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
             profile.add(plane)
             if name in strips:
                 strips[name].add(plane)
-        kept = tuple(plane.copy() for plane in frame.planes)  # the loan ends before the picture is drawn
+        kept = tuple(plane.copy() for plane in frame.planes)  # copies: the frame is released before it is drawn
     if not kept:
         raise CalibrationError("flat: the source gave no frame; record again, or check the camera")
     levels = [profile.levels() for profile in profiles]
@@ -169,24 +178,25 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
     }
     raw = window_of(config, (0, 0))
     searched = raw.columns(0)
-    fresh = Survey(survey.source, _with(config, msgspec.structs.replace(values, planes=bare)), survey.tell)
+    planed = _with(config, msgspec.structs.replace(values, planes=bare))
+    fresh = Survey(survey.source, survey.read, planed, survey.progress)
     places, means = _cherries(fresh, frames - frames // 3, raw)
     planes, lines, parts = {}, [], []
     for number, name in enumerate(names):
-        found = flat.falloff(places, means[:, number], width, searched)
-        light = np.ones(width) if found.is_even else found.light
+        fall = flat.falloff(places, means[:, number], width, searched)
+        light = np.ones(width) if fall.is_even else fall.light
         lit = means[:, number] / light[np.minimum(places.astype(int), width - 1)]
         planes[name] = msgspec.structs.replace(
             bare[name],
-            flat_field=() if found.is_even else flat.gains(light),
+            flat_field=() if fall.is_even else flat.gains(light),
             belt_level=round(flat.belt_level(levels[number]), 3),
             cherry_level=round(float(lit.mean()), 2),
             strip_level=round(strips[name].level(), 2) if name in strips else None,
         )
-        lines.append(_flat_line(name, values.planes[name], planes[name], found))
+        lines.append(_flat_line(name, values.planes[name], planes[name], fall))
         columns = np.arange(width, dtype=float)
-        curves = [chart.Curve("cherries", found.zone_x_px, found.zone_level, dots=True)]
-        curves += [chart.Curve("fall-off", columns, found.light * found.zone_level.max())]
+        curves = [chart.Curve("cherries", fall.zone_x_px, fall.zone_level, dots=True)]
+        curves += [chart.Curve("fall-off", columns, fall.light * fall.zone_level.max())]
         parts += [chart.plot(f"{name}: grey level of cherries across the belt", curves)]
         parts += [chart.plot(f"{name}: grey level of the empty belt", [chart.Curve("belt", columns, levels[number])])]
         corrected = np.minimum(kept[number] / light, 255).astype(np.uint8)
@@ -213,21 +223,25 @@ def _cherries(survey: Survey, frames: int, window: Window) -> tuple[Floats, Floa
     return np.concatenate(places), np.concatenate(means)
 
 
-def _flat_line(name: str, old: PlaneCalibration, new: PlaneCalibration, found: flat.Falloff) -> str:
+def _flat_line(name: str, old: PlaneCalibration, new: PlaneCalibration, fall: flat.Falloff) -> str:
     was = "not measured" if old.belt_level is None else f"{old.belt_level:.1f}"
     field = "even enough, no flat field" if not new.flat_field else f"lifted by up to {max(new.flat_field) / 256:.2f}"
     return (
         f"{name}: empty belt {was} -> {new.belt_level:.1f}, cherries {new.cherry_level:.0f}, darkest column gets "
-        f"{found.light.min():.0%} +-{found.error:.0%} of the light: {field}"
+        f"{fall.light.min():.0%} +-{fall.error:.0%} of the light: {field}"
         + ("" if new.strip_level is None else f"; reference strip at {new.strip_level:.0f}")
     )
 
 
 def measure_align(survey: Survey, frames: int) -> StepResult:
-    """Measure how the planes lie with half of the frames, and what is left of it with the other half.
+    """Measure the shift of the planes with half of the frames, and the residual with the other half.
+
+    Args:
+        survey: the started source.
+        frames: number of frames for both halves together.
 
     Raises:
-        CalibrationError: there are not two planes, too few cherries, or they disagree.
+        CalibrationError: there are not two planes, there are too few cherries, or they disagree.
     """
     config = survey.config
     if len(config.frame.planes) != 2:
@@ -249,12 +263,12 @@ def measure_align(survey: Survey, frames: int) -> StepResult:
 
 
 def _shift(survey: Survey, frames: int, window: Window) -> tuple[align.Shift, tuple[Plane, ...]]:
-    found: list[tuple[float, float]] = []
+    displacements: list[tuple[float, float]] = []
     kept: tuple[Plane, ...] = ()
     for look in survey.looks(frames, window):
-        found += _displacements(look)
-        kept = tuple(plane.copy() for plane in look.frame.planes)  # the loan ends before the picture is drawn
-    return align.shift_of(found), kept
+        displacements += _displacements(look)
+        kept = tuple(plane.copy() for plane in look.frame.planes)  # copies: the frame is released before it is drawn
+    return align.shift_of(displacements), kept
 
 
 def _displacements(look: Look) -> list[tuple[float, float]]:
@@ -265,29 +279,33 @@ def _displacements(look: Look) -> list[tuple[float, float]]:
 def measure_belt(survey: Survey, frames: int) -> StepResult:
     """Measure pixels per encoder tick.
 
+    Args:
+        survey: the started source.
+        frames: number of frames.
+
     Raises:
-        CalibrationError: belt or encoder stands, or too few cherries were known again.
+        CalibrationError: the belt is stopped, the encoder does not count, or too few cherries were matched.
     """
     planes = len(survey.config.frame.planes)
     sights = [belt.sight_of(look.frame.tick, look.things[look.whole], planes) for look in survey.looks(frames)]
     moves = [belt.moved_between(one, two) for one, two in pairwise(sights)]
-    found = belt.scale_of(moves)
+    result = belt.scale_of(moves)
     old = survey.config.px_per_tick
     lines = [
-        f"px_per_tick {old:g} -> {found.px_per_tick:.5f} +-{found.error:.5f}: {found.px_per_tick / old - 1.0:+.2%}",
-        f"{found.cherries} cherries matched in {found.pairs} pairs of frames",
+        f"px_per_tick {old:g} -> {result.px_per_tick:.5f} +-{result.error:.5f}: {result.px_per_tick / old - 1.0:+.2%}",
+        f"{result.cherries} cherries matched in {result.pairs} pairs of frames",
     ]
     known = [move for move in moves if move is not None and move.ticks]
     number = np.arange(len(known), dtype=float)
     measured = chart.Curve("pairs of frames", number, np.array([move.px / move.ticks for move in known]), dots=True)
-    curves = [measured, chart.Curve("result", number, np.full(len(known), found.px_per_tick))]
-    scale = BeltScale(px_per_tick=round(found.px_per_tick, 6), error=round(found.error, 6))
+    curves = [measured, chart.Curve("result", number, np.full(len(known), result.px_per_tick))]
+    scale = BeltScale(px_per_tick=round(result.px_per_tick, 6), error=round(result.error, 6))
     values = msgspec.structs.replace(_base(survey.config), step="belt", belt=scale)
     return StepResult(values, lines, chart.sheet([chart.plot("pixels for one encoder tick", curves)]))
 
 
 def _base(config: Config) -> BoardCalibration:
-    """Return what is in force, or an empty calibration of these frames."""
+    """Return the calibration in force, or an empty one for these frames."""
     if config.calibration.values is not None:
         return config.calibration.values
     frame = config.frame

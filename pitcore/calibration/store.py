@@ -1,7 +1,7 @@
-"""Keeps calibrations: the one in force, and every one before it, so that a step can be undone.
+"""Stores the calibration in force and all earlier ones, so that a step can be undone.
 
-``FILE`` is in force. ``FILE.0007`` is state number 7, written before it came into force and never changed. Undoing
-brings a former state back and deletes nothing.
+``FILE`` is in force. ``FILE.0007`` is state number 7, written before it came into force and never changed. Undo
+restores an earlier state and deletes nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pitcore.errors import CalibrationError
 
 
 def save(path: Path, made: BoardCalibration) -> BoardCalibration:
-    """Put a new state into force, after the one that is; return it with its number.
+    """Store a new state and put it into force. Return it with its number.
 
     Raises:
-        CalibrationError: it cannot be written; the old one stays in force.
-        ConfigError: the old one is damaged.
+        CalibrationError: it cannot be written; the old state stays in force.
+        ConfigError: the file of the old state is damaged.
     """
     before = read_calibration(path)
     made = msgspec.structs.replace(made, serial=_last(path) + 1, previous=0 if before is None else before.serial)
@@ -35,13 +35,13 @@ def save(path: Path, made: BoardCalibration) -> BoardCalibration:
 
 
 def undo(path: Path) -> BoardCalibration | None:
-    """Bring the state before the one in force back into force; return it, or None if that was none at all.
+    """Restore the state before the one in force. Return it, or None if there was no calibration before.
 
-    A damaged file counts as the last state, so that its predecessor can be brought back. Without a predecessor it is
-    left alone: it may be another file.
+    If the file in force is damaged, the last state of the history is restored. Without a history the file is not
+    changed, because it may not be a calibration.
 
     Raises:
-        CalibrationError: there is nothing to undo, or what was before is gone.
+        CalibrationError: there is nothing to undo, or the earlier state is missing or damaged.
     """
     if not path.exists():
         raise CalibrationError(f"{path}: nothing to undo: no calibration is in force; run 'pitcore calibrate' first")
@@ -62,7 +62,7 @@ def undo(path: Path) -> BoardCalibration | None:
 
 
 def _previous(path: Path) -> int:
-    """Return the number of the state before the one in force."""
+    """Return the number of the state before the one in force, 0 for none. Raises CalibrationError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=BoardCalibration).previous
     except msgspec.MsgspecError as error:

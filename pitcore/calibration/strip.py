@@ -1,4 +1,4 @@
-"""Reference strips: how bright one is, and whether it is good enough to tell a lamp by. Rules only."""
+"""Measures the brightness of a reference strip, and checks that a lamp can be judged by it. Does no IO."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pitcore.errors import CalibrationError
 from pitcore.frame import Plane
 
 ROW_STEP = 4  # every 4th row: a strip of the reference frame still has thousands of pixels
-BLOCKS = 8  # along a strip
-UNEVEN = 0.3  # share by which its darkest block may lie below the brightest
-DARKEST, BRIGHTEST = 40.0, 235.0  # grey levels: below it does not stand out, above it may be clipped, and hide a change
+BLOCKS = 8  # blocks along a strip
+UNEVEN = 0.3  # largest relative difference of the darkest block from the brightest
+DARKEST, BRIGHTEST = 40.0, 235.0  # grey levels; below, it is too similar to the belt; above, it may be clipped
 CLIPPED_LEVEL = 254
 MAX_CLIPPED = 0.01
 
@@ -26,7 +26,7 @@ class StripLevel:
     """Measures one strip over many frames.
 
     Args:
-        strip: where it is.
+        strip: plane and place of the strip.
     """
 
     def __init__(self, strip: ReferenceConfig) -> None:
@@ -35,16 +35,16 @@ class StripLevel:
         self._clipped = 0.0
 
     def add(self, plane: Plane) -> None:
-        """Look at an (H, W) plane."""
+        """Measure the strip in an (H, W) uint8 plane."""
         pixels: NDArray[np.uint8] = plane[self._strip.rows(plane.shape[0]), self._strip.columns]
         self._blocks.append([float(block.mean()) for block in np.array_split(pixels, BLOCKS)])
         self._clipped += float((pixels >= CLIPPED_LEVEL).mean())
 
     def level(self) -> float:
-        """Return its mean grey level.
+        """Return the mean grey level of the strip.
 
         Raises:
-            CalibrationError: nothing bright and even lies there, or it is so bright that a change would not show.
+            CalibrationError: the strip is too dark, uneven, or so bright that a change would not be visible.
         """
         blocks = np.mean(self._blocks, axis=0)
         level, darkest, brightest = float(blocks.mean()), float(blocks.min()), float(blocks.max())

@@ -1,9 +1,8 @@
-"""Reads frames from a source for a calibration, searched with the rules in force. Measures nothing itself."""
+"""Reads frames from a source for a calibration, and searches them with the rules in force. Measures nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +22,12 @@ WHOLE = 0  # border flags of a thing that no edge of the frame cuts
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One searched frame, while it is lent.
+    """One searched frame, valid while it is borrowed.
 
     Attributes:
-        frame: its planes cut down to what both show.
-        things: as ``Preparer.segment`` gives them; valid until the next look.
-        preparer: that searched it.
+        frame: the frame, its planes cut to the window that both show.
+        things: the things as ``Preparer.segment`` returns them; valid until the next look.
+        preparer: the preparer that searched it.
     """
 
     frame: Frame
@@ -42,32 +41,34 @@ class Look:
 
 
 class Survey:
-    """A source, opened, and the search over its frames.
+    """Reads and searches the frames of a source.
 
     Args:
-        source: started already.
-        config: of the board, with what was calibrated before.
-        tell: called for each frame, for a progress bar.
+        source: the source, whose exposure may be set.
+        read: returns the next frame, None at the end; raises SourceError.
+        config: configuration of the board, with its present calibration.
+        progress: called for each frame, for a progress bar.
     """
 
-    def __init__(self, source: Source, config: Config, tell: Callable[[], Any]) -> None:
-        self.source, self.config = source, config
-        self.tell = tell
+    def __init__(
+        self, source: Source, read: Callable[[], Frame | None], config: Config, progress: Callable[[], Any]
+    ) -> None:
+        self.source, self.read = source, read
+        self.config, self.progress = config, progress
 
     def frames(self, count: int) -> Iterator[Frame]:
-        """Lend up to ``count`` frames as they come; fewer where the source ends, or where some are damaged.
+        """Lend up to ``count`` frames; fewer if the source ends, and without damaged frames.
 
         Raises:
-            SourceError: the source broke, more than half of the frames are damaged, or a camera froze: nothing can be
-                measured by one picture.
-            CalibrationError: a frame is not what the configuration promises.
+            SourceError: the source failed, more than half of the frames are damaged, or a camera repeats one picture.
+            CalibrationError: a frame does not have the shape of the configuration.
         """
         frame_config, limit_s = self.config.frame, self.config.runtime.capture_timeout_s
         want = [(frame_config.height_px, frame_config.width_px)] * len(frame_config.planes)
         frozen = FrozenCheck(len(frame_config.planes), self.source.noise)
         damaged = 0
         for asked in range(1, count + 1):
-            frame = self.source.read(limit_s)
+            frame = self.read()
             if frame is None:
                 return
             with frame:
@@ -76,45 +77,35 @@ class Survey:
                     raise CalibrationError(f"the source gives planes {shapes}, [frame] says {want}; correct [frame]")
                 if any(frame.damage):
                     damaged += 1
-                    if 2 * damaged > count:  # what is left would be a matter of chance
+                    if 2 * damaged > count:  # the rest would not be representative
                         raise SourceError(
                             f"{damaged} of {asked} frames are damaged ({next(filter(None, frame.damage))}); check "
                             "cable and supply of the camera, then calibrate again"
                         )
                     continue
-                found = frozen.find(frame, [sample_of(plane) for plane in frame.planes])
-                if found is not None and found[1] >= limit_s:
+                repeated = frozen.find(frame, [sample_of(plane) for plane in frame.planes])
+                if repeated is not None and repeated[1] >= limit_s:
                     raise SourceError(
-                        f"plane {frame_config.planes[found[0]]}: its camera sends one and the same picture; check its "
-                        "cable and supply, then calibrate again"
+                        f"plane {frame_config.planes[repeated[0]]}: its camera sends one and the same picture; check "
+                        "its cable and supply, then calibrate again"
                     )
                 yield frame
-            self.tell()
+            self.progress()
 
     def looks(self, count: int, window: Window | None = None) -> Iterator[Look]:
-        """Search up to ``count`` frames.
+        """Read and search up to ``count`` frames.
 
         Args:
-            count: how many.
-            window: instead of the configuration's alignment.
+            count: number of frames.
+            window: window to search; None takes that of the configuration's alignment.
 
         Raises:
             SourceError, CalibrationError: as ``frames``.
             SegmentationError: cherries cannot be distinguished from the belt.
         """
         window = window or window_of(self.config)
-        crop = CropSpec(size_px=64, resize="centre", planes=len(self.config.frame.planes))  # no crop is cut out here
+        crop = CropSpec(size_px=64, resize="centre", planes=len(self.config.frame.planes))  # not used
         preparer = Preparer(*window.shape, segment_spec(self.config, window), crop)
         for frame in self.frames(count):
             seen = window.of(frame)
             yield Look(seen, preparer.segment(seen.planes), preparer)
-
-
-@contextmanager
-def opened(source: Source, config: Config, tell: Callable[[], Any]) -> Iterator[Survey]:
-    """Start a source for a survey, and close it."""
-    source.start()
-    try:
-        yield Survey(source, config, tell)
-    finally:
-        source.close()

@@ -1,4 +1,4 @@
-"""Judges the frames of one camera as they come: good, or lost and why. Knows metadata, not pixels."""
+"""Judges each arriving frame of one camera by its metadata: good, or lost and why. Does not look at pixels."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from pitcore.camera.stamps import StampClock, mid_exposure_ns
 from pitcore.errors import SourceError
 from pitcore.health import LockedPicture
 
-STALE_NS = 1_000_000_000  # a frame this old when it arrives shows belt that is out of reach
+STALE_NS = 1_000_000_000  # a frame this old on arrival shows belt that the nozzles can no longer reach
 
 
 class Arrivals:
-    """What one camera sent so far. Written by the camera's thread; counters may be read by any.
+    """Counts what one camera sent. The camera's thread writes the counters; any thread may read them.
 
     Args:
-        camera: for messages.
-        lock: what every frame must confirm.
+        camera: the camera's name, for messages.
+        lock: the settings that the metadata of every frame must confirm.
         cadence: when frames are due.
-        sync: software brings the camera into step with another; no frame is good before it says that it is.
+        sync: True if software synchronises the camera with another one. No frame is good before the camera reports
+            that it is synchronised.
 
     Attributes:
-        frames: good ones.
-        lost: by cause: ``sensor`` (a gap between stamps), ``startup`` (before the lock was confirmed), ``unlocked`` (it
-            changed afterwards), ``repeated`` (a stamp that is not later than the last), ``stale``. Whoever holds the
-            frames adds ``unpaired`` and ``queue_full``.
-        locked: what the metadata confirmed; None until then.
-        doubt: why the last frame was not good; empty if it was.
-        bad_in_row: frames since the last good one.
+        frames: number of good frames.
+        lost: number of lost frames by cause: ``sensor`` (a gap between stamps), ``startup`` (before the settings were
+            confirmed), ``unlocked`` (the settings changed afterwards), ``repeated`` (a stamp that is not later than
+            the last), ``stale``. ``PicameraSource`` adds ``unpaired`` and ``queue_full``.
+        locked: the settings that the metadata confirmed; None until then.
+        doubt: why the last frame was not good; empty if it was good.
+        bad_in_row: number of frames since the last good one.
         last_new_ns, last_good_ns: CLOCK_MONOTONIC when the last new, the last good frame arrived; None before.
     """
 
@@ -49,17 +50,17 @@ class Arrivals:
         self.last_good_ns: int | None = None
 
     def judge(self, metadata: Mapping[str, Any], now_ns: int) -> int | None:
-        """Judge a frame by its metadata.
+        """Judge a frame by its metadata and count it.
 
         Args:
-            metadata: libcamera's, by name.
-            now_ns: CLOCK_MONOTONIC.
+            metadata: libcamera's metadata, by name.
+            now_ns: time of arrival, CLOCK_MONOTONIC in nanoseconds.
 
         Returns:
-            When it was half exposed by CLOCK_MONOTONIC, or None if it is not good.
+            The time of mid-exposure, CLOCK_MONOTONIC in nanoseconds; None if the frame is not good.
 
         Raises:
-            SourceError: its stamp is missing, or of an unknown clock.
+            SourceError: the time stamp is missing or from an unknown clock.
         """
         if "SensorTimestamp" not in metadata:
             raise SourceError(f"{self._camera}: its frames carry no SensorTimestamp; update libcamera and the kernel")
@@ -76,7 +77,7 @@ class Arrivals:
         return mid_exposure_ns(stamp_ns, self.locked.exposure_us)
 
     def relock(self, lock: Lock) -> None:
-        """Ask every frame from now on to be otherwise."""
+        """Require other settings of every frame from now on."""
         self.lock, self.locked = lock, None
 
     def _fault(self, stamp_ns: int, metadata: Mapping[str, Any], now_ns: int) -> str:

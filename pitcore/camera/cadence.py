@@ -1,4 +1,4 @@
-"""When a camera's next frame is due: at its own pace, or with the pulses that the belt gives. Pure."""
+"""Computes when a camera's next frame is due: at a fixed frame rate, or with the encoder's trigger pulses. No IO."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pitcore.camera.ticks import Ticks
 
 
 class Cadence(Protocol):
-    """How frames follow one another."""
+    """Knows the interval between frames."""
 
     def steps(self, earlier_ns: int, later_ns: int) -> int:
-        """Return how many frames later the second of two exposures is; 2 if one between them is missing."""
+        """Return the number of frames from one exposure to another; 2 means that one frame between them is missing."""
         ...
 
     def due(self, last_ns: int, now_ns: int) -> bool:
@@ -20,10 +20,10 @@ class Cadence(Protocol):
 
 
 class FreeRunning:
-    """The camera keeps its own time.
+    """Frames at a constant interval.
 
     Args:
-        frame_us: from frame to frame.
+        frame_us: interval between two frames, in microseconds.
     """
 
     def __init__(self, frame_us: int) -> None:
@@ -39,11 +39,11 @@ class FreeRunning:
 
 
 class Triggered:
-    """The belt's encoder gives a pulse every so many ticks, so the ticks tell how many pulses there were.
+    """Frames triggered by the belt's encoder, one every ``every`` ticks; the encoder count gives the number of pulses.
 
     Args:
         ticks: the encoder.
-        every: ticks from pulse to pulse.
+        every: ticks between two pulses.
     """
 
     def __init__(self, ticks: Ticks, every: int) -> None:
@@ -54,5 +54,5 @@ class Triggered:
         return round((self._ticks.tick_at(later_ns) - self._ticks.tick_at(earlier_ns)) / self._every)
 
     def due(self, last_ns: int, now_ns: int) -> bool:
-        """See ``Cadence``; one pulse more than it takes, for a tick may be counted before its pulse or after."""
+        """See ``Cadence``. Allows one extra pulse, because a tick may be counted before or after its pulse."""
         return self._ticks.tick_at(now_ns) - self._ticks.tick_at(last_ns) >= 2 * self._every

@@ -1,8 +1,8 @@
-"""Reading real crops: one cherry, cut out by its mask, as an RGB PNG whose green plane is empty.
+"""Reads and writes crops: one cherry, cut out by its mask, as an RGB PNG whose green plane is empty.
 
-Red is the top camera (reflected light), blue the bottom one (light through the cherry). Nothing here resizes,
-centres or scales: that is preprocessing. Training tools read crops through this module as well, so that what is
-trained and what is classified is decoded by the same code.
+Red is the top camera (reflected light), blue the bottom one (light through the cherry). This module does not resize,
+centre or scale; ``preprocess`` does. The training tools also read crops through this module, so training and
+classification use the same decoder.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ LABELS = ("clean", "pit")
 CLASS_FOLDERS = ("cherry_clean", "cherry_pit")  # in the order of LABELS
 MIN_SIDE_PX = 8
 MAX_SIDE_PX = 512
-_NAMED = 5  # faulty crops in one line
+_NAMED = 5  # faulty crops listed in one message
 
-_PNG_START = PNG_SIGNATURE + b"\0\0\0\rIHDR"  # with the name of the first chunk, for the sizes are read from it
+_PNG_START = PNG_SIGNATURE + b"\0\0\0\rIHDR"  # up to the name of the first chunk, which holds the size of the picture
 _HEADER_BYTES = 24  # signature, length and name of IHDR, width, height
 
 
 class LabelledCrop(NamedTuple):
-    """A crop with what a person said about it.
+    """A crop with the label that a person gave it.
 
     Attributes:
         path: the file.
         label: index into ``LABELS``.
         pixels: (H, W, 2) uint8, top then bottom; zero outside the cherry's mask.
-        hash: of the pixels, see ``crop_hash``.
+        hash: hash of the pixels, see ``crop_hash``.
     """
 
     path: Path
@@ -84,7 +84,7 @@ def _pixels_of(rgb: NDArray[np.uint8], path: Path | str) -> NDArray[np.uint8]:
 
 
 def _check_header(file: BinaryIO, path: Path | str) -> None:
-    """Refuse what is no PNG or has an impossible size, before a decoder allocates memory for it."""
+    """Check signature and size before a decoder allocates memory. Raises ImageError."""
     header = file.read(_HEADER_BYTES)
     file.seek(0)
     if not header.startswith(_PNG_START[: len(header)]) or not header:
@@ -100,7 +100,7 @@ def _check_header(file: BinaryIO, path: Path | str) -> None:
 
 
 def _decode(content: bytes, path: Path | str) -> NDArray[np.uint8]:
-    """Decode an RGB PNG that is whole to (H, W, 3) uint8."""
+    """Decode an RGB PNG to (H, W, 3) uint8. Raises ImageError if it is damaged or has another pixel format."""
     fault = png_fault(content)
     if fault is not None:
         raise ImageError(f"{path}: the PNG is damaged: {fault}; copy the file again")
@@ -112,7 +112,7 @@ def _decode(content: bytes, path: Path | str) -> NDArray[np.uint8]:
                 return np.asarray(image, np.uint8)
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # what Pillow raises for damaged files
         raise ImageError(f"{path}: the PNG is damaged: {first_line(error)}; copy the file again") from error
-    if mode == "RGB":  # Pillow drops the lower half of 16 bits without a word
+    if mode == "RGB":  # Pillow silently drops the lower 8 of 16 bits
         raise ImageError(f"{path}: {content[_HEADER_BYTES]} bits a plane; save crops as 8-bit RGB PNG")
     planes = len(Image.new(mode, (1, 1)).getbands())
     raise ImageError(f"{path}: mode {mode} with {planes} plane(s); a crop is RGB with top in red and bottom in blue")
@@ -123,7 +123,7 @@ def encode_crop(pixels: NDArray[np.uint8], texts: Mapping[str, str] | None = Non
 
     Args:
         pixels: (H, W, 2) uint8, top then bottom, sides of 8 to 512 px; zero outside the cherry's mask.
-        texts: kept in the file beside the pixels, by keyword (``crop_texts`` reads them).
+        texts: text chunks to store in the file, by keyword (``crop_texts`` reads them).
     """
     rgb = np.zeros((*pixels.shape[:2], 3), np.uint8)
     rgb[:, :, ::2] = pixels
@@ -136,11 +136,14 @@ def encode_crop(pixels: NDArray[np.uint8], texts: Mapping[str, str] | None = Non
 
 
 def decode_crop(content: bytes, name: str) -> NDArray[np.uint8]:
-    """Read one crop from a file's bytes, as ``read_crop`` does from a file.
+    """Read one crop from the bytes of a PNG file.
 
     Args:
-        content: of the PNG.
-        name: for messages.
+        content: the bytes of the file.
+        name: the file's name, for messages.
+
+    Returns:
+        (H, W, 2) uint8, as ``read_crop``.
 
     Raises:
         ImageError: as ``read_crop``.
@@ -151,7 +154,10 @@ def decode_crop(content: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def crop_texts(content: bytes, name: str) -> dict[str, str]:
-    """Return the texts that ``encode_crop`` put into a PNG whose pixels were read before. Raises ImageError."""
+    """Return the texts that ``encode_crop`` stored, by keyword. Raises ImageError.
+
+    Call it only for a PNG that ``decode_crop`` accepted: this function does not check the size.
+    """
     try:
         with Image.open(BytesIO(content), formats=("PNG",)) as image:
             image.load()
@@ -161,19 +167,19 @@ def crop_texts(content: bytes, name: str) -> dict[str, str]:
 
 
 def crop_hash(pixels: NDArray[np.uint8]) -> str:
-    """Return the SHA-256 of shape and pixels, in hex: equal for exact duplicates, whatever their file says."""
+    """Return the SHA-256 of shape and pixels, in hex. Crops with equal pixels have equal hashes."""
     digest = hashlib.sha256(repr(tuple(pixels.shape)).encode())
-    digest.update(np.ascontiguousarray(pixels).data)  # copies only if the caller hands a view with gaps
+    digest.update(np.ascontiguousarray(pixels).data)  # copies only if the caller passes a view with gaps
     return digest.hexdigest()
 
 
 def fold_of(hash_hex: str, folds: int) -> int:
-    """Return the fold, 0..folds-1, in which a crop falls; exact duplicates fall in the same one."""
+    """Return the cross-validation fold of a crop, 0..folds-1. Crops with equal hashes are in the same fold."""
     return int(hash_hex[:8], 16) % folds
 
 
 def find_crops(folder: Path) -> list[Path]:
-    """Return every ``*.png`` below a folder, sorted by its path relative to it; what is passed over is logged.
+    """Return every ``*.png`` below a folder, sorted by its path relative to the folder. Logs skipped entries.
 
     Raises:
         DataError: the folder does not exist.
@@ -194,7 +200,7 @@ def labelled_files(folder: Path) -> list[tuple[int, Path]]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the folder that holds {' and '.join(CLASS_FOLDERS)}")
-    _name_strangers(folder)
+    _log_unused(folder)
     files = []
     for label, name in enumerate(CLASS_FOLDERS):
         found = find_crops(folder / name) if (folder / name).is_dir() else []
@@ -204,13 +210,13 @@ def labelled_files(folder: Path) -> list[tuple[int, Path]]:
     return files
 
 
-def _name_strangers(folder: Path) -> None:
-    """Log what lies beside the two class folders and looks as if it held crops."""
+def _log_unused(folder: Path) -> None:
+    """Log folders and PNG files beside the two class folders: they may hold crops that are not read."""
     beside = [path for path in sorted(folder.iterdir()) if path.name not in CLASS_FOLDERS]
     names = [printable(path.name) for path in beside if path.is_dir() or path.suffix.lower() == ".png"]
     if names:
-        said = ", ".join(names[:_NAMED])
-        log.warning("%s: %d skipped, in no class folder: %s", printable(folder), len(names), said)
+        first_names = ", ".join(names[:_NAMED])
+        log.warning("%s: %d skipped, in no class folder: %s", printable(folder), len(names), first_names)
 
 
 def load_labelled(folder: Path) -> list[LabelledCrop]:
@@ -218,7 +224,7 @@ def load_labelled(folder: Path) -> list[LabelledCrop]:
 
     Raises:
         DataError: the folder or one of the two classes is missing or empty.
-        ImageError: crops cannot be used; says how many, and why the first ones cannot.
+        ImageError: some crops cannot be used; the message has their number and the reasons of the first ones.
     """
     crops, faults = [], []
     for label, path in labelled_files(folder):
@@ -230,6 +236,6 @@ def load_labelled(folder: Path) -> list[LabelledCrop]:
         crops.append(LabelledCrop(path, label, pixels, crop_hash(pixels)))
     if faults:
         more = f"; and {len(faults) - _NAMED} more, which `pitcore classify` names" if len(faults) > _NAMED else ""
-        said = "; ".join(faults[:_NAMED])
-        raise ImageError(f"{folder}: {len(faults)} of {len(faults) + len(crops)} crops cannot be used: {said}{more}")
+        reasons = "; ".join(faults[:_NAMED])
+        raise ImageError(f"{folder}: {len(faults)} of {len(faults) + len(crops)} crops cannot be used: {reasons}{more}")
     return crops

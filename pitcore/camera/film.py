@@ -1,11 +1,11 @@
-"""Pictures of any camera or file that FFmpeg reads, by PyAV, as planes.
+"""Reads pictures from any camera or file that FFmpeg supports, through PyAV, and returns them as planes.
 
-A picture in which damage is found is handed on as damaged: FFmpeg fills what is missing with grey or with the picture
-before it.
+FFmpeg fills missing parts of a picture with grey or with the previous picture. So a picture with damage is marked as
+damaged.
 
-PyAV and not OpenCV: it hands on each picture's own time stamp and its planes where FFmpeg put them, says which error
-came, and picamera2 needs it anyway. OpenCV's ``VideoCapture`` gives interleaved BGR, no stamp of the kernel's, and
-False for whatever went wrong.
+PyAV is used instead of OpenCV because it gives the time stamp of each picture, a view of FFmpeg's own planes, and the
+error that occurred; picamera2 needs it anyway. OpenCV's ``VideoCapture`` gives interleaved BGR, no kernel time stamp,
+and only False for every error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pitcore.errors import SourceError, first_line
 from pitcore.frame import Geometry, Plane
 
 _GBR = {"green": 0, "blue": 1, "red": 2}  # FFmpeg's planar RGB is green first
-# Without it decoders pass over wrong checksums and bits that cannot be.
+# Without this, decoders ignore wrong checksums and invalid bits.
 _STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
 
@@ -31,9 +31,9 @@ class Shot(NamedTuple):
     """One picture of a film.
 
     Attributes:
-        stamp_ns: its own time stamp, None if it has none.
-        picture: PyAV's; None where nothing could be decoded.
-        damage: what is wrong with it; empty if it is whole.
+        stamp_ns: its time stamp in nanoseconds, None if it has none.
+        picture: PyAV's frame; None if nothing could be decoded.
+        damage: what is damaged; empty if nothing is.
     """
 
     stamp_ns: int | None
@@ -47,13 +47,16 @@ def open_film(  # PyAV is optional
     """Open a file or device for reading.
 
     Args:
-        url: path, or what FFmpeg takes for one.
-        kind: FFmpeg's name of the format; None lets it find out.
-        options: of that format.
-        limits_s: how long a server may send nothing, while it is opened and while it is read; None is for ever.
+        url: a path or URL that FFmpeg accepts.
+        kind: FFmpeg's name of the format; None lets FFmpeg detect it.
+        options: FFmpeg's options of that format.
+        limits_s: how long a server may send nothing, in seconds, during opening and during reading; None for no limit.
+
+    Returns:
+        PyAV's input container.
 
     Raises:
-        SourceError: it is missing, or no pictures can be read from it.
+        SourceError: the file is missing, or no pictures can be read from it.
     """
     library, started = av(), time.monotonic()
     try:
@@ -67,65 +70,65 @@ def open_film(  # PyAV is optional
         film.close()
         raise SourceError(f"{url}: holds no pictures; name a film")
     stream = film.streams.video[0]
-    stream.thread_type = "SLICE"  # not several pictures at a time: an error must be known to be of this one
+    stream.thread_type = "SLICE"  # decodes one picture at a time, so that an error belongs to that picture
     stream.codec_context.options = _STRICT
     library.logging.set_level(library.logging.FATAL)  # errors are counted and not printed
     return film
 
 
 def silent(url: str, limit_s: float) -> SourceError:
-    """Return the error of a server that sends nothing. FFmpeg has no code for it that every protocol uses."""
+    """Return the error for a server that sends nothing. FFmpeg has no error code for it that every protocol uses."""
     return SourceError(f"{url}: sent nothing for {limit_s:g} s; check the camera or server, and the network")
 
 
 def shots(film: Any) -> Iterator[Shot]:  # noqa: ANN401  PyAV is optional
-    """Decode a film, picture by picture, and tell which ones are damaged.
+    """Decode a film, picture by picture, and mark damaged pictures.
 
-    A picture is damaged if its decoder reports an error or conceals one, or if its JPEG has no end. In a format that
-    stores changes, so are those after it, up to the next picture that needs no other.
+    A picture is damaged if its decoder reports or conceals an error, or if its JPEG has no end marker. In a format
+    with inter-frame compression, the following pictures are damaged too, up to the next key frame.
 
     Yields:
-        Each picture in the order of their stamps; also one of which nothing could be decoded.
+        Every picture in the order of the time stamps, including pictures of which nothing could be decoded.
 
     Raises:
-        FFmpegError: PyAV's: the file cannot be read further.
+        FFmpegError: from PyAV, if the file cannot be read further.
     """
     last_ns: int | None = None
-    spoilt: _Spoilt | None = None
+    lasting: _LastingDamage | None = None
     for packet in film.demux(video=0):
         pictures, fault = _decoded(packet)
         if fault:
-            spoilt = _Spoilt(fault, stamp_ns(packet))
-        found = [(stamp_ns(picture), picture) for picture in pictures]
-        if fault and not found:
-            found = [(stamp_ns(packet), None)]
-        for at_ns, picture in found:
-            if spoilt is not None and not fault and spoilt.ends_with(at_ns, picture):
-                spoilt = None
-            damage = "" if spoilt is None else spoilt.fault
+            lasting = _LastingDamage(fault, stamp_ns(packet))
+        stamped = [(stamp_ns(picture), picture) for picture in pictures]
+        if fault and not stamped:
+            stamped = [(stamp_ns(packet), None)]
+        for at_ns, picture in stamped:
+            if lasting is not None and not fault and lasting.ends_with(at_ns, picture):
+                lasting = None
+            damage = "" if lasting is None else lasting.fault
             if damage and at_ns is not None and last_ns is not None and at_ns <= last_ns:
-                continue  # shown after a damaged one that was to come later: nothing is judged by either
+                continue  # damaged and out of order: a damaged picture with a later stamp was yielded before it
             last_ns = at_ns
             yield Shot(at_ns, picture, damage)
 
 
-class _Spoilt(NamedTuple):
-    """Damage that lasts, and the stamp of the packet in which it was found."""
+class _LastingDamage(NamedTuple):
+    """Damage that also affects the following pictures, and the stamp of the packet in which it was found."""
 
     fault: str
     since_ns: int | None
 
     def ends_with(self, at_ns: int | None, picture: Any) -> bool:  # noqa: ANN401  PyAV is optional
-        """Tell whether a picture needs nothing of what was damaged."""
+        """Return True if a picture does not depend on the damaged ones: a key frame with a later stamp."""
         later = at_ns is None or self.since_ns is None or at_ns > self.since_ns
         return later and picture is not None and bool(picture.key_frame)
 
 
 def _decoded(packet: Any) -> tuple[list[Any], str]:  # noqa: ANN401  PyAV is optional
-    """Return the pictures that a packet gives, and what is damaged in it; empty if nothing is."""
+    """Decode a packet. Return its pictures and what is damaged; an empty string if nothing is."""
     library = av()
     if not packet.size:
-        # Without a stamp it is no packet, but the end of the film: the decoder gives what it still holds.
+        # An empty packet without a stamp marks the end of the film: the decoder returns the pictures it still holds.
         return ([], "the camera gave an empty picture") if packet.pts is not None else (packet.decode(), "")
     fault = "the camera's driver reports damage" if packet.is_corrupt else ""
     if not fault and packet.stream.codec_context.name == "mjpeg":
@@ -135,16 +138,16 @@ def _decoded(packet: Any) -> tuple[list[Any], str]:  # noqa: ANN401  PyAV is opt
         pictures = packet.decode()
     except library.FFmpegError as error:
         return [], fault or f"it cannot be decoded: {first_line(error)}"
-    now, said = library.logging.get_last_error()
-    if not fault and now != errors:
-        fault = f"its decoder reports an error: {said[2].strip()}"
+    errors_now, last_error = library.logging.get_last_error()
+    if not fault and errors_now != errors:
+        fault = f"its decoder reports an error: {last_error[2].strip()}"
     if not fault and any(picture.is_corrupt for picture in pictures):
         fault = "its decoder conceals an error"
     return pictures, fault
 
 
 def damage_of(shot: Shot, planes: int) -> tuple[str | None, ...]:
-    """Return a shot's damage as ``Frame.damage``: one picture shows all planes."""
+    """Return a shot's damage as ``Frame.damage``: the same for each plane, because one picture shows all planes."""
     return (shot.damage,) * planes if shot.damage else ()
 
 
@@ -152,9 +155,9 @@ class Cutter:
     """Cuts a frame's planes out of a picture.
 
     Args:
-        channels: of the picture, one for each plane.
-        window_px: column and row of the picture where the frame begins.
-        geometry: of the frame.
+        channels: the picture's channel for each plane.
+        window_px: column and row in the picture of the frame's top left pixel.
+        geometry: geometry of the frame.
     """
 
     def __init__(self, channels: tuple[Channel, ...], window_px: tuple[int, int], geometry: Geometry) -> None:
@@ -164,9 +167,9 @@ class Cutter:
         self._columns = slice(column, column + geometry.width_px)
 
     def planes(self, picture: Any, where: str) -> tuple[Plane, ...]:  # noqa: ANN401  PyAV is optional
-        """Return one (H, W) uint8 view for each channel; they hold FFmpeg's memory for as long as they live.
+        """Return one (H, W) uint8 view for each channel. The views keep FFmpeg's memory alive.
 
-        All zeros where there is no picture, because nothing of it could be decoded.
+        If nothing of the picture could be decoded (None), the planes are all zeros.
 
         Raises:
             SourceError: the frame does not lie within the picture.
@@ -181,7 +184,7 @@ class Cutter:
         made: dict[str, Any] = {}
         planes = []
         for channel in self._channels:
-            layout = "gray" if channel == "luma" else "gbrp"  # from most formats a conversion, and so a copy
+            layout = "gray" if channel == "luma" else "gbrp"  # copies: most formats have to be converted
             if layout not in made:
                 made[layout] = picture.reformat(format=layout)
             planes.append(_view(made[layout].planes[_GBR.get(channel, 0)])[self._rows, self._columns])
@@ -194,7 +197,7 @@ def _view(plane: Any) -> Plane:  # noqa: ANN401  PyAV is optional
 
 
 def stamp_ns(picture: Any) -> int | None:  # noqa: ANN401  PyAV is optional
-    """Return a picture's or packet's own time stamp in nanoseconds, None if it has none."""
+    """Return the time stamp of a picture or packet in nanoseconds, None if it has none."""
     if picture.pts is None or picture.time_base is None:
         return None
     return int(picture.pts * picture.time_base * 1_000_000_000)

@@ -1,7 +1,7 @@
-"""Tells whether a picture's bytes are whole, before anything judges what they show. Pure: knows bytes, no files.
+"""Checks that the bytes of a PNG or JPEG are complete and undamaged, before the picture is judged. Does no IO.
 
-A decoder fills what is missing with grey, with zeros or with the picture before, and says nothing. Every picture that
-pitcore reads, a crop as PNG or a JPEG of a camera, is checked here; ``film`` asks FFmpeg for what its own formats hold.
+A decoder fills missing parts with grey, zeros or the previous picture, and reports no error. So pitcore checks every
+crop (PNG) and every JPEG of a camera here. For other formats ``film`` uses FFmpeg's own error reports.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _JPEG_END, _JPEG_SCAN = b"\xff\xd9", b"\xff\xda"
 
 
 def png_fault(content: bytes) -> str | None:
-    """Return what is damaged or missing in a PNG file, None if it is whole.
+    """Return what is damaged or missing in a PNG file, None if nothing is.
 
-    Checked: each chunk's length and CRC, the end chunk, and that the pixel data unfold to exactly the rows that the
-    header promises, checksum included. The size in the header must have been checked: that much memory is taken.
+    Checks the length and CRC of each chunk, the end chunk, and that the pixel data decompress to exactly the number of
+    bytes that the header gives. Check the size in the header before the call: that much memory is allocated.
     """
     if not content.startswith(PNG_SIGNATURE):
         return "it does not begin like a PNG"
@@ -65,21 +65,21 @@ def _pixels_fault(header: bytes, packed: bytes) -> str | None:
     width_px, height_px, bits, colour, _, _, interlaced = struct.unpack(_HEADER, header)
     if colour not in _SAMPLES:
         return f"its colour type {colour} is unknown"
-    want = _unfolded(width_px, height_px, bits * _SAMPLES[colour], interlaced=bool(interlaced))
-    unfolder = zlib.decompressobj()
+    expected = _pixel_bytes(width_px, height_px, bits * _SAMPLES[colour], interlaced=bool(interlaced))
+    decompressor = zlib.decompressobj()
     try:
-        found = len(unfolder.decompress(packed, want + 1))  # one more than there may be
+        actual = len(decompressor.decompress(packed, expected + 1))  # one byte more, to notice surplus data
     except zlib.error:
         return "its pixel data cannot be decompressed"
-    if found > want:
+    if actual > expected:
         return "it holds more pixels than its header says"
-    if found < want or not unfolder.eof:
-        return f"it holds {found} of the {want} bytes of pixels that its header says"
+    if actual < expected or not decompressor.eof:
+        return f"it holds {actual} of the {expected} bytes of pixels that its header says"
     return None
 
 
-def _unfolded(width_px: int, height_px: int, bits: int, *, interlaced: bool) -> int:
-    """Return how many bytes the pixel data unfold to: each row has one byte for its filter."""
+def _pixel_bytes(width_px: int, height_px: int, bits: int, *, interlaced: bool) -> int:
+    """Return the size of the decompressed pixel data in bytes; each row has one extra byte for its filter type."""
     if not interlaced:
         return height_px * (1 + (width_px * bits + 7) // 8)
     total = 0
@@ -90,10 +90,10 @@ def _unfolded(width_px: int, height_px: int, bits: int, *, interlaced: bool) -> 
 
 
 def jpeg_fault(content: bytes) -> str | None:
-    """Return what is missing in a JPEG as a camera sends it, None if nothing is.
+    """Return what is missing in a camera's JPEG, None if nothing is.
 
-    Its pixel data must be followed by its end marker. Bytes behind the marker are allowed, for some cameras send their
-    buffers at full length. A JPEG has no checksum: a changed bit that leaves it decodable is not found.
+    The end marker must follow the pixel data. Bytes after the marker are allowed, because some cameras send their
+    whole buffer. A JPEG has no checksum: a changed bit that leaves it decodable is not detected.
     """
     scan = content.rfind(_JPEG_SCAN)
     if scan < 0:

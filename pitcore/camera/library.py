@@ -1,4 +1,4 @@
-"""Imports what talks to real cameras, or says how to get it. Nothing is imported before a camera is wanted."""
+"""Imports the camera libraries when a camera is opened; if one is missing, the error says how to install it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pitcore.errors import SourceError, first_line
 
 
 def picamera2() -> ModuleType:
-    """Import picamera2. Raises SourceError that says which of its four known traps this is."""
+    """Import picamera2. Raises SourceError, which says which of four known installation faults it is."""
     try:
         return importlib.import_module("picamera2")
     except ModuleNotFoundError as error:
@@ -27,12 +27,12 @@ def picamera2() -> ModuleType:
 
 
 def libcamera() -> ModuleType:
-    """Return libcamera; to be called after ``picamera2``, which imports it."""
+    """Return libcamera. Call ``picamera2`` first, which imports it."""
     return importlib.import_module("libcamera")
 
 
 def av() -> ModuleType:
-    """Import PyAV. Raises SourceError."""
+    """Import PyAV. Raises SourceError if it is not installed."""
     try:
         return importlib.import_module("av")
     except ImportError as error:
@@ -43,7 +43,7 @@ _APT = "sudo apt install python3-picamera2 python3-libcamera"
 
 
 def _environment() -> str:
-    """Add what a virtual environment needs besides, where this is one: by itself it does not see apt's packages."""
+    """Return the extra step for a virtual environment, which by default does not see apt's packages; else ''."""
     if sys.prefix == sys.base_prefix:
         return ""
     return f", and let this environment see it: python3 -m venv --system-site-packages {sys.prefix}"

@@ -1,4 +1,4 @@
-"""Which frames of two cameras are of one moment. Pure: knows stamps and places, no cameras and no clock."""
+"""Pairs the frames of two cameras by their time stamps. Does no IO and reads no clock."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Left(Generic[Item]):
-    """A frame that will never be part of a pair.
+    """A frame that will not be part of a pair.
 
     Attributes:
-        camera: whose it is.
-        cause: ``unpaired``, its partner never came; or ``queue_full``, nobody fetched it in time.
-        item: the frame, to be given back.
+        camera: number of its camera.
+        cause: ``unpaired`` if its partner never came, ``queue_full`` if pairs were not fetched in time.
+        item: the frame; the caller releases it.
     """
 
     camera: int
@@ -26,16 +26,16 @@ class Left(Generic[Item]):
 
 
 class Pairing(Generic[Item]):
-    """A short queue for each camera, and the rule that pairs their heads.
+    """Keeps a short queue for each camera and pairs the oldest frames.
 
-    Frames of a camera come in the order of their stamps. Of two heads closer than the tolerance a pair is made; of two
-    further apart the older is alone, since all that its partner's camera still sends is later yet. With one camera
-    every frame is whole.
+    Frames of a camera come in the order of their stamps. If the oldest frames of both queues are closer than the
+    tolerance, they are a pair. Otherwise the older one has no partner, because the other camera sends only later
+    frames. With one camera every frame is complete.
 
     Args:
-        cameras: how many.
-        tolerance_ns: stamps further apart are no pair.
-        limit: frames that may wait for each camera; then the oldest leaves.
+        cameras: number of cameras.
+        tolerance_ns: frames whose stamps are this far apart or further are not paired.
+        limit: frames that may wait for each camera; one more removes the oldest.
     """
 
     def __init__(self, cameras: int, tolerance_ns: int, limit: int) -> None:
@@ -43,7 +43,7 @@ class Pairing(Generic[Item]):
         self._tolerance_ns, self._limit = tolerance_ns, limit
 
     def add(self, camera: int, stamp_ns: int, item: Item) -> list[Left[Item]]:
-        """Take a frame. Returns what had to leave for it."""
+        """Add a frame to its camera's queue. Return the frame removed to make room, if any."""
         queue = self._queues[camera]
         left = []
         if len(queue) >= self._limit:
@@ -53,7 +53,7 @@ class Pairing(Generic[Item]):
         return left
 
     def take(self) -> tuple[Sequence[tuple[int, Item]], list[Left[Item]]]:
-        """Return the oldest pair, empty if none is whole yet, and the frames found to be alone."""
+        """Return the oldest pair as (stamp, item) for each camera, empty if there is none, and unpaired frames."""
         left: list[Left[Item]] = []
         while all(self._queues):
             stamps = [queue[0][0] for queue in self._queues]
@@ -64,7 +64,7 @@ class Pairing(Generic[Item]):
         return (), left
 
     def clear(self) -> list[Item]:
-        """Give up every frame that waits."""
+        """Empty the queues. Return the frames that were waiting."""
         waiting = [item for queue in self._queues for _, item in queue]
         for queue in self._queues:
             queue.clear()

@@ -1,7 +1,8 @@
-"""One or two cameras of a Raspberry Pi as a ``Source``: paired by time, numbered by the gaps, every buffer given back.
+"""Reads one or two cameras of a Raspberry Pi as a ``Source``.
 
-Each camera is a ``rpi_camera``; here their frames meet. A camera that hangs, loses its cable or never does as it is
-told ends the service with its name: systemd restarts it, and no last picture is ever shown again.
+Pairs the frames of the cameras by time, numbers them so that a gap in time is a gap in numbers, and returns every
+buffer. ``rpi_camera`` handles a single camera. If a camera hangs, loses its cable or does not take its settings,
+``read`` raises an error that names it; the service ends and systemd restarts it. The last picture is never repeated.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pitcore.health import CameraHealth
 
 log = logging.getLogger(__name__)
 
-QUEUE_FRAMES = 3  # of each camera: one may be half a frame's time ahead of its partner, and a reader is late at times
+QUEUE_FRAMES = 3  # for each camera: one may be half a frame's time ahead of the other, and the reader may be late
 CLOSE_S = 1.0
 POLL_S = 0.02  # how late a silent camera may be found
 MAX_GAIN = 16.0  # of the IMX296, and of most sensors
@@ -37,14 +38,14 @@ class PicameraSource:
     """Implements ``camera.source.Source`` and ``Adjustable``.
 
     Args:
-        config: ``[source]``.
-        geometry: of the frames, as ``[frame]`` and ``[belt]`` say.
-        ticks: where the belt is.
+        config: ``[source]`` of the configuration.
+        geometry: geometry of the frames, from ``[frame]`` and ``[belt]``.
+        ticks: gives the encoder count at a time.
     """
 
     live = True
     noise: Noise = "sensor"
-    settle_frames = 0  # frames of the old exposure are not handed out
+    settle_frames = 0  # frames with the old exposure are not delivered
 
     def __init__(self, config: Picamera2SourceConfig, geometry: Geometry, ticks: Ticks) -> None:
         self._config, self.geometry, self._ticks = config, geometry, ticks
@@ -53,11 +54,11 @@ class PicameraSource:
             self._cadence = Triggered(ticks, config.trigger_ticks)
         tolerance_us = config.pair_within_us or config.frame_us / 2
         self._pairing: Pairing[Shot] = Pairing(len(config.cameras), round(tolerance_us * 1000), QUEUE_FRAMES)
-        self._changed = threading.Condition()  # guards the pairing; frames are given back outside it
+        self._changed = threading.Condition()  # guards the pairing; frames are released outside it
         self._closed = True
         self._last_ns: int | None = None  # mid-exposure of the last frame
         self._seq = 0
-        self._alone = 0  # frames without a partner since the last pair
+        self._unpaired = 0  # frames without a partner since the last pair
         self._cameras = tuple(
             RpiCamera(camera, config, geometry, self._cadence, self._deliver_for(number))
             for number, camera in enumerate(config.cameras)
@@ -68,9 +69,9 @@ class PicameraSource:
     def start(self) -> None:
         """Open every camera, then start them; see ``Source.start``."""
         if self._config.trigger == "external" or TRIGGER_MODE.exists():
-            _check_trigger(self._config.trigger)  # first: picamera2 sets the variable that it looks for
+            _check_trigger(self._config.trigger)  # before the import: picamera2 sets the variable that this checks
         library = picamera2()
-        self._closed, self._last_ns, self._seq, self._alone = False, None, 0, 0
+        self._closed, self._last_ns, self._seq, self._unpaired = False, None, 0, 0
         try:
             for camera in self._cameras:
                 camera.open(library)
@@ -81,16 +82,16 @@ class PicameraSource:
             raise
 
     def read(self, timeout_s: float) -> Frame | None:
-        """Wait for every camera's frame of one moment; see ``Source.read``.
+        """Wait for one frame of every camera, exposed at the same time; see ``Source.read``.
 
-        Returns None once closed. While nothing triggers the cameras it waits: no frame is due then.
+        Returns None after ``close``. While nothing triggers the cameras no frame is due, so it waits.
         """
         while not self._closed:
             with self._changed:
-                shots, alone = self._pairing.take()
-                if not shots and not alone:
+                shots, unpaired = self._pairing.take()
+                if not shots and not unpaired:
                     self._changed.wait(POLL_S)
-            self._give_up(alone)
+            self._give_up(unpaired)
             if shots:
                 return self._frame([shot for _, shot in shots])
             self._check(timeout_s)
@@ -102,9 +103,10 @@ class PicameraSource:
         return tuple(camera.health(now_ns) for camera in self._cameras)
 
     def close(self) -> None:
-        """Close every camera; wait a second at most, for one that lost its cable may never return.
+        """Close every camera; see ``Source.close``.
 
-        See ``Source.close``; another thread may be in ``read``, which then returns None.
+        Waits a second at most, because the call for a camera without its cable may never return. A ``read`` on another
+        thread returns None.
         """
         with self._changed:
             self._closed = True
@@ -130,7 +132,7 @@ class PicameraSource:
 
     @property
     def exposure_limits(self) -> ExposureLimits:
-        """See ``Adjustable``: an exposure fits into a frame's time."""
+        """See ``Adjustable``. An exposure must be shorter than the interval between frames."""
         return ExposureLimits(10.0, float(self._config.frame_us - 1000), MAX_GAIN)
 
     def set_exposures(self, wanted: Sequence[Exposure]) -> None:
@@ -152,7 +154,7 @@ class PicameraSource:
                 camera.relock(round(one.exposure_us), one.gain)
 
     def _deliver_for(self, number: int) -> Callable[[Shot], None]:
-        """Return what takes a camera's frames, on that camera's thread."""
+        """Return the callback that receives a camera's frames on that camera's thread."""
 
         def deliver(shot: Shot) -> None:
             with self._changed:
@@ -163,11 +165,11 @@ class PicameraSource:
         return deliver
 
     def _give_up(self, left: Sequence[Left[Shot]]) -> None:
-        """Count frames that no pair needs, and give them back."""
-        with self._changed:  # two cameras and the reader count here
+        """Count frames that will not be part of a pair, and release them."""
+        with self._changed:  # two camera threads and the reader count here
             for frame in left:
                 self._cameras[frame.camera].arrivals.lost[frame.cause] += 1
-                self._alone += frame.cause == "unpaired"
+                self._unpaired += frame.cause == "unpaired"
         for frame in left:
             frame.item.request.release()
 
@@ -175,15 +177,15 @@ class PicameraSource:
         now_ns, limit_s = time.monotonic_ns(), self._config.startup_s
         for camera in self._cameras:
             camera.check(now_ns, timeout_s)
-        if self._alone * self._config.frame_us > 2e6 * limit_s:  # of both: twice as many as one that starts late costs
+        if self._unpaired * self._config.frame_us > 2e6 * limit_s:  # twice as many as a late start costs
             raise SourceError(
                 f"{' and '.join(map(str, self._cameras))} expose at different moments and gave no pair for "
                 f'{limit_s:g} s: trigger them together, or set [source] sync = "software"'
             )
 
     def _frame(self, shots: Sequence[Shot]) -> Frame:
-        """Make one frame of every camera's."""
-        self._alone = 0
+        """Combine one frame of each camera into a ``Frame``."""
+        self._unpaired = 0
         mid_ns = sum(shot.mid_ns for shot in shots) // len(shots)
         if self._last_ns is not None:
             self._seq += max(1, self._cadence.steps(self._last_ns, mid_ns))
@@ -202,7 +204,7 @@ class PicameraSource:
 
 
 def _check_trigger(wanted: str) -> None:
-    """Compare what the sensor's driver does with what is wanted. Raises SourceError."""
+    """Compare the trigger mode of the sensor's driver with ``[source] trigger``. Raises SourceError."""
     try:
         triggered = TRIGGER_MODE.read_text(encoding="ascii").strip() not in {"0", "N"}
     except OSError as error:

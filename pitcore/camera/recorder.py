@@ -20,13 +20,13 @@ from pitcore.frame import Frame, Geometry, Noise
 
 
 class Recorder:
-    """Appends frames to a new folder; leaves a readable recording whenever and however it ends.
+    """Appends frames to a recording in a new folder. The recording is readable even if the process is killed.
 
     Args:
-        folder: made if it is missing; must not hold a recording yet.
-        geometry: of every frame to come.
-        noise: of the source.
-        sync_every: after so many frames the files are forced to disk; a power cut loses no more than these.
+        folder: created if it is missing; must not hold a recording yet.
+        geometry: geometry of every frame.
+        noise: noise of the source, see ``frame.Noise``.
+        sync_every: number of frames after which the files are synced to disk; a power cut loses at most these.
 
     Raises:
         RecordingError: the folder cannot be written or already holds a recording.
@@ -60,8 +60,8 @@ class Recorder:
         """Append a frame.
 
         Raises:
-            RecordingError: its shape or type is not the recording's, the disk is full, or the recorder is closed. What
-                was written before stays readable.
+            RecordingError: the frame's shape or type differs from the recording's, the disk is full, or the recorder is
+                closed. Frames written before stay readable.
         """
         if self._files is None:
             raise RecordingError(f"{self._folder}: the recording is closed; start another one")
@@ -92,10 +92,10 @@ class Recorder:
             ) from error
 
     def write_truth(self, truths: Iterable[Truth]) -> None:
-        """Store what really lay on an emulated belt, replacing what was stored before.
+        """Store the true objects of an emulated belt. Replaces any stored before.
 
         Raises:
-            RecordingError: it cannot be written.
+            RecordingError: the file cannot be written.
         """
         lines = b"".join(msgspec.json.encode(truth) + b"\n" for truth in truths)
         try:
@@ -106,7 +106,7 @@ class Recorder:
             ) from error
 
     def close(self) -> None:
-        """Force everything to disk. May be called twice.
+        """Sync the files to disk and close them. May be called twice.
 
         Raises:
             RecordingError: the disk does not confirm.
@@ -123,7 +123,7 @@ class Recorder:
             self._drop_files()
 
     def _sync(self) -> None:
-        """Force pixels to disk before the lines that vouch for them."""
+        """Sync the pixels to disk, then the index lines that refer to them."""
         for file in self._files or ():
             os.fsync(file.fileno())
 
@@ -134,25 +134,25 @@ class Recorder:
 
 
 def check_new(folder: Path) -> None:
-    """Refuse a folder that holds a recording, also one without its manifest. Raises RecordingError."""
+    """Raise RecordingError if a folder holds a recording or parts of one."""
     if any(os.path.lexists(folder / name) for name in (MANIFEST, FRAMES, INDEX)):
         raise RecordingError(f"{folder}: already holds a recording; name another folder")
 
 
 def _new_file(path: Path) -> BinaryIO:
-    """Open without a buffer: a frame is in the kernel before its index line is, even if this process is killed."""
+    """Create a file and open it unbuffered, so that the kernel has a frame before it has the frame's index line."""
     return os.fdopen(os.open(path, NEW_FILE, 0o666), "wb", buffering=0)
 
 
 def _write_all(file: BinaryIO, data: memoryview) -> None:
-    """Write every byte; an unbuffered file may take less than it is given, as when the disk fills up."""
+    """Write every byte. An unbuffered file may write only a part, for example when the disk is full."""
     rest = data.cast("B")
     while rest:
         rest = rest[file.write(rest) :]
 
 
 def _append_line(file: BinaryIO, line: bytes) -> None:
-    """Append a line, or, if the disk is full, leave the file as it was."""
+    """Append a line; if that fails, restore the file and raise OSError."""
     before = file.tell()
     try:
         _write_all(file, memoryview(line + b"\n"))

@@ -1,13 +1,13 @@
-"""The format of a recording: a folder that any tool can read, and that a power cut does not spoil.
+"""Defines and parses the format of a recording: a folder that any tool can read and a power cut does not damage.
 
-``manifest.json``   written once, first: schema, plane names, sizes, belt scale; ``noise`` where there is any.
-``frames.raw``      the frames one after another; a frame is its planes one after another, row by row, uint8.
-``index.jsonl``     one line a frame, appended after its pixels: ``{"seq","t_ns","tick","offset","crc32"}``; the CRC is
-                    of the frame's bytes.
-``truth.jsonl``     optional: one line an object of an emulated belt, see ``truth.Truth``.
+``manifest.json``   written once, first: schema, plane names, sizes, belt scale; ``noise`` if the source has any.
+``frames.raw``      the frames in order; each is its planes in order, row by row, uint8.
+``index.jsonl``     one line for each frame, appended after its pixels: ``{"seq","t_ns","tick","offset","crc32"}``; the
+                    CRC is of the frame's bytes.
+``truth.jsonl``     optional: one line for each object of an emulated belt, see ``truth.Truth``.
 
-A frame exists once its index line is whole. What stands behind the last whole line, in either file, is the torn end of
-a recorder that was killed; readers ignore it and say so. This module defines and parses; it writes nothing.
+A frame counts as recorded when its index line is complete. Data after the last complete line, in either file, was left
+by a recorder that was killed; readers ignore it and report it. ``recorder`` writes the files.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ TRUTH = "truth.jsonl"
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What every frame of the recording looks like."""
+    """The contents of ``manifest.json``: the properties of every frame."""
 
     schema: str
     plane_names: tuple[str, ...]
     height_px: int
     width_px: int
     px_per_tick: float
-    noise: Noise = "none"  # so it is not known of older ones, and nothing may be refused by it
+    noise: Noise = "none"  # recordings of older versions do not have it, so no frame of them counts as frozen
 
     @property
     def geometry(self) -> Geometry:
-        """The same for a source."""
+        """Geometry of the frames, as a source has it."""
         return Geometry(self.plane_names, self.height_px, self.width_px, self.px_per_tick)
 
     @property
@@ -53,7 +53,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 class IndexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where one frame is, and when it was taken."""
+    """One line of the index: offset of a frame in ``frames.raw`` in bytes, its number, stamps and CRC."""
 
     seq: int
     t_ns: int
@@ -95,7 +95,7 @@ def read_index(folder: Path, manifest: Manifest) -> tuple[list[IndexEntry], bool
     """Read the index.
 
     Returns:
-        The entries, and True if the last line was torn and left out.
+        The entries, and True if the last line was incomplete and ignored.
 
     Raises:
         RecordingError: the index is missing, or damaged before its last line.

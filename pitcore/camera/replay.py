@@ -22,19 +22,19 @@ from pitcore.health import CameraHealth
 class ReplaySource:
     """Implements ``camera.source.Source`` over a folder that ``Recorder`` wrote.
 
-    Frames are views of the mapped file, never copies; they stay readable after release and after ``close``.
+    Frames are views of the memory-mapped file, never copies; they stay readable after release and after ``close``.
 
     Args:
         folder: the recording.
-        paced: keep the time between frames as it was recorded. Frames are still all delivered, so it is never live.
-        verify: compare every frame with its checksum, at about 1 ms for each full-size frame.
+        paced: keep the recorded time between frames. All frames are still delivered, so the source is not live.
+        verify: compare every frame with its checksum; costs about 1 ms for each full-size frame.
         expected: if given, the recording must have this geometry.
 
     Attributes:
-        torn: True if the recorder was killed and left half a frame, which is not played.
+        torn: True if the recorder was killed and left an incomplete frame, which is not played.
 
     Raises:
-        RecordingError: there is no usable recording: a file is missing, empty or damaged.
+        RecordingError: a file of the recording is missing, empty or damaged.
     """
 
     live = False
@@ -60,12 +60,12 @@ class ReplaySource:
 
     @property
     def noise(self) -> Noise:
-        """Of what was recorded."""
+        """Noise of the recorded source."""
         return self._manifest.noise
 
     @property
     def frames(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         return len(self._entries)
 
     def start(self) -> None:
@@ -102,20 +102,20 @@ class ReplaySource:
         return Frame(entry.seq, entry.t_ns, entry.tick, tuple(pixels.reshape(shape)))
 
     def health(self) -> tuple[CameraHealth, ...]:
-        """The folder as one camera; see ``Source.health``."""
+        """Report the folder as one camera; see ``Source.health``."""
         due = self._next < len(self._entries)
         return (CameraHealth(str(self._folder), self._manifest.plane_names, self._next, self._last_ns, due),)
 
     def close(self) -> None:
-        """Forget the file; the mapping goes when the last frame does. Another thread may be in ``read``."""
+        """Drop the file; it is unmapped when the last frame is freed. Another thread may be in ``read``."""
         self._closed.set()
         self._pixels = None
 
     def truths(self) -> list[Truth]:
-        """Return what really lay on the belt, if the recording is of an emulated one, else an empty list.
+        """Return the true objects of a recorded emulated belt; an empty list for other recordings.
 
         Raises:
-            RecordingError: the truth is damaged.
+            RecordingError: ``truth.jsonl`` is damaged.
         """
         path = self._folder / TRUTH
         if not path.exists():

@@ -1,7 +1,7 @@
-"""One camera of a Raspberry Pi, by picamera2: opened by its id, locked, every frame taken, none copied.
+"""Opens one camera of a Raspberry Pi through picamera2, by its id, locks its settings and delivers its good frames.
 
-Pairing and the belt are ``picamera``'s. picamera2 calls ``_arrived`` on its own thread for each good frame, with a lock
-of its own held: there the frame is only judged, kept and handed on.
+``picamera`` pairs the frames and knows the belt. picamera2 calls ``_arrived`` for every frame on its own thread and
+holds a lock during the call. So ``_arrived`` only judges the frame, acquires its request and delivers it.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _BGR = {"blue": 0, "green": 1, "red": 2}  # libcamera's RGB888 is blue first in 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A good frame, kept from going back to the camera until its request is released once.
+    """A good frame. Its buffer returns to the camera when its request is released.
 
     Attributes:
-        request: picamera2's.
-        mid_ns: CLOCK_MONOTONIC at mid-exposure.
-        damage: what libcamera says is wrong with its picture; empty if nothing is.
+        request: picamera2's request, acquired once.
+        mid_ns: time of mid-exposure, CLOCK_MONOTONIC in nanoseconds.
+        damage: damage that libcamera reports; empty if none.
     """
 
     request: Any
@@ -47,12 +47,12 @@ class Shot:
 
 
 class RpiCamera:
-    """Opens one camera and hands on its good frames.
+    """Opens one camera and delivers its good frames.
 
     Args:
-        config: of this camera.
-        shared: of all of them.
-        geometry: of the frame that its planes are part of.
+        config: configuration of this camera.
+        shared: configuration of all cameras.
+        geometry: geometry of the frame to which the camera's planes belong.
         cadence: when frames are due.
         deliver: called with each good frame, on the camera's thread; must not wait.
     """
@@ -91,7 +91,7 @@ class RpiCamera:
             raise SourceError(f"{self} cannot be opened: {_why(error)}") from error
 
     def start(self) -> None:
-        """Let frames come. Raises SourceError."""
+        """Start the camera. Raises SourceError."""
         self._started_ns = time.monotonic_ns()
         try:
             self._camera.pre_callback = self._arrived
@@ -100,23 +100,26 @@ class RpiCamera:
             raise SourceError(f"{self} cannot be started: {_why(error)}") from error
 
     def check(self, now_ns: int, timeout_s: float) -> None:
-        """Raise SourceError if the camera broke, fell silent or never does what it is set to."""
+        """Raise SourceError if the camera failed, sends nothing, or does not take its settings."""
         if self.failure is not None:
             raise self.failure
         seen, limit_s, frame_s = self.arrivals, self._shared.startup_s, self._shared.frame_us / 1e6
         last_ns = seen.last_new_ns
-        # `due` allows a frame's time of its own, so that this comes within the time-out, not after it.
+        # `due` itself allows one frame's time, which is subtracted here to stay within the time-out.
         silent_s = max(timeout_s - frame_s, 2 * frame_s) if last_ns is not None else limit_s
         if self._cadence.due(last_ns or self._started_ns, now_ns - round(silent_s * 1e9)):
             raise SourceError(
                 f"{self} sent nothing for {silent_s + frame_s:.2g} s: it hangs, or its cable or power failed; the "
                 "service has to restart"
             )
-        if seen.bad_in_row * frame_s > limit_s:  # counted: a stopped belt that triggers nothing is no fault
+        if seen.bad_in_row * frame_s > limit_s:  # counts frames, not time: a stopped belt triggers no frames
             raise SourceError(f"{self} gave no good frame for {limit_s:g} s: {seen.doubt}; correct [source] cameras")
 
     def lend(self, shot: Shot) -> tuple[tuple[Plane, ...], Callable[[], None]]:
-        """Return a frame's planes and what gives them back: views of the camera's buffer, except for colours."""
+        """Return a frame's planes, (H, W) uint8 each, and the function that releases them.
+
+        A luma plane is a view of the camera's buffer; colour planes are copies.
+        """
         mapped = self._library.MappedArray(shot.request, "main", write=False)
         window = mapped.__enter__().array[self._rows, self._columns]
 
@@ -126,13 +129,13 @@ class RpiCamera:
 
         if "luma" in self._config.channels:
             return (window,) * len(self._config.channels), release
-        # copies, since the core wants the pixels of a row side by side, and here the colours are
+        # copies: the core needs adjacent pixels in a row, and the camera interleaves the colours
         colours = tuple(np.ascontiguousarray(window[..., _BGR[channel]]) for channel in self._config.channels)
         release()
         return colours, _nothing
 
     def relock(self, exposure_us: int, gain: float) -> None:
-        """Ask for another exposure and gain; frames are lost until the camera confirms. Raises SourceError."""
+        """Request another exposure and gain. Frames are lost until the camera confirms. Raises SourceError."""
         self.arrivals.relock(self._lock(exposure_us, gain))
         if self._camera is None:
             return
@@ -143,11 +146,11 @@ class RpiCamera:
 
     @property
     def exposure(self) -> tuple[int, float]:
-        """What was last asked for: microseconds and gain."""
+        """The last requested exposure in microseconds and gain."""
         return self.arrivals.lock.exposure_us, self.arrivals.lock.gain
 
     def health(self, now_ns: int) -> CameraHealth:
-        """Return how the camera fares."""
+        """Return the camera's health at a time (CLOCK_MONOTONIC in nanoseconds)."""
         seen = self.arrivals
         lost = {cause: count for cause, count in sorted(dict(seen.lost).items()) if count}
         free = self._shared.trigger == "none"
@@ -157,7 +160,10 @@ class RpiCamera:
         )
 
     def closing(self) -> threading.Thread | None:
-        """Begin to close the camera; None if it is not open. A camera without its cable may never come back from it."""
+        """Close the camera on a new thread and return the thread; None if the camera is not open.
+
+        The call may never return for a camera without its cable.
+        """
         camera, self._camera = self._camera, None
         if camera is None:
             return None
@@ -173,7 +179,7 @@ class RpiCamera:
             log.warning("%s did not close: %s", self, first_line(error))
 
     def _arrived(self, request: Any) -> None:  # noqa: ANN401  picamera2 has no types
-        """Judge a frame; keep it if it is good. On picamera2's thread, which an exception would end."""
+        """Judge a frame and deliver it if it is good. Runs on picamera2's thread, which an exception would end."""
         try:
             mid_ns = self.arrivals.judge(request.get_metadata(), time.monotonic_ns())
             if mid_ns is not None:
@@ -189,17 +195,17 @@ class RpiCamera:
         return Lock(exposure_us, gain, self._shared.frame_us if self._shared.trigger == "none" else None)
 
     def _place(self, library: ModuleType) -> int:
-        """Return where picamera2 lists the camera. Not its ``Num``: the list is sorted by id, the numbers are not."""
-        found = [camera["Id"] for camera in library.Picamera2.global_camera_info()]
-        if self._config.id not in found:
+        """Return the camera's index in picamera2's list. Not its ``Num``: the list is sorted by id, ``Num`` is not."""
+        ids = [camera["Id"] for camera in library.Picamera2.global_camera_info()]
+        if self._config.id not in ids:
             raise SourceError(
-                f"{self} is not connected; found: {', '.join(found) or 'none'}: check its cable, or give "
+                f"{self} is not connected; found: {', '.join(ids) or 'none'}: check its cable, or give "
                 "[source] cameras the id that `rpicam-hello --list-cameras` shows"
             )
-        return found.index(self._config.id)
+        return ids.index(self._config.id)
 
     def _configure(self) -> None:
-        """Ask for the picture, and refuse another one than asked for."""
+        """Configure the camera. Raises SourceError if it chooses another picture size or format than requested."""
         colours = "luma" not in self._config.channels
         main = {"size": self._picture_px, "format": "RGB888" if colours else "YUV420"}
         controls = self._lock(*self.exposure).controls() | {"ColourGains": self._config.colour_gains}
@@ -211,26 +217,26 @@ class RpiCamera:
             controls=self._known(controls | self._in_step()),
             display=None,
             encode=None,
-            queue=False,  # it would keep a buffer for a caller that we are not
+            queue=False,  # a queue would keep one buffer for a caller of capture_request, which is not used here
         )
         self._camera.configure(wanted)
-        given = self._camera.camera_configuration()["main"]
-        if tuple(given["size"]) != self._picture_px or given["format"] != main["format"]:
+        actual = self._camera.camera_configuration()["main"]
+        if tuple(actual["size"]) != self._picture_px or actual["format"] != main["format"]:
             raise SourceError(
-                f"{self} gives {given['size']} {given['format']} instead of {self._picture_px} {main['format']}; "
+                f"{self} gives {actual['size']} {actual['format']} instead of {self._picture_px} {main['format']}; "
                 "set [source] picture_px to a size that it has"
             )
         if self._config.sensor_crop_px is not None:
             crop = self._config.sensor_crop_px
-            several = "ScalerCrops" in self._camera.camera_controls  # on a Raspberry Pi 5 one for each stream rules
+            several = "ScalerCrops" in self._camera.camera_controls  # on a Raspberry Pi 5: one for each stream
             self._camera.set_controls({"ScalerCrops": [crop]} if several else {"ScalerCrop": crop})
 
     def _known(self, controls: dict[str, Any]) -> dict[str, Any]:
-        """Leave out what this sensor does not have."""
+        """Return the controls that this sensor has."""
         return {name: value for name, value in controls.items() if name in self._camera.camera_controls}
 
     def _in_step(self) -> dict[str, Any]:
-        """Return what makes the first camera lead and the other follow."""
+        """Return the controls for software synchronisation: the first camera is the server, the other the client."""
         if self._shared.sync == "none":
             return {}
         modes = libcamera().controls.rpi.SyncModeEnum
@@ -238,9 +244,9 @@ class RpiCamera:
 
 
 def _damage(request: Any) -> str:  # noqa: ANN401  picamera2 has no types
-    """Return what libcamera reports of a picture that the camera or its cable spoilt; empty if it is whole.
+    """Return the damage that libcamera reports for a picture; empty if none.
 
-    ``FrameMetadata.status`` is ``Error`` if a transfer failed: part of the buffer is of an earlier frame.
+    ``FrameMetadata.status`` is ``Error`` if a transfer failed: part of the buffer then holds an earlier frame.
     """
     states = {buffer.metadata.status.name for buffer in request.request.buffers.values()}
     bad = states & {"Error", "Cancelled"}
@@ -256,14 +262,14 @@ def _transform(flip: str) -> Any:  # noqa: ANN401  libcamera has no types
 
 
 def _why(error: BaseException) -> str:
-    """Return what went wrong at the bottom, for picamera2 wraps what libcamera says, and what helps against it."""
+    """Return the message of the innermost cause, since picamera2 wraps libcamera's errors, and how to fix it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{first_line(error)}; {_fix(error)}"
 
 
 def _fix(error: BaseException) -> str:
-    """Return what helps against what libcamera and the kernel are known to say."""
+    """Return how to fix a known error of libcamera or the kernel."""
     text = str(error).lower()
     if "busy" in text or "acquire" in text:
         return "another program holds it: end it (`fuser -v /dev/media*`)"

@@ -1,4 +1,4 @@
-"""What a source of frames is. The implementations are beside this module."""
+"""Defines the protocol of a frame source. The implementations are the other modules of this package."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Source(Protocol):
 
     @property
     def live(self) -> bool:
-        """True if frames come at their own pace, so that a slow reader loses some.
+        """True if frames come at a fixed rate, so that a slow reader loses some.
 
-        A recording read as fast as possible is not live: its reader may take its time.
+        A recording is not live: it delivers the next frame when it is read.
         """
         ...
 
     @property
     def noise(self) -> Noise:
-        """What tells two of its frames apart that show the same; by it a frozen camera is known."""
+        """Why two frames of an unchanged scene differ; the check for a frozen camera needs it."""
         ...
 
     def start(self) -> None:
@@ -38,31 +38,34 @@ class Source(Protocol):
     def read(self, timeout_s: float) -> Frame | None:
         """Wait for the next frame and lend it.
 
-        Returns None at the end of a finite source. Raises SourceError when no frame came within
-        ``timeout_s`` seconds, or when the camera broke.
+        Returns:
+            The frame, or None at the end of a finite source.
+
+        Raises:
+            SourceError: no frame came within ``timeout_s`` seconds, or the camera failed.
         """
         ...
 
     def health(self) -> tuple[CameraHealth, ...]:
-        """Return how each camera fares; from any thread, at any time, without waiting for a frame."""
+        """Return the health of each camera. Callable from any thread at any time; does not wait for a frame."""
         ...
 
     def close(self) -> None:
-        """Give everything back. May be called twice, and before ``start``.
+        """Release all resources. May be called twice, and before ``start``.
 
-        Another thread may be in ``start`` or ``read``: one that waits for a frame then returns or raises. A call that
-        hangs is waited for, so the caller of ``close`` sets the limit.
+        Another thread may be in ``start`` or ``read``; a ``read`` that waits for a frame then returns or raises.
+        ``close`` waits for a call that hangs, so its caller must set a time limit.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """How long a camera gathers light, and by how much its signal is amplified.
+    """Exposure time and gain of a camera.
 
     Attributes:
-        exposure_us: microseconds.
-        gain: analogue gain, 1.0 for none.
+        exposure_us: exposure time in microseconds.
+        gain: analogue gain; 1.0 is no amplification.
     """
 
     exposure_us: float
@@ -71,7 +74,7 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True)
 class ExposureLimits:
-    """What every camera of a source can do; both ends belong to it."""
+    """The range that every camera of a source supports, ends included; the smallest gain is 1.0."""
 
     min_us: float
     max_us: float
@@ -80,30 +83,31 @@ class ExposureLimits:
 
 @runtime_checkable
 class Adjustable(Protocol):
-    """What a live source is besides, if the exposure of its cameras can be set while it runs.
+    """A live source whose exposures can be set while it runs.
 
-    Optional: ask with ``isinstance``. A recording is never adjustable. From any thread, at any time.
+    Test for it with ``isinstance``. A recording is never adjustable. All methods may be called from any thread.
     """
 
     @property
     def exposures(self) -> tuple[Exposure, ...]:
-        """What was last asked for, one for each plane, in the order of ``geometry.plane_names``."""
+        """The last requested exposures, one for each plane, in the order of ``geometry.plane_names``."""
         ...
 
     @property
     def exposure_limits(self) -> ExposureLimits:
-        """Known before ``start``."""
+        """The supported range; known before ``start``."""
         ...
 
     @property
     def settle_frames(self) -> int:
-        """How many frames after ``set_exposures`` may still show the old exposure."""
+        """Number of frames after ``set_exposures`` that may still show the old exposure."""
         ...
 
     def set_exposures(self, wanted: Sequence[Exposure]) -> None:
-        """Ask for an exposure of each plane; before ``start`` it holds from the first frame on.
+        """Request an exposure for each plane. A call before ``start`` affects the first frame.
 
         Raises:
-            SourceError: not one for each plane, beyond the limits, or the camera refuses.
+            SourceError: the number of exposures is not the number of planes, one is outside the limits, or the camera
+                refuses it.
         """
         ...

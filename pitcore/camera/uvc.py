@@ -1,6 +1,6 @@
-"""A camera on USB as a ``Source``, by Video4Linux: for a laptop and a bench.
+"""Reads a USB camera as a ``Source``, through Video4Linux: for a laptop or a bench test.
 
-Such a camera sets its exposure itself, so nothing is locked and no line should be judged by it.
+Such a camera sets its own exposure, so the exposure is not locked. Do not use it on a production line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pitcore.frame import Frame, Geometry, Noise
 from pitcore.health import CameraHealth
 
 QUEUE_FRAMES = 2
-STARTUP_S = 5.0  # some cameras take seconds to their first picture
+STARTUP_S = 5.0  # some cameras need seconds for their first picture
 STOP_S = 1.0
 
 
@@ -29,10 +29,10 @@ class UvcSource:
     """Implements ``camera.source.Source`` over a device. A thread reads it, since the kernel may never return.
 
     Args:
-        config: ``[source]``.
-        geometry: of the frames, as ``[frame]`` and ``[belt]`` say.
-        ticks: where the belt is.
-        kind: FFmpeg's name of the format.
+        config: ``[source]`` of the configuration.
+        geometry: geometry of the frames, from ``[frame]`` and ``[belt]``.
+        ticks: gives the encoder count at a time.
+        kind: FFmpeg's name of the input format.
     """
 
     live = True
@@ -45,7 +45,7 @@ class UvcSource:
         self._cutter = Cutter(config.channels, config.window_px, geometry)
         self._cadence = FreeRunning(round(1e6 / config.frames_per_s))
         self._changed = threading.Condition()
-        self._queue: deque[tuple[int, Shot]] = deque()  # CLOCK_MONOTONIC, picture
+        self._queue: deque[tuple[int, Shot]] = deque()  # (CLOCK_MONOTONIC in ns, picture)
         self._lost: Counter[str] = Counter()
         self._failure: Exception | None = None
         self._reader: threading.Thread | None = None
@@ -58,7 +58,7 @@ class UvcSource:
 
     def start(self) -> None:
         """See ``Source.start``."""
-        av()  # missing, it should be said here
+        av()  # raises here, on the caller's thread, if PyAV is missing
         if not Path(self._config.device).exists():
             raise SourceError(
                 f"{self._config.device}: no such camera; plug it in, or give [source] device one that "
@@ -72,7 +72,7 @@ class UvcSource:
         self._reader.start()
 
     def read(self, timeout_s: float) -> Frame | None:
-        """See ``Source.read``. Returns None once closed."""
+        """Wait for the next picture; see ``Source.read``. Returns None after ``close``."""
         with self._changed:
             while not self._queue:
                 if self._stopping.is_set():
@@ -91,7 +91,7 @@ class UvcSource:
         return (CameraHealth(self._config.device, names, self._frames, self._arrived_ns, lost=lost),)
 
     def close(self) -> None:
-        """Let the reader end; one that the kernel holds is left behind, and ends with the process."""
+        """Stop the reader thread. If the kernel blocks it, it stays until the process ends."""
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
@@ -99,7 +99,7 @@ class UvcSource:
             self._reader.join(STOP_S)
 
     def _wait(self, timeout_s: float) -> None:
-        """Wait for the reader. Raises SourceError when the camera is silent for too long."""
+        """Wait for the reader thread. Raises SourceError if the camera sends nothing for too long."""
         since_ns, limit_s = self._arrived_ns or self._started_ns, timeout_s if self._arrived_ns else STARTUP_S
         left_s = limit_s - (time.monotonic_ns() - since_ns) / 1e9
         if left_s <= 0:
@@ -117,7 +117,7 @@ class UvcSource:
         return self._seq
 
     def _read_all(self) -> None:
-        """Read until told to stop or the camera goes. What went wrong is raised by ``read``."""
+        """Read until ``close`` or until the camera is unplugged. ``read`` raises the error, if there was one."""
         try:
             with open_film(self._config.device, self._kind, self._options()) as film:
                 clock = StampClock(f"camera {self._config.device}")
@@ -128,7 +128,7 @@ class UvcSource:
             self._fail(SourceError(f"camera {self._config.device} ended: it was unplugged; plug it in again"))
         except SourceError as error:
             self._fail(error)
-        except Exception as error:  # noqa: BLE001  an error that only this thread sees would be a hang without a cause
+        except Exception as error:  # noqa: BLE001  without this the camera would seem to hang, with no cause reported
             self._fail(SourceError(f"camera {self._config.device} broke: {first_line(error)}; plug it in again"))
 
     def _put(self, clock: StampClock, shot: Shot) -> None:
@@ -152,7 +152,7 @@ class UvcSource:
             self._changed.notify()
 
     def _options(self) -> dict[str, str]:
-        """Return what is asked of the device, by FFmpeg's names."""
+        """Return FFmpeg's options for the device."""
         if self._kind != "video4linux2":
             return {}
         width_px, height_px = self._config.picture_px or (self.geometry.width_px, self.geometry.height_px)

@@ -1,4 +1,4 @@
-"""A film or stream of the belt as a ``Source``: every picture is played, none is dropped."""
+"""Plays a film or stream of the belt as a ``Source``: every picture is delivered, none is dropped."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pitcore.errors import SourceError, first_line
 from pitcore.frame import Frame, Geometry, Noise
 from pitcore.health import CameraHealth
 
-OPEN_S, SILENT_S = 5.0, 5.0  # a server that sends nothing for longer is broken
+OPEN_S, SILENT_S = 5.0, 5.0  # a server that sends nothing for longer has failed
 
 
 class VideoSource:
-    """Implements ``camera.source.Source`` over what FFmpeg reads: a file, or the address of a stream.
+    """Implements ``camera.source.Source`` over a file or stream that FFmpeg reads.
 
-    Stamps count from the film's beginning, so runs are the same.
+    Time stamps count from the beginning of the film, so every run gives the same stamps.
 
     Args:
-        config: ``[source]``.
-        geometry: of the frames, as ``[frame]`` and ``[belt]`` say.
-        ticks: where the belt is.
+        config: ``[source]`` of the configuration.
+        geometry: geometry of the frames, from ``[frame]`` and ``[belt]``.
+        ticks: gives the encoder count at a time.
     """
 
     live = False
@@ -37,10 +37,10 @@ class VideoSource:
         self._config, self.geometry, self._ticks = config, geometry, ticks
         self._cutter = Cutter(config.channels, config.window_px, geometry)
         self._film: Any = None
-        self._lock = threading.Lock()  # a film that is closed while it is read ends the process
+        self._lock = threading.Lock()  # closing a film during a read would crash the process
         self._closed = threading.Event()
         self._shots: Iterator[Shot] = iter(())
-        self._given, self._ended = 0, False
+        self._delivered, self._ended = 0, False
         self._last_ns: int | None = None
         self._start_ns = 0
         self._first_stamp_ns = 0
@@ -50,12 +50,12 @@ class VideoSource:
         self.close()
         self._closed.clear()
         path = Path(self._config.path)
-        if path.exists() and not path.is_file():  # a pipe without a writer cannot even be opened: it hangs
+        if path.exists() and not path.is_file():  # opening a pipe without a writer would hang
             raise SourceError(f"{path}: is not a regular file; give [source] path a film, or the address of a stream")
         with self._lock:
             self._film = open_film(self._config.path, None, {}, None if path.exists() else (OPEN_S, SILENT_S))
             self._shots = shots(self._film)
-            self._given, self._ended = 0, False
+            self._delivered, self._ended = 0, False
             self._start_ns = time.monotonic_ns()
 
     def read(self, timeout_s: float) -> Frame | None:
@@ -73,7 +73,7 @@ class VideoSource:
         except av().FFmpegError as error:
             if time.monotonic() - asked >= SILENT_S:
                 raise silent(where, SILENT_S) from error
-            raise SourceError(f"{where}: damaged after {self._given} pictures: {first_line(error)}") from error
+            raise SourceError(f"{where}: damaged after {self._delivered} pictures: {first_line(error)}") from error
         if shot is None:
             self._ended = True
             return None
@@ -81,17 +81,17 @@ class VideoSource:
         if self._config.paced:
             self._wait(t_ns, timeout_s)
         planes = self._cutter.planes(shot.picture, where)
-        frame = Frame(self._given, t_ns, self._ticks.tick_at(t_ns), planes, damage=damage_of(shot, len(planes)))
-        self._given, self._last_ns = self._given + 1, time.monotonic_ns()
+        frame = Frame(self._delivered, t_ns, self._ticks.tick_at(t_ns), planes, damage=damage_of(shot, len(planes)))
+        self._delivered, self._last_ns = self._delivered + 1, time.monotonic_ns()
         return frame
 
     def health(self) -> tuple[CameraHealth, ...]:
-        """The film as one camera; see ``Source.health``."""
+        """Report the film as one camera; see ``Source.health``."""
         names = self.geometry.plane_names
-        return (CameraHealth(self._config.path, names, self._given, self._last_ns, due=not self._ended),)
+        return (CameraHealth(self._config.path, names, self._delivered, self._last_ns, due=not self._ended),)
 
     def close(self) -> None:
-        """Close the file; frames that are still lent stay readable. Waits for a ``read`` that is under way."""
+        """Close the file; borrowed frames stay readable. Waits for a ``read`` on another thread to end."""
         self._closed.set()
         with self._lock:
             film, self._film = self._film, None
@@ -101,8 +101,9 @@ class VideoSource:
     def _since_first(self, shot: Shot) -> int:
         now_ns = shot.stamp_ns
         if now_ns is None:
-            raise SourceError(f"{self._config.path}: picture {self._given} has no time stamp; convert it with FFmpeg")
-        if self._given == 0:
+            number = self._delivered
+            raise SourceError(f"{self._config.path}: picture {number} has no time stamp; convert it with FFmpeg")
+        if self._delivered == 0:
             self._first_stamp_ns = now_ns
         return now_ns - self._first_stamp_ns
 

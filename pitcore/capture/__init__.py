@@ -1,5 +1,5 @@
-"""Keeps crops of some cherries on the board's disk: doubtful ones, and a random sample.
+"""Keeps crops of some cherries on the board's disk: doubtful ones, and a random sample. See docs/capture.md.
 
-``choose`` says which, ``ring`` bounds the folder, ``keeper`` stands between the loop and the disk, ``record`` is what
-is kept with the pixels. docs/capture.md is for people.
+``choose`` selects them, ``keeper`` copies them in the loop and writes them on a thread, ``ring`` limits the folder, and
+``record`` defines the data that are stored with the pixels.
 """

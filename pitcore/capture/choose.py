@@ -1,7 +1,7 @@
-"""Which cherries are kept, and why. Pure but for its own counts: no clock, no disk.
+"""Selects the cherries to keep, and gives the reasons. Does no IO and reads no clock.
 
-The random sample is drawn by itself: each cherry that the network judged is taken with the same probability, whatever
-its verdict, and no limit of the doubtful ones touches it.
+The random sample is independent: each cherry that the network judged is drawn with the same probability, whatever its
+verdict. The limit on doubtful cherries does not affect it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pitcore.decision.policy import Shape
 from pitcore.model_card import Thresholds
 from pitcore.verdict import Verdict
 
-OUTLIERS_AFTER = 500  # cherries, of which the usual is learned first
-MEMORY = 5000  # cherries: the usual follows slow changes, and forgets what was longer ago
+OUTLIERS_AFTER = 500  # cherries from which the usual figures are learned before outliers are reported
+MEMORY = 5000  # cherries in the running mean, which follows slow changes
 DOUBTS: tuple[Why, ...] = ("uncertain", "touching", "foreign", "cut", "not_finite")
 _LEAST = 1e-6  # probabilities have six places
 
 
 class Usual:
-    """Knows what is usual of cherries: mean and variance of each figure, over about the last ``MEMORY`` ones."""
+    """Keeps mean and variance of each figure of the cherries, over about the last ``MEMORY`` of them."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -30,7 +30,10 @@ class Usual:
         self._variances: list[float] = []
 
     def sigmas(self, figures: tuple[float, ...]) -> float:
-        """Take in a cherry, and return how far it is from the usual before it, in standard deviations; 0 at first."""
+        """Return the largest deviation of a cherry's figures in standard deviations, then add it to the statistics.
+
+        Returns 0 for the first ``OUTLIERS_AFTER`` cherries.
+        """
         if len(figures) != len(self._means):
             self._count, self._means, self._variances = 0, list(figures), [0.0] * len(figures)
         away = 0.0
@@ -45,6 +48,23 @@ class Usual:
         return away
 
 
+class Credit:
+    """Allows so many cherries a minute. What is not used is saved up, for a minute at most."""
+
+    def __init__(self, per_minute: float) -> None:
+        self._most = self._left = per_minute
+        self._at_s = 0.0
+
+    def take(self, now_s: float) -> bool:
+        """Return whether one more is allowed; ``now_s`` is monotonic."""
+        self._left = min(self._most, self._left + max(0.0, now_s - self._at_s) * self._most / 60.0)
+        self._at_s = now_s
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
 class Chooser:
     """Chooses cherries.
 
@@ -54,53 +74,43 @@ class Chooser:
 
     def __init__(self, config: CaptureConfig) -> None:
         self._config = config
-        self._random = random.Random(config.sample_seed)  # noqa: S311  a sample, no secret
+        self._random = random.Random(config.sample_seed)  # noqa: S311  not a secret
         self._usual = Usual()
-        self._credit, self._credit_s = config.doubtful_per_minute, 0.0
+        self._credit = Credit(config.doubtful_per_minute)
 
     def why(self, verdict: Verdict, shape: Shape, thresholds: Thresholds, now_s: float) -> tuple[tuple[Why, ...], bool]:
-        """Return why a cherry is kept.
+        """Return the reasons to keep a cherry.
 
         Args:
-            verdict: of a cherry that the network judged.
-            shape: of it.
-            thresholds: in force.
-            now_s: monotonic; it bounds the doubtful ones a minute.
+            verdict: verdict of a cherry that the network judged.
+            shape: shape of the cherry.
+            thresholds: thresholds in force.
+            now_s: monotonic clock in seconds, for the limit of doubtful cherries a minute.
 
         Returns:
-            The reasons, none if it is not kept; and whether it is doubtful but too many were.
+            The reasons, empty if the cherry is not kept; and True if it is doubtful but beyond the limit.
         """
         drawn: tuple[Why, ...] = ("random",) if self._random.random() < self._config.random_share else ()
         doubts = self._doubts(verdict, shape, thresholds)
-        if not doubts or drawn:  # what is kept at random costs no credit
+        if not doubts or drawn:  # a cherry of the random sample does not count towards the limit
             return drawn + doubts if drawn else (), False
-        allowed = self._take_credit(now_s)
+        allowed = self._credit.take(now_s)
         return doubts if allowed else (), not allowed
 
     def _doubts(self, verdict: Verdict, shape: Shape, thresholds: Thresholds) -> tuple[Why, ...]:
-        found: list[Why] = [reason for reason in DOUBTS if reason == verdict.reason]
+        doubts: list[Why] = [reason for reason in DOUBTS if reason == verdict.reason]
         p_pit = None if verdict.probabilities is None else verdict.probabilities["pit"]
         if p_pit is not None and _distance(p_pit, thresholds) <= self._config.near_log_odds:
-            found.append("near_threshold")
+            doubts.append("near_threshold")
         if verdict.is_one_cherry:
             away = self._usual.sigmas((math.log(max(shape.area_px, 1)), *shape.plane_means))
             if away > self._config.outlier_sigmas:
-                found.append("outlier")
-        return tuple(found)
-
-    def _take_credit(self, now_s: float) -> bool:
-        """Return whether one more doubtful cherry may be kept. A minute's credit at most is saved up."""
-        most = self._config.doubtful_per_minute
-        self._credit = min(most, self._credit + max(0.0, now_s - self._credit_s) * most / 60.0)
-        self._credit_s = now_s
-        if self._credit < 1.0:
-            return False
-        self._credit -= 1.0
-        return True
+                doubts.append("outlier")
+        return tuple(doubts)
 
 
 def _distance(p_pit: float, thresholds: Thresholds) -> float:
-    """Return how far a probability is from the nearer threshold, in log-odds."""
+    """Return the distance of a probability from the nearer threshold, in log-odds."""
     return min(abs(_log_odds(p_pit) - _log_odds(at)) for at in (thresholds.accept, thresholds.reject))
 
 

@@ -1,7 +1,7 @@
-"""Stands between the loop and the disk: the loop cuts out, chooses and hands over; a thread writes.
+"""Copies and selects crops in the loop, and writes them to the disk on a thread.
 
-The loop waits for nothing. What the disk does not take in time is dropped and counted, and so is what comes while the
-folder cannot be written; it is tried again.
+The loop never waits. If the disk is too slow, crops are dropped and counted. Crops are also dropped while the folder
+cannot be written; opening it is tried again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from pitcore.camera.crops import MIN_SIDE_PX
 from pitcore.capture.choose import Chooser
-from pitcore.capture.record import CaptureRecord, Why, encode_record
+from pitcore.capture.record import CandidateVerdict, CaptureRecord, Why, encode_record
 from pitcore.capture.ring import Ring
 from pitcore.config import CaptureConfig
 from pitcore.decision.policy import Shape
@@ -38,9 +38,9 @@ from pitcore.wall_clock import utc_now
 
 log = logging.getLogger("pitcore.capture")
 
-RETRY_S = 10.0  # between two tries to open the folder
-LOOK_EVERY_S = 60.0  # for files that are too old
-CLOSE_S = 2.0  # for what waits when the service stops; the rest is dropped
+RETRY_S = 10.0  # between two attempts to open the folder
+LOOK_EVERY_S = 60.0  # interval of removing files that are too old
+CLOSE_S = 2.0  # time to write waiting crops when the service stops; the rest is dropped
 PLANES = 2
 
 
@@ -48,12 +48,16 @@ class CropKeeper:
     """Implements ``sink.Sink``, ``sink.ReportsStatus`` and ``pipeline.Keeper``.
 
     Args:
-        config: of the board; its capture is enabled.
+        config: ``[capture]`` of the configuration, enabled.
+
+    Attributes:
+        chosen: indices of the cherries of the last frame that are kept.
     """
 
     def __init__(self, config: CaptureConfig) -> None:
         self._config = config
         self._chooser = Chooser(config)
+        self.chosen: frozenset[int] = frozenset()
         self._board, self._run = socket.gethostname(), uuid.uuid4().hex
         self._staging = aligned_batch(1, (WHOLE_PX, WHOLE_PX, PLANES), np.uint8)
         self._waiting: queue.Queue[tuple[CaptureRecord, NDArray[np.uint8]] | None] = queue.Queue(config.queue)
@@ -67,26 +71,26 @@ class CropKeeper:
         self._thread.start()
 
     def cut(self, preparer: Preparer, planes: Sequence[NDArray[np.uint8]], asked: NDArray[np.int32]) -> None:
-        """Copy the cherries of a frame that the network is asked about, while the frame is lent.
+        """Copy the cherries of a frame that the network will judge, while the frame is borrowed.
 
         Args:
-            preparer: that searched it.
-            planes: of it.
-            asked: (n,) indices into what was found.
+            preparer: the preparer that searched the frame.
+            planes: the planes of the frame, (H, W) uint8.
+            asked: (N,) indices of the things.
         """
         if len(asked) > len(self._staging):
             self._staging = aligned_batch(len(asked), self._staging.shape[1:], np.uint8)
         preparer.extract_whole(planes, asked, self._staging[: len(asked)])
 
     def judged(self, verdicts: Sequence[Verdict], shapes: Sequence[Shape], thresholds: Thresholds) -> None:
-        """Choose among the cherries that were cut out last.
+        """Select from the cherries of the last ``cut``, and queue them for writing.
 
         Args:
-            verdicts: of each, in the order of ``asked``.
-            shapes: the same.
-            thresholds: in force.
+            verdicts: verdict of each cherry, in the order of ``asked``.
+            shapes: shape of each cherry, in the same order.
+            thresholds: thresholds in force.
         """
-        now_s = time.monotonic()
+        now_s, chosen = time.monotonic(), set[int]()
         for place, (verdict, shape) in enumerate(zip(verdicts, shapes, strict=True)):
             reasons, too_many = self._chooser.why(verdict, shape, thresholds, now_s)
             self._passed_over += too_many
@@ -95,14 +99,43 @@ class CropKeeper:
             if self._waiting.full():
                 self._dropped += 1
                 continue
-            # Copied: the next frame's cherries take the place of these.
-            self._waiting.put_nowait((self._record(verdict, shape, thresholds, reasons), self._staging[place].copy()))
+            chosen.add(place)
+            # Copies: the next frame's cherries overwrite these.
+            self._put(self._record(verdict, shape, thresholds, reasons), self._staging[place].copy())
+        self.chosen = frozenset(chosen)
+
+    def keep_disagreement(
+        self,
+        verdict: Verdict,
+        shape: Shape,
+        thresholds: Thresholds,
+        pixels: NDArray[np.uint8],
+        candidate: CandidateVerdict,
+    ) -> None:
+        """Keep a cherry on which a candidate disagrees. Callable from any thread.
+
+        Args:
+            verdict: verdict of the model that decides.
+            shape: shape of the cherry.
+            thresholds: thresholds in force.
+            pixels: (WHOLE_PX, WHOLE_PX, planes) uint8; not copied.
+            candidate: verdict of the candidate.
+        """
+        record = self._record(verdict, shape, thresholds, ("shadow",))
+        self._put(msgspec.structs.replace(record, candidate=candidate), pixels)
+
+    def _put(self, record: CaptureRecord, pixels: NDArray[np.uint8]) -> None:
+        """Queue a cherry for writing; if the queue is full, drop and count it."""
+        try:
+            self._waiting.put_nowait((record, pixels))
+        except queue.Full:  # another thread filled it meanwhile
+            self._dropped += 1
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
         """Do nothing: ``judged`` gets the verdicts with their pixels."""
 
     def status(self) -> dict[str, Any]:
-        """See ``sink.ReportsStatus``; from any thread."""
+        """See ``sink.ReportsStatus``. Callable from any thread."""
         ring = self._ring
         return {
             "kind": "capture",
@@ -110,6 +143,7 @@ class CropKeeper:
             "path": self._config.folder,
             "random": self._kept["random"],
             "doubtful": self._kept["doubtful"],
+            "shadow": self._kept["shadow"],
             "waiting": self._waiting.qsize(),
             "dropped": self._dropped,
             "doubtful_passed_over": self._passed_over,
@@ -118,7 +152,7 @@ class CropKeeper:
         }
 
     def close(self) -> None:
-        """Write what waits, for a while. Safe to call twice."""
+        """Write waiting crops for up to two seconds. Safe to call twice."""
         self._closing.set()
         self._thread.join(CLOSE_S)
 
@@ -142,21 +176,21 @@ class CropKeeper:
         )
 
     def _write_all(self) -> None:
-        """Write what comes, until the service ends and nothing waits."""
+        """Write crops until ``close`` was called and none waits."""
         looked_s = 0.0
         while True:
             self._open_if_due()
             try:
-                found = self._waiting.get(timeout=0.2)
+                item = self._waiting.get(timeout=0.2)
             except queue.Empty:
-                found = None
-            if found is None and self._closing.is_set():
+                item = None
+            if item is None and self._closing.is_set():
                 break
             if self._ring is not None and time.monotonic() - looked_s >= LOOK_EVERY_S:
                 looked_s = time.monotonic()
                 self._try(self._ring.prune)
-            if found is not None:
-                self._write(*found)
+            if item is not None:
+                self._write(*item)
         if self._ring is not None:
             self._ring.close()
 
@@ -182,7 +216,7 @@ class CropKeeper:
             self._dropped += 1
             return
         content = encode_record(record, trimmed(staged))
-        kind = "random" if "random" in record.why else "doubtful"
+        kind = "random" if "random" in record.why else "doubtful" if record.candidate is None else "shadow"
         name = f"{kind}-{record.verdict.verdict}-{hashlib.sha256(content).hexdigest()[:12]}"
         if self._try(lambda: ring.add(name, content)):
             self._kept[kind] += 1
@@ -190,10 +224,10 @@ class CropKeeper:
         else:
             self._dropped += 1
 
-    def _try(self, act: Any) -> bool:  # noqa: ANN401  whatever it returns
-        """Do what writes to the folder; if it fails, open the folder again later."""
+    def _try(self, write: Any) -> bool:  # noqa: ANN401  its result is not used
+        """Call a function that writes to the folder; if it fails, return False and open the folder again later."""
         try:
-            act()
+            write()
         except OSError as error:
             self._fails(error)
             if self._ring is not None:
@@ -203,13 +237,13 @@ class CropKeeper:
         return True
 
     def _fails(self, error: OSError) -> None:
-        said = (error.strerror if error.errno in {errno.ENOSPC, errno.EBUSY} else None) or why(error)
-        reason = f"{self._config.folder}: no crop is kept: {said}"
+        cause = (error.strerror if error.errno in {errno.ENOSPC, errno.EBUSY} else None) or why(error)
+        reason = f"{self._config.folder}: no crop is kept: {cause}"
         self._standing.fails(reason, "Free some space, or choose another [capture] folder.")
 
 
 def trimmed(staged: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the part of a (S, S, planes) crop that holds pixels, with sides of at least ``MIN_SIDE_PX``; a view."""
+    """Return a view of an (S, S, planes) uint8 crop without its zero rim, with sides of at least ``MIN_SIDE_PX``."""
     lit: NDArray[np.bool_] = np.any(staged, axis=2)
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
     return staged[_span(rows, len(staged)), _span(columns, len(staged))]

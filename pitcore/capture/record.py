@@ -1,6 +1,6 @@
-"""What is kept of one cherry: its crop as a PNG, and in the same file what is known of it.
+"""Defines the file of a kept cherry: its crop as a PNG, with its data in a text chunk of the same file.
 
-One file holds both, so that no file is without the other and no index can disagree with the folder.
+One file has both, so that pixels and data cannot be separated and no index is needed.
 """
 
 from __future__ import annotations
@@ -14,25 +14,42 @@ from numpy.typing import NDArray
 from pitcore.camera.crops import crop_texts, decode_crop, encode_crop
 from pitcore.errors import ImageError
 from pitcore.model_card import Thresholds
-from pitcore.verdict import Verdict
+from pitcore.verdict import ModelRef, Verdict, VerdictName
 
-KEYWORD = "pitcore.capture"  # of the PNG's text
-Why = Literal["random", "near_threshold", "outlier", "uncertain", "touching", "foreign", "cut", "not_finite"]
+KEYWORD = "pitcore.capture"  # keyword of the PNG's text chunk
+Why = Literal["random", "near_threshold", "outlier", "uncertain", "touching", "foreign", "cut", "not_finite", "shadow"]
+
+
+class CandidateVerdict(msgspec.Struct, frozen=True):
+    """A candidate's verdict on a cherry that differs from that of the board's model; see docs/shadow.md.
+
+    Attributes:
+        model: the candidate.
+        verdict, p_pit: its verdict and its probability of a pit.
+        accept, reject: its thresholds.
+    """
+
+    model: ModelRef
+    verdict: VerdictName
+    p_pit: float | None
+    accept: float
+    reject: float
 
 
 class CaptureRecord(msgspec.Struct, frozen=True):
-    """What is known of a kept cherry: schema ``pitcore.capture/1``.
+    """The data of a kept cherry: schema ``pitcore.capture/1``.
 
     Attributes:
-        board: host name.
-        run: names the run of the service; ``verdict.frame`` counts within it.
-        at: when it was judged by the board's clock, UTC, RFC 3339.
-        why: each reason for keeping it, ``random`` first. A cherry of the random sample has it, whatever else it has.
-        random_share: share of all judged cherries that was kept at random then.
-        verdict: as in the verdict file, without latencies.
+        board: host name of the board.
+        run: identifies the run of the service; frame numbers count within a run.
+        at: time of the verdict by the board's clock, UTC, RFC 3339.
+        why: all reasons for keeping it. ``random`` is first, for every cherry of the random sample.
+        random_share: share of judged cherries in the random sample at that time.
+        verdict: the line of the verdict file, without latencies.
         accept, reject: thresholds in force.
-        area_px, elongation, ellipse_fill, plane_means: of its shape, as the decision knew them.
+        area_px, elongation, ellipse_fill, plane_means: its shape, as the decision used it.
         whole: False if it is larger than the crop, so that its borders are missing.
+        candidate: verdict of the candidate of [shadow], if that is the reason for keeping it; else None.
     """
 
     board: str
@@ -48,11 +65,12 @@ class CaptureRecord(msgspec.Struct, frozen=True):
     ellipse_fill: float
     plane_means: tuple[float, ...]
     whole: bool
+    candidate: CandidateVerdict | None = None
     schema: Literal["pitcore.capture/1"] = "pitcore.capture/1"
 
     @property
     def thresholds(self) -> Thresholds:
-        """Those in force when it was judged."""
+        """The thresholds in force when it was judged."""
         return Thresholds(accept=self.accept, reject=self.reject)
 
 
@@ -60,7 +78,7 @@ def encode_record(record: CaptureRecord, pixels: NDArray[np.uint8]) -> bytes:
     """Return the PNG of a kept cherry.
 
     Args:
-        record: what is known of it.
+        record: its data.
         pixels: (H, W, 2) uint8, zero outside its mask.
     """
     return encode_crop(pixels, {KEYWORD: msgspec.json.encode(record).decode()})
@@ -70,14 +88,14 @@ def decode_record(content: bytes, name: str) -> tuple[CaptureRecord, NDArray[np.
     """Read a kept cherry.
 
     Args:
-        content: of the PNG.
-        name: for messages.
+        content: bytes of the PNG file.
+        name: name of the file, for messages.
 
     Returns:
-        What is known of it, and (H, W, 2) uint8 pixels.
+        Its data, and (H, W, 2) uint8 pixels.
 
     Raises:
-        ImageError: it is damaged, or no crop that a board kept.
+        ImageError: the file is damaged, or was not written by a board.
     """
     pixels = decode_crop(content, name)
     text = crop_texts(content, name).get(KEYWORD)
@@ -86,4 +104,4 @@ def decode_record(content: bytes, name: str) -> tuple[CaptureRecord, NDArray[np.
     try:
         return msgspec.json.decode(text, type=CaptureRecord), pixels
     except msgspec.DecodeError as error:
-        raise ImageError(f"{name}: what the board kept beside the pixels cannot be read: {error}") from error
+        raise ImageError(f"{name}: the data beside the pixels cannot be read: {error}; copy the file again") from error

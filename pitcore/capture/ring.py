@@ -1,8 +1,8 @@
-"""A folder of files that never holds more than it may: the oldest go first.
+"""Limits the size of a folder of files: the oldest files are removed first.
 
-The folder itself is the index. Names begin with a number that counts up, so the order is known after any restart,
-whatever the clock did. A file is there wholly or not at all; what a killed process left behind is removed at the next
-start. Files with other names are nobody's here: they are neither counted nor removed.
+There is no index. Names begin with a running number, so the order is known after a restart, even if the clock was
+changed. Files are written atomically; parts that a killed process left are removed at the next start. Files with other
+names are neither counted nor removed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CLOCK_SET = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)  # a board without a clock b
 
 @dataclass(frozen=True, slots=True)
 class RingFile:
-    """One file: its name, what it takes of the disk, and when it was written."""
+    """One file: its name, its size on the disk, and the time at which it was written."""
 
     name: str
     taken_bytes: int
@@ -40,16 +40,16 @@ class RingFile:
 
 
 class Ring:
-    """The folder, for this process alone.
+    """Manages the folder, exclusively for this process.
 
     Args:
-        folder: is made.
-        max_bytes: that its files take at most, in whole blocks.
-        max_age: of a file.
-        free_bytes: that a file must leave on the disk.
+        folder: the folder; created if it is missing.
+        max_bytes: largest size of all its files on the disk, in whole blocks.
+        max_age: files older than this are removed.
+        free_bytes: free space that must remain on the disk.
 
     Raises:
-        OSError: it cannot be made or read, or another process has it.
+        OSError: the folder cannot be created or read, or another process uses it.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, max_age: dt.timedelta, free_bytes: int) -> None:
@@ -69,7 +69,7 @@ class Ring:
 
     @property
     def taken_bytes(self) -> int:
-        """What its files take of the disk."""
+        """Size of all files on the disk, in bytes."""
         return self._taken
 
     @property
@@ -78,17 +78,17 @@ class Ring:
         return tuple(self._files)
 
     def add(self, tail: str, content: bytes) -> str:
-        """Add a file, after the oldest ones made room for it.
+        """Add a file; remove the oldest ones if there is not enough room.
 
         Args:
-            tail: the last part of its name: a-z, 0-9 and hyphens.
-            content: of the file.
+            tail: last part of the name: a-z, 0-9 and hyphens.
+            content: bytes of the file.
 
         Returns:
-            Its name.
+            The name of the file.
 
         Raises:
-            OSError: it was not written.
+            OSError: the file could not be written.
         """
         need = _blocks(len(content))
         self.prune(need)
@@ -104,15 +104,15 @@ class Ring:
         return name
 
     def prune(self, need_bytes: int = 0) -> None:
-        """Remove what is too old, and the oldest until there is room. Raises OSError."""
+        """Remove files that are too old, and the oldest files until ``need_bytes`` fit. Raises OSError."""
         oldest_at = dt.datetime.now(dt.UTC) - self._max_age
         while self._files and (self._files[0].at < oldest_at or self._taken + need_bytes > self._max_bytes):
-            with suppress(FileNotFoundError):  # somebody removed it
+            with suppress(FileNotFoundError):  # somebody else removed it
                 os.unlink(self._files[0].name, dir_fd=self._fd)
             self._taken -= self._files.popleft().taken_bytes
 
     def close(self) -> None:
-        """Let another process have it. Safe to call twice."""
+        """Release the folder for other processes. Safe to call twice."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -124,22 +124,22 @@ class Ring:
             raise OSError(errno.EBUSY, "another service writes into it") from error
 
     def _scan(self) -> list[RingFile]:
-        """Remove what was never finished, and return the files, the oldest first. Raises OSError."""
+        """Remove unfinished files, and return the others, the oldest first. Raises OSError."""
         now = dt.datetime.now(dt.UTC)
-        found, strangers = [], 0
+        files, others = [], 0
         for entry in os.scandir(self.folder):
             if _PART.fullmatch(entry.name):
                 os.unlink(entry.name, dir_fd=self._fd)
                 continue
             known = NAME.fullmatch(entry.name)
             if known is None or not entry.is_file(follow_symlinks=False):
-                strangers += 1
+                others += 1
                 continue
             size = entry.stat(follow_symlinks=False).st_size
-            found.append(RingFile(entry.name, _blocks(size), _time_of(known[2], now)))
-        if strangers:
-            log.warning("[capture] %s: %d files of others are neither counted nor removed", self.folder, strangers)
-        return sorted(found, key=lambda file: file.name)
+            files.append(RingFile(entry.name, _blocks(size), _time_of(known[2], now)))
+        if others:
+            log.warning("[capture] %s: %d other files are neither counted nor removed", self.folder, others)
+        return sorted(files, key=lambda file: file.name)
 
 
 def _blocks(size: int) -> int:
@@ -147,7 +147,7 @@ def _blocks(size: int) -> int:
 
 
 def _time_of(stamp: str, now: dt.datetime) -> dt.datetime:
-    """Return when a file was written; of one that a clock dated which was not set, its age counts from now."""
+    """Return the time in a file's name; the present time if the name is invalid or the clock was not set."""
     try:
         at = dt.datetime.strptime(stamp, _STAMP).replace(tzinfo=dt.UTC)
     except ValueError:

@@ -10,19 +10,18 @@ from pathlib import Path
 import click
 import msgspec
 
-from pitcore.actuation.arming import Arming
 from pitcore.calibration import exposure, store
 from pitcore.calibration.steps import StepResult, measure_align, measure_belt, measure_exposure, measure_flat
-from pitcore.calibration.survey import Survey, opened
+from pitcore.calibration.survey import Survey
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Source
 from pitcore.cli.options import config_option
 from pitcore.cli.parameters import InputPath, OutputFolder, Text
 from pitcore.cli.picture import write_picture
 from pitcore.cli.progress import progress
+from pitcore.cli.source_reading import board_source, end_at_a_signal, reading
 from pitcore.config import (
     Config,
-    EmulatedSourceConfig,
     ReplaySourceConfig,
     Step,
     calibration_path,
@@ -30,9 +29,7 @@ from pitcore.config import (
     weakened,
 )
 from pitcore.errors import CalibrationError
-from pitcore.loop.app import open_line
-from pitcore.loop.sources import check_geometry, emulated_belt, set_exposures
-from pitcore.metrics import Metrics
+from pitcore.loop.sources import check_geometry
 from pitcore.output_path import PNG, try_file
 
 Measure = Callable[[Survey], StepResult]
@@ -189,13 +186,14 @@ class _Sitting:
 
     def run(self, frames: int, measure: Measure, *, endless: bool = False) -> None:
         """Measure with this many frames, or more if ``endless``. Check first that the output can be written."""
+        end_at_a_signal()
         try_file(self._drawn, PNG, makes_folders=True)
         if not self._try_only:
             try_file(self._path, makes_folders=True)
         with ExitStack() as closing, progress(f"calibrate {self._step}", frames) as bar:
             source = self._source(None if endless else frames, closing)
-            set_exposures(source, self._config)
-            outcome = measure(closing.enter_context(opened(source, self._config, lambda: bar.update(1))))
+            reader = closing.enter_context(reading(source, self._config, f"calibrate {self._step}"))
+            outcome = measure(Survey(source, reader.read, self._config, lambda: bar.update(1)))
         for line in outcome.lines:
             click.echo(line)
         self._draw(outcome)
@@ -218,15 +216,9 @@ class _Sitting:
         config = self._config
         if self._recording is not None:
             return ReplaySource(self._recording)
-        if isinstance(config.source, EmulatedSourceConfig):
-            return emulated_belt(config, frames=frames, seed=None, crops=None)
         if isinstance(config.source, ReplaySourceConfig):
-            return ReplaySource(Path(config.source.path))
-        # Cameras take their ticks from the encoder. No valve is opened: there are no lanes, and nobody arms.
-        idle = msgspec.structs.replace(config, actuation=msgspec.structs.replace(config.actuation, lanes=()))
-        source, encoder = open_line(idle, Arming(self._path.with_name("never-armed")), Metrics())
-        if encoder is not None:
-            closing.callback(encoder.close)
+            return ReplaySource(Path(config.source.path))  # not paced
+        source = board_source(config, closing, frames=frames)
         check_geometry(config, source.geometry)
         return source
 

@@ -12,6 +12,8 @@ from pitcore.config.load import config_text
 from pitcore.doctor.load import check_load
 from pitcore.inference.choice import open_bundle
 from pitcore.inference.session import Session
+from pitcore.model_card import Bundle
+from pitcore.shadow.candidate_process import open_candidate
 
 
 @click.group()
@@ -39,11 +41,14 @@ def check(path: Path, is_explained: bool) -> None:
     runtime = loaded.runtime
     Session(bundle, capacity=runtime.max_cherries, threads=runtime.threads, sub_batch=runtime.sub_batch)  # proves it
     operating = operating_point(bundle.card, loaded.decision)
+    candidate = _candidate(loaded)
     thresholds = operating.thresholds
     frame = loaded.frame
     click.echo(f"{path}: good")
     click.echo(f"  frame       {' + '.join(frame.planes)}, {frame.height_px}x{frame.width_px} px")
     click.echo(f"  model       {bundle.label} ({bundle.directory}); golden vectors reproduced here")
+    if candidate is not None:
+        click.echo(f"  shadow      {candidate.label} ({candidate.directory}) judges beside it")
     click.echo(f"  point       {operating.point}: {operating.promise}")
     click.echo(f"  thresholds  clean below {thresholds.accept}, pit from {thresholds.reject}")
     click.echo(f"  calibration {_calibration(loaded)}")
@@ -56,6 +61,16 @@ def check(path: Path, is_explained: bool) -> None:
     click.echo(f"  hash        {loaded.sha256}")
     if is_explained:
         _print_explained(loaded, path)
+
+
+def _candidate(loaded: Config) -> Bundle | None:
+    """Return the candidate of [shadow], loaded and proved; None where there is none. Raises PitcoreError."""
+    if not loaded.shadow.enabled:
+        return None
+    candidate = open_candidate(str(loaded.shadow.bundle), loaded.frame.planes)
+    Session(candidate, capacity=1)
+    operating_point(candidate.card, loaded.decision)
+    return candidate
 
 
 def _calibration(loaded: Config) -> str:

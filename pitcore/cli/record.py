@@ -6,20 +6,17 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
-import msgspec
 
-from pitcore.actuation.arming import Arming
 from pitcore.camera.recorder import Recorder, check_new
 from pitcore.camera.source import Source
 from pitcore.cli.options import config_option, read_config
 from pitcore.cli.parameters import InputPath, OutputFolder
 from pitcore.cli.progress import progress
-from pitcore.config import Config, EmulatedSourceConfig, emulated
+from pitcore.cli.source_reading import board_source, end_at_a_signal, reading
+from pitcore.config import emulated
 from pitcore.emulator.emulated import EmulatedSource
 from pitcore.errors import RecordingError, SourceError
-from pitcore.loop.app import open_line
-from pitcore.loop.sources import emulated_belt, set_exposures
-from pitcore.metrics import Metrics
+from pitcore.loop.frame_reader import FrameReader
 
 DEFAULT_FRAMES = 60
 
@@ -46,8 +43,8 @@ def record(
     """Record frames into DIR, which must not hold a recording yet.
 
     They come from the [source] of the configuration: cameras, a film, another recording, or the emulated belt. Nothing
-    is compressed or altered: 2.5 MB a frame at the production geometry. A recording stays readable after a camera
-    failure or a power cut. The recording of an emulated belt also holds the truth.
+    is compressed or altered: 2.5 MB a frame at the production geometry. A recording stays readable after Ctrl-C, a
+    camera failure or a power cut. The recording of an emulated belt also holds the truth.
 
     \b
     Examples:
@@ -55,15 +52,16 @@ def record(
       pitcore record out/line --config /etc/pitcore/board.toml --frames 200
       pitcore record out/real --crops ../shared/cherries/train --frames 40
     """
+    end_at_a_signal()
     check_new(directory)
     config = read_config(config_path, None)
     if emulate or crops is not None or seed is not None:
         config = emulated(config)
     wanted = frames or (None if crops else DEFAULT_FRAMES)
     with ExitStack() as closing:
-        source = _source(config, wanted, (seed, crops), closing)
-        set_exposures(source, config)
-        recorder, ticks, damaged = _keep(source, directory, wanted, config.runtime.capture_timeout_s, closing)
+        source = board_source(config, closing, frames=wanted, seed=seed, crops=crops)
+        reader = closing.enter_context(reading(source, config, f"recording into {directory}"))
+        recorder, ticks, damaged = _keep(source, reader, directory, wanted, closing)
         truths = source.truths(ticks[0], ticks[-1]) if isinstance(source, EmulatedSource) else []
         if truths:
             recorder.write_truth(truths)
@@ -73,20 +71,8 @@ def record(
     click.echo(f"{directory}: {len(ticks)} frames{known}{missing}")
 
 
-def _source(config: Config, frames: int | None, belt: tuple[int | None, Path | None], closing: ExitStack) -> Source:
-    """Build the source to record. An emulated belt draws each frame once and waits for the reader."""
-    if isinstance(config.source, EmulatedSourceConfig):
-        return emulated_belt(config, frames=frames, seed=belt[0], crops=belt[1])
-    # Cameras take their ticks from the encoder. No valve is opened: there are no lanes, and nobody arms.
-    idle = msgspec.structs.replace(config, actuation=msgspec.structs.replace(config.actuation, lanes=()))
-    source, encoder = open_line(idle, Arming(Path(config.control.state_dir) / "never-armed.json"), Metrics())
-    if encoder is not None:
-        closing.callback(encoder.close)
-    return source
-
-
 def _keep(
-    source: Source, directory: Path, wanted: int | None, timeout_s: float, closing: ExitStack
+    source: Source, reader: FrameReader, directory: Path, wanted: int | None, closing: ExitStack
 ) -> tuple[Recorder, list[int], int]:
     """Record until there are enough frames or the source ends. Damaged frames are left out.
 
@@ -99,11 +85,9 @@ def _keep(
     """
     recorder, ticks, damaged = None, list[int](), 0
     with progress("record", wanted or getattr(source, "frames", None) or 0) as bar:
-        closing.callback(source.close)
-        source.start()
         try:
             while wanted is None or len(ticks) < wanted:
-                frame = source.read(timeout_s)
+                frame = reader.read()
                 if frame is None:
                     break
                 if any(frame.damage):

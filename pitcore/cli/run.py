@@ -79,7 +79,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
             teller.between_frames()
             reloader.between_frames()
 
-        hooks = Hooks(outputs.observe, between_frames, outputs.keeper)
+        hooks = Hooks(outputs.observe, between_frames, outputs.keepers)
         options = Options(outputs.sinks, hooks=hooks, service=True, belt_sink=actuator)
         app = App(config, source, options, metrics)
         reloader = Reloader(app, wanted)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from pitcore.cli.campaign import campaign
 from pitcore.cli.update_place import needing_the_extra, options, place_of
 from pitcore.control.remote import ask_status
 from pitcore.errors import ConfigError, ControlError, Refusal, UpdateError
@@ -27,6 +28,9 @@ def update() -> None:
 
     The old model keeps running if an update fails. `pitcore update status` shows faults and fixes.
     """
+
+
+update.add_command(campaign)
 
 
 @update.command()

@@ -26,6 +26,7 @@ from pitcore.config.load import calibration_path, decode_config, load_config, lo
 from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig, ShiftConfig
 from pitcore.config.safety import failsafe_of, weakened
+from pitcore.config.shadow import ShadowConfig
 from pitcore.config.sources import (
     CameraSourceConfig,
     DisturbanceConfig,
@@ -85,6 +86,7 @@ __all__ = [
     "ReplaySourceConfig",
     "RuntimeConfig",
     "SegmentationConfig",
+    "ShadowConfig",
     "ShiftConfig",
     "SinkConfig",
     "SourceConfig",

@@ -66,7 +66,7 @@ class ActuationConfig(Section, frozen=True):
 
     Attributes:
         kind: ``gpio`` drives lines of this board, ``simulated`` a chip in memory, ``none`` nothing.
-        chip: label of the chip; numbers move between kernels (``gpiodetect`` lists the labels).
+        chip: label of the chip; numbers differ between kernels (``gpiodetect`` lists the labels).
         encoder: of the belt.
         lanes: the valves. Without lanes the encoder is read for the cameras, and nothing is driven.
         active_low: a valve is open while its line is low.

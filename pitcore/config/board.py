@@ -17,6 +17,7 @@ from pitcore.config.line import DriftConfig, FailsafeConfig, LineConfig, Referen
 from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig
 from pitcore.config.section import Section
+from pitcore.config.shadow import ShadowConfig
 from pitcore.config.sources import (
     CameraSourceConfig,
     EmulatedSourceConfig,
@@ -63,6 +64,7 @@ class Config(Section, frozen=True):
     mqtt: MqttConfig = msgspec.field(default_factory=MqttConfig)
     page: PageConfig = msgspec.field(default_factory=PageConfig)
     capture: CaptureConfig = msgspec.field(default_factory=CaptureConfig)
+    shadow: ShadowConfig = msgspec.field(default_factory=ShadowConfig)
 
     def __post_init__(self) -> None:
         if isinstance(self.source, EmulatedSourceConfig) and self.source.advance_px > self.frame.height_px:

@@ -1,1 +1,1 @@
-"""`pitcore doctor`: looks a board over, and says for whatever is not good how to fix it."""
+"""Implements `pitcore doctor`, which checks a board and says how to fix each fault."""

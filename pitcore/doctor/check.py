@@ -1,4 +1,4 @@
-"""What a check finds, and the board it looks at: files below a root, so that any board's can be looked at anywhere."""
+"""Defines the result of a check, and access to a board's files below a root folder, so that a copy can be checked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Check(msgspec.Struct, frozen=True):
     """One line of the report.
 
     Attributes:
-        name: what was looked at.
-        status: ``ok``; ``warn`` if it runs, but not as it should; ``fail`` if it must not go to the line so; ``skip``
-            if this machine has no such thing.
-        found: what there is.
+        name: what was checked.
+        status: ``ok``; ``warn`` if the board works, but not as well as it should; ``fail`` if it must be fixed before
+            it goes to the line; ``skip`` if this machine has no such thing.
+        found: what was found.
         fix: what to do; empty for ``ok`` and ``skip``.
     """
 
@@ -29,28 +29,28 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def ok(name: str, found: str) -> Check:
-    """Return a check that is good."""
+    """Return a check that passed."""
     return Check(name, "ok", found)
 
 
 def warn(name: str, found: str, fix: str) -> Check:
-    """Return a check that could be better."""
+    """Return a check of something that works, but should be improved."""
     return Check(name, "warn", found, fix)
 
 
 def fail(name: str, found: str, fix: str) -> Check:
-    """Return a check that must be fixed."""
+    """Return a check of something that must be fixed."""
     return Check(name, "fail", found, fix)
 
 
 def skip(name: str, found: str) -> Check:
-    """Return a check that does not concern this machine."""
+    """Return a check that does not apply to this machine."""
     return Check(name, "skip", found)
 
 
 @dataclass(frozen=True, slots=True)
 class SystemRoot:
-    """The files by which a board is judged.
+    """Gives access to the system files of a board.
 
     Attributes:
         root: ``/``, or a folder that holds a board's ``proc``, ``sys``, ``dev``, ``etc`` and ``run``.
@@ -59,7 +59,7 @@ class SystemRoot:
     root: Path = Path("/")
 
     def path(self, absolute: str) -> Path:
-        """Return where an absolute path lies."""
+        """Return an absolute path below the root."""
         return self.root / absolute.lstrip("/")
 
     def text(self, absolute: str) -> str | None:
@@ -75,12 +75,12 @@ class SystemRoot:
         return int(text) if text is not None and text.lstrip("-").isdigit() else None
 
     def find(self, folder: str, pattern: str) -> list[Path]:
-        """Return what matches in a folder, sorted."""
+        """Return the paths in a folder that match a pattern, sorted."""
         return sorted(self.path(folder).glob(pattern))
 
     @property
     def model(self) -> str | None:
-        """The board's name as its device tree has it; None on a machine without one."""
+        """The board's name from its device tree; None on a machine without a device tree."""
         return self.text("/proc/device-tree/model")
 
     @property

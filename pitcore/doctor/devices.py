@@ -1,4 +1,4 @@
-"""Cameras, their memory, GPIO, and who may use them."""
+"""Checks cameras, their memory, GPIO, and the permissions to use them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pitcore.doctor.check import Check, SystemRoot, fail, ok, skip, warn
 
 SERVICE_USER = "pitcore"
 GROUPS = ("video", "gpio")
-HEAPS = ("vidbuf_cached", "linux,cma", "system")  # in the order that libcamera looks for them
+HEAPS = ("vidbuf_cached", "linux,cma", "system")  # in the order in which libcamera tries them
 GPIO_LABELS = {
     "Raspberry Pi 5": "pinctrl-rp1",
     "Raspberry Pi 4": "pinctrl-bcm2711",
@@ -22,12 +22,12 @@ REINSTALL = "sudo apt install --reinstall ./pitcore_*.deb"
 
 
 def check_cameras(board: SystemRoot, wanted: tuple[str, ...]) -> Check:
-    """Look for the sensors that the kernel found.
+    """Check that the kernel found a sensor for each configured camera.
 
     Args:
-        board: its ``/sys/class/video4linux``.
-        wanted: libcamera's ids of the cameras in the configuration; each holds the sensor's name and its bus address,
-            as in ``/base/axi/pcie@1000120000/rp1/i2c@88000/imx296@1a``.
+        board: the board, for its ``/sys/class/video4linux``.
+        wanted: libcamera's ids of the configured cameras; each has the sensor's name and its bus address, as in
+            ``/base/axi/pcie@1000120000/rp1/i2c@88000/imx296@1a``.
     """
     name = "cameras"
     names = [path.read_text(encoding="ascii").strip() for path in board.find("/sys/class/video4linux", "*/name")]
@@ -36,7 +36,7 @@ def check_cameras(board: SystemRoot, wanted: tuple[str, ...]) -> Check:
     if not wanted:
         return skip(name, f"the configuration has none; the kernel found {found}")
     free, missing = list(sensors), []
-    for one in wanted:  # two of a kind need two sensors
+    for one in wanted:  # two cameras of the same kind need two sensors
         seen = next((text for text in free if _is_sensor(text, one)), None)
         if seen is None:
             missing.append(one)
@@ -54,14 +54,14 @@ def check_cameras(board: SystemRoot, wanted: tuple[str, ...]) -> Check:
 
 
 def _is_sensor(text: str, camera_id: str) -> bool:
-    """Compare the kernel's ``imx296 10-001a`` with libcamera's id, which ends in ``imx296@1a``."""
+    """Return True if the kernel's name (``imx296 10-001a``) and libcamera's id (``.../imx296@1a``) are one sensor."""
     driver, address = text.split()
     sensor, at, wanted = camera_id.rpartition("/")[2].partition("@")
     return driver == sensor and (not at or address.rpartition("-")[2].lstrip("0") == wanted.lstrip("0"))
 
 
 def check_usb_camera(board: SystemRoot, device: str) -> Check:
-    """Look for the device of a camera on USB."""
+    """Check that the device of a USB camera exists."""
     name = "cameras"
     if board.path(device).exists():
         return ok(name, device)
@@ -71,11 +71,11 @@ def check_usb_camera(board: SystemRoot, device: str) -> Check:
 
 
 def check_permissions(board: SystemRoot, may_open: Callable[[Path], bool]) -> Check:
-    """Look whether whoever asks, and the service, may use the devices.
+    """Check that the present user and the service's user may use the devices.
 
     Args:
-        board: its ``/dev`` and ``/etc/group``.
-        may_open: tells whether this process may read and write a device.
+        board: the board, for its ``/dev`` and ``/etc/group``.
+        may_open: returns True if this process may read and write a device.
     """
     name = "permissions"
     patterns = ("video*", "media*", "dma_heap/*", "gpiochip*", "vcio")
@@ -102,7 +102,7 @@ def check_permissions(board: SystemRoot, may_open: Callable[[Path], bool]) -> Ch
 
 def _is_device(path: Path) -> bool:
     mode = path.stat().st_mode
-    return stat.S_ISCHR(mode) or stat.S_ISREG(mode)  # a snapshot of a board has files for its devices
+    return stat.S_ISCHR(mode) or stat.S_ISREG(mode)  # a copy of a board has files in place of devices
 
 
 def _members(board: SystemRoot, group: str) -> list[str]:
@@ -115,16 +115,16 @@ def _has_user(board: SystemRoot) -> bool:
 
 
 def may_open(path: Path) -> bool:
-    """Tell whether this process may read and write a device."""
+    """Return True if this process may read and write a device."""
     return os.access(path, os.R_OK | os.W_OK)
 
 
 def check_camera_memory(board: SystemRoot, needed_bytes: int) -> Check:
-    """Look whether the contiguous memory that cameras write to suffices.
+    """Check that there is enough contiguous memory for the cameras' buffers.
 
     Args:
-        board: its ``/proc/meminfo`` and ``/dev/dma_heap``.
-        needed_bytes: that the cameras' buffers take; 0 where the configuration wants no camera.
+        board: the board, for its ``/proc/meminfo`` and ``/dev/dma_heap``.
+        needed_bytes: size of the cameras' buffers; 0 if no camera is configured.
     """
     name = "camera memory"
     lines = dict(line.split(":", 1) for line in (board.text("/proc/meminfo") or "").splitlines() if ":" in line)
@@ -151,12 +151,12 @@ def check_camera_memory(board: SystemRoot, needed_bytes: int) -> Check:
 
 
 def check_gpio(board: SystemRoot, chips: dict[str, str], wanted: str | None) -> Check:
-    """Look for the GPIO chip by its label; numbers changed between kernels.
+    """Check that the GPIO chip exists, by its label, because the numbers of chips change between kernels.
 
     Args:
-        board: which it is.
+        board: the board.
         chips: path of each chip by label, see ``find_chips``.
-        wanted: label that the configuration names; None where it drives no lines.
+        wanted: the configured label; None if the configuration drives no lines.
     """
     name = "gpio"
     found = ", ".join(f"{label} ({path})" for label, path in sorted(chips.items())) or "no chip"
@@ -184,7 +184,7 @@ def check_gpio(board: SystemRoot, chips: dict[str, str], wanted: str | None) -> 
 
 
 def find_chips() -> dict[str, str]:
-    """Return the path of each GPIO chip by its label, by gpiod; empty where it is not installed or may open none."""
+    """Return the path of each GPIO chip by its label; empty if gpiod is not installed or no chip can be opened."""
     try:
         import gpiod  # noqa: PLC0415  an extra
     except ImportError:
@@ -194,6 +194,6 @@ def find_chips() -> dict[str, str]:
         try:
             with gpiod.Chip(str(path)) as chip:
                 chips.setdefault(chip.get_info().label, str(path))
-        except OSError:  # no access: `permissions` says so
+        except OSError:  # no access: `check_permissions` reports it
             continue
     return chips

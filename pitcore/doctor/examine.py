@@ -1,4 +1,4 @@
-"""Every check in the order in which one fixes them, and what they come to."""
+"""Runs every check, in the order in which faults should be fixed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ def examine(config_path: Path | None, board: SystemRoot | None = None) -> list[C
     """Run every check. Opens no camera and drives no line, so it may run beside the service.
 
     Args:
-        config_path: of the board; None takes the installed one where there is one, else the defaults.
-        board: to look at, this machine by default.
+        config_path: configuration of the board; None takes the installed one if it exists, else the defaults.
+        board: the board to check; None is this machine.
     """
     board = board or SystemRoot()
     if config_path is None and BOARD_CONFIG.exists():
         config_path = BOARD_CONFIG
-    found, config = software.check_config(config_path)
+    config_check, config = software.check_config(config_path)
     settings = config or Config()
     cameras = camera_ids(settings)
     return [
-        found,
+        config_check,
         software.check_model(settings),
         processor.check_features(board, _core.active_kernel()),
+        software.check_extras(settings, software.has_module),
         check_load(settings),
         software.check_flush_to_zero(),
         processor.check_governor(board),
@@ -50,33 +51,33 @@ def examine(config_path: Path | None, board: SystemRoot | None = None) -> list[C
 
 
 def check_source(board: SystemRoot, config: Config) -> Check:
-    """Look for the cameras of whichever source the configuration names."""
+    """Check the cameras of the configured source."""
     if isinstance(config.source, UvcSourceConfig):
         return devices.check_usb_camera(board, config.source.device)
     return devices.check_cameras(board, camera_ids(config))
 
 
 def camera_ids(config: Config) -> tuple[str, ...]:
-    """Return libcamera's ids of the cameras that a configuration wants."""
+    """Return libcamera's ids of the configured cameras."""
     source = config.source
     return tuple(camera.id for camera in source.cameras) if isinstance(source, Picamera2SourceConfig) else ()
 
 
 def camera_bytes(config: Config) -> int:
-    """Return the buffers that libcamera allocates for a configuration."""
+    """Return the approximate size in bytes of the buffers that libcamera allocates for a configuration."""
     source = config.source
     if not isinstance(source, Picamera2SourceConfig):
         return 0
     width_px, height_px = source.picture_for(config.frame.width_px, config.frame.height_px)
-    # YUV420 has half as many bytes again as its grey plane; the sensor's raw frames, two bytes a pixel, are a few.
+    # YUV420 takes 1.5 bytes a pixel; the sensor's raw frames take 2.
     return len(source.cameras) * source.buffers * width_px * height_px * 7 // 2
 
 
 def gpio_label(config: Config) -> str | None:
-    """Return the label of the GPIO chip that a configuration drives; None where it drives none."""
+    """Return the label of the GPIO chip that a configuration drives; None if it drives none."""
     return config.actuation.chip if config.actuation.kind == "gpio" else None
 
 
 def worst(checks: list[Check]) -> str:
-    """Return the worst status."""
+    """Return the worst status of the checks."""
     return max((check.status for check in checks), key=ORDER.index)

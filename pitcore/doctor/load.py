@@ -1,4 +1,4 @@
-"""Whether this machine keeps up with the belt: of the running service as it tells, else by a short run here."""
+"""Checks that this machine keeps up with the belt: asks the running service, or else runs a short measurement."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pitcore.loop.headroom import Headroom, measure_headroom
 from pitcore.machine import usable_cores
 
 NAME = "load"
-FULL = 0.9  # of the frame time. The belt is denser at times; a queue of two frames holds back no more than that
+FULL = 0.9  # share of the frame time: the belt is denser at times, and the queue has only two frames
 
 
 def check_load(config: Config) -> Check:
-    """Compare what this machine judges with what the belt brings.
+    """Compare the cherries that this machine can judge with those that the belt brings.
 
-    A running service is asked, since a measurement beside it would take its cores and be wrong.
+    If the service runs, it is asked, because a measurement beside it would take its cores and give wrong figures.
     """
     try:
         status = ask_status(Path(config.control.socket))
@@ -40,13 +40,13 @@ def check_load(config: Config) -> Check:
 
 
 def judge_load(headroom: Headroom, workers: int, cores: int, who: str) -> Check:
-    """Judge what was measured.
+    """Evaluate a headroom.
 
     Args:
-        headroom: of a service, or of a short run.
-        workers: cores that judge.
-        cores: that there are.
-        who: was measured.
+        headroom: headroom of the service or of a short run.
+        workers: number of workers that run the network.
+        cores: number of cores.
+        who: what was measured, for the message.
     """
     found = f"{who} {headroom}" if headroom.judges_per_s is not None else f"{who} takes {headroom}"
     if headroom.used <= FULL:

@@ -1,4 +1,4 @@
-"""Processor, clock and heat: what decides how fast a verdict comes. Reads files alone."""
+"""Checks processor, clock and temperature, which determine the speed of verdicts. Only reads files."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pitcore.machine import THERMAL, THROTTLE_BITS
 ARM_PARTS = {"0xd03": "Cortex-A53", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
 HOT_C, TOO_HOT_C = 75.0, 84.0  # a Pi 5 caps its clock at 85; source: raspberrypi.com, frequency management
 FIRMWARE_WORD = "soc*/soc*:firmware/get_throttled"  # the bus is called soc, or soc@ and its address
-NOW_BITS = 0xF  # of the firmware's throttle word; the rest tells of the past
+NOW_BITS = 0xF  # bits of the firmware's throttle word for the present; the others are for the past
 BAD_CLOCK_SOURCES = {"jiffies", "refined-jiffies", "acpi_pm", "hpet"}
 
 
 def check_features(board: SystemRoot, kernel: str) -> Check:
-    """Look for the int8 dot product.
+    """Check that the processor has an int8 dot product.
 
     Args:
-        board: its ``/proc/cpuinfo``.
-        kernel: that our segmentation chose, see ``csrc/src/kernel.cpp``.
+        board: the board, for its ``/proc/cpuinfo``.
+        kernel: name of the segmentation kernel in use, see ``csrc/src/kernel.cpp``.
     """
     name, text = "processor", board.text("/proc/cpuinfo") or ""
     words = set(" ".join(re.findall(r"^(?:Features|flags)\s*:(.*)$", text, re.MULTILINE)).split())
@@ -49,7 +49,7 @@ def check_features(board: SystemRoot, kernel: str) -> Check:
 
 
 def check_governor(board: SystemRoot) -> Check:
-    """Look whether the clock waits for load before it rises."""
+    """Check that the CPU frequency governor keeps the clock high, also without load."""
     name = "governor"
     files = board.find("/sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_governor")
     found = {path.read_text(encoding="ascii").strip() for path in files}
@@ -66,7 +66,7 @@ def check_governor(board: SystemRoot) -> Check:
 
 
 def check_heat(board: SystemRoot) -> Check:
-    """Look at the temperature of the processor."""
+    """Check the temperature of the processor."""
     name, milli = "temperature", board.number(str(THERMAL))
     if milli is None:
         return skip(name, "no thermal sensor")
@@ -78,7 +78,7 @@ def check_heat(board: SystemRoot) -> Check:
 
 
 def check_throttling(board: SystemRoot) -> Check:
-    """Look whether the firmware slowed the processor down, now or since the board started."""
+    """Check whether the firmware throttles the processor, or did since the board started."""
     name, files = "throttling", board.find("/sys/devices/platform", FIRMWARE_WORD)
     if not files:
         return skip(name, "no Raspberry Pi firmware")
@@ -92,7 +92,7 @@ def check_throttling(board: SystemRoot) -> Check:
 
 
 def check_clock_source(board: SystemRoot) -> Check:
-    """Look whether the kernel counts time finely enough for stamps of frames and encoder edges."""
+    """Check that the kernel's clock is precise enough for time stamps of frames and encoder edges."""
     name = "clock source"
     found = board.text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
     if found is None:
@@ -105,12 +105,12 @@ def check_clock_source(board: SystemRoot) -> Check:
 
 
 def check_time(board: SystemRoot, now_s: float, built_s: float) -> Check:
-    """Look whether the wall clock is set, which updates and logs need; verdicts do not.
+    """Check that the wall clock is set. Updates and logs need it; verdicts do not.
 
     Args:
-        board: its ``/run/systemd/timesync``.
-        now_s: the wall clock.
-        built_s: a time that has certainly passed, such as when pitcore was installed.
+        board: the board, for its ``/run/systemd/timesync``.
+        now_s: the wall clock, in seconds since 1970.
+        built_s: a time that has certainly passed, such as the installation of pitcore.
     """
     name, fix = "wall clock", "connect the board to a time server: sudo timedatectl set-ntp true"
     if now_s < built_s:

@@ -1,8 +1,9 @@
-"""What runs: configuration, model, flush-to-zero on the workers, picamera2 beside our NumPy."""
+"""Checks configuration, model, flush-to-zero on the workers, and that picamera2 works with the installed NumPy."""
 
 from __future__ import annotations
 
 import base64
+import importlib.util
 import os
 import subprocess
 import sys
@@ -12,26 +13,51 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from pitcore.config import Config, EmulatedSourceConfig, load_config, weakened
+from pitcore.config import (
+    Config,
+    EmulatedSourceConfig,
+    UvcSourceConfig,
+    VideoSourceConfig,
+    load_config,
+    weakened,
+)
 from pitcore.doctor.check import Check, fail, ok, skip, warn
 from pitcore.errors import PitcoreError
 from pitcore.inference.choice import open_bundle
 from pitcore.inference.session import Session, session_options
 from pitcore.preprocess._core import FlushToZero
 
-# y = x * one, x of any length: made by tests/doctor/test_software.py, since a board has nothing to write networks with.
+# y = x * one, x of any length. Made by tests/doctor/test_software.py, because a board cannot write networks.
 MULTIPLY = base64.b64decode(
     "CAoSADpOChAKAXgKA29uZRIBeSIDTXVsEgNtdWxaEAoBeBILCgkIARIFCgMSAW5aEQoDb25lEgoKCAgBEgQKAggBYhAKAXkSCwoJ"
     "CAESBQoDEgFuQgQKABAR"
 )
 SUBNORMAL = np.float32(1e-40)
-SIZE = 1_000_000  # large enough that ONNX Runtime shares the work between its threads
+SIZE = 1_000_000  # large enough for ONNX Runtime to use several threads
 TRIES = 5
 IMPORT_S = 60.0
+# For each extra of pyproject.toml that a configuration may need: its modules, and what pip calls their packages.
+EXTRAS = {
+    "page": {"starlette": "starlette", "uvicorn": "uvicorn"},
+    "metrics": {"prometheus_client": "prometheus-client"},
+    "mqtt": {"paho": "paho-mqtt"},
+    "ota": {"securesystemslib": "securesystemslib", "tuf": "tuf", "urllib3": "urllib3", "zstandard": "zstandard"},
+    "gpio": {"gpiod": "gpiod"},
+    "video": {"av": "av"},
+}
+WANTED_BY = {
+    "page": "[page]",
+    "metrics": "[metrics]",
+    "mqtt": "[mqtt]",
+    "ota": "[update]",
+    "gpio": "[actuation]",
+    "video": "[source]",
+}
+NEEDED = {"gpio", "video"}  # without the others the service runs
 
 
 def check_config(path: Path | None) -> tuple[Check, Config | None]:
-    """Read the configuration; None checks the defaults. Returns the check, and the configuration if it is good."""
+    """Check a configuration file; None checks the defaults. Return the check, and the configuration if it is valid."""
     name = "configuration"
     try:
         config = load_config(path)
@@ -49,7 +75,7 @@ def check_config(path: Path | None) -> tuple[Check, Config | None]:
 
 
 def check_model(config: Config) -> Check:
-    """Check every file of the model against its card, and compute its golden vectors here."""
+    """Check every file of the model against its card, and run its golden vectors."""
     name = "model"
     try:
         bundle = open_bundle(config)
@@ -61,16 +87,57 @@ def check_model(config: Config) -> Check:
     return ok(name, f"{bundle.label}, {len(bundle.card.files)} files as its card says, golden vectors reproduced")
 
 
+def wanted_extras(config: Config) -> list[str]:
+    """Return the extras of pitcore that a configuration needs."""
+    wanted = {
+        "page": config.page.enabled,
+        "metrics": config.metrics.enabled or config.metrics.textfile is not None,
+        "mqtt": config.mqtt.enabled,
+        "ota": config.update.url is not None or config.hawkbit.url is not None,
+        "gpio": config.actuation.kind == "gpio",
+        "video": isinstance(config.source, UvcSourceConfig | VideoSourceConfig),
+    }
+    return [extra for extra, is_wanted in wanted.items() if is_wanted]
+
+
+def check_extras(config: Config, has_module: Callable[[str], bool]) -> Check:
+    """Look for the Python packages of every extra that the configuration needs.
+
+    Args:
+        config: of the board.
+        has_module: tells whether a module is installed; see ``has_module``.
+    """
+    name, wanted = "extras", wanted_extras(config)
+    missing = {
+        extra: [package for module, package in EXTRAS[extra].items() if not has_module(module)] for extra in wanted
+    }
+    missing = {extra: packages for extra, packages in missing.items() if packages}
+    if not missing:
+        return ok(name, f"all Python packages for {', '.join(wanted)}" if wanted else "none is needed")
+    found = "; ".join(f"{WANTED_BY[extra]} needs {' and '.join(packages)}" for extra, packages in missing.items())
+    said = f"{found}: not installed"
+    fix = f"pip install 'pitcore[{','.join(missing)}]'"
+    return fail(name, said, fix) if set(missing) & NEEDED else warn(name, f"{said}; the service runs without it", fix)
+
+
+def has_module(name: str) -> bool:
+    """Tell whether a top-level module is installed, without importing it."""
+    return importlib.util.find_spec(name) is not None
+
+
 def check_flush_to_zero(threads: int = 2) -> Check:
-    """Multiply subnormals on ONNX Runtime's workers, whose creator flushes, while the caller does not."""
+    """Check that ONNX Runtime's workers flush subnormal numbers to zero.
+
+    The session is created with flush-to-zero on, and multiplies subnormals while the calling thread does not flush.
+    """
     name = "flush to zero"
     with FlushToZero():
         session = ort.InferenceSession(MULTIPLY, session_options(threads), providers=["CPUExecutionProvider"])
     x, one = np.full(SIZE, SUBNORMAL, np.float32), np.ones(1, np.float32)
     shares = []
-    for _ in range(TRIES):  # on a busy machine the caller may do all the work by itself
+    for _ in range(TRIES):  # on a busy machine the calling thread may do all the work
         (y,) = session.run(None, {"x": x, "one": one})
-        shares.append(float((y.view(np.uint32) == 0).mean()))  # bits: a flushing thread sees subnormals as 0
+        shares.append(float((y.view(np.uint32) == 0).mean()))  # bits, because a flushing thread reads subnormals as 0
         if shares[-1] > 0.0:
             return ok(name, "ONNX Runtime's workers flush subnormals")
     if len(os.sched_getaffinity(0)) < 2:
@@ -83,11 +150,11 @@ def check_flush_to_zero(threads: int = 2) -> Check:
 
 
 def check_picamera2(run_python: Callable[[str], subprocess.CompletedProcess[str]], *, wanted: bool) -> Check:
-    """Import picamera2 in a process of its own, beside our NumPy.
+    """Check that picamera2 can be imported together with the installed NumPy.
 
     Args:
-        run_python: runs a line of Python with our modules; see ``run_python``.
-        wanted: the configuration wants its cameras.
+        run_python: runs a line of Python in another process, see ``run_python``.
+        wanted: True if the configuration needs picamera2.
     """
     name = "picamera2"
     done = run_python("import numpy, libcamera, picamera2; print(numpy.__version__)")
@@ -112,7 +179,7 @@ def check_picamera2(run_python: Callable[[str], subprocess.CompletedProcess[str]
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
-    """Run a line of Python in a process of its own, which may crash, with the modules that this one sees."""
+    """Run a line of Python in another process with this process's module path. The process may crash."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-c", code]
     try:

@@ -1,4 +1,4 @@
-"""Disk and service: where verdicts are kept, and whether the service runs."""
+"""Checks the disk for verdicts, and the state of the service."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pitcore.config import Config
 from pitcore.doctor.check import Check, fail, ok, skip, warn
 from pitcore.durable import replace_file
 
-SPARE_BYTES = 256 * 1024 * 1024  # beside the verdicts: two models, the journal, an upgrade
+SPARE_BYTES = 256 * 1024 * 1024  # besides the verdicts: for two models, the journal, an upgrade
 UNIT = "pitcore.service"
 PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "NRestarts", "Result", "StatusText")
 
 
 def check_disk(config: Config, free_bytes: Callable[[Path], int]) -> Check:
-    """Write a file where verdicts go, and look whether all that may be kept fits beside it.
+    """Check that the folder of verdicts can be written and has room for all verdicts that may be kept.
 
     Args:
-        config: its [sink].
-        free_bytes: free space of the file system that holds a folder.
+        config: the configuration, for its ``[sink]``.
+        free_bytes: returns the free space in bytes of the file system of a folder.
     """
     name, sink = "disk", config.sink
     folder = Path(sink.path).absolute().parent
@@ -48,39 +48,39 @@ def check_disk(config: Config, free_bytes: Callable[[Path], int]) -> Check:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return the free space of the file system that holds a folder."""
+    """Return the free space in bytes of the file system of a folder."""
     return shutil.disk_usage(folder).free
 
 
 def check_service(shown: str | None) -> Check:
-    """Judge how the service is by what systemd says.
+    """Check the state of the service in systemd.
 
     Args:
-        shown: ``systemctl show`` of the unit, see ``show_service``; None where no systemd runs.
+        shown: output of ``systemctl show`` for the unit, see ``show_service``; None if systemd does not run.
     """
     name = "service"
-    said = dict(line.split("=", 1) for line in (shown or "").splitlines() if "=" in line)
-    if said.get("LoadState") != "loaded":
-        return skip(name, "no systemd runs here" if shown is None else "not installed as a service")
-    state, sub, restarts = said["ActiveState"], said["SubState"], int(said["NRestarts"] or 0)
-    found = f"{state} ({sub}), {said['UnitFileState']}"
+    unit = dict(line.split("=", 1) for line in (shown or "").splitlines() if "=" in line)
+    if unit.get("LoadState") != "loaded":
+        return skip(name, "systemd does not run here" if shown is None else "not installed as a service")
+    state, sub, restarts = unit["ActiveState"], unit["SubState"], int(unit["NRestarts"] or 0)
+    found = f"{state} ({sub}), {unit['UnitFileState']}"
     logs = "journalctl -u pitcore -n 50"
     if state == "failed" or sub == "auto-restart":
-        return fail(name, f"{found}, last result {said['Result']}", f"the log shows why it ended: {logs}")
+        return fail(name, f"{found}, last result {unit['Result']}", f"the log shows why it ended: {logs}")
     troubles = (
         (state == "activating", "no frame of every camera yet", f"wait a few seconds, then: {logs}"),
         (state != "active", "not running", "sudo systemctl enable --now pitcore; it stays dry until `pitcore arm`"),
-        (restarts > 0, f"restarted {restarts} times; {said['StatusText']}", f"the log shows why: {logs}"),
-        (said["UnitFileState"] != "enabled", "will not start after a power cut", "sudo systemctl enable pitcore"),
+        (restarts > 0, f"restarted {restarts} times; {unit['StatusText']}", f"the log shows why: {logs}"),
+        (unit["UnitFileState"] != "enabled", "will not start after a power cut", "sudo systemctl enable pitcore"),
     )
     for bad, what, fix in troubles:
         if bad:
             return warn(name, f"{found}: {what}", fix)
-    return ok(name, f"{found}; {said['StatusText']}")
+    return ok(name, f"{found}; {unit['StatusText']}")
 
 
 def show_service() -> str | None:
-    """Return ``systemctl show`` of the unit; None where no systemd runs."""
+    """Return the output of ``systemctl show`` for the unit; None if systemd does not run."""
     if not Path("/run/systemd/system").is_dir() or shutil.which("systemctl") is None:
         return None
     command = ["systemctl", "show", UNIT, *(f"--property={name}" for name in PROPERTIES)]

@@ -1,4 +1,4 @@
-"""The ring of frame buffers that a source lends from, as the real cameras have it."""
+"""Keeps the frame buffers that the emulated camera lends, as the drivers of real cameras do."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ POISON = 0xAA
 
 
 class BufferRing:
-    """A fixed number of buffers; a released one is used again, oldest first.
+    """Lends a fixed number of buffers; a released buffer is lent again, oldest first.
 
     Args:
-        count: buffers.
+        count: number of buffers.
         shape: (planes, height, width).
-        poison: fill a buffer with 0xAA when it is released, so that reading it afterwards shows.
+        poison: fill a buffer with 0xAA when it is released, so that code which reads it afterwards fails visibly.
     """
 
     def __init__(self, count: int, shape: tuple[int, int, int], *, poison: bool) -> None:
@@ -30,11 +30,15 @@ class BufferRing:
 
     @property
     def count(self) -> int:
-        """How many buffers there are, lent ones included."""
+        """Number of buffers, lent ones included."""
         return len(self._buffers)
 
     def take(self, timeout_s: float) -> tuple[Planes, Callable[[], None]] | None:
-        """Wait for a free buffer. Returns its planes and what gives them back, or None if none came free."""
+        """Wait for a free buffer.
+
+        Returns:
+            Its planes, (H, W) uint8 each, and the function that releases them; None if none is free in ``timeout_s``.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: bool(self._free), timeout_s):
                 return None
@@ -42,7 +46,7 @@ class BufferRing:
         lent = [number]
 
         def release() -> None:
-            if lent:  # a second call must not free a buffer that somebody else has by now
+            if lent:  # a second call must not free a buffer that was lent again
                 self._give_back(lent.pop())
 
         return self._buffers[number], release

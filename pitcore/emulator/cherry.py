@@ -1,7 +1,7 @@
-"""The optics of one pitted cherry, procedurally: what light from above and light from below make of it.
+"""Renders one cherry procedurally: as seen by reflected light from above and by light through it from below.
 
-The numbers were fitted to the statistics of real crops (brightness over the body, profile from rim to heart, how far
-the middle differs from the ring round it), not to any single picture. Knows nothing of belts: see ``layout``.
+The constants were fitted to statistics of real crops (brightness over the body, profile from rim to core, difference
+between the middle and the ring around it), not to any single picture. ``layout`` places cherries on the belt.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Cherry:
     Attributes:
         patch: its pixels.
         label: 0 clean, 1 pit.
-        pit_visibility: 0 (no pit, or one that no plane shows) to 1 (plain in at least one plane).
+        pit_visibility: 0 (no pit, or no plane shows it) to 1 (clearly visible in at least one plane).
     """
 
     patch: Patch
@@ -35,11 +35,11 @@ class Cherry:
 
 @dataclass(frozen=True, slots=True)
 class _Light:
-    """How bright one cherry is.
+    """The brightness of one cherry.
 
     Attributes:
-        top, bottom: level of the flesh in each plane, 0..255.
-        heart, hollow: share by which its heart is darker than the rest, from below and from above.
+        top, bottom: grey level of the flesh in each plane, 0..255.
+        heart, hollow: share by which the core is darker than the rest, in the bottom and in the top plane.
     """
 
     top: float
@@ -50,7 +50,7 @@ class _Light:
 
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """A soft elliptic spot in body coordinates; ``flatness`` 1 is a Gaussian, more is a disc with a soft edge."""
+    """A soft elliptic spot in body coordinates; ``flatness`` 1 is a Gaussian, above 1 a disc with a soft edge."""
 
     x_px: float
     y_px: float
@@ -68,7 +68,7 @@ class _Spot:
 
 
 def render_cherry(rng: np.random.Generator, label: int) -> Cherry:
-    """Draw one cherry, clean (0) or with a pit (1), entirely from the generator handed in."""
+    """Draw one cherry, clean (0) or with a pit (1). All randomness comes from ``rng``."""
     body = draw_body(rng)
     light = _draw_light(rng, label)
     top, bottom = _flesh(rng, body, light)
@@ -82,25 +82,25 @@ def render_cherry(rng: np.random.Generator, label: int) -> Cherry:
 
 
 def _draw_light(rng: np.random.Generator, label: int) -> _Light:
-    """Exposure varies from cherry to cherry (thickness, ripeness, place on the belt), and more below than above."""
+    """Draw the brightness of a cherry. It varies with thickness, ripeness and place, more from below than above."""
     shared, own_top, own_bottom = rng.standard_normal(3)
     top = 120.0 + 1.0 * label + 18.5 * shared + 10.0 * own_top
     bottom = 178.0 - 2.0 * label + 18.5 * shared + 14.0 * own_bottom
     heart = float(np.clip(rng.normal(0.18, 0.25), -0.3, 0.66))
-    if bottom < 165.0:  # a thick cherry lets little light through its heart
+    if bottom < 165.0:  # a thick cherry lets little light through its core
         heart = min(heart + (165.0 - bottom) * 0.003, 0.7)
-    hollow = rng.uniform(-0.06, 0.14 - 0.08 * label)  # from above: where the pit was
+    hollow = rng.uniform(-0.06, 0.14 - 0.08 * label)  # from above: the hollow that the pit left
     return _Light(max(float(top), 48.0), float(np.clip(bottom, 90.0, 250.0)), heart, float(hollow))
 
 
 def _flesh(rng: np.random.Generator, body: CherryOutline, light: _Light) -> Planes:
-    """Return top and bottom plane of a body without pit, before its soft outline is applied."""
+    """Return the top and bottom plane of a body without pit, (h, w) float32, before its soft outline is applied."""
     shape = body.alpha.shape
     inside = np.clip(body.depth_px, 0.0, None)
-    turn, tilts = rng.uniform(0.0, 2 * np.pi), rng.normal(0.0, 1.0, 3).tolist()  # no cherry lies square to the light
+    turn, tilts = rng.uniform(0.0, 2 * np.pi), rng.normal(0.0, 1.0, 3).tolist()  # no cherry lies exactly upright
     lean = (np.float32(np.cos(turn)) * body.x_px + np.float32(np.sin(turn)) * body.y_px) / np.float32(body.inner_px)
     heart = _heart(rng, body, 0.25 * tilts[0] * body.inner_px * lean)
-    # Where flesh lies double, or the skin is folded in, the light changes at a sharp border.
+    # Where the flesh is doubled or the skin is folded in, the brightness changes at a sharp border.
     double = 1.0 / (1.0 + np.exp(-rng.uniform(2.0, 8.0) * noise(rng, shape, 26.0))) - 0.5
     mottle = rng.uniform(0.02, 0.07) * noise(rng, shape, 2.0, 4.0)
     mottle = mottle + rng.uniform(0.04, 0.14) * noise(rng, shape, 7.0, 14.0) + 0.06 * noise(rng, shape, 45.0)
@@ -116,7 +116,7 @@ def _flesh(rng: np.random.Generator, body: CherryOutline, light: _Light) -> Plan
 
 
 def _heart(rng: np.random.Generator, body: CherryOutline, slope_px: Field) -> Field:
-    """Return how deep in the flesh each pixel lies, (h, w) float32: 0 at the outline, 1 in the heart."""
+    """Return the relative depth in the flesh of each pixel, (h, w) float32: 0 at the outline, 1 in the core."""
     uneven_px = slope_px + rng.uniform(0.5, 2.5) * noise(rng, body.alpha.shape, 6.0, 14.0)
     edge_px, soft_px = body.inner_px * rng.uniform(0.12, 0.5), body.inner_px * rng.uniform(0.08, 0.3)
     depth_px = np.clip(body.depth_px, 0.0, None) + uneven_px
@@ -124,23 +124,23 @@ def _heart(rng: np.random.Generator, body: CherryOutline, slope_px: Field) -> Fi
 
 
 def _skin_spots(rng: np.random.Generator, body: CherryOutline, top: Field) -> None:
-    """Add small specular spots where wet skin mirrors the lamp; glossy cherries have many, and they lie in swarms."""
+    """Add small specular spots where wet skin reflects the lamp. Glossy cherries have many; the spots cluster."""
     shape = body.alpha.shape
     peaks = noise(rng, shape, 2.0) + 0.5 * noise(rng, shape, 12.0)
     top += rng.uniform(14.0, 34.0) * np.clip(peaks - rng.uniform(1.2, 2.4), 0.0, None)
 
 
 def _somewhere(rng: np.random.Generator, body: CherryOutline, spread: float) -> tuple[float, float]:
-    """Return a point in body coordinates, ``spread`` times the body's inner radius from its middle, normally."""
+    """Draw a point in body coordinates: normal, with a deviation of ``spread`` times the body's inner radius."""
     x_px, y_px = rng.normal(0.0, spread, 2) * body.inner_px
     return float(x_px), float(y_px)
 
 
 def _confusions(rng: np.random.Generator, body: CherryOutline, planes: Planes, label: int) -> None:
-    """Add what is no pit but may look like one, or hides one: stem hole, slit, sheen, shadow in the flesh."""
+    """Add features that may look like a pit or hide one: the pitter's hole, a slit, sheen, bruises, thin flesh."""
     top, bottom = planes
     chances = rng.random(5)
-    if label:  # a pit fills the hole that the pitter would leave, and hides other things
+    if label:  # with a pit inside, the hole is rare, and the pit hides other features
         chances *= (5.0, 5.0, 2.0, 2.0, 2.0)
     angle = float(rng.uniform(0.0, np.pi))
     x_px, y_px = _somewhere(rng, body, 0.15)
@@ -163,7 +163,7 @@ def _confusions(rng: np.random.Generator, body: CherryOutline, planes: Planes, l
 
 
 def _pit(rng: np.random.Generator, body: CherryOutline, planes: Planes) -> float:
-    """Put a pit in: bright and smooth from above, a dark soft disc from below. Returns how well it shows, 0..1."""
+    """Draw a pit: bright and smooth from above, a dark soft disc from below. Return its visibility, 0..1."""
     top, bottom = planes
     shows_top, shows_bottom = _draw_visibility(rng)
     spread = 0.5 if rng.random() < 0.1 else 0.14  # some pits were pushed to the edge, not out
@@ -181,7 +181,7 @@ def _pit(rng: np.random.Generator, body: CherryOutline, planes: Planes) -> float
 
 
 def _draw_visibility(rng: np.random.Generator) -> tuple[float, float]:
-    """Return how well a pit shows from above and from below, 0..1 each; one in twenty-five hardly shows."""
+    """Draw the visibility of a pit from above and from below, 0..1 each; one in 25 is hardly visible."""
     if rng.random() < 0.04:
         return float(rng.uniform(0.0, 0.15)), float(rng.uniform(0.05, 0.45))
     top = 0.08 + 0.92 * rng.beta(1.8, 1.9)

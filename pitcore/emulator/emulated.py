@@ -1,7 +1,7 @@
-"""An emulated pair of cameras over an emulated belt: a ``Source`` that needs no hardware and knows the truth.
+"""Emulates two cameras over an emulated belt: a ``Source`` that needs no hardware and knows the true objects.
 
-It draws frames when they are read, or a loop of them beforehand (``BeltSpec.ring``), which then costs nothing to read.
-Pictures are ``surface``'s work, places ``layout``'s; here are clocks, buffers and faults.
+It renders a frame when it is read, or renders a loop of frames at the start (``BeltSpec.ring``), so that reading costs
+no time. ``surface`` renders frames and ``layout`` places objects; this module has clocks, buffers and faults.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PLANE_NAMES = ("top", "bottom")
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How frames are handed out.
+    """How frames are delivered.
 
     Attributes:
-        paced: keep ``frames_per_s``, so that a slow reader loses frames; otherwise as fast as they are read.
-        buffers: how many frames may be lent at a time.
+        paced: True keeps ``frames_per_s``, so that a slow reader loses frames; False delivers a frame when it is read.
+        buffers: number of frames that may be lent at a time.
         poison: overwrite released frames with 0xAA; in ring mode this costs a copy of each frame.
     """
 
@@ -50,12 +50,12 @@ class EmulatedSource:
     Args:
         spec: the belt.
         delivery: pace and buffers.
-        faults: what goes wrong with frames on purpose.
+        faults: faults of frames to inject.
         crops: lay these real crops instead of procedural cherries.
-        disturbance: what is wrong with light, glass, alignment, belt or encoder, on purpose.
+        disturbance: faults of light, glass, alignment, belt or encoder to emulate.
 
     Attributes:
-        injected: the faults so far, in the order of delivery.
+        injected: the faults injected so far, in the order of delivery.
         lost: frames that a paced source skipped because the reader was too slow.
     """
 
@@ -84,12 +84,12 @@ class EmulatedSource:
         self._surface: Surface | None = None
         self._buffers: BufferRing | None = None
         self._loop: list[Planes] = []
-        self._kept: Planes | None = None  # what a frozen camera shows
+        self._kept: Planes | None = None  # the picture that a frozen camera repeats
         self._index = 0
         self._repeat: int | None = None
-        self._shown = -1  # exposure that the last frame was drawn from; none yet
+        self._shown = -1  # number of the exposure that the last frame showed; -1 before the first
         self._start_ns = 0
-        self._given = 0
+        self._delivered = 0
         self._last_ns: int | None = None
         self.injected: list[Injected] = []
         self.lost = 0
@@ -111,12 +111,12 @@ class EmulatedSource:
 
     @property
     def noise(self) -> Noise:
-        """None where the belt is drawn without."""
+        """``sensor`` if the belt is rendered with sensor noise, else ``none``."""
         return "sensor" if self._spec.noise > 0 else "none"
 
     @property
     def frames(self) -> int | None:
-        """How many frames there are, or None if they never end."""
+        """Number of frames, or None if the source is endless."""
         return self._frames
 
     exposure_limits: ExposureLimits = LIMITS
@@ -128,11 +128,11 @@ class EmulatedSource:
         return self._optics.exposures
 
     def set_exposures(self, wanted: Sequence[Exposure]) -> None:
-        """Take other exposures; see ``Adjustable.set_exposures``."""
+        """Set the exposures; see ``Adjustable.set_exposures``."""
         self._optics.set_exposures(wanted, self._index, running=self._surface is not None)
 
     def truths(self, first_tick: int, last_tick: int) -> list[Truth]:
-        """Return every object of which a part is in view at some tick of first..last, by rising id."""
+        """Return every object that is at least partly in view at some tick of first..last, by rising id."""
         return [placed.truth for placed in self._layout.between(first_tick, last_tick)]
 
     def all_truths(self) -> list[Truth]:
@@ -181,29 +181,29 @@ class EmulatedSource:
         if fault != "duplicated":
             self._index += 1
         t_ns, tick = self._stamps(index, fault)
-        self._given, self._last_ns = self._given + 1, time.monotonic_ns()
+        self._delivered, self._last_ns = self._delivered + 1, time.monotonic_ns()
         return Frame(index, t_ns, tick, planes, release)
 
     def health(self) -> tuple[CameraHealth, ...]:
-        """Both emulated cameras as one, for they fail together; see ``Source.health``."""
+        """Report both emulated cameras as one, because they fail together; see ``Source.health``."""
         dropped = sum(fault.kind == "dropped" for fault in self.injected)
         causes = {"injected": dropped, "reader_slow": self.lost}
         lost = {cause: count for cause, count in causes.items() if count}
         due = self._frames is None or self._index < self._frames
-        return (CameraHealth("emulated", PLANE_NAMES, self._given, self._last_ns, due, lost),)
+        return (CameraHealth("emulated", PLANE_NAMES, self._delivered, self._last_ns, due, lost),)
 
     def close(self) -> None:
-        """Free the buffers; frames that are still lent stay readable."""
+        """Free the buffers; borrowed frames stay readable."""
         self._surface = None
         self._buffers = None
         self._loop = []
 
     def _next_delivered(self) -> str | None:
-        """Step over dropped frames and those a slow reader lost. Returns the fault of the frame to come."""
+        """Skip dropped frames and frames that a slow reader lost. Return the fault of the next frame, if any."""
         if self._delivery.paced:
             late = (time.monotonic_ns() - self._start_ns) * self._spec.frames_per_s / 1e9 - self._index
-            if late > self._delivery.buffers:  # that many wait in a real camera's buffers, the others are gone
-                # The last frame is never stepped over: it stays in the buffers, and only the next one tells of a gap.
+            if late > self._delivery.buffers:  # a real camera keeps that many frames and drops the others
+                # The last frame is never skipped: it stays in the buffers, and no later frame could show the gap.
                 left = int(late) if self._frames is None else max(0, self._frames - 1 - self._index)
                 skipped = min(int(late), left)
                 self.lost += skipped
@@ -218,7 +218,10 @@ class EmulatedSource:
         return None
 
     def _effective(self, fault: str | None) -> str | None:
-        """A first frame has none to be stuck at; one to be delivered twice is at fault the first time only."""
+        """Return the fault that can happen here: a first frame cannot be stuck, a repeated one is not repeated again.
+
+        An empty string means that the repetition of a duplicated frame is delivered.
+        """
         if fault == "stuck" and self._shown < 0:
             return None
         return "" if fault == "duplicated" and self._repeat == self._index else fault
@@ -239,7 +242,7 @@ class EmulatedSource:
         return t_ns + late_ns, self._spec.tick_of(self._disturbance.first if dead else index) + off_ticks
 
     def _lend(self, shown: int, fault: str | None, deadline_ns: int) -> tuple[Planes, Callable[[], None]]:
-        """Return planes that show an exposure, and what releases them."""
+        """Return planes that show an exposure, and the function that releases them."""
         altered = self._view(shown) is not None or self._optics.alters(shown) or self._freezes(shown)
         altered = altered or self._swaps(shown) or fault in {"black", "white", "torn"}
         if self._loop and not self._delivery.poison and not altered:
@@ -262,22 +265,22 @@ class EmulatedSource:
         return planes, release
 
     def _draw(self, planes: Planes, index: int) -> None:
-        """Fill planes with a frame, from the loop or the belt, under the light that there is."""
+        """Fill planes with a frame from the loop or the belt, and apply the disturbances of light and camera."""
         view = self._view(index)
         seen = planes[::-1] if self._swaps(index) else planes
         if view is not None and self._surface is not None:
-            stands = self._disturbance.belt == "stands"
-            tick = self._spec.tick_of(self._disturbance.first if stands else index)
+            stopped = self._disturbance.belt == "stands"
+            tick = self._spec.tick_of(self._disturbance.first if stopped else index)
             self._surface.render(seen, tick, index, view)
         elif self._loop:
             for plane, drawn in zip(seen, self._loop[index % len(self._loop)], strict=True):
-                np.copyto(plane, drawn)  # copies: a frame that will be altered must not alter the loop
+                np.copyto(plane, drawn)  # copies: changes to this frame must not change the loop
         elif self._surface is not None:
             self._surface.render(seen, self._spec.tick_of(index), index)
         if self._optics.alters(index):
             self._optics.apply(planes, index)
         if self._freezes(index):
-            self._kept = self._kept or tuple(plane.copy() for plane in planes)  # copies: buffers are drawn again
+            self._kept = self._kept or tuple(plane.copy() for plane in planes)  # copies: the buffers are reused
             for plane, kept, frozen in zip(planes, self._kept, self._disturbance.frozen, strict=True):
                 if frozen:
                     np.copyto(plane, kept)
@@ -289,14 +292,14 @@ class EmulatedSource:
         return self._disturbance.swapped and self._disturbance.holds(index)
 
     def _view(self, index: int) -> View | None:
-        """Return what the cameras see in place of the whole belt in its place, or None if they see just that."""
+        """Return the view under a disturbance of alignment or belt; None if there is none."""
         wrong = self._disturbance
         if not wrong.holds(index) or (wrong.shift_px, wrong.shows, wrong.belt) == ((0, 0), "all", "runs"):
             return None
         return View(wrong.shift_px, "" if wrong.shows == "all" else wrong.shows)
 
     def _tear(self, planes: Planes, index: int) -> None:
-        """Replace the upper rows by those of the frame after."""
+        """Replace the upper 40 % of the rows by rows of the next frame."""
         after = tuple(np.empty_like(plane) for plane in planes)
         self._draw(after, index + 1)
         cut = self._spec.height_px * 2 // 5
@@ -308,7 +311,7 @@ class EmulatedSource:
         if self._surface is not None:
             self._surface.render(planes, self._spec.tick_of(index), index)
         for plane in planes:
-            plane.flags.writeable = False  # lent many times over; nobody may alter it
+            plane.flags.writeable = False  # lent many times: must not be changed
         return planes
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with frames, injected on purpose: rules only, no pixels."""
+"""Decides which frames get an injected fault, and which one. Does not change pixels; ``emulated`` does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KINDS = ("dropped", "duplicated", "black", "white", "stuck", "torn", "jitter")
 
 
 class Injected(NamedTuple):
-    """A fault that was injected: sequence number of the frame it befell, and one of ``KINDS``."""
+    """An injected fault: the sequence number of its frame, and one of ``KINDS``."""
 
     seq: int
     kind: str
@@ -20,21 +20,21 @@ class Injected(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Which frames fail, and how.
+    """The frames that fail, by kind of fault.
 
-    Each kind is a share of frames (0..1) or the sequence numbers themselves. A frame suffers one fault at most, the
-    first that applies in the order of the fields.
+    Each kind is a share of frames (0..1) or a tuple of sequence numbers. A frame has at most one fault, the first that
+    applies in the order of the fields.
 
     Attributes:
-        dropped: never delivered: a gap in ``seq``.
-        duplicated: delivered twice, the same ``seq``, stamps and pixels.
+        dropped: never delivered, which leaves a gap in ``seq``.
+        duplicated: delivered twice with the same ``seq``, stamps and pixels.
         black: all pixels 0.
         white: all pixels 255.
-        stuck: pixels of the exposure delivered before, however often in a row, with new ``seq`` and stamps.
-        torn: upper rows from the frame after.
+        stuck: pixels of the exposure delivered before, with new ``seq`` and stamps.
+        torn: upper rows from the next frame.
         jitter: ``t_ns`` and ``tick`` are off by up to ``jitter_ns`` and ``jitter_ticks``.
-        seed: of the shares.
-        jitter_ns, jitter_ticks: largest error of the stamps.
+        seed: seed of the draws for the shares.
+        jitter_ns, jitter_ticks: largest errors of the stamps.
     """
 
     dropped: float | tuple[int, ...] = 0.0
@@ -61,7 +61,7 @@ class Faults:
         return not any(getattr(self, kind) for kind in KINDS)
 
     def of(self, seq: int) -> str | None:
-        """Return what befalls a frame, or None; the same for equal seeds, whatever was asked before."""
+        """Return the fault of a frame, or None. It depends on seed and ``seq`` only, not on earlier calls."""
         draws = generator(self.seed, Stream.FAULTS, seq).random(len(KINDS))
         for kind, draw in zip(KINDS, draws, strict=True):
             share = getattr(self, kind)
@@ -70,6 +70,6 @@ class Faults:
         return None
 
     def jitter_of(self, seq: int) -> tuple[int, int]:
-        """Return the error of a jittery frame's stamps, (nanoseconds, ticks)."""
+        """Return the errors of a frame's stamps under ``jitter``, (nanoseconds, ticks)."""
         first, second = generator(self.seed, Stream.FAULTS, seq, 1).uniform(-1.0, 1.0, 2)
         return round(float(first) * self.jitter_ns), round(float(second) * self.jitter_ticks)

@@ -1,4 +1,4 @@
-"""What is no cherry but lies on the belt with them: leaves, pieces of stem, stones."""
+"""Renders foreign objects on the belt: leaves, pieces of stem, stones."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from pitcore.emulator.texture import Field, noise
 
 def render_foreign(rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw a leaf, a piece of stem or a stone. Returns (h, w, 2) uint8, top then bottom."""
-    draw = (_leaf, _stem, _stone)[int(rng.integers(3))]
-    return quantised(draw(rng))
+    return render_kind(tuple(KINDS)[int(rng.integers(len(KINDS)))], rng)
+
+
+def render_kind(kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw an object of one of ``KINDS``. Returns (h, w, 2) uint8, top then bottom."""
+    return quantised(KINDS[kind](rng))
 
 
 def _grid(rng: np.random.Generator, reach_px: int) -> tuple[Field, Field]:
@@ -56,7 +60,7 @@ def _stem(rng: np.random.Generator) -> tuple[Field, Field]:
 
 
 def _stone(rng: np.random.Generator) -> tuple[Field, Field]:
-    """Draw a rough lump: bright facets from above, no light through it but for a rim."""
+    """Draw a rough lump: bright facets from above; from below dark except for a rim."""
     long_px, short_px = rng.uniform(12.0, 26.0), rng.uniform(9.0, 16.0)
     along, across = _grid(rng, int(long_px) + 10)
     rough = 0.12 * noise(rng, along.shape, 12.0)
@@ -66,3 +70,6 @@ def _stone(rng: np.random.Generator) -> tuple[Field, Field]:
     top = rng.uniform(90.0, 165.0) * (1.0 + 0.18 * facets + 0.2 * across / short_px)
     bottom = 7.0 + rng.uniform(12.0, 30.0) * np.exp(-np.clip(depth_px, 0.0, None) / 2.0)
     return np.asarray(top * alpha, np.float32), np.asarray(bottom * alpha, np.float32)
+
+
+KINDS = {"leaf": _leaf, "stem": _stem, "stone": _stone}

@@ -1,7 +1,7 @@
-"""Where each object lies along the belt, and what it is. Draws no frames: see ``surface``.
+"""Places objects along the belt. Renders no frames: see ``surface``.
 
-The belt is made of sections. Sections with even numbers are laid first, odd ones fit between their neighbours, so what
-lies in a section depends on the seed and its number alone and never on the order in which frames are asked for.
+The belt consists of sections. Sections with even numbers are laid first; odd sections fit between their neighbours. So
+the contents of a section depend only on the seed and its number, not on the order in which frames are requested.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pitcore.emulator.seeds import Stream, generator
 from pitcore.emulator.spec import BeltSpec
 from pitcore.errors import SourceError
 
-GAP_PX = 4  # between patches that do not touch, so that any sensible segmenter parts them
+GAP_PX = 4  # between patches that do not touch, so that any segmenter separates them
 _MIN_SECTION_PX = 256
 _IDS_PER_SECTION = 4096
 _SECTIONS_IN_STRETCH = 4
@@ -29,7 +29,7 @@ _KEPT_SECTIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something that waits to be laid: its pixels, where they are in its group, and its truth but for the place."""
+    """An object before it is placed: its pixels, its offset in its group, and its truth without a place."""
 
     patch: Patch
     truth: Truth
@@ -39,7 +39,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class PlacedItem:
-    """An object in its place: left column, and belt position of the patch's upper edge."""
+    """A placed object: left column, and belt position of the patch's upper edge."""
 
     patch: Patch
     truth: Truth
@@ -48,12 +48,12 @@ class PlacedItem:
 
 
 class Stock(Protocol):
-    """Where a belt's objects come from."""
+    """Supplies the objects of a belt."""
 
-    may_be_cut: bool  # False: objects lie wholly between the side edges
+    may_be_cut: bool  # False: objects are completely between the side edges
 
     def groups(self, section: int, rng: np.random.Generator) -> Iterator[tuple[Item, ...]]:
-        """Yield what lies in a section: single objects, or several that touch."""
+        """Yield the groups of a section: a single object, or several that touch."""
         ...
 
 
@@ -62,7 +62,7 @@ class Layout:
 
     Args:
         spec: the belt.
-        stock: gives the objects.
+        stock: supplies the objects.
     """
 
     def __init__(self, spec: BeltSpec, stock: Stock) -> None:
@@ -73,14 +73,14 @@ class Layout:
         self._lay = lru_cache(maxsize=max(_KEPT_SECTIONS, self._loop_sections))(self._lay_uncached)
 
     def between(self, first_tick: int, last_tick: int) -> list[PlacedItem]:
-        """Return the objects of which a part is in view at some tick of first..last, in order of their ids."""
+        """Return the objects that are at least partly in view at some tick of first..last, in order of their ids."""
         newest_px = self._spec.shift_px(last_tick)
         oldest_px = self._spec.shift_px(first_tick) - self._spec.height_px
         reach = _MIN_SECTION_PX
         first = math.floor((oldest_px - reach) / self.section_px)
         last = math.floor((newest_px + reach) / self.section_px)
-        found = (placed for section in range(first, last + 1) for placed in self._section(section))
-        return [p for p in found if p.belt_px - p.patch.height_px < newest_px and p.belt_px > oldest_px]
+        near = (placed for section in range(first, last + 1) for placed in self._section(section))
+        return [p for p in near if p.belt_px - p.patch.height_px < newest_px and p.belt_px > oldest_px]
 
     def _section(self, section: int) -> list[PlacedItem]:
         """Return a section's objects with their final positions and ids."""
@@ -103,13 +103,13 @@ class Layout:
     def _place(
         self, group: tuple[Item, ...], section: int, rng: np.random.Generator, taken: list[PlacedItem]
     ) -> list[PlacedItem]:
-        """Try places at random until the group lies free; a procedural group that finds none is left out."""
+        """Try random places until the group has a free one. A procedural group without a free place is left out."""
         width_px = max(item.dx_px + item.patch.width_px for item in group)
         height_px = max(item.dy_px + item.patch.height_px for item in group)
         overhang = 0.35 if self._stock.may_be_cut else -2.0 / width_px
         tries = 60 if self._stock.may_be_cut else 2000
         if not self._stock.may_be_cut and (height_px + GAP_PX > self.section_px or width_px + 4 > self._spec.width_px):
-            tries = 0  # sections of one parity do not know of each other, so nothing may reach from one to the next
+            tries = 0  # sections of one parity are laid independently, so no object may reach from one to the next
         for _ in range(tries):
             across, along = rng.random(2)
             room_px = self._spec.width_px - sum(self._spec.rails_px)
@@ -148,12 +148,12 @@ def sections_of(spec: BeltSpec) -> tuple[int, int, float]:
     loop_px = spec.ring * spec.advance_px
     if not loop_px:
         return 0, 0, min(aimed_px, 16.0 * _MIN_SECTION_PX)
-    count = 2 * max(1, round(loop_px / aimed_px / 2))  # even, so that even and odd alternate over the seam too
+    count = 2 * max(1, round(loop_px / aimed_px / 2))  # even, so that even and odd sections alternate at the seam too
     return loop_px, count, loop_px / count
 
 
 def cherries_in(spec: BeltSpec, section: int) -> int:
-    """Return how many cherries a section gets: uneven, with empty stretches, right on average; over a loop exactly."""
+    """Return the number of cherries of a section: uneven, with empty stretches; right on average, or over a loop."""
     _, loop_sections, section_px = sections_of(spec)
     weight = _weight(spec.seed, section)
     if loop_sections:
@@ -163,7 +163,7 @@ def cherries_in(spec: BeltSpec, section: int) -> int:
 
 
 def _weight(seed: int, section: int) -> float:
-    """Return how full a section is, 1 on average."""
+    """Return the relative density of a section, 1 on average."""
     stretch = section // _SECTIONS_IN_STRETCH
     if generator(seed, Stream.LAYOUT, stretch, 2).random() < 0.05:
         return 0.1
@@ -180,7 +180,7 @@ def _too_close(one: PlacedItem, other: PlacedItem) -> bool:
 
 
 def _numbered(placed: PlacedItem, index: int, laid: list[PlacedItem]) -> PlacedItem:
-    """Give an object its number, and name its group by the group's first member."""
+    """Set an object's id to its index, and the id of its group to the index of the group's first object."""
     group = placed.truth.touching
     first = next((i for i, other in enumerate(laid) if other.truth.touching == group), None)
     return replace(placed, truth=replace(placed.truth, id=index, touching=None if group is None else first))

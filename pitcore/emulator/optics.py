@@ -1,6 +1,6 @@
-"""What lamps, glass and exposure do to an emulated frame after it was drawn.
+"""Applies lamps, glass and exposure to an emulated frame after it was rendered.
 
-Knows neither the belt nor a clock. The black floor of a sensor stays: without light a plane is dark noise, not zero.
+Knows neither the belt nor a clock. The sensor's dark noise stays: a plane without light is dark noise, not zero.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pitcore.emulator.seeds import Stream, generator
 from pitcore.emulator.spec import BeltSpec
 from pitcore.errors import SourceError
 
-REFERENCE = Exposure(1000.0, 1.0)  # at which the emulated cherries are as bright as the real ones
+REFERENCE = Exposure(1000.0, 1.0)  # with it the emulated cherries are as bright as real ones
 LIMITS = ExposureLimits(20.0, 8000.0, 16.0)
-SETTLE_FRAMES = 3  # as long as real cameras take
+SETTLE_FRAMES = 3  # like real cameras
 _SPARE_PX = 32  # the floor's noise tile is this much larger than a frame
 
 
@@ -27,8 +27,8 @@ class Optics:
 
     Args:
         spec: the belt.
-        disturbance: what is wrong, if anything.
-        planes: how many.
+        disturbance: faults to emulate, if any.
+        planes: number of planes.
     """
 
     def __init__(self, spec: BeltSpec, disturbance: DisturbanceConfig | None, planes: int) -> None:
@@ -41,11 +41,11 @@ class Optics:
 
     @property
     def exposures(self) -> tuple[Exposure, ...]:
-        """What was last asked for."""
+        """The last requested exposures."""
         return self._wanted
 
     def set_exposures(self, wanted: Sequence[Exposure], index: int, *, running: bool) -> None:
-        """Take exposures that show from ``SETTLE_FRAMES`` after frame ``index`` on. Raises SourceError."""
+        """Set exposures that take effect ``SETTLE_FRAMES`` frames after frame ``index``. Raises SourceError."""
         for exposure in wanted:
             if not (LIMITS.min_us <= exposure.exposure_us <= LIMITS.max_us and 1.0 <= exposure.gain <= LIMITS.max_gain):
                 raise SourceError(
@@ -61,7 +61,7 @@ class Optics:
         self._settled_at = index + SETTLE_FRAMES if running else index
 
     def shares(self, index: int) -> tuple[float, ...]:
-        """Return how bright each plane of a frame is, 1 as drawn."""
+        """Return the brightness factor of each plane of a frame; 1 is as rendered."""
         wrong = self._disturbance
         progress = 0.0
         if wrong.holds(index):
@@ -73,13 +73,13 @@ class Optics:
         )
 
     def alters(self, index: int) -> bool:
-        """Tell whether ``apply`` would change anything."""
+        """Return True if ``apply`` would change the frame."""
         wrong = self._disturbance
         glass = wrong.holds(index) and (wrong.edge_light != (1.0, 1.0) or bool(wrong.spots))
         return glass or any(share != 1.0 for share in self.shares(index))
 
     def apply(self, planes: tuple[NDArray[np.uint8], ...], index: int) -> None:
-        """Change (height, width) planes as drawn into what the sensors give."""
+        """Change rendered (height, width) uint8 planes in place into the sensors' output."""
         wrong = self._disturbance
         holds = wrong.holds(index)
         edges = wrong.edge_light if holds else (1.0, 1.0)
@@ -95,7 +95,7 @@ class Optics:
         return self._wanted if index >= self._settled_at else self._before
 
     def _floor_of(self, index: int) -> NDArray[np.uint8]:
-        """Return the noise that a sensor gives in the dark, (height, width)."""
+        """Return the dark noise of a frame, (height, width) uint8."""
         rows, columns = self._spec.height_px, self._spec.width_px
         if self._floor is None:
             rng = generator(self._spec.seed, Stream.NOISE, -1 % 2**32)
@@ -106,7 +106,7 @@ class Optics:
 
 
 def _soil(plane: NDArray[np.uint8], place: tuple[int, int, int], share: float, glow: int) -> None:
-    """Lay a disc (x, y, radius) over a plane: it lets a share of the light through and adds to it."""
+    """Draw a dirty spot, a disc (x, y, radius), on a plane: it transmits a share of the light and adds ``glow``."""
     x, y, radius = place
     top, left = max(0, y - radius), max(0, x - radius)
     here = plane[top : y + radius + 1, left : x + radius + 1]

@@ -1,4 +1,4 @@
-"""The outline of a cherry as the cameras see it: squashed rounds, eggs, halves and notched ones."""
+"""Draws the outline of a cherry as the cameras see it: flattened circles, ovals, halves, and notched ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MARGIN_PX = 7  # room for the soft edge
 
 @dataclass(frozen=True, slots=True)
 class CherryOutline:
-    """A body on its own pixel grid, all arrays (h, w) float32.
+    """A body on its own pixel grid. All arrays are (h, w) float32.
 
     Attributes:
         x_px, y_px: coordinates of each pixel from the body's middle.
         depth_px: distance to the outline, positive inside; approximate far from it.
-        alpha: 1 inside, 0 outside, soft over some pixels: the lens and what glows round it.
-        inner_px: depth at the middle, pixels.
-        radius_px: of a round cherry of that size before it was cut or bitten into, pixels.
+        alpha: 1 inside, 0 outside, soft over some pixels, as from the lens and the glow around the body.
+        inner_px: depth at the middle, in pixels.
+        radius_px: radius of a round cherry of that size before it was halved or notched, in pixels.
     """
 
     x_px: Field
@@ -43,11 +43,11 @@ def draw_body(rng: np.random.Generator) -> CherryOutline:
     kind = rng.random()
     if kind < 0.14:  # cut in half by the pitter, or lying on a flat side
         depth_px = np.minimum(depth_px, _halved(rng, (x_px, y_px), float(semi_short)))
-    elif kind < 0.22:  # bitten into: the pitter's needle, a split
+    elif kind < 0.22:  # notched by the pitter's needle, or split
         depth_px = np.minimum(depth_px, _notched(rng, (x_px, y_px), float(semi_short)))
     softness_px = rng.uniform(0.4, 1.0)
     alpha = 1.0 / (1.0 + np.exp(-np.clip(depth_px / softness_px, -30.0, 30.0)))
-    halo = rng.uniform(0.0, 0.06) * np.exp(-np.clip(-depth_px, 0.0, None) / 5.0)  # glow on the belt round it
+    halo = rng.uniform(0.0, 0.06) * np.exp(-np.clip(-depth_px, 0.0, None) / 5.0)  # glow on the belt around it
     alpha = np.maximum(alpha, halo)
     inner_px = max(float(depth_px.max()), 8.0)
     return CherryOutline(x_px, y_px, depth_px, np.asarray(alpha, np.float32), inner_px, diameter_px / 2)

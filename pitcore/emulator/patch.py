@@ -1,4 +1,4 @@
-"""A patch: the pixels of one object before it lies on the belt. Knows nothing of belts, labels or files."""
+"""Defines a patch: the pixels of one object before it is placed. Does not know belts, labels or files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pitcore.camera.truth import Box
 
-# Belt background is about 6 and a segmenter's usual threshold 14 over it: what is brighter counts as body.
+# The belt's level is about 6, and the usual threshold of a segmenter is 14 above it: brighter pixels are body.
 BODY_LEVEL = 20
 FAINTEST_LEVEL = 3  # glow below this cannot be distinguished from the belt; it is cut off so that patches stay small
 TOUCHING_PX2 = 60  # pixels of body that two touching cherries share
@@ -20,8 +20,8 @@ class Patch:
     """Two aligned planes of one object, zero where the object is not.
 
     Attributes:
-        pixels: (h, w, 2) uint8, top then bottom; first and last row and column hold something.
-        exact: True for real crops, whose pixels must reach the frame unaltered; no noise is added to them.
+        pixels: (h, w, 2) uint8, top then bottom; no outer row or column is all zero.
+        exact: True for real crops, whose pixels must be in the frame unchanged; no noise is added to them.
     """
 
     pixels: NDArray[np.uint8]
@@ -39,7 +39,7 @@ class Patch:
 
 
 def extent(mask: NDArray[np.bool_]) -> Box:
-    """Return the smallest box round the True pixels of an (H, W) mask that holds at least one."""
+    """Return the smallest box around the True pixels of an (H, W) mask, of which at least one must be True."""
     rows = np.flatnonzero(mask.any(axis=1))
     columns = np.flatnonzero(mask.any(axis=0))
     y_px, x_px = int(rows[0]), int(columns[0])
@@ -57,20 +57,20 @@ def body_mask(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def body_box(patch: Patch) -> Box:
-    """Return where, inside the patch, the object stands out from the belt; all of it if it is a real crop."""
+    """Return the box in the patch where the object is brighter than the belt; the whole patch for a real crop."""
     if patch.exact:
         return Box(0, 0, patch.width_px, patch.height_px)
     return extent(body_mask(patch.pixels))
 
 
 def trimmed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the part of (h, w, 2) pixels that holds anything, as a copy of its own so that the rest can be freed."""
+    """Return (h, w, 2) pixels without outer rows and columns of zeros. Copies, so that the rest can be freed."""
     box = extent(brightest(pixels) > 0)
     return pixels[box.y_px : box.y_px + box.height_px, box.x_px : box.x_px + box.width_px].copy()
 
 
 def quantised(planes: tuple[NDArray[np.float32], NDArray[np.float32]]) -> NDArray[np.uint8]:
-    """Round two (h, w) float planes to a trimmed (h', w', 2) uint8, the faintest glow cut off."""
+    """Round two (h, w) float planes to trimmed (h', w', 2) uint8; levels below ``FAINTEST_LEVEL`` become 0."""
     pixels = np.stack(planes, axis=2)
     np.clip(pixels, 0.0, 254.0, out=pixels)  # the real cameras' brightest pixel is 254
     pixels[np.maximum(pixels[:, :, 0], pixels[:, :, 1]) < FAINTEST_LEVEL] = 0.0
@@ -78,10 +78,10 @@ def quantised(planes: tuple[NDArray[np.float32], NDArray[np.float32]]) -> NDArra
 
 
 def touching_offset(first: NDArray[np.uint8], second: NDArray[np.uint8], angle_rad: float) -> tuple[int, int]:
-    """Return (dx, dy) of the second patch's corner from the first's so that the two bodies touch.
+    """Return the offset (dx, dy) from the first patch's corner to the second's at which the bodies touch.
 
-    The second lies in direction ``angle_rad`` (0 is +x, pi/2 is +y) and is moved closer until at least
-    ``TOUCHING_PX2`` pixels of the bodies coincide.
+    The second patch is in direction ``angle_rad`` of the first (0 is +x, pi/2 is +y) and is moved closer until at
+    least ``TOUCHING_PX2`` pixels of the bodies overlap.
     """
     one, two = body_mask(first), body_mask(second)
     centre_dx, centre_dy = (one.shape[1] - two.shape[1]) / 2.0, (one.shape[0] - two.shape[0]) / 2.0

@@ -1,8 +1,8 @@
-"""Verdicts held against the ground truth of an emulated belt: misses, doubles, confusion.
+"""Compares verdicts with the ground truth of an emulated belt: misses, doubles, confusion. Does no IO.
 
-Pure: takes verdicts and truths, returns counts. Once both are moved to belt positions, a verdict belongs to each
-thing whose middle its box holds (a box around two that touch holds both), and to one that holds the box's middle
-(the box of a part that was cut, or of one half of a crop that really shows two cherries).
+Verdicts and truths are compared in belt positions. A verdict belongs to each thing whose middle is inside its box (a
+box around two that touch contains both middles). It also belongs to a thing that contains the middle of its box (the
+box of a part that was cut, or of one half of a crop that shows two cherries).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from pitcore.camera.truth import Truth
 from pitcore.frame import Geometry
 from pitcore.verdict import Verdict
 
-RIM_PX = 2.0  # the soft rim of a body: nearer to an edge than this it may count as cut
+RIM_PX = 2.0  # the soft rim of a body: closer to an edge than this a body may count as cut
 
 
 @dataclass(slots=True)
 class Score:
-    """What the verdicts are worth.
+    """The result of a comparison.
 
     Attributes:
-        due: cherries that some frame showed from end to end along the belt: each must get one verdict.
-        misses: those that got none.
-        doubles: those that got more than one.
-        stray: verdicts for which there is nothing on the belt.
-        confusion: (truth, verdict) -> count, see ``kind_of``. Foreign things too small to be seen are left out.
-        verdict_of: truth id -> verdict, for everything that got exactly one.
+        due: number of cherries that some frame showed from end to end along the belt. Each must get one verdict.
+        misses: due cherries that got no verdict.
+        doubles: due cherries that got more than one verdict.
+        stray: verdicts that belong to no object on the belt.
+        confusion: (truth, verdict) -> count, see ``kind_of``. Objects without a verdict are left out.
+        verdict_of: truth id -> verdict, for every object that got exactly one verdict.
     """
 
     due: int = 0
@@ -44,15 +44,15 @@ def score(truths: Sequence[Truth], verdicts: Sequence[Verdict], ticks: Sequence[
     """Match verdicts with truths.
 
     Args:
-        truths: everything on the belt that any frame showed in part.
-        verdicts: of the whole run.
-        ticks: encoder counts of the frames that were processed, ascending.
-        geometry: of the frames.
+        truths: all objects that any frame showed at least partly.
+        verdicts: all verdicts of the run.
+        ticks: encoder counts of the processed frames, ascending.
+        geometry: geometry of the frames.
     """
-    found = _match(truths, verdicts, geometry)
-    result = Score(stray=found.stray)
+    matches = _match(truths, verdicts, geometry)
+    result = Score(stray=matches.stray)
     for truth in truths:
-        mine = found.of[truth.id]
+        mine = matches.of[truth.id]
         if truth.kind == "cherry" and _was_whole(truth, ticks, geometry):
             result.due += 1
             if not mine:
@@ -66,7 +66,7 @@ def score(truths: Sequence[Truth], verdicts: Sequence[Verdict], ticks: Sequence[
 
 
 def kind_of(truth: Truth) -> str:
-    """Return what a thing is, as a row of the confusion table."""
+    """Return the row of the confusion table to which an object belongs."""
     if truth.kind == "foreign":
         return "foreign"
     if truth.cut_lateral:
@@ -105,22 +105,22 @@ def _match(truths: Sequence[Truth], verdicts: Sequence[Verdict], geometry: Geome
 
 
 def _within(distance_px: float, length_px: float) -> bool:
-    """Tell whether a point lies inside an interval of this length, given its distance from the interval's middle."""
+    """Return True if a point is inside an interval of this length, given its distance from the interval's middle."""
     return abs(distance_px) <= length_px / 2
 
 
 def _column(truth: Truth, geometry: Geometry) -> float:
-    """Return the column of a thing's middle; of one that a side edge cuts, the nearest that is in view."""
+    """Return the column of an object's middle, clamped to the frame's columns."""
     return min(max(truth.x_px, 0.0), geometry.width_px - 1.0)
 
 
 def _was_whole(truth: Truth, ticks: Sequence[int], geometry: Geometry) -> bool:
-    """Tell whether some frame showed a thing from end to end along the belt."""
+    """Return True if some frame showed an object from end to end along the belt."""
     half = truth.height_px / 2 + RIM_PX
     if 2 * half > geometry.height_px:
         return False
     near, far = truth.belt_px + half, truth.belt_px + geometry.height_px - half
-    # the ticks at which its far end has come in and its near end has not left; a belt may run towards smaller rows
+    # the ticks between which both of its ends are in view; a belt may run towards smaller rows
     first, last = sorted((near / geometry.px_per_tick, far / geometry.px_per_tick))
     index = bisect_left(ticks, first)
     return index < len(ticks) and ticks[index] <= last

@@ -1,4 +1,4 @@
-"""Random generators by name: each thing that is drawn has its own, so the order of drawing changes nothing."""
+"""Creates random generators by name. Each drawn thing has its own generator, so the order of drawing is irrelevant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What is drawn. The numbers are part of every seeded picture: append, never renumber."""
+    """Names of the generators. The numbers determine every seeded picture: append, never renumber."""
 
     CROP = 1
     LAYOUT = 2

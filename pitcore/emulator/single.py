@@ -1,6 +1,6 @@
-"""Single labelled crops from the procedural cherries, in the shape of the real data set.
+"""Renders single labelled crops of procedural cherries in the format of the real data set.
 
-For golden vectors, pre-training and tests. A crop depends on (seed, index) alone.
+For golden vectors, pre-training and tests. A crop depends only on (seed, index).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pitcore.emulator.patch import brightest, extent, touching_offset
 from pitcore.emulator.seeds import Stream, generator
 
 SIDE_PX = 128
-MASK_CELLS = 28  # the masks of the real crops rise in steps of about a 28th of their box
+MASK_CELLS = 28  # the masks of the real crops have a resolution of about 28 cells for each side of the box
 
 
 def render_crop(seed: int, index: int) -> tuple[NDArray[np.uint8], int]:
@@ -35,13 +35,13 @@ def render_crop(seed: int, index: int) -> tuple[NDArray[np.uint8], int]:
 
 
 def _with_neighbour(rng: np.random.Generator, pixels: NDArray[np.uint8], label: int) -> NDArray[np.uint8]:
-    """Return the cherry with another that touches it; the other holds a pit only if this one does."""
+    """Return the cherry with a second one that touches it. The second may have a pit only if the first has one."""
     from_one = render_cherry(rng, int(label and rng.random() < 0.5)).patch
     return joined(pixels, from_one.pixels, float(rng.uniform(0.0, 2 * np.pi)))
 
 
 def joined(first: NDArray[np.uint8], second: NDArray[np.uint8], angle_rad: float) -> NDArray[np.uint8]:
-    """Return two (h, w, 2) patches as one, the second touching the first in the given direction."""
+    """Return two (h, w, 2) patches as one; the second touches the first in direction ``angle_rad``."""
     dx, dy = touching_offset(first, second, angle_rad)
     left, top = min(dx, 0), min(dy, 0)
     width_px = max(first.shape[1], dx + second.shape[1]) - left
@@ -54,7 +54,7 @@ def joined(first: NDArray[np.uint8], second: NDArray[np.uint8], angle_rad: float
 
 
 def _masked(rng: np.random.Generator, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cut the way the real crops were: by a tight box, and weighed with a coarse mask that is soft at its edge."""
+    """Cut out like the real crops: by a tight box, multiplied by a coarse mask with a soft edge."""
     level = rng.uniform(30.0, 70.0)
     box = extent(brightest(pixels) >= level)
     inset = rng.integers(0, 5, 4)
@@ -70,7 +70,7 @@ def _masked(rng: np.random.Generator, pixels: NDArray[np.uint8]) -> NDArray[np.u
 def _coarse(length: int) -> NDArray[np.float64]:
     """Return the (length, length) matrix that averages an axis to ``MASK_CELLS`` and interpolates it again.
 
-    In double precision, so that the order in which a machine adds up does not show in a rounded pixel.
+    In double precision, so that a machine's order of summation does not change a rounded pixel.
     """
     at = (np.arange(length) + 0.5) * (MASK_CELLS / length) - 0.5
     away = np.abs(at[:, None] - np.arange(MASK_CELLS))
@@ -79,7 +79,7 @@ def _coarse(length: int) -> NDArray[np.float64]:
 
 
 def _centred(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the pixels in the middle of a 128 px square; what is larger loses its rim."""
+    """Return the pixels centred in a 128 px square; larger pictures lose their rim."""
     rows, columns = min(pixels.shape[0], SIDE_PX), min(pixels.shape[1], SIDE_PX)
     y, x = (pixels.shape[0] - rows) // 2, (pixels.shape[1] - columns) // 2
     crop = np.zeros((SIDE_PX, SIDE_PX, 2), np.uint8)

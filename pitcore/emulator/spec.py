@@ -1,4 +1,4 @@
-"""What an emulated belt is like: sizes, speeds, shares. Checks that they can be, and draws nothing."""
+"""Defines the parameters of an emulated belt (sizes, speeds, shares) and checks them. Renders nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pitcore.errors import ConfigError
 
-_COVERED_PER_CHERRY_PX2 = 80 * 80  # one cherry with the room it needs; more than half a frame of it cannot be laid
+_COVERED_PER_CHERRY_PX2 = 80 * 80  # one cherry with the room around it; half of a frame can be filled
 _MIN_LOOP_PX = 192  # an object and the gap behind it
 
 
@@ -17,9 +17,9 @@ class Strip:
     """A reference strip of white tape over an edge of one plane; it does not move.
 
     Attributes:
-        plane: its number.
-        rows, columns: of the frame.
-        level: grey level, as bright as cherries are.
+        plane: number of the plane.
+        rows, columns: rows and columns of the frame that it covers.
+        level: grey level; the default is as bright as cherries.
     """
 
     plane: int
@@ -33,21 +33,22 @@ class BeltSpec:
     """An emulated belt under two cameras; the defaults are the reference load.
 
     Attributes:
-        height_px, width_px: of a frame; the belt moves along the height, towards larger rows.
+        height_px, width_px: size of a frame; the belt moves along the height, towards larger rows.
         seed: equal seeds give equal frames, byte for byte on one machine.
-        cherries_per_frame: how many have their middle in a frame, on average.
-        pit_share, touching_share: of all cherries.
-        foreign_share: leaves, stems and stones, for each cherry.
-        advance_px: belt travel from frame to frame.
+        cherries_per_frame: average number of cherries with their middle in a frame.
+        pit_share, touching_share: shares of all cherries, 0..1.
+        foreign_share: number of leaves, stems and stones for each cherry, 0..1.
+        advance_px: belt travel between two frames.
         px_per_tick: belt travel for each encoder tick.
-        frames_per_s: how often the cameras expose.
-        frames: how many there are; None is endless, or one pass over the real crops.
+        frames_per_s: frame rate of the cameras.
+        frames: number of frames; None is endless, or one pass over the real crops.
         ring: render this many frames at start and repeat them as a belt loop; 0 renders each frame when it is read.
-        noise: deviation of the sensor noise on the dark belt, 0..255 scale; cherries get shot noise in proportion.
+        noise: standard deviation of the sensor noise on the dark belt, 0..255 scale; cherries get shot noise in
+            proportion.
         start_tick: encoder count of the first frame.
-        belt_level: grey level of the empty belt; 3 are the sensor's own.
-        strips: of white tape.
-        rails_px: columns at the left and right edge where no cherry can lie, since strips do.
+        belt_level: grey level of the empty belt, including 3 of the sensor's pedestal.
+        strips: reference strips of white tape.
+        rails_px: widths at the left and right edge where no cherry can be, because of strips.
     """
 
     height_px: int = 500
@@ -69,7 +70,7 @@ class BeltSpec:
     rails_px: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        """Raise ConfigError naming the first value that cannot be."""
+        """Raise ConfigError for the first value that is out of range or contradicts another."""
         for name, low, high in (
             ("height_px", 64, 16384),
             ("width_px", 64, 16384),
@@ -100,7 +101,7 @@ class BeltSpec:
 
     @property
     def ticks_per_frame(self) -> int:
-        """Encoder ticks from frame to frame."""
+        """Encoder ticks between two frames."""
         return round(self.advance_px / self.px_per_tick)
 
     @property
@@ -113,8 +114,8 @@ class BeltSpec:
         return self.start_tick + index * self.ticks_per_frame
 
     def shift_px(self, tick: int) -> int:
-        """Return how far the belt has moved at a tick, in whole pixels: rows are this minus the belt position."""
-        return tick * self.advance_px // self.ticks_per_frame  # whole numbers: exact however far the belt has run
+        """Return the travel of the belt at a tick, in whole pixels. A row is this minus the belt position."""
+        return tick * self.advance_px // self.ticks_per_frame  # integers: exact however far the belt has run
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class RealCrops:
 
     Attributes:
         folder: holds ``cherry_clean/`` and ``cherry_pit/``.
-        limit: take this many, after shuffling; None takes all.
+        limit: use this many, after shuffling; None uses all.
     """
 
     folder: Path

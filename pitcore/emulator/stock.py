@@ -1,4 +1,4 @@
-"""What lies on the belt: procedural cherries with leaves and stones between them, or real crops."""
+"""Supplies the objects on the belt: procedural cherries with leaves, stems and stones, or real crops."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _UNPLACED = Truth(id=0, kind="cherry", label="", x_px=0.0, belt_px=0.0, width_px
 
 
 def draw_cherry(seed: int, section: int, index: int, pit_share: float) -> Cherry:
-    """Draw a cherry of a belt; equal arguments give equal pixels, whatever the frame is like."""
+    """Draw a cherry of a belt. Equal arguments give equal pixels; the size of the frame has no influence."""
     rng = generator(seed, Stream.OBJECT, section, index)
     return render_cherry(rng, int(rng.random() < pit_share))
 
 
 class ProceduralStock:
-    """Cherries drawn from the belt's seed; some touch, and foreign objects lie between them."""
+    """Supplies cherries drawn from the belt's seed, some of them touching, and foreign objects between them."""
 
     may_be_cut = True
 
@@ -71,11 +71,11 @@ class ProceduralStock:
 
 
 class CropStock:
-    """Real crops, each once a pass, in an order shuffled by the belt's seed; read when they are laid.
+    """Supplies real crops, each once in a pass, in an order shuffled by the belt's seed. Reads them when needed.
 
     Args:
         spec: the belt; with ``frames`` None and no ring there is one pass and then an empty belt.
-        crops: where they are.
+        crops: the folder of the crops and their number.
 
     Raises:
         DataError: the folder or one of its classes is missing or empty.
@@ -91,21 +91,21 @@ class CropStock:
         self._chosen = generator(spec.seed, Stream.SHUFFLE).permutation(len(self._names))[: self._limit]
         _, _, self._section_px = sections_of(spec)
         self._per_section = max(1, round(self._section_px * spec.cherries_per_px))
-        # A loop's sections are numbered from 0; any other pass begins before the cameras, wherever the encoder stands.
+        # A loop's sections are numbered from 0; any other pass begins just before the cameras' view at the first tick.
         self._first_section = 0 if spec.ring else math.ceil(spec.shift_px(spec.start_tick) / self._section_px)
         self._single_pass = spec.frames is None and not spec.ring
         self._order = lru_cache(maxsize=4)(self._order_uncached)
 
     @property
     def frames_per_pass(self) -> int:
-        """Frames from an empty belt until every crop was whole in view."""
+        """Number of frames from an empty belt until every crop was completely in view."""
         sections = self._first_section - (-self._limit // self._per_section)
         travel_px = sections * self._section_px - self._spec.shift_px(self._spec.start_tick)
         return int((travel_px + self._spec.height_px) // self._spec.advance_px) + 1
 
     def groups(self, section: int, rng: np.random.Generator) -> Iterator[tuple[Item, ...]]:
         """Yield the section's crops; before the first section the belt is empty."""
-        del rng  # which crop lies where follows from the shuffle alone
+        del rng  # the shuffle alone determines the order of the crops
         first = (section - self._first_section) * self._per_section
         for number in range(max(first, 0), first + self._per_section):
             lap, position = divmod(number, self._limit)

@@ -1,4 +1,4 @@
-"""Draws frames: the dark belt with its grain, the lamp's unevenness, sensor noise, and the objects on it."""
+"""Renders frames: the dark belt with its grain, uneven light, sensor noise, and the objects on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pitcore.emulator.spec import BeltSpec
 from pitcore.emulator.texture import periodic_grain, smooth_line
 
 PLANES = 2
-_PEDESTAL = 3  # the noise tile is unsigned; this much of the belt's level of about 6 is carried by it
+_PEDESTAL = 3  # added to the noise tile, which is unsigned, and subtracted from the belt's level of about 6
 _TILE_FRAMES = 4  # belt length after which the grain repeats, in frames
 _GRAIN_WIDTH_PX = 352  # it repeats across the belt, too weak for the eye to notice
 _NOISE_SPARE_PX = 64  # the noise tile is this much larger than a frame, and is laid at a random corner each time
@@ -23,11 +23,11 @@ _HOT_PER_MEGAPIXEL = 20
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the cameras see of the belt.
+    """The part of the belt that the cameras see.
 
     Attributes:
-        shift_px: right and down, by which things lie displaced in the second plane.
-        kind: of the objects to draw, see ``Truth.kind``; empty for all of them.
+        shift_px: displacement of the second plane's objects, (right, down).
+        kind: kind of the objects to render, see ``Truth.kind``; empty for all.
     """
 
     shift_px: tuple[int, int] = (0, 0)
@@ -38,7 +38,7 @@ _WHOLE = View()
 
 
 class Surface:
-    """Renders any frame of a belt into buffers handed in; knows no clock.
+    """Renders any frame of a belt into the caller's buffers. Reads no clock.
 
     Args:
         spec: the belt.
@@ -53,18 +53,18 @@ class Surface:
         self._grain = [self._draw_grain(rng) for _ in range(PLANES)]
         self._noise = [self._draw_noise(rng) for _ in range(PLANES)]
         self._hot = [self._draw_hot(rng) for _ in range(PLANES)]
-        # Shot noise grows with the square root of the light; in 1/256 of the unit noise's 1/16 grey levels.
+        # Shot noise grows with the square root of the light. Unit: 1/256 of the unit noise, which has 1/16 grey levels.
         self._shot_gain = np.rint(np.sqrt(np.arange(256)) * spec.noise * 16 / 15).astype(np.int32)
         self._unit_noise = np.rint(rng.standard_normal((512, 512)) * 16).clip(-64, 64).astype(np.int32)
 
     def render(self, planes: tuple[NDArray[np.uint8], ...], tick: int, index: int, view: View = _WHOLE) -> None:
-        """Fill (height, width) planes with what the cameras see.
+        """Render a frame into (height, width) uint8 planes.
 
         Args:
-            planes: top and bottom, uint8, written whole.
+            planes: top and bottom; every pixel is overwritten.
             tick: encoder count at mid-exposure.
-            index: number of the exposure; only its noise depends on it.
-            view: where the second camera looks, and what lies there.
+            index: number of the exposure; only the noise depends on it.
+            view: displacement of the second camera, and the kind of objects to render.
         """
         rng = generator(self._spec.seed, Stream.NOISE, index)
         start = -self._spec.shift_px(tick) % self._period_px
@@ -91,7 +91,7 @@ class Surface:
         corner: tuple[int, int],
         rng: np.random.Generator,
     ) -> None:
-        """Write one plane of an object whose upper left corner is (x, y); what lies outside the frame is cut off."""
+        """Write one plane of an object whose upper left corner is (x, y); parts outside the frame are cut off."""
         x_px, y_px = corner
         top, bottom = max(y_px, 0), min(y_px + placed.patch.height_px, self._spec.height_px)
         left, right = max(x_px, 0), min(x_px + placed.patch.width_px, self._spec.width_px)
@@ -133,7 +133,7 @@ class Surface:
         return np.asarray(np.rint(np.clip(noise, 0.0, 100.0)), np.uint8)
 
     def _draw_hot(self, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
-        """Return rows, columns and levels of pixels that shine by themselves; they stay where they are."""
+        """Return rows, columns and levels of hot pixels, which are the same in every frame."""
         rows, columns = self._spec.height_px, self._spec.width_px
         count = round(_HOT_PER_MEGAPIXEL * rows * columns / 1e6) if self._spec.noise > 0 else 0
         y, x = rng.integers(0, rows, count), rng.integers(0, columns, count)
@@ -141,7 +141,7 @@ class Surface:
 
 
 def _tile_frames(ring: int) -> int:
-    """Return over how many frames the grain repeats; for a loop a divisor of it, so that the seam does not show."""
+    """Return the period of the grain in frames; for a loop a divisor of its length, so that the seam is invisible."""
     if not ring:
         return _TILE_FRAMES
     return max(frames for frames in range(1, _TILE_FRAMES + 1) if ring % frames == 0)

@@ -1,4 +1,4 @@
-"""Smooth random fields: skin, fibres and belt grain are made of them. Seeded, and no more than NumPy."""
+"""Draws smooth random fields for skin, fibres and belt grain. Seeded; needs only NumPy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pitcore.emulator.seeds import Stream, generator
 
 Field = NDArray[np.float32]
 
-_TILE_PX = 512  # windows are cut from tiles of this size, drawn once: far cheaper than a field for each cherry
+_TILE_PX = 512  # fields are cut from tiles of this size, drawn once: much faster than a new field for each cherry
 
 
 def _spline(length: int, cell_px: float) -> Field:
-    """Return the (length, knots) matrix that interpolates knots every ``cell_px`` with cubic B-splines."""
+    """Return the (length, knots) matrix that interpolates knots ``cell_px`` apart with cubic B-splines."""
     at = np.arange(length, dtype=np.float32) / np.float32(cell_px)
     knots = int(at[-1]) + 4
     distance = np.abs(at[:, None] - (np.arange(knots, dtype=np.float32)[None, :] - 1.0))
@@ -33,7 +33,7 @@ def smooth_line(rng: np.random.Generator, length: int, cell_px: float) -> Field:
 
 @lru_cache(maxsize=32)
 def _tile(cells_px: tuple[float, ...]) -> Field:
-    """Return the tile of a sum of scales, deviation 1; the same in every process."""
+    """Return the (512, 512) sum of fields at these scales, of deviation 1; equal in every process."""
     total = np.zeros((_TILE_PX, _TILE_PX), np.float32)
     for number, cell_px in enumerate(cells_px):
         rng = generator(0, Stream.TEXTURE, number, round(cell_px * 1000))
@@ -48,9 +48,9 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], *cells_px: float) ->
     """Return an (H, W) float32 field of mean about 0 and deviation about 1.
 
     Args:
-        rng: draws which part of the tile it is, and how it is turned.
+        rng: chooses the part of the tile and its orientation.
         shape: (H, W), at most 512 each.
-        cells_px: the distances over which it varies, each with the same weight.
+        cells_px: the scales over which the field varies, in pixels, each with the same weight.
     """
     y, x = rng.integers(0, _TILE_PX - shape[0] + 1), rng.integers(0, _TILE_PX - shape[1] + 1)
     window = _tile(cells_px)[y : y + shape[0], x : x + shape[1]]
@@ -59,7 +59,7 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], *cells_px: float) ->
 
 
 def periodic_grain(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
-    """Return an (H, W) float32 field of deviation 1 that continues over its own edges."""
+    """Return a periodic (H, W) float32 field of deviation 1: opposite edges fit together."""
     field = rng.standard_normal(shape, dtype=np.float32)
     for step_px in (1, 2):
         for axis in (0, 1):

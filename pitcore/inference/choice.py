@@ -7,7 +7,7 @@ pitcore. What lies in the store and in which order it may be tried, ``pitcore.ot
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pitcore.config import Config, operating_point
@@ -26,7 +26,7 @@ def open_bundle(config: Config) -> Bundle:
         BundleError, CardError: it is missing, altered or invalid, or wants other planes.
     """
     bundle = next(_candidates(config)).bundle
-    check_planes(bundle, config)
+    check_planes(bundle, config.frame.planes)
     return bundle
 
 
@@ -50,7 +50,7 @@ def open_session(
     runtime = config.runtime
     for candidate in _candidates(config, service=service, running_sha256=running_sha256):
         try:
-            check_planes(candidate.bundle, config)
+            check_planes(candidate.bundle, config.frame.planes)
             operating_point(candidate.bundle.card, config.decision)
             return Session(
                 candidate.bundle,
@@ -79,10 +79,10 @@ def _candidates(config: Config, *, service: bool = False, running_sha256: str | 
         yield Candidate(load_bundle(DEFAULT_BUNDLE if model.bundle is None else Path(model.bundle)), "bundled")
 
 
-def check_planes(bundle: Bundle, config: Config) -> None:
+def check_planes(bundle: Bundle, planes: Sequence[str]) -> None:
     """Compare what the model wants with what the cameras give. Raises BundleError."""
-    if bundle.card.planes != list(config.frame.planes):
+    if bundle.card.planes != list(planes):
         raise BundleError(
             f"{bundle.directory}: the model wants planes {', '.join(bundle.card.planes)}, but [frame] planes are "
-            f"{', '.join(config.frame.planes)}; use a model for these cameras, or correct [frame]"
+            f"{', '.join(planes)}; use a model for these cameras, or correct [frame]"
         )

@@ -66,7 +66,7 @@ def examine(config: Config, directory: Path, reference: Path, say: Callable[[Ste
     """
     say(Step("reading the bundle"))
     bundle = load_bundle(directory)
-    check_planes(bundle, config)
+    check_planes(bundle, config.frame.planes)
     operating_point(bundle.card, config.decision)
     say(Step("loading the network, golden vectors"))
     session = _session(bundle, config)

@@ -1,7 +1,7 @@
-"""Watches the line itself, over many frames: light, glass, alignment, belt and encoder, and what comes along.
+"""Monitors the line over many frames: light, glass, alignment, belt, encoder, and what the belt carries.
 
-``frame_watch`` asks whether one frame is fit to be searched; this asks whether what was searched can be believed.
-Each check is in a module of its own; ``watch`` runs them, and keeps the alarms.
+``frame_watch`` checks whether a single frame can be searched; the other modules check whether its results can be
+trusted. Each check has its own module; ``watch`` runs them and keeps the alarms.
 """
 
 from pitcore.line_watch.watch import LineWatch, Seen

@@ -1,4 +1,4 @@
-"""An alarm: something wrong with the line that lasts. Plain data, and the latch that keeps it from flickering."""
+"""Defines an alarm, which reports a lasting fault of the line, and the latch that keeps an alarm from flickering."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Alarm:
     """One alarm that is on.
 
     Attributes:
-        name: stable, for machines; docs/faults.md has a row for each.
-        detail: one sentence, for people: what was measured, and what to do.
-        since: when it came on, UTC, RFC 3339.
-        since_seq, since_ns: frame at which it came on, and its CLOCK_MONOTONIC stamp.
-        failsafe: what becomes of verdicts while it is on.
+        name: stable name for machines; docs/faults.md has a row for each.
+        detail: one sentence for people: what was measured, and what to do.
+        since: time at which it came on, UTC, RFC 3339.
+        since_seq, since_ns: frame at which it came on, and the frame's CLOCK_MONOTONIC stamp.
+        failsafe: what happens to verdicts while it is on.
     """
 
     name: AlarmName
@@ -29,10 +29,10 @@ class Alarm:
 
 
 class Latch:
-    """Comes on after so many bad findings in a row, goes off after so many good ones.
+    """Turns on after ``raise_after`` bad findings in a row, and off after ``clear_after`` good ones.
 
     Args:
-        raise_after, clear_after: how many, at least 1.
+        raise_after, clear_after: numbers of findings in a row, at least 1.
     """
 
     def __init__(self, raise_after: int, clear_after: int) -> None:
@@ -41,12 +41,12 @@ class Latch:
         self.on = False
 
     @property
-    def rests(self) -> bool:
-        """Whether a good finding would change nothing, as in nearly every frame."""
+    def is_idle(self) -> bool:
+        """True if a good finding would change nothing, as in nearly every frame."""
         return not self.on and not self._bad
 
     def update(self, *, bad: bool | None) -> Literal["raised", "cleared"] | None:
-        """Take a finding; None is neither good nor bad and ends no row."""
+        """Take a finding; None is neither good nor bad and does not interrupt a row."""
         if bad is None:
             return None
         if not bad and not self.on:  # as in nearly every frame

@@ -1,9 +1,10 @@
-"""Are these the cherries that the model was tested on? Compares what comes with the reference in the model's card.
+"""Compares the cherries on the line with those that the model was tested on, by the reference in the model's card.
 
-A line brings far fewer pits than a set of labelled crops, and that is no drift. So the card counts clean cherries and
-pits apart, and the share of pits under which both together explain the probabilities best is found first: M. Saerens,
+A line brings far fewer pits than a set of labelled crops, which is not drift. So the card has separate counts for clean
+cherries and for pits, and the check first estimates the share of pits that explains the probabilities best: M. Saerens,
 P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier to new a priori probabilities", Neural Computation
-14, 2002. What is left is measured by the population stability index: N. Siddiqi, "Credit risk scorecards", 2006.
+14, 2002. The remaining difference is measured by the population stability index: N. Siddiqi, "Credit risk scorecards",
+2006.
 """
 
 from __future__ import annotations
@@ -16,29 +17,29 @@ from numpy.typing import NDArray
 
 from pitcore.model_card import FigureCounts, Reference
 
-WINDOW = 2000  # cherries that are compared at once
+WINDOW = 2000  # cherries in one comparison
 HALF = 0.5  # added to each count, so that no bin is empty
-STEPS = 100  # of expectation and maximisation
+STEPS = 100  # iterations of expectation maximisation
 
 
 class CardFigure(msgspec.Struct, frozen=True):
-    """How far one figure is from the card: its population stability index over the last whole window."""
+    """The population stability index of one figure over the last complete window."""
 
     name: str
     psi: float
 
 
 class CardCheck:
-    """Counts the last cherries into the bins of the card; one thread, but for ``found`` and ``pit_share``.
+    """Counts the last cherries into the bins of the card. Other threads may read only ``found`` and ``pit_share``.
 
     Args:
-        reference: of the card.
-        planes: names, in the order of the figures.
-        bound: index from which on a figure is unlike the card.
+        reference: reference of the card.
+        planes: names of the planes, in the order of the figures.
+        bound: largest index at which a figure still counts as like the card.
 
     Attributes:
-        found: the index of each figure; empty before the first whole window.
-        pit_share: of the last window, as estimated; None before.
+        found: the index of each figure; empty before the first complete window.
+        pit_share: estimated share of pits in the last window; None before the first.
     """
 
     def __init__(self, reference: Reference, planes: Sequence[str], bound: float) -> None:
@@ -54,7 +55,7 @@ class CardCheck:
         self.pit_share: float | None = None
 
     def add(self, rows: NDArray[np.float64]) -> None:
-        """Take a block: (N, F) with probability, area and the mean of each plane first."""
+        """Take a block of N cherries: (N, F) rows that begin with probability, area and the mean of each plane."""
         self._rows.append(rows)
         self._waiting += len(rows)
         if self._waiting >= WINDOW:
@@ -72,36 +73,36 @@ class CardCheck:
         self._fresh = True
 
     def unlike(self) -> bool | None:
-        """Tell whether some figure is unlike the card; None where no window is new."""
+        """Return True if some figure is unlike the card; None if there is no new window."""
         if not self._fresh:
             return None
         self._fresh = False
         return any(one.psi > self._bound for one in self.found)
 
-    def tell(self) -> str:
-        """Say how far the figures are from the card, the farthest first, and what to do."""
+    def describe(self) -> str:
+        """Return which figures are unlike the card, the worst first, and what to do."""
         over = sorted((one for one in self.found if one.psi > self._bound), key=lambda one: -one.psi)
-        said = ", ".join(f"{one.name} {one.psi:.2f}" for one in over)
+        figures = ", ".join(f"{one.name} {one.psi:.2f}" for one in over)
         return (
-            f"the last {WINDOW} cherries are unlike those that the model was tested on: stability index {said}, bound "
-            f"{self._bound:g}; compare exposure and fruit, or have a model trained on this line's crops"
+            f"the last {WINDOW} cherries are unlike those that the model was tested on: stability index {figures}, "
+            f"bound {self._bound:g}; compare exposure and fruit, or have a model trained on this line's crops"
         )
 
 
 def counts_in(edges: Sequence[float], values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return how many values lie in each of the len(edges) + 1 bins; a value on an edge counts above it."""
+    """Count (N,) values in len(edges) + 1 bins; a value on an edge belongs to the bin above."""
     return np.bincount(np.searchsorted(np.asarray(edges), values, side="right"), minlength=len(edges) + 1)
 
 
 def expected_shares(figure: FigureCounts, pit_share: float) -> NDArray[np.float64]:
-    """Return the share of each bin that a line with so many pits would show."""
+    """Return the expected (bins,) shares for a line with this share of pits."""
     clean, pit = (np.asarray(one) + HALF for one in (figure.clean, figure.pit))
     mixed: NDArray[np.float64] = (1.0 - pit_share) * clean / clean.sum() + pit_share * pit / pit.sum()
     return mixed
 
 
 def estimate_pit_share(seen: NDArray[np.int64], figure: FigureCounts) -> float:
-    """Return the share of pits that explains the counts best: expectation and maximisation after Saerens, 2002."""
+    """Return the share of pits that explains (bins,) counts best: expectation maximisation after Saerens, 2002."""
     clean, pit, share = expected_shares(figure, 0.0), expected_shares(figure, 1.0), HALF
     for _ in range(STEPS):
         likely = share * pit / (share * pit + (1.0 - share) * clean)

@@ -1,11 +1,11 @@
-"""Is the line still what it was? Compares the cherries that come now with those that came in the last weeks.
+"""Detects drift: compares the cherries that come now with those of the last weeks.
 
-Of each block of 100 single cherries the means of a few figures are taken: probability of a pit, size, brightness of
-each plane, and the share of each verdict. Each runs through a two-sided CUSUM: E. S. Page, "Continuous inspection
-schemes", Biometrika 41, 1954; in tabular form as in D. C. Montgomery, "Introduction to statistical quality control",
-chapter 9. The spread of a block's mean is measured between blocks, days included, and is never taken for less than
-that of independent cherries: what comes in loads is no drift. This module keeps numbers; ``drift_memory`` keeps the
-file.
+For each block of 100 single cherries it takes the means of a few figures: probability of a pit, size, brightness of
+each plane, and the share of each verdict. Each figure goes through a two-sided CUSUM: E. S. Page, "Continuous
+inspection schemes", Biometrika 41, 1954; in tabular form as in D. C. Montgomery, "Introduction to statistical quality
+control", chapter 9. The spread of a block's mean is measured between blocks of all days, so that the differences
+between loads of fruit do not count as drift; it is never less than for independent cherries. ``drift_memory`` stores
+the state.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from pitcore.decision.policy import Judgement, Shape
 from pitcore.line_watch.card_drift import CardCheck
 
 BLOCK = 100  # cherries
-# In spreads of a block's mean. With SLACK = 1 and BOUND = 9 a figure that only scatters passes the bound once in 3e8
-# blocks (D. Siegmund, "Sequential analysis", 1985: (exp(2 k b) - 2 k b - 1) / (2 k^2) with b = BOUND + 1.166).
+# In spreads of a block's mean. With SLACK = 1 and BOUND = 9 pure noise passes the bound once in 3e8 blocks
+# (D. Siegmund, "Sequential analysis", 1985: (exp(2 k b) - 2 k b - 1) / (2 k^2) with b = BOUND + 1.166).
 SLACK, BOUND = 1.0, 9.0
-CEILING = 1.5 * BOUND  # no sum grows beyond, so that an alarm ends soon after its cause
-LARGEST = 6.0  # one block counts as no more: it takes two to raise an alarm
-NOW = 2  # blocks in the figure that is told
-MOST_TOLD = 3
+CEILING = 1.5 * BOUND  # largest sum, so that an alarm ends soon after its cause
+LARGEST = 6.0  # largest distance of one block, so that an alarm needs at least two
+NOW = 2  # blocks in the mean that is reported
+MOST_REPORTED = 3  # figures in one message
 Item = tuple[Shape, Judgement]
 SHARES = ("clean", "maybe", "pit")
 
 
 class Tally(msgspec.Struct):
-    """Sums over blocks, from which the usual level of each figure and its spread are made.
+    """Sums over blocks, from which the usual level of each figure and its spread are computed.
 
     Attributes:
-        date: UTC, ISO 8601; empty where no day is meant.
-        blocks: so many.
-        total, squares: of the blocks' means, one for each figure.
-        within: of the variances inside a block.
+        date: day, UTC, ISO 8601; empty if the sums are not of one day.
+        blocks: number of blocks.
+        total, squares: (F,) sums of the blocks' means and of their squares, one for each figure.
+        within: (F,) sums of the variances inside a block.
     """
 
     date: str
@@ -52,11 +52,11 @@ class Tally(msgspec.Struct):
 
     @classmethod
     def empty(cls, figures: int, date: str = "") -> Tally:
-        """Return one without a block."""
+        """Return a tally of no blocks."""
         return cls(date, 0, [0.0] * figures, [0.0] * figures, [0.0] * figures)
 
     def add(self, means: NDArray[np.float64], variances: NDArray[np.float64]) -> None:
-        """Take one block: (F,) means and variances."""
+        """Add one block: (F,) means and variances."""
         self.blocks += 1
         self.total = (np.asarray(self.total) + means).tolist()
         self.squares = (np.asarray(self.squares) + means * means).tolist()
@@ -64,18 +64,18 @@ class Tally(msgspec.Struct):
 
 
 class Usual(msgspec.Struct, frozen=True):
-    """What is usual: (F,) mean of each figure, and the spread of a block's mean around it."""
+    """The usual state of the line: (F,) mean of each figure, and (F,) spread of a block's mean around it."""
 
     mean: NDArray[np.float64]
     spread: NDArray[np.float64]
 
     @classmethod
     def of(cls, tallies: Sequence[Tally], least: NDArray[np.float64]) -> Usual:
-        """Join tallies.
+        """Compute it from tallies.
 
         Args:
-            tallies: together at least one block.
-            least: (F,) spread that is assumed at least.
+            tallies: tallies with at least one block together.
+            least: (F,) smallest spread.
         """
         blocks = sum(one.blocks for one in tallies)
         mean, squares, within = (
@@ -86,14 +86,14 @@ class Usual(msgspec.Struct, frozen=True):
 
 
 class DriftState(msgspec.Struct, frozen=True):
-    """What outlives a restart.
+    """The state that is kept across restarts.
 
     Attributes:
-        key: of model, thresholds and calibration; under another one the figures mean something else.
-        figures: their names, in order.
+        key: identifies model, thresholds and calibration; figures under different keys cannot be compared.
+        figures: names of the figures, in order.
         first: the first blocks, which count as usual until a day is over.
-        days: finished ones, the oldest first.
-        today: the day in hand.
+        days: finished days, the oldest first.
+        today: the current day.
     """
 
     key: str
@@ -108,10 +108,10 @@ class DriftFigure(msgspec.Struct, frozen=True):
     """One figure, for people and monitors.
 
     Attributes:
-        name: which.
+        name: name of the figure.
         now: its mean over the last 200 cherries; None before the first block.
-        usual: its mean before; None while it is learned.
-        sum_up, sum_down: the CUSUM each way; above 9 the alarm comes on.
+        usual: its usual mean; None while it is being learned.
+        sum_up, sum_down: the CUSUM in each direction; the alarm comes on above 9.
     """
 
     name: str
@@ -122,14 +122,14 @@ class DriftFigure(msgspec.Struct, frozen=True):
 
 
 class DriftCheck:
-    """Follows the figures of the cherries; one for a run, one thread, but for ``figures``.
+    """Follows the figures of the cherries. Other threads may call only ``figures``.
 
     Args:
-        planes: their names.
-        key: of model, thresholds and calibration.
-        rules: of the configuration.
-        card: gets every block too; None where the model's card has no reference.
-        today: returns the date, UTC; None where nothing is kept, and no day ends.
+        planes: names of the planes.
+        key: identifies model, thresholds and calibration.
+        rules: ``[drift]`` of the configuration.
+        card: gets every block too; None if the model's card has no reference.
+        today: returns the date, UTC, ISO 8601; None if nothing is kept, so that no day ends.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class DriftCheck:
         self.names += [f"share of {name}" for name in SHARES]
         self._key, self._keep_days, self._today, self.card = key, rules.days, today, card
         self._learn_blocks = -(-rules.learn_cherries // BLOCK)
-        # Spread of a block's mean at least: probability and shares, px of area, grey levels.
+        # Smallest spread of a block's mean: probability and shares, px of area, grey levels.
         self._least = np.array([0.02, 10.0, *[0.5] * len(planes), *[0.02] * len(SHARES)])
         figures = len(self.names)
         self._state = DriftState(key, self.names, Tally.empty(figures), [], Tally.empty(figures, self._date()))
@@ -160,17 +160,21 @@ class DriftCheck:
 
     @property
     def state(self) -> DriftState:
-        """What is to outlive a restart."""
+        """The state to keep across restarts."""
         return self._state
 
     def restore(self, state: DriftState | None) -> None:
-        """Take up what was kept, if it is of the same model, thresholds and calibration."""
+        """Restore a kept state if it belongs to the same model, thresholds and calibration; ignore it otherwise."""
         if state is not None and (state.key, state.figures) == (self._key, self.names):
             self._state = state
             self._learn()
 
-    def go_on_from(self, before: DriftCheck) -> bool:
-        """After a reload: go on where the same model, thresholds and calibration ran before; tell whether they did."""
+    def continue_from(self, before: DriftCheck) -> bool:
+        """Take over the state of the check before a reload if model, thresholds and calibration are unchanged.
+
+        Returns:
+            True if they are unchanged.
+        """
         if (before._key, before.names) != (self._key, self.names):
             return False
         self._state, self._usual, self._sums = before._state, before._usual, before._sums
@@ -178,11 +182,11 @@ class DriftCheck:
         return True
 
     def add(self, judged: Sequence[Item], *, trusted: bool) -> None:
-        """Take what was judged in a frame.
+        """Take the judgements of a frame.
 
         Args:
-            judged: shape and judgement of each thing that the network was asked about.
-            trusted: no other alarm is on; else nothing is learned from it.
+            judged: shape and judgement of each thing that the network judged.
+            trusted: True if no other alarm is on; otherwise nothing is learned from the frame.
         """
         self._waiting += judged
         if len(self._waiting) >= BLOCK:
@@ -193,7 +197,7 @@ class DriftCheck:
                 self._take(block, trusted=trusted)
 
     def _take(self, rows: NDArray[np.float64], *, trusted: bool) -> None:
-        """Take one block: (N, F)."""
+        """Take one block: (100, F) figures of its cherries."""
         if self.card is not None:
             self.card.add(rows)
         means, variances = rows.mean(axis=0), rows.var(axis=0)
@@ -223,36 +227,36 @@ class DriftCheck:
         self._usual = Usual.of(known, self._least) if known else None
 
     def drifted(self) -> bool | None:
-        """Tell whether some figure left what is usual; None between the bounds, or where no block is new."""
+        """Return True if some figure left its usual range; None between the bounds or if there is no new block."""
         if not self._fresh:
             return None
         self._fresh = False
         largest = float(self._sums.max())
         return True if largest > BOUND else False if largest < BOUND / 2 else None
 
-    def tell(self) -> str:
-        """Say which figures left what is usual, by how much and which way, and what to do."""
-        told = []
+    def describe(self) -> str:
+        """Return which figures left their usual range, by how much and in which direction, and what to do."""
+        changes = []
         usual, now = self._usual, self._now()
-        assert usual is not None  # noqa: S101  it is asked only after drifted()
+        assert usual is not None  # noqa: S101  called only after drifted()
         assert now is not None  # noqa: S101
         over = [
             at for at in np.argsort(-self._sums.max(axis=0), kind="stable").tolist() if self._sums[:, at].max() > BOUND
         ]
-        for at in over[:MOST_TOLD]:
+        for at in over[:MOST_REPORTED]:
             way = "rose" if self._sums[0, at] > self._sums[1, at] else "fell"
             change = (now[at] - usual.mean[at]) / usual.spread[at]
-            told.append(
+            changes.append(
                 f"{self.names[at]} {way} to {now[at]:.3g} in the last {NOW * BLOCK} cherries, usual is "
                 f"{usual.mean[at]:.3g} ({change:+.1f} spreads)"
             )
-        more = f" and {len(over) - MOST_TOLD} more figures" if len(over) > MOST_TOLD else ""
-        return f"{'; '.join(told)}{more}; {self._advice(over)}"
+        more = f" and {len(over) - MOST_REPORTED} more figures" if len(over) > MOST_REPORTED else ""
+        return f"{'; '.join(changes)}{more}; {self._advice(over)}"
 
     def _advice(self, over: Sequence[int]) -> str:
         if any(self.names[at].startswith("brightness") for at in over):
-            return "check lamps, glass and exposure; if the fruit is another, nothing is to be done"
-        return "see whether the fruit is another; if not, check focus and distance, and have a sample labelled"
+            return "check lamps, glass and exposure; if the kind of fruit changed, do nothing"
+        return "see whether the kind of fruit changed; if not, check focus and distance, and have a sample labelled"
 
     def _now(self) -> NDArray[np.float64] | None:
         recent = list(self._recent)
@@ -260,7 +264,7 @@ class DriftCheck:
         return mean if recent else None
 
     def figures(self) -> list[DriftFigure]:
-        """Return each figure as it is now; from any thread."""
+        """Return the current state of each figure. Callable from any thread."""
         usual, now, sums = self._usual, self._now(), self._sums
         return [
             DriftFigure(
@@ -275,7 +279,7 @@ class DriftCheck:
 
 
 def _rows(items: Sequence[Item]) -> list[tuple[float, ...]]:
-    """Return the figures of each thing that is one whole cherry, and of which the network gave a number."""
+    """Return the figures of each single whole cherry for which the network gave a finite probability."""
     return [
         (
             judged.probabilities["pit"],

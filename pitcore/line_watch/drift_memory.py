@@ -1,7 +1,7 @@
-"""Keeps what is usual on this line in a file, so that a restart does not learn it again.
+"""Keeps the usual state of the line in a file, so that a restart does not have to learn it again.
 
-The file is written by a thread of its own: the loop never waits for a disk. It holds sums for at most ``[drift] days``
-days, some ten kilobytes. A file that cannot be read does not count: the line is learned again.
+A separate thread writes the file, so the loop never waits for a disk. The file has sums for at most ``[drift] days``
+days, about ten kilobytes. If it cannot be read, the usual state is learned again.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def utc_date() -> str:
 
 
 class DriftMemory:
-    """The file of one service.
+    """Reads and writes the file of one service.
 
     Args:
-        path: of the file; its folder is made when it is written.
+        path: path of the file; its folder is created with the first write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,7 +39,7 @@ class DriftMemory:
         self._writing: threading.Thread | None = None
 
     def load(self) -> DriftState | None:
-        """Return what was kept; None if there is none, or it cannot be read."""
+        """Return the kept state; None if there is none or it cannot be read."""
         try:
             state = msgspec.json.decode(self._path.read_bytes(), type=DriftState)
         except FileNotFoundError:
@@ -56,7 +56,7 @@ class DriftMemory:
         return state if whole else None
 
     def save_seldom(self, state: DriftState) -> None:
-        """Write every five minutes, in the background; a write that still runs is not waited for."""
+        """Write the state in the background if five minutes passed since the last write and none is running."""
         if time.monotonic() - self._saved_s < SAVE_EVERY_S or (self._writing and self._writing.is_alive()):
             return
         self._saved_s = time.monotonic()

@@ -1,7 +1,7 @@
-"""Notices frames that are lost, repeated, damaged, black, stuck or flooded, and says so once for each.
+"""Detects frames that are lost, repeated, damaged, black, stuck or flooded, and makes one event for each.
 
-A frame that fails a check is not searched for cherries: what it shows is not the belt. It leaves an
-event and a count, and the belt it should have shown counts as unseen.
+A frame that fails a check is not searched for cherries, because it does not show the belt. It leaves an event and a
+count, and the belt that it should have shown counts as unseen.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from pitcore.verdict import Event
 
 
 def event_of(frame: Frame, name: str, detail: str, count: int = 1, camera: str | None = None) -> Event:
-    """Make an event of a frame."""
+    """Make an event with the number and tick of a frame."""
     return Event("pitcore.event/1", frame.seq, frame.tick, name, detail, count, camera)
 
 
 class FrameWatch:
-    """Remembers the last frame and compares.
+    """Compares each frame with the last one.
 
     Args:
-        plane_names: for messages.
+        plane_names: names of the planes, for messages.
         shape: (H, W) that every plane must have.
-        max_foreground_share: a frame with more is flooded.
-        noise: of the source.
+        max_foreground_share: a frame with a larger share of foreground, 0..1, is flooded.
+        noise: noise of the source, see ``frame.Noise``.
 
     Attributes:
-        frozen: the plane that shows its last picture again, and for how many seconds it has; None if none does.
+        frozen: the plane that repeats its last picture, and for how many seconds; None if none does.
     """
 
     def __init__(
@@ -44,21 +44,21 @@ class FrameWatch:
         self._last_tick: int | None = None
         self._last_things: bytes = b""
 
-    def go_on_from(self, before: FrameWatch) -> None:
-        """Remember what another watch saw last, so that a change of limits between two frames forgets nothing."""
+    def continue_from(self, before: FrameWatch) -> None:
+        """Take over the last frame of another watch, so that a change of limits between two frames loses nothing."""
         self._last_seq, self._dropped = before._last_seq, before._dropped
         self._last_tick, self._last_things = before._last_tick, before._last_things
-        self._frozen.go_on_from(before._frozen)
+        self._frozen.continue_from(before._frozen)
 
     def check_arrival(self, frame: Frame, dropped: int) -> tuple[list[Event], bool]:
         """Compare a frame's number with the last one's.
 
         Args:
-            frame: as it came.
-            dropped: frames the full queue dropped just before it.
+            frame: the frame as the source gave it.
+            dropped: number of frames that the full queue dropped just before it.
 
         Returns:
-            Events, and whether the frame is new.
+            Events, and True if the frame is new.
 
         Raises:
             FrameError: a plane is missing or has the wrong shape: the configuration does not fit the source.
@@ -78,7 +78,7 @@ class FrameWatch:
             events.append(event_of(frame, "frame_repeated", f"frame {frame.seq} arrived twice"))
             return events, False
         lost = 0 if last is None else frame.seq - last - 1 - self._dropped
-        if last is not None and frame.seq < last:  # a camera that restarted; its frames are judged
+        if last is not None and frame.seq < last:  # the camera restarted; its frames are judged
             detail = f"frame {frame.seq} after {last}: the source restarted its count; the number of losses is unknown"
             events.append(event_of(frame, "frames_renumbered", detail))
         self._last_seq, self._dropped = frame.seq, 0
@@ -87,7 +87,7 @@ class FrameWatch:
         return events, True
 
     def check_picture(self, frame: Frame) -> Event | None:
-        """Return an event if a plane's picture is damaged, black, or its last one again, pixel for pixel."""
+        """Return an event if a plane is damaged, black, or equal to its last picture, pixel for pixel; else None."""
         self.frozen = None
         damaged = [(name, why) for name, why in zip(self._names, frame.damage, strict=False) if why is not None]
         if damaged:
@@ -98,16 +98,16 @@ class FrameWatch:
             if pixels.count(0) == len(pixels) and not plane.any():  # no lens passes exactly 0
                 detail = f"plane {name} is all 0: light, lens cap or cable"
                 return event_of(frame, "frame_black", detail, camera=name)
-        found = self._frozen.find(frame, samples)
-        if found is None:
+        frozen = self._frozen.find(frame, samples)
+        if frozen is None:
             return None
-        name = self._names[found[0]]
-        self.frozen = name, found[1]
+        name = self._names[frozen[0]]
+        self.frozen = name, frozen[1]
         detail = f"plane {name} repeats its last picture, pixel for pixel: its camera hangs"
         return event_of(frame, "frame_stuck", detail, camera=name)
 
     def check_things(self, frame: Frame, things: NDArray[np.void], foreground_px: int) -> Event | None:
-        """Return an event if the frame is flooded with foreground, or is the last one's picture again."""
+        """Return an event if the frame is flooded with foreground, or equal to the last one on a moving belt."""
         share = foreground_px / (self._shape[0] * self._shape[1])
         if share > self._max_share:
             detail = (
@@ -115,7 +115,7 @@ class FrameWatch:
                 "light, background or threshold is wrong, or the belt is heaped"
             )
             return event_of(frame, "frame_flooded", detail)
-        same = things.tobytes()  # holds grey sums, which noise never repeats
+        same = things.tobytes()  # contains grey sums, which noise never repeats
         stuck = bool(same) and same == self._last_things and frame.tick != self._last_tick
         self._last_things, self._last_tick = same, frame.tick
         if stuck:

@@ -1,8 +1,8 @@
-"""Does each plane show the light that its name says? Finds cameras that were exchanged, calibrated or not.
+"""Detects exchanged cameras: checks that each plane shows the light that its name says.
 
-Reflected light (``top``) makes the middle of a cherry brighter than its rim. Light that comes through it (``bottom``)
-does not: the middle is the thickest part, and a stone makes it darker still. The ratio of middle to rim does not depend
-on lamp, exposure or gain, so a calibration of exchanged cameras cannot hide them. Planes by other names are not
+Reflected light (``top``) makes the middle of a cherry brighter than its rim. Light through the cherry (``bottom``) does
+not: the middle is the thickest part, and a pit makes it even darker. The ratio of middle to rim does not depend on
+lamp, exposure or gain, so the check works even if exchanged cameras were calibrated. Planes with other names are not
 checked.
 """
 
@@ -14,23 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 REFLECTED, TRANSMITTED = "top", "bottom"
-LOOKS, LOOKS_WHEN_SURE = 8, 2  # cherries of a frame
-STEP_PX = 2  # every second pixel of every second row tells as much
-MIDDLE, RIM = 0.5, 0.75  # shares of the radius of a disc as large as the cherry: below is middle, beyond is rim
-LARGEST = 1.0  # one cherry counts no more than this
+LOOKS, LOOKS_WHEN_SURE = 8, 2  # cherries examined in a frame
+STEP_PX = 2  # every second pixel of every second row is enough
+MIDDLE, RIM = 0.5, 0.75  # shares of the radius of a disc of the cherry's area: middle below 0.5, rim beyond 0.75
+LARGEST = 1.0  # largest contribution of one cherry
 # Cumulative sum (E. S. Page, Continuous inspection schemes, Biometrika 41, 1954). The difference between the planes is
 # 0.37 on average over 3,676 real crops (0.21 of the clean ones, 0.57 of pits), with a deviation of 0.34. In 2,000,000
 # draws of these the sum never fell below -1.2. Half of all exchanges are found by 9 cherries, 99 of 100 by 16, where
 # 46 % are pits. Among clean cherries alone it takes 14 and 27 (500,000 draws each, from the crops cut to 80 x 80).
 SURE = 3.0
-GIVE_UP = 100  # cherries; planes that tell nothing by then never will, and nothing is held back for them any longer
+GIVE_UP = 100  # cherries; if the planes are still undecided then, verdicts are no longer held back
 
 
 class IdentityCheck:
-    """Follows what the cherries show in two planes.
+    """Collects evidence from cherries in two planes.
 
     Args:
-        plane_names: of the frame, in its order.
+        plane_names: names of the frame's planes, in order.
     """
 
     def __init__(self, plane_names: Sequence[str]) -> None:
@@ -41,25 +41,25 @@ class IdentityCheck:
         self._looked = 0
         self._was_proven = False
 
-    def go_on_from(self, before: IdentityCheck) -> None:
-        """Take over what another check saw of the same cameras."""
+    def continue_from(self, before: IdentityCheck) -> None:
+        """Take over the evidence of another check of the same cameras."""
         self._against, self._for = before._against, before._for
         self._looked, self._was_proven = before._looked, before._was_proven
 
     @property
     def is_open(self) -> bool:
-        """Whether the planes have not yet shown that they are what their names say, and may still."""
+        """True while it is undecided whether the planes show what their names say, up to ``GIVE_UP`` cherries."""
         return self.applies and not self._was_proven and self._looked < GIVE_UP
 
     @property
     def looks(self) -> int:
-        """How many cherries of a frame are worth looking at: few, once the planes are known to be right."""
+        """Number of cherries to examine in a frame; fewer once the planes are known to be right."""
         if not self.applies:
             return 0
         return LOOKS_WHEN_SURE if self._for >= SURE and not self._against else LOOKS
 
     def add(self, crops: NDArray[np.uint8]) -> None:
-        """Take (N, S, S, P) crops of single cherries, all else in them zero."""
+        """Take (N, S, S, P) uint8 crops of single cherries, zero outside the cherry."""
         if not self.applies or not len(crops):
             return
         difference = differences(crops[: self.looks])
@@ -73,7 +73,7 @@ class IdentityCheck:
         self._was_proven = self._was_proven or self._for >= SURE
 
     def swapped(self) -> bool | None:
-        """Tell whether the planes are exchanged; None while it is not sure."""
+        """Return True if the planes are exchanged, False if not, None while undecided."""
         if not self._fresh:
             return None
         self._fresh = False
@@ -81,8 +81,8 @@ class IdentityCheck:
             return True
         return False if self._for >= SURE else None
 
-    def tell(self) -> str:
-        """Say what was seen, and what to do."""
+    def describe(self) -> str:
+        """Return what was found, and what to do."""
         return (
             f"plane {TRANSMITTED} shows reflected light and plane {REFLECTED} light through the cherries: the cameras "
             "are exchanged; exchange their ids (or channels) in [source], then run 'pitcore calibrate exposure', "
@@ -91,14 +91,14 @@ class IdentityCheck:
 
 
 def differences(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return for each crop how much more the middle stands out from the rim in the first plane than in the second.
+    """Compare the contrast of middle and rim in the first plane with that in the second.
 
     Args:
-        crops: (N, S, S, 2), centred, zero outside the cherry.
+        crops: (N, S, S, 2) uint8, centred, zero outside the cherry.
 
     Returns:
-        (N,) difference of the natural logarithms of the mean of the middle over the mean of the rim; 0 for a crop too
-        small or too dark to tell.
+        (N,) difference of ln(mean of the middle / mean of the rim) between the planes; 0 if a crop is too small or too
+        dark.
     """
     seen = crops[:, ::STEP_PX, ::STEP_PX].astype(np.float32)  # copies: sums of bytes would overflow
     count, rows, columns, planes = seen.shape
@@ -111,5 +111,5 @@ def differences(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
     sums = parts.astype(np.float32) @ pixels  # (N, 2 parts, 2 planes)
     with np.errstate(divide="ignore", invalid="ignore"):
         levels = np.log(sums / parts.sum(axis=2)[..., None])
-        found = levels[:, 0, 0] - levels[:, 1, 0] - levels[:, 0, 1] + levels[:, 1, 1]
-    return np.where(np.isfinite(found), found, 0.0)
+        difference = levels[:, 0, 0] - levels[:, 1, 0] - levels[:, 0, 1] + levels[:, 1, 1]
+    return np.where(np.isfinite(difference), difference, 0.0)

@@ -1,4 +1,4 @@
-"""Is there light, and as much as there was? Compares the empty belt and the cherries with their calibrated levels."""
+"""Detects missing, low and excessive light: compares the empty belt and the cherries with their calibrated levels."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pitcore.config import Config
 from pitcore.config.safety import DARKEST, belt_levels
 
-SMOOTHING = 0.1  # of the belt's level: the last 20 frames, one second, of which every other one is looked at
-CHERRIES = 300.0  # about so many count in the cherries' mean, so that a few ripe ones do not move it
-MIN_CHERRIES = 200  # before it says anything
-BACK = 0.05  # an alarm goes off this much inside its bound, as a share
+SMOOTHING = 0.1  # of the belt's level: about the last 20 frames (one second), every other one of which is measured
+CHERRIES = 300.0  # number of cherries in the running mean, so that a few ripe ones have little influence
+MIN_CHERRIES = 200  # cherries before the first result
+BACK = 0.05  # hysteresis: an alarm goes off this share inside its bound
 
 
 class LightCheck:
     """Follows the light of each plane.
 
     Args:
-        config: of the board; what it was calibrated to is the reference. Without a calibration only missing light is
-            found, by the configured background.
+        config: configuration of the board. Its calibration is the reference; without one only missing light is
+            detected, by the configured background.
     """
 
     def __init__(self, config: Config) -> None:
@@ -38,11 +38,11 @@ class LightCheck:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether there is anything from which the light could have drifted."""
+        """True if there is a calibrated level of the belt or of the cherries."""
         return any(level is not None for level in (*self._calibrated, *self._cherry_reference))
 
     def add_belt(self, levels: Sequence[float]) -> None:
-        """Take the level of the empty belt in each plane of a frame."""
+        """Take the grey level of the empty belt in each plane of a frame."""
         self._levels = levels
         if not self._belt:
             self._belt = list(levels)
@@ -50,7 +50,7 @@ class LightCheck:
             self._belt[plane] += SMOOTHING * (level - self._belt[plane])
 
     def add_cherries(self, cherries: Sequence[Sequence[float]]) -> None:
-        """Take the mean grey levels in each plane of the cherries judged in a frame."""
+        """Take the mean grey level in each plane of each cherry judged in a frame."""
         count = len(cherries)
         if not count:
             return
@@ -61,21 +61,21 @@ class LightCheck:
         self._seen = min(self._seen + count, MIN_CHERRIES)
 
     def set_black(self) -> None:
-        """Take a frame that was all black in some plane."""
+        """Record that a frame was completely black in some plane."""
         self._black = True
 
-    def tell(self) -> str:
-        """Say what was measured by the question asked last, and what to do."""
+    def describe(self) -> str:
+        """Return what the last call of ``off``, ``dim`` or ``bright`` measured, and what to do."""
         return self._detail
 
     def forget(self) -> None:
-        """Start again: what was seen without light says nothing of the light there is now."""
+        """Discard all measurements: those made without light say nothing about the light."""
         self._belt = []
         self._cherries = [0.0] * len(self._names)
         self._weight, self._seen = 0.0, 0
 
     def off(self) -> bool | None:
-        """Tell whether some plane's belt has no light."""
+        """Return True if the belt has no light in some plane; None without a new frame."""
         if self._black:
             self._black = False
             self._detail = (
@@ -83,7 +83,7 @@ class LightCheck:
             )
             return True
         levels = self._levels
-        self._levels = ()  # each is asked about once
+        self._levels = ()  # each frame is evaluated once
         if not levels:
             return None
         for plane, (name, level, reference) in enumerate(zip(self._names, levels, self._reference, strict=True)):
@@ -98,7 +98,7 @@ class LightCheck:
         return False
 
     def dim(self) -> bool | None:
-        """Tell whether some plane has less light than it was calibrated with."""
+        """Return True if some plane has less light than at calibration; None if unknown or near the bound."""
         low = self._rules.light_low
         shares = self._shares()
         worst = min(shares, default=None)
@@ -113,7 +113,7 @@ class LightCheck:
         return False
 
     def bright(self) -> bool | None:
-        """Tell whether some plane has more light than it was calibrated with."""
+        """Return True if some plane has more light than at calibration; None if unknown or near the bound."""
         high = self._rules.light_high
         shares = self._shares()
         worst = max(shares, default=None)
@@ -128,7 +128,7 @@ class LightCheck:
         return False
 
     def _shares(self) -> list[tuple[float, str, str]]:
-        """Return (share of the calibrated level, of what, plane) for all that is known."""
+        """Return (share of the calibrated level, text, plane) for each known level of belt and cherries."""
         shares = []
         for plane, name in enumerate(self._names):
             belt, cherries = self._calibrated[plane], self._cherry_reference[plane]

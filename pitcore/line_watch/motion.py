@@ -1,4 +1,4 @@
-"""Do the cherries move as the encoder says? And does anything come at all?"""
+"""Checks that the cherries move as the encoder says, and that the belt brings any."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pitcore.belt.track import Box, Selection
 from pitcore.preprocess._core import matched
 
 Span = tuple[float, float, float, float]  # left, right, top, bottom
-SAME_PLACE_PX = 3.0  # a cherry on a stopped belt is seen again this near
+SAME_PLACE_PX = 3.0  # a cherry on a stopped belt is found again within this distance
 SAME_SHARE = 0.8
-REVERSED_PX = 60.0  # a belt that ran back by more is not trembling: about a cherry
-MARGIN_PX = 3.0  # nearer to the edge a thing may have been cut in the frame before
-WINDOW = 40  # cherries that should have been known again, before their share is looked at
+REVERSED_PX = 60.0  # a belt that ran back further than this (about a cherry) does not just jitter
+MARGIN_PX = 3.0  # closer to the edge a thing may have been cut in the previous frame
+WINDOW = 40  # cherries that should be matched, before the matched share is evaluated
 CLEAR_PX = 4 * SAME_PLACE_PX  # travel after which a thing on the belt is surely no longer in the same place
-REMEMBERED = 16  # comparisons: a reflex that comes and goes is known again where it was in any of them
-FEW_SPOTS = 4  # more things that come at once are no reflexes
-FOLLOWED = 0.5  # of them: fewer means that the encoder and the belt disagree
-LONGEST_S = 1.0  # between two frames; a longer pause says nothing of the belt
+REMEMBERED = 16  # comparisons whose things are kept, to recognise a reflection that comes and goes
+FEW_SPOTS = 4  # if more new things appear at once, they are not reflections
+FOLLOWED = 0.5  # matched share below which encoder and belt disagree
+LONGEST_S = 1.0  # between two frames; a longer pause counts as this long
 
 
 class MotionCheck:
     """Compares each searched frame with the one before.
 
     Args:
-        height_px: of the frame, along the belt.
+        height_px: height of the frame, along the belt.
         px_per_tick: belt scale in force.
-        tolerance_px: as the tracker's.
-        nothing_seen_s: how long a moving belt may be empty.
+        tolerance_px: tolerance of the tracker.
+        nothing_seen_s: how long a moving belt may be empty, in seconds.
     """
 
     def __init__(self, height_px: int, px_per_tick: float, tolerance_px: float, nothing_seen_s: float) -> None:
@@ -68,9 +68,10 @@ class MotionCheck:
         self._dead = False if abs(advance_px) > CLEAR_PX else self._moves(boxes, last[2], abs(advance_px))
 
     def _moves(self, boxes: Sequence[Box], before: Sequence[Box], advance_px: float) -> bool | None:
-        """Tell whether things moved though the encoder counted nothing, or trembles; None where there are none.
+        """Return True if things moved although the encoder counted nothing or jitters; None if there are no things.
 
-        A thing on a belt that comes on by ``advance_px`` stays that near, but for those that enter or leave.
+        If the belt moved by ``advance_px``, each thing is within that distance of its last place, except for things
+        that entered or left.
         """
         later, earlier = self._inner(boxes, advance_px), self._inner(before, advance_px)
         if not later and not earlier:
@@ -81,18 +82,18 @@ class MotionCheck:
         return sum(stay) < len(stay) / 2
 
     def _inner(self, boxes: Sequence[Box], advance_px: float) -> Sequence[Box]:
-        """Return the boxes that neither entered since the frame before nor leave until the next one."""
+        """Return the boxes that did not enter since the previous frame and do not leave before the next one."""
         if not advance_px:
             return boxes
         margin = advance_px + MARGIN_PX
         return [box for box in boxes if box[1] >= margin and box[1] + box[3] <= self._height - margin]
 
     def _count_empty(self, passed_s: float, tick: int, boxes: Sequence[Box]) -> None:
-        """Add up the time for which the belt brought nothing.
+        """Add up the time for which the moving belt brought nothing.
 
-        A thing does not lie on the belt if all its edges stay within SAME_PLACE_PX while the belt moves by CLEAR_PX, or
-        if one just like it was there a few comparisons before: a reflex flickers. A shorter way cannot tell. A belt
-        that is stopped says nothing, so the time goes on where it was.
+        A thing is not on the belt if all its edges stay within SAME_PLACE_PX while the belt moves by CLEAR_PX, or if
+        an equal thing was there in one of the last comparisons, because a reflection flickers. Shorter travel is not
+        evaluated. Time with a stopped belt is not counted.
         """
         self._travel_s += passed_s
         if self._compared is None:
@@ -106,8 +107,8 @@ class MotionCheck:
         self._places.append(things)
 
     def _come_along(self, things: list[Span]) -> bool:
-        """Tell whether any of these is nowhere that a thing was before."""
-        whole = (1.0, 0.0, float(self._height))  # each covers all of the other: one that leaves the frame does not stay
+        """Return True if any of these things is at a place where none was before."""
+        whole = (1.0, 0.0, float(self._height))  # both must overlap fully, so a thing that leaves the frame has moved
         stays = matched(things, self._places[-1], SAME_PLACE_PX, 1.0, whole)
         other = [thing for thing, is_there in zip(things, stays, strict=True) if not is_there]
         if not 0 < len(other) <= FEW_SPOTS:
@@ -116,7 +117,7 @@ class MotionCheck:
         return not all(matched(other, before, SAME_PLACE_PX, 1.0, whole))
 
     def _follow(self, advance_px: float, boxes: Sequence[Box], known: int) -> None:
-        """Count the things that the last frame showed whole, and those of them that were known again."""
+        """Count the things that the last frame showed completely, and those of them that were matched again."""
         forward = advance_px if self._scale > 0 else -advance_px
         if not 0.0 < forward < self._height:
             return
@@ -134,42 +135,42 @@ class MotionCheck:
             self._expected = self._known = 0
 
     def encoder_dead(self) -> bool | None:
-        """Tell whether cherries move though the encoder stands or trembles; None where there are too few to tell."""
+        """Return True if cherries move although the encoder stands still or jitters; None if there are too few."""
         return self._dead
 
     def mismatch(self) -> bool | None:
-        """Tell whether cherries are not where the encoder says; None in between."""
+        """Return True if cherries are not where the encoder says; None until enough cherries were compared."""
         return None if self._followed is None else not self._followed
 
     def reversing(self) -> bool:
-        """Tell whether the belt is behind where it was before, by more than it may tremble."""
+        """Return True if the belt is behind its furthest position by more than its jitter."""
         return self._back_px > REVERSED_PX
 
     def nothing_seen(self) -> bool:
-        """Tell whether a moving belt was empty for too long."""
+        """Return True if the moving belt was empty for too long."""
         return self._empty_s >= self._nothing_seen_s
 
-    def tell_dead(self) -> str:
-        """Say what to do."""
+    def describe_dead(self) -> str:
+        """Return what ``encoder_dead`` found, and what to do."""
         return "cherries move but the encoder does not count, or only jitters; check its cable, supply and coupling"
 
-    def tell_mismatch(self) -> str:
-        """Say what was measured, and what to do."""
+    def describe_mismatch(self) -> str:
+        """Return what ``mismatch`` measured, and what to do."""
         return (
             f"{self._share:.0%} of the cherries that two frames show are at the place that the encoder gives; "
             "check the encoder's "
             "coupling and slip, then run 'pitcore calibrate belt'"
         )
 
-    def tell_reversing(self) -> str:
-        """Say what was measured, and what follows."""
+    def describe_reversing(self) -> str:
+        """Return what ``reversing`` measured, and what follows from it."""
         return (
             f"the belt ran back by {self._back_px:.0f} px; what left the frame by its entry edge is judged again when "
             "it comes back; if the belt runs forward, the encoder's channels A and B are exchanged"
         )
 
-    def tell_nothing(self) -> str:
-        """Say what was seen, and what to do."""
+    def describe_nothing(self) -> str:
+        """Return what ``nothing_seen`` found, and what to do."""
         return (
             f"the belt moves and nothing was seen for {self._nothing_seen_s:g} s; check the feed, the light "
             "and the camera's view"

@@ -1,4 +1,4 @@
-"""Do both planes show the same place? Compares the two masks of single things."""
+"""Checks that both planes show the same place: compares the two masks of single things."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pitcore.calibration.align import displacement
 from pitcore.frame import Plane
 from pitcore.preprocess.prepare import Preparer
 
-STEP_PX = 0.5  # by which the shift follows one thing: a running median
-BACK = 0.7  # share of the bound below which the planes are in place again
+STEP_PX = 0.5  # step of the running median of the shift, for each thing
+BACK = 0.7  # hysteresis: the alarm goes off below this share of its bound
 
 
 class PlanesCheck:
     """Follows the shift between two planes.
 
     Args:
-        bound_px: how far they may lie apart, right or down.
+        bound_px: largest allowed shift, right or down, in pixels.
     """
 
     def __init__(self, bound_px: float) -> None:
@@ -26,7 +26,7 @@ class PlanesCheck:
         self._fresh = False
 
     def add(self, planes: Sequence[Plane], preparer: Preparer, border: Sequence[int]) -> None:
-        """Take one thing of a searched frame, another each time; one that an edge cuts tells nothing."""
+        """Measure one thing of a searched frame, another one each time; a thing that an edge cuts is ignored."""
         self._turn += 1
         if not border or border[self._turn % len(border)]:
             return
@@ -38,15 +38,15 @@ class PlanesCheck:
             self._shift[axis] += min(max(distance - self._shift[axis], -STEP_PX), STEP_PX)
 
     def misaligned(self) -> bool | None:
-        """Tell whether the planes lie too far apart."""
+        """Return True if the shift is too large; None near the bound or without a new measurement."""
         if not self._fresh:
             return None
         self._fresh = False
         worst = max(map(abs, self._shift))
         return None if BACK * self._bound <= worst <= self._bound else worst > self._bound
 
-    def tell(self) -> str:
-        """Say what was measured, and what to do."""
+    def describe(self) -> str:
+        """Return what was measured, and what to do."""
         dx, dy = self._shift
         return (
             f"the planes are offset by ({dx:+.1f}, {dy:+.1f}) px; check that no camera was moved, then run "

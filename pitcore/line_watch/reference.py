@@ -1,7 +1,7 @@
-"""Do the reference strips show as much light as they did? Looks at each of them in every frame.
+"""Compares the brightness of each reference strip in every frame with its calibrated brightness.
 
-A strip of white tape does not move and is far brighter than the noise: so a failing lamp is found within a few frames,
-also over a belt that is black and empty. That the strip itself is dirty or covered looks the same, and is an alarm too.
+A strip of white tape does not move and is much brighter than the noise, so a failing lamp is detected within a few
+frames, even over a black, empty belt. A dirty or covered strip looks the same, and raises an alarm too.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from pitcore.config import Config, ReferenceConfig
 from pitcore.config.safety import DARKEST, belt_levels
 from pitcore.frame import Frame
 
-BACK = 0.03  # an alarm goes off this much inside its bound, as a share
+BACK = 0.03  # hysteresis: an alarm goes off this share inside its bound
 
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
-    """A strip that was measured.
+    """A calibrated strip.
 
     Attributes:
-        plane: its number.
-        level: grey level at calibration.
-        is_only_witness: the plane's empty belt is too dark to show its lamp.
+        strip: the strip's configuration.
+        plane: number of its plane.
+        level: its grey level at calibration.
+        is_only_witness: True if the empty belt in this plane is too dark to show whether the lamp is on.
     """
 
     strip: ReferenceConfig
@@ -33,10 +34,10 @@ class _Watched:
 
 
 class ReferenceCheck:
-    """Follows the strips that were measured.
+    """Follows the calibrated strips.
 
     Args:
-        config: of the board, with its calibration.
+        config: configuration of the board, with its calibration.
     """
 
     def __init__(self, config: Config) -> None:
@@ -52,16 +53,16 @@ class ReferenceCheck:
 
     @property
     def is_watched(self) -> bool:
-        """Whether there is any strip to watch."""
+        """True if there is any calibrated strip."""
         return bool(self._watched)
 
     def look(self, frame: Frame) -> None:
-        """Look at a frame as its source gave it, whether it can be searched or not."""
+        """Measure the strips in a frame as the source gave it. A damaged frame is not measured."""
         whole = () if any(frame.damage) else self._watched
         self._shares = [level_of(frame.planes[one.plane], one.strip) / one.level for one in whole]
 
     def off(self) -> bool | None:
-        """Tell whether a strip shows no light over a belt that could not show it."""
+        """Return True if a strip has no light in a plane whose belt is too dark to show it; None if not measured."""
         shares = [(share, one) for share, one in zip(self._shares, self._watched, strict=False) if one.is_only_witness]
         if not shares:  # a damaged frame, or no such strip
             return None
@@ -74,12 +75,12 @@ class ReferenceCheck:
         )
         return True
 
-    def tell_off(self) -> str:
-        """Say what ``off`` found, and what to do."""
+    def describe_off(self) -> str:
+        """Return what ``off`` found, and what to do."""
         return self._off_detail
 
     def changed(self) -> bool | None:
-        """Tell whether a strip is darker or brighter than the light may be."""
+        """Return True if a strip is darker or brighter than allowed; None if not measured or near the bound."""
         low, high = self._rules.light_low, self._rules.light_high
         if not self._shares:
             return None
@@ -97,6 +98,6 @@ class ReferenceCheck:
         )
         return True
 
-    def tell(self) -> str:
-        """Say what ``changed`` found, and what to do."""
+    def describe(self) -> str:
+        """Return what ``changed`` found, and what to do."""
         return self._detail

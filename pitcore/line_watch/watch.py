@@ -1,7 +1,7 @@
 """Runs the checks on every frame and keeps the alarms that are on.
 
-A frame costs about a tenth of a millisecond: two of its cherries are looked at. Of every other frame a row of each
-plane is summed, of those between the verdicts are looked at, and what changes slowly is asked every few frames only.
+A frame costs about 0.1 ms: two of its cherries are examined. In every other frame a row of each plane is summed; in the
+frames between them the verdicts are evaluated. Slow changes are checked only every few frames.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pitcore.preprocess.prepare import Preparer
 from pitcore.verdict import CLEARED, SINGLE, Event
 from pitcore.wall_clock import utc_now
 
-SELDOM = 4  # frames, after which planes are compared and what changes slowly is asked
+SELDOM = 4  # interval in frames at which planes are compared and slow changes are checked
 STRENGTH: tuple[FailSafe, ...] = ("alarm", "maybe", "reject")
 DRIFTS: frozenset[AlarmName] = frozenset({"drift", "unlike_card"})
 CONSEQUENCES: dict[FailSafe, str] = {
@@ -44,11 +44,11 @@ CONSEQUENCES: dict[FailSafe, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the search found in a frame.
+    """The result of the search in a frame.
 
     Attributes:
-        boxes: of all things.
-        border: their flags of the frame's edges.
+        boxes: boxes of all things.
+        border: flags for each thing of the frame's edges that cut it.
     """
 
     boxes: Sequence[Box]
@@ -57,24 +57,30 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """How one alarm is found: bad, good or nothing to say; what to tell; and how many findings in a row it takes."""
+    """One alarm's check.
+
+    Attributes:
+        ask: returns True for bad, False for good, None for neither.
+        describe: returns what was found, and what to do.
+        latch: decides how many findings in a row turn the alarm on and off.
+    """
 
     ask: Callable[[], bool | None]
-    tell: Callable[[], str]
+    describe: Callable[[], str]
     latch: Latch
 
 
 class LineWatch:
-    """Implements the alarms of docs/faults.md. One for a run; one thread, but for ``alarms``.
+    """Implements the alarms of docs/faults.md. Other threads may read only ``alarms``.
 
     Args:
-        config: of the board.
-        shape: (H, W) of the planes as they are searched.
-        drift: of the model.
-        memory: where what it learns is kept; None where nothing is.
+        config: configuration of the board.
+        shape: (H, W) of the planes that are searched.
+        drift: the drift check of the model.
+        memory: stores the state of the drift check; None stores nothing.
 
     Attributes:
-        drift: the same.
+        drift: the drift check.
     """
 
     def __init__(
@@ -92,48 +98,48 @@ class LineWatch:
         motion = self._motion = MotionCheck(
             shape[0], config.px_per_tick, config.belt.tolerance_px, rules.nothing_seen_s
         )
-        self._holds = isinstance(config.source, CAMERAS)  # the planes of a drawn or recorded belt are what they are
-        self._off_by: tuple[bool | None, bool | None] = (None, None)  # found by belt and by strip
-        self._stuck = False  # whether the frame in hand shows the last one's picture
-        self._stuck_plane: str | None = None  # None: all of them
-        # Missing light and a dead encoder are found within four frames, a fifth of a second.
+        self._holds = isinstance(config.source, CAMERAS)  # planes of an emulated or recorded belt are not held back
+        self._off_by: tuple[bool | None, bool | None] = (None, None)  # results for belt and strip
+        self._stuck = False  # True if the current frame repeats the last picture
+        self._stuck_plane: str | None = None  # None: all planes
+        # Missing light and a dead encoder are detected within four frames, a fifth of a second.
         self._often: dict[AlarmName, _Check] = {
-            "not_judging": _Check(judging.not_judging, judging.tell, Latch(1, 1)),
-            "planes_swapped": _Check(identity.swapped, identity.tell, Latch(1, 1)),
-            "reference_strip": _Check(reference.changed, reference.tell, Latch(3, 3)),
-            "camera_frozen": _Check(self._frozen, self._tell_frozen, Latch(2, 2)),
-            "encoder_dead": _Check(motion.encoder_dead, motion.tell_dead, Latch(3, 3)),
-            "belt_reversing": _Check(motion.reversing, motion.tell_reversing, Latch(1, 1)),
-            "encoder_mismatch": _Check(motion.mismatch, motion.tell_mismatch, Latch(2, 1)),
+            "not_judging": _Check(judging.not_judging, judging.describe, Latch(1, 1)),
+            "planes_swapped": _Check(identity.swapped, identity.describe, Latch(1, 1)),
+            "reference_strip": _Check(reference.changed, reference.describe, Latch(3, 3)),
+            "camera_frozen": _Check(self._frozen, self._describe_frozen, Latch(2, 2)),
+            "encoder_dead": _Check(motion.encoder_dead, motion.describe_dead, Latch(3, 3)),
+            "belt_reversing": _Check(motion.reversing, motion.describe_reversing, Latch(1, 1)),
+            "encoder_mismatch": _Check(motion.mismatch, motion.describe_mismatch, Latch(2, 1)),
         }
-        # Asked only where rows were looked at. Dirt is a median over many passes: one finding is enough.
+        # Run only in frames whose rows were measured. Dirt is a median over many passes, so one finding is enough.
         self._by_rows: dict[AlarmName, _Check] = {
-            "light_off": _Check(self._light_off, self._tell_light_off, Latch(2, 2)),
-            "lens_dirty": _Check(lens.dirty, lens.tell, Latch(1, 1)),
+            "light_off": _Check(self._light_off, self._describe_light_off, Latch(2, 2)),
+            "lens_dirty": _Check(lens.dirty, lens.describe, Latch(1, 1)),
         }
         self._seldom: dict[AlarmName, _Check] = {
-            "light_dim": _Check(light.dim, light.tell, Latch(4, 4)),
-            "light_bright": _Check(light.bright, light.tell, Latch(4, 4)),
-            "planes_misaligned": _Check(planes.misaligned, planes.tell, Latch(4, 4)),
-            "nothing_seen": _Check(motion.nothing_seen, motion.tell_nothing, Latch(1, 1)),
-            "only_foreign": _Check(stream.only_foreign, stream.tell, Latch(1, 1)),
-            "drift": _Check(drift.drifted, drift.tell, Latch(1, 1)),
+            "light_dim": _Check(light.dim, light.describe, Latch(4, 4)),
+            "light_bright": _Check(light.bright, light.describe, Latch(4, 4)),
+            "planes_misaligned": _Check(planes.misaligned, planes.describe, Latch(4, 4)),
+            "nothing_seen": _Check(motion.nothing_seen, motion.describe_nothing, Latch(1, 1)),
+            "only_foreign": _Check(stream.only_foreign, stream.describe, Latch(1, 1)),
+            "drift": _Check(drift.drifted, drift.describe, Latch(1, 1)),
         }
-        if drift.card is not None and self._holds:  # a drawn belt is not what a card was made from
-            self._seldom["unlike_card"] = _Check(drift.card.unlike, drift.card.tell, Latch(1, 1))
+        if drift.card is not None and self._holds:  # an emulated belt does not resemble the card's cherries
+            self._seldom["unlike_card"] = _Check(drift.card.unlike, drift.card.describe, Latch(1, 1))
         self._frames = 0
         self._alarms: dict[AlarmName, Alarm] = {}
 
-    def go_on_from(self, before: LineWatch) -> None:
-        """Take over the alarms that are on, after a reload; what was measured is measured again.
+    def continue_from(self, before: LineWatch) -> None:
+        """Take over the alarms that are on, after a reload. Measurements start again.
 
-        Light that drifted from what it was calibrated to has not, where nothing is calibrated any more. What becomes of
-        verdicts is as this configuration says, not as that under which an alarm came on.
+        Alarms that compare with a calibration are dropped if there is none any more. The new configuration determines
+        the fail-safe of each alarm.
         """
-        self._identity.go_on_from(before._identity)
+        self._identity.continue_from(before._identity)
         gone = set() if self._light.is_calibrated else {"light_dim", "light_bright"}
         gone |= set() if self._reference.is_watched else {"reference_strip"}
-        if not self.drift.go_on_from(before.drift):
+        if not self.drift.continue_from(before.drift):
             gone |= {"drift", "unlike_card"}
         self._alarms = {name: self._as_configured(alarm) for name, alarm in before._alarms.items() if name not in gone}
         for name, check in (self._often | self._by_rows | self._seldom).items():
@@ -141,34 +147,34 @@ class LineWatch:
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:
-        """What is on now; from any thread."""
+        """The alarms that are on now. Callable from any thread."""
         return tuple(self._alarms.values())
 
     @property
     def failsafe(self) -> FailSafe:
-        """What becomes of verdicts now: the strictest of all alarms that are on.
+        """What happens to verdicts now: the strictest fail-safe of all alarms that are on.
 
-        Of a camera's first cherries none is clean, until they have shown that the planes are not exchanged.
+        None of a camera's first cherries is clean, until they show that the planes are not exchanged.
         """
         first: FailSafe = "maybe" if self._holds and self._identity.is_open else "alarm"
         return max((first, *(alarm.failsafe for alarm in self._alarms.values())), key=STRENGTH.index)
 
     def is_on(self, name: AlarmName) -> bool:
-        """Tell whether an alarm is on."""
+        """Return True if an alarm is on."""
         return name in self._alarms
 
     def look_at_strips(self, frame: Frame) -> None:
-        """Look at the reference strips of a frame as its source gave it, before anything else is done with it."""
+        """Measure the reference strips of a frame as the source gave it, before any other processing."""
         self._reference.look(frame)
 
     def look(self, frame: Frame, preparer: Preparer, seen: Seen, chosen: Selection) -> None:
-        """Look at a searched frame while it is lent.
+        """Examine a searched frame while it is borrowed.
 
         Args:
-            frame: cut down to what its planes have in common.
-            preparer: that searched it.
-            seen: what it found.
-            chosen: what the tracker made of it.
+            frame: the frame, cut to the window that both planes show.
+            preparer: the preparer that searched it.
+            seen: the result of the search.
+            chosen: the tracker's selection.
         """
         self._frames += 1
         self._judging.add("belt_gap" if chosen.gap_px else None)
@@ -179,16 +185,19 @@ class LineWatch:
             self._planes.add(frame.planes, preparer, seen.border)
 
     def judge(self, frame: Frame, judged: Sequence[Item], crops: NDArray[np.uint8]) -> list[Event]:
-        """End a frame: take what was judged, and say which alarms came on or went off.
+        """Evaluate the judgements of a frame.
 
         Args:
-            frame: the same; its planes are not looked at.
-            judged: shape and judgement of each thing that the network was asked about.
-            crops: (N, S, S, P) of the same things.
+            frame: the same frame; its planes are not read.
+            judged: shape and judgement of each thing that the network judged.
+            crops: (N, S, S, P) uint8 crops of the same things.
+
+        Returns:
+            Events of the alarms that came on or went off.
         """
         single = [at for at, (_, judgement) in enumerate(judged) if judgement.reason in SINGLE]
-        self._identity.add(crops[single[: self._identity.looks]])  # copies what is looked at
-        if judged and self._frames % 2 == 0:  # half of them tell as much
+        self._identity.add(crops[single[: self._identity.looks]])  # copies the crops that are examined
+        if judged and self._frames % 2 == 0:  # half of the frames are enough
             self._stream.add([judgement.reason for _, judgement in judged])
             if self._stream.tells_light:
                 self._light.add_cherries([judged[at][0].plane_means for at in single])
@@ -196,7 +205,7 @@ class LineWatch:
         events = self._run(frame, self._often)
         if self._frames % 2:
             events += self._run(frame, self._by_rows)
-        if self.is_on("light_off"):  # what is seen without light says nothing of light, nor of what comes along
+        if self.is_on("light_off"):  # without light, measurements of light and of verdicts are worthless
             self._light.forget()
             self._stream.forget()
         if self._frames % SELDOM == 0:
@@ -206,7 +215,7 @@ class LineWatch:
         return events
 
     def unfit(self, frame: Frame, fault: Event) -> list[Event]:
-        """Take a frame that was not judged, by the event that says why."""
+        """Take a frame that was not judged, with the event that says why. Return events of changed alarms."""
         self._judging.add(fault.event)
         checks: tuple[AlarmName, ...] = ("not_judging", "reference_strip")
         return self._run(frame, {name: self._often[name] for name in checks}) + self._own_fault(frame, fault)
@@ -221,18 +230,18 @@ class LineWatch:
         return []
 
     def _light_off(self) -> bool | None:
-        """Ask the belt where it shows its lamp, and the reference strip where it does not."""
+        """Check the light by the belt, and by the reference strips in planes whose belt is too dark."""
         self._off_by = (self._light.off(), self._reference.off())
         return True if True in self._off_by else None if self._off_by == (None, None) else False
 
-    def _tell_light_off(self) -> str:
-        return self._light.tell() if self._off_by[0] else self._reference.tell_off()
+    def _describe_light_off(self) -> str:
+        return self._light.describe() if self._off_by[0] else self._reference.describe_off()
 
     def _frozen(self) -> bool:
         stuck, self._stuck = self._stuck, False
         return stuck
 
-    def _tell_frozen(self) -> str:
+    def _describe_frozen(self) -> str:
         where = "all planes" if self._stuck_plane is None else f"plane {self._stuck_plane}"
         return f"{where}: the camera repeats the same picture, it hangs; check its cable and supply"
 
@@ -240,12 +249,12 @@ class LineWatch:
         events = []
         for name, check in checks.items():
             bad = check.ask()
-            if bad is None or (not bad and check.latch.rests):
+            if bad is None or (not bad and check.latch.is_idle):
                 continue
             change = check.latch.update(bad=bad)
             if change is not None:
                 events.append(
-                    self._raised(frame, name, check.tell()) if change == "raised" else self._cleared(frame, name)
+                    self._raised(frame, name, check.describe()) if change == "raised" else self._cleared(frame, name)
                 )
         return events
 
@@ -257,8 +266,8 @@ class LineWatch:
 
     def _as_configured(self, alarm: Alarm) -> Alarm:
         failsafe = failsafe_of(self._config, alarm.name)
-        found = alarm.detail.removesuffix(CONSEQUENCES[alarm.failsafe])
-        return replace(alarm, failsafe=failsafe, detail=found + CONSEQUENCES[failsafe])
+        finding = alarm.detail.removesuffix(CONSEQUENCES[alarm.failsafe])
+        return replace(alarm, failsafe=failsafe, detail=finding + CONSEQUENCES[failsafe])
 
     def _cleared(self, frame: Frame, name: AlarmName) -> Event:
         lasted_s = (frame.t_ns - self._alarms[name].since_ns) / 1e9

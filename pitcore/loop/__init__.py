@@ -1,1 +1,1 @@
-"""The loop that takes every frame from a source to its verdicts, and the place that builds its parts."""
+"""Implements the loop that processes every frame of a source into verdicts, and builds its stages."""

@@ -42,7 +42,7 @@ from pitcore.preprocess.prepare import CropSpec, Preparer
 from pitcore.preprocess.search_rules import segment_spec, window_of
 from pitcore.sinks.sink import BeltSink, Sink
 
-# sections a reload may change
+# sections that a reload may change
 RELOADABLE = {
     "segmentation",
     "decision",
@@ -61,15 +61,15 @@ RELOADABLE = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a command decides about a run.
+    """Options of a run that the command chooses.
 
     Attributes:
         sinks: get every verdict, in this order.
-        belt_sink: the one of them that acts on the belt.
+        belt_sink: the sink that acts on the belt, if there is one.
         timings: write latencies into verdict lines.
-        hooks: where the command looks in.
-        service: this is the board's service: a model on trial is for it, and only for it.
-        workers: cores that judge, instead of the configuration's; the verdicts are the same for any number.
+        hooks: functions of the command that the loop calls.
+        service: True for the board's service; only the service uses a model on trial.
+        workers: number of workers that run the network; None takes the configuration's. Verdicts do not depend on it.
     """
 
     sinks: Sequence[Sink]
@@ -81,17 +81,20 @@ class Options:
 
 
 def open_line(config: Config, arming: Arming, metrics: Metrics) -> tuple[Source, GpioSink | None]:
-    """Build the source, and open encoder and valves where the configuration has them; the belt is followed from now on.
+    """Build the source, and open encoder and valves if they are configured. The encoder is read from now on.
 
-    Cameras take their ticks from the encoder; an emulated belt turns a simulated one.
+    Cameras take their ticks from the encoder; an emulated belt drives a simulated one.
 
     Args:
-        config: of the board.
-        arming: whether valves may be driven.
-        metrics: counts of the run.
+        config: configuration of the board.
+        arming: says whether valves may be driven.
+        metrics: metrics of the run.
+
+    Returns:
+        The source, not started, and the sink that drives the valves; None if nothing is driven.
 
     Raises:
-        PitcoreError: the source cannot be built; the chip or a line is not there, or is another's.
+        PitcoreError: the source cannot be built; the chip or a line is missing, or another program uses it.
     """
     if config.actuation.kind == "none":
         return build_source(config), None
@@ -109,7 +112,7 @@ def open_line(config: Config, arming: Arming, metrics: Metrics) -> tuple[Source,
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration with all that was built for it: the model is loaded, proved and warm."""
+    """A configuration with its stages; the model is loaded, has passed its golden vectors and is warm."""
 
     config: Config
     stages: Stages
@@ -122,16 +125,16 @@ class Loaded:
 
 
 class App:
-    """One run: a source, the stages, and the loop over them.
+    """One run: a source, the stages, and the loop.
 
     Args:
-        config: of the board.
-        source: not started.
-        options: sinks, timings, observer.
-        metrics: counts of the run.
+        config: configuration of the board.
+        source: the source, not started.
+        options: options of the command.
+        metrics: metrics of the run.
 
     Raises:
-        PitcoreError: anything that does not fit, before the first frame is read.
+        PitcoreError: source, configuration and model do not fit together, or cannot be used.
     """
 
     def __init__(self, config: Config, source: Source, options: Options, metrics: Metrics) -> None:
@@ -152,77 +155,77 @@ class App:
 
     @property
     def now(self) -> Loaded:
-        """What is in force now; from any thread."""
+        """Configuration and stages in force. Readable from any thread."""
         return self._now
 
     @property
     def config(self) -> Config:
-        """The configuration in force now."""
+        """The configuration in force."""
         return self._now.config
 
     @property
     def bundle(self) -> Bundle:
-        """The model in force now."""
+        """The model in force."""
         return self._now.bundle
 
     @property
     def stopping(self) -> bool:
-        """Whether ``stop`` was called; from any thread."""
+        """True after ``stop`` was called. Readable from any thread."""
         return self._capture.stopping
 
     @property
     def busy_with(self) -> str:
-        """What the loop does now, in words; empty before and after it; from any thread."""
+        """What the loop is doing, in words; empty before and after the run. Readable from any thread."""
         return self._pipeline.busy_with
 
     @property
     def frames_waiting(self) -> int:
-        """Frames between capture and the loop; from any thread."""
+        """Number of frames in the queue between capture and the loop. Readable from any thread."""
         return self._capture.waiting
 
     @property
     def drift(self) -> DriftCheck:
-        """How the cherries compare with those of the last weeks; its figures may be read from any thread."""
+        """The drift check; its figures may be read from any thread."""
         return self._now.stages.line.drift
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:
-        """What is wrong with the line now; from any thread."""
+        """The alarms that are on now. Readable from any thread."""
         return self._now.stages.line.alarms
 
     def health(self) -> tuple[CameraHealth, ...]:
-        """Return how each camera fares; from any thread."""
+        """Return the health of each camera. Callable from any thread."""
         return self._capture.health()
 
     def run(self) -> None:
-        """Run to the end of the source, or until ``stop``. Raises SourceError, SinkError, HungError."""
+        """Run until the source ends or ``stop`` is called. Raises SourceError, SinkError, HungError."""
         self._pipeline.run()
 
     def stop(self) -> None:
-        """End after the frame in hand. Safe in a signal handler."""
+        """Stop the loop after the current frame. Safe in a signal handler."""
         self._capture.stop()
 
     def note(self, event: str, detail: str) -> None:
-        """Have an event written with the lines of the next frame; from any thread."""
+        """Queue an event to be written with the lines of the next frame. Callable from any thread."""
         self._pipeline.note(event, detail)
 
     def prepare(self, config: Config) -> Loaded:
-        """Build all that a configuration wants, beside what runs and without touching it; from any thread.
+        """Build the stages for another configuration, without any effect on the running ones. Callable from any thread.
 
         Raises:
-            PitcoreError: it does not fit, or changes what only a restart can change.
+            PitcoreError: the configuration cannot be used, or changes a value that needs a restart.
         """
         check_reloadable(self.config, config)
         return self._build(config, self.bundle.sha256)
 
     def take(self, loaded: Loaded) -> Loaded:
-        """Go on with other stages and rules; only between two frames. The source, the queue and the sinks stay.
+        """Switch to other stages and rules. Call it only between two frames. Source, queue and sinks stay.
 
         Returns:
-            What was in force until now and is not needed any more.
+            The stages that are no longer needed.
 
         Raises:
-            SourceError: a camera refuses its exposure; everything is as it was.
+            SourceError: a camera refuses its exposure; nothing was changed.
         """
         set_exposures(self._source, loaded.config)
         self._pipeline.replace(loaded.stages, loaded.rules)
@@ -230,17 +233,17 @@ class App:
         return before
 
     def reload(self, config: Config) -> None:
-        """Take a new model, thresholds and limits at once, between two frames, while the loop waits.
+        """Build and switch to a new model, thresholds and limits, between two frames, while the loop waits.
 
-        The service does not let its loop wait: see ``pitcore.control.reload``.
+        The service uses ``pitcore.control.reload`` instead, which does not make the loop wait.
 
         Raises:
-            PitcoreError: the new configuration does not fit; the old one goes on.
+            PitcoreError: the new configuration cannot be used; the old one stays in force.
         """
         self.take(self.prepare(config))
 
     def _build(self, config: Config, running_sha256: str | None = None) -> Loaded:
-        """Build every stage from a configuration; a reload says which model runs until then."""
+        """Build every stage from a configuration; for a reload, ``running_sha256`` is the hash of the running model."""
         options = self._options
         session = open_session(config, service=options.service, running_sha256=running_sha256, workers=options.workers)
         card = session.bundle.card
@@ -273,7 +276,7 @@ class App:
         )
 
     def _line_watch(self, config: Config, bundle: Bundle, shape: tuple[int, int]) -> LineWatch:
-        """Build the watch of the line; the service remembers what is usual on it."""
+        """Build the line watch; in the service its drift check keeps its state across restarts."""
         card, planes = bundle.card, config.frame.planes
         by_card = None if card.reference is None else CardCheck(card.reference, planes, config.drift.psi)
         key = drift_key(config, bundle)
@@ -286,7 +289,7 @@ class App:
 
 
 def drift_key(config: Config, bundle: Bundle) -> str:
-    """Return what the figures of the cherries depend on besides the cherries: a hash of it."""
+    """Return a hash of everything besides the cherries that the figures of the drift check depend on."""
     parts = (
         bundle.sha256,
         operating_point(bundle.card, config.decision).thresholds,
@@ -298,17 +301,17 @@ def drift_key(config: Config, bundle: Bundle) -> str:
 
 
 def _remembered_px(config: Config) -> float:
-    """Return how far past the frame the tracker is to know what was judged: well before the nozzles, if there are."""
+    """Return how far past the frame the tracker remembers judged things, in px: half of the way to the nozzles."""
     plan = belt_plan(config)
     height_px = plan.rows_px[1] - plan.rows_px[0]
     return min(height_px, plan.reach_ticks * abs(plan.px_per_tick) / 2) if plan.lanes else height_px
 
 
 def check_reloadable(now: Config, later: Config) -> None:
-    """Compare two configurations: what the source, the queue and the sinks were made from only a restart can change.
+    """Check that a reload can change one configuration into another.
 
     Raises:
-        ConfigError: such a value changed.
+        ConfigError: a value of the source, the queue or the sinks differs, which needs a restart.
     """
     for section in now.__struct_fields__:
         before, after = getattr(now, section), getattr(later, section)

@@ -1,18 +1,21 @@
-"""From a source to the loop: one thread, one bounded queue, and nothing dropped in silence.
+"""Reads frames from a source on one thread and passes them to the loop through one bounded queue.
 
-A thread of its own opens and reads every source, since a call into a driver, a network or a disk may never return:
-the loop waits for frames and for nothing else. When a live source has filled the queue, the oldest frame is given back
-and counted, so that under load the board stays current. A recording is read frame by frame as the loop asks for them,
-so that none is lost and every run is the same.
+A separate thread opens and reads the source, because a call into a driver, a network or a disk may never return, and
+the loop must only wait for frames. If a live source has filled the queue, the oldest frame is released and counted, so
+that an overloaded board stays current. A recording is read when the loop asks for a frame, so that none is lost and
+every run is the same.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from pitcore.camera.source import Source
 from pitcore.errors import HungError, SourceError
@@ -20,10 +23,12 @@ from pitcore.frame import Frame
 from pitcore.health import CameraHealth
 from pitcore.machine import thread_cpu_s
 
-IDLE_S = 0.1  # soon enough for a person who waits, and no work for the board
-STOP_S = 0.5  # a source that waits for a stopped belt returns when it is closed
-SILENT_S = 10.0  # beyond the time-out; a source that can find out itself that nothing comes does so earlier
-BUSY_SHARE = 0.005  # of its time: a thread that computes more than that does not hang, however slow the machine is
+log = logging.getLogger("pitcore")
+
+IDLE_S = 0.1  # interval of the idle calls: short for a waiting person, and little work for the board
+STOP_S = 0.5  # a source that waits for a stopped belt returns only when it is closed
+SILENT_S = 10.0  # beyond the time-out, so that a source that detects silence itself reports it first
+BUSY_SHARE = 0.005  # of its time: a thread that uses more processor time than this does not hang
 
 
 def _nothing() -> None:
@@ -32,21 +37,22 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A frame, and how many the full queue dropped just before it."""
+    """A frame, and the number of frames that the full queue dropped just before it."""
 
     frame: Frame
     dropped: int
 
 
 class Capture:
-    """Hands the frames of a source to the loop, in order.
+    """Passes the frames of a source to the loop, in order. Leaving the ``with`` block closes it.
 
     Args:
-        source: not started yet; started and closed here.
-        queue_frames: frames that may wait.
-        timeout_s: a source silent for longer is broken.
+        source: the source; started and closed here.
+        queue_frames: largest number of frames in the queue of a live source; with 0 each frame is read when the loop
+            asks for it, as from a recording.
+        timeout_s: a source that gives no frame for longer has failed.
         close_s: a source that does not return for longer after a stop hangs.
-        silent_s: a call of the source that takes longer than ``timeout_s`` and this, and computes nothing, hangs.
+        silent_s: a call that takes longer than ``timeout_s + silent_s`` without using processor time hangs.
     """
 
     def __init__(
@@ -59,26 +65,41 @@ class Capture:
         silent_s: float = SILENT_S,
     ) -> None:
         self._source, self._timeout_s = source, timeout_s
-        self._limit = queue_frames if source.live else 1
+        self._reads_ahead = source.live and queue_frames > 0
+        self._limit = queue_frames if self._reads_ahead else 1
         self._close_s, self._silent_s = close_s, silent_s
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._queue: deque[Frame] = deque()
-        self._wanted = False  # a recording is read when the loop asks
+        self._wanted = False  # True when the loop asks for a frame; without reading ahead it is read only then
         self._dropped = 0
         self._ended = False
         self._failure: BaseException | None = None
         self._reader: threading.Thread | None = None
         self._hangs = False
 
-    def frames(self, idle: Callable[[], None] = _nothing) -> Iterator[Arrival]:
-        """Yield frames until the source ends or ``stop`` is called. Whoever takes a frame releases it.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the source. Raises HungError if it hangs, unless another error than an interruption is being raised."""
+        try:
+            self.close()
+        except HungError as hung:
+            if error is None or isinstance(error, KeyboardInterrupt):
+                raise
+            log.warning("%s", hung)
+
+    def frames(self, idle: Callable[[], None] = _nothing) -> Generator[Arrival, None, None]:
+        """Yield frames until the source ends or ``stop`` is called. The caller releases them.
 
         Args:
-            idle: called on the caller's thread each ``IDLE_S`` in which no frame came.
+            idle: called on the caller's thread every ``IDLE_S`` while no frame comes.
 
         Raises:
-            SourceError: the source broke, or hangs.
+            SourceError: the source failed or hangs.
         """
         self._reader = threading.Thread(target=self._read_all, name="pitcore-capture", daemon=True)
         self._reader.start()
@@ -88,33 +109,33 @@ class Capture:
             raise self._failure
 
     def health(self) -> tuple[CameraHealth, ...]:
-        """Return how each camera fares; from any thread."""
+        """Return the health of each camera. Callable from any thread."""
         return self._source.health()
 
     @property
     def name(self) -> str:
-        """What a person calls the source."""
+        """Name of the source, for messages."""
         return "the source " + ", ".join(camera.id for camera in self._source.health())
 
     @property
     def stopping(self) -> bool:
-        """Whether no more frames will be given out; from any thread."""
+        """True after ``stop`` or ``close`` was called. Readable from any thread."""
         return self._stopping.is_set()
 
     @property
     def waiting(self) -> int:
-        """Frames in the queue; from any thread."""
+        """Number of frames in the queue. Readable from any thread."""
         return len(self._queue)
 
     def stop(self) -> None:
-        """End ``frames`` after the frame in hand. May be called from any thread or a signal handler."""
+        """End ``frames`` after the current frame. May be called from any thread or a signal handler."""
         self._stopping.set()
 
     def close(self) -> None:
-        """Give frames that wait back and close the source; a source that hangs is left behind with its thread.
+        """Release the frames in the queue and close the source. The thread of a source that hangs is left running.
 
         Raises:
-            HungError: it hangs, and ``frames`` did not say so.
+            HungError: the source hangs, and ``frames`` did not raise an error for it.
         """
         self._stopping.set()
         with self._changed:
@@ -138,7 +159,7 @@ class Capture:
             self._reader.join()
 
     def _take(self, idle: Callable[[], None]) -> Arrival | None:
-        """Wait for a frame; None when there will be none."""
+        """Wait for a frame. Return None if no more will come."""
         silence = _Silence(self._reader)
         with self._changed:
             self._wanted = True
@@ -156,9 +177,9 @@ class Capture:
             self._check(silence)
 
     def _check(self, silence: _Silence) -> None:
-        """Raise SourceError if the source hangs where it cannot find that out itself."""
+        """Raise SourceError if a call of the source hangs, which the source cannot detect itself."""
         if not any(camera.due for camera in self._source.health()):
-            silence.restart()  # as of cameras that a stopped belt does not trigger
+            silence.restart()  # no frame is due, as from cameras that a stopped belt does not trigger
         limit_s = self._timeout_s + self._silent_s
         if silence.hangs(limit_s):
             self._hangs = True
@@ -168,7 +189,7 @@ class Capture:
             )
 
     def _read_all(self) -> None:
-        """Read until the end, dropping the oldest frame when the queue of a live source is full."""
+        """Read the source to its end. Store its error, if any, for ``frames``."""
         try:
             self._source.start()
             while self._may_read():
@@ -176,8 +197,8 @@ class Capture:
                 if frame is None:
                     break
                 self._put(frame)
-        except BaseException as error:  # noqa: BLE001  a fault of ours must end the loop, not this thread alone
-            if not self._stopping.is_set():  # a source that is closed while it reads may say so
+        except BaseException as error:  # noqa: BLE001  an unexpected error must end the loop, not only this thread
+            if not self._stopping.is_set():  # a source that is closed during a read may raise an error
                 self._failure = error
         finally:
             with self._changed:
@@ -185,40 +206,40 @@ class Capture:
                 self._changed.notify_all()
 
     def _may_read(self) -> bool:
-        """Wait until a frame is wanted; False when none will be any more."""
+        """Wait until the loop wants a frame; return False after ``stop``."""
         with self._changed:
-            while not self._source.live and not self._wanted and not self._stopping.is_set():
+            while not self._reads_ahead and not self._wanted and not self._stopping.is_set():
                 self._changed.wait()  # `close` notifies
             self._wanted = False
         return not self._stopping.is_set()
 
     def _put(self, frame: Frame) -> None:
-        given_back: Frame | None = None
+        unwanted: Frame | None = None
         with self._changed:
             if self._stopping.is_set():
-                given_back = frame
+                unwanted = frame
             else:
                 if len(self._queue) >= self._limit:
-                    given_back = self._queue.popleft()
+                    unwanted = self._queue.popleft()
                     self._dropped += 1
                 self._queue.append(frame)
                 self._changed.notify_all()
-        if given_back is not None:
-            given_back.release()
+        if unwanted is not None:
+            unwanted.release()
 
 
 class _Silence:
-    """For how long a thread gave nothing and computed nothing."""
+    """Measures for how long a thread gave nothing and used no processor time."""
 
     def __init__(self, thread: threading.Thread | None) -> None:
         self._native_id = None if thread is None else thread.native_id
-        self._began: tuple[float, float] | None = None  # time, and what the thread had computed then, in s
+        self._began: tuple[float, float] | None = None  # start of the silence, and the thread's CPU time then, in s
 
     def restart(self) -> None:
         self._began = None
 
     def hangs(self, limit_s: float) -> bool:
-        """Return whether it was silent for so long; called often. Time in which it computes does not count."""
+        """Return True if the thread was silent for ``limit_s``. Time in which it computes does not count."""
         if self._native_id is None:
             return False
         if self._began is None:

@@ -1,4 +1,4 @@
-"""Single crop pictures to probabilities: the way of a frame without the belt."""
+"""Classifies single crop pictures, without a belt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Read = NDArray[np.uint8] | ImageError
 
 
 class Picture(NamedTuple):
-    """One picture: its path, or its name and its file."""
+    """One picture: its path, or its name and the bytes of its file."""
 
     name: str
     content: bytes | None = None
@@ -32,7 +32,7 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CropVerdict:
-    """What is said of one picture; ``error`` excludes the rest."""
+    """The verdict on one picture, or the error why it could not be read."""
 
     path: str
     verdict: VerdictName | None
@@ -46,14 +46,14 @@ class CropVerdict:
 
 
 class Classifier:
-    """Judges crop pictures by the card's thresholds alone: a picture has no belt edge, so never ``side``.
+    """Judges crop pictures by the card's thresholds only. There is no belt edge, so a verdict is never ``side``.
 
-    The pictures of the next batch are read while the network judges this one.
+    Reads the pictures of the next batch while the network runs over this one.
 
     Args:
-        bundle: verified.
-        workers: cores that read and judge.
-        batch: pictures judged at once.
+        bundle: the verified model.
+        workers: number of threads that read and of workers that run the network.
+        batch: number of pictures in a batch.
     """
 
     def __init__(self, bundle: Bundle, *, workers: int = 1, batch: int = 64) -> None:
@@ -65,11 +65,11 @@ class Classifier:
         self._crops = self._session.batch if card.dtype == "uint8" else aligned_batch(batch, shape, np.uint8)
 
     def classify(self, paths: Iterable[str]) -> Iterator[CropVerdict]:
-        """Yield a verdict for each path, in order. A picture that cannot be read yields its error."""
+        """Yield a verdict for each path, in order; for a picture that cannot be read, its error."""
         yield from self.classify_pictures(Picture(path) for path in paths)
 
     def classify_pictures(self, pictures: Iterable[Picture]) -> Iterator[CropVerdict]:
-        """Yield a verdict for each picture, in order. One that cannot be read yields its error."""
+        """Yield a verdict for each picture, in order; for a picture that cannot be read, its error."""
         waiting = iter(pictures)
         readers = ThreadPoolExecutor(self._workers, "pitcore-read")
         try:
@@ -80,11 +80,26 @@ class Classifier:
         finally:
             readers.shutdown(wait=True, cancel_futures=True)
 
+    def pit_probabilities(self, images: Sequence[NDArray[np.uint8]]) -> list[float | None]:
+        """Return the probability of a pit of each image, at most ``batch`` of them.
+
+        Args:
+            images: each (H, W, planes) uint8, zero outside the cherry.
+
+        Returns:
+            NaN where the network's answer is no number; None for an image whose every pixel is zero.
+        """
+        wanted = [place for place, image in enumerate(images) if image.any()]
+        for row, place in enumerate(wanted):
+            self._crops[row] = crop_from_image(images[place], self._spec)
+        found = dict(zip(wanted, self._run(len(wanted)) if wanted else [], strict=True))
+        return [found.get(place) for place in range(len(images))]
+
     def _start_reading(self, readers: Executor, pictures: Iterator[Picture]) -> list[tuple[str, Future[_Read]]]:
         return [(one.name, readers.submit(self._read, one)) for one in islice(pictures, self._capacity)]
 
     def _read(self, picture: Picture) -> _Read:
-        """Read and prepare one picture: (S, S, planes) uint8, or what is wrong with it."""
+        """Read and prepare one picture. Return (S, S, planes) uint8, or the error."""
         try:
             name, content = picture
             pixels = read_crop(Path(name)) if content is None else decode_crop(content, name)
@@ -102,13 +117,13 @@ class Classifier:
 
     def _judge(self, read: Sequence[tuple[str, _Read]]) -> Iterator[CropVerdict]:
         """Run the network over the pictures that could be read, and yield a verdict or an error for each."""
-        crops = [found for _, found in read if not isinstance(found, ImageError)]
+        crops = [result for _, result in read if not isinstance(result, ImageError)]
         for index, crop in enumerate(crops):
-            self._crops[index] = crop  # one copy a picture: the network reads a batch in one piece
+            self._crops[index] = crop  # copies: the network needs a contiguous batch
         probabilities = iter(self._run(len(crops)))
-        for path, found in read:
-            if isinstance(found, ImageError):
-                yield CropVerdict(path, None, None, str(found))
+        for path, result in read:
+            if isinstance(result, ImageError):
+                yield CropVerdict(path, None, None, str(result))
                 continue
             p_pit = next(probabilities)
             verdict, _ = policy.judge_probability(p_pit, self._card.thresholds)

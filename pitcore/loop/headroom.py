@@ -1,7 +1,7 @@
-"""What this machine can judge, held against what the belt brings.
+"""Compares the number of cherries that this machine can judge with the number that the belt brings.
 
-A frame costs the loop a fixed time and a time for each cherry. Both are taken from the work that the loop recorded, of
-the running service or of a short run over an emulated belt. It measures time; nothing is judged by it.
+A frame takes the loop a fixed time and a time for each cherry. Both are computed from the durations that the loop of
+the running service recorded, or a short run over an emulated belt. No verdict depends on them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ TRIAL_FRAMES, WARM_UP_FRAMES = 14, 2
 
 
 class Headroom(msgspec.Struct, frozen=True):
-    """What is left of the frame time.
+    """The load of the loop.
 
     Attributes:
-        used: share of the frame time that the loop works; above 1 frames are dropped.
-        judges_per_s: cherries a second that this machine can judge at this frame rate, at least: with few cherries in
-            view not every worker has something to do. None if it has judged none yet.
+        used: share of the frame time in which the loop works; above 1 frames are dropped.
+        judges_per_s: cherries a second that this machine can judge at this frame rate. A lower bound, because with few
+            cherries in view not every worker is busy. None if none was judged yet.
         brings_per_s: cherries a second that the belt brings.
     """
 
@@ -43,18 +43,18 @@ class Headroom(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class FrameCost:
-    """What a frame costs the loop.
+    """The time that a frame takes the loop.
 
     Attributes:
-        frame_s: without the network.
-        cherry_s: of the network, for each cherry; None if it has judged none.
+        frame_s: seconds for each frame, without the network.
+        cherry_s: seconds of the network for each cherry; None if none was judged.
     """
 
     frame_s: float
     cherry_s: float | None
 
     def headroom(self, frames_per_s: float, cherries_per_s: float) -> Headroom:
-        """Return what is left at a load."""
+        """Return the headroom at a load."""
         fixed = frames_per_s * self.frame_s
         if not self.cherry_s:
             return Headroom(fixed, None, cherries_per_s)
@@ -66,7 +66,7 @@ class FrameCost:
 
 
 def cost_of(work: Work, since_ns: int, skip: int = 0) -> FrameCost | None:
-    """Return the mean cost of the frames done after a time, without the first ``skip``; None if there is none."""
+    """Return the mean cost of the frames after ``since_ns``, without the first ``skip``; None if there are none."""
     rows = work.since(since_ns)[skip:]
     if not len(rows):
         return None
@@ -77,11 +77,11 @@ def cost_of(work: Work, since_ns: int, skip: int = 0) -> FrameCost | None:
 def headroom_of(work: Work, now_ns: int) -> Headroom | None:
     """Return the headroom of a running service over its last minute; None before its second frame.
 
-    Frames that were lost or dropped count as brought, with as many cherries as the others.
+    Lost and dropped frames count as brought by the belt, with as many cherries as the others.
 
     Args:
-        work: of its loop.
-        now_ns: CLOCK_MONOTONIC.
+        work: the durations that the loop recorded.
+        now_ns: present time, CLOCK_MONOTONIC in nanoseconds.
     """
     rows, cost = work.since(now_ns - RECENT_NS), cost_of(work, now_ns - RECENT_NS)
     if len(rows) < 2 or cost is None:
@@ -92,7 +92,7 @@ def headroom_of(work: Work, now_ns: int) -> Headroom | None:
 
 
 def brought_per_s(config: Config) -> float | None:
-    """Return the cherries a second that the configured belt brings; None for a recording, which waits."""
+    """Return the cherries a second that the configured belt brings; None for a recording, which has no rate."""
     if isinstance(config.source, ReplaySourceConfig | VideoSourceConfig):
         return None
     belt = _belt(config)
@@ -101,12 +101,12 @@ def brought_per_s(config: Config) -> float | None:
 
 
 def measure_headroom(config: Config) -> Headroom | None:
-    """Judge a few frames of an emulated belt here, and return the headroom at the configured load.
+    """Judge 14 frames of an emulated belt, and return the headroom at the configured load.
 
-    Takes a second or a few, and every worker; not for a machine on which the service runs.
+    Takes a few seconds and uses every worker. Do not call it on a machine on which the service runs.
 
     Returns:
-        None for a recording: it waits until it is read.
+        The headroom, or None for a recording, which has no rate.
 
     Raises:
         PitcoreError: the configuration or its model cannot be used.
@@ -124,5 +124,5 @@ def measure_headroom(config: Config) -> Headroom | None:
 
 def _belt(config: Config) -> EmulatedSourceConfig:
     source = emulated(config).source
-    assert isinstance(source, EmulatedSourceConfig)  # noqa: S101  that is what it returns
+    assert isinstance(source, EmulatedSourceConfig)  # noqa: S101  `emulated` returns such a source
     return source

@@ -1,13 +1,12 @@
-"""The loop: capture -> prepare -> infer -> decide -> emit.
+"""Implements the loop: capture -> prepare -> infer -> decide -> emit.
 
-``Pipeline._process`` is the way of one frame. The stages are built elsewhere (``pitcore.loop.app``) and
-handed in; this module only calls them in order, times them, and turns judgements into verdict lines.
+``Pipeline._process`` processes one frame. ``pitcore.loop.app`` builds the stages; this module calls them in order,
+measures their times, and makes verdict lines of the judgements.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +21,7 @@ from pitcore.belt.track import BeltTracker, Box
 from pitcore.config import Config
 from pitcore.decision import policy
 from pitcore.decision.policy import Judgement
-from pitcore.errors import HungError, SegmentationError, SourceError
+from pitcore.errors import SegmentationError, SourceError
 from pitcore.frame import Frame, Window
 from pitcore.inference.session import Session
 from pitcore.line_watch import LineWatch, Seen
@@ -38,15 +37,14 @@ from pitcore.sinks.sink import BeltSink, Sink, name_of
 from pitcore.verdict import CODES, SINGLE, Event, LatencyUs, ModelRef, Verdict
 
 BOX = ["x", "y", "w", "h"]
-log = logging.getLogger("pitcore.loop")
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Everything the loop calls.
+    """The stages that the loop calls.
 
     Attributes:
-        belt_sink: the one of ``sinks`` that acts on the belt, if there is one.
+        belt_sink: the sink of ``sinks`` that acts on the belt, if there is one.
     """
 
     capture: Capture
@@ -63,11 +61,12 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRules:
-    """What the loop decides by.
+    """Rules by which the loop decides.
 
     Attributes:
-        thresholds: the card's, or the board's stricter ones.
-        live: the source is live, so latency counts from mid-exposure.
+        config: configuration of the board.
+        thresholds: thresholds of the card, or stricter ones of the board.
+        live: True if the source is live; latency then counts from mid-exposure.
         timings: write latencies into the verdicts; without them two replays are byte-equal.
     """
 
@@ -78,44 +77,44 @@ class DecisionRules:
 
 
 class Keeper(Protocol):
-    """Keeps the pixels of some cherries. It never waits."""
+    """Takes the pixels of some cherries. Its methods never wait."""
 
     def cut(self, preparer: Preparer, planes: Sequence[NDArray[np.uint8]], asked: NDArray[np.int32]) -> None:
-        """Copy the cherries of a searched frame that the network is asked about, while the frame is lent."""
+        """Copy the cherries of a searched frame that the network will judge, while the frame is borrowed."""
         ...
 
     def judged(self, verdicts: Sequence[Verdict], shapes: Sequence[policy.Shape], thresholds: Thresholds) -> None:
-        """Take the verdicts and shapes of the cherries that were cut out last, in the same order."""
+        """Take the verdicts and shapes of the cherries of the last ``cut``, in the same order."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Where a command looks in.
+    """Functions of a command that the loop calls.
 
     Attributes:
-        observe: sees each searched frame while it is lent, before it is judged: for pictures and progress.
-        between_frames: called after each frame, and every 0.1 s while none comes; the only place from which
-            ``replace`` may be called.
-        keeper: gets every cherry that the network judges.
+        observe: called with each searched frame while it is borrowed, before it is judged: for pictures and progress.
+        between_frames: called after each frame, and every 0.1 s while none comes. ``replace`` may be called only here.
+        keepers: each gets every cherry that the network judges.
     """
 
     observe: Callable[[Frame], None] | None = None
     between_frames: Callable[[], None] | None = None
-    keeper: Keeper | None = None
+    keepers: Sequence[Keeper] = ()
 
 
 class Pipeline:
-    """Takes frames to verdicts until the source ends.
+    """Processes frames into verdicts until the source ends.
 
     Args:
-        stages: built and ready.
+        stages: the stages, ready to use.
         rules: thresholds, limits, actions.
-        metrics: counts and stage times go here.
-        hooks: of the command that runs it.
+        metrics: gets counts and durations of stages.
+        hooks: functions of the command.
 
     Attributes:
-        busy_with: what the loop does now, in words, empty before and after it; from any thread. It names what hangs.
+        busy_with: what the loop is doing, in words; empty before and after the run. Readable from any thread, so that a
+            message can name what hangs.
     """
 
     def __init__(self, stages: Stages, rules: DecisionRules, metrics: Metrics, hooks: Hooks) -> None:
@@ -127,13 +126,13 @@ class Pipeline:
         self._take(stages, rules)
 
     def replace(self, stages: Stages, rules: DecisionRules) -> None:
-        """Change model and rules between two frames. What was seen of the belt stays known."""
-        stages.watch.go_on_from(self._stages.watch)
-        stages.line.go_on_from(self._stages.line)
+        """Change stages and rules between two frames. The state of tracker and watches is kept."""
+        stages.watch.continue_from(self._stages.watch)
+        stages.line.continue_from(self._stages.line)
         self._take(dataclasses.replace(stages, tracker=self._stages.tracker), rules)
 
     def note(self, event: str, detail: str) -> None:
-        """Have an event written with the lines of the next frame, or soon if none comes; from any thread."""
+        """Queue an event to be written with the next frame, or soon if none comes. Callable from any thread."""
         self._notes.append((event, detail))
 
     def _take(self, stages: Stages, rules: DecisionRules) -> None:
@@ -143,36 +142,27 @@ class Pipeline:
         self._config_sha256 = rules.config.sha256
 
     def run(self) -> None:
-        """Process every frame, then say what never came whole.
+        """Process every frame; at the end report things that never came completely into view.
 
         Raises:
-            SourceError: the source broke, or a camera froze.
+            SourceError: the source failed, or a camera is frozen.
             SinkError: at the end, if lines could not be written.
-            HungError: the source hangs when it is closed, and nothing else is wrong.
+            HungError: the source hangs when it is closed, and there was no other error.
         """
         with ExitStack() as closing:
-            closing.push(self._close_capture)
-            for sink, name in reversed(self._named_sinks):  # closed in their order: the valves first
+            closing.push(self._stages.capture)
+            for sink, name in reversed(self._named_sinks):  # ExitStack reverses: the valves are closed first
                 closing.callback(self._close, sink, name)
             asked_ns = time.monotonic_ns()
             for arrival in self._stages.capture.frames(self._idle):
                 self.busy_with = "judging a frame"
                 self._process(arrival, asked_ns)
-                del arrival  # views that outlive the loop would keep the cameras from closing their buffers
+                del arrival  # views that outlive the loop would prevent the cameras from freeing their buffers
                 self._end_if_frozen()
                 self._between_frames()
                 asked_ns = time.monotonic_ns()
                 self.busy_with = "waiting for a frame"
             self._finish()
-
-    def _close_capture(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Close the source. If it hangs then, an error that is on its way already goes first. Raises HungError."""
-        try:
-            self._stages.capture.close()
-        except HungError as hung:
-            if error is None:
-                raise
-            log.warning("%s", hung)
 
     def _close(self, sink: Sink, name: str) -> None:
         self.busy_with = f"closing {name}"
@@ -185,12 +175,12 @@ class Pipeline:
             self._hooks.between_frames()
 
     def _idle(self) -> None:
-        """No frame comes: the belt is stopped. What others want done between two frames is done all the same."""
+        """Run the work between two frames while no frame comes, for example because the belt is stopped."""
         self._between_frames()
         self._emit_notes()
 
     def _process(self, arrival: Arrival, asked_ns: int) -> None:
-        """The way of one frame."""
+        """Process one frame."""
         stages = self._stages
         frame = stages.window.of(arrival.frame)
         clock = StageClock(frame.t_ns if self._rules.live else asked_ns)
@@ -201,11 +191,11 @@ class Pipeline:
             events, things = self._find(arrival, frame)
             if things is None:
                 stages.tracker.not_searched(frame.tick)
-                self._emit([*events, *stages.line.unfit(frame, events[-1])], [])  # the last one says why
+                self._emit([*events, *stages.line.unfit(frame, events[-1])], [])  # the last event has the reason
                 return
             clock.mark("search")
             if stages.line.is_on("encoder_dead"):
-                stages.tracker.forget()  # without an encoder nothing can be known again: everything is judged
+                stages.tracker.forget()  # things cannot be matched without an encoder, so all are judged
             seen = Seen(things[BOX].tolist(), things["border"].tolist())
             chosen = stages.tracker.update(frame.tick, seen.boxes, seen.border)
             stages.line.look(frame, stages.preparer, seen, chosen)
@@ -213,8 +203,8 @@ class Pipeline:
             at = Searched.of(frame, chosen, self._rules.config.runtime.max_cherries)
             indices = np.asarray(at.asked, dtype=np.int32)
             stages.crops.write(frame.planes, indices, stages.session.batch)
-            if self._hooks.keeper is not None:
-                self._hooks.keeper.cut(stages.preparer, frame.planes, indices)
+            for keeper in self._hooks.keepers:
+                keeper.cut(stages.preparer, frame.planes, indices)
             if self._hooks.observe is not None:
                 self._hooks.observe(arrival.frame)
         clock.mark("extract")
@@ -226,25 +216,26 @@ class Pipeline:
         items = [(shapes[index], judged[index]) for index in at.asked]
         events += stages.line.judge(frame, items, stages.crops.written(stages.session.batch, len(at.asked)))
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
-        said = unseen + [(chosen.box_of(index, seen.boxes), judged[index]) for index in sorted(judged)]
+        decided = unseen + [(chosen.box_of(index, seen.boxes), judged[index]) for index in sorted(judged)]
         clock.mark("decide")
         self._last = at
-        verdicts = self._verdicts(at, said, clock.latency(total_from_start=self._rules.live))
+        verdicts = self._verdicts(at, decided, clock.latency(total_from_start=self._rules.live))
         self._emit(events, verdicts)
         if stages.belt_sink is not None and stages.line.failsafe != "reject":
-            # Else the belt counts as not judged: without light cherries are missed.
+            # With fail-safe "reject" the belt counts as not judged, because without light cherries are missed.
             stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px)
-        if self._hooks.keeper is not None:
+        if self._hooks.keepers:
             verdict_of = dict(zip(sorted(judged), verdicts[len(unseen) :], strict=True))
             of_asked, shapes_asked = [verdict_of[index] for index in at.asked], [shapes[index] for index in at.asked]
-            self._hooks.keeper.judged(of_asked, shapes_asked, self._rules.thresholds)
+            for keeper in self._hooks.keepers:
+                keeper.judged(of_asked, shapes_asked, self._rules.thresholds)
         self._count_network(judged[index] for index in at.asked)
-        self._metrics.count("judged")  # as a whole: what says that the service works goes by this
+        self._metrics.count("judged")  # the watchdog relies on this counter
         clock.mark("emit")
         self._count(at, clock)
 
     def _find(self, arrival: Arrival, frame: Frame) -> tuple[list[Event], NDArray[np.void] | None]:
-        """Search a frame for things; None if the frame is not fit to be searched, with the event that says why."""
+        """Search a frame. Return events and things; None if it cannot be searched, and the last event says why."""
         watch, preparer = self._stages.watch, self._stages.preparer
         events, is_new = watch.check_arrival(arrival.frame, arrival.dropped)
         events = [*self._noted(frame.seq, frame.tick), *events]
@@ -264,7 +255,7 @@ class Pipeline:
         return events, things
 
     def _end_if_frozen(self) -> None:
-        """End a live run whose camera froze, as if it sent nothing. Raises SourceError."""
+        """Raise SourceError if a camera of a live source is frozen for as long as the capture time-out."""
         if not self._rules.live or self._stages.watch.frozen is None:
             return
         plane, for_s = self._stages.watch.frozen
@@ -276,7 +267,7 @@ class Pipeline:
             )
 
     def _judge(self, at: Searched, shapes: Sequence[policy.Shape], logits: NDArray[np.float32]) -> dict[int, Judgement]:
-        """Judge what was chosen of the things of a frame; the keys are their indices."""
+        """Judge the selected things of a frame. Return judgements by the index of the thing."""
         card, limits = self._stages.session.bundle.card, self._rules.config.decision
         cut = frozenset(at.chosen.cut)
         judged: dict[int, Judgement] = dict.fromkeys(at.chosen.side, policy.SIDE)
@@ -290,8 +281,8 @@ class Pipeline:
     def _verdicts(
         self, at: Searched, judged: Sequence[tuple[Box, Judgement]], latency: LatencyUs | None
     ) -> list[Verdict]:
-        """Turn judgements of a frame into verdict lines."""
-        left, top = self._stages.window.origin  # boxes are of the first plane as its camera gives it
+        """Make verdict lines of the judgements of a frame."""
+        left, top = self._stages.window.origin  # boxes in verdicts are in pixels of the whole first plane
         failsafe = self._stages.line.failsafe
         judged = [(box, policy.fail_safe(judgement, failsafe)) for box, judgement in judged]
         return [
@@ -313,7 +304,7 @@ class Pipeline:
         ]
 
     def _events_of(self, frame: Frame, at: Searched, logits: NDArray[np.float32]) -> list[Event]:
-        """Return the events that a technician should know of a searched frame."""
+        """Return the events of a searched frame that a technician should know."""
         events = []
         unknown = len(logits) - int(np.isfinite(logits).all(axis=1).sum())
         if unknown:
@@ -329,14 +320,14 @@ class Pipeline:
         return events
 
     def _noted(self, seq: int, tick: int) -> list[Event]:
-        """Return what others noted since the last frame."""
+        """Return the events that other threads and the belt sink noted since the last frame."""
         notes = [(*self._notes.popleft(), 1) for _ in range(len(self._notes))]
         if self._stages.belt_sink is not None:
             notes += [(note.event, note.detail, note.count) for note in self._stages.belt_sink.notices()]
         return [Event("pitcore.event/1", seq, tick, *note) for note in notes]
 
     def _finish(self) -> None:
-        """The belt ended: what was entering is `unseen`."""
+        """Report the things that were still entering the frame as `unseen`, at the end of the run."""
         self._emit_notes()
         left = self._stages.tracker.finish()
         if left.unseen and self._last is not None:
@@ -344,7 +335,7 @@ class Pipeline:
             self._emit([], self._verdicts(self._last, judged, None))
 
     def _emit_notes(self) -> None:
-        """Write what was noted since the last frame, under its number."""
+        """Write the events noted since the last frame, with its number and tick."""
         events = self._noted(0, 0) if self._last is None else self._noted(self._last.ref.seq, self._last.tick)
         if events:
             self._emit(events, [])
@@ -363,7 +354,7 @@ class Pipeline:
         self.busy_with = before
 
     def _count_network(self, judged: Iterable[Judgement]) -> None:
-        """Count the network's own verdicts, before a fail-safe: what a model on trial is compared by."""
+        """Count the network's verdicts before a fail-safe. A model on trial is compared by them."""
         own: Counter[str] = Counter(one.verdict for one in judged if one.reason in SINGLE)
         for verdict, number in own.items():
             self._metrics.count("network", verdict, number)

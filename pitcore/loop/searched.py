@@ -1,4 +1,4 @@
-"""One searched frame on its way to verdicts, and the shapes of the things in it."""
+"""Defines the data of one searched frame between search and verdicts, and the shapes of its things."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pitcore.verdict import FrameRef
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """One frame that was searched, on its way to verdicts.
+    """One searched frame.
 
     Attributes:
-        ref: names the frame in verdict lines.
-        tick: of the belt's encoder at mid-exposure.
-        chosen: what the tracker made of the things found.
+        ref: identifies the frame in verdict lines.
+        tick: encoder count at mid-exposure.
+        chosen: the tracker's selection of the things.
         asked: indices of the things that the network judges.
-        beyond: indices of the things that are `maybe` unseen, since there are more than ``[runtime] max_cherries``.
+        beyond: indices of the things beyond ``[runtime] max_cherries``, which are `maybe` without the network.
     """
 
     ref: FrameRef
@@ -33,13 +33,13 @@ class Searched:
 
     @classmethod
     def of(cls, frame: Frame, chosen: Selection, most: int) -> Searched:
-        """Split what was chosen of a frame into what the network judges, at most so many, and the rest."""
-        wanted = chosen.whole + chosen.cut
-        return cls(FrameRef(frame.seq, frame.t_ns), frame.tick, chosen, wanted[:most], wanted[most:])
+        """Split the selected things of a frame into at most ``most`` for the network, and the rest."""
+        indices = chosen.whole + chosen.cut
+        return cls(FrameRef(frame.seq, frame.t_ns), frame.tick, chosen, indices[:most], indices[most:])
 
 
 def shapes_of(things: NDArray[np.void], planes: int) -> list[policy.Shape]:
-    """Return what the policy knows of each thing; a column at a time, which leaves NumPy only four times."""
+    """Return the shape of each thing for the policy. Converts whole columns, which is faster than single values."""
     columns = [things[key].tolist() for key in ("area", "elongation", "ellipse_fill", "plane_sum")]
     return [
         policy.Shape(area, elongation, fill, tuple(total / area for total in sums[:planes]))

@@ -1,6 +1,6 @@
-"""Builds the source of frames that a configuration names, and checks that it gives what was promised.
+"""Builds the source of frames that a configuration names, and checks that its geometry fits the configuration.
 
-With ``pitcore.loop.app`` the only place that builds concrete sources.
+Only this module and ``pitcore.loop.app`` build concrete sources.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from pitcore.loop.capture import SILENT_S
 
 
 def belt_spec(config: Config, *, frames: int | None, ring: int, seed: int | None = None) -> BeltSpec:
-    """Return the emulated belt of a configuration; one of another source gets the reference load.
+    """Return the emulated belt of a configuration; with another configured source, one with the reference load.
 
     Args:
-        config: frame size and belt scale rule in any case.
-        frames: how many there are; None is endless.
-        ring: how many to draw beforehand and repeat; 0 draws each as it is read.
-        seed: instead of the configuration's.
+        config: the configuration; its frame size and belt scale are always used.
+        frames: number of frames; None is endless.
+        ring: number of frames to render at the start and repeat; 0 renders each frame when it is read.
+        seed: replaces the configured seed if given.
 
     Raises:
         ConfigError: the values do not make a belt.
@@ -62,14 +62,14 @@ def belt_spec(config: Config, *, frames: int | None, ring: int, seed: int | None
 
 
 class _Strips(TypedDict):
-    """What the reference strips are to an emulated belt."""
+    """The arguments of ``BeltSpec`` for reference strips."""
 
     strips: tuple[Strip, ...]
     rails_px: tuple[int, int]
 
 
 def _strips(config: Config) -> _Strips:
-    """Return the configured reference strips as they are drawn, and the room that they take of the belt."""
+    """Return the configured reference strips as the emulated belt renders them, and the widths that they take."""
     names, height_px, width_px = config.frame.planes, config.frame.height_px, config.frame.width_px
     reference = config.line.reference
     drawn = (Strip(names.index(one.plane), one.rows(height_px), one.columns) for one in reference)
@@ -79,13 +79,13 @@ def _strips(config: Config) -> _Strips:
 
 
 def emulated_belt(config: Config, *, frames: int | None, seed: int | None, crops: Path | None) -> EmulatedSource:
-    """Build an emulated belt that waits for its reader, each frame drawn once.
+    """Build an emulated belt that delivers a frame when it is read.
 
     Args:
         config: size, load and scale of the belt.
-        frames: how many; None is one pass over the crops.
-        seed: instead of the configuration's.
-        crops: lay these real crops instead of procedural cherries.
+        frames: number of frames; None is one pass over the crops.
+        seed: replaces the configured seed if given.
+        crops: folder of real crops to lay instead of procedural cherries.
 
     Raises:
         ConfigError: the values do not make a belt.
@@ -97,11 +97,11 @@ def emulated_belt(config: Config, *, frames: int | None, seed: int | None, crops
 
 
 def build_source(config: Config, encoder: Encoder | None = None) -> Source:
-    """Build the source a configuration names, for the service.
+    """Build the configured source for the service.
 
     Args:
-        config: of the board.
-        encoder: what cameras take the ticks of their frames from; without one, from the belt's configured speed.
+        config: configuration of the board.
+        encoder: gives the ticks of camera frames; without one, they are computed from the configured belt speed.
 
     Raises:
         PitcoreError: a camera is missing, or a value does not fit.
@@ -133,10 +133,10 @@ def _camera_source(config: Config, source: CameraSourceConfig, encoder: Encoder 
 
 
 def set_exposures(source: Source, config: Config) -> None:
-    """Give a source that can be adjusted the calibrated exposures, where there are any.
+    """Set the calibrated exposures, if there are any and the source can be adjusted.
 
     Raises:
-        SourceError: the camera refuses; those that it had hold again.
+        SourceError: a camera refuses; the previous exposures are set again.
     """
     values = config.calibration.values
     if values is None or not isinstance(source, Adjustable):
@@ -151,28 +151,28 @@ def set_exposures(source: Source, config: Config) -> None:
         try:
             source.set_exposures(wanted)
         except SourceError:
-            with contextlib.suppress(SourceError):  # the first of two cameras may have taken its own
+            with contextlib.suppress(SourceError):  # the first of two cameras may have accepted its exposure
                 source.set_exposures(before)
             raise
 
 
 def silent_s(config: Config) -> float:
-    """Return for how long, beyond its time-out, a call of the source may give nothing; see ``Capture``."""
+    """Return ``silent_s`` of ``Capture`` for a configuration, in seconds."""
     startup_s = config.source.startup_s if isinstance(config.source, Picamera2SourceConfig) else 0.0
-    return max(SILENT_S, 2 * startup_s)  # so that a camera's own error comes first
+    return max(SILENT_S, 2 * startup_s)  # longer than the camera's own limit, whose error is more precise
 
 
 def check_geometry(config: Config, found: Geometry) -> None:
-    """Compare what a source gives with what the configuration promises. Raises ConfigError."""
+    """Check that the geometry of a source is that of the configuration. Raises ConfigError."""
     frame, px_per_tick = config.frame, config.belt.px_per_tick
-    if config.px_per_tick != px_per_tick:  # calibrated: what the source was told before does not count
+    if config.px_per_tick != px_per_tick:  # calibrated: the source's scale is not compared
         px_per_tick = found.px_per_tick
     elif isinstance(config.source, EmulatedSourceConfig):
         px_per_tick = config.source.true_px_per_tick or px_per_tick
-    wanted = Geometry(frame.planes, frame.height_px, frame.width_px, px_per_tick)
-    if found != wanted:
+    expected = Geometry(frame.planes, frame.height_px, frame.width_px, px_per_tick)
+    if found != expected:
         raise ConfigError(
-            f"the source gives {_describe(found)}, but the configuration says {_describe(wanted)}; "
+            f"the source gives {_describe(found)}, but the configuration says {_describe(expected)}; "
             "set [frame] and [belt] to what the source gives"
         )
 

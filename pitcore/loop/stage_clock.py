@@ -1,4 +1,4 @@
-"""The clock that goes along with one frame through the loop."""
+"""Measures the stages of one frame in the loop."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pitcore.verdict import LatencyUs
 
 
 class StageClock:
-    """Durations of one frame's stages, each from the mark before.
+    """Records the durations of one frame's stages; each lasts from the previous mark to its own.
 
     Args:
-        start_ns: CLOCK_MONOTONIC where the first stage begins: mid-exposure, or when the frame was asked for.
+        start_ns: start of the first stage, CLOCK_MONOTONIC: mid-exposure, or the time at which the frame was requested.
 
     Attributes:
-        last_ns: of the last mark, CLOCK_MONOTONIC.
-        durations_ns: by stage.
+        last_ns: time of the last mark, CLOCK_MONOTONIC.
+        durations_ns: duration of each stage, by name.
     """
 
     def __init__(self, start_ns: int) -> None:
@@ -24,22 +24,22 @@ class StageClock:
         self.durations_ns: dict[str, int] = {}
 
     def mark(self, stage: str) -> None:
-        """End a stage."""
+        """End a stage and record its duration."""
         now = time.monotonic_ns()
         self.durations_ns[stage] = now - self.last_ns
         self.last_ns = now
 
     def total_ns(self, *, from_start: bool) -> int:
-        """Sum of the stages; without ``from_start`` leave out the capture."""
+        """Return the sum of all stages; without capture if ``from_start`` is False."""
         return sum(self.durations_ns.values()) - (0 if from_start else self.durations_ns["capture"])
 
     @property
     def prepare_ns(self) -> int:
-        """Sum of the parts of prepare."""
+        """Sum of the parts of the stage prepare."""
         return sum(self.durations_ns[part] for part in PARTS)
 
     def latency(self, *, total_from_start: bool) -> LatencyUs:
-        """Return what a verdict line says."""
+        """Return the latencies for a verdict line."""
         micro = {stage: self.durations_ns[stage] // 1000 for stage in ("capture", "infer", "decide")}
         total = self.total_ns(from_start=total_from_start) // 1000
         return LatencyUs(**micro, prepare=self.prepare_ns // 1000, total=total)

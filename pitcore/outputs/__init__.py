@@ -1,5 +1,5 @@
-"""What the service tells others beside the line: Prometheus, and an MQTT broker.
+"""Publishes data of the service outside the line: to Prometheus and to an MQTT broker.
 
-Each output has a thread of its own, reads what the running service counted, and keeps the loop waiting for nothing.
-One that cannot work does not stop the inspection: it is tried again and shown as failing.
+Each output has its own thread and reads the counters of the running service; the loop never waits for an output. An
+output that fails does not stop the inspection: it retries, and its status is ``failing``.
 """

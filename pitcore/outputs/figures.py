@@ -1,7 +1,7 @@
-"""The running service's figures as Prometheus metrics. docs/metrics.md has the list.
+"""Exports the figures of the running service as Prometheus metrics. docs/metrics.md has the list.
 
-Everything is a copy of what was counted: reading keeps the loop waiting for nothing, and what a scrape costs grows
-with neither frames nor cherries.
+All values are copies of counters, so a scrape never delays the loop. The cost of a scrape does not grow with the number
+of frames or cherries.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from pitcore.sinks.sink import ReportsStatus, Sink
 from pitcore.verdict import VERDICTS
 
 STATES = ("starting", "running", "stopping")
-# What may be lost on its way out, by output: the counter of ``Metrics`` that has it.
+# Counter in ``Metrics`` of the data that an output lost, by the kind of the output.
 LOST = {"jsonl": "sink_lines_lost", "mqtt": "mqtt_verdicts_lost"}
 
 
 class ServiceCollector(Collector):
-    """Collects the figures of one service; from any thread.
+    """Collects the figures of one service. Callable from any thread.
 
     Args:
-        commands: of the running service.
+        commands: commands of the running service.
     """
 
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric as it is now."""
+        """Yield every metric with its present value."""
         commands, app = self._commands, self._commands.app
         yield from _service(commands)
         yield from _frames(app)
@@ -80,7 +80,7 @@ def _service(commands: Commands) -> Iterator[Metric]:
 
 def _frames(app: App) -> Iterator[Metric]:
     frames = status.frames_status(app, app.config)
-    yield CounterMetricFamily("pitcore_frames", "Frames that the loop took, unfit ones included.", frames.processed)
+    yield CounterMetricFamily("pitcore_frames", "Frames that the loop took, faulty ones included.", frames.processed)
     yield CounterMetricFamily("pitcore_frames_judged", "Frames that were judged.", frames.judged)
     yield CounterMetricFamily(
         "pitcore_frames_lost", "Numbers that the source skipped, as the loop saw it.", frames.lost
@@ -107,13 +107,22 @@ def _verdicts(metrics: Metrics) -> Iterator[Metric]:
     yield _counter(
         "pitcore_reasons", "Cherries by the reason that their verdict gives.", metrics.labels("reasons"), "reason"
     )
+    pairs = {tuple(pair.split("_")): count for pair, count in metrics.labels("shadow").items()}
+    shadow = CounterMetricFamily(
+        "pitcore_shadow_cherries",
+        "Cherries that a candidate judged too, by the verdict of both.",
+        labels=["live", "candidate"],
+    )
+    for pair, count in pairs.items():
+        shadow.add_metric(pair, count)
+    yield shadow
     yield _counter("pitcore_events", "Events by name; docs/faults.md has them.", metrics.labels("events"), "event")
 
 
 def _stages(metrics: Metrics) -> Metric:
     family = HistogramMetricFamily(
         "pitcore_stage_duration_seconds",
-        "Time of a frame in each stage; total is until its verdicts are unchanged.",
+        "Time of a frame in each stage; total is until its verdicts are made.",
         labels=["stage"],
     )
     bounds = [*(f"{bound / 1000:g}" for bound in BOUNDS_MS), "+Inf"]
@@ -124,12 +133,12 @@ def _stages(metrics: Metrics) -> Metric:
 
 
 def _headroom(metrics: Metrics) -> Iterator[Metric]:
-    found = status.headroom_status(metrics)
+    headroom = status.headroom_status(metrics)
     family = GaugeMetricFamily(
         "pitcore_frame_time_used", "Share of the frame time that the loop works; above 1 frames drop."
     )
-    if found is not None:
-        family.add_metric([], found.used)
+    if headroom is not None:
+        family.add_metric([], headroom.used)
     yield family
 
 
@@ -177,13 +186,13 @@ def _model(app: App) -> Iterator[Metric]:
 
 
 def _rollout(config: Config, running_sha256: str) -> Iterator[Metric]:
-    """Yield what the store of `pitcore update` says, where the models come from one and it can be read."""
+    """Yield the state of the store of models, if one is configured and it can be read."""
     if config.model.store is None:
         return
     try:
         state = Store(Path(config.model.store)).read()
     except UpdateError:
-        return  # `pitcore update status` says why
+        return  # `pitcore update status` shows the reason
     trial = None if state.trial is None else state.holds(state.trial.slot)
     runs = trial is not None and trial.card_sha256 == running_sha256
     yield GaugeMetricFamily("pitcore_rollout_trial", "1 while the model that judges is on trial.", runs)
@@ -192,8 +201,8 @@ def _rollout(config: Config, running_sha256: str) -> Iterator[Metric]:
 
 
 def _outputs(sinks: tuple[Sink, ...], metrics: Metrics) -> Iterator[Metric]:
-    told = [sink.status() for sink in sinks if isinstance(sink, ReportsStatus)]
-    works = {one["kind"]: one["state"] == "ok" for one in told}
+    statuses = [sink.status() for sink in sinks if isinstance(sink, ReportsStatus)]
+    works = {one["kind"]: one["state"] == "ok" for one in statuses}
     yield _gauge("pitcore_output_ok", "1 while the output works; `pitcore status` has the reason.", works, "output")
     lost = {kind: metrics.value(name) for kind, name in LOST.items() if kind in works}
     yield _counter("pitcore_output_lost", "Lines or verdicts that the output had to drop.", lost, "output")

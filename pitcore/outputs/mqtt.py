@@ -1,9 +1,9 @@
-"""Publishes status, model, camera health and verdicts to an MQTT 5 broker, and takes the few commands it may.
+"""Publishes status, model, camera health and verdicts to an MQTT 5 broker, and carries out the allowed commands.
 
-The loop appends a frame's verdicts to a bounded buffer and goes on; all else is done by the thread ``pitcore-mqtt``.
-While there is no connection the verdicts wait; beyond the bound the oldest are dropped and counted. A message is
-forgotten when the broker has acknowledged it, so a connection that breaks loses none, and some may come twice.
-A broker, a certificate or a password that is not there is tried again.
+The loop only appends a frame's verdicts to a bounded buffer; the thread ``pitcore-mqtt`` does the rest. Without a
+connection the verdicts wait; beyond the bound the oldest are dropped and counted. A message is kept until the broker
+has acknowledged it, so a broken connection loses none, and some may be sent twice. If the broker, a certificate or the
+password is missing, the thread retries.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from pitcore.verdict import Event, Verdict
 log = logging.getLogger(__name__)
 
 RETRY_S = 2.0
-CONNECT_S = 5.0  # for TCP and TLS
-ANSWER_S = 10.0  # for the broker to accept us
-KEEPALIVE_S = 15  # the broker publishes the last will after one and a half of it
-TURN_S = 0.1  # between two looks at the buffer
+CONNECT_S = 5.0  # time-out of TCP and TLS
+ANSWER_S = 10.0  # time-out of the broker's answer to the connection
+KEEPALIVE_S = 15  # the broker publishes the last will after 1.5 times this
+TURN_S = 0.1  # interval of reading the buffer
 STOP_S = 2.0
 MAX_IN_FLIGHT = 64  # messages that the broker has not acknowledged
 MAX_COMMANDS = 4  # at once; as many again for urgent ones
@@ -55,19 +55,19 @@ class MqttOutput:
     """Implements ``sink.Sink``, ``sink.ReportsStatus`` and ``opening.Publisher``.
 
     Args:
-        config: its section.
-        metrics: counts ``mqtt_verdicts_lost``.
+        config: ``[mqtt]`` of the configuration.
+        metrics: gets the count ``mqtt_verdicts_lost``.
     """
 
     def __init__(self, config: MqttConfig, metrics: Metrics) -> None:
         self._config, self._metrics = config, metrics
         self._topics = Topics(config)
         self._standing = Standing("mqtt", RETRY_S)
-        # Frames that wait. Both ends are touched by both threads, each touch is one step of the interpreter. Of the
-        # counts each has one writer, and their difference is the number of verdicts that wait.
+        # Waiting frames. Both threads use both ends; each operation is atomic in CPython. Each count has one writer;
+        # the counts give the number of waiting verdicts.
         self._buffer: deque[Frame] = deque()
-        self._added = self._dropped = 0  # verdicts, by the loop
-        self._taken = 0  # verdicts, by our thread
+        self._added = self._dropped = 0  # numbers of verdicts, written by the loop
+        self._taken = 0  # number of verdicts, written by the thread
         self._replies: deque[Message] = deque(maxlen=MAX_IN_FLIGHT)
         self._sent = 0
         self._known_ids: deque[str] = deque(maxlen=MAX_KNOWN_IDS)
@@ -77,12 +77,12 @@ class MqttOutput:
         self._thread = threading.Thread(target=self._run, name="pitcore-mqtt", daemon=True)
 
     def publish(self, commands: Commands) -> None:
-        """Begin to connect; what waits already is published first."""
+        """Start the thread, which connects; waiting verdicts are published first."""
         self._commands = commands
         self._thread.start()
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
-        """Let a frame's verdicts wait for their turn; what is too much goes, the oldest first."""
+        """Append a frame's verdicts to the buffer; if it is full, drop the oldest."""
         if not self._config.verdicts:
             return
         frame = [record for record in records if isinstance(record, Verdict)]
@@ -93,26 +93,26 @@ class MqttOutput:
         while self.waiting > self._config.buffer_verdicts:
             try:
                 oldest = self._buffer.popleft()
-            except IndexError:  # our thread was faster
+            except IndexError:  # the thread took it meanwhile
                 break
             self._dropped += len(oldest)
             self._metrics.count("mqtt_verdicts_lost", by=len(oldest))
 
     @property
     def waiting(self) -> int:
-        """Verdicts in the buffer; from any thread."""
+        """Number of verdicts in the buffer. Readable from any thread."""
         return self._added - self._dropped - self._taken
 
     def status(self) -> dict[str, Any]:
         """See ``pitcore.sinks.sink.ReportsStatus``."""
-        told = {"kind": "mqtt", "broker": f"{self._config.host}:{self._config.port}", "device": self._topics.device}
+        status = {"kind": "mqtt", "broker": f"{self._config.host}:{self._config.port}", "device": self._topics.device}
         if self._thread.ident is not None and not self._thread.is_alive():
-            return told | {"state": "ended"}
+            return status | {"state": "ended"}
         counts = {"sent": self._sent, "verdicts_waiting": self.waiting, "verdicts_lost": self._dropped}
-        return told | self._standing.status() | counts
+        return status | self._standing.status() | counts
 
     def close(self) -> None:
-        """Publish what waits, as far as the broker takes it at once, and that the board is offline. Safe twice."""
+        """Publish waiting verdicts for up to a second, and that the board is offline. Safe to call twice."""
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join(STOP_S)
@@ -125,18 +125,18 @@ class MqttOutput:
                 self._fails(why(error) if isinstance(error, OSError) else str(error))
             except _EndedError as error:
                 self._fails(str(error))
-            except Exception as error:  # whatever a broker sends, and the library makes of it, must not end this thread
-                log.exception("[mqtt] a fault of pitcore's or of its MQTT library")
-                self._fails(f"{type(error).__name__}, the log has the traceback")
+            except Exception as error:  # nothing that a broker sends may end this thread
+                log.exception("[mqtt] a bug in pitcore or its MQTT library")
+                self._fails(f"{type(error).__name__}; the log has the traceback")
             self._stopped.wait(RETRY_S)
 
     def _fails(self, reason: str) -> None:
         self._standing.fails(
-            f"{self._config.host}:{self._config.port}: {reason}", "Correct [mqtt], or see to the broker"
+            f"{self._config.host}:{self._config.port}: {reason}", "Correct [mqtt], or check the broker"
         )
 
     def _take(self) -> Frame | None:
-        """Take the oldest frame that waits."""
+        """Remove and return the oldest waiting frame; None if none waits."""
         try:
             frame = self._buffer.popleft()
         except IndexError:
@@ -145,19 +145,19 @@ class MqttOutput:
         return frame
 
     def _give_back(self, frames: Sequence[Frame]) -> None:
-        """Let frames wait again, before all others, in their order."""
+        """Put frames back at the front of the buffer, in their order."""
         self._taken -= sum(map(len, frames))
         self._buffer.extendleft(reversed(frames))
 
     def _serve(self, topic: str, payload: bytes) -> None:
-        """Carry out a command on a thread of its own: a reload takes seconds."""
+        """Carry out a command on a new thread, because a reload takes seconds."""
         try:
             name, request = read_request(topic, payload, self._config.commands)
         except ControlError as error:
             log.warning("[mqtt] %s", error)
             return
         if request.id in self._known_ids:
-            return  # QoS 1 may bring it twice
+            return  # with QoS 1 it may arrive twice
         self._known_ids.append(request.id)
         self._working = [thread for thread in self._working if thread.is_alive()]
         if len(self._working) >= MAX_COMMANDS * (2 if name in URGENT else 1):
@@ -170,7 +170,7 @@ class MqttOutput:
         thread.start()
 
     def _carry_out(self, name: str, request_id: str) -> None:
-        assert self._commands is not None  # noqa: S101  before the connection
+        assert self._commands is not None  # noqa: S101  set before the connection
         try:
             result = self._commands.by_name()[name]({}, Peer(pid=0, uid=-1, user="mqtt"))
             answer = {"ok": True, "result": result}
@@ -180,10 +180,10 @@ class MqttOutput:
 
 
 class _Connection:
-    """One connection, from connecting to its end. The library does no work on a thread of its own.
+    """One connection to the broker. The MQTT library runs on this thread and starts none.
 
     Args:
-        output: whose buffer is published.
+        output: the output whose buffer is published.
     """
 
     def __init__(self, output: MqttOutput) -> None:
@@ -191,16 +191,16 @@ class _Connection:
         self._in_flight: dict[int, Frame | None] = {}
         self._accepted = False
         self._refused: str | None = None
-        self._told_ns = 0
-        self._told_state: object = None
-        self._client = self._made()
+        self._published_ns = 0
+        self._published_state: object = None
+        self._client = self._make_client()
 
     def run(self) -> None:
-        """Connect and publish until the end.
+        """Connect, and publish until the service stops.
 
         Raises:
-            _EndedError: the broker refused us, or the connection ended.
-            OSError, ValueError: it cannot be connected to, or a file of the configuration cannot be used.
+            _EndedError: the broker refused the connection, or the connection ended.
+            OSError, ValueError: the broker cannot be reached, or a file of the configuration cannot be used.
         """
         config = self._config
         self._client.connect(config.host, config.port, KEEPALIVE_S, clean_start=True)
@@ -216,8 +216,8 @@ class _Connection:
             self._output._give_back(lost)  # noqa: SLF001
             self._client.disconnect()
 
-    def _made(self) -> paho.Client:
-        """Make the library's client. Raises OSError, ValueError."""
+    def _make_client(self) -> paho.Client:
+        """Return the library's client. Raises OSError, ValueError."""
         config = self._config
         client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=f"pitcore-{self._topics.device}", protocol=paho.MQTTv5
@@ -240,12 +240,12 @@ class _Connection:
         while not self._accepted:
             self._step(TURN_S)
             if time.monotonic() > until:
-                raise _EndedError(f"the broker says nothing within {ANSWER_S:g} s")
+                raise _EndedError(f"the broker did not answer within {ANSWER_S:g} s")
             if self._output._stopped.is_set():  # noqa: SLF001
                 raise _EndedError("the service stops")
 
     def _begin(self) -> None:
-        """Say all that the broker keeps: it may have been restarted, and know nothing."""
+        """Publish all retained messages, because a restarted broker may have lost them."""
         self._send(self._topics.online())
         described = self._topics.discovery(__version__)
         if described is not None:
@@ -254,7 +254,7 @@ class _Connection:
             self._client.subscribe(self._topics.commands, qos=1)
 
     def _turn(self, timeout_s: float) -> None:
-        """Publish what is due, as long as the broker takes it."""
+        """Publish what is due while the broker accepts messages."""
         self._send_state()
         while len(self._in_flight) < MAX_IN_FLIGHT and not self._client.want_write():
             if self._output._replies:  # noqa: SLF001
@@ -267,16 +267,16 @@ class _Connection:
         self._step(timeout_s)
 
     def _send_state(self) -> None:
-        """Publish the status if it is time to, or if an alarm or the arming changed."""
+        """Publish the status if it is due, or if an alarm, the arming or the model changed."""
         commands = self._output._commands  # noqa: SLF001
         assert commands is not None  # noqa: S101  set before the thread starts
         state = (tuple(alarm.name for alarm in commands.app.alarms), commands.arming.armed, commands.app.bundle.sha256)
         now_ns = time.monotonic_ns()
-        due = now_ns - self._told_ns >= self._config.status_s * 1e9
+        due = now_ns - self._published_ns >= self._config.status_s * 1e9
         is_busy = self._client.want_write() or len(self._in_flight) >= MAX_IN_FLIGHT
-        if is_busy or not (due or state != self._told_state):
+        if is_busy or not (due or state != self._published_state):
             return
-        self._told_ns, self._told_state = now_ns, state
+        self._published_ns, self._published_state = now_ns, state
         for message in self._topics.state(commands.status()):
             self._send(message)
 
@@ -293,7 +293,7 @@ class _Connection:
             raise _EndedError(f"the connection ended: {paho.error_string(code)}")
 
     def _end(self) -> None:
-        """Publish what waits and that the board goes offline, for as long as a stop may take."""
+        """Publish waiting verdicts and that the board goes offline, within half of the time for a stop."""
         until = time.monotonic() + STOP_S / 2
         while self._output._buffer and time.monotonic() < until:  # noqa: SLF001
             self._turn(0.01)
@@ -303,7 +303,7 @@ class _Connection:
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _more: Any) -> None:  # noqa: ANN401
         if reason.is_failure:
-            self._refused = f"the broker refuses us: {reason}"
+            self._refused = f"the broker refuses the connection: {reason}"
         self._accepted = not reason.is_failure
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _more: Any) -> None:  # noqa: ANN401
@@ -318,12 +318,12 @@ class _Connection:
         self._output._sent += 1  # noqa: SLF001
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:  # noqa: ANN401
-        if not message.retain:  # what the broker kept was meant for another time
+        if not message.retain:  # a retained command is old
             self._output._serve(message.topic, bytes(message.payload))  # noqa: SLF001
 
 
 def _password(file: str | None) -> str | None:
-    """Return the password; read for each connection, so that a new one needs no restart. Raises ValueError."""
+    """Read the password; done for each connection, so that a new one needs no restart. Raises ValueError."""
     if file is None:
         return None
     try:
@@ -331,14 +331,14 @@ def _password(file: str | None) -> str | None:
     except OSError as error:
         raise ValueError(f"{file}: {error.strerror}; put the password there, in one line") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: is no text; put the password there, in one line") from error
+        raise ValueError(f"{file}: is not text; put the password there, in one line") from error
     if not text or "\n" in text:
         raise ValueError(f"{file}: no password in one line; put it there")
     return text
 
 
 def _tls(config: MqttConfig) -> ssl.SSLContext:
-    """Return what checks the broker's certificate and shows ours. Raises ValueError."""
+    """Return the TLS context: it checks the broker's certificate and sends the configured one. Raises ValueError."""
     file = config.ca_file
     try:
         context = ssl.create_default_context(cafile=file)

@@ -1,4 +1,4 @@
-"""The one place where the service's outputs are listed: a new sink is one line in ``open_outputs``."""
+"""Builds the service's outputs. Only ``open_outputs`` lists them: a new sink needs one line there."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from pitcore.capture.keeper import CropKeeper
 from pitcore.config import Config
 from pitcore.control.commands import Commands
 from pitcore.frame import Frame
+from pitcore.loop.pipeline import Keeper
 from pitcore.metrics import Metrics
 from pitcore.page.hand_over import PageSink
 from pitcore.page.line_now import LineLooker
+from pitcore.shadow.beside import Shadow
 from pitcore.sinks.event_log import EventLog
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.recent import RecentEvents
@@ -30,10 +32,10 @@ log = logging.getLogger(__name__)
 
 @runtime_checkable
 class Publisher(Protocol):
-    """What a sink is besides if it tells more than verdicts: it reads the running service."""
+    """A sink that also publishes data of the running service."""
 
     def publish(self, commands: Commands) -> None:
-        """Begin to publish, on a thread of its own; ``commands`` answer from any thread."""
+        """Start to publish on a new thread; ``commands`` may be called from any thread."""
         ...
 
 
@@ -42,24 +44,24 @@ class Outputs:
     """The outputs of one service.
 
     Attributes:
-        sinks: in the order in which they get each frame's records.
-        recent: the one of them that keeps the last events.
-        page: the one of them that serves the live page, if there is one.
-        keeper: the one of them that keeps crops, if there is one.
+        sinks: all sinks, in the order in which they get each frame's records.
+        recent: the sink that keeps the last events.
+        page: the sink that serves the live page, if there is one.
+        keepers: the sinks that take the pixels of cherries.
     """
 
     sinks: tuple[Sink, ...]
     recent: RecentEvents
     page: PageSink | None = None
-    keeper: CropKeeper | None = None
+    keepers: tuple[Keeper, ...] = ()
 
     @property
     def observe(self) -> Callable[[Frame], None] | None:
-        """What looks at each searched frame while it is lent; see ``pitcore.loop.pipeline.Hooks``."""
+        """The function for ``pitcore.loop.pipeline.Hooks.observe``; None if no output needs it."""
         return None if self.page is None else self.page.observe
 
     def start(self, commands: Commands) -> None:
-        """Let those that publish begin."""
+        """Start the outputs that publish."""
         for sink in self.sinks:
             if isinstance(sink, Publisher):
                 sink.publish(commands)
@@ -68,11 +70,11 @@ class Outputs:
 
 
 class MissingOutput:
-    """Stands for an output whose Python package is not installed: the service runs without it and says so.
+    """Replaces an output whose Python package is not installed. The service runs without it and reports it.
 
     Args:
-        section: of the configuration.
-        reason: what is missing, and how to get it.
+        section: section of the configuration.
+        reason: what is missing, and how to install it.
     """
 
     def __init__(self, section: str, reason: str) -> None:
@@ -80,10 +82,10 @@ class MissingOutput:
         log.warning("[%s] %s; the service runs without it", section, reason)
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
-        """Nothing can be told."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Do nothing."""
 
     def status(self) -> dict[str, Any]:
         """See ``pitcore.sinks.sink.ReportsStatus``."""
@@ -93,14 +95,14 @@ class MissingOutput:
 def open_outputs(
     config: Config, actuator: GpioSink | None, arming: Arming, metrics: Metrics, closing: ExitStack
 ) -> Outputs:
-    """Open every output that the configuration wants.
+    """Open every configured output.
 
     Args:
-        config: of the board.
-        actuator: drives the valves; it is the first, since it cannot wait for a disk or a PLC.
-        arming: whether valves may be driven.
-        metrics: counts of the run.
-        closing: closes them, also if what follows cannot be built.
+        config: configuration of the board.
+        actuator: the sink that drives the valves. It is the first, because it must not wait for a disk or a PLC.
+        arming: says whether valves may be driven.
+        metrics: metrics of the run.
+        closing: closes the outputs, also if a later one cannot be built.
 
     Raises:
         SinkError: the verdict file cannot be opened; every other output is optional.
@@ -129,7 +131,11 @@ def open_outputs(
     keeper = CropKeeper(config.capture) if config.capture.enabled else None
     if keeper is not None:
         add(keeper)
-    return Outputs(tuple(sinks), recent, page, keeper)
+    shadow = Shadow(config, keeper, metrics) if config.shadow.enabled else None
+    if shadow is not None:
+        add(shadow)
+    keepers = [one for one in (keeper, shadow) if one is not None]  # the shadow goes by what the keeper chose
+    return Outputs(tuple(sinks), recent, page, tuple(keepers))
 
 
 def open_verdict_file(config: Config, metrics: Metrics) -> JsonlSink:
@@ -139,7 +145,7 @@ def open_verdict_file(config: Config, metrics: Metrics) -> JsonlSink:
 
 
 def _optional(section: str, package: str, make: Callable[[], Sink]) -> Sink:
-    """Make an output that needs a package of an extra; the extra is named as the section is."""
+    """Build an output that needs a package of the extra ``section``; a ``MissingOutput`` if it is not installed."""
     try:
         return make()
     except ImportError as error:
@@ -148,7 +154,7 @@ def _optional(section: str, package: str, make: Callable[[], Sink]) -> Sink:
         return MissingOutput(section, f"the Python package {package} is missing: pip install 'pitcore[{section}]'")
 
 
-# Each of these is imported where it is wanted: no other start should wait for asyncio, HTTP or a package of an extra.
+# These import their modules when called, so that a start without them does not load asyncio, HTTP or an extra package.
 
 
 def _modbus(config: Config, arming: Arming, metrics: Metrics) -> Sink:

@@ -1,7 +1,7 @@
-"""Answers Prometheus at http://BIND:PORT/metrics, and writes the same to a file for node_exporter.
+"""Answers Prometheus at http://BIND:PORT/metrics, and writes the same figures to a file for node_exporter.
 
-The server is bounded: so many connections at once, and the oldest makes room for the next. A port that cannot be had,
-or a file that cannot be written, is tried again.
+The number of connections is limited; a new one closes the oldest. If the port or the file cannot be opened, it is tried
+again.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
 STOP_S = 2.0
-REQUEST_S = 10.0  # for each part of a request to come, and of the answer to go
+REQUEST_S = 10.0  # time-out of each read and write
 MAX_CONNECTIONS = 8
 
 
 class PrometheusOutput:
-    """Implements ``sink.Sink`` and ``opening.Publisher``; verdicts pass by, since their counts are what is told.
+    """Implements ``sink.Sink`` and ``opening.Publisher``. It ignores verdicts and exports counters.
 
     Args:
-        config: its section.
+        config: ``[metrics]`` of the configuration.
 
     Attributes:
-        port: that is listened on; 0 while none is.
+        port: port on which it listens; 0 before it does.
     """
 
     def __init__(self, config: MetricsConfig) -> None:
@@ -55,7 +55,7 @@ class PrometheusOutput:
         self.port = 0
 
     def publish(self, commands: Commands) -> None:
-        """Answer and write from now on; returns when the port was tried once."""
+        """Start to answer and to write. Returns after the first attempt to open the port."""
         self._registry.register(ServiceCollector(commands))
         if self._config.enabled:
             self._begin("pitcore-metrics", self._serve)
@@ -64,21 +64,21 @@ class PrometheusOutput:
             self._begin("pitcore-textfile", self._write)
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
-        """Nothing: the figures are read where they are counted."""
+        """Do nothing: the figures are read from the counters."""
 
     def status(self) -> dict[str, Any]:
         """See ``pitcore.sinks.sink.ReportsStatus``."""
-        told: dict[str, Any] = {"kind": "metrics"}
+        status: dict[str, Any] = {"kind": "metrics"}
         if self._config.enabled:
-            told["address"] = f"http://{self._config.bind}:{self.port or self._config.port}/metrics"
+            status["address"] = f"http://{self._config.bind}:{self.port or self._config.port}/metrics"
         if self._config.textfile is not None:
-            told["textfile"] = self._config.textfile
+            status["textfile"] = self._config.textfile
         if not all(thread.is_alive() for thread in self._threads):
-            return told | {"state": "ended"}
-        return told | (self._standing if self._standing.failing else self._written).status()
+            return status | {"state": "ended"}
+        return status | (self._standing if self._standing.failing else self._written).status()
 
     def close(self) -> None:
-        """Stop; the textfile goes, so that nobody takes its figures for new ones. Safe to call twice."""
+        """Stop, and remove the text file, whose figures would be out of date. Safe to call twice."""
         self._stopped.set()
         for thread in self._threads:
             thread.join(STOP_S)
@@ -128,10 +128,10 @@ class PrometheusOutput:
 
 
 class _Server(ThreadingWSGIServer):
-    """A server of so many connections at once; each has a thread."""
+    """A server with a limited number of connections; each has a thread."""
 
     request_queue_size = MAX_CONNECTIONS
-    timeout = 0.1  # after which `handle_request` returns though nobody asked
+    timeout = 0.1  # `handle_request` returns after this time without a request
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  of the library's
         self._open: list[socket.socket] = []
@@ -139,7 +139,7 @@ class _Server(ThreadingWSGIServer):
         super().__init__(*args, **options)
 
     def server_bind(self) -> None:
-        """Bind without asking a name server for the name of this machine, as the library does."""
+        """Bind like the library, but without a name server request for this machine's name."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -147,7 +147,7 @@ class _Server(ThreadingWSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """Answer on a thread; where all places are taken, the oldest connection is closed."""
+        """Answer on a new thread; if there are too many connections, close the oldest."""
         with self._changing:
             self._open.append(request)
             oldest = self._open.pop(0) if len(self._open) > MAX_CONNECTIONS else None
@@ -156,13 +156,13 @@ class _Server(ThreadingWSGIServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
-        """Give the place back."""
+        """Unregister and close a connection."""
         with self._changing, contextlib.suppress(ValueError):
             self._open.remove(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """Nothing: a client that went away, or was closed to make room, is no fault of ours."""
+        """Do nothing: the client disconnected, or was closed in favour of a newer connection."""
 
     def drop_all(self) -> None:
         """Close every connection."""
@@ -173,7 +173,7 @@ class _Server(ThreadingWSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    """Logs nothing, and does not wait for ever."""
+    """A request handler that logs nothing and has a time-out."""
 
     timeout = REQUEST_S
 
@@ -181,36 +181,36 @@ class _Handler(WSGIRequestHandler):
         """Log nothing."""
 
     def get_stderr(self) -> Any:  # noqa: ANN401  of the library's
-        """Take what the library would print when a client goes away; ``_answering`` logs what is a fault of ours."""
+        """Return a buffer that discards the library's messages on disconnected clients; ``_answering`` logs bugs."""
         return io.StringIO()
 
 
 def _server(config: MetricsConfig, registry: CollectorRegistry) -> _Server:
-    """Listen. Raises OSError."""
+    """Return a listening server. Raises OSError."""
     family, *_, address = socket.getaddrinfo(
         config.bind, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    made = type("_Server", (_Server,), {"address_family": family})
-    server: _Server = made(address, _Handler)
+    server_class = type("_Server", (_Server,), {"address_family": family})
+    server: _Server = server_class(address, _Handler)
     server.set_app(_answering(registry))
     return server
 
 
 def _answering(registry: CollectorRegistry) -> Callable[..., Any]:
-    """Return the library's application, which logs what it raises."""
+    """Return the library's WSGI application; exceptions are logged."""
     library = make_wsgi_app(registry)
 
     def answer(environ: Any, start_response: Any) -> Any:  # noqa: ANN401  of the library's
         try:
             return library(environ, start_response)
         except Exception:
-            log.exception("[metrics] a fault of pitcore's; Prometheus gets no figures")
+            log.exception("[metrics] a bug in pitcore; Prometheus gets no figures")
             raise
 
     return answer
 
 
 def _shut(connection: socket.socket) -> None:
-    """End a connection under the thread that waits for it; the thread closes it."""
+    """Shut a connection down; the thread that waits for it then closes it."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,6 +1,6 @@
-"""What is published over MQTT: topics and messages. Pure; docs/mqtt.md shows them.
+"""Defines the MQTT topics and messages; docs/mqtt.md shows them. Does no IO.
 
-No message can act on the belt, and no command of the broker's clients can arm the air jet.
+No message acts on the belt, and no MQTT command can arm the air jet.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ _UNFIT = re.compile(r"[^A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message; all are published with QoS 1.
+    """One message, to be published with QoS 1.
 
     Attributes:
-        retain: the broker keeps it for those who come later.
+        topic: full name of the topic.
+        payload: JSON text, or a word.
+        retain: True if the broker keeps it for later subscribers.
     """
 
     topic: str
@@ -37,10 +39,10 @@ class Message:
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a command's message holds.
+    """The payload of a command.
 
     Attributes:
-        id: comes back with the answer. A second request with the same id is passed over.
+        id: repeated in the answer. A second request with the same id is ignored.
     """
 
     id: str
@@ -50,7 +52,7 @@ class Topics:
     """The topics of one board.
 
     Args:
-        config: names the device; without a name the machine's host name is taken.
+        config: gives the name of the device; without one, the host name is used.
     """
 
     def __init__(self, config: MqttConfig) -> None:
@@ -63,30 +65,30 @@ class Topics:
         self._discovery = f"{config.discovery_prefix}/device/pitcore_{self.device}/config" if config.discovery else None
 
     def online(self) -> Message:
-        """Say that the board is there."""
+        """Return the message that the board is online."""
         return Message(self.availability, ONLINE, retain=True)
 
     def offline(self) -> Message:
-        """Say that it ends; the broker says the same as its last will."""
+        """Return the message that the board is offline. The last will is the same."""
         return Message(self.availability, OFFLINE, retain=True)
 
     def state(self, now: Status) -> Iterator[Message]:
-        """Yield what the service is about: status, model, and each camera's health."""
+        """Yield the messages of the service's state: status, model, and each camera's health."""
         yield Message(f"{self.root}/status", msgspec.json.encode(now), retain=True)
         yield Message(f"{self.root}/model", msgspec.json.encode(now.model), retain=True)
         for camera in now.cameras:
             yield Message(f"{self.root}/camera/{fit(camera.id)}/health", msgspec.json.encode(camera), retain=True)
 
     def verdicts(self, verdicts: Sequence[Verdict]) -> Message:
-        """Return the verdicts of a frame, a JSON array of the lines that the verdict file has."""
+        """Return the message with the verdicts of a frame: a JSON array of the lines of the verdict file."""
         return Message(self.verdict, msgspec.json.encode(verdicts), retain=False)
 
-    def answer(self, request_id: str, said: dict[str, Any]) -> Message:
+    def answer(self, request_id: str, content: dict[str, Any]) -> Message:
         """Return the answer to a command."""
-        return Message(self.reply, msgspec.json.encode({"id": request_id} | said), retain=False)
+        return Message(self.reply, msgspec.json.encode({"id": request_id} | content), retain=False)
 
     def discovery(self, version: str) -> Message | None:
-        """Describe the board to Home Assistant, if that is wanted.
+        """Return the message that describes the board to Home Assistant, or None if it is not configured.
 
         Source: home-assistant.io, "MQTT", section "MQTT Discovery", device discovery.
         """
@@ -112,15 +114,15 @@ def read_request(topic: str, payload: bytes, allowed: Sequence[str]) -> tuple[st
     """Read a command.
 
     Args:
-        topic: ends in the command's name.
+        topic: topic of the message, which ends in the command's name.
         payload: a JSON object with an ``id``.
-        allowed: commands that the configuration lets through.
+        allowed: the commands that the configuration allows.
 
     Returns:
-        The command, and its request.
+        The name of the command, and its request.
 
     Raises:
-        ControlError: it is none, or not allowed; the message says why.
+        ControlError: the command is unknown or not allowed, or the payload is invalid.
     """
     name = topic.rpartition("/cmd/")[2]
     if name not in allowed:
@@ -135,7 +137,7 @@ def read_request(topic: str, payload: bytes, allowed: Sequence[str]) -> tuple[st
 
 
 def fit(text: str) -> str:
-    """Return a text as a part of a topic: what MQTT gives a meaning to, or nobody can type, becomes ``_``."""
+    """Return a text as a level of a topic: characters other than letters, digits, ``_`` and ``-`` become ``_``."""
     return _UNFIT.sub("_", text).strip("_")[:64] or "board"
 
 

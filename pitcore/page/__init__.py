@@ -1,7 +1,7 @@
-"""The live page: the belt, counts, alarms and camera health in a browser.
+"""Implements the live page: the belt, counts, alarms and camera health in a browser.
 
-The loop's side is ``hand_over``: it copies a frame now and then and counts verdicts; it never waits. Everything else
-runs in a process of its own with a low priority (``page_process``): ``board_view`` is what viewers see, ``tally`` the
-counts over time, ``shifts`` what is kept over restarts, ``server`` answers browsers, ``guard`` keeps them within
-bounds, ``roles`` says who may change something.
+``hand_over`` runs in the loop: it copies a frame a few times a second and counts verdicts, and never waits. The rest
+runs in a separate process with a low priority (``page_process``): ``board_view`` holds what viewers see, ``tally``
+counts over time, ``shifts`` keeps counts across restarts, ``server`` answers browsers, ``guard`` limits what they may
+send and take, and ``roles`` knows who may change something.
 """

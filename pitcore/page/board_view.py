@@ -1,4 +1,4 @@
-"""What viewers see of the board: built from what the service tells. No network here; the time is an argument."""
+"""Holds what viewers see of the board, from the messages of the service. Does no IO; the time is an argument."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Any
 
 import msgspec
 
-from pitcore.page.messages import LineNow, Seen, Start, Told
+from pitcore.page.messages import LineNow, Seen, Start, Update
 from pitcore.page.tally import Count, Window, zero
 from pitcore.page.words import ALARMS
 from pitcore.verdict import VERDICTS
 
-SILENT_S = 1.5  # without a word from the service for longer, it hangs
-STALE_S = 1.0  # a picture of the belt must not be older, or three frames where the camera is slower
-MAX_SEEN = 1500  # verdicts that may lie in the next picture
-MAX_POINTS = 300  # of each chart; one a second
+SILENT_S = 1.5  # a service that sends no message for longer hangs
+STALE_S = 1.0  # largest age of a picture of the belt, or three frames if the camera is slower
+MAX_SEEN = 1500  # last verdicts, which may be in the next picture
+MAX_POINTS = 300  # points in each chart; one a second
 MINUTE_S, HOUR_S = 60.0, 3600.0
 SERIES = ("cherries", "p50_ms", "p99_ms", "dropped", "late", "headroom")
 
 
 class BoardView:
-    """What is known of the board.
+    """The state of the board that viewers see.
 
     Args:
-        start: of the page.
-        now_s: CLOCK_MONOTONIC, as all times here.
+        start: the first message of the service.
+        now_s: present time, CLOCK_MONOTONIC in seconds, like all times here.
 
     Attributes:
-        total: verdicts of this run, by lane and verdict.
-        events: of this run, by name.
+        total: numbers of verdicts of this run, by lane and verdict.
+        events: numbers of events of this run, by name.
         seen: the last verdicts.
     """
 
@@ -41,7 +41,7 @@ class BoardView:
         self._minute = Window(len(start.lanes), MINUTE_S)
         self._hour = Window(len(start.lanes), HOUR_S)
         self._now: LineNow | None = None
-        self._told_s = self._looked_s = now_s
+        self._updated_s = self._looked_s = now_s
         self._points: deque[dict[str, float | None]] = deque(maxlen=MAX_POINTS)
         self._point_s = now_s
         self._before = (now_s, 0, 0, 0, 0)
@@ -49,24 +49,24 @@ class BoardView:
 
     @property
     def line(self) -> LineNow | None:
-        """What was told last of the line; None before the first time."""
+        """The last known state of the line; None before the first message with one."""
         return self._now
 
     @property
     def points(self) -> list[dict[str, float | None]]:
-        """The charts, one point a second, the oldest first; the keys are ``SERIES``."""
+        """The points of the charts, one a second, the oldest first; the keys are ``SERIES``."""
         return list(self._points)
 
-    def take(self, told: Told, now_s: float) -> None:
-        """Take in a message."""
-        self._told_s = now_s
-        self.total, self.events = told.counts, told.events
-        self.seen.extend(told.seen)
-        if told.now is not None:
-            self._now, self._looked_s = told.now, now_s
+    def take(self, update: Update, now_s: float) -> None:
+        """Apply a message of the service."""
+        self._updated_s = now_s
+        self.total, self.events = update.counts, update.events
+        self.seen.extend(update.seen)
+        if update.now is not None:
+            self._now, self._looked_s = update.now, now_s
             if now_s - self._point_s >= 1.0:
                 self._point_s = now_s
-                self._add_point(told.now, now_s)
+                self._add_point(update.now, now_s)
 
     def _add_point(self, now: LineNow, now_s: float) -> None:
         cherries = sum(map(sum, self.total))
@@ -82,17 +82,17 @@ class BoardView:
         self._points.append(dict(zip(SERIES, values, strict=True)))
 
     def counts(self, now_s: float) -> dict[str, Any]:
-        """Return counts over the last minute and hour."""
+        """Return counts over the last minute and hour, by lane and verdict."""
         spans = {"minute": self._minute, "hour": self._hour}
-        found = {}
+        counts = {}
         for name, window in spans.items():
             count, span_s = window.update(now_s, self.total)
-            found[name] = {"span_s": round(span_s, 1), "lanes": count}
-        return found
+            counts[name] = {"span_s": round(span_s, 1), "lanes": count}
+        return counts
 
     def stale(self, now_s: float) -> dict[str, Any] | None:
-        """Return why the picture cannot be trusted, and its age in seconds; None where it can."""
-        silent_s = now_s - self._told_s
+        """Return why the picture is out of date, and its age in seconds; None if it is current."""
+        silent_s = now_s - self._updated_s
         now = self._now
         if silent_s > SILENT_S:
             return {"why": "The inspection does not answer", "age_s": round(silent_s, 1)}
@@ -110,12 +110,12 @@ class BoardView:
             return {"why": "No picture can be judged", "age_s": round(age_s, 1)}
         return None
 
-    def standing(self) -> bool:
-        """Tell whether no camera is due to give a frame: the belt is stopped."""
+    def belt_stopped(self) -> bool:
+        """Return True if no camera should give frames, because the belt is stopped."""
         return self._now is not None and all(camera["state"] == "idle" for camera in self._now.cameras)
 
     def headline(self, now_s: float) -> dict[str, str]:
-        """Return what the line is doing, in one word or two for a large display, and its kind for colour."""
+        """Return the state of the line in one or two words for a large display, and its kind for the colour."""
         stale, now = self.stale(now_s), self._now
         if stale is not None:
             return {"kind": "bad", "text": "NO PICTURE"}
@@ -125,20 +125,20 @@ class BoardView:
             return {"kind": "wait", "text": "STOPPING"}
         if now.alarms:
             return {"kind": "bad", "text": "ALARM"}
-        if self.standing():
-            return {"kind": "wait", "text": "BELT STANDS"}
+        if self.belt_stopped():
+            return {"kind": "wait", "text": "BELT STOPPED"}
         return {"kind": "good", "text": "SORTING"}
 
     def alarms(self) -> list[dict[str, Any]]:
-        """Return the alarms that are on, with what is wrong and what to do."""
-        found = []
+        """Return the alarms that are on, each with what is wrong and what to do."""
+        alarms = []
         for alarm in self._now.alarms if self._now else []:
             wrong, fix = ALARMS.get(alarm["name"], ("", "See docs/faults.md."))
-            found.append({**alarm, "wrong": wrong, "fix": fix})
-        return found
+            alarms.append({**alarm, "wrong": wrong, "fix": fix})
+        return alarms
 
-    def told(self, now_s: float) -> dict[str, Any]:
-        """Return all of it, JSON-able: schema ``pitcore.page/1``."""
+    def state(self, now_s: float) -> dict[str, Any]:
+        """Return the whole state as values that JSON can encode: schema ``pitcore.page/1``."""
         now: dict[str, Any] | None = None if self._now is None else msgspec.to_builtins(self._now)
         return {
             "schema": "pitcore.page/1",

@@ -1,14 +1,13 @@
-"""Keeps browsers within bounds: who may ask, how much, and for how long.
+"""Limits what browsers may send, how much and for how long.
 
-``Guard`` looks at each request before anything else does: host, length of the body, origin of a write. ``BoundedHttp``
-limits connections, and closes one that does not send its request or does not read its answer.
+``Guard`` checks each request first: host, length of the body, origin of a write. ``BoundedHttp`` limits the number of
+connections, and closes one that does not send its request or does not read its answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import socket
 import struct
 import time
@@ -28,9 +27,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_CONNECTIONS = 128
 MAX_HEADER_BYTES, MAX_HEADERS = 8192, 100
 MAX_BODY_BYTES = 4096
-REQUEST_S = 10.0  # to send a request: from the connection, or from the answer before
-STALL_S = 10.0  # an answer of which nothing is read for so long is not sent to its end
-SOCKET_BYTES = 128 * 1024  # that the kernel keeps for a viewer who does not read
+REQUEST_S = 10.0  # time to send a request, from the connection or the previous answer on
+STALL_S = 10.0  # an answer of which nothing is read for longer is cut off
+SOCKET_BYTES = 128 * 1024  # buffer in the kernel for a viewer who does not read
 SWEEP_S = 1.0
 READS, WRITES = ("GET", "HEAD"), ("POST", "DELETE")
 HEADERS = {
@@ -50,16 +49,16 @@ _HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
 class TooLargeError(Exception):
-    """A body that is longer than any of ours."""
+    """A request with a body longer than ``MAX_BODY_BYTES``."""
 
 
 class Guard:
-    """ASGI middleware.
+    """ASGI middleware that refuses requests and adds security headers to answers.
 
     Args:
-        app: what answers.
-        names: host names of this board, besides its own. A browser that was sent here under another name was sent by a
-            page that wants to read ours: DNS rebinding.
+        app: the application that answers.
+        names: additional host names of this board. A request for another name is refused, because a foreign page can
+            use one to read this page (DNS rebinding).
     """
 
     def __init__(self, app: App, names: tuple[str, ...]) -> None:
@@ -68,7 +67,7 @@ class Guard:
         self._names = {"localhost", own, f"{own.split('.')[0]}.local", *(name.lower() for name in names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse."""
+        """Pass the request to the application, or refuse it."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
@@ -81,13 +80,13 @@ class Guard:
 
         if refusal is not None:
             status, why = refusal
-            # What the client still sends is not read: the connection ends with this answer.
+            # The rest of the request is not read: the connection is closed after this answer.
             answer = JSONResponse({"error": why}, status, headers={"connection": "close"})
             return await answer(scope, receive, send_safely)
         return await self._app(scope, _bounded(receive), send_safely)
 
     def _refusal(self, scope: Scope, headers: list[tuple[str, str]]) -> tuple[int, str] | None:
-        """Return status and reason of a request that is not answered, or None."""
+        """Return (HTTP status, reason) if a request is refused, else None."""
         method = scope["method"]
         if method not in {*READS, *WRITES}:
             return 405, "this method is not known here"
@@ -97,7 +96,7 @@ class Guard:
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return 421, "this board has another name; add it to [page] names, or use the board's address"
         lengths = [value for name, value in headers if name == "content-length"]
-        if lengths and int(lengths[0]) > MAX_BODY_BYTES:  # the parser took it for a number
+        if lengths and int(lengths[0]) > MAX_BODY_BYTES:  # h11 accepts only numbers
             return 413, f"the body is longer than {MAX_BODY_BYTES} bytes"
         if method in WRITES:
             return _foreign(scope["scheme"], hosts[0], dict(headers))
@@ -106,14 +105,14 @@ class Guard:
     def _is_ours(self, host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
-            ipaddress.ip_address(name)  # who knows the address was not misled by a name
+            ipaddress.ip_address(name)  # a browser that uses the address is not subject to DNS rebinding
         except ValueError:
             return host.rpartition(":")[0].lower() in self._names or host.lower() in self._names
         return True
 
 
 def _foreign(scheme: str, host: str, headers: dict[str, str]) -> tuple[int, str] | None:
-    """Return why a write does not come from our own page, or None."""
+    """Return (HTTP status, reason) if a write does not come from the board's own page, else None."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if origin is None and site is None:
         return 403, "a write needs the header Origin, which browsers send"
@@ -125,7 +124,7 @@ def _foreign(scheme: str, host: str, headers: dict[str, str]) -> tuple[int, str]
 
 
 def _bounded(receive: Receive) -> Receive:
-    """Return a way to receive that ends at the largest body."""
+    """Return a ``receive`` that raises TooLargeError if the body is too long."""
     taken = 0
 
     async def bounded() -> Message:
@@ -140,12 +139,12 @@ def _bounded(receive: Receive) -> Receive:
 
 
 class BoundedHttp(H11Protocol):
-    """One connection of uvicorn, within bounds."""
+    """A connection of uvicorn with limits."""
 
-    everyone: ClassVar[list[BoundedHttp]] = []  # the connection that has been there for longest first
+    everyone: ClassVar[list[BoundedHttp]] = []  # all connections, the oldest first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a place; one that waits for nothing makes room."""
+        """Register the connection. If there are too many, drop an idle one, or this one if none is idle."""
         super().connection_made(transport)
         self.quiet_since = self.moving_since = time.monotonic()
         raw = transport.get_extra_info("socket")
@@ -160,17 +159,17 @@ class BoundedHttp(H11Protocol):
         self.everyone.append(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Unregister the connection."""
         super().connection_lost(exc)
         if self in self.everyone:
             self.everyone.remove(self)
 
     @property
     def is_busy(self) -> bool:
-        """Whether it has a request that is not answered wholly."""
+        """True if a request is not completely answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
-    def look_after(self, now_s: float) -> None:
+    def check_time(self, now_s: float) -> None:
         """Close the connection if it sends or reads nothing for too long."""
         if not self.is_busy:
             self.moving_since = now_s
@@ -185,7 +184,7 @@ class BoundedHttp(H11Protocol):
             self.drop()
 
     def drop(self) -> None:
-        """Close the connection at once; the kernel forgets what it still holds for a client who does not read."""
+        """Close the connection at once. The kernel discards data that the client did not read."""
         raw = self.transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -193,19 +192,9 @@ class BoundedHttp(H11Protocol):
 
     @classmethod
     async def sweep(cls) -> None:
-        """Look after every connection, again and again."""
+        """Check every connection once a second, for ever."""
         while True:
             await asyncio.sleep(SWEEP_S)
             now_s = time.monotonic()
             for one in list(cls.everyone):
-                one.look_after(now_s)
-
-
-def go_second() -> None:
-    """Let the inspection go first: for the processor, and when memory is short. Harmless where it is not allowed."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, 10)
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123  no file on a disk
-            file.write("500")
-    except OSError:
-        return
+                one.check_time(now_s)

@@ -1,8 +1,8 @@
-"""The loop's side of the live page: counts, the last verdicts, and a copy of a frame now and then.
+"""Collects data for the live page in the loop: counts, the last verdicts, and copies of some frames.
 
-The loop does nothing here but add to counts, and copy a frame at most ``pictures_per_s`` times a second while somebody
-looks. The thread ``pitcore-page`` tells the page process, and restarts it when it ends. What the page does not take in
-time is passed over: the loop waits for nothing.
+The loop only adds to counts, and copies a frame at most ``pictures_per_s`` times a second while there are viewers. The
+thread ``pitcore-page`` sends messages to the page process, and restarts the process when it ends. If the page process
+is slow, data is skipped, so the loop never waits.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from pitcore.page.messages import (
     PictureRef,
     Seen,
     Start,
-    Told,
+    Update,
 )
 from pitcore.page.tally import zero
 from pitcore.verdict import VERDICTS, Event, Verdict
 
 log = logging.getLogger("pitcore.page")
 
-TELL_EVERY_S = 0.1
-LOOK_EVERY_S = 0.5  # at counters, cameras and alarms
+SEND_EVERY_S = 0.1
+LOOK_EVERY_S = 0.5  # interval of reading counters, cameras and alarms
 RETRY_S = 5.0  # between two starts of the page process
-END_S = 2.0  # for the page process to keep the counts of the shift; less than the unit's TimeoutStopSec
+END_S = 2.0  # time for the page process to save the counts of the shift; less than the unit's TimeoutStopSec
 _PLACES = {name: place for place, name in enumerate(VERDICTS)}
 
 
@@ -55,15 +55,15 @@ class PageSink:
     """Implements ``sink.Sink`` and ``sink.ReportsStatus``.
 
     Args:
-        config: of the board; its page is enabled.
-        plan: where the lanes are; counts are by those that reject, or by strips where there are none.
+        config: configuration of the board, with ``[page]`` enabled.
+        plan: the lanes. Verdicts are counted by the lanes that reject, or by strips if there are none.
 
     Attributes:
-        looked_ns: CLOCK_MONOTONIC of the last frame that was searched; None before the first.
-        port: that the page listens on; 0 before it does.
+        looked_ns: time of the last searched frame, CLOCK_MONOTONIC; None before the first.
+        port: port on which the page listens; 0 before it does.
 
     Raises:
-        OSError: there is no memory to share.
+        OSError: the shared memory cannot be created.
     """
 
     def __init__(self, config: Config, plan: Plan) -> None:
@@ -89,7 +89,7 @@ class PageSink:
         self._seen: deque[Seen] = deque(maxlen=MAX_SEEN)
         self._number = 0
         self._period_ns = int(1e9 / page.pictures_per_s)
-        self._copied: PictureRef | None = None  # its frame is not judged yet
+        self._copied: PictureRef | None = None  # a copied frame that is not judged yet
         self._ready: deque[PictureRef] = deque()
         self._free: deque[int] = deque(range(SLOTS))
         self._next_ns = 0
@@ -104,16 +104,16 @@ class PageSink:
         self._thread = threading.Thread(target=self._run, name="pitcore-page", daemon=True)
 
     def start(self, look: Callable[[], LineNow]) -> None:
-        """Start the page.
+        """Start the thread, which starts the page process.
 
         Args:
-            look: returns what is known of the line now; called from the thread of the page.
+            look: returns the state of the line; called on the thread ``pitcore-page``.
         """
         self._look = look
         self._thread.start()
 
     def observe(self, frame: Frame) -> None:
-        """Copy a frame that was searched, if it is time to and somebody looks. Called while it is lent."""
+        """Copy a searched frame, if a picture is due and there are viewers. Call it while the frame is borrowed."""
         now_ns = time.monotonic_ns()
         self.looked_ns = now_ns
         if not self._is_watched or now_ns < self._next_ns or not self._free or self._copied is not None:
@@ -121,7 +121,7 @@ class PageSink:
         self._next_ns = now_ns + self._period_ns
         slot = self._free.popleft()
         for number, plane in enumerate(frame.planes):
-            self._slots.frames[slot, number] = plane  # copied: the page looks at it when the source has it back
+            self._slots.frames[slot, number] = plane  # copies: the page process reads it after the frame was released
         self._copied = PictureRef(slot, frame.seq, frame.tick, frame.t_ns)
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
@@ -146,7 +146,7 @@ class PageSink:
                     record.action,
                 )
             )
-        if self._copied is not None:  # now its verdicts are there
+        if self._copied is not None:  # its verdicts are complete now
             self._ready.append(self._copied)
             self._copied = None
 
@@ -154,11 +154,11 @@ class PageSink:
         """See ``sink.ReportsStatus``."""
         page = self._start.config
         scheme = "http" if page.certificate is None else "https"
-        told = {"kind": "page", "address": f"{scheme}://{page.bind}:{self.port or page.port}/"}
-        return told | ({"state": "failing", "reason": self._failure} if self._failure else {"state": "ok"})
+        status = {"kind": "page", "address": f"{scheme}://{page.bind}:{self.port or page.port}/"}
+        return status | ({"state": "failing", "reason": self._failure} if self._failure else {"state": "ok"})
 
     def close(self) -> None:
-        """Tell the last counts and end the page. Safe to call twice."""
+        """Send the last counts and end the page process. Safe to call twice."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -167,49 +167,53 @@ class PageSink:
         os.close(self._memory_fd)
 
     def _run(self) -> None:
-        """Keep a page process running and told, until the service ends."""
+        """Keep a page process running and send messages to it, until ``close``."""
         while not self._closing.is_set():
             try:
                 self._begin()
-                self._tell_all()
+                self._send_all()
             except OSError as error:
                 self._fails(f"the page process is gone: {error.strerror or error}")
             self._end()
             if not self._closing.is_set():
                 if not self._failure:
-                    self._fails("the page process ended; the log says why")
+                    self._fails("the page process ended; see the log for the reason")
                 self._closing.wait(RETRY_S)
 
     def _begin(self) -> None:
-        """Start the process. Raises OSError."""
+        """Start the page process. Raises OSError."""
         ours, self._process = start_child("pitcore.page.page_process", self._memory_fd)
         self._connection = ours
         ours.settimeout(0.0)
         ours.send(msgspec.msgpack.encode(self._start))
-        copied = self._copied  # asked for before what is ready, where a frame goes next
+        copied = self._copied  # read before `_ready`, because the loop moves a frame from here to there
         used = {one.slot for one in (copied, *self._ready) if one is not None} | set(self._free)
-        self._free.extend(slot for slot in range(SLOTS) if slot not in used)  # the one before had them
+        self._free.extend(slot for slot in range(SLOTS) if slot not in used)  # slots of the previous process
 
-    def _tell_all(self) -> None:
-        """Tell what there is until either side ends. Raises OSError."""
+    def _send_all(self) -> None:
+        """Send messages until either side ends. Raises OSError."""
         looked_s = 0.0
-        while not self._closing.wait(TELL_EVERY_S):
-            if not self._hear():
+        while not self._closing.wait(SEND_EVERY_S):
+            if not self._receive():
                 return
             now = None
             if time.monotonic() - looked_s >= LOOK_EVERY_S and self._look is not None:
                 looked_s, now = time.monotonic(), self._look()
-            self._tell(now)
-        self._tell(None, last=True)
+            self._send(now)
+        self._send(None, last=True)
 
-    def _tell(self, now: LineNow | None, *, last: bool = False) -> None:
-        """Tell what is new; what the page does not take now is passed over, but counts. Raises OSError."""
+    def _send(self, now: LineNow | None, *, last: bool = False) -> None:
+        """Send what is new. If the socket is full, pictures and verdicts are skipped; counts are not lost.
+
+        Raises:
+            OSError: the page process is gone.
+        """
         picture = self._ready.popleft() if self._ready else None
         seen = [self._seen.popleft() for _ in range(len(self._seen))]
         raw = b""
         while not raw or len(raw) > MAX_MESSAGE_BYTES:
             seen = seen if not raw else seen[len(seen) // 2 + 1 :]
-            raw = msgspec.msgpack.encode(Told(self._counts, dict(self._events), seen, picture, now, last))
+            raw = msgspec.msgpack.encode(Update(self._counts, dict(self._events), seen, picture, now, last))
         assert self._connection is not None  # noqa: S101  made by _begin
         try:
             self._connection.send(raw)
@@ -217,35 +221,35 @@ class PageSink:
             if picture is not None:
                 self._free.append(picture.slot)
 
-    def _hear(self) -> bool:
-        """Take in what the page says; False when it is gone. Raises OSError."""
+    def _receive(self) -> bool:
+        """Process the replies of the page process. Return False if it is gone. Raises OSError."""
         assert self._connection is not None  # noqa: S101  made by _begin
         while True:
             try:
-                said = self._connection.recv(4096)
+                reply = self._connection.recv(4096)
             except BlockingIOError:
                 return True
-            if not said:
+            if not reply:
                 return False
-            if said == WATCHED:
+            if reply == WATCHED:
                 self._is_watched = True
-            elif said == UNWATCHED:
+            elif reply == UNWATCHED:
                 self._is_watched = False
-            elif said.isdigit():
-                self._free.append(int(said))
-            elif said.startswith(b"@"):  # and the port on which it listens now
-                self.port, self._failure = int(said[1:]), ""
+            elif reply.isdigit():
+                self._free.append(int(reply))
+            elif reply.startswith(b"@"):  # followed by the port on which it listens
+                self.port, self._failure = int(reply[1:]), ""
                 log.info("[page] listens on %s", self.status()["address"])
-            else:  # why it does not
-                self._fails(said.decode(errors="replace"))
+            else:  # the reason why it does not listen
+                self._fails(reply.decode(errors="replace"))
 
     def _fails(self, reason: str) -> None:
         if reason != self._failure:
-            log.warning("[page] %s; it is tried again every %g s, the belt is judged all the same", reason, RETRY_S)
+            log.warning("[page] %s; retry every %g s; the belt is judged in any case", reason, RETRY_S)
         self._failure = reason
 
     def _end(self) -> None:
-        """Let the process end, and make sure that it does."""
+        """Let the page process end; kill it if it does not."""
         self._is_watched = False
         if self._connection is not None:
             self._connection.close()
@@ -262,15 +266,15 @@ class PageSink:
 
 
 def lanes_of(plan: Plan, width_px: int, strips: int) -> tuple[tuple[str, ...], list[int]]:
-    """Return by which lanes verdicts are counted.
+    """Return the lanes by which verdicts are counted.
 
     Args:
-        plan: of the valves.
-        width_px: of the frame.
-        strips: across the belt, where nothing is driven.
+        plan: plan of the valves.
+        width_px: width of the frame.
+        strips: number of strips across the belt, used if no lane rejects.
 
     Returns:
-        Their names; and for each column of the frame its lane. Of lanes that overlap it is the first.
+        The names of the lanes, and the lane of each column of the frame; the first one if lanes overlap.
     """
     lanes = plan.of_action("reject")
     if not lanes:
@@ -282,6 +286,6 @@ def lanes_of(plan: Plan, width_px: int, strips: int) -> tuple[tuple[str, ...], l
 
 
 def _lane_at(column: int, spans: Sequence[tuple[int, int]]) -> int:
-    """Return the lane that serves a column, or else the nearest."""
+    """Return the lane of a column, or the nearest lane."""
     away = [max(first - column, column - end + 1, 0) for first, end in spans]
     return away.index(min(away))

@@ -1,4 +1,4 @@
-"""Hands what is newest to every viewer. A viewer who is slow skips what came meanwhile; nothing waits for him."""
+"""Sends the newest event of each kind to every viewer. A slow viewer skips events; nothing waits for a viewer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 Message = MutableMapping[str, Any]
 
 MAX_VIEWERS = 64
-BUDGET_BYTES_PER_S = 4_000_000  # of pictures, to all viewers together: with many, each gets fewer
+BUDGET_BYTES_PER_S = 4_000_000  # of pictures to all viewers together: with many viewers each gets fewer pictures
 
 
 class Hub:
-    """What is newest of each kind.
+    """Keeps the newest event of each kind, and streams it to viewers.
 
     Args:
-        on_viewers: is told how many viewers there are, when that changes.
+        on_viewers: called with the number of viewers when it changes.
     """
 
     def __init__(self, on_viewers: Callable[[int], None]) -> None:
@@ -26,11 +26,11 @@ class Hub:
         self.viewers = 0
 
     def put(self, kind: str, event: bytes) -> None:
-        """Replace what is newest of a kind.
+        """Replace the newest event of a kind.
 
         Args:
             kind: name of the event.
-            event: its data, one line.
+            event: data of the event, one line.
         """
         number = self._newest.get(kind, (0, b""))[0] + 1
         self._newest[kind] = (number, b"event: %s\ndata: %s\n\n" % (kind.encode(), event))
@@ -38,16 +38,16 @@ class Hub:
         self._changed = asyncio.Event()
 
     def period_s(self, event_bytes: int) -> float:
-        """Return how long to wait between two pictures of a size, so that they stay within the budget."""
+        """Return the least interval between two pictures of this size, so that the budget is kept, in seconds."""
         return self.viewers * event_bytes / BUDGET_BYTES_PER_S
 
     async def stream(self, first: bytes, receive: Callable[[], Awaitable[Message]], send: Any) -> None:  # noqa: ANN401
-        """Send server-sent events until the viewer goes.
+        """Send server-sent events until the viewer disconnects.
 
         Args:
-            first: events that only this viewer needs.
-            receive: of ASGI.
-            send: of ASGI.
+            first: the first events, only for this viewer.
+            receive: ASGI's ``receive``.
+            send: ASGI's ``send``.
         """
         self.viewers += 1
         self._on_viewers(self.viewers)
@@ -63,10 +63,10 @@ class Hub:
             self._on_viewers(self.viewers)
 
     async def _send_all(self, gone: asyncio.Future[None], send: Any) -> None:  # noqa: ANN401  ASGI's
-        """Send what is new until the viewer goes."""
+        """Send new events until the viewer disconnects."""
         sent: dict[str, int] = {}
         while not gone.done():
-            changed = self._changed  # taken before the look: what comes meanwhile is not missed
+            changed = self._changed  # taken before reading the events, so that no later event is missed
             new = {kind: one for kind, one in self._newest.items() if one[0] != sent.get(kind)}
             for kind, (number, event) in new.items():
                 sent[kind] = number
@@ -78,6 +78,6 @@ class Hub:
 
 
 async def _gone(receive: Callable[[], Awaitable[Message]]) -> None:
-    """Wait until the viewer goes."""
+    """Wait until the viewer disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass

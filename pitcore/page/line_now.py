@@ -1,4 +1,4 @@
-"""Looks at the running service for the page: counters, cameras and alarms; nothing that the loop has to wait for."""
+"""Reads the state of the running service for the page: counters, cameras and alarms. The loop never waits for it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pitcore.page.hand_over import PageSink
 from pitcore.page.messages import LineNow
 from pitcore.sinks.sink import Sink
 
-WORK = ("prepare", "infer", "decide", "emit")  # stages in which the loop works; during capture it waits for a frame
+WORK = ("prepare", "infer", "decide", "emit")  # stages in which the loop works; in capture it waits for a frame
 MACHINE_EVERY_S = 2.0
 
 
 class LineLooker:
-    """Looks again and again; not from several threads.
+    """Reads the state repeatedly. Not thread-safe.
 
     Args:
         app: the service.
-        arming: whether valves are driven.
-        reloader: of its model.
-        sinks: of the service.
-        page: the page's own sink, which knows when the last frame was searched.
+        arming: says whether valves are armed.
+        reloader: the service's reloader.
+        sinks: the service's sinks.
+        page: the sink of the page, which knows the time of the last searched frame.
     """
 
     def __init__(self, app: App, arming: Arming, reloader: Reloader, sinks: Sequence[Sink], page: PageSink) -> None:
@@ -41,7 +41,7 @@ class LineLooker:
         self._machine_s, self._machine = -MACHINE_EVERY_S, machine_state()
 
     def look(self) -> LineNow:
-        """Return what is known now."""
+        """Return the present state of the line."""
         app, metrics, config, arming = self._app, self._app.metrics, self._app.config, self._arming.state
         now_s = time.monotonic()
         if now_s - self._machine_s >= MACHINE_EVERY_S:
@@ -75,7 +75,7 @@ class LineLooker:
         )
 
     def _busy(self, frames: int) -> float | None:
-        """Return the share of the time since the last look that the loop worked; None where nothing was judged."""
+        """Return the share of time since the last call in which the loop worked; None if no frame was judged."""
         before_ns, self._looked_ns = self._looked_ns, time.monotonic_ns()
         if not frames:
             return None

@@ -1,4 +1,4 @@
-"""What the service tells its page process: msgpack over a socket, frames in shared memory."""
+"""Defines the messages between the service and its page process: msgpack over a socket, frames in shared memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pitcore.config import PageConfig
 from pitcore.page.tally import Count
 from pitcore.verdict import Action, Reason, VerdictName
 
-SLOTS = 3  # frames under way: one is filled, one waits, one is looked at
-MAX_MESSAGE_BYTES = 1 << 17  # below the bytes that a socket of Linux holds for its reader by default
-MAX_SEEN = 400  # cherries of one message; further ones are counted, but not drawn
-# What the page process says: somebody looks, nobody looks. Besides a digit, which frees a slot; "@" and the port on
-# which it listens; or, as a sentence, why it does not.
+SLOTS = 3  # frames in shared memory: one is written, one waits, one is read
+MAX_MESSAGE_BYTES = 1 << 17  # less than Linux's default buffer of a socket
+MAX_SEEN = 400  # verdicts in one message; further ones are counted, but not drawn
+# Replies of the page process: there are viewers, there are none. Other replies are a digit, which frees a slot; "@" and
+# the port on which it listens; or a sentence that says why it does not listen.
 WATCHED, UNWATCHED = b"w", b"u"
 
 
@@ -26,16 +26,16 @@ class Start(msgspec.Struct, frozen=True):
     """The first message.
 
     Attributes:
-        config: of the page.
-        planes: names, in order.
-        shape: (height, width) of every plane, pixels.
-        shift_px: right and down, by which things lie displaced in every plane but the first.
+        config: ``[page]`` of the configuration.
+        planes: names of the planes, in order.
+        shape: (height, width) of every plane, in pixels.
+        shift_px: (right, down) displacement of things in every plane but the first.
         px_per_tick: belt travel for one encoder tick.
-        lanes: names, in order.
-        state_dir: where shifts and tokens are kept.
-        control_socket: of the service.
-        store: of the models; None where there is none.
-        run: names this run of the service; counts begin at 0 with each.
+        lanes: names of the lanes, in order.
+        state_dir: folder of shifts and tokens.
+        control_socket: path of the service's control socket.
+        store: path of the store of models; None if there is none.
+        run: identifies this run of the service; counts begin at 0 with each run.
     """
 
     config: PageConfig
@@ -51,7 +51,7 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
-    """One verdict, as the page shows it. ``number`` counts them; ``box`` is of the frame at ``tick``."""
+    """One verdict for the page. ``number`` is its running number; ``box`` is its box in the frame at ``tick``."""
 
     number: int
     tick: int
@@ -73,24 +73,24 @@ class PictureRef(msgspec.Struct, frozen=True):
 
 
 class LineNow(msgspec.Struct, frozen=True):
-    """What is known of the line at one moment.
+    """The state of the line at one time.
 
     Attributes:
-        state, version, uptime_s: of the service.
-        armed, armed_by, armed_at: of the air jet.
-        arming_possible: this board drives valves.
-        model, frames, alarms, cameras: as in ``pitcore status``; see ``pitcore.control.status``, which brings the loop
-            with it and is not imported here.
-        looked_ns: CLOCK_MONOTONIC of the last frame that could be searched; None before the first.
-        latency_ms: p50 and p99 from exposure to verdict since the last message; None where nothing was judged.
-        busy: share of the time since the last message that the loop worked.
-        rejects: what became of rejects so far: scheduled, known, late, skipped.
-        sinks: what each tells of itself.
+        state, version, uptime_s: state, version and uptime of the service.
+        armed, armed_by, armed_at: whether, by whom and when the air jets were armed.
+        arming_possible: True if this board drives valves.
+        model, frames, alarms, cameras: as in ``pitcore status``; see ``pitcore.control.status``, which is not imported
+            here because it imports the loop.
+        looked_ns: time of the last frame that could be searched, CLOCK_MONOTONIC; None before the first.
+        latency_ms: p50 and p99 from exposure to verdict since the last message; None if no frame was judged.
+        busy: share of the time since the last message in which the loop worked.
+        rejects: numbers of rejects by outcome: scheduled, known, late, skipped.
+        sinks: status of each sink.
         machine: temperature, throttling, load.
-        points: of the model's card.
-        valves: that the board drives.
-        less_safe: what the configuration takes off the safety of the defaults.
-        reloading, reload: whether one is under way, and how the last one went.
+        points: operating points of the model's card.
+        valves: number of valves that the board drives.
+        less_safe: the configured values that are less safe than the defaults.
+        reloading, reload: whether a reload is running, and the result of the last one.
     """
 
     state: str
@@ -117,16 +117,16 @@ class LineNow(msgspec.Struct, frozen=True):
     reload: str | None
 
 
-class Told(msgspec.Struct, frozen=True):
-    """Every other message.
+class Update(msgspec.Struct, frozen=True):
+    """Every message after the first.
 
     Attributes:
-        counts: verdicts since the start of the run, by lane and verdict.
-        events: since the start of the run, by name.
+        counts: numbers of verdicts since the start of the run, by lane and verdict.
+        events: numbers of events since the start of the run, by name.
         seen: verdicts since the last message.
         picture: a frame, if one was copied.
-        now: of the line, about twice a second.
-        last: the run ends.
+        now: state of the line, about twice a second; None otherwise.
+        last: True in the last message of the run.
     """
 
     counts: Count
@@ -138,11 +138,11 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class FrameSlots:
-    """The shared memory: ``SLOTS`` frames.
+    """Maps the shared memory of ``SLOTS`` frames.
 
     Args:
-        fd: of a memfd of ``size`` bytes.
-        planes, shape: of a frame.
+        fd: descriptor of a memfd of ``size`` bytes.
+        planes, shape: number of planes and (height, width) of a frame.
 
     Attributes:
         frames: (SLOTS, planes, height, width) uint8.
@@ -154,12 +154,16 @@ class FrameSlots:
 
     @staticmethod
     def size(planes: int, shape: tuple[int, int]) -> int:
-        """Return how many bytes it takes."""
+        """Return the size of the shared memory in bytes."""
         return SLOTS * planes * shape[0] * shape[1]
 
     @classmethod
     def create(cls, planes: int, shape: tuple[int, int]) -> tuple[FrameSlots, int]:
-        """Make one; returns it with its descriptor, which may be handed to another process. Raises OSError."""
+        """Create the shared memory. Return it and its descriptor, which may be passed to another process.
+
+        Raises:
+            OSError: there is not enough memory.
+        """
         fd = os.memfd_create("pitcore-page")
         os.ftruncate(fd, cls.size(planes, shape))
         return cls(fd, planes, shape), fd

@@ -1,7 +1,7 @@
-"""The page process, which ``hand_over`` starts: hears what the service tells, draws pictures, answers browsers.
+"""Runs the page process, which ``hand_over`` starts: receives the service's messages, draws pictures, answers browsers.
 
-A process of its own with a low priority, since encoding pictures and answering many browsers would take the interpreter
-from the loop. It ends when the service does. Signals are the service's to act on.
+It is a separate process with a low priority, because encoding pictures and answering many browsers would take the
+interpreter from the loop. It ends when the service does, and leaves signals to the service.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 import msgspec
 
-from pitcore.child_process import begin_child
+from pitcore.child_process import begin_child, step_back
 from pitcore.errors import UpdateError, first_line
-from pitcore.page.messages import MAX_MESSAGE_BYTES, UNWATCHED, WATCHED, FrameSlots, PictureRef, Start, Told
+from pitcore.page.messages import MAX_MESSAGE_BYTES, UNWATCHED, WATCHED, FrameSlots, PictureRef, Start, Update
 
 log = logging.getLogger("pitcore.page")
 
-TICK_S = 0.5  # how often viewers are told
+TICK_S = 0.5  # interval between two updates for viewers
 RETRY_S = 5.0  # between two tries to listen
 ROLLOUT_EVERY_S = 5.0
 
@@ -34,25 +34,24 @@ ROLLOUT_EVERY_S = 5.0
 def main() -> None:
     """Entry point. The last two arguments are the descriptors of socket and shared memory."""
     connection, memory = begin_child()
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what strangers send must not fill the log
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # invalid requests must not fill the log
     try:
-        from pitcore.page.guard import go_second  # noqa: PLC0415  uvicorn may be missing, which is told below
+        import pitcore.page.guard  # noqa: F401, PLC0415  uvicorn may be missing, which is reported below
     except ImportError as error:
-        said = f"it needs {error.name}, which is not installed; pip install 'pitcore[page]'"
-        connection.send(said.encode())
+        connection.send(f"it needs {error.name}, which is not installed; pip install 'pitcore[page]'".encode())
         return
-    go_second()
+    step_back(idle=False)
     start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
     connection.setblocking(False)  # noqa: FBT003  socket's
     asyncio.run(PageProcess(connection, FrameSlots(memory, len(start.planes), start.shape), start).run())
 
 
 class PageProcess:
-    """Everything of the process, from the first message to the last.
+    """The page process, from the first message to the last.
 
     Args:
-        connection: to the service.
-        slots: frames.
+        connection: socket to the service.
+        slots: shared memory with frames.
         start: the first message.
     """
 
@@ -66,7 +65,7 @@ class PageProcess:
 
         self._connection, self._slots, self._start = connection, slots, start
         self._view, self._album = BoardView(start, time.monotonic()), Album(start)
-        self._hub = Hub(self._tell_viewers)
+        self._hub = Hub(self._report_viewers)
         state, page = Path(start.state_dir), start.config
         self._book = ShiftBook(state / "shifts", page.shifts, start.lanes, start.run, page.keep_shifts)
         self._site = Site(self._view, self._album, self._hub, Sessions(state / FILE), self._book)
@@ -78,7 +77,7 @@ class PageProcess:
     async def run(self) -> None:
         """Serve until the service ends."""
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._connection, self._hear)
+        loop.add_reader(self._connection, self._receive)
         works = (self._tick(), self._listen(), self._follow_rollout())
         tasks: list[asyncio.Future[None]] = [asyncio.ensure_future(work) for work in works]
         ended: asyncio.Future[Any] = asyncio.ensure_future(self._ended.wait())
@@ -89,10 +88,10 @@ class PageProcess:
         self._count_shift()
         self._book.save()
         for task in done - {ended}:
-            task.result()  # a fault of ours: the log gets it, and the service starts the page again
+            task.result()  # raises an unexpected error: it is logged, and the service restarts the page
 
-    def _hear(self) -> None:
-        """Take in what the service says."""
+    def _receive(self) -> None:
+        """Process a message of the service."""
         try:
             raw = self._connection.recv(MAX_MESSAGE_BYTES)
         except BlockingIOError:
@@ -102,15 +101,15 @@ class PageProcess:
         if not raw:
             self._ended.set()
             return
-        told = msgspec.msgpack.decode(raw, type=Told)
-        self._view.take(told, time.monotonic())
-        if told.picture is not None:
-            self._draw(told.picture)
-        if told.last:
+        update = msgspec.msgpack.decode(raw, type=Update)
+        self._view.take(update, time.monotonic())
+        if update.picture is not None:
+            self._draw(update.picture)
+        if update.last:
             self._ended.set()
 
     def _draw(self, ref: PictureRef) -> None:
-        """Draw a picture, if the last one is done and the viewers may have another."""
+        """Draw a picture, if the last one is finished and the budget allows another."""
         now_s = time.monotonic()
         if self._drawing is not None or now_s - self._drawn_s < self._hub.period_s(self._event_bytes):
             self._free(ref.slot)
@@ -130,14 +129,14 @@ class PageProcess:
             self._drawing = None
 
     def _free(self, slot: int) -> None:
-        self._say(b"%d" % slot)
+        self._reply(b"%d" % slot)
 
-    def _say(self, said: bytes) -> None:
+    def _reply(self, text: bytes) -> None:
         with contextlib.suppress(OSError):  # the service is gone, or hangs
-            self._connection.send(said)
+            self._connection.send(text)
 
-    def _tell_viewers(self, viewers: int) -> None:
-        self._say(WATCHED if viewers else UNWATCHED)
+    def _report_viewers(self, viewers: int) -> None:
+        self._reply(WATCHED if viewers else UNWATCHED)
 
     async def _tick(self) -> None:
         while True:
@@ -149,14 +148,14 @@ class PageProcess:
         self._book.update(dt.datetime.now(dt.UTC), time.monotonic(), self._view.total, self._view.events)
 
     async def _follow_rollout(self) -> None:
-        """Look at the store of models now and then."""
+        """Read the store of models every five seconds."""
         while self._start.store is not None:
             self._site.rollout = await asyncio.to_thread(rollout_of, Path(self._start.store))
             await asyncio.sleep(ROLLOUT_EVERY_S)
         await self._ended.wait()
 
     async def _listen(self) -> None:
-        """Answer browsers as soon as the address can be had. What keeps it from that is told, and tried again."""
+        """Answer browsers as soon as the address is free. An error is reported, and the attempt is repeated."""
         from pitcore.page.guard import BoundedHttp  # noqa: PLC0415
 
         sweeping = asyncio.ensure_future(BoundedHttp.sweep())
@@ -167,20 +166,21 @@ class PageProcess:
                     listener = _listener(page.bind, page.port)
                 except OSError as error:
                     why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-                    self._say(f"{page.bind}:{page.port} cannot be listened on: {why}; choose another port".encode())
+                    text = f"cannot listen on {page.bind}:{page.port}: {why}; choose another [page] port"
+                    self._reply(text.encode())
                     await asyncio.sleep(RETRY_S)
                     continue
                 try:
                     with listener:
                         await self._serve(listener)
                 except (OSError, ssl.SSLError) as error:
-                    self._say(f"certificate and key cannot be used: {first_line(error)}".encode())
+                    self._reply(f"certificate and key cannot be used: {first_line(error)}".encode())
                     await asyncio.sleep(RETRY_S)
         finally:
             sweeping.cancel()
 
     async def _serve(self, listener: socket.socket) -> None:
-        """Answer browsers. Raises OSError, ssl.SSLError where certificate and key cannot be used."""
+        """Answer browsers. Raises OSError or ssl.SSLError if certificate and key cannot be used."""
         import uvicorn  # noqa: PLC0415
 
         from pitcore.page.guard import MAX_HEADER_BYTES, REQUEST_S, BoundedHttp  # noqa: PLC0415
@@ -188,7 +188,7 @@ class PageProcess:
         page = self._start.config
 
         class Server(uvicorn.Server):
-            """Leaves signals alone."""
+            """A server that installs no signal handlers."""
 
             @contextlib.contextmanager
             def capture_signals(self) -> Iterator[None]:
@@ -212,12 +212,12 @@ class PageProcess:
             ssl_keyfile=page.key,
         )
         config.load()
-        self._say(b"@%d" % listener.getsockname()[1])
+        self._reply(b"@%d" % listener.getsockname()[1])
         await Server(config).serve(sockets=[listener])
 
 
 def rollout_of(root: Path) -> dict[str, Any]:
-    """Return which models a store holds, for people."""
+    """Return the labels of the models in a store: active, on trial, and the number of refused ones."""
     from pitcore.ota.slots import Store  # noqa: PLC0415  most boards have none
 
     try:
@@ -235,6 +235,6 @@ def rollout_of(root: Path) -> dict[str, Any]:
 
 
 def _listener(bind: str, port: int) -> socket.socket:
-    """Listen. Raises OSError."""
+    """Return a listening socket. Raises OSError."""
     family, _, _, _, address = socket.getaddrinfo(bind, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     return socket.create_server(address[:2], family=family, backlog=64)

@@ -1,4 +1,4 @@
-"""Pictures for viewers: a belt picture of a frame, and both planes of each cherry in it."""
+"""Draws pictures for viewers: a belt picture of a frame, and both planes of each cherry in it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from PIL import Image
 from pitcore.page.messages import PictureRef, Seen, Start
 from pitcore.palette import GAMMA
 
-WIDEST_PX = 1300  # of a belt picture; a wider frame is reduced by a whole factor
+WIDEST_PX = 1300  # largest width of a belt picture; a wider frame is reduced by a whole factor
 JPEG_QUALITY = 75
 MARGIN_PX = 8  # around a cherry
-MAX_CHERRIES = 400  # whose pictures are kept: about a minute of what viewers can click
-LARGEST_PX = 400  # side of a cherry's picture; a larger thing is cut off
+MAX_CHERRIES = 400  # number of cherries whose pictures are kept, about a minute
+LARGEST_PX = 400  # largest side of a cherry's picture; a larger thing is cut off
 _CURVE = ((np.arange(256) / 255.0) ** GAMMA * 255.0).round().astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A cherry in a belt picture; ``box`` is where it lies in that frame, pixels of the first plane."""
+    """A cherry in a belt picture; ``box`` is its box in that frame, in pixels of the first plane."""
 
     seen: Seen
     box: tuple[int, int, int, int]
@@ -33,13 +33,13 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class BeltPicture:
-    """A frame as viewers see it.
+    """A picture of a frame for viewers.
 
     Attributes:
-        number: counts the pictures.
-        ref: of the frame.
-        jpeg: grey; the planes one below the other, each (height, width) reduced.
-        shown: the cherries in it.
+        number: running number of the picture.
+        ref: the frame.
+        jpeg: grey JPEG of the planes, one below the other, each reduced by the same factor.
+        shown: the cherries in the picture.
     """
 
     number: int
@@ -49,7 +49,7 @@ class BeltPicture:
 
 
 class _Kept(NamedTuple):
-    """A cherry and its planes; ``seen_px``: how many of its rows lie in the frame that they are from."""
+    """A cherry and its planes; ``seen_px`` is the number of its rows that were in the frame."""
 
     seen: Seen
     cuts: tuple[NDArray[np.uint8], ...]
@@ -57,10 +57,10 @@ class _Kept(NamedTuple):
 
 
 class Album:
-    """Draws pictures, and keeps those of the last cherries.
+    """Draws belt pictures, and keeps the pictures of the last cherries.
 
     Args:
-        start: of the page.
+        start: the first message of the service.
     """
 
     def __init__(self, start: Start) -> None:
@@ -73,9 +73,9 @@ class Album:
         """Draw a frame.
 
         Args:
-            frame: (planes, height, width).
-            ref: what it is.
-            seen: the last verdicts; those of cherries that lie elsewhere now are passed over.
+            frame: (planes, height, width) uint8.
+            ref: number, tick and time of the frame.
+            seen: the last verdicts; cherries that are not in this frame are ignored.
         """
         self._number += 1
         shown = tuple(self._visible(ref, seen))
@@ -90,17 +90,17 @@ class Album:
         return BeltPicture(self._number, ref, file.getvalue(), shown)
 
     def cherry(self, number: int) -> Seen | None:
-        """Return a cherry whose pictures are kept, or None."""
-        found = self._cherries.get(number)
-        return None if found is None else found.seen
+        """Return a cherry by its number, or None if its pictures are no longer kept."""
+        kept = self._cherries.get(number)
+        return None if kept is None else kept.seen
 
     def cherry_png(self, number: int, plane: int) -> bytes | None:
-        """Return a plane of a cherry as PNG, or None if it is not kept."""
-        found = self._cherries.get(number)
-        if found is None or not 0 <= plane < len(found.cuts):
+        """Return a plane of a cherry as PNG, or None if it is no longer kept."""
+        kept = self._cherries.get(number)
+        if kept is None or not 0 <= plane < len(kept.cuts):
             return None
         file = io.BytesIO()
-        Image.fromarray(_CURVE[found.cuts[plane]]).save(file, "PNG", compress_level=1)
+        Image.fromarray(_CURVE[kept.cuts[plane]]).save(file, "PNG", compress_level=1)
         return file.getvalue()
 
     def _visible(self, ref: PictureRef, seen: Iterable[Seen]) -> Iterable[Shown]:
@@ -112,7 +112,7 @@ class Album:
                 yield Shown(one, (x, y, box_width, box_height))
 
     def _keep(self, frame: NDArray[np.uint8], shown: Shown) -> None:
-        """Copy the pixels of a cherry, unless more of it was seen before: the frame is given back."""
+        """Copy the pixels of a cherry, because the frame is released, unless an earlier frame showed more of it."""
         x, y, width, height = shown.box
         seen_px = min(y + height, frame.shape[1]) - max(y, 0)
         known = self._cherries.get(shown.seen.number)

@@ -1,4 +1,4 @@
-"""The report of a shift: as CSV for a spreadsheet, and as a page for paper. Pure."""
+"""Formats the report of a shift as CSV for a spreadsheet, and as an HTML page for printing. Does no IO."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pitcore.verdict import VERDICTS, is_fault
 
 
 def to_csv(record: Record) -> str:
-    """Return one line for each hour and lane."""
+    """Return the report as CSV, one line for each hour and lane."""
     file = io.StringIO()
     lines = csv.writer(file)
     lines.writerow(["shift", "start", "hour", "lane", *VERDICTS, "total"])
@@ -26,7 +26,7 @@ def to_csv(record: Record) -> str:
 
 
 def to_html(record: Record, shift_id: str, board: str) -> str:
-    """Return a page that prints well."""
+    """Return the report as an HTML page for printing."""
     start, end = (dt.datetime.fromisoformat(text) for text in (record.start, record.end))
     title = f"Shift {record.name}, {start:%A %d %B %Y}, {start:%H:%M} to {end:%H:%M}"
     total = record.total
@@ -89,7 +89,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _bars(hours: Mapping[str, Count]) -> str:
-    """Draw the cherries of each hour, the pits among them dark."""
+    """Draw the number of cherries in each hour as SVG bars; the pits are dark."""
     rows = [
         (_clock(hour), sum(map(sum, count)), sum(row[VERDICTS.index("pit")] for row in count))
         for hour, count in _hours(hours)
@@ -105,17 +105,17 @@ def _bars(hours: Mapping[str, Count]) -> str:
             f'<rect class="dark" x="{left}" y="{140 - dark:.1f}" width="48" height="{dark:.1f}"/>'
             f'<text x="{left + 24}" y="156" text-anchor="middle" font-size="14">{clock}</text>'
         )
-    said = "Cherries of each hour, as in the table below; pits are dark"
+    label = "Cherries of each hour, as in the table below; pits are dark"
     box = f'viewBox="0 0 {max(len(rows), 8) * width} 160" preserveAspectRatio="xMinYMid"'
-    return f'<svg class="bars" {box} role="img" aria-label="{said}">{"".join(parts)}</svg><p>{said}.</p>'
+    return f'<svg class="bars" {box} role="img" aria-label="{label}">{"".join(parts)}</svg><p>{label}.</p>'
 
 
 def _faults(events: Mapping[str, int]) -> str:
-    found = sorted((name, number) for name, number in events.items() if is_fault(name) and number > 0)
-    if not found:
+    faults = sorted((name, number) for name, number in events.items() if is_fault(name) and number > 0)
+    if not faults:
         return "<p>None.</p>"
     wrong = dict(EVENTS) | {name: alarm.wrong for name, alarm in ALARMS.items()}
-    rows = [[name, f"{number:,}", _sentence(wrong.get(name, ""))] for name, number in found]
+    rows = [[name, f"{number:,}", _sentence(wrong.get(name, ""))] for name, number in faults]
     return f'<div class="faults">{_table(["event", "how often", "what it means"], rows)}</div>'
 
 

@@ -1,6 +1,6 @@
-"""Who may change something through the page: roles, their tokens on disk, and sessions of browsers.
+"""Manages permissions on the page: roles, their tokens on disk, and sessions of browsers.
 
-A token is 256 random bits, shown once when it is made; the disk has its SHA-256 only. A token is never logged.
+A token is 256 random bits, shown once when it is created. Only its SHA-256 is stored, and it is never logged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pitcore.errors import ConfigError, PageError
 from pitcore.wall_clock import utc_now
 
 Role = Literal["viewer", "operator", "engineer"]
-ROLES: tuple[Role, ...] = get_args(Role)  # each may what those before it may
+ROLES: tuple[Role, ...] = get_args(Role)  # each includes the rights of those before it
 FILE = "page_tokens.json"
 MODE = 0o600
 MAX_TOKENS, MAX_SESSIONS = 100, 256
@@ -31,11 +31,13 @@ MAX_TOKEN_CHARS = 200
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A token as the disk has it.
+    """A stored token.
 
     Attributes:
-        name: whose it is; the log names him.
-        made: when, UTC, RFC 3339.
+        name: name of its owner, for the log.
+        role: role of its owner.
+        sha256: hash of the token, in hex.
+        made: time of creation, UTC, RFC 3339.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -50,16 +52,16 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_tokens(path: Path) -> list[Token]:
-    """Return the tokens of a file; none where there is no file.
+    """Return the tokens of a file; none if there is no file.
 
     Raises:
-        PageError: it cannot be read, or others than its owner may.
+        PageError: the file cannot be read, is damaged, or other users than its owner may read it.
     """
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode) or mode & 0o077:
-                raise PageError(f"{path}: others than its owner can read it, so no token counts; chmod 600 {path}")
+                raise PageError(f"{path}: other users can read it, so no token is accepted; chmod 600 {path}")
             return msgspec.json.decode(file.read(1 << 20), type=_File).tokens
     except FileNotFoundError:
         return []
@@ -70,7 +72,7 @@ def read_tokens(path: Path) -> list[Token]:
 
 
 def add_token(path: Path, role: Role, name: str) -> str:
-    """Make a token, and return it. Raises PageError."""
+    """Create a token for a person and return it. Raises PageError."""
     tokens = read_tokens(path)
     if any(token.name == name for token in tokens):
         raise PageError(f"{name} has a token; revoke it first: pitcore page revoke {name}")
@@ -82,7 +84,7 @@ def add_token(path: Path, role: Role, name: str) -> str:
 
 
 def remove_token(path: Path, name: str) -> None:
-    """Make a token worthless, with every session that began by it. Raises PageError."""
+    """Revoke a person's token and all sessions that use it. Raises PageError."""
     tokens = read_tokens(path)
     left = [token for token in tokens if token.name != name]
     if len(left) == len(tokens):
@@ -92,7 +94,11 @@ def remove_token(path: Path, name: str) -> None:
 
 
 def _write(path: Path, tokens: list[Token]) -> None:
-    """Write the file for its owner alone: the one of its directory, where root writes it. Raises PageError."""
+    """Write the file, readable only by its owner. If root writes it, the owner is that of its folder.
+
+    Raises:
+        PageError: it cannot be written.
+    """
     raw = msgspec.json.encode(_File(tokens))
 
     def fill(file: object) -> None:
@@ -115,17 +121,17 @@ def _hash(token: str) -> str:
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A browser that showed a token."""
+    """A session of a browser that sent a token; it ends at ``ends_s`` (CLOCK_MONOTONIC, seconds)."""
 
     token: Token
     ends_s: float
 
 
 class Sessions:
-    """The browsers that showed a token; in memory only.
+    """Keeps the sessions of browsers, in memory only.
 
     Args:
-        path: of the tokens; it is read again for each request, so that a revoked one counts no more.
+        path: file of the tokens. It is read for each request, so that a revoked token is refused at once.
     """
 
     def __init__(self, path: Path) -> None:
@@ -133,40 +139,40 @@ class Sessions:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
     def begin(self, token: str) -> tuple[str, Token] | None:
-        """Return the secret of a new session and its token; None where the token is not one. Raises PageError."""
-        given = _hash(token[:MAX_TOKEN_CHARS])
-        found = None
+        """Return the secret of a new session and its token; None if the token is unknown. Raises PageError."""
+        digest = _hash(token[:MAX_TOKEN_CHARS])
+        match = None
         for one in read_tokens(self._path):
-            if secrets.compare_digest(one.sha256, given):
-                found = one
-        if found is None:
+            if secrets.compare_digest(one.sha256, digest):
+                match = one
+        if match is None:
             return None
         secret = secrets.token_urlsafe(32)
-        self._sessions[_hash(secret)] = Session(found, time.monotonic() + SESSION_S)
+        self._sessions[_hash(secret)] = Session(match, time.monotonic() + SESSION_S)
         while len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
-        return secret, found
+        return secret, match
 
     def find(self, secret: str | None) -> Token | None:
-        """Return the token of a session that counts, or None. Raises PageError."""
+        """Return the token of a valid session, or None. Raises PageError."""
         session = None if not secret else self._sessions.get(_hash(secret[:MAX_TOKEN_CHARS]))
         if session is None or session.ends_s < time.monotonic():
             return None
         return session.token if session.token in read_tokens(self._path) else None
 
     def end(self, secret: str | None) -> None:
-        """Forget a session."""
+        """End a session."""
         if secret:
             self._sessions.pop(_hash(secret[:MAX_TOKEN_CHARS]), None)
 
 
 def may(token: Token | None, needed: Role) -> bool:
-    """Tell whether a token's role is enough."""
+    """Return True if a token's role includes the needed one."""
     return token is not None and ROLES.index(token.role) >= ROLES.index(needed)
 
 
 def check_name(name: str) -> str:
-    """Return a person's name if a log may show it. Raises ConfigError."""
+    """Return a person's name if it can be shown in a log. Raises ConfigError."""
     if not 0 < len(name) <= 64 or not name.isprintable():
         raise ConfigError("a name is 1 to 64 printable characters")
     return name

@@ -1,4 +1,4 @@
-"""Answers browsers: the page, what it shows, and what a role may change."""
+"""Answers browsers: serves the page and its data, and carries out the commands that a role allows."""
 
 from __future__ import annotations
 
@@ -40,34 +40,34 @@ FILES = {
 }
 COOKIE = "pitcore_session"
 WRONG_TOKEN_S = 0.5
-SAY_EVERY_S = 60.0
+LOG_EVERY_S = 60.0
 
 
-# What a role may do: the command of the control socket, and the least role.
-DEEDS: dict[str, tuple[str, Role]] = {
+# Actions on the page: the command of the control socket, and the role that it needs.
+ACTIONS: dict[str, tuple[str, Role]] = {
     "arm": ("arm", "operator"),
     "disarm": ("disarm", "operator"),
     "point": ("point", "engineer"),
     "test-valve": ("test_valve", "engineer"),
 }
-TAKES = {"point": ("point",), "test-valve": ("lane", "code")}  # arguments of a command
+ARGUMENTS = {"point": ("point",), "test-valve": ("lane", "code")}  # arguments of an action
 
 
 class Site:
-    """The pages of one board.
+    """The web site of one board.
 
     Args:
-        view: what is known of the board.
-        album: its pictures.
-        hub: what goes to viewers.
-        sessions: who may what.
-        book: of the shifts.
+        view: state of the board.
+        album: pictures of the belt and of cherries.
+        hub: sends events to viewers.
+        sessions: sessions and their roles.
+        book: counts of the shifts.
     """
 
     def __init__(self, view: BoardView, album: Album, hub: Hub, sessions: Sessions, book: ShiftBook) -> None:
         self._view, self._album, self._hub, self._sessions, self._book = view, album, hub, sessions, book
         self._config = view.start.config
-        self._said_s = -SAY_EVERY_S
+        self._logged_s = -LOG_EVERY_S
         self._files = {path: ((STATIC / name).read_bytes(), kind) for path, (name, kind) in FILES.items()}
         self.rollout: dict[str, Any] = {}
 
@@ -88,15 +88,15 @@ class Site:
             Route("/session", self._session),
             Route("/session", self._log_in, methods=["POST"]),
             Route("/session", self._log_out, methods=["DELETE"]),
-            *(Route(f"/do/{name}", self._does(name, role), methods=["POST"]) for name, (_, role) in DEEDS.items()),
+            *(Route(f"/do/{name}", self._action(name, role), methods=["POST"]) for name, (_, role) in ACTIONS.items()),
         ]
         handlers: Any = {HTTPException: _refused, TooLargeError: _too_large, PitcoreError: _unavailable}
         return Guard(Starlette(routes=routes, exception_handlers=handlers), self._config.names)
 
     def setup(self) -> bytes:
-        """Return the events with which a viewer begins: what does not change, and the charts so far."""
+        """Return the first event of a viewer: constant data of the board, and the charts so far."""
         start = self._view.start
-        told = {
+        data = {
             "board": socket.gethostname(),
             "planes": start.planes,
             "width": start.shape[1],
@@ -105,15 +105,18 @@ class Site:
             "reasons": REASONS,
             "points": self._view.points,
         }
-        return b"retry: 1000\nevent: setup\ndata: " + msgspec.json.encode(told) + b"\n\n"
+        return b"retry: 1000\nevent: setup\ndata: " + msgspec.json.encode(data) + b"\n\n"
 
     def now(self) -> bytes:
-        """Return what is known now, as JSON."""
-        told = self._view.told(time.monotonic()) | {"rollout": self.rollout, "clock_ms": time.monotonic_ns() // 10**6}
-        shift = self._book.told(dt.datetime.now(dt.UTC))
+        """Return the present state as JSON."""
+        state = self._view.state(time.monotonic()) | {
+            "rollout": self.rollout,
+            "clock_ms": time.monotonic_ns() // 10**6,
+        }
+        shift = self._book.current(dt.datetime.now(dt.UTC))
         if shift is not None:
-            told["counts"]["shift"] = shift
-        return msgspec.json.encode(told)
+            state["counts"]["shift"] = shift
+        return msgspec.json.encode(state)
 
     def picture(self, picture: BeltPicture) -> bytes:
         """Return a picture as JSON."""
@@ -121,31 +124,31 @@ class Site:
             [one.seen.number, *one.box, one.seen.verdict, one.seen.reason, (one.seen.probabilities or {}).get("pit")]
             for one in picture.shown
         ]
-        told = {
+        data = {
             "number": picture.number,
             "seq": picture.ref.seq,
             "at_ms": picture.ref.t_ns // 10**6,
             "cherries": cherries,
             "jpeg": base64.b64encode(picture.jpeg).decode(),
         }
-        return msgspec.json.encode(told)
+        return msgspec.json.encode(data)
 
     def token_of(self, request: Request) -> Token | None:
-        """Return who asks, or None. Raises PageError."""
+        """Return the token of a request's session, or None. Raises PageError."""
         return self._sessions.find(request.cookies.get(COOKIE))
 
     def check_viewer(self, request: Request) -> None:
-        """Refuse who may not look. Raises HTTPException, PageError."""
+        """Raise HTTPException if a request may not see the page. Raises PageError."""
         if not self._config.open and not may(self.token_of(request), "viewer"):
-            raise HTTPException(401, "show a token first: it is asked for at the bottom of the page")
+            raise HTTPException(401, "enter a token at the bottom of the page first")
 
     def check_role(self, request: Request, needed: Role) -> Token:
-        """Return who asks, if he may. Raises HTTPException, PageError."""
+        """Return the token of a request if its role is sufficient. Raises HTTPException, PageError."""
         token = self.token_of(request)
         if token is None:
-            raise HTTPException(401, "show a token first")
+            raise HTTPException(401, "enter a token first")
         if not may(token, needed):
-            raise HTTPException(403, f"this needs the role {needed}, and {token.name} is {token.role}")
+            raise HTTPException(403, f"this needs the role {needed}, but {token.name} has the role {token.role}")
         return token
 
     def _for_viewers(
@@ -170,12 +173,13 @@ class Site:
         if seen is None:
             raise HTTPException(404, "this cherry was too long ago")
         line = self._view.line
-        told = msgspec.to_builtins(seen)
+        values = msgspec.to_builtins(seen)
         names = type(seen).__struct_fields__
         thresholds = None if line is None else {"accept": line.model["accept"], "reject": line.model["reject"]}
         why = None if seen.reason is None else REASONS[seen.reason]
         lane = self._view.start.lanes[seen.lane]
-        return JSONResponse(dict(zip(names, told, strict=True)) | {"lane": lane, "why": why, "thresholds": thresholds})
+        cherry = dict(zip(names, values, strict=True))
+        return JSONResponse(cherry | {"lane": lane, "why": why, "thresholds": thresholds})
 
     async def _cherry_plane(self, request: Request) -> Response:
         raw = self._album.cherry_png(request.path_params["number"], request.path_params["plane"])
@@ -201,26 +205,26 @@ class Site:
         shift_id = request.path_params["shift_id"]
         record = self._book.read(shift_id)
         if record is None:
-            raise HTTPException(404, "nothing is kept of this shift")
+            raise HTTPException(404, "there is no record of this shift")
         return shift_id, record
 
     async def _session(self, request: Request) -> Response:
-        """Tell who asks what he is."""
+        """Return name and role of the session."""
         token = self.token_of(request)
-        told = {"name": None, "role": None} if token is None else {"name": token.name, "role": token.role}
-        return JSONResponse(told | {"open": self._config.open})
+        owner = {"name": None, "role": None} if token is None else {"name": token.name, "role": token.role}
+        return JSONResponse(owner | {"open": self._config.open})
 
     async def _log_in(self, request: Request) -> Response:
         token = (await body_of(request)).get("token")
         begun = self._sessions.begin(token) if isinstance(token, str) else None
         if begun is None:
             await asyncio.sleep(WRONG_TOKEN_S)
-            if time.monotonic() - self._said_s >= SAY_EVERY_S:
-                self._said_s = time.monotonic()
-                log.warning("[page] a token from %s counts nowhere", request.client.host if request.client else "?")
-            raise HTTPException(401, "this token counts nowhere; make one with: pitcore page token ROLE")
+            if time.monotonic() - self._logged_s >= LOG_EVERY_S:
+                self._logged_s = time.monotonic()
+                log.warning("[page] unknown token from %s", request.client.host if request.client else "?")
+            raise HTTPException(401, "unknown token; make one with: pitcore page token ROLE")
         secret, owner = begun
-        log.info("[page] %s (%s) showed a token", owner.name, owner.role)
+        log.info("[page] %s (%s) logged in", owner.name, owner.role)
         answer = JSONResponse({"name": owner.name, "role": owner.role, "open": self._config.open})
         is_secure = self._config.certificate is not None
         answer.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=is_secure, path="/")
@@ -232,20 +236,20 @@ class Site:
         answer.delete_cookie(COOKIE, path="/")
         return answer
 
-    def _does(self, name: str, role: Role) -> Callable[[Request], Awaitable[Response]]:
-        """Return what answers a deed."""
-        command, _ = DEEDS[name]
+    def _action(self, name: str, role: Role) -> Callable[[Request], Awaitable[Response]]:
+        """Return the handler of an action."""
+        command, _ = ACTIONS[name]
         socket_path = Path(self._view.start.control_socket)
 
         async def answer(request: Request) -> Response:
             owner = self.check_role(request, role)
             body = await body_of(request)
-            args = {key: body[key] for key in TAKES.get(name, ()) if key in body} | {"page_user": owner.name}
+            args = {key: body[key] for key in ARGUMENTS.get(name, ()) if key in body} | {"page_user": owner.name}
             timeout_s = RELOAD_TIMEOUT_S if name == "point" else TIMEOUT_S
             try:
                 result = await asyncio.to_thread(ask, socket_path, command, args, timeout_s=timeout_s)
             except ControlError as error:
-                log.info("[page] %s, asked by %s, was refused: %s", name, owner.name, error)
+                log.info("[page] %s by %s was refused: %s", name, owner.name, error)
                 raise HTTPException(409, str(error)) from error
             log.info("[page] %s by %s (%s)", name, owner.name, owner.role)
             return JSONResponse(result)
@@ -254,7 +258,7 @@ class Site:
 
 
 class _Stream:
-    """The events, as an ASGI application."""
+    """The stream of events, as an ASGI application."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -263,17 +267,17 @@ class _Stream:
         site = self._site
         site.check_viewer(Request(scope))
         if site._hub.viewers >= MAX_VIEWERS:  # noqa: SLF001  of the same module
-            raise HTTPException(503, f"{MAX_VIEWERS} viewers look already; close another page")
+            raise HTTPException(503, f"there are already {MAX_VIEWERS} viewers; close another page")
         await site._hub.stream(site.setup(), receive, send)  # noqa: SLF001
 
 
 async def body_of(request: Request) -> dict[str, Any]:
     """Return the JSON object of a request. Raises HTTPException, TooLargeError."""
     try:
-        found = msgspec.json.decode(await request.body(), type=dict[str, Any])
+        body = msgspec.json.decode(await request.body(), type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise HTTPException(400, "the body is no JSON object") from error
-    return found
+        raise HTTPException(400, "the body is not a JSON object") from error
+    return body
 
 
 async def _refused(_: Request, error: HTTPException) -> Response:

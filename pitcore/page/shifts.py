@@ -1,7 +1,7 @@
-"""Counts of each shift, kept over restarts: one file a shift, written through ``durable``.
+"""Keeps the counts of each shift across restarts: one file for each shift, written through ``durable``.
 
-``shift_at`` is a pure rule. A record tells how much of the run it has counted, so that a page process that starts again
-goes on without counting anything twice. A power cut loses at most ``SAVE_EVERY_S`` of counts.
+A record contains how much of the run it has counted, so that a restarted page process counts nothing twice. A power cut
+loses at most ``SAVE_EVERY_S`` of counts.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ class Shift:
 
     @property
     def id(self) -> str:
-        """Name of its file."""
+        """Name of the shift's file, without the suffix."""
         return f"{self.start:%Y-%m-%dT%H%M}"
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=True):
-    """What was counted in a shift: schema ``pitcore.shift/1``.
+    """The counts of a shift: schema ``pitcore.shift/1``.
 
     Attributes:
-        start, end: RFC 3339, local time with its offset.
-        lanes: names.
-        hours: counts by lane and verdict, for each hour that had any, by its start.
-        events: how many of each.
-        run: the last run of the service that was counted here; ``counted`` and ``counted_events`` are what of it was
-            counted, here and in shifts before.
+        start, end: local time with its offset, RFC 3339.
+        lanes: names of the lanes.
+        run: the last run of the service that was counted.
+        counted, counted_events: the part of that run that was counted, in this and earlier shifts.
+        hours: counts by lane and verdict for each hour that has any, by the start of the hour.
+        events: numbers of events, by name.
     """
 
     name: str
@@ -67,19 +67,19 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
 
     @property
     def total(self) -> Count:
-        """Counts by lane and verdict."""
-        found = zero(len(self.lanes))
+        """Counts of the shift by lane and verdict."""
+        total = zero(len(self.lanes))
         for count in self.hours.values():
-            found = plus(found, count)
-        return found
+            total = plus(total, count)
+        return total
 
 
 def shift_at(now: dt.datetime, shifts: Sequence[ShiftConfig]) -> Shift:
-    """Return the shift of a moment.
+    """Return the shift at a time.
 
     Args:
-        now: with any offset; shifts start by the board's local time.
-        shifts: in the order of their start.
+        now: the time, with any offset; shifts start by the board's local time.
+        shifts: the configured shifts, in the order of their start.
     """
     today = now.astimezone().date()
     starts = []
@@ -94,17 +94,17 @@ def shift_at(now: dt.datetime, shifts: Sequence[ShiftConfig]) -> Shift:
 
 
 class ShiftBook:
-    """The shifts of one board.
+    """Counts and stores the shifts of one board.
 
     Args:
-        folder: of the files; it is made when the first is written.
-        shifts: of the configuration.
-        lanes: names.
-        run: of the service.
-        keep: how many files stay.
+        folder: folder of the files; it is created with the first file.
+        shifts: the configured shifts.
+        lanes: names of the lanes.
+        run: identifies the run of the service.
+        keep: number of files to keep.
 
     Attributes:
-        trouble: why counts cannot be kept; None where they can.
+        trouble: why counts cannot be stored; None if they can.
     """
 
     def __init__(self, folder: Path, shifts: Sequence[ShiftConfig], lanes: Sequence[str], run: str, keep: int) -> None:
@@ -116,13 +116,13 @@ class ShiftBook:
         self.trouble: str | None = None
 
     def update(self, now: dt.datetime, now_s: float, total: Count, events: dict[str, int]) -> None:
-        """Count what is new.
+        """Add the new counts to the shift, and save it every ``SAVE_EVERY_S``.
 
         Args:
             now: wall clock.
-            now_s: a clock that only grows.
-            total: of this run, by lane and verdict.
-            events: of this run.
+            now_s: monotonic clock, in seconds.
+            total: counts of this run so far, by lane and verdict.
+            events: events of this run so far, by name.
         """
         if self._shift is None or not self._shift.start <= now < self._shift.end:
             self._turn_to(shift_at(now, self._shifts))
@@ -142,8 +142,8 @@ class ShiftBook:
             self._saved_s = now_s
             self.save()
 
-    def told(self, now: dt.datetime) -> dict[str, Any] | None:
-        """Return the counts of the shift so far, JSON-able."""
+    def current(self, now: dt.datetime) -> dict[str, Any] | None:
+        """Return the counts of the current shift as values that JSON can encode; None before ``update``."""
         if self._record is None or self._shift is None:
             return None
         return {
@@ -156,7 +156,7 @@ class ShiftBook:
         }
 
     def save(self) -> None:
-        """Write the record of the shift, and remove files beyond those that are kept."""
+        """Write the record of the shift, and remove the oldest files beyond ``keep``."""
         if self._record is None or self._shift is None:
             return
         raw = msgspec.json.encode(self._record)
@@ -168,23 +168,23 @@ class ShiftBook:
         except OSError as error:
             trouble = f"{self._folder}: counts of the shift cannot be written: {error.strerror}"
             if trouble != self.trouble:
-                log.warning("[page] %s; they are kept in memory until the disk takes them", trouble)
+                log.warning("[page] %s; they stay in memory until they can be written", trouble)
             self.trouble = trouble
         else:
             self.trouble = None
 
     def past(self) -> list[dict[str, Any]]:
-        """Return the last shifts, the newest first, JSON-able."""
-        found = []
+        """Return the last 60 shifts, the newest first, as values that JSON can encode."""
+        shifts = []
         for shift_id in self._ids()[:MAX_LISTED]:
             record = self.read(shift_id)
             if record is not None:
                 sums = [sum(column) for column in zip(*record.total, strict=True)]
-                found.append({"id": shift_id, "name": record.name, "start": record.start, "total": sums})
-        return found
+                shifts.append({"id": shift_id, "name": record.name, "start": record.start, "total": sums})
+        return shifts
 
     def read(self, shift_id: str) -> Record | None:
-        """Return the record of a shift, or None where there is no whole one."""
+        """Return the record of a shift, or None if there is none or it is damaged."""
         if not ID.fullmatch(shift_id):
             return None
         if self._shift is not None and shift_id == self._shift.id:
@@ -198,7 +198,7 @@ class ShiftBook:
             return None
 
     def _turn_to(self, shift: Shift) -> None:
-        """End the shift before, and begin or go on with another."""
+        """End the previous shift, and begin or continue another one."""
         self.save()
         before = self._record or self._last_record()
         begun = self.read(shift.id)
@@ -219,7 +219,7 @@ class ShiftBook:
         return next((record for one in self._ids() if (record := self.read(one)) is not None), None)
 
     def _set_aside(self, shift_id: str) -> None:
-        """Keep the file of a shift that began with other lanes under another name."""
+        """Rename the file of a shift that began with other lanes, so that its counts are kept."""
         path = self._path(shift_id)
         try:
             path.rename(path.with_suffix(".other-lanes.json"))
@@ -227,9 +227,8 @@ class ShiftBook:
             log.warning("[page] %s: %s", path, error.strerror)
 
     def _ids(self) -> list[str]:
-        """Return the shifts that have a file, the newest first."""
-        found = [path.stem for path in self._folder.glob("*.json") if ID.fullmatch(path.stem)]
-        return sorted(found, reverse=True)
+        """Return the ids of the shifts that have a file, the newest first."""
+        return sorted((path.stem for path in self._folder.glob("*.json") if ID.fullmatch(path.stem)), reverse=True)
 
     def _path(self, shift_id: str) -> Path:
         return self._folder / f"{shift_id}.json"

@@ -1,6 +1,6 @@
-"""Counts of verdicts by lane, over the last minute and hour. Pure: the time is an argument.
+"""Counts verdicts by lane over the last minute and hour. Reads no clock: the time is an argument.
 
-The service tells how many there were since its start, so a message that is lost changes no count.
+The service sends its totals since the start, so a lost message changes no count.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ Count = list[list[int]]  # [lane][verdict], in the order of VERDICTS
 
 
 def zero(lanes: int) -> Count:
-    """Return a count of nothing."""
+    """Return a count of zeros for a number of lanes."""
     return [[0] * len(VERDICTS) for _ in range(lanes)]
 
 
 def plus(one: Count, other: Count) -> Count:
-    """Return the sum."""
+    """Return the sum of two counts."""
     return [[a + b for a, b in zip(left, right, strict=True)] for left, right in zip(one, other, strict=True)]
 
 
 def minus(one: Count, other: Count) -> Count:
-    """Return the difference."""
+    """Return the difference of two counts."""
     return [[a - b for a, b in zip(left, right, strict=True)] for left, right in zip(one, other, strict=True)]
 
 
 class Window:
-    """How much came within the last so many seconds.
+    """Counts over a sliding window of time.
 
     Args:
-        lanes: how many.
-        span_s: how far it looks back.
-        steps: of which it consists; bounds memory.
+        lanes: number of lanes.
+        span_s: length of the window in seconds.
+        steps: number of steps in the window, which limits its memory.
     """
 
     def __init__(self, lanes: int, span_s: float, steps: int = 60) -> None:
@@ -41,14 +41,14 @@ class Window:
         self._marks: deque[tuple[float, Count]] = deque()  # (second, count so far), the oldest first
 
     def update(self, now_s: float, total: Count) -> tuple[Count, float]:
-        """Note how much there is so far.
+        """Record a total, and return the count within the window.
 
         Args:
-            now_s: a clock that only grows.
-            total: since the start; never falls.
+            now_s: monotonic clock, in seconds.
+            total: count since the start; never decreases.
 
         Returns:
-            How much came within the span, and the seconds that it really covers: fewer after a start.
+            The count within the window, and the seconds that it covers: fewer than ``span_s`` after a start.
         """
         if not self._marks:
             self._marks.append((now_s, zero(self._lanes)))

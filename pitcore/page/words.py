@@ -1,4 +1,4 @@
-"""What the page says of reasons, alarms and other events, in the words of docs/: a test holds the two equal."""
+"""Texts of the page for reasons, alarms and other events. They are those of docs/; a test compares them."""
 
 from __future__ import annotations
 
@@ -8,79 +8,80 @@ from typing import NamedTuple
 from pitcore.verdict import Reason
 
 
-class Told(NamedTuple):
+class AlarmText(NamedTuple):
     """What is wrong, and what to do."""
 
     wrong: str
     fix: str
 
 
-ALARMS: Mapping[str, Told] = {
-    "not_judging": Told(
+ALARMS: Mapping[str, AlarmText] = {
+    "not_judging": AlarmText(
         "4 of the last 8 frames left belt unjudged: they were damaged, flooded, unreadable, black, stuck "
         "or repeated, or belt passed between them (belt_gap).",
         "Fix the faults that the text names.",
     ),
-    "planes_swapped": Told(
+    "planes_swapped": AlarmText(
         "The cameras are exchanged: the plane top shows light through the cherries, bottom reflected light.",
-        "Exchange the ids or channels of the cameras in [source]; then pitcore calibrate exposure, flat and align.",
+        "Exchange the ids or channels of the cameras in [source]; then pitcore calibrate exposure, flat and align. "
+        "Two cameras on one side of the belt are not found.",
     ),
-    "camera_frozen": Told(
+    "camera_frozen": AlarmText(
         "A camera repeats the same picture, or one plane of it. It is detected on an empty belt too.",
         "The service restarts by itself. If the alarm comes back, check the camera's cable and supply.",
     ),
-    "light_off": Told(
+    "light_off": AlarmText(
         "The empty belt of a plane is below half of its level, or its reference strip where the belt is "
         "too dark to tell; or frames are black.",
         "Check the lamp, its supply and its cable.",
     ),
-    "light_dim": Told(
+    "light_dim": AlarmText(
         "Belt or cherries are below 85 % of their calibrated level.",
         "Clean or replace the lamp, clean the glass; then pitcore calibrate exposure and flat.",
     ),
-    "light_bright": Told(
+    "light_bright": AlarmText(
         "Belt or cherries are above 120 % of their calibrated level: other light falls in, or the belt changed.",
         "Close the hood, clean the belt. If that does not help: pitcore calibrate exposure and flat.",
     ),
-    "reference_strip": Told(
+    "reference_strip": AlarmText(
         "A strip of white tape in view ([[line.reference]]) is below 85 % or above 120 % of its "
         "calibrated level: the lamp, or the strip.",
         "Clean the strip, see that nothing covers it, check the lamp; then pitcore calibrate exposure and flat.",
     ),
-    "lens_dirty": Told(
+    "lens_dirty": AlarmText(
         "A spot of at least 16 px does not move with the belt.",
         "Clean lens, glass and lamp at the place that the text gives.",
     ),
-    "planes_misaligned": Told(
+    "planes_misaligned": AlarmText(
         "The planes' masks of the same cherries are offset by more than 3 px.",
         "Check that no camera was moved; then pitcore calibrate align.",
     ),
-    "nothing_seen": Told(
+    "nothing_seen": AlarmText(
         "The belt moves and nothing that moves with it was seen for nothing_seen_s.",
         "Check the feed, the light and the camera's view.",
     ),
-    "encoder_dead": Told(
+    "encoder_dead": AlarmText(
         "Cherries move but the encoder does not count, or only jitters. All things in each frame are then judged.",
         "Check the encoder's cable, supply and coupling.",
     ),
-    "encoder_mismatch": Told(
+    "encoder_mismatch": AlarmText(
         "Fewer than half of the cherries that two frames show are at the place that the encoder gives.",
         "Check coupling and slip; then pitcore calibrate belt.",
     ),
-    "belt_reversing": Told(
+    "belt_reversing": AlarmText(
         "The belt is more than 60 px behind where it was.",
         "Nothing, if somebody ran the belt back: what left the frame by its entry edge is judged again. "
         "If the belt runs forward, exchange the encoder's channels A and B.",
     ),
-    "only_foreign": Told(
+    "only_foreign": AlarmText(
         "Nine in ten of the last 40 things are not single cherries.",
         "Check what is on the belt, and [decision] min_plane_mean, max_plane_mean.",
     ),
-    "drift": Told(
+    "drift": AlarmText(
         "Probability, size, brightness or verdict shares of the cherries left what was usual in the last weeks.",
-        "The text names the figures: check lamps, glass and exposure, or see whether the fruit is another.",
+        "The text names the figures: check lamps, glass and exposure, or see whether the kind of fruit changed.",
     ),
-    "unlike_card": Told(
+    "unlike_card": AlarmText(
         "The cherries are unlike those that the model was tested on.",
         "Compare exposure and fruit with the model's, or have a model trained on this line's crops.",
     ),
@@ -103,12 +104,13 @@ EVENTS: Mapping[str, str] = {
     "frames_lost": "The source skipped numbers.",
     "frame_repeated": "The same number arrived twice.",
     "frames_renumbered": "The source restarts its count.",
-    "frame_damaged": "A picture is not whole: a JPEG without its end, a wrong checksum, a decoder's or driver's error.",
+    "frame_damaged": "A picture is incomplete or wrong: a JPEG without its end, a wrong checksum, an error of the "
+    "decoder or driver.",
     "frame_black": "A plane is 0 in every pixel.",
     "frame_flooded": "More foreground than max_foreground_share.",
     "frame_unreadable": "More runs or things than the memory holds.",
-    "frame_stuck": "A plane repeats its last picture, pixel for pixel; "
-    "or cherries did not move although the belt moved.",
+    "frame_stuck": "A plane repeats its last picture, pixel for pixel; or cherries did not move although the belt "
+    "moved.",
     "belt_gap": "Belt passed between two frames.",
     "logits_not_finite": "The network's answer for a cherry is NaN or infinite.",
     "overload": "More cherries in a frame than max_cherries.",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.actuation.test_actuator import HALF, TICK_NS, judged_line
-from tests.actuation.valves import DISTANCE, PLAN
+from tests.actuation.test_actuator import HALF, TICK_NS, judged_line, ticks
+from tests.actuation.valves import DISTANCE, PLAN, verdict
 
 
 def blind_until(line, tick):
@@ -80,3 +80,32 @@ def test_a_cluster_that_waits_makes_no_gap_between_two_frames():
         line.run(range(tick, tick + 100))
         line.actuator.judged(tick, line.now_ns, 250)
     assert line.notices() == {}
+
+
+GAP = range(1870, 2300)  # ticks at which the belt is at row 0 that the frames at 1900 and 2600 leave between them
+
+
+def line_with_a_gap_that_left():
+    """A line whose camera missed a stretch of belt, which then backed up beyond the entry edge and came again."""
+    line = judged_line()
+    line._judge = False
+    line.run(range(2000, 2600))
+    line.actuator.judged(2600, line.now_ns)
+    line.run(range(2600, 1600, -1))
+    line._judge = True
+    return line
+
+
+@pytest.mark.parametrize("at_row_0", [GAP[0] - HALF, GAP[150], GAP[-1] + HALF])
+def test_a_pit_in_a_fail_safe_stretch_that_left_and_came_again_is_missed(at_row_0):
+    line = line_with_a_gap_that_left().run(range(1601, at_row_0 + 150))
+    line.take([verdict(at_row_0)])
+    line.run(range(line.tick + 1, 2600 + DISTANCE))
+    assert ticks(at_row_0 + DISTANCE) <= line.open[0]
+
+
+def test_a_fail_safe_stretch_that_left_is_fired_once_and_belt_beside_it_is_not():
+    line = line_with_a_gap_that_left().run(range(1601, 2800 + DISTANCE))  # every frame of it judged, without a verdict
+    assert {tick + DISTANCE for tick in GAP} <= line.open[0]  # air on clean belt: docs/adr/0013
+    assert line.open[0] <= set(range(GAP[0] + DISTANCE - HALF, GAP[-1] + DISTANCE + HALF + 1))
+    assert line.actuator.counts["openings"] == 2 + 2  # one for each reject lane at the start, and for the gap

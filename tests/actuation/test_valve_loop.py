@@ -15,7 +15,7 @@ from pitcore.actuation.simulated_chip import SimulatedChip, steady
 from pitcore.actuation.valve_loop import DRAIN_NS, ValveLoop
 from tests.actuation.valves import CONFIG, DISTANCE, PLAN, PULSE, verdict
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 TICKS_PER_S = 4000.0
 
 

@@ -31,7 +31,7 @@ def asked(board, lane=1, number=1):
 
 
 def told(board):
-    return divmod(board.get("test_told"), LANES)
+    return divmod(board.get("test_result"), LANES)
 
 
 def test_a_valve_is_open_for_a_tenth_of_a_second(board):

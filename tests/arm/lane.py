@@ -5,8 +5,9 @@
 
 Installs the aarch64 wheel with pip in an arm64 root. On an emulated Cortex-A76 and Cortex-A72 it runs the native tests,
 the parity, session, denormal and decision tests and the demo; on an x86-64 without VNNI the session tests. On all three
-it classifies crops, replays a recording, and compares every verdict with this machine's, byte for byte. Emulation is
-slow: no time printed here says anything about a board.
+it classifies crops, replays a recording, and compares every verdict with this machine's, byte for byte. On each of
+them and on this machine, 1 to 4 workers must give the same verdicts. Emulation is slow: no time printed here says
+anything about a board.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ def main() -> None:
     judge(here)
 
     machines = [machine_of(name) for name in options.machines.split(",")]
+    passed = [check(here)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        passed = list(pool.map(check, machines))
+        passed += pool.map(check, machines)
     print(f"{sum(passed)} of {len(passed)} machines pass, {time.monotonic() - begin:.0f} s")
     sys.exit(0 if all(passed) else 1)
 
@@ -76,6 +78,8 @@ def machine_of(name: str) -> Machine:
 def check(machine: Machine) -> bool:
     """Run every check on one machine; print a line for each; return whether all passed."""
     checks = [("unit tests", unit_tests), ("verdicts", verdicts)]
+    if machine == this_machine():
+        checks = [("workers", workers)]
     if machine.name in ARM_CORES:
         checks = [("native tests", native_tests), *checks, ("demo", demo)]
     passed = True
@@ -107,8 +111,18 @@ def unit_tests(machine: Machine) -> tuple[bool, str]:
 def verdicts(machine: Machine) -> tuple[bool, str]:
     """Judge crops and a recording, and compare with this machine's verdicts byte for byte."""
     judge(machine)
+    return compare(machine, ("classify", "replay", *map(shared, WORKERS)))
+
+
+def workers(machine: Machine) -> tuple[bool, str]:
+    """Compare what several workers said with what one said, on this machine, which has judged."""
+    return compare(machine, tuple(map(shared, WORKERS[1:])))
+
+
+def compare(machine: Machine, kinds: tuple[str, ...]) -> tuple[bool, str]:
+    """Compare verdicts of a machine with this machine's, those of several workers with those of one worker here."""
     said, equal = [], True
-    for kind in ("classify", "replay", *map(shared, WORKERS)):
+    for kind in kinds:
         reference = verdict_file(this_machine(), shared(1) if kind.startswith(SHARED) else kind).read_bytes()
         mine = verdict_file(machine, kind).read_bytes()
         pairs = list(zip_longest(reference.splitlines(), mine.splitlines()))

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from pitcore.calibration.steps import measure_align, measure_belt, measure_exposure, measure_flat
-from pitcore.calibration.survey import opened
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Adjustable, Source
@@ -14,7 +13,7 @@ from pitcore.emulator.emulated import EmulatedSource
 from pitcore.emulator.scoring import score
 from pitcore.errors import CalibrationError, SourceError
 from pitcore.loop.sources import set_exposures
-from tests.line_belt import line_config, line_source, run_line, wrong
+from tests.line_belt import line_config, line_source, run_line, survey_of, wrong
 
 TARGETS = (156.0, 210.0)
 
@@ -25,7 +24,7 @@ def with_values(config, values):
 
 def measured(config, source, measure, *arguments):
     set_exposures(source, config)
-    with opened(source, config, lambda: None) as survey:
+    with survey_of(source, config) as survey:
         outcome = measure(survey, *arguments)
     assert outcome.picture.width > 1000
     return outcome

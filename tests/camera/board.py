@@ -14,6 +14,7 @@ from pitcore.camera.ticks import ConstantSpeed
 from pitcore.config import CameraConfig, Picamera2SourceConfig
 from pitcore.emulator.emulated import EmulatedSource
 from pitcore.emulator.spec import BeltSpec
+from pitcore.errors import SourceError
 from pitcore.frame import Geometry
 from tests.camera import fake_picamera2
 
@@ -21,7 +22,7 @@ HERE = Path(__file__).parent
 TOP, BOTTOM = "/base/rp1/i2c@88000/imx296@1a", "/base/rp1/i2c@80000/imx296@1a"
 GEOMETRY = Geometry(("top", "bottom"), 48, 100, 0.5)
 PX_PER_S = 1000.0
-PATIENCE_S = 20.0  # longer than a busy machine sleeps
+PATIENCE_S = 60.0  # longer than a busy machine sleeps
 
 
 class Transform(types.SimpleNamespace):
@@ -79,6 +80,34 @@ def belt_pictures(height_px, width_px, advance_px, count=12, cherries=None):
     return pictures
 
 
+def two_cameras(frames_per_s, *, patience_s):
+    """The configuration of a board with two small cameras, as ``programs_cameras`` connects them.
+
+    Args:
+        frames_per_s: of each.
+        patience_s: with a camera that sends nothing, at the start and later.
+    """
+    return f"""
+[frame]
+height_px = 240
+width_px = 640
+[source]
+kind = "picamera2"
+frames_per_s = {frames_per_s}
+startup_s = {patience_s}
+px_per_s = {120.0 * frames_per_s}
+[[source.cameras]]
+id = "{TOP}"
+planes = ["top"]
+[[source.cameras]]
+id = "{BOTTOM}"
+planes = ["bottom"]
+[runtime]
+capture_timeout_s = {patience_s}
+stop_timeout_s = 60.0
+"""
+
+
 def programs_cameras(**more):
     """The environment of a program that finds two small cameras, or others.
 
@@ -105,3 +134,36 @@ def source_config(**changes):
 
 def source_of(config=None, geometry=GEOMETRY, ticks=None):
     return PicameraSource(config or source_config(), geometry, ticks or ConstantSpeed(PX_PER_S, geometry.px_per_tick))
+
+
+FRAME_NS = 20_000_000
+
+
+def read_until_it_breaks(source, timeout_s=1.0, limit=2000):
+    """Frames before the error, and the error."""
+    frames = []
+    for _ in range(limit):
+        try:
+            frame = source.read(timeout_s)
+        except SourceError as error:
+            return frames, error
+        with frame:
+            frames.append((frame.seq, frame.t_ns, tuple(int(plane[0, 0]) for plane in frame.planes)))
+    raise AssertionError("it never broke")
+
+
+def take(source, count, timeout_s=PATIENCE_S):
+    frames = []
+    for _ in range(count):
+        with source.read(timeout_s) as frame:
+            frames.append((frame.seq, frame.t_ns, frame.tick, tuple(np.array(plane) for plane in frame.planes)))
+    return frames
+
+
+def lost_of(source):
+    return {health.planes[0]: dict(health.lost) for health in source.health()}
+
+
+def number_shown(plane):
+    assert plane.min() == plane.max(), "a frame made of several"
+    return int(plane[0, 0]) - 10

@@ -220,11 +220,11 @@ class Picamera2:
     def stop(self):
         self._stop.set()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(10)
+            self._thread.join(60)
 
     def close(self):
         if self._unplugged():
-            threading.Event().wait(30)  # as libcamera waits for a sensor that is gone
+            threading.Event().wait(300)  # as libcamera waits for a sensor that is gone
         self.stop()
         self.closed = True
 

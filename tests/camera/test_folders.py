@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pitcore.camera.folders import walk
+from pitcore.camera.folders import LINK, below, walk
 
 NOBODY = 65534
 
@@ -47,3 +47,18 @@ def test_a_name_with_a_newline_is_escaped_where_it_is_named(folder):
     (told,) = walked(folder).passed_over
     assert "\n" not in told
     assert told.endswith("(not a PNG)")
+
+
+def test_a_walk_gives_everything_once_and_says_what_it_did_not_enter(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "x.pem").write_bytes(b"")
+    (tmp_path / "to").symlink_to(tmp_path / "a")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    found = {entry.path.relative_to(tmp_path).as_posix(): entry for entry in below(tmp_path)}
+    assert list(found) == ["a", "a/b", "a/b/x.pem", "gone", "pipe", "to"]
+    assert [name for name, entry in found.items() if entry.is_file] == ["a/b/x.pem"]
+    assert {name: entry.passed_over for name, entry in found.items() if entry.passed_over} == {
+        "gone": "No such file or directory",
+        "to": LINK,
+    }

@@ -70,7 +70,7 @@ def test_a_board_configuration_on_a_machine_without_cameras_is_one_clear_line(tm
 
 
 def test_nothing_of_a_camera_is_imported_before_one_is_wanted():
-    code = "import sys, pitcore.loop.app, pitcore.cli.main; print({'picamera2', 'libcamera', 'av'} & set(sys.modules))"
+    code = "import sys, pitcore.loop.app, pitcore.cli.run; print({'picamera2', 'libcamera', 'av'} & set(sys.modules))"
     done = run_python(code)
     assert done == "set()"
 

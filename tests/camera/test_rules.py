@@ -93,9 +93,9 @@ GOOD = {"ExposureTime": 500, "AnalogueGain": 2.0, "FrameDuration": 50_000}
         ({"ExposureTime": 515, "AnalogueGain": 2.02, "FrameDuration": 50_012}, ""),
         ({"ExposureTime": 560}, "exposure is 560 us, asked for 500"),
         ({"AnalogueGain": 2.1}, "gain is 2.1, asked for 2"),
-        ({"AnalogueGain": None}, "gain is not told"),
+        ({"AnalogueGain": None}, "gain is not reported"),
         ({"FrameDuration": 60_000}, "frame time is 60000 us, asked for 50000"),
-        ({"FrameDuration": None}, "frame time is not told"),
+        ({"FrameDuration": None}, "frame time is not reported"),
     ],
 )
 def test_a_frame_that_is_not_as_asked_is_told_apart_from_a_sensors_steps(changes, said):

@@ -36,7 +36,7 @@ SPEC = small_spec(frames=6)
 GEOMETRY = Geometry(("top", "bottom"), SPEC.height_px, SPEC.width_px, SPEC.px_per_tick)
 PX_PER_S = SPEC.advance_px * SPEC.frames_per_s
 TICKS = ConstantSpeed(PX_PER_S, SPEC.px_per_tick)
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def colour(planes):

@@ -43,7 +43,7 @@ def kept(folder):
 
 def run(tiny_bundle, folder, *frames, **keys):
     keeper = CropKeeper(capture(folder, **keys))
-    memory, _, app = run_scene(ListSource(still(*frames)), config_for(tiny_bundle), hooks=Hooks(keeper=keeper))
+    memory, _, app = run_scene(ListSource(still(*frames)), config_for(tiny_bundle), hooks=Hooks(keepers=[keeper]))
     end(keeper)
     return keeper, memory, app
 
@@ -95,7 +95,7 @@ def test_a_disk_that_hangs_stops_nothing_and_drops_beyond_the_queue(tiny_bundle,
     add = keeper._ring.add
     keeper._ring.add = lambda *args: gate.wait(60) and add(*args)
     frames = [planes_with(*((x, 60 + seed, CLEAN) for x in (20, 120, 220)), seed=seed) for seed in range(6)]
-    memory, _, _ = run_scene(ListSource(still(*frames)), config_for(tiny_bundle), hooks=Hooks(keeper=keeper))
+    memory, _, _ = run_scene(ListSource(still(*frames)), config_for(tiny_bundle), hooks=Hooks(keepers=[keeper]))
     assert len(memory.verdicts) == 18
     told = keeper.status()
     assert told["dropped"] >= 18 - 4 - 1 - 1

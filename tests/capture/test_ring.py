@@ -79,7 +79,7 @@ def test_files_of_others_stay_and_are_not_counted(tmp_path, caplog):
     for _ in range(20):
         one.add("a", b"x")
     assert (tmp_path / "notes.txt").read_bytes() == b"x" * 100_000
-    assert "2 files of others" in caplog.text
+    assert "2 other files" in caplog.text
 
 
 def test_two_services_never_share_a_folder(tmp_path):

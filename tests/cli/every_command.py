@@ -11,17 +11,24 @@ import sys
 import traceback
 from pathlib import Path
 
-PROGRAMS = {  # those without torch first: to fork them is cheaper before it is imported
-    "pitcore": ("pitcore.cli.main", "pitcore"),
-    "pitcore-bench": ("pitcore.cli.bench", "bench"),
-    "pitcore-tools": ("pitcore_tools.cli.main", "pitcore_tools"),
-}
+import click
+
+from tests.cli.forks import PROGRAMS
+
 PATIENCE_S = 60
 
 
 def module_of(program):
     """The module that has the program's ``main`` and its click command."""
     return importlib.import_module(PROGRAMS[program][0])
+
+
+def import_command(case):
+    """Import the command of a case, so that its child need not."""
+    module, name = PROGRAMS[case["program"]]
+    command = getattr(importlib.import_module(module), name)
+    if isinstance(command, click.Group) and case["arguments"]:
+        command.get_command(click.Context(command), case["arguments"][0])
 
 
 def become(case):
@@ -45,7 +52,7 @@ def become(case):
 
 def ended(case, folder):
     """Run a case in a child and return its exit code and what it wrote to standard error."""
-    module_of(case["program"])
+    import_command(case)
     folder.mkdir()
     child = os.fork()
     if child == 0:

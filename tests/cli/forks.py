@@ -2,8 +2,8 @@
 
 One process, the nursery, imports a program once and forks for each start. What it forks runs the program's own
 ``main`` and ends as Python does, with real streams, signals and exit codes. It differs from the installed program in
-two points: its modules are imported already, and it is no child of the test. So tests that need another environment,
-another limit or another Python use ``subprocess``.
+two points: its modules are imported already, and it is no child of the test. Its environment may be another one, whose
+``PYTHONPATH`` comes first where it imports more. Tests that need another limit or another Python use ``subprocess``.
 """
 
 import atexit
@@ -20,7 +20,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-MAIN = {"pitcore": "pitcore.cli.main", "pitcore-tools": "pitcore_tools.cli.main"}
+import click
+
+PROGRAMS = {  # the module that has a program's ``main``, and its click command there
+    "pitcore": ("pitcore.cli.main", "pitcore"),
+    "pitcore-bench": ("pitcore.cli.bench", "bench"),
+    "pitcore-tools": ("pitcore_tools.cli.main", "pitcore_tools"),
+}
 MAX_REQUEST_BYTES = 64 * 1024
 
 
@@ -48,12 +54,13 @@ class Forked:
         arguments: its words.
         stdout, stderr: open files.
         cwd: folder to run in, or None for this one.
+        env: its environment, or None for this one.
     """
 
-    def __init__(self, program, arguments, *, stdout, stderr, cwd=None):
+    def __init__(self, program, arguments, *, stdout, stderr, cwd=None, env=None):
         self.args, self.returncode = [program, *map(str, arguments)], None
         self._answer, theirs = socket.socketpair()
-        request = {"words": self.args, "cwd": str(cwd or Path.cwd()), "environment": dict(os.environ)}
+        request = {"words": self.args, "cwd": str(cwd or Path.cwd()), "environment": dict(env or os.environ)}
         with Path(os.devnull).open() as null, theirs:
             fds = [null.fileno(), stdout.fileno(), stderr.fileno(), theirs.fileno()]
             socket.send_fds(nursery_of(Path(program).name), [json.dumps(request).encode()], fds)
@@ -94,10 +101,10 @@ class Forked:
         self._answer.close()
 
 
-def run_forked(program, *arguments, cwd=None, timeout=300):
+def run_forked(program, *arguments, cwd=None, env=None, timeout=300):
     """Run a program to its end; return how it ended and what it printed, as ``subprocess.run``."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = Forked(program, arguments, stdout=out, stderr=err, cwd=cwd)
+        process = Forked(program, arguments, stdout=out, stderr=err, cwd=cwd, env=env)
         try:
             process.wait(timeout)
         except BaseException:
@@ -106,6 +113,14 @@ def run_forked(program, *arguments, cwd=None, timeout=300):
             raise
         printed = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, err)]
         return subprocess.CompletedProcess(process.args, process.returncode, *printed)
+
+
+def import_commands(command):
+    """Import every command of a group, which imports each when it is used."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            command.get_command(context, name)
 
 
 def serve(requests):
@@ -145,11 +160,14 @@ def report(child, answer):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; they end us
-    module = importlib.import_module(MAIN[sys.argv[1]])
+    module, group = PROGRAMS[sys.argv[1]]
+    module = importlib.import_module(module)
+    import_commands(getattr(module, group))
     asked = serve(socket.socket(fileno=int(sys.argv[2])))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["environment"])
+    sys.path[:0] = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     sys.argv, __package__ = asked["words"], None  # what click takes the program's name from
     module.main()

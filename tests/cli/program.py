@@ -6,16 +6,21 @@ from pathlib import Path
 
 from tests.cli.forks import run_forked
 
-SMALL_BELT = """
+FRAMES_PER_S = 25.0  # a service at 100 leaves a slow machine no time for the test
+
+
+def small_belt(*, frames_per_s=FRAMES_PER_S, cherries_per_frame=4.0):
+    """Return the frame and the source of a configuration: a small emulated belt."""
+    return f"""
 [frame]
 height_px = 240
 width_px = 640
 
 [source]
 kind = "emulated"
-cherries_per_frame = 4.0
+cherries_per_frame = {cherries_per_frame}
 advance_px = 120
-frames_per_s = 100.0
+frames_per_s = {frames_per_s}
 ring_frames = 6
 """
 
@@ -25,15 +30,15 @@ def program():
     return str(Path(sys.executable).with_name("pitcore"))
 
 
-def run_pitcore(*arguments, cwd=None, **options):
+def run_pitcore(*arguments, cwd=None, env=None, **options):
     """Run ``pitcore`` in a process of its own and return what it printed and how it ended.
 
     The process is forked from one that has imported pitcore, or is the installed program where options of
     ``subprocess.run`` ask for more.
     """
     if not options:
-        return run_forked(program(), *arguments, cwd=cwd)
-    return run_installed(*arguments, cwd=cwd, **options)
+        return run_forked(program(), *arguments, cwd=cwd, env=env)
+    return run_installed(*arguments, cwd=cwd, env=env, **options)
 
 
 def run_installed(*arguments, **options):
@@ -42,9 +47,9 @@ def run_installed(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
 
 
-def write_config(path, bundle, *, sink=None, extra=""):
+def write_config(path, bundle, *, sink=None, extra="", frames_per_s=FRAMES_PER_S):
     """Write a configuration of a small emulated belt."""
-    text = SMALL_BELT + f'\n[model]\nbundle = "{bundle}"\n' + extra
+    text = small_belt(frames_per_s=frames_per_s) + f'\n[model]\nbundle = "{bundle}"\n' + extra
     if sink is not None:
         text += f'\n[sink]\npath = "{sink}"\n'
         if "[runtime]" not in text:

@@ -1,8 +1,7 @@
-"""``pitcore run`` in a process of its own."""
+"""``pitcore run``, or another command that a signal ends, in a process of its own."""
 
 import json
 import signal
-import subprocess
 import time
 
 from tests.cli.forks import Forked
@@ -19,16 +18,14 @@ class Service:
         log: file; is appended to.
         options: further ones of the command.
         env: of the process.
+        command: words of another command.
     """
 
-    def __init__(self, config, log, *options, env=None):
+    def __init__(self, config, log, *options, env=None, command=("run",)):
         self._log = log
-        words = ["run", "--config", str(config), *options]
+        words = [*map(str, command), "--config", str(config), *options]
         with log.open("ab") as output:
-            if env is None:
-                self.process = Forked(program(), words, stdout=output, stderr=output)
-            else:
-                self.process = subprocess.Popen([program(), *words], stdout=output, stderr=output, env=env)
+            self.process = Forked(program(), words, stdout=output, stderr=output, env=env)
 
     def wait_for_log(self, text, times=1):
         self.wait(lambda: self._log.read_text().count(text) >= times, f"{text!r} in the log")

@@ -45,7 +45,7 @@ class Plc:
     """Reads the registers over the network, by a library that is not the server's."""
 
     def __init__(self, port):
-        self._client = ModbusClient("127.0.0.1", port, unit_id=1, timeout=20.0)
+        self._client = ModbusClient("127.0.0.1", port, unit_id=1, timeout=60.0)
 
     def __call__(self, name):
         (place,) = (place for place in FIELDS if place.name == name)
@@ -60,8 +60,8 @@ class Plc:
 def line(tmp_path, tiny_bundle):
     """A running service and the PLC beside it."""
     port = free_port()
-    config = write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl", extra=LINE.format(port=port))
-    config.write_text(config.read_text().replace("frames_per_s = 100.0", "frames_per_s = 8.0"))
+    extra, sink = LINE.format(port=port), tmp_path / "v.jsonl"
+    config = write_config(tmp_path / "board.toml", tiny_bundle, sink=sink, extra=extra, frames_per_s=8.0)
     service, plc = Service(config, tmp_path / "log"), Plc(port)
     yield service, plc, tmp_path
     plc.close()

@@ -16,7 +16,7 @@ from pitcore.config import (
     emulated,
     load_config,
 )
-from tests.camera.board import BOTTOM, TOP, programs_cameras
+from tests.camera.board import BOTTOM, TOP, programs_cameras, two_cameras
 from tests.cli.program import run_pitcore
 from tests.cli.service import Service, whole_lines
 from tests.conftest import ROOT
@@ -110,33 +110,24 @@ def test_the_valves_that_a_board_shows_can_be_uncommented(name):
     assert emulated(config).actuation.kind == "simulated"
 
 
-SMALL = f"""
-[frame]
-height_px = 240
-width_px = 640
-[source]
-kind = "picamera2"
-frames_per_s = 50.0
-startup_s = 3.0
-px_per_s = 6000.0
-[[source.cameras]]
-id = "{TOP}"
-planes = ["top"]
-[[source.cameras]]
-id = "{BOTTOM}"
-planes = ["bottom"]
-[runtime]
-capture_timeout_s = 3.0
-stop_timeout_s = 60.0
-"""
+def write_small(tmp_path, tiny_bundle, patience_s):
+    text = two_cameras(50.0, patience_s=patience_s)
+    text += f'[model]\nbundle = "{tiny_bundle}"\n[sink]\npath = "{tmp_path / "v.jsonl"}"\n'
+    text += f'[control]\nsocket = "{tmp_path / "c.sock"}"\nstate_dir = "{tmp_path / "state"}"\n'
+    (tmp_path / "board.toml").write_text(text)
+    return tmp_path / "board.toml"
 
 
 @pytest.fixture
 def small(tmp_path, tiny_bundle):
-    text = SMALL + f'[model]\nbundle = "{tiny_bundle}"\n[sink]\npath = "{tmp_path / "v.jsonl"}"\n'
-    text += f'[control]\nsocket = "{tmp_path / "c.sock"}"\nstate_dir = "{tmp_path / "state"}"\n'
-    (tmp_path / "board.toml").write_text(text)
-    return tmp_path / "board.toml"
+    """A board of two small cameras that ends for no camera that is only slow."""
+    return write_small(tmp_path, tiny_bundle, 60.0)
+
+
+@pytest.fixture
+def impatient(tmp_path, tiny_bundle):
+    """The same, which takes a camera for broken after three seconds."""
+    return write_small(tmp_path, tiny_bundle, 3.0)
 
 
 ENDING = {
@@ -150,14 +141,14 @@ ENDING = {
 
 
 @pytest.mark.parametrize("fault", ENDING)
-def test_a_camera_that_fails_ends_the_service_with_its_name_so_that_it_is_started_anew(small, fault):
+def test_a_camera_that_fails_ends_the_service_with_its_name_so_that_it_is_started_anew(impatient, fault):
     faults, said = ENDING[fault]
-    done = run_pitcore("run", "--config", small, env=programs_cameras(faults={BOTTOM: faults}))
+    done = run_pitcore("run", "--config", impatient, env=programs_cameras(faults={BOTTOM: faults}))
     assert done.returncode == 2
     assert f"pitcore: camera bottom ({BOTTOM})" in done.stderr.splitlines()[-1]
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    lines = [json.loads(line) for line in whole_lines(small.parent / "v.jsonl")]
+    lines = [json.loads(line) for line in whole_lines(impatient.parent / "v.jsonl")]
     stuck = [number for number, line in enumerate(lines) if line.get("event") == "frame_stuck"]
     assert bool(stuck) == (fault == "freezes"), "a frozen last frame"
     assert not stuck or not any(line["schema"] == "pitcore.verdict/1" for line in lines[stuck[0] :]), (
@@ -192,24 +183,31 @@ def test_the_service_survives_each_fault_counts_it_and_names_the_camera(small):
         service.kill()
 
 
-@pytest.mark.parametrize("fault", ["those it survives", "hangs", "unplugged"])
-def test_a_recording_under_a_fault_is_whole_and_says_what_was_lost(small, fault):
-    faults = ENDING[fault][0] if fault in ENDING else SURVIVED
-    folder = small.parent / "rec"
+def recorded(config, faults):
+    """Record from cameras with faults; return how that ended, and the recording, which is whole and can be replayed."""
+    folder = config.parent / "rec"
     env = programs_cameras(faults={TOP: faults})
-    done = run_pitcore("record", folder, "--frames", "60", "--config", small, env=env)
+    done = run_pitcore("record", folder, "--frames", "60", "--config", config, env=env)
+    assert run_pitcore("replay", folder, "--out", config.parent / "r.jsonl", "--config", config).returncode == 0
     replay = ReplaySource(folder)
     assert not replay.torn
-    if fault in ENDING:
-        assert done.returncode == 2
-        last = done.stderr.splitlines()[-1]  # of an unplugged one the log also says that it does not close
-        assert last.startswith(f"pitcore: camera top ({TOP}) sent nothing for 3 s")
-        assert last.endswith(f"{replay.frames} frames before it are recorded")
-        assert 0 < replay.frames <= 20
-    else:
-        assert (done.returncode, replay.frames) == (0, 60), done.stderr
-        assert " lost" in done.stdout
-    assert run_pitcore("replay", folder, "--out", small.parent / "r.jsonl", "--config", small).returncode == 0
+    return done, replay
+
+
+def test_a_recording_over_faults_that_pass_is_whole_and_says_what_was_lost(small):
+    done, replay = recorded(small, SURVIVED)
+    assert (done.returncode, replay.frames) == (0, 60), done.stderr
+    assert " lost" in done.stdout
+
+
+@pytest.mark.parametrize("fault", ["hangs", "unplugged"])
+def test_a_recording_that_a_fault_ends_is_whole_and_names_the_camera(impatient, fault):
+    done, replay = recorded(impatient, ENDING[fault][0])
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]  # of an unplugged one the log also says that it does not close
+    assert last.startswith(f"pitcore: camera top ({TOP}) sent nothing for 3 s")
+    assert last.endswith(f"{replay.frames} frames before it are recorded")
+    assert 0 < replay.frames <= 20
 
 
 def test_a_calibrated_exposure_is_what_the_cameras_are_given(small):

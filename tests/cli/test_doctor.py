@@ -16,7 +16,7 @@ def test_this_machine_is_looked_over_and_each_line_has_its_mend(tmp_path, tiny_b
     report = json.loads(run_pitcore("doctor", "--config", config, "--json", cwd=tmp_path).stdout)
     assert report["schema"] == "pitcore.doctor/1"
     names = [check["name"] for check in report["checks"]]
-    assert len(names) == len(set(names)) == 17
+    assert len(names) == len(set(names)) == 18
     for check in report["checks"]:
         assert bool(check["fix"]) == (check["status"] in {"warn", "fail"}), check
 

@@ -14,7 +14,8 @@ import pytest
 
 from pitcore.cli.errors import run_command
 from pitcore.cli.parameters import InputPath, Number, OutputFile, OutputFolder, Text
-from tests.cli.every_command import PROGRAMS, module_of
+from tests.cli.every_command import module_of
+from tests.cli.forks import PROGRAMS
 
 PATHS = (InputPath, OutputFile, OutputFolder)
 KNOWN = (*PATHS, Number, Text, click.IntRange, click.Choice, click.types.BoolParamType)
@@ -38,7 +39,9 @@ def walk(command, before):
     """Each command below one, itself included, with what is written before its own parameters."""
     yield command, before
     if isinstance(command, click.Group):
-        for name, below in command.commands.items():
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
             yield from walk(below, [*before, *filled(command, only_required=True), name])
 
 

@@ -1,5 +1,6 @@
 """What tests start by a fork ends and prints as the installed program does."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from tests.cli.forks import Forked
 from tests.cli.program import program, run_installed, run_pitcore
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("words", [["--version"], ["demmo"], ["config", "check", "nowhere.toml"]])
@@ -18,6 +20,13 @@ def test_a_forked_program_ends_and_prints_as_the_installed_one(tmp_path, words):
         installed.stdout,
         installed.stderr,
     )
+
+
+def test_a_forked_program_has_the_environment_and_the_modules_that_it_is_given(tmp_path):
+    (tmp_path / "libcamera.py").write_text("raise ImportError('this one')")
+    board = ROOT / "firmware_configs" / "boards" / "pi4-one.toml"
+    done = run_pitcore("record", tmp_path / "rec", "--config", board, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert "this one" in done.stderr
 
 
 def test_a_forked_program_that_a_signal_ends_says_so(tmp_path):

@@ -16,7 +16,7 @@ from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
 from tests.cli.service import PATIENCE_S, Service
 from tests.cli.test_actuation import LINE
 
-HUNG = 4
+HUNG, INTERRUPTED = 4, 130
 RUNTIME = "\n[runtime]\nstop_timeout_s = {}\n"
 
 
@@ -70,6 +70,65 @@ def test_a_stop_ends_the_service_while_the_server_never_answers(tmp_path, tiny_b
     log = (tmp_path / "log").read_text()
     assert log.count(f"the source http://127.0.0.1:{port}/belt did not return") == 1
     assert "Traceback" not in log
+
+
+def takes_signals(pid):
+    """Whether a process handles SIGTERM itself."""
+    caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", [("record", "rec"), ("calibrate", "flat")])
+@pytest.mark.parametrize("kind", ["server", "pipe"])
+def test_a_stop_ends_a_command_that_reads_a_source_which_never_answers(
+    tmp_path, tiny_bundle, silent_server, number, command, kind
+):
+    port, asked = silent_server
+    config = film_config(tmp_path, tiny_bundle, f"http://127.0.0.1:{port}/belt", 1.0)
+    name = f"http://127.0.0.1:{port}/belt"
+    if kind == "pipe":  # a recording on a disk that does not answer
+        name = tmp_path / "old"
+        emulated = write_config(tmp_path / "emulated.toml", tiny_bundle)
+        assert run_pitcore("record", name, "--config", emulated, "--frames", "2").returncode == 0
+        (name / "frames.raw").unlink()
+        os.mkfifo(name / "frames.raw")
+        text = config.read_text()
+        start, end = text.index("[source]"), text.index("[model]")
+        config.write_text(text[:start] + f'[source]\nkind = "replay"\npath = "{name}"\n\n' + text[end:])
+    config.write_text(config.read_text() + '\n[calibration]\nfile = "calibration.json"\n')
+    words = [*command[:1], tmp_path / command[1]] if command[0] == "record" else [*command, "--out", tmp_path / "out"]
+    reading = Service(config, tmp_path / "log", command=words)
+    try:
+        reading.wait(lambda: takes_signals(reading.process.pid), "handler of signals")
+        if kind == "server":
+            reading.wait(asked.is_set, "request")
+        assert reading.stop(number) == HUNG
+    finally:
+        reading.kill()
+    said = (tmp_path / "log").read_text()
+    assert said.count("\n") == 1
+    assert f"pitcore: the source {name} did not return within 0.25 s of the stop" in said
+    assert not (tmp_path / "rec").exists()
+    assert not list(tmp_path.glob("calibration.json*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_recording_that_was_stopped_keeps_every_frame_before_the_signal(tmp_path, tiny_bundle, number):
+    config = write_config(tmp_path / "board.toml", tiny_bundle, extra="\n[runtime]\nstop_timeout_s = 60.0\n")
+    words = ["record", tmp_path / "rec", "--frames", "100000"]
+    recording, index = Service(config, tmp_path / "log", command=words), tmp_path / "rec" / "index.jsonl"
+    try:
+        recording.wait(lambda: index.exists() and index.read_bytes().count(b"\n") >= 3, "three frames")
+        assert recording.stop(number) == INTERRUPTED
+    finally:
+        recording.kill()
+    kept = index.read_bytes().count(b"\n")
+    done = run_pitcore("replay", tmp_path / "rec", "--config", config, "--out", tmp_path / "verdicts.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert f"{kept} frames" in done.stdout
+    assert "its last frame is not whole" not in done.stdout
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 def test_a_pipe_as_a_film_is_refused_before_it_can_hang(tmp_path, tiny_bundle):

@@ -17,7 +17,7 @@ from pitcore.control.protocol import MAX_REQUEST_BYTES
 from pitcore.control.server import MAX_CONNECTIONS, ControlServer
 from pitcore.errors import ControlError, NotRunningError
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def refuse(args, peer):

@@ -20,6 +20,9 @@ FRAME = """
 height_px = 240
 width_px = 640
 
+[runtime]
+stop_timeout_s = 30.0
+
 [sink]
 path = "/var/log/pitcore/verdicts.jsonl"
 

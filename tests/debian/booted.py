@@ -82,16 +82,19 @@ class ServiceLane:
         drop_in = self.root / "etc/systemd/system/pitcore.service.d/launcher.conf"
         drop_in.parent.mkdir(parents=True, exist_ok=True)
         command = f"/usr/bin/python3 -I /usr/lib/{launcher} run --config /etc/pitcore/board.toml"
-        start = f"[Service]\nExecStart=\nExecStart={command}\n"
+        service = "[Service]\nTimeoutStopSec=60\n"  # above the lanes' `stop_timeout_s`
+        start = f"{service}ExecStart=\nExecStart={command}\n"
         before = drop_in.read_text() if drop_in.exists() else ""
-        drop_in.write_text(start if launcher else "")
+        drop_in.write_text(start if launcher else service)
         if drop_in.read_text() != before:
             self.container.run("systemctl", "daemon-reload")
 
     def status(self) -> dict:
         """Return what the service tells over its socket."""
         done = self.container.run("pitcore", "status", "--json", "--socket", "/run/pitcore/control.sock")
-        return json.loads(done.stdout) if done.returncode == 0 else sys.exit(f"pitcore status: {done.stderr}")
+        if done.returncode != 0:
+            sys.exit(f"pitcore status: {done.stderr}\n{self.container.journal('-u', 'pitcore', '-n', '30')}")
+        return json.loads(done.stdout)
 
     def frames(self) -> dict[str, int]:
         """Return its counts of frames."""

@@ -1,14 +1,16 @@
 import os
+import re
 import subprocess
+import tomllib
 
 import msgspec
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pitcore.config import Config, ModelConfig
+from pitcore.config import Config, ModelConfig, decode_config, load_config
 from pitcore.doctor import software
-from tests.conftest import write_tiny_bundle
+from tests.conftest import ROOT, write_tiny_bundle
 
 
 def test_the_network_that_doctor_carries_multiplies_by_one_and_is_made_as_said():
@@ -100,3 +102,40 @@ def test_modules_are_tried_in_a_process_that_sees_what_we_see():
     assert (done.returncode, done.stdout.strip()) == (0, "there")
     loads = software.check_picamera2(lambda _: subprocess.CompletedProcess([], 0, "1.26.4\n", ""), wanted=True)
     assert loads.found == "loads beside numpy 1.26.4"
+
+
+PAGE_AND_MORE = """
+[page]
+enabled = true
+[metrics]
+enabled = true
+[mqtt]
+enabled = true
+"""
+
+
+def test_each_package_that_the_configuration_needs_and_is_missing_is_named_with_one_fix():
+    config = decode_config(PAGE_AND_MORE, "board.toml")
+    check = software.check_extras(config, lambda module: module not in {"starlette", "paho"})
+    assert check.status == "warn"
+    assert check.found == ("[page] needs starlette; [mqtt] needs paho-mqtt: not installed; the service runs without it")
+    assert check.fix == "pip install 'pitcore[page,mqtt]'"
+    assert software.check_extras(config, software.has_module).status == "ok"  # here all are installed
+    assert software.check_extras(Config(), lambda _: False).found == "none is needed"
+
+
+def test_a_board_whose_camera_needs_a_missing_package_must_not_go_to_the_line():
+    config = load_config(ROOT / "firmware_configs" / "boards" / "webcam.toml")
+    check = software.check_extras(config, lambda _: False)
+    assert check.status == "fail"
+    assert check.found == "[source] needs av: not installed"
+    assert check.fix == "pip install 'pitcore[video]'"
+
+
+def test_doctor_knows_every_package_of_the_extras_that_a_configuration_may_need():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra, modules in software.EXTRAS.items():
+        packages = {re.match(r"[A-Za-z0-9_-]+", wanted).group() for wanted in project[extra]}
+        assert packages == set(modules.values()), extra
+    workstation = {"dev", "docs", "contract", "wheels", "modbus"}  # modbus needs nothing
+    assert set(project) - workstation == set(software.EXTRAS) == set(software.WANTED_BY)

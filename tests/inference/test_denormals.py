@@ -91,7 +91,7 @@ def test_making_a_session_leaves_the_callers_mode_as_it_was(multiply_by_one):
     assert not _core.flushes_subnormals()
 
 
-@pytest.mark.parametrize("module", ["pitcore", "pitcore.preprocess._core", "pitcore.loop.app", "pitcore.cli.main"])
+@pytest.mark.parametrize("module", ["pitcore", "pitcore.preprocess._core", "pitcore.loop.app", "pitcore.cli.run"])
 def test_importing_changes_no_mode(module):
     code = (
         "import importlib\n"

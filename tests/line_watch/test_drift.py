@@ -47,14 +47,14 @@ def test_a_lamp_at_80_percent_is_found_within_500_cherries_and_nothing_in_20000_
     warned = until_drift(check, cherries(random, 2000, light=0.8))
     assert warned is not None
     assert warned <= 500
-    assert re.search(r"brightness of plane (top|bottom) fell to \d+ .* usual is \d+ \(-\d", check.tell())
+    assert re.search(r"brightness of plane (top|bottom) fell to \d+ .* usual is \d+ \(-\d", check.describe())
 
 
 def test_larger_fruit_is_told_with_figure_and_direction():
     random, check = np.random.default_rng(4), DriftCheck(PLANES, "k", RULES)
     assert until_drift(check, cherries(random, 2000)) is None
     assert until_drift(check, cherries(random, 1000, area=3000.0)) is not None
-    assert "size rose to" in check.tell()
+    assert "size rose to" in check.describe()
 
 
 def test_an_alarm_ends_after_the_cause():
@@ -150,7 +150,7 @@ def test_darker_cherries_than_the_card_has_are_unlike_it():
     for _ in range(WINDOW // 50):
         check.add(cherries(random, 50, light=0.8), trusted=True)
     assert card.unlike() is True
-    assert "mean_top" in card.tell()
+    assert "mean_top" in card.describe()
 
 
 def test_the_figures_of_the_card_agree_with_their_formulas():

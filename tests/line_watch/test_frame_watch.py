@@ -143,7 +143,7 @@ def test_a_reload_does_not_make_a_frozen_picture_a_new_one(watch):
     planes = planes_with(seed=1)
     assert watch.check_picture(frame(1, planes=planes)) is None
     later = FrameWatch(("top", "bottom"), (HEIGHT, WIDTH), max_foreground_share=0.6, noise="sensor")
-    later.go_on_from(watch)
+    later.continue_from(watch)
     assert later.check_picture(frame(2, planes=planes)).event == "frame_stuck"
 
 

@@ -58,7 +58,7 @@ class Flow:
 def test_a_dense_flow_of_cherries_is_taken_for_dirt(polarity, fruit):
     glass, flow = Glass(polarity=(polarity, polarity)), Flow(0.3, 1, fruit)
     for _ in range(40 * PASS):
-        assert not flow.look(glass), glass.check.tell()
+        assert not flow.look(glass), glass.check.describe()
 
 
 @pytest.mark.parametrize(("polarity", "fruit"), [("bright", FRUIT), ("dark", BELT - 15)])
@@ -69,9 +69,9 @@ def test_dirt_is_not_found_under_a_dense_flow(level, polarity, fruit):
     assert found[-1]
     kind = "brighter" if level > 0 else "darker"
     assert "plane bottom: something at columns 320 to 368, rows 80 to 112 does not move with the belt, " in (
-        glass.check.tell()
+        glass.check.describe()
     )
-    assert f"grey levels {kind}" in glass.check.tell()
+    assert f"grey levels {kind}" in glass.check.describe()
 
 
 def test_a_spot_that_is_wiped_off_stays_an_alarm():
@@ -91,7 +91,7 @@ def test_flights_of_the_belt_that_meet_a_row_at_each_look_are_taken_for_dirt(sha
     for look in range(30 * PASS):
         is_flight = (look * advance_px - np.arange(HEIGHT)) % spacing_px < 24
         plane = bare + np.where(is_flight, 8, 0).astype(np.uint8)[:, None]
-        assert not glass.look(plane, plane), glass.check.tell()
+        assert not glass.look(plane, plane), glass.check.describe()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -106,4 +106,4 @@ def test_a_short_loop_of_the_emulated_belt_is_taken_for_dirt(seed):
             loop.append(tuple(plane.copy() for plane in frame.planes))
     glass = Glass()
     for look in range(30 * PASS):
-        assert not glass.look(*loop[2 * look % len(loop)]), glass.check.tell()
+        assert not glass.look(*loop[2 * look % len(loop)]), glass.check.describe()

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from pitcore.calibration.steps import measure_flat
-from pitcore.calibration.survey import opened
 from pitcore.camera.recorder import Recorder
 from pitcore.camera.replay import ReplaySource
 from pitcore.config import (
@@ -26,7 +25,7 @@ from pitcore.line_watch.alarm import Latch
 from pitcore.loop.app import App, Options
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
-from tests.line_belt import HEIGHT, WIDTH, line_config, line_source, run_line, wrong
+from tests.line_belt import HEIGHT, WIDTH, line_config, line_source, run_line, survey_of, wrong
 
 FAULTS = Path(__file__).parent.parent.parent / "docs" / "faults.md"
 
@@ -34,7 +33,7 @@ FAULTS = Path(__file__).parent.parent.parent / "docs" / "faults.md"
 @functools.cache
 def flat_values():
     """What 'calibrate flat' finds on the undisturbed belt; it asks no network."""
-    with opened(line_source(240), line_config("no bundle"), lambda: None) as survey:
+    with survey_of(line_source(240), line_config("no bundle")) as survey:
         return measure_flat(survey, 240).values
 
 

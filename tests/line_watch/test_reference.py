@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from pitcore.calibration.steps import measure_exposure, measure_flat
-from pitcore.calibration.survey import opened
 from pitcore.config import (
     CalibrationConfig,
     EmulatedSourceConfig,
@@ -27,7 +26,7 @@ from pitcore.loop.sources import emulated_belt
 from pitcore.metrics import Metrics
 from pitcore.preprocess.search_rules import window_of
 from pitcore.sinks.memory import MemorySink
-from tests.line_belt import ADVANCE, HEIGHT, WIDTH, line_config, run_line, wrong
+from tests.line_belt import ADVANCE, HEIGHT, WIDTH, line_config, run_line, survey_of, wrong
 
 STRIPS = (ReferenceConfig(plane="top", x_px=(0, 32)), ReferenceConfig(plane="bottom", x_px=(608, 640)))
 FIRST = 20
@@ -51,7 +50,7 @@ def drawn(config, frames):
 def values(belt_level):
     """What 'calibrate flat' measures of a belt with cherries and strips on it."""
     config = config_of("no bundle", belt(cherries_per_frame=6.0, belt_level=belt_level))
-    with opened(drawn(config, 240), config, lambda: None) as survey:
+    with survey_of(drawn(config, 240), config) as survey:
         return measure_flat(survey, 240).values
 
 
@@ -143,7 +142,7 @@ def test_the_strips_brightness_is_taken_for_that_of_cherries(tiny_bundle):
     found = []
     for one in (config, bare):
         source = drawn(one, None)
-        with opened(source, one, lambda: None) as survey:
+        with survey_of(source, one) as survey:
             measure_exposure(survey, 16, (156.0, 210.0))
         found.append([exposure.exposure_us for exposure in source.exposures])
     assert found[0] == pytest.approx(found[1], rel=0.12)
@@ -159,7 +158,7 @@ def test_the_strips_brightness_is_taken_for_that_of_cherries(tiny_bundle):
 def test_a_strip_that_shows_nothing_is_measured(tiny_bundle, light, message):
     config = config_of(tiny_bundle, belt(wrong(light=light), cherries_per_frame=6.0))
     with (
-        opened(drawn(config, 240), config, lambda: None) as survey,
+        survey_of(drawn(config, 240), config) as survey,
         pytest.raises(CalibrationError, match=message),
     ):
         measure_flat(survey, 240)

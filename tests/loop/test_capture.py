@@ -10,7 +10,7 @@ from pitcore.frame import Frame, Geometry
 from pitcore.health import CameraHealth
 from pitcore.loop.capture import Capture
 
-SILENCE_S = 20.0  # longer than anything here takes
+SILENCE_S = 60.0  # longer than anything here takes
 
 
 class CountingSource:
@@ -185,6 +185,15 @@ def test_a_stop_ends_while_the_source_never_returns_and_names_it(hanging):
     with pytest.raises(HungError, match=r"the source pipe did not return within 0.1 s of the stop"):
         capture.close()
     assert hanging.lent == set()
+
+
+@pytest.mark.parametrize(("on_its_way", "said"), [(KeyboardInterrupt, HungError), (ValueError, ValueError)])
+def test_a_source_that_hangs_is_named_after_ctrl_c_and_hides_no_other_error(hanging, on_its_way, said):
+    capture = Capture(hanging, queue_frames=2, timeout_s=0.1, close_s=0.1, silent_s=SILENCE_S)
+    with pytest.raises(said), capture:
+        for arrival in capture.frames(capture.stop):
+            arrival.frame.release()
+        raise on_its_way
 
 
 class SlowSource(CountingSource):

@@ -6,6 +6,8 @@ import pytest
 
 from pitcore.ota import slots
 from tests.ota.board import Board
+from tests.ota.field import Field, Past
+from tests.ota.server import serving
 from tests.ota.stores import bundle_of
 
 
@@ -42,3 +44,14 @@ def quick_bundled(quick_place, monkeypatch):
     bundle = bundle_of(quick_place / "bundled", "0.0.1")
     monkeypatch.setattr(slots, "DEFAULT_BUNDLE", bundle)
     return bundle
+
+
+@pytest.fixture(scope="session")
+def past(tmp_path_factory):
+    return Past(tmp_path_factory.mktemp("past"))
+
+
+@pytest.fixture
+def field(tmp_path, past):
+    with serving(tmp_path) as site:
+        yield Field(tmp_path, site, past)

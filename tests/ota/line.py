@@ -14,7 +14,7 @@ from pitcore.ota.gate import Gate, Health
 from pitcore.ota.shares import Verdicts
 from pitcore.ota.slots import refund
 
-GATE = Gate(frames=4, cherries=0, timeout_s=20.0, max_infer_ms=0.0, poll_s=0.0)
+GATE = Gate(frames=4, cherries=0, timeout_s=60.0, max_infer_ms=0.0, poll_s=0.0)
 LOOK_FRAMES = 3
 
 

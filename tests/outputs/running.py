@@ -16,7 +16,7 @@ from pitcore.loop.app import App, Options, open_line
 from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
 from pitcore.outputs.opening import open_outputs
-from tests.cli.program import SMALL_BELT
+from tests.cli.program import small_belt
 
 PATIENCE_S = 60.0
 
@@ -34,12 +34,12 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def until(condition, what):
-    """Wait for what must come; how fast is not asked."""
+def until(condition, what, pause_s=0.02):
+    """Wait for what must come, looking again after each pause; how fast is not asked."""
     deadline = time.monotonic() + PATIENCE_S
     while not (found := condition()):
         assert time.monotonic() < deadline, f"no {what}"
-        time.sleep(0.02)
+        time.sleep(pause_s)
     return found
 
 
@@ -56,14 +56,14 @@ class RunningService:
     def __init__(self, place, bundle, text, disturbance=""):
         model = "" if bundle is None else f'[model]\nbundle = "{bundle}"\n'
         sink = f'[sink]\npath = "{place / "v.jsonl"}"\n'
-        self.text = SMALL_BELT + disturbance + model + sink + text
+        self.text = small_belt() + disturbance + model + sink + text
         self.config = decode_config(self.text, "board.toml")
         self._closing = ExitStack()
         self.metrics = Metrics()
         self.arming = Arming(place / "arming.json")
         source, actuator = open_line(self.config, self.arming, self.metrics)
         self.outputs = open_outputs(self.config, actuator, self.arming, self.metrics, self._closing)
-        hooks = Hooks(self.outputs.observe, self._between_frames, self.outputs.keeper)
+        hooks = Hooks(self.outputs.observe, self._between_frames, self.outputs.keepers)
         self.app = App(self.config, source, Options(self.outputs.sinks, hooks=hooks, belt_sink=actuator), self.metrics)
         self.reloader = Reloader(self.app, lambda: decode_config(self.text, "board.toml"))
         self.reloader.start()

@@ -70,7 +70,7 @@ class Watcher:
         self.client.reconnect_delay_set(1, 1)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
-        assert self._subscribed.wait(30)
+        assert self._subscribed.wait(60)
 
     def of(self, topic):
         return [message for message in list(self.messages) if message.topic == f"pitcore/line-3/{topic}"]
@@ -282,7 +282,7 @@ def test_the_brokers_certificate_is_checked(tmp_path, tiny_bundle, monkeypatch):
 
 
 def asked(watcher, name, payload):
-    watcher.client.publish(f"pitcore/line-3/cmd/{name}", payload, qos=1).wait_for_publish(30)
+    watcher.client.publish(f"pitcore/line-3/cmd/{name}", payload, qos=1).wait_for_publish(60)
 
 
 def test_commands_that_are_allowed_are_carried_out_once_and_answered(tmp_path, tiny_bundle, broker, watcher):
@@ -313,7 +313,7 @@ def test_commands_that_are_allowed_are_carried_out_once_and_answered(tmp_path, t
 
 
 def test_a_command_that_the_broker_kept_is_not_carried_out(tmp_path, tiny_bundle, broker, watcher):
-    watcher.client.publish("pitcore/line-3/cmd/disarm", b'{"id": "old"}', qos=1, retain=True).wait_for_publish(30)
+    watcher.client.publish("pitcore/line-3/cmd/disarm", b'{"id": "old"}', qos=1, retain=True).wait_for_publish(60)
     text = ON.format(port=broker.port) + 'commands = ["status", "disarm"]\n'
     with RunningService(tmp_path, tiny_bundle, text) as running:
         running.arming.arm("anna")

@@ -35,7 +35,7 @@ lanes = [
 
 
 def scrape(port, path="/metrics"):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -239,7 +239,7 @@ scrape_configs:
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(60)
         self._log.close()
 
     def get(self, path, **query):
@@ -272,19 +272,19 @@ def test_every_query_of_the_dashboard_returns_data_and_an_alarm_of_the_line_fire
         empty = queries()
         assert len(empty) > 30
 
-        def answered():
+        def answered():  # five minutes: on a slow machine only a few scrapes end in their second
             empty[:] = [
                 (title, expression)
                 for title, expression in empty
-                if not server.query(expression.replace("$instance", ".*").replace("$__rate_interval", "30s"))
+                if not server.query(expression.replace("$instance", ".*").replace("$__rate_interval", "5m"))
             ]
             return not empty
 
         try:
-            until(answered, "data for all")
+            until(answered, "data for all", pause_s=0.5)
         finally:
             assert empty == []
-        alert = until(lambda: server.firing().get("PitcoreAlarm"), "alert that fires")
+        alert = until(lambda: server.firing().get("PitcoreAlarm"), "alert that fires", pause_s=0.5)
         assert alert["labels"]["alarm"] in {"light_off", "not_judging"}
         assert alert["labels"]["severity"] == "critical"
         until(lambda: any(alarm.name == "light_off" for alarm in running.app.alarms), "the alarm itself")

@@ -14,7 +14,7 @@ from tests.cli.service import PATIENCE_S, Service, whole_lines
 from tests.page.axe import serious_faults
 from tests.page.board import address_of
 
-pytest.importorskip("uvicorn", reason="the live page needs the extra `page`")
+pytest.importorskip("uvicorn", reason="the pages need the extra `page`, or `label` of the tools")
 playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE_MS = 1000 * PATIENCE_S
@@ -40,8 +40,7 @@ class Line:
 
     def __init__(self, folder, bundle, extra=""):
         self.verdicts = folder / "verdicts.jsonl"
-        config = write_config(folder / "board.toml", bundle, sink=self.verdicts, extra=PAGE + extra)
-        config.write_text(config.read_text().replace("frames_per_s = 100.0", "frames_per_s = 10.0"))
+        config = write_config(folder / "board.toml", bundle, sink=self.verdicts, extra=PAGE + extra, frames_per_s=10.0)
         self.log = folder / "log"
         self.service = Service(config, self.log)
         self.url = address_of(self.service, self.log)

@@ -10,7 +10,7 @@ import signal
 
 import pytest
 
-from tests.camera.board import BOTTOM, TOP, programs_cameras
+from tests.camera.board import BOTTOM, programs_cameras, two_cameras
 from tests.cli.service import Service
 from tests.conftest import write_tiny_bundle
 from tests.page.axe import needs_axe
@@ -124,31 +124,11 @@ def test_a_frozen_camera_greys_the_picture_and_is_an_alarm(browser, tmp_path, ti
         line.service.kill()
 
 
-CAMERAS = f"""
-[frame]
-height_px = 240
-width_px = 640
-[source]
-kind = "picamera2"
-frames_per_s = 10.0
-startup_s = 60.0
-px_per_s = 1200.0
-[[source.cameras]]
-id = "{TOP}"
-planes = ["top"]
-[[source.cameras]]
-id = "{BOTTOM}"
-planes = ["bottom"]
-[runtime]
-capture_timeout_s = 60.0
-"""
-
-
 def test_a_camera_that_stalls_greys_the_picture_with_its_age_and_its_name(browser, tmp_path, tiny_bundle):
     config, log = tmp_path / "board.toml", tmp_path / "log"
     places = f'[sink]\npath = "{tmp_path}/v.jsonl"\n[control]\nsocket = "{tmp_path}/c.sock"\n'
     places += f'state_dir = "{tmp_path}/state"\n[model]\nbundle = "{tiny_bundle}"\n'
-    config.write_text(CAMERAS + places + PAGE)
+    config.write_text(two_cameras(10.0, patience_s=60.0) + places + PAGE)
     service = Service(config, log, env=programs_cameras(faults={BOTTOM: {"hang_at": 150}}))
     try:
         visit = Visit(browser, address_of(service, log))

@@ -112,7 +112,7 @@ def test_an_operator_arms_in_two_steps_and_disarms_in_one(board, log_in):
     visit.page.click("text=Disarm")
     visit.wait(lambda: visit.text("#jet") == "DRY RUN", "DRY RUN")
     assert not board.status()["arming"]["armed"]
-    visit.page.click("text=Forget my token")
+    visit.page.click("text=Log out")
     visit.page.wait_for_selector("#token", state="visible")
     assert not visit.page.is_visible("#controls")
 

@@ -13,7 +13,7 @@ from pitcore.belt.lanes import Lane, Plan
 from pitcore.config import AlarmName, PageConfig
 from pitcore.page.board_view import BoardView
 from pitcore.page.hand_over import lanes_of
-from pitcore.page.messages import Start, Told
+from pitcore.page.messages import Start, Update
 from pitcore.page.tally import Window
 from pitcore.page.words import ALARMS, EVENTS, REASONS
 from pitcore.palette import COLOURS, TINTS, hex_of
@@ -152,7 +152,7 @@ def view(now_s, **changes):
     start = Start(PageConfig(), ("top", "bottom"), (100, 100), (0, 0), 0.5, ("strip 1",), "/s", "/c", None, "run")
     one = BoardView(start, now_s)
     line = msgspec.structs.replace(LINE, looked_ns=int(now_s * 1e9), cameras=[camera()])
-    one.take(Told([[0, 0, 0, 0]], {}, [], None, msgspec.structs.replace(line, **changes)), now_s)
+    one.take(Update([[0, 0, 0, 0]], {}, [], None, msgspec.structs.replace(line, **changes)), now_s)
     return one
 
 
@@ -181,7 +181,7 @@ def test_a_service_that_hangs_is_told():
 def test_a_belt_that_stands_is_no_fault():
     one = view(100.0, cameras=[camera(state="idle", age_s=50.0)], looked_ns=int(50e9))
     assert one.stale(100.0) is None
-    assert one.headline(100.0)["text"] == "BELT STANDS"
+    assert one.headline(100.0)["text"] == "BELT STOPPED"
 
 
 def test_an_alarm_comes_with_what_to_do():
@@ -195,7 +195,7 @@ def test_an_alarm_comes_with_what_to_do():
 
 def test_a_port_that_is_taken_is_told_and_tried_again(tmp_path, board):
     with Board(tmp_path, {"port": board.sink.port}) as other:
-        other.wait(lambda: "cannot be listened on" in other.sink.status().get("reason", ""), "the reason")
+        other.wait(lambda: "cannot listen on" in other.sink.status().get("reason", ""), "the reason")
         assert other.sink.status()["state"] == "failing"
 
 

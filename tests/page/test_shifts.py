@@ -117,9 +117,9 @@ def test_a_full_disk_is_told_and_counts_stay(tmp_path):
     (tmp_path / "file").write_text("")
     one = book(tmp_path / "file" / "shifts")
     one.update(at("2026-07-01T07:00"), 100.0, count(5), {})
-    told = one.told(at("2026-07-01T07:00"))
-    assert "cannot be written" in told["trouble"]
-    assert told["lanes"] == count(5)
+    current = one.current(at("2026-07-01T07:00"))
+    assert "cannot be written" in current["trouble"]
+    assert current["lanes"] == count(5)
 
 
 def test_csv_and_page_tell_the_same(tmp_path):

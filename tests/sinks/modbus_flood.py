@@ -93,8 +93,8 @@ def flood(place: Path, count: int, seconds: float) -> Found:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     extra = LINE.format(port=port)
-    config = write_config(place / "board.toml", write_tiny_bundle(place / "tiny"), sink=place / "v.jsonl", extra=extra)
-    config.write_text(config.read_text().replace("frames_per_s = 100.0", "frames_per_s = 8.0"))
+    bundle = write_tiny_bundle(place / "tiny")
+    config = write_config(place / "board.toml", bundle, sink=place / "v.jsonl", extra=extra, frames_per_s=8.0)
     systemd, control, log = Systemd(place / "notify"), place / "c.sock", place / "log"
     environment = os.environ | {"NOTIFY_SOCKET": str(place / "notify"), "WATCHDOG_USEC": str(round(WATCHDOG_S * 1e6))}
     service, found, kept = Service(config, log, env=environment), Found(), []

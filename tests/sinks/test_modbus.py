@@ -26,7 +26,7 @@ class Switch:
 def served():
     metrics, switch = Metrics(), Switch()
     sink = ModbusSink(ModbusConfig(enabled=True, port=0), PLAN, switch, metrics)
-    client = ModbusClient("127.0.0.1", sink.port, unit_id=1, timeout=20.0)
+    client = ModbusClient("127.0.0.1", sink.port, unit_id=1, timeout=60.0)
     yield sink, client, metrics, switch
     client.close()
     sink.close()
@@ -129,7 +129,7 @@ def test_an_address_that_is_taken_is_reported_and_had_as_soon_as_it_is_free(monk
     until = time.monotonic() + 30.0
     while sink.status()["state"] != "ok" and time.monotonic() < until:
         time.sleep(0.01)
-    client = ModbusClient("127.0.0.1", port, unit_id=1, timeout=20.0)
+    client = ModbusClient("127.0.0.1", port, unit_id=1, timeout=60.0)
     assert client.read_input_registers(0, 1) == [1]
     client.close()
     sink.close()

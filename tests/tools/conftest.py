@@ -6,6 +6,7 @@ import pytest
 from pitcore.emulator.single import render_crop
 from pitcore_tools.train.recipe import Recipe
 from tests.camera.belts import write_crop
+from tests.tools.desk import Desk
 
 TINY = Recipe(
     name="tiny",
@@ -65,3 +66,14 @@ def tiny_recipe():
 
 def changed(recipe, **values):
     return msgspec.structs.replace(recipe, **values)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+@pytest.fixture
+def begun(desk):
+    desk.init()
+    return desk

@@ -3,7 +3,8 @@
     python -m tests.tools.rescore_run --crops 200000
 
 Runs Ray Data on this machine's cores, kills it half way, goes on, and compares with a plain loop; --plain leaves Ray
-out of it. The exit code is 1 if a crop is missing, came twice, or has another verdict.
+out of it. --tiny judges with a network that takes no time, so that reading and counting are measured. The exit code
+is 1 if a crop is missing, came twice, or has another verdict.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 from pitcore.camera.crops import encode_crop
 from pitcore.emulator.single import render_crop
 from pitcore.model_card import DEFAULT_BUNDLE
+from tests.conftest import write_tiny_bundle
 
 SHARD = 4096
 DRAWN = 2000  # different ones; then they repeat, under another name
@@ -41,9 +43,9 @@ def write_archive(folder, count):
         pq.write_table(pa.table(table), folder / f"{first:08d}.parquet")
 
 
-def start(archive, output, *more):
+def start(archive, output, bundle, *more):
     """Start the command."""
-    words = ["rescore", archive, "--bundle", DEFAULT_BUNDLE, "--output", output, *more]
+    words = ["rescore", archive, "--bundle", bundle, "--output", output, *more]
     command = [sys.executable, "-m", "pitcore_tools", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -53,20 +55,22 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--crops", type=int, default=5000)
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--tiny", action="store_true")
     chosen = parser.parse_args()
     more = ["--plain"] if chosen.plain else []
     with tempfile.TemporaryDirectory() as place:
         archive, output = Path(place) / "archive", Path(place) / "out"
+        bundle = write_tiny_bundle(Path(place) / "tiny") if chosen.tiny else DEFAULT_BUNDLE
         write_archive(archive, chosen.crops)
         half = max(1, chosen.crops // 512 // 2)
-        run = start(archive, output, *more)
+        run = start(archive, output, bundle, *more)
         while run.poll() is None and len(list((output / "pieces").glob("*"))) < half:
             time.sleep(0.05)
         run.kill()
         run.communicate()
         kept = len(list((output / "pieces").glob("*.msgpack")))
-        said, _ = start(archive, output, *more).communicate()
-        plain, _ = start(archive, Path(place) / "plain", "--plain").communicate()
+        said, _ = start(archive, output, bundle, *more).communicate()
+        plain, _ = start(archive, Path(place) / "plain", bundle, "--plain").communicate()
         lines = (output / "verdicts.jsonl").read_bytes()
         names = [json.loads(line)["path"] for line in lines.splitlines()]
         equal = lines == (Path(place) / "plain" / "verdicts.jsonl").read_bytes()

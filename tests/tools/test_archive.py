@@ -27,7 +27,7 @@ def keep(bundle, folder, frames=4, first=0):
         planes_with(*((20 + 100 * place, 60, 60 + first + 3 * seed + place) for place in range(3)), seed=seed)
         for seed in range(frames)
     ]
-    run_scene(ListSource(still(*pictures)), config_for(bundle), hooks=Hooks(keeper=keeper))
+    run_scene(ListSource(still(*pictures)), config_for(bundle), hooks=Hooks(keepers=[keeper]))
     end(keeper)
     return sorted(folder.glob("0*.png"))
 
@@ -121,7 +121,7 @@ def test_what_is_no_archive_is_named(tmp_path):
     with pytest.raises(DataError, match="no crops"):
         list(Archive(str(tmp_path / "none")).read())
     (tmp_path / "a.parquet").write_bytes(b"no shard")
-    with pytest.raises(DataError, match=r"a\.parquet: is no whole shard"):
+    with pytest.raises(DataError, match=r"a\.parquet: is not a complete shard"):
         list(Archive(str(tmp_path)).read())
     with pytest.raises(DataError, match="cannot be read"):
         pull(tmp_path / "none", tmp_path / "archive")

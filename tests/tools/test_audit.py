@@ -174,7 +174,7 @@ def test_suspects_come_most_confident_first_and_their_number_bounds_the_accuracy
     assert opinions.suspects(0.9).tolist() == [1, 0]
     judged = agreement(opinions, opinions.suspects(0.9))
     assert [share.hits for share in judged.accuracy] == [2, 2]
-    assert [share.hits for share in judged.accuracy_mended] == [4, 4]
+    assert [share.hits for share in judged.accuracy_corrected] == [4, 4]
     assert (judged.ceiling.hits, judged.ceiling.of) == (3, 5)
     assert (judged.errors_by_all, judged.errors_by_any) == (2, 4)
     assert judged.errors_by_all_if_independent == pytest.approx(5 * 0.6 * 0.6)

@@ -85,7 +85,7 @@ def test_from_the_belt_to_the_rates(tiny_bundle, tmp_path):
         planes_with(*((20 + 100 * place, 60 + start % 5, levels[start + place]) for place in range(3)), seed=start)
         for start in range(0, 90, 3)
     ]
-    memory, _, _ = run_scene(ListSource(still(*frames)), config_for(tiny_bundle), hooks=Hooks(keeper=keeper))
+    memory, _, _ = run_scene(ListSource(still(*frames)), config_for(tiny_bundle), hooks=Hooks(keepers=[keeper]))
     end(keeper)
     asked = choose(crops_of(tmp_path / "ring"), 1000)
     book = Book(tmp_path / "labels", [one.crop for one in asked])
@@ -116,7 +116,7 @@ def test_a_sample_asks_for_so_many_of_each_verdict_in_an_order_that_says_nothing
         planes_with(*((20 + 100 * place, 60 + seed % 5, 84 + 3 * seed + place) for place in range(3)), seed=seed)
         for seed in range(30)
     ]
-    run_scene(ListSource(still(*frames)), config_for(tiny_bundle), hooks=Hooks(keeper=keeper))
+    run_scene(ListSource(still(*frames)), config_for(tiny_bundle), hooks=Hooks(keepers=[keeper]))
     end(keeper)
     asked = choose(crops_of(tmp_path / "ring"), 4)
     verdicts = [one.record.verdict.verdict for one in asked]

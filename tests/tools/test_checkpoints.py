@@ -55,7 +55,7 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_holds_more_than_tensors_is_refused_with_the_line_that_saves_it_right(tmp_path, state, what):
     torch.save(REFUSED[what](state), tmp_path / "best.pt")
-    with pytest.raises(DataError, match="holds more than tensors and numbers") as caught:
+    with pytest.raises(DataError, match="contains more than tensors and numbers") as caught:
         read_state(tmp_path / "best.pt")
     said = str(caught.value)
     assert said.endswith(HOW_TO_SAVE)
@@ -82,5 +82,5 @@ def test_what_is_no_checkpoint_is_one_clear_line(tmp_path, content, said):
 
 def test_two_networks_in_one_file_are_not_mixed(tmp_path, state):
     torch.save(prefixed("model.", state) | prefixed("net.", state), tmp_path / "best.pt")
-    with pytest.raises(DataError, match=r"holds several networks \(model\.conv1\.weight, net\.conv1\.weight\)"):
+    with pytest.raises(DataError, match=r"contains several networks \(model\.conv1\.weight, net\.conv1\.weight\)"):
         read_state(tmp_path / "best.pt")

@@ -90,8 +90,15 @@ def their_answer(network, crops, *, normalised):
         return network(as_picture(crops, normalised=normalised)).numpy()
 
 
-@pytest.mark.parametrize("normalised", [False, True])
-@pytest.mark.parametrize("architecture", ["resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    ("architecture", "normalised"),
+    [
+        ("resnet18", False),
+        ("resnet50", True),
+        pytest.param("resnet18", True, marks=pytest.mark.full),
+        pytest.param("resnet50", False, marks=pytest.mark.full),
+    ],
+)
 def test_an_imported_net_says_what_it_said_where_it_was_trained(architecture, normalised, tmp_path):
     theirs = checkpoint_of(tmp_path, architecture, 2, normalised=normalised)
     import_checkpoint(tmp_path / "best.pt", stated(normalised=normalised), tmp_path / "run")
@@ -160,8 +167,15 @@ def bundle_of(tmp_path, data, *options, classes=2, architecture="resnet18"):
     return theirs, said
 
 
-@pytest.mark.parametrize(("classes", "architecture"), [(2, "resnet50"), (3, "resnet18")])
-@pytest.mark.parametrize("options", [[], ["--float"]])
+@pytest.mark.parametrize(
+    ("classes", "architecture", "options"),
+    [
+        (2, "resnet50", ["--float"]),
+        (3, "resnet18", []),
+        pytest.param(2, "resnet50", [], marks=pytest.mark.full),
+        pytest.param(3, "resnet18", ["--float"], marks=pytest.mark.full),
+    ],
+)
 def test_a_board_judges_crops_by_a_bundle_of_every_kind(classes, architecture, options, tmp_path, procedural_crops):
     theirs, said = bundle_of(tmp_path, procedural_crops, *options, classes=classes, architecture=architecture)
     assert "the data that this net was trained on is unknown" in said

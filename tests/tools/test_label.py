@@ -1,26 +1,25 @@
 """People label crops by keyboard in a real browser, and training reads what they said."""
 
-import csv
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from pitcore.camera.crops import LABELS, crop_hash, read_crop
-from pitcore.errors import DataError
 from pitcore.preprocess.prepare import CropSpec
-from pitcore_tools.label.book import Book, kappa_of
+from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.train.dataset import prepare, read_crops, read_relabel, relabelled
 from pitcore_tools.train.procedural import draw
 from tests.cli.service import PATIENCE_S
 from tests.page.axe import needs_axe, serious_faults
+from tests.page.browser import needs_browser, open_browser, playwright
 
-pytest.importorskip("uvicorn", reason="the label page needs the extra `label` of the tools")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TOOLS = (sys.executable, "-m", "pitcore_tools")
+
+
 SPEC = CropSpec(64, "centre", 2)
 
 
@@ -88,11 +87,8 @@ class Page:
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("browser tests need Chromium: apt install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright: pip install it")
     with playwright.sync_playwright() as driver:
-        one = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root in a container
+        one = open_browser(driver)
         yield one
         one.close()
 
@@ -107,6 +103,7 @@ def started(browser):
         page.process.communicate()
 
 
+@needs_browser
 def test_twenty_crops_labelled_by_keyboard_are_what_training_reads(started, folder, truth, tmp_path):
     page = started(folder, tmp_path / "labels")
     page.begin("anna")
@@ -122,16 +119,14 @@ def test_twenty_crops_labelled_by_keyboard_are_what_training_reads(started, fold
     assert (again.labels == crops.labels).all()
     assert len(again) == 20
     page.close()
-    done = subprocess.run(
-        [*TOOLS, "label-folder", folder, "--labels", tmp_path / "labels" / "labels.csv", "--out", tmp_path / "set"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert "10 clean, 10 pit" in done.stdout
+    words = ["label-folder", folder, "--labels", tmp_path / "labels" / "labels.csv", "--out", tmp_path / "set"]
+    done = CliRunner().invoke(pitcore_tools, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+    assert "10 clean, 10 pit" in done.output
     assert {crop.hash: LABELS[crop.label] for crop in read_crops(tmp_path / "set")} == truth
 
 
+@needs_browser
 def test_undo_two_people_and_what_they_disagree_on(started, folder, truth, tmp_path):
     page = started(folder, tmp_path / "labels")
     page.begin("anna")
@@ -180,42 +175,6 @@ def test_axe_finds_no_serious_fault(started, folder, tmp_path):
     page.text("#others", "anna: unsure")
     assert serious_faults(page.tab) == []
     page.close()
-
-
-def test_a_book_goes_on_where_it_was_and_the_last_word_counts(tmp_path):
-    crops = [f"{number:064x}" for number in range(1 << 60, (1 << 60) + 3)]
-    crops = [crop[::-1] for crop in crops]
-    book = Book(tmp_path, crops)
-    book.say("anna", crops[0], "clean")
-    book.say("anna", crops[1], "pit")
-    book.say("anna", crops[0], "pit")
-    again = Book(tmp_path, crops)
-    assert again.said("anna") == {crops[1]: "pit", crops[0]: "pit"}
-    assert again.undo("anna") == crops[0]
-    assert Book(tmp_path, crops).said("anna") == {crops[1]: "pit"}
-    rows = list(csv.DictReader((tmp_path / "labels.csv").read_text().splitlines()))
-    assert [(row["hash"], row["label"]) for row in rows] == [(crops[1], "pit")]
-
-
-@pytest.mark.parametrize("name", ["", "../x", "a/b", "Anna", "labels", "a" * 33, "-a", "ä"])
-def test_a_name_that_is_no_file_s_is_refused(tmp_path, name):
-    with pytest.raises(DataError, match="no name of a labeller"):
-        Book(tmp_path, ["ab" * 32]).say(name, "ab" * 32, "pit")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_crop_that_is_not_there_and_a_word_of_ones_own_are_refused(tmp_path):
-    book = Book(tmp_path, ["ab" * 32])
-    with pytest.raises(DataError, match="no such crop"):
-        book.say("anna", "cd" * 32, "pit")
-    with pytest.raises(DataError, match="none of"):
-        book.say("anna", "ab" * 32, "stone")
-
-
-def test_kappa_is_cohens():
-    pairs = [("yes", "yes")] * 20 + [("yes", "no")] * 5 + [("no", "yes")] * 10 + [("no", "no")] * 15
-    assert kappa_of(pairs) == pytest.approx(0.4)
-    assert kappa_of([("yes", "yes")] * 3) is None
 
 
 def test_crops_of_a_folder_are_found_by_the_hash_that_training_uses(folder, truth):

@@ -44,6 +44,18 @@ def test_verify_names_what_a_web_server_cannot_read(tmp_path, place):
         verify(publisher.directory)
 
 
+def test_verify_names_what_it_cannot_look_at(tmp_path):
+    publisher = Publisher(tmp_path)
+    publisher.ship("1.0.0")
+    (publisher.directory / "targets" / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(PublishError, match="gone: No such file"):
+        verify(publisher.directory)
+    (publisher.directory / "targets" / "gone").unlink()
+    (publisher.directory / "targets" / "more").symlink_to(tmp_path)
+    with pytest.raises(PublishError, match="more: link to a folder"):
+        verify(publisher.directory)
+
+
 def test_a_clock_that_lost_its_battery_signs_nothing(tmp_path):
     publisher = Publisher(tmp_path)
     publisher.now = datetime(1970, 1, 2, tzinfo=UTC)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from pitcore.camera.crops import fold_of
 from pitcore.emulator.single import render_crop
 from pitcore.errors import BundleError, DataError
 from pitcore.inference.session import Session
@@ -21,6 +22,7 @@ from pitcore_tools.quantise import static
 from pitcore_tools.quantise.bundle import GOLDEN_SEED
 from pitcore_tools.quantise.graph import check_export
 from pitcore_tools.quantise.static import float_ops, op_histogram, quantise, run, session_for, to_nchw
+from pitcore_tools.train.dataset import read_crops
 from pitcore_tools.train.loop import MODEL, load_network, logits_of, train
 from tests.camera.belts import write_crop
 from tests.tools.conftest import TINY, changed
@@ -28,9 +30,9 @@ from tests.tools.conftest import TINY, changed
 
 @pytest.fixture(scope="module")
 def resnet():
-    """The real network with random weights, whose batch norms have seen some crops."""
+    """The real network, but narrow, with random weights, whose batch norms have seen some crops."""
     torch.manual_seed(0)
-    network = ResNet()
+    network = ResNet(shape=Shape(widths=(8, 8, 16, 32)))
     network.train()
     for _ in range(3):
         network(torch.rand(8, 2, 80, 80))
@@ -154,6 +156,19 @@ def test_the_bundle_is_whole_and_the_board_can_run_it(bundle):
     assert session.run(8).shape == (8, 2)
     assert opened.card.crop_size_px == 48
     assert sorted(path.name for path in bundle.iterdir()) == ["bundle", "logits.csv", "run"]
+
+
+def test_the_card_tells_the_board_what_the_held_out_crops_are_like(bundle, procedural_crops):
+    card = load_bundle(bundle / "bundle").card
+    held_out = [crop for crop in read_crops(procedural_crops) if fold_of(crop.hash, TINY.folds) == TINY.held_out_fold]
+    pits = sum(crop.label for crop in held_out)
+    assert card.reference.how == f"crops of fold {TINY.held_out_fold}: {len(held_out)}, {pits} with a pit"
+    for name in ("pit_probability", "area_px", "mean_top", "mean_bottom"):
+        figure = card.reference.figures[name]
+        assert (sum(figure.clean), sum(figure.pit)) == (len(held_out) - pits, pits)
+    dark = min(crop.pixels[..., 0].sum() / (crop.pixels > 0).any(axis=2).sum() for crop in held_out)
+    edges = card.reference.figures["mean_top"].edges
+    assert dark < edges[0] < edges[-1] < 255
 
 
 def test_golden_vectors_are_procedural_and_no_crop_of_a_real_cherry(bundle):

@@ -150,7 +150,7 @@ def test_three_classes_train_with_labels_from_a_file(run, tiny_recipe, procedura
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("hash,label\n0123456789abcdef,ripe\n", "line 2: label 'ripe' is none of clean, pit, drop"),
+        ("hash,label\n0123456789abcdef,ripe\n", "line 2: label 'ripe' is not one of clean, pit, drop"),
         ("name,label\na,pit\n", "line 1: no column hash"),
         (None, "cannot be read"),
     ],

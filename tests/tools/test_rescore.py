@@ -97,6 +97,14 @@ def test_flips_are_counted_by_board_day_and_probability_and_a_crop_of_two_shards
     assert f"{flips} would change" in said
 
 
+def test_a_part_of_the_archive_that_cannot_be_seen_is_named_and_stops_the_gate(tmp_path, tiny_bundle, drawn):
+    archive = shards(tmp_path / "archive", drawn)
+    (archive / "gone").symlink_to(tmp_path / "nowhere")  # as a folder of another disk that is not mounted
+    said = invoke(archive, "--bundle", tiny_bundle, "--output", tmp_path / "out", "--plain")
+    assert report_of(tmp_path / "out")["bad_shards"] == [f"{archive / 'gone'}: No such file or directory"]
+    assert "1 shards could not be read" in said
+
+
 def test_pieces_cover_each_row_once_however_a_shard_is_cut(tmp_path, drawn):
     archive = shards(
         tmp_path / "archive", [drawn[at % len(drawn)] for at in range(2 * PIECE_CROPS + 77)], rows=PIECE_CROPS + 300
@@ -155,7 +163,7 @@ def test_the_gate_refuses_a_report_over_its_limits_or_of_another_model(tmp_path,
     with pytest.raises(PublishError, match="rescore again"):
         check_gate(report, load_bundle(other), LIMITS)
     (tmp_path / "none.json").write_text("{}")
-    with pytest.raises(DataError, match="no report"):
+    with pytest.raises(DataError, match="not a report"):
         check_gate(tmp_path / "none.json", bundle, LIMITS)
 
 

@@ -70,8 +70,8 @@ def walk(command: click.Command, context: click.Context) -> Iterator[tuple[click
     """Yield every command below a group, by name, with the group's own first."""
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
-            below = command.commands[name]
-            if not below.hidden:
+            below = command.get_command(context, name)
+            if below is not None and not below.hidden:
                 inner = click.Context(below, info_name=name, parent=context)
                 yield below, inner
                 yield from walk(below, inner)

@@ -1,4 +1,4 @@
 """Workstation tools of pitcore: train, export, quantise, evaluate.
 
-They import pitcore, so that training and serving share one preparation code; pitcore never imports them.
+They import pitcore, so that training and the service use the same preprocessing; pitcore never imports them.
 """

@@ -1,4 +1,4 @@
-"""Tables in Markdown, and the places in documents that commands fill with them."""
+"""Formats Markdown tables, and writes them to the marked places in documents."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ OPEN, CLOSE = "<!-- table: {} -->", "<!-- end -->"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table."""
+    """Return a Markdown table."""
     lines = [list(head), ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def fill(path: Path, tables: Mapping[str, Callable[[], str]]) -> None:
-    """Put fresh tables into a file. Raises DataError if it cannot be read, or as ``filled``."""
+    """Write current tables into a file. Raises DataError if it cannot be read, or as ``filled``."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -28,14 +28,14 @@ def fill(path: Path, tables: Mapping[str, Callable[[], str]]) -> None:
 
 
 def filled(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
-    """Put fresh tables into a document, each between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+    """Replace the tables in a document, each between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 
     Args:
         text: the document; it need not have a place for every table.
-        tables: what makes each, by name.
+        tables: functions that return the tables, by name.
 
     Raises:
-        DataError: it has a place for none, or a place without its end.
+        DataError: the document has no place for any table, or a place without an end.
     """
     places = [name for name in tables if OPEN.format(name) in text]
     if not places:

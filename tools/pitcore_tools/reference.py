@@ -1,4 +1,4 @@
-"""The reference load in memory, and pitcore's own search over it: what benchmarks hold others against."""
+"""Provides the reference load in memory, and pitcore's search over it, as the baseline of benchmarks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pitcore.emulator.emulated import Delivery, EmulatedSource
 from pitcore.loop.sources import belt_spec
 from pitcore.preprocess.prepare import CropSpec, Preparer, SegmentSpec, aligned_batch
 
-RING = 24  # 59 MB: more than the caches of any board, and of most servers
+RING = 24  # frames, 59 MB: more than the caches of any board and of most servers
 BATCH = 24  # cherries in view at the reference load
 CAPACITY = 256
 
@@ -19,10 +19,10 @@ Planes = tuple[NDArray[np.uint8], ...]
 
 
 class OurSearch:
-    """pitcore's core, with the memory it took once.
+    """Runs pitcore's search and extraction, with buffers that are allocated once.
 
     Args:
-        config: frame and segmentation.
+        config: configuration, for frame and segmentation.
         size_px: side of a crop.
     """
 
@@ -34,32 +34,32 @@ class OurSearch:
         self._out = aligned_batch(CAPACITY, (size_px, size_px, len(frame.planes)), np.uint8)
 
     def run(self, planes: Planes) -> tuple[NDArray[np.void], NDArray[np.uint8]]:
-        """Return things and crops: views, valid until the next call."""
+        """Return things and (N, S, S, P) uint8 crops: views, valid until the next call."""
         things = self._preparer.segment(planes)
         self._preparer.extract(planes, np.arange(len(things), dtype=np.int32), self._out[: len(things)])
         return things, self._out[: len(things)]
 
 
 def ring(config: Config, advance_px: int) -> list[Planes]:
-    """Draw the frames of the reference load."""
+    """Render the frames of the reference load."""
     config = at_belt(config, EmulatedSourceConfig(advance_px=advance_px))
     source = EmulatedSource(belt_spec(config, frames=RING, ring=0), Delivery())
     source.start()
     frames = []
     while (frame := source.read(1.0)) is not None:
         with frame:
-            frames.append(tuple(plane.copy() for plane in frame.planes))  # copied: the source takes its buffers back
+            frames.append(tuple(plane.copy() for plane in frame.planes))  # copies: the source reuses its buffers
     source.close()
     return frames
 
 
 def copied(room: Planes, planes: Planes) -> None:
-    """Copy a frame."""
+    """Copy a frame's planes into ``room``."""
     for to, plane in zip(room, planes, strict=True):
-        np.copyto(to, plane)  # copied: this is what the others are held against
+        np.copyto(to, plane)  # copies: a plain copy is the baseline of the comparison
 
 
 def at_belt(config: Config, belt: EmulatedSourceConfig, threads: int = 1) -> Config:
-    """Return the configuration with that belt, and so many threads."""
+    """Return the configuration with an emulated belt as source, and a number of threads."""
     runtime = msgspec.structs.replace(config.runtime, threads=threads)
     return msgspec.structs.replace(config, source=belt, runtime=runtime)

@@ -1,7 +1,7 @@
-"""Reads tables that people make and change: every row is used, or the line that is wrong is named.
+"""Reads CSV tables that people edit. Every row is used, or an error names the wrong line.
 
-Spreadsheets change what they open: separators, decimal points, the case and the length of long numbers. Nothing of
-that is guessed back; it is refused with the line and the fix.
+Spreadsheets change separators, decimal points, and the case and length of long numbers. The reader does not guess the
+original; it raises an error with the line and the fix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeVar
 from pitcore.errors import DataError, first_line
 from pitcore.plain_text import decode_text
 
-HASH_DIGITS = 16  # of a crop's hash are enough to name it
+HASH_DIGITS = 16  # digits of a crop's hash that identify it
 _HASH = re.compile(r"[0-9a-f]{16,64}")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 Read = TypeVar("Read")
@@ -29,9 +29,9 @@ class Row:
     """One row of a table.
 
     Attributes:
-        path: of the table.
-        line: its number in the file; the header is line 1.
-        cells: by the name of the column.
+        path: path of the table.
+        line: line number in the file; the header is line 1.
+        cells: texts of the cells, by the name of the column.
     """
 
     path: Path
@@ -39,30 +39,30 @@ class Row:
     cells: dict[str, str]
 
     def value(self, column: str, read: Callable[[str], Read]) -> Read:
-        """Return a cell as ``read`` has it. Raises DataError where that raises ValueError."""
+        """Return a cell, converted by ``read``. Raises DataError if ``read`` raises ValueError."""
         try:
             return read(self.cells[column])
         except ValueError as error:
             raise self.wrong(f"{column} {error}") from error
 
     def wrong(self, what: str) -> DataError:
-        """Return the error that names this row."""
+        """Return an error that names this row."""
         return DataError(f"{self.path}: line {self.line}: {what}")
 
 
 def read_table(path: Path, columns: Sequence[str], source: str) -> list[Row]:
-    """Read a CSV: UTF-8, commas, a header with at least these columns.
+    """Read a CSV file: UTF-8, commas, a header with at least these columns.
 
     Args:
-        path: of the table; a byte-order mark is passed over.
-        columns: that it must have. Others are for people.
-        source: what writes such a table, for messages.
+        path: path of the table; a byte-order mark is ignored.
+        columns: columns that it must have. It may have others.
+        source: command that writes such a table, for messages.
 
     Returns:
-        Its rows, perhaps none, each with as many cells as the header.
+        The rows, each with as many cells as the header; the list may be empty.
 
     Raises:
-        DataError: it cannot be read, or a row does not fit the header.
+        DataError: the file cannot be read, or a row does not fit the header.
     """
     try:
         text = decode_text(path.read_bytes())
@@ -93,7 +93,7 @@ def _check_header(path: Path, header: list[str], columns: Sequence[str], source:
     if missing:
         for mark in (";", "\t"):
             if any(mark in cell for cell in header):
-                raise DataError(f"{path}: line 1: cells are parted by {mark!r}; save it with commas")
+                raise DataError(f"{path}: line 1: cells are separated by {mark!r}; save it with commas")
         raise DataError(
             f"{path}: line 1: no column {', '.join(missing)}; write it with `{source}`, columns: {', '.join(columns)}"
         )
@@ -118,18 +118,18 @@ def number(text: str) -> float:
     try:
         value = float(text)
     except ValueError as error:
-        raise ValueError(f"{_shown(text)} is no number") from error
+        raise ValueError(f"{_shown(text)} is not a number") from error
     if not math.isfinite(value):
         raise ValueError(f"{_shown(text)} is not finite")
     return value
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:
-    """Return a reader of a cell that takes these texts only, letter by letter."""
+    """Return a function that returns a cell's text if it is one of ``allowed``, and raises ValueError otherwise."""
 
     def read(text: str) -> str:
         if text not in allowed:
-            raise ValueError(f"{_shown(text)} is none of {', '.join(allowed)}")
+            raise ValueError(f"{_shown(text)} is not one of {', '.join(allowed)}")
         return text
 
     return read
@@ -138,7 +138,7 @@ def one_of(*allowed: str) -> Callable[[str], str]:
 def count(text: str) -> int:
     """Return a whole number from 0 to 9999. Raises ValueError."""
     if not re.fullmatch(r"\d{1,4}", text, re.ASCII):
-        raise ValueError(f"{_shown(text)} is no whole number")
+        raise ValueError(f"{_shown(text)} is not a whole number from 0 to 9999")
     return int(text)
 
 

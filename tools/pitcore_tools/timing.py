@@ -1,4 +1,4 @@
-"""Times variants of one job in turns, so that whatever else the machine does hits all of them alike."""
+"""Measures variants of one job in interleaved rounds, so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Timed:
     """Times of one variant.
 
     Attributes:
-        wall_ms, cpu_ms: (rounds,) by the clock, and of the processor by all threads.
+        wall_ms, cpu_ms: (rounds,) wall clock time, and CPU time of all threads.
     """
 
     wall_ms: Floats
@@ -29,7 +29,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times as long one variant takes as another: the median over rounds, and its 95 % interval."""
+    """Ratio of the times of two variants: the median over rounds, and its 95 % interval."""
 
     value: float
     low: float
@@ -42,12 +42,15 @@ class Ratio:
 def in_turns(
     jobs: Mapping[str, Callable[[int], object]], rounds: int, tick: Callable[[], object] = lambda: None
 ) -> dict[str, Timed]:
-    """Run every job once a round, after one round to warm up.
+    """Run every job once in each round, after a round of warm-up.
 
     Args:
-        jobs: by name; each gets the number of the round.
-        rounds: that count.
+        jobs: functions by name; each is called with the number of the round.
+        rounds: number of measured rounds.
         tick: called after each round.
+
+    Returns:
+        The times of each job, by name.
     """
     wall, cpu = ({name: np.empty(rounds) for name in jobs} for _ in range(2))
     for number in range(rounds + 1):
@@ -60,7 +63,7 @@ def in_turns(
 
 
 def once(job: Callable[[], object]) -> tuple[float, float]:
-    """Run a job; return ms by the clock and of the processor."""
+    """Run a job. Return wall clock time and CPU time in ms."""
     started, cpu_started = time.perf_counter_ns(), time.process_time_ns()
     job()
     return (time.perf_counter_ns() - started) / 1e6, (time.process_time_ns() - cpu_started) / 1e6

@@ -1,6 +1,6 @@
-"""Reads YAML as people write it: ``1e-3`` is a number, a key stands once, and a byte-order mark does not count.
+"""Reads YAML with three changes: ``1e-3`` is a number, a duplicate key is an error, a byte-order mark is ignored.
 
-YAML 1.1, which PyYAML follows, takes ``1e-3`` for a text and the last of two equal keys.
+In YAML 1.1, which PyYAML implements, ``1e-3`` is a string, and the last of two equal keys is used silently.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: Path) -> Any:  # noqa: ANN401  whatever YAML may hold
-    """Return what a YAML file holds.
+    """Return the content of a YAML file.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no YAML; in one line, with the place.
+        ValueError: it is not valid YAML; the message is one line with the place.
     """
     text = decode_text(path.read_bytes())
     try:

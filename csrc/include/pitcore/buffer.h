@@ -1,4 +1,4 @@
-// Memory that an object takes once, in its constructor.
+// Memory that an object allocates once, in its constructor.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// A batch of crops as float32, for models that want it.
+// Converts a batch of crops to float32, for models that need it.
 #pragma once
 
 #include "pitcore/image_view.h"

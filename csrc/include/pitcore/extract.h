@@ -1,5 +1,5 @@
-// Cuts components out of a frame: each becomes one crop of a batch, centred, everything but its own
-// pixels zero.
+// Cuts components out of a frame: each becomes one crop of a batch, centred, with all pixels zero that are not
+// its own.
 //
 // All arithmetic is on integers and exact: a resized pixel is a weighted sum divided by the sum of its
 // weights, rounded half up. Equal input gives equal bytes on every machine.
@@ -14,7 +14,7 @@
 
 namespace pitcore {
 
-// What happens to a box of w x h in a crop of size S.
+// How a box of w x h is put into a crop of size S.
 //
 // centre: each side longer than S loses its ends: it starts at (side - S) / 2.
 // shrink: if a side is longer than S, both are averaged down by area, else as centre.
@@ -28,17 +28,17 @@ enum class Resize { centre, shrink, fit };
 constexpr std::int32_t min_crop_px = 16;  // smaller ones would overflow the 32 bits of a horizontal sum
 constexpr std::int32_t max_crop_px = 1024;
 
-// Works in memory taken by the constructor. One thread at a time.
+// Uses only memory that the constructor allocated. One thread at a time.
 class Extractor {
  public:
   // For crops of size_px x size_px from frames with sides up to longest_side_px.
   Extractor(std::int32_t size_px, Resize resize, std::int32_t longest_side_px) noexcept;
 
-  // ok, bad_argument or out_of_memory: whether it can work at all.
+  // ok, bad_argument or out_of_memory: the result of the constructor.
   Status status() const noexcept { return status_; }
   std::int32_t size_px() const noexcept { return size_px_; }
 
-  // Writes component indices[i] of the segmenter's last frame to crop i of `out`; out.count says how many.
+  // Writes component indices[i] of the segmenter's last frame to crop i of `out`, for i < out.count.
   // The frame must have the shape that the segmenter was built for.
   Status extract(const Segmenter& segmenter, const FrameView& frame, const std::int32_t* indices,
                  const BatchView& out) noexcept;
@@ -50,14 +50,14 @@ class Extractor {
     std::int32_t weights;  // index of the first weight
     std::uint32_t total;   // sum of the weights
   };
-  // How one axis is scaled.
+  // The scaling of one axis.
   struct Axis {
     Buffer<Taps> taps;  // for each target pixel
     Buffer<std::uint32_t> weights;
     std::int32_t target_px = 0;
   };
 
-  // What is cut out: a component, its runs, and the frame with its flat field.
+  // The input: a component, its runs, and the frame with its flat field.
   struct Cut {
     const Component& component;
     const Run* runs;

@@ -10,7 +10,7 @@ constexpr std::int32_t max_planes = 4;
 // Largest height and width of a frame. Keeps every sum of segment.h within 64 bits and the
 // horizontal pass of extract.h within 32.
 constexpr std::int32_t max_side_px = 8192;
-// Every batch and every buffer of the core starts at a multiple of this: a cache line, and the widest vector.
+// Every batch and every buffer of the core is aligned to this: a cache line, and the widest vector.
 constexpr std::size_t alignment_bytes = 64;
 
 // One plane of uint8 pixels: the pixels of a row are adjacent, rows are `row_stride` bytes apart.
@@ -41,7 +41,7 @@ struct BatchView {
   }
 };
 
-// True if the view can be read: not null, sides in range, rows not overlapping.
+// True if the view is valid: not null, sides in range, rows not overlapping.
 bool is_valid(const ImageView& view) noexcept;
 
 // True if the frame has 1 to max_planes valid planes of height x width.

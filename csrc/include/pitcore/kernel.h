@@ -1,8 +1,8 @@
-// The loops that pay for vector instructions, each with a scalar twin, and the choice among them.
+// The loops that use vector instructions, each with a scalar twin, and the choice among them.
 //
-// One list, best first; the first that the processor can run is active. A caller may force one by name
-// (tests compare each against `scalar`). Adding a kernel: write its two functions in kernel_<isa>.cpp,
-// name it in kernel_list.h, list it in kernel.cpp; the parity tests find it by themselves.
+// One list, best first; the first kernel that the processor supports is active. A caller may force one by name
+// (tests compare each with `scalar`). To add a kernel, write its two functions in kernel_<isa>.cpp, declare it in
+// kernel_list.h, and list it in kernel.cpp; the parity tests find it automatically.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace pitcore {
 
-// One row of one plane, with what makes a pixel of it foreground:
+// One row of one plane, with the rule for foreground:
 // bright: pixel - background >= threshold; dark: background - pixel >= threshold.
 struct RowRule {
   const std::uint8_t* pixels = nullptr;
@@ -22,13 +22,13 @@ struct RowRule {
   bool dark = false;
 };
 
-// What becomes of the mask already in `bits`.
+// How the result is combined with the mask already in `bits`.
 enum class MaskStep { replace, either, both };
 
 struct Kernel {
   const char* name;
   bool (*runs_here)() noexcept;
-  // Bit x of `bits` tells whether pixel x is foreground. Writes (width + 63) / 64 words, bits past the
+  // Sets bit x of `bits` if pixel x is foreground. Writes (width + 63) / 64 words, bits past the
   // width zero. Reads no byte past the width.
   void (*mask_row)(const RowRule& rule, std::int32_t width_px, MaskStep step, std::uint64_t* bits) noexcept;
   // Sum of `count` bytes.
@@ -38,7 +38,7 @@ struct Kernel {
 // All kernels built for this architecture, best first. The last is `scalar`.
 const Kernel* kernel_list(std::size_t* count) noexcept;
 
-// The one that segmentation uses now.
+// The kernel that segmentation uses now.
 const Kernel& active_kernel() noexcept;
 
 // Uses the named kernel from now on, in every thread; "auto" returns to the best.

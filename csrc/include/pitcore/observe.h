@@ -1,6 +1,5 @@
-// What a watch over the line reads of a frame besides its cherries: how bright the empty belt is, and whether two
-// planes see a thing in the same place. A few microseconds a frame; what the numbers mean is pitcore.line_watch's
-// business.
+// Measurements of a frame for the line watch: the brightness of the empty belt, and the place of a thing in each
+// plane. They take a few microseconds a frame; pitcore.line_watch interprets them.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +10,10 @@ namespace pitcore {
 
 constexpr std::int32_t max_cell_px = 256;  // the sum of as many bytes fits 16 bits
 
-// Sums the row's pixels in cells of `cell_px`; what is left over at the right is left out. Moves each of the
-// width_px / cell_px medians towards its cell's sum, by at most `step`: over many frames a running median, which
-// cherries passing by do not move far. Returns the median cell's mean grey level: of the empty belt as long as cherries
-// cover less than half the row. Negative: the row or the cell's size is out of bounds.
+// Sums the row's pixels in cells of `cell_px`; pixels left over at the right are ignored. Moves each of the
+// width_px / cell_px medians towards its cell's sum, by at most `step`: over many frames this is a running median that
+// passing cherries change little. Returns the mean grey level of the median cell, which is that of the empty belt if
+// cherries cover less than half of the row. Negative: the row or the size of a cell is out of bounds.
 double follow_row(const ImageView& plane, std::int32_t row, std::int32_t cell_px, std::int32_t step,
                   std::uint16_t* medians) noexcept;
 

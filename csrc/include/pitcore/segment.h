@@ -3,7 +3,7 @@
 //
 // A run is a stretch of foreground in one row. Runs of neighbouring rows that touch, corners included,
 // are joined by union-find; L. He et al., "A run-based two-scan labeling algorithm", 2008.
-// Leaves cutting out the pixels to extract.h, and what a component means to pitcore.decision.
+// extract.h cuts out the pixels; pitcore.decision interprets the components.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ enum class Combine { any, all };  // in how many planes a pixel must stand out
 
 // When a pixel of one plane stands out from the belt.
 struct PlaneRule {
-  // Borrowed as long as the segmenter lives; data null: `level` everywhere. A row stride of 0 is one row for all rows:
+  // Borrowed while the segmenter exists; data null: `level` everywhere. A row stride of 0 is one row for all rows:
   // a profile across the belt, which stays in the nearest cache.
   ImageView background;
   std::uint8_t level = 0;
@@ -31,7 +31,7 @@ struct PlaneRule {
   const std::uint16_t* gain = nullptr;
 };
 
-// What the kernels need to search row `y` of a plane from column `first` on.
+// The kernels' input for row `y` of a plane from column `first` on.
 inline RowRule row_rule(const PlaneRule& rule, const ImageView& plane, std::int32_t y, std::int32_t first) noexcept {
   RowRule row;
   row.pixels = plane.row(y) + first;
@@ -76,28 +76,28 @@ struct Run {
   std::int32_t y, first, end;  // pixels first to end - 1 of row y
 };
 
-// Works in memory taken by the constructor. One thread at a time.
+// Uses only memory that the constructor allocated. One thread at a time.
 class Segmenter {
  public:
   explicit Segmenter(const SegmentParams& params) noexcept;
 
-  // ok, bad_argument or out_of_memory: whether it can work at all.
+  // ok, bad_argument or out_of_memory: the result of the constructor.
   Status status() const noexcept { return status_; }
 
   // Replaces the components by those of this frame. After any status but ok there are none.
   Status segment(const FrameView& frame) noexcept;
 
-  // For a crop that is masked already: every pixel that is not zero belongs to the one component, however
-  // many pieces it is in; there is none if all is zero. Needs the rules to say just that (level 0, threshold
-  // 1, bright, any) and max_runs >= height + (width + 1) / 2. Ignores min_area_px.
+  // For a crop that is already masked: all pixels that are not zero are one component, even if they are several
+  // pieces; there is none if all are zero. Needs exactly these rules: level 0, threshold 1, bright, any; and
+  // max_runs >= height + (width + 1) / 2. Ignores min_area_px.
   Status segment_whole(const FrameView& frame) noexcept;
 
   const SegmentParams& params() const noexcept { return params_; }
   const Component* components() const noexcept { return components_.data(); }
   std::int32_t component_count() const noexcept { return component_count_; }
 
-  // The component's runs, by row and then by column. After segment_whole there is one for each row, over
-  // gaps too: pixels there are zero in every plane, so that a mask changes nothing.
+  // The component's runs, by row and then by column. After segment_whole there is one for each row, gaps included,
+  // because pixels there are zero in every plane.
   const Run* runs(std::int32_t component, std::int32_t* count) const noexcept;
 
   // Of the last frame: all foreground pixels, specks included, and the number of specks. Zero if it

@@ -1,4 +1,4 @@
-// What every computing function of the core returns. The core never throws, prints or aborts.
+// The result of every computing function of the core. The core never throws, prints or aborts.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ enum class Status : std::int32_t {
   ok = 0,
   // A size, count, range or pointer breaks the function's contract. Nothing was computed.
   bad_argument = 1,
-  // A constructor could not get its memory. The object refuses all work.
+  // A constructor could not allocate its memory. The object cannot be used.
   out_of_memory = 2,
   // The frame has more foreground runs than the segmenter was built for. No component is reported.
   too_many_runs = 3,
@@ -19,7 +19,7 @@ enum class Status : std::int32_t {
   bad_index = 5,
   // No kernel has this name.
   unknown_kernel = 6,
-  // The kernel exists, and this processor cannot run it.
+  // The kernel exists, but this processor cannot run it.
   unsupported_kernel = 7,
 };
 

@@ -1,12 +1,12 @@
 "use strict";
-// Shows what the board tells. Signs have the shapes of pitcore/cli/picture.py.
+// Shows the state of the board. Signs have the shapes of pitcore/cli/picture.py.
 
 const $ = (id) => document.getElementById(id);
 const SIGNS = { clean: "ring", maybe: "diamond", pit: "square with crosses", side: "brackets" };
 const COLOURS = {};
 const TINTS = { top: [255, 133, 128], bottom: [255, 189, 107] };
-const SILENT_MS = 2000; // without a word from the board for longer, the page says so
-const OLD_MS = 5000; // a picture is not older while frames come, however many look
+const SILENT_MS = 2000; // if no event of the board arrives for longer, the page shows it
+const OLD_MS = 5000; // largest age of a picture while frames come, with any number of viewers
 const KEEP_LAST = 12;
 const HINT = "Open a cherry to see why: click it, or choose with the arrow keys and press Enter.";
 const MARGIN = 6;
@@ -14,7 +14,7 @@ const MARGIN = 6;
 let setup = null;
 let told = null;
 let heardAt = performance.now();
-let isCut = false; // the browser lost the connection, and tries again
+let isCut = false; // the browser lost the connection and tries to connect again
 let picture = null; // {image, cherries, number, atMs}, atMs by the board's clock
 let isHeld = false;
 let chosen = -1;
@@ -165,7 +165,7 @@ function takePicture(event) {
   if (isHeld) return;
   const image = new Image();
   image.onload = () => {
-    if (isHeld) return; // since it was asked for
+    if (isHeld) return; // held while the image was loading
     const before = chosen >= 0 && picture ? picture.cherries[chosen] : null;
     picture = { image, cherries, number: news.number, atMs: news.at_ms };
     chosen = before ? cherries.findIndex((cherry) => cherry.id === before.id) : -1;
@@ -182,7 +182,7 @@ function noteLast(cherry) {
 function drawLast() {
   while (last.size > KEEP_LAST) last.delete(last.keys().next().value);
   const list = $("last");
-  if (list.contains(document.activeElement)) return; // what a person is about to open must not move away
+  if (list.contains(document.activeElement)) return; // the button that a person is about to press must not move
   const wanted = [...last.values()].reverse();
   const have = [...list.children].map((node) => Number(node.dataset.id));
   if (wanted.every((cherry, at) => have[at] === cherry.id) && have.length === wanted.length) return;
@@ -210,7 +210,7 @@ function choose(index) {
 function hold(state) {
   isHeld = state;
   $("hold").setAttribute("aria-pressed", String(state));
-  setText($("hold"), state ? "Go on" : "Hold the picture");
+  setText($("hold"), state ? "Resume" : "Hold the picture");
 }
 
 $("hold").onclick = () => hold(!isHeld);
@@ -264,7 +264,7 @@ async function openCherry(id) {
   setText($("why"), cherry.why || (cherry.verdict === "side" ? "The edge of the picture cuts it." : `It is ${cherry.verdict}: the network is sure enough.`));
   $("scale").replaceChildren();
   if (pit !== null && cherry.thresholds) drawScale(pit, cherry.thresholds);
-  const facts = { "probability of a pit": pit === null ? "the network was not asked" : percent(pit, 2), "what the line does": cherry.action, lane: cherry.lane };
+  const facts = { "probability of a pit": pit === null ? "the network did not judge it" : percent(pit, 2), "what the line does": cherry.action, lane: cherry.lane };
   if (cherry.thresholds) facts.thresholds = `clean below ${percent(cherry.thresholds.accept, 2)}, pit from ${percent(cherry.thresholds.reject, 2)}`;
   fill($("facts"), facts);
   if (!dialog.open) dialog.showModal();
@@ -373,7 +373,7 @@ function drawAlarms() {
   const key = JSON.stringify(alarms);
   if ($("alarms").dataset.key === key) return;
   $("alarms").dataset.key = key;
-  const effects = { alarm: "Verdicts stand.", maybe: "Until it is over, no cherry is clean.", reject: "Until it is over, everything is rejected." };
+  const effects = { alarm: "Verdicts are unchanged.", maybe: "Until it is over, no cherry is clean.", reject: "Until it is over, everything is rejected." };
   $("alarms").replaceChildren(...alarms.map((alarm) => make("article", { className: "alarm" },
     make("h2", {}, `ALARM: ${alarm.name.replaceAll("_", " ")}`), make("p", {}, alarm.wrong), make("p", { className: "fix" }, make("span", {}, "What to do: "), alarm.fix),
     make("p", { className: "note" }, `${effects[alarm.failsafe] || ""} On since ${clock(alarm.since)}. Measured: ${alarm.detail}.`))));
@@ -435,7 +435,7 @@ function drawState() {
     stale = { why: "No contact with the board", age_s: silentMs / 1000 };
   } else if (stale) {
     stale = { why: stale.why, age_s: stale.age_s + silentMs / 1000 };
-  } else if (told && picture && !isHeld && headline.text !== "BELT STANDS") {
+  } else if (told && picture && !isHeld && headline.text !== "BELT STOPPED") {
     const ageMs = told.clock_ms + silentMs - picture.atMs;
     if (ageMs > OLD_MS) stale = { why: "No new picture comes", age_s: ageMs / 1000 };
   }
@@ -476,7 +476,7 @@ function takeSetup(event) {
   listShifts();
 }
 
-// What a role may do. Whatever moves air takes two steps.
+// The actions of a role. Every action that can move air takes two steps.
 async function send(path, body = {}, method = "POST") {
   const answer = await fetch(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
   const said = await answer.json();
@@ -510,7 +510,7 @@ function drawControls() {
   const rank = ["viewer", "operator", "engineer"].indexOf(me.role);
   $("controls").hidden = rank < 1;
   $("login").hidden = me.role !== null;
-  $("who").replaceChildren(...(me.role === null ? [] : [`${me.name}, ${me.role} `, make("button", { type: "button", onclick: logOut }, "Forget my token")]));
+  $("who").replaceChildren(...(me.role === null ? [] : [`${me.name}, ${me.role} `, make("button", { type: "button", onclick: logOut }, "Log out")]));
   if (rank < 1 || !told || !told.line) return;
   const rows = [make("div", { className: "row" },
     twoSteps("Arm the air jet", "Yes, air may fire", async () => (await send("do/arm")) && setText($("answer"), "Armed.")),

@@ -1,1 +1,1 @@
-"""The crops that boards kept, in one place: Parquet shards in a folder, or in any store that fsspec knows."""
+"""Collects the crops that boards kept: Parquet shards in a folder, or in any store that fsspec supports."""

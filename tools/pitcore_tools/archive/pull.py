@@ -1,4 +1,4 @@
-"""Brings what a board kept into an archive: each crop once, whenever it is broken off and begun again."""
+"""Copies the crops that a board kept into an archive. Each crop is stored once, also if a pull is interrupted."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SHARD_CROPS, SHARD_BYTES = 4096, 64 * 1024 * 1024
 
 @dataclass(slots=True)
 class Pulled:
-    """What a pull did.
+    """The result of a pull.
 
     Attributes:
-        found: crops in the folder.
-        had: of them, those that the archive had.
-        new: those that it has now.
-        gone: removed by the board while they were fetched.
-        faults: why crops were set aside, a line each.
+        found: number of crops in the folder.
+        had: number of crops that the archive already had.
+        new: number of crops that were added.
+        gone: number of crops that the board removed during the pull.
+        faults: reasons why crops were skipped, one line each.
     """
 
     found: int = 0
@@ -34,15 +34,15 @@ class Pulled:
 
 
 def pull(source: str, archive: Archive, looked: Callable[[], None]) -> Pulled:
-    """Fetch the crops that an archive has not.
+    """Fetch the crops that an archive does not have.
 
     Args:
-        source: the folder of a board's [capture]: a path, or what fsspec takes, ``sftp://board/var/lib/pitcore/capture``.
-        archive: gets them.
+        source: folder of a board's [capture]: a path, or a URL of fsspec, ``sftp://board/var/lib/pitcore/capture``.
+        archive: the archive to which they are added.
         looked: called after each crop.
 
     Raises:
-        DataError: the folder cannot be read, or the archive not be written.
+        DataError: the folder cannot be read, or the archive cannot be written.
     """
     try:
         store, root = fsspec.core.url_to_fs(source)
@@ -74,14 +74,14 @@ def pull(source: str, archive: Archive, looked: Callable[[], None]) -> Pulled:
 
 
 def _fetch(store: fsspec.AbstractFileSystem, path: str, done: Pulled) -> Archived | None:
-    """Return a crop, or None where it is gone or damaged, which is counted. Raises DataError."""
+    """Return a crop, or None if it is gone or damaged, which is counted in ``done``. Raises DataError."""
     try:
         content: bytes = store.cat_file(path)
     except FileNotFoundError:
         done.gone += 1
         return None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {first_line(error)}; give the command again, it goes on") from error
+        raise DataError(f"{path}: cannot be read: {first_line(error)}; run the command again to continue") from error
     try:
         return Archived.of(path.rsplit("/", 1)[-1], content)
     except ImageError as error:

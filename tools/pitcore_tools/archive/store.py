@@ -1,7 +1,7 @@
-"""Reads and writes an archive: Parquet shards, each with the PNG of every crop and what the board knew of it.
+"""Reads and writes an archive: Parquet shards with the PNG of every crop and the board's data of it.
 
-A shard is named after what is in it and is written to its end or not at all, so a pull that was broken off leaves whole
-shards. A crop counts once, whatever shards hold it: the SHA-256 of its file says which one it is.
+The name of a shard is a hash of its crops, and a shard is written atomically, so an interrupted pull leaves only whole
+shards. A crop is identified by the SHA-256 of its file, and is read once even if several shards contain it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pitcore.errors import DataError, first_line
 
 SUFFIX = ".parquet"
 BATCH_ROWS = 256
-# One column for each thing that people look for; `record` of the PNG has all of it.
+# Columns for queries; the record in the PNG has all data.
 SCHEMA = pa.schema(
     [
-        ("sha256", pa.string()),  # of the file
-        ("crop", pa.string()),  # of the pixels: what a label names
-        ("name", pa.string()),  # of the file on the board
+        ("sha256", pa.string()),  # hash of the file
+        ("crop", pa.string()),  # hash of the pixels, which labels refer to
+        ("name", pa.string()),  # name of the file on the board
         ("board", pa.string()),
         ("run", pa.string()),
         ("at", pa.string()),
@@ -47,11 +47,11 @@ class Archived:
     """One crop.
 
     Attributes:
-        sha256: of its file.
-        crop: hash of its pixels; see ``pitcore.camera.crops.crop_hash``.
-        name: of its file on the board.
-        record: what the board knew of it.
-        png: its file.
+        sha256: hash of its file, in hex.
+        crop: hash of its pixels, see ``pitcore.camera.crops.crop_hash``.
+        name: name of its file on the board.
+        record: the board's data of it.
+        png: bytes of its file.
     """
 
     sha256: str
@@ -67,7 +67,7 @@ class Archived:
         return cls(hashlib.sha256(png).hexdigest(), crop_hash(pixels), name, record, png)
 
     def row(self) -> dict[str, Any]:
-        """Return its row of a shard."""
+        """Return its row in a shard."""
         record, verdict = self.record, self.record.verdict
         return {
             "sha256": self.sha256,
@@ -88,13 +88,13 @@ class Archived:
 
 
 class Archive:
-    """An archive.
+    """An archive of crops.
 
     Args:
-        url: a folder, or what fsspec takes: ``s3://bucket/crops``, ``memory://x``.
+        url: a folder, or a URL of fsspec: ``s3://bucket/crops``, ``memory://x``.
 
     Raises:
-        DataError: the store is not known, or cannot be reached.
+        DataError: the kind of store is unknown, or the store cannot be reached.
     """
 
     def __init__(self, url: str) -> None:
@@ -102,10 +102,10 @@ class Archive:
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError, OSError) as error:
-            raise DataError(f"{url}: {first_line(error)}; name a folder or a store that fsspec knows") from error
+            raise DataError(f"{url}: {first_line(error)}; name a folder or a store that fsspec supports") from error
 
     def shards(self) -> list[str]:
-        """Return the paths of its shards, sorted; none if it does not exist. Raises DataError."""
+        """Return the paths of the shards, sorted; none if the archive does not exist. Raises DataError."""
         try:
             if not self._fs.exists(self._root):
                 return []
@@ -114,7 +114,7 @@ class Archive:
             raise DataError(f"{self.url}: cannot be read: {first_line(error)}; name an archive") from error
 
     def known(self) -> tuple[set[str], set[str]]:
-        """Return the hashes of all files in it, and their names on the boards. Raises DataError."""
+        """Return the hashes of all files in the archive, and their names on the boards. Raises DataError."""
         hashes, names = set[str](), set[str]()
         for path in self.shards():
             for batch in self._batches(path, ["sha256", "name"]):
@@ -126,7 +126,7 @@ class Archive:
         """Yield every crop once, shard by shard.
 
         Raises:
-            DataError: there is none, or a shard cannot be read.
+            DataError: there are no crops, or a shard cannot be read.
             ImageError: a crop is damaged.
         """
         shards, seen = self.shards(), set[str]()
@@ -144,7 +144,7 @@ class Archive:
         """Write a shard and return its path. Raises DataError."""
         digest = hashlib.sha256("".join(sorted(crop.sha256 for crop in crops)).encode()).hexdigest()[:32]
         path = f"{self._root.rstrip('/')}/{digest}{SUFFIX}"
-        temporary = f"{path}.part"  # no shard by its name: a reader passes it over
+        temporary = f"{path}.part"  # does not end in SUFFIX, so readers ignore it
         table = pa.Table.from_pylist([crop.row() for crop in crops], SCHEMA)
         try:
             self._fs.makedirs(self._root, exist_ok=True)
@@ -162,5 +162,5 @@ class Archive:
                 yield from pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=columns)
         except (OSError, pa.ArrowException) as error:
             raise DataError(
-                f"{path}: is no whole shard of an archive: {first_line(error)}; remove it, and pull again"
+                f"{path}: is not a complete shard of an archive: {first_line(error)}; remove it, and pull again"
             ) from error

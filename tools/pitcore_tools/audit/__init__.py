@@ -1,1 +1,1 @@
-"""Audit: what is odd about a folder of labelled crops. It reports and suggests; it changes no crop and no label."""
+"""Audits a folder of labelled crops: reports doubtful crops and suggests labels. Changes no crop and no label."""

@@ -1,4 +1,4 @@
-"""Crops that are the same picture, and crops that show the same cherry. Reads and writes nothing."""
+"""Finds crops that are the same picture, and crops that show the same cherry. Does no IO."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pitcore.camera.crops import LabelledCrop, fold_of
 from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.train.dataset import SOURCE_SIZE_PX, prepare
 
-FOLDS = 5  # of the comparisons in docs/model.md
+FOLDS = 5  # number of folds in docs/model.md
 
-# A cherry's outline says little: most are round. What tells one from another is the texture inside.
-FINE_PX, BROAD_PX = 3, 13  # texture is what lies between these two sizes
-RIM_PX = 4  # the bright edge that every cherry has, left out
-SHIFT_PX = 4  # the box around a cherry jumps about as its mask changes by a few pixels
+# Most cherries have a round outline, so cherries are compared by the texture inside.
+FINE_PX, BROAD_PX = 3, 13  # texture is the detail between these two sizes
+RIM_PX = 4  # the bright edge that every cherry has is left out
+SHIFT_PX = 4  # the box around a cherry shifts by a few pixels with its mask
 CELL_PX = 4
 BLOCK = 512
 
@@ -35,7 +35,7 @@ Texture = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class NearPair:
-    """Two different pictures that seem to show one cherry.
+    """Two different pictures that probably show one cherry.
 
     Attributes:
         first, second: the crops, in the order of the folder.
@@ -48,17 +48,17 @@ class NearPair:
 
     @property
     def labels_differ(self) -> bool:
-        """Whether people said different things about them."""
+        """True if their labels differ."""
         return self.first.label != self.second.label
 
     @property
     def across_folds(self) -> bool:
-        """Whether one is trained on while the other is held out: the held-out figure is then a little too good."""
+        """True if they are in different folds, so that one is trained on while the other is held out."""
         return fold_of(self.first.hash, FOLDS) != fold_of(self.second.hash, FOLDS)
 
 
 def exact_groups(crops: Sequence[LabelledCrop]) -> list[list[LabelledCrop]]:
-    """Return the groups of two or more crops that are the same picture, whatever their labels."""
+    """Return the groups of two or more crops with equal pixels, whatever their labels."""
     groups: dict[str, list[LabelledCrop]] = {}
     for crop in crops:
         groups.setdefault(crop.hash, []).append(crop)
@@ -66,15 +66,15 @@ def exact_groups(crops: Sequence[LabelledCrop]) -> list[list[LabelledCrop]]:
 
 
 def in_conflict(group: Sequence[LabelledCrop]) -> bool:
-    """Return whether one picture lies under both labels."""
+    """Return True if the crops of a group have both labels."""
     return len({crop.label for crop in group}) > 1
 
 
 def near_pairs(crops: Sequence[LabelledCrop]) -> list[NearPair]:
-    """Return pairs of different pictures that seem to show one cherry, most alike first.
+    """Return pairs of different pictures that probably show one cherry, most alike first.
 
-    Every pair is compared, in coarse cells; what is alike there is compared pixel by pixel, at every shift up to
-    ``SHIFT_PX``. Five thousand crops take about a minute; the time grows with the square.
+    Every pair is compared in coarse cells; similar pairs are compared pixel by pixel, at every shift up to
+    ``SHIFT_PX``. Five thousand crops take about a minute; the time grows with the square of the number.
 
     The measure is the normalised cross-correlation of J. P. Lewis, "Fast normalized cross-correlation", 1995, of the
     textures of both planes, averaged.
@@ -95,7 +95,7 @@ def near_pairs(crops: Sequence[LabelledCrop]) -> list[NearPair]:
 
 
 def texture(pixels: NDArray[np.uint8]) -> Texture:
-    """Return what tells one cherry from another: detail inside the rim, without brightness, contrast or outline.
+    """Return the texture of a cherry: detail inside the rim, without brightness, contrast or outline.
 
     Args:
         pixels: (S, S, 2) uint8, zero outside the mask.

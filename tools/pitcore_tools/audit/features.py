@@ -1,4 +1,4 @@
-"""Light and size of crops: what stands out within a set, and what differs between two. Reads and writes nothing."""
+"""Measures brightness and size of crops: finds outliers in a set, and differences between two sets. Does no IO."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
 
 from pitcore.camera.crops import LabelledCrop
 from pitcore_tools.evaluate.figures import Floats
 
-# By name in files: how it is called in a sentence. The order is that of the columns of ``measure``.
+# Name in files: description in a sentence. The order is that of the columns of ``measure``.
 FEATURES = {
     "top_mean_level": "mean brightness of the top plane",
     "bottom_mean_level": "mean brightness of the bottom plane",
@@ -23,21 +22,21 @@ FEATURES = {
     "area_px": "area",
     "touches_border": "touching the picture's border",
 }
-TOUCHES_BORDER = "touches_border"  # yes or no, so each one is listed and none is measured by deviations
-SATURATED = 254  # and above: the real cameras clip there, with three times as many pixels as at 253, none at 255
-FAR_OUT = 5.0  # robust deviations
-DRIFT_P = 0.01  # after correction
-DRIFT_MIN_EFFECT = 0.1  # with thousands of crops p alone finds differences that no net would notice
+TOUCHES_BORDER = "touches_border"  # 0 or 1, so each crop with 1 is listed, without deviations
+SATURATED = 254  # lowest clipped level: the real cameras have three times as many pixels there as at 253, none at 255
+FAR_OUT = 5.0  # robust deviations above which a crop is an outlier
+DRIFT_P = 0.01  # largest corrected p of a drift
+DRIFT_MIN_EFFECT = 0.1  # least effect of a drift: with thousands of crops p alone finds irrelevant differences
 
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """One crop that stands out in one feature.
+    """A crop that is an outlier in one feature.
 
     Attributes:
-        index: of the crop.
+        index: index of the crop.
         feature: a key of ``FEATURES``.
-        value: of the feature.
+        value: value of the feature.
         deviations: robust deviations from the median; NaN for ``TOUCHES_BORDER``.
     """
 
@@ -49,14 +48,13 @@ class Outlier:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One feature in two sets.
+    """The comparison of one feature in two sets.
 
     Attributes:
         feature: a key of ``FEATURES``.
-        before, after: means; medians say nothing of shares that are mostly 0.
-        effect: the Kolmogorov-Smirnov distance, 0 to 1: the largest difference between the two shares of crops that
-            lie below a value.
-        p: after the correction of Holm for the number of features.
+        before, after: means in the two sets. Medians are useless for shares that are mostly 0.
+        effect: Kolmogorov-Smirnov distance, 0 to 1: the largest difference of the two cumulative distributions.
+        p: p value after Holm's correction for the number of features.
     """
 
     feature: str
@@ -67,7 +65,7 @@ class Drift:
 
     @property
     def found(self) -> bool:
-        """Whether it is neither chance nor too small to matter."""
+        """True if the difference is significant and large enough to matter."""
         return self.p < DRIFT_P and self.effect >= DRIFT_MIN_EFFECT
 
     def __str__(self) -> str:
@@ -82,13 +80,13 @@ class Drift:
 
 
 def measure(crops: Sequence[LabelledCrop]) -> Floats:
-    """Return (N, len(FEATURES)) float64. Levels are 0 to 255 and count pixels inside the mask; sizes are of content."""
+    """Return (N, len(FEATURES)) float64 features: levels (0 to 255) inside the mask, and sizes of the mask."""
     return np.array([_row(crop.pixels) for crop in crops], np.float64).reshape(len(crops), len(FEATURES))
 
 
 def _row(pixels: NDArray[np.uint8]) -> list[float]:
     mask = np.asarray(pixels.any(axis=2))
-    inside = pixels[mask]  # (M, 2); copies, to count pixels of the cherry alone
+    inside = pixels[mask]  # (M, 2); copies only the pixels of the cherry
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
     size = [rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1, len(inside)]
@@ -96,11 +94,11 @@ def _row(pixels: NDArray[np.uint8]) -> list[float]:
 
 
 def deviations(values: Floats) -> Floats:
-    """Return how far each of (N,) values lies from their median, in robust deviations.
+    """Return the distance of each of (N,) values from their median, in robust deviations.
 
-    The deviation is the median absolute one over 0.6745; where more than half of the values are equal, the mean
-    absolute one times 1.2533; both are the standard deviation of a normal distribution. Source: B. Iglewicz and
-    D. Hoaglin, "How to detect and handle outliers", 1993. All 0 where all values are equal.
+    The deviation is the median absolute deviation / 0.6745; if more than half of the values are equal, the mean
+    absolute deviation * 1.2533. Both equal the standard deviation of a normal distribution. Source: B. Iglewicz and D.
+    Hoaglin, "How to detect and handle outliers", 1993. All 0 if all values are equal.
     """
     away = values - np.median(values)
     scale = np.median(np.abs(away)) / 0.6745 or np.abs(away).mean() * 1.2533
@@ -108,7 +106,7 @@ def deviations(values: Floats) -> Floats:
 
 
 def outliers(values: Floats) -> list[Outlier]:
-    """Return what stands out by more than ``FAR_OUT``, farthest first, and every crop that touches the border.
+    """Return the outliers beyond ``FAR_OUT``, the farthest first, and every crop that touches the border.
 
     Args:
         values: (N, len(FEATURES)) from ``measure``.
@@ -123,12 +121,14 @@ def outliers(values: Floats) -> list[Outlier]:
 
 
 def drift(here: Floats, there: Floats) -> list[Drift]:
-    """Compare every feature of two sets by the two-sample test of Kolmogorov and Smirnov.
+    """Compare every feature of two sets by the two-sample Kolmogorov-Smirnov test.
 
     Args:
-        here: (N, len(FEATURES)) from ``measure``.
-        there: (M, len(FEATURES)), of the other set.
+        here: (N, len(FEATURES)) features of the set from ``measure``.
+        there: (M, len(FEATURES)) features of the other set.
     """
+    from scipy.stats import ks_2samp  # noqa: PLC0415  takes a second, and is needed for two sets only
+
     tests = [ks_2samp(one, two, method="asymp") for one, two in zip(here.T, there.T, strict=True)]
     corrected = holm([float(test.pvalue) for test in tests])
     means = zip(here.mean(axis=0).tolist(), there.mean(axis=0).tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Everything an audit finds, in one place, and the labels it suggests. Reads and writes nothing."""
+"""Runs every check of an audit, and suggests labels. Does no IO."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from pitcore_tools.evaluate.logits import HeldOut
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What an audit found.
+    """The findings of an audit.
 
     Attributes:
-        crops: all of the folder, in its order.
-        exact: groups of crops that are one picture.
-        near: pairs of different pictures that seem to show one cherry.
-        outliers: index into ``crops``.
-        opinions: of the nets; None where no logits were given.
-        confidence: every net must exceed it for a label to be suspect.
-        suspects: index into ``opinions``, most confident first.
-        drift: one entry a feature; empty where there is nothing to compare with.
-        shared: pictures of the other set that lie in this one too.
+        crops: all crops of the folder, in order.
+        exact: groups of crops with equal pixels.
+        near: pairs of different pictures that probably show one cherry.
+        outliers: outliers in brightness and size; their index is into ``crops``.
+        opinions: the nets' probabilities; None if no logits were given.
+        confidence: every net must be more confident than this for a label to be suspect.
+        suspects: (N,) indices into ``opinions`` of suspect labels, most confident first.
+        drift: one entry for each feature; empty without another set.
+        shared: number of pictures that are in both sets.
     """
 
     crops: Sequence[LabelledCrop]
@@ -45,7 +45,7 @@ class Findings:
 
     @property
     def conflicts(self) -> list[list[LabelledCrop]]:
-        """Pictures that lie under both labels."""
+        """Groups of equal pictures with both labels."""
         return [group for group in self.exact if duplicates.in_conflict(group)]
 
     @property
@@ -59,9 +59,9 @@ class Suggestion(NamedTuple):
 
     Attributes:
         label: index of the new label, or None to leave the crop out.
-        was: index of the label; None for a picture under both.
-        p_pit: mean over the nets; None where they were not asked.
-        reason: in words.
+        was: index of the present label; None for a picture with both labels.
+        p_pit: mean probability over the nets; None if there is none.
+        reason: reason in words.
     """
 
     hash: str
@@ -80,13 +80,13 @@ def find(
     """Audit crops.
 
     Args:
-        crops: of the folder.
+        crops: crops of the folder.
         tables: held-out margins by the name of the net; may be empty.
-        confidence: every net must exceed it for a label to be suspect.
-        against: of another folder to compare with; may be empty.
+        confidence: every net must be more confident than this for a label to be suspect.
+        against: crops of another folder to compare with; may be empty.
 
     Raises:
-        DataError: what nets say cannot be used; see ``opinions.gather``.
+        DataError: the margins cannot be used, see ``opinions.gather``.
     """
     exact = duplicates.exact_groups(crops)
     undecided = {group[0].hash for group in exact if duplicates.in_conflict(group)}
@@ -107,10 +107,10 @@ def find(
 
 
 def suggestions(found: Findings) -> list[Suggestion]:
-    """Return what a person might do about labels: suspects in the order of the sheets, then conflicts.
+    """Return suggested labels: suspects in the order of the sheets, then conflicts.
 
-    Two nets that agree suggest the other label. One alone may be wrong by itself, so its suspects are left out: that
-    costs a crop, and teaches nothing false.
+    If several nets agree, the suggestion is the other label. A single net may be wrong, so the suggestion is to leave
+    the crop out, which costs a crop but adds no wrong label.
     """
     rows = []
     if found.opinions is not None:
@@ -122,5 +122,5 @@ def suggestions(found: Findings) -> list[Suggestion]:
             rows.append(
                 Suggestion(found.opinions.hashes[index], new, was, float(mean[index]), f"{reason} the other label")
             )
-    rows += [Suggestion(group[0].hash, None, None, None, "lies under both labels") for group in found.conflicts]
+    rows += [Suggestion(group[0].hash, None, None, None, "has both labels") for group in found.conflicts]
     return rows

@@ -1,4 +1,4 @@
-"""The files of an audit: where they may lie, and how they are written."""
+"""Writes the files of an audit, and checks the folder for them."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ RELABEL_COLUMNS = ("hash", "label", "was", "p_pit", "reason", "sheet", "seen_by"
 
 
 def claim_folder(folder: Path) -> None:
-    """Make the folder for an audit's files.
+    """Create the folder for an audit's files.
 
     Raises:
-        DataError: it holds something, which may be a person's decisions on an earlier audit; it cannot be made; or it
-            lies inside a git work tree that does not ignore it, where crops could get committed.
+        DataError: the folder is not empty (it may have a person's decisions on an earlier audit), it cannot be created,
+            or it is in a git work tree that does not ignore it, so that crops could be committed.
     """
     if (tree := _work_tree(folder)) is not None and not _ignored(folder, tree):
         raise DataError(
-            f"{folder}: lies in the git work tree {tree}, and pictures of crops must never be committed; "
+            f"{folder}: is in the git work tree {tree}, and pictures of crops must never be committed; "
             "name a folder outside of it, or one that its .gitignore names"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = next(folder.iterdir(), None)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be made: {error.strerror}; name another --out") from error
+        raise DataError(f"{folder}: cannot be created: {error.strerror}; name another --out") from error
     if held is not None:
-        raise DataError(f"{folder}: holds {held.name} already, maybe with your decisions; name a new or empty --out")
+        raise DataError(f"{folder}: already contains {held.name}, maybe with your decisions; name a new or empty --out")
 
 
 def write(found: Findings, data: Path, folder: Path) -> list[str]:
@@ -77,7 +77,7 @@ def _drawn(found: Findings, suggested: Sequence[Suggestion]) -> list[Suspect]:
 
 
 def _relabel_rows(suggested: Sequence[Suggestion]) -> Iterable[Sequence[str]]:
-    """Suspects come first and in the order of the sheets; ``seen_by`` is for the person who looked."""
+    """Yield the rows of the relabel file: suspects first, in the order of the sheets. ``seen_by`` is for people."""
     for index, row in enumerate(suggested):
         suspect = row.was is not None and row.p_pit is not None
         yield (
@@ -106,13 +106,13 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def _work_tree(folder: Path) -> Path | None:
-    """Return the git work tree that a folder lies in, whether or not the folder exists; links are followed."""
+    """Return the git work tree that contains a folder, which need not exist; follows links. None if there is none."""
     place = folder.resolve()
     return next((parent for parent in (place, *place.parents) if (parent / ".git").exists()), None)
 
 
 def _ignored(folder: Path, tree: Path) -> bool:
-    """Return whether git is there and says that it ignores a picture in this folder."""
+    """Return True if git is installed and ignores pictures in this folder."""
     git = shutil.which("git")
     if git is None:
         return False

@@ -1,4 +1,4 @@
-"""What an audit found, as a table for people, a dictionary for programs, and rows for spreadsheets."""
+"""Formats the findings of an audit: text for people, a dictionary for programs, and rows for spreadsheets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def text(found: Findings) -> str:
         f"{len(found.crops)} crops: {', '.join(f'{labels[i]} {name}' for i, name in enumerate(LABELS))}",
         "",
         f"  same picture twice       {counts['exact_groups']} pictures, {counts['exact_crops']} crops",
-        f"  under both labels        {counts['conflicts']} of those pictures",
+        f"  with both labels         {counts['conflicts']} of those pictures",
         (
             f"  same cherry twice        {counts['near_pairs']} pairs of pictures; {counts['near_across_folds']} in "
             f"different folds of {FOLDS}, {counts['near_labels_differ']} with different labels"
@@ -43,7 +43,7 @@ def text(found: Findings) -> str:
 
 def _opinion_lines(found: Findings) -> list[str]:
     if found.opinions is None:
-        return ["  suspect labels           nobody asked a net; give --logits to look for them"]
+        return ["  suspect labels           not checked; give --logits to find them"]
     judged = agreement(found.opinions, found.suspects)
     nets = len(found.opinions.names)
     who = "the net says" if nets == 1 else f"all {nets} nets say"
@@ -61,9 +61,9 @@ def _opinion_lines(found: Findings) -> list[str]:
         )
     lines += [
         f"  accuracy                 {share.value:.2%}, {fixed.value:.2%} if every suspect label were wrong  ({name})"
-        for name, share, fixed in zip(found.opinions.names, judged.accuracy, judged.accuracy_mended, strict=True)
+        for name, share, fixed in zip(found.opinions.names, judged.accuracy, judged.accuracy_corrected, strict=True)
     ]
-    ceiling = f"{judged.ceiling.value:.2%}, if every suspect label were wrong and stayed"
+    ceiling = f"{judged.ceiling.value:.2%}, if every suspect label were wrong and not corrected"
     return [*lines, f"  ceiling of any net       {ceiling}"]
 
 
@@ -84,7 +84,7 @@ def _counts(found: Findings) -> dict[str, Any]:
 
 
 def summary(found: Findings) -> dict[str, Any]:
-    """Return the counts for programs; ``nets`` and ``drift`` are null where nothing was given to compare with."""
+    """Return the counts for programs; ``nets`` is None without logits, ``drift`` without another set."""
     nets, drift = None, None
     if found.opinions is not None:
         judged = agreement(found.opinions, found.suspects)
@@ -93,7 +93,7 @@ def summary(found: Findings) -> dict[str, Any]:
             "crops": len(found.opinions.hashes),
             "confidence": found.confidence,
             "accuracy": [share_facts(share) for share in judged.accuracy],
-            "accuracy_if_suspects_are_wrong": [share_facts(share) for share in judged.accuracy_mended],
+            "accuracy_if_suspects_are_wrong": [share_facts(share) for share in judged.accuracy_corrected],
             "ceiling": share_facts(judged.ceiling),
             "errors_by_any": judged.errors_by_any,
             "errors_by_all": judged.errors_by_all,
@@ -118,18 +118,18 @@ def summary(found: Findings) -> dict[str, Any]:
 
 
 def rows(found: Findings, folder: Path) -> list[Row]:
-    """Return one row a finding, in the order of ``COLUMNS``; paths are relative to the folder."""
-    said: dict[str, str] = {}
+    """Return one row for each finding, in the order of ``COLUMNS``; paths are relative to the folder."""
+    probabilities: dict[str, str] = {}
     if found.opinions is not None:
         columns = found.opinions.probabilities.T.tolist()
-        said = {
+        probabilities = {
             name: " ".join(f"{p:.4f}" for p in column)
             for name, column in zip(found.opinions.hashes, columns, strict=True)
         }
 
     def row(kind: str, crop: LabelledCrop, detail: str) -> Row:
         path = crop.path.relative_to(folder).as_posix()
-        return kind, crop.hash, path, LABELS[crop.label], said.get(crop.hash, ""), detail
+        return kind, crop.hash, path, LABELS[crop.label], probabilities.get(crop.hash, ""), detail
 
     def place(crop: LabelledCrop) -> str:
         return crop.path.relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""Contact sheets: suspects as people can judge them, both planes enlarged, with stretched contrast."""
+"""Draws contact sheets of suspects for people: both planes enlarged, with stretched contrast."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pitcore_tools.tables import HASH_DIGITS
 
 COLUMNS, ROWS = 4, 6
 PER_SHEET = COLUMNS * ROWS
-VIEW = CropSpec(80, "shrink", 2)  # 95 % of cherries are below 74 px; what is larger is shrunk to fit
+VIEW = CropSpec(80, "shrink", 2)  # 95 % of cherries are below 74 px; larger ones are reduced to fit
 ENLARGED = 2
 GAP_PX, PLANE_GAP_PX = 16, 4
 HEADING_PX, CAPTION_PX = 32, 46
 FONT_PX = 15
 HEADING = "Left: top camera. Right: bottom camera. The contrast of each picture is stretched by itself."
-DARKEST = 24  # of a cherry, so that it stands out from what is no cherry
+DARKEST = 24  # darkest level of a cherry, so that it differs from the background
 BACKGROUND, INK, PALE = 44, 255, 190
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """What is drawn of one crop.
+    """A crop on a sheet.
 
     Attributes:
         pixels: (H, W, 2) uint8, zero outside the mask.
-        hash: of the crop.
-        label: what people said.
-        p_pit: mean over the nets.
+        hash: hash of the crop.
+        label: label given by people.
+        p_pit: mean probability of a pit over the nets.
     """
 
     pixels: NDArray[np.uint8]
@@ -56,7 +56,7 @@ def _draw(suspects: Sequence[Suspect], first_number: int) -> Image.Image:
     side_px = VIEW.size_px * ENLARGED
     width_px, height_px = 2 * side_px + PLANE_GAP_PX + GAP_PX, side_px + CAPTION_PX + GAP_PX
     rows = -(-len(suspects) // COLUMNS)
-    columns = max(2, min(COLUMNS, len(suspects)))  # two, for the heading is that wide
+    columns = max(2, min(COLUMNS, len(suspects)))  # at least two, because the heading is that wide
     sheet = Image.new("L", (columns * width_px + GAP_PX, HEADING_PX + rows * height_px + GAP_PX), BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_PX)
     draw.text((GAP_PX, GAP_PX), HEADING, PALE, font)

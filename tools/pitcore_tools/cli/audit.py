@@ -42,11 +42,11 @@ SURE = Number(0.5, 1.0, min_open=True, max_open=True)
 def audit(
     data: Path, logits: Sequence[Path], against: Path | None, confidence: float, out: Path, as_json: bool
 ) -> None:
-    """Look for what is odd in DATA: pictures twice, suspect labels, strange light or size, drift.
+    """Find duplicate pictures, suspect labels, unusual light or size, and drift in DATA.
 
     DATA holds cherry_clean/ and cherry_pit/. Nothing in it is changed. The files in --out are findings.csv and
     findings.json, sheets with pictures of the suspects, and relabel.csv with suggestions. A person must go through
-    relabel.csv before a recipe may name it: take out each row where the label was right.
+    relabel.csv before a recipe may name it, and delete each row whose label was right.
 
     \b
     Examples:
@@ -62,7 +62,7 @@ def audit(
 
 
 def _with_full_hashes(crops: Sequence[LabelledCrop], data: Path, path: Path) -> HeldOut:
-    """Read held-out logits, whose crops are named by their first digits. Raises DataError if some are not there."""
+    """Read held-out logits, whose crops are named by the first digits of their hash. Raises DataError."""
     table = read_logits(path)
     full = {crop.hash[:HASH_DIGITS]: crop.hash for crop in crops}
     names = [name[:HASH_DIGITS] for name in table.hashes]

@@ -23,14 +23,14 @@ from pitcore_tools.train.dataset import read_relabel
 @click.command("audit-line")
 @click.argument("source", type=Text())
 @click.option("--labels", required=True, type=InputPath(), help="labels.csv of `pitcore-tools label --sample`.")
-@click.option("--level", default=0.95, show_default=True, type=Number(0.5, 0.9999), help="Of the intervals.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--level", default=0.95, show_default=True, type=Number(0.5, 0.9999), help="Confidence of the intervals.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def audit_line(source: str, labels: Path, level: float, as_json: bool) -> None:
-    """Say how often the line is right, from the random sample of SOURCE and what people said of it.
+    """Estimate how often the line is right, from the random sample of SOURCE and people's labels.
 
-    SOURCE is a folder of kept crops, or an archive of `pitcore-tools pull`. Only crops that the board drew at random
-    count. They tell how often each verdict comes; labels of a part of each tell how often it is right. Cherries that
-    the network never judged (side, unseen, overload) are no part of it.
+    SOURCE is a folder of kept crops, or an archive of `pitcore-tools pull`. Only crops that the board sampled at random
+    count. They give the share of each verdict; labels of some of them give how often it is right. Cherries that
+    the network never judged (side, unseen, overload) are not included.
 
     \b
     Examples:

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 import torch
 
-from pitcore.cli.parameters import InputPath, OutputFolder, Text
+from pitcore.cli.parameters import InputPath, OutputFile, OutputFolder, Text
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.handover import hand_over
 from pitcore_tools.distil.packing import load_crops, pack_crops, pack_weights
-from pitcore_tools.distil.report import taught_table
+from pitcore_tools.distil.report import held_out, taught_table
 from pitcore_tools.distil.run import VIEWS_EACH, Length, Workspace, answer, learn, teach
+from pitcore_tools.evaluate.logits import write_logits
 from pitcore_tools.networks.imagenet import SOURCES
 
 COMMITTED = Path(__file__).parents[1] / "distil" / "results"
@@ -44,10 +45,10 @@ DEVICE = click.option("--device", default="auto", show_default=True, type=click.
 
 @click.group()
 def distil() -> None:
-    """Fine-tune teachers with ImageNet's weights, and teach small nets what they say.
+    """Fine-tune teachers with ImageNet's weights, and train small nets on their answers.
 
     \b
-    Example, hours on two CPU cores, ten minutes on one GPU; each step goes on where it was killed:
+    Example, hours on two CPU cores, ten minutes on one GPU; an interrupted step continues:
       pitcore-tools distil teach teacher-lite0 --data DIR
       pitcore-tools distil answer teacher-lite0 --data DIR
       pitcore-tools distil learn quarter-fine-72-taught --data DIR
@@ -70,7 +71,7 @@ def list_() -> None:
 @THREADS
 @DEVICE
 def teach_command(name: str, folds: tuple[int, ...], **where: object) -> None:
-    """Fine-tune teacher NAME: for each fold a net that never sees that fold.
+    """Fine-tune teacher NAME: for each fold a net that is not trained on that fold.
 
     \b
     Example:
@@ -90,11 +91,11 @@ def teach_command(name: str, folds: tuple[int, ...], **where: object) -> None:
 @THREADS
 @DEVICE
 def answer_command(names: tuple[str, ...], folds: tuple[int, ...], views: int, **where: object) -> None:
-    """Let each of the teachers NAMES answer each fold's pool of views.
+    """Run each of the teachers NAMES on each fold's pool of views.
 
     \b
     Example:
-      pitcore-tools distil answer teacher-lite0 teacher-lite2 --data ../shared/cherries/train
+      pitcore-tools distil answer teacher-lite0 teacher-mobilenet2 --data ../shared/cherries/train
     """
     for name in names:
         catalogue.teacher(name)
@@ -113,7 +114,7 @@ def answer_command(names: tuple[str, ...], folds: tuple[int, ...], views: int, *
 @THREADS
 @DEVICE
 def learn_command(names: tuple[str, ...], epochs: int, folds: tuple[int, ...], **where: object) -> None:
-    """Teach students NAMES the committed answers; several learn side by side from the same pictures.
+    """Train students NAMES on the committed answers; several students share the loading of pictures.
 
     \b
     Example:
@@ -126,7 +127,7 @@ def learn_command(names: tuple[str, ...], epochs: int, folds: tuple[int, ...], *
 
 @distil.command(name="run-folder")
 @click.argument("name", type=Text())
-@click.option("--fold", required=True, type=click.IntRange(0, FOLDS - 1), help="Fold that the student never saw.")
+@click.option("--fold", required=True, type=click.IntRange(0, FOLDS - 1), help="Fold that was not used for training.")
 @click.option("--version", default="0.4.0", show_default=True, type=Text(), help="Version of the model.")
 @click.option("--out", required=True, type=OutputFolder(), help="Folder to write.")
 @DATA
@@ -148,7 +149,7 @@ def run_folder(name: str, fold: int, version: str, out: Path, data: Path, runs: 
     "--results", default=COMMITTED, type=InputPath(), help="Folder of held-out margins. Default: the committed one."
 )
 def report(results: Path) -> None:
-    """Print the table of teachers and students, from held-out margins alone: seconds, no crops needed.
+    """Print the table of teachers and students, from held-out margins alone, in seconds and without the crops.
 
     \b
     Example:
@@ -158,12 +159,32 @@ def report(results: Path) -> None:
 
 
 @distil.command()
+@click.argument("name", type=Text())
+@click.option("--out", required=True, type=OutputFile(), help="CSV to write.")
+@click.option(
+    "--results", default=COMMITTED, type=InputPath(), help="Folder of held-out margins. Default: the committed one."
+)
+def logits(name: str, out: Path, results: Path) -> None:
+    """Write the held-out logits of NAME as CSV, for `audit` and `thresholds`.
+
+    \b
+    Example, to find labels that teachers of different kinds contradict:
+      pitcore-tools distil logits teacher-lite0 --out a.csv
+      pitcore-tools distil logits teacher-mobilenet2 --out b.csv
+      pitcore-tools audit DIR --logits a.csv --logits b.csv --out ../audit
+    """
+    table = held_out(name, results)
+    write_logits(out, table)
+    click.echo(f"{out}: {len(table.hashes)} crops of folds {', '.join(map(str, sorted(set(table.folds.tolist()))))}")
+
+
+@distil.command()
 @DATA
 @click.option("--out", required=True, type=OutputFolder(), help="Folder to write.")
 def pack(data: Path, out: Path) -> None:
     """Pack crops and ImageNet's weights for a machine with a GPU and without a network.
 
-    There, `python -m pitcore_tools.distil.run OUT --out RESULTS` does all steps within --seconds. OUT holds real
+    There, `python -m pitcore_tools.distil.run OUT --out RESULTS` runs all steps within --seconds. OUT contains real
     crops: never commit it.
 
     \b

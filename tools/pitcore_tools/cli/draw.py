@@ -16,9 +16,9 @@ from pitcore_tools.train.procedural import draw as draw_crops
 @click.option("--count", default=1000, show_default=True, type=click.IntRange(2, 1_000_000))
 @click.option("--seed", default=2, show_default=True, type=click.IntRange(0))
 def draw(folder: Path, count: int, seed: int) -> None:
-    """Draw procedural crops into cherry_clean/ and cherry_pit/, as many of each.
+    """Draw procedural crops into cherry_clean/ and cherry_pit/, the same number in each.
 
-    They are for pre-training, and for trying the tools where there are no real crops. Equal seeds give equal crops.
+    Use them for pre-training, or to try the tools without real crops. Equal seeds give equal crops.
 
     \b
     Example:

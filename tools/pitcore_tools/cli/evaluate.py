@@ -18,7 +18,7 @@ from pitcore_tools.evaluate.score import bundle_margins
 from pitcore_tools.tables import HASH_DIGITS
 from pitcore_tools.train.dataset import prepare, read_crops
 
-MAX_DISTANCE = 1e-3  # of a margin, between the file and this machine
+MAX_DISTANCE = 1e-3  # largest difference of a margin between the file and this machine
 
 
 @click.command()
@@ -32,10 +32,10 @@ MAX_DISTANCE = 1e-3  # of a margin, between the file and this machine
 @click.option("--bundle", default=DEFAULT_BUNDLE, type=InputPath(), help="The net to run again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def evaluate(logits: Path, data: Path | None, bundle: Path, as_json: bool) -> None:
-    """Print what a model is worth on crops it never saw: float and int8, with 95 % intervals.
+    """Print the accuracy of a model on held-out crops: float and int8, with 95 % intervals.
 
     Without --data every figure comes from the logits, in seconds. With --data the int8 net runs again over the
-    held-out crops, through the code boards run, and its logits must be the same.
+    held-out crops with the code that boards run, and the logits must be the same.
 
     \b
     Examples:
@@ -57,7 +57,7 @@ def evaluate(logits: Path, data: Path | None, bundle: Path, as_json: bool) -> No
 
 
 def _run_again(held_out: HeldOut, bundle: Bundle, data: Path) -> float:
-    """Return the largest distance between the file's int8 margins and those of this machine.
+    """Return the largest difference between the file's int8 margins and those of this machine.
 
     Raises:
         DataError: crops are missing.

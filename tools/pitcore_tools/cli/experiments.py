@@ -40,7 +40,7 @@ def experiments() -> None:
 
 @experiments.command(name="list")
 def list_() -> None:
-    """Print every experiment, its folds and what it is."""
+    """Print every experiment with its folds and description."""
     for name in catalogue.names():
         found = catalogue.load(name)
         click.echo(f"{name:24} folds {','.join(map(str, found.folds)):10} {found.title}")
@@ -60,8 +60,8 @@ def run(name: str, data: Path, runs: Path, results: Path, only: tuple[int, ...],
     """Train and score experiment NAME, or ``all`` of them.
 
     Each fold leaves model_best.pt, metrics.json and config.yaml under RUNS/NAME/foldN, and the held-out logits
-    of all folds go to RESULTS/NAME.csv. Give the same command again after a kill and it goes on. Give it in two
-    terminals, with --threads 1, and they share the folds.
+    of all folds go to RESULTS/NAME.csv. After a kill, the same command continues. Run it in two
+    terminals, with --threads 1, to share the folds.
 
     \b
     Example:
@@ -83,7 +83,7 @@ def run(name: str, data: Path, runs: Path, results: Path, only: tuple[int, ...],
 @click.option("--table", type=click.Choice(list(TABLES)), help="Write only this table.")
 @click.option("--write", type=OutputFile(), help="Put the tables into this Markdown file, and the plots beside it.")
 def report(results: Path, table: str | None, write: Path | None) -> None:
-    """Print the tables, from held-out logits alone: seconds, no crops needed.
+    """Print the tables, from held-out logits alone, in seconds and without the crops.
 
     \b
     Examples:

@@ -24,15 +24,15 @@ from pitcore_tools.train.imported import Stated, import_checkpoint
 @click.option("--normalised", is_flag=True, help="The net was trained with ImageNet's mean and deviation.")
 @click.option("--labels", type=Text(), help="Order of its logits. Default: clean,pit or clean,maybe,pit.")
 @click.option("--stem", default="pooled", show_default=True, type=click.Choice(["pooled", "fine"]))
-@click.option("--name", default="imported", show_default=True, type=Text(), help="For the model's card.")
-@click.option("--version", default="0.0.1", show_default=True, type=Text(), help="For the model's card.")
+@click.option("--name", default="imported", show_default=True, type=Text(), help="Entry in the model's card.")
+@click.option("--version", default="0.0.1", show_default=True, type=Text(), help="Entry in the model's card.")
 def import_(
     checkpoint: Path, run: Path, size_px: int, normalised: bool, labels: str | None, stem: str, name: str, version: str
 ) -> None:
-    """Take a CHECKPOINT that was trained elsewhere: a resnet18 or resnet50 state dict under torchvision's names.
+    """Import a CHECKPOINT that was trained elsewhere: a resnet18 or resnet50 state dict with torchvision's names.
 
-    Of three planes, green is taken to be zero, as it is in every crop. The run that is written goes through
-    ``quantise`` like any other; give that crops which the checkpoint was not trained on, or its thresholds flatter.
+    Of three planes, green is assumed to be zero, as in every crop. Pass the written run to
+    ``quantise``, with crops that the checkpoint was not trained on: otherwise its thresholds are too optimistic.
 
     \b
     Examples:

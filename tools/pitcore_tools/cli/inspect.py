@@ -31,9 +31,9 @@ from pitcore_tools.quantise.static import float_ops, op_histogram
     "--zero", "out", type=OutputFile(NET), help="Write the graph or checkpoint without subnormal weights to this file."
 )
 def inspect(model: Path, out: Path | None) -> None:
-    """Print what MODEL is made of, and which of its weights are so small that they only cost time.
+    """Print the operators of MODEL, and its subnormal weights, which only cost time.
 
-    MODEL is a bundle, an ONNX graph (.onnx) or a checkpoint of torch (.pt, .pth). Of a bundle and a graph it prints
+    MODEL is a bundle, an ONNX graph (.onnx) or a checkpoint of torch (.pt, .pth). For a bundle or a graph it prints
     the operators of the optimised graph and which of them are float. A weight that is NaN or infinite is refused.
 
     \b
@@ -71,10 +71,10 @@ def inspect(model: Path, out: Path | None) -> None:
 @click.option("--share", default=0.5, show_default=True, type=Number(0.0, 1.0), help="Share of subnormal weights.")
 @click.option("--rounds", default=25, show_default=True, type=click.IntRange(3, 10_000), help="Calls of each variant.")
 def denormals(share: float, rounds: int) -> None:
-    """Show what subnormal weights cost on this machine, and what the guard saves.
+    """Measure the cost of subnormal weights on this machine, and how much of it the guard saves.
 
     Builds a float ResNet18, makes a share of its weights subnormal, and times it in turns with the clean one: bare,
-    under the guard that flushes them, and with them set to zero. What comes out depends on the processor: some take
+    under the guard that flushes them, and with them set to zero. The result depends on the processor: some take
     a hundred cycles for each, some none.
 
     \b

@@ -1,4 +1,4 @@
-"""Kinds of files that the tools write, so that none is written over a file of another kind."""
+"""Kinds of files that the tools write, so that no file of another kind is overwritten."""
 
 from __future__ import annotations
 

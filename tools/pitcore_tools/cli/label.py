@@ -22,15 +22,15 @@ from pitcore_tools.train.dataset import read_relabel
 
 @click.command()
 @click.argument("source", type=Text())
-@click.option("--out", required=True, type=OutputFolder(), help="Folder of the tables; those in it are gone on with.")
-@click.option("--sample", type=click.IntRange(1), help="Only of the boards' random samples, so many of each verdict.")
-@click.option("--port", default=8490, show_default=True, type=click.IntRange(0, 65535), help="On this machine only.")
+@click.option("--out", required=True, type=OutputFolder(), help="Folder of the tables; existing tables are continued.")
+@click.option("--sample", type=click.IntRange(1), help="Label only the random sample: this number of each verdict.")
+@click.option("--port", default=8490, show_default=True, type=click.IntRange(0, 65535), help="Port on this machine.")
 def label(source: str, out: Path, sample: int | None, port: int) -> None:
     """Serve a page on which people label the crops of SOURCE by keyboard, until Ctrl-C.
 
     SOURCE is a folder of crops, or an archive of `pitcore-tools pull`. Each person gives a name and has a table of that
-    name in --out. labels.csv joins them: a recipe may name it as its relabel file, and `label-folder` makes a training
-    set by it. What people disagree on is left out until it is decided on the page. To let a colleague
+    name in --out. labels.csv joins them: a recipe may name it as its relabel file, and `label-folder` writes a training
+    set from it. Crops on which people disagree are left out until somebody decides on the page. To let a colleague
     label from another machine, use `ssh -L 8490:localhost:8490 THIS-MACHINE`.
 
     \b

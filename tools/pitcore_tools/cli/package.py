@@ -34,7 +34,7 @@ from pitcore_tools.rescore.report import Gate, check_gate
 def package() -> None:
     """Publish models: sign, make deltas, phase in.
 
-    docs/updates_publisher.md goes from a bundle to every board, and says what to do when a key is lost or stolen.
+    docs/updates_publisher.md describes all steps, and what to do when a key is lost or stolen.
     """
 
 
@@ -47,10 +47,10 @@ for command in (init, add_channel, rotate_key):
 @keys_option
 @click.option("--deltas-from", "bases", default=3, show_default=True, type=click.IntRange(0, 20))
 @click.option(
-    "--arch", multiple=True, type=Text(), help="Only for machines of this `uname -m`. Repeatable. Default: any."
+    "--arch", multiple=True, type=Text(), help="Only for machines with this `uname -m`. Repeatable. Default: any."
 )
 @click.option(
-    "--number", type=click.IntRange(1), help="Number of the release. Default: the next. Only after a stolen key."
+    "--number", type=click.IntRange(1), help="Number of the release. Default: the next. For use after a key was stolen."
 )
 @click.option(
     "--gate", type=InputPath(), help="report.json of `rescore`; refuse the bundle where it exceeds the limits."
@@ -72,7 +72,7 @@ for command in (init, add_channel, rotate_key):
 @click.option(
     "--gate-bad", default=0.01, show_default=True, type=Number(0.0, 1.0), help="Share of crops that may be bad."
 )
-@click.option("--again", is_flag=True, help="Give an archive of the repository a new number, to go back to it.")
+@click.option("--again", is_flag=True, help="Publish an earlier archive again, under a new number.")
 @json_option
 @click.argument("bundle", type=InputPath(folder=True))
 def add(
@@ -90,7 +90,7 @@ def add(
     as_json: bool,
     bundle: Path,
 ) -> None:
-    """Add a bundle: check it, run its golden vectors, pack it, make patches, sign. No board is asked to take it yet.
+    """Add a bundle: check it, run its golden vectors, pack it, make patches, sign. No board installs it yet.
 
     Needs the models key. Without the online keys the result waits for `refresh`.
 
@@ -131,7 +131,7 @@ def release(
     channel: str,
     target: str,
 ) -> None:
-    """Ask a share of a channel's boards to take a release. Needs the channel's key, snapshot's and timestamp's.
+    """Release a model to a share of a channel's boards. Needs the keys of channel, snapshot and timestamp.
 
     \b
     Example:
@@ -164,9 +164,9 @@ def release(
 def refresh(
     directory: Path, folders: tuple[Path, ...], passphrase_file: Path | None, as_json: bool, roles: tuple[str, ...]
 ) -> None:
-    """Sign the timestamp again, and what else is due, so that boards know nothing is held back. Run it every day.
+    """Sign the timestamp and other roles that are due, so that boards accept the repository as current. Run it daily.
 
-    Names of further ROLES sign those again too: once a year root, targets and models, with their offline keys.
+    The named ROLES are signed too: once a year root, targets and models, with their offline keys.
 
     \b
     Examples:
@@ -191,7 +191,7 @@ def refresh(
 @yes_option
 @click.argument("target", type=Text())
 def withdraw(directory: Path, folders: tuple[Path, ...], passphrase_file: Path | None, yes: bool, target: str) -> None:
-    """List an archive no more, as one that a thief has signed. Needs the models key. No channel may name it.
+    """Remove an archive from the list, such as one signed by a thief. Needs the models key. No channel may name it.
 
     \b
     Example:
@@ -208,7 +208,7 @@ def withdraw(directory: Path, folders: tuple[Path, ...], passphrase_file: Path |
 @repository_option
 @json_option
 def list_(directory: Path, as_json: bool) -> None:
-    """List releases, and which channels ask for them.
+    """List releases, and the channels that name them.
 
     \b
     Example:
@@ -234,7 +234,7 @@ def list_(directory: Path, as_json: bool) -> None:
 )
 @json_option
 def verify_(directory: Path, root: Path | None, stick: bool, as_json: bool) -> None:
-    """Look at a repository or a stick with a board's eyes, and hash every file. Needs no key.
+    """Verify a repository or a stick like a board does, and hash every file. Needs no key.
 
     \b
     Example:
@@ -254,9 +254,9 @@ def verify_(directory: Path, root: Path | None, stick: bool, as_json: bool) -> N
 @click.option("--folder", is_flag=True, help="DESTINATION is a folder of this machine, not a stick.")
 @click.argument("destination", type=OutputFolder())
 def export_usb(directory: Path, channels: tuple[str, ...], folder: bool, destination: Path) -> None:
-    """Copy what boards without a network need to a mounted stick, and verify it there. Needs no key.
+    """Copy the files for boards without a network to a mounted stick, and verify them there. Needs no key.
 
-    The stick is good until its timestamp expires: run `refresh` first.
+    The stick is valid until its timestamp expires: run `refresh` first.
 
     \b
     Example:
@@ -283,9 +283,9 @@ def export_usb(directory: Path, channels: tuple[str, ...], folder: bool, destina
 )
 @json_option
 def deltas(bundle: Path, as_json: bool) -> None:
-    """Compare deltas with full archives for three ways to make a new model, and measure applying them.
+    """Compare deltas with full archives for three kinds of new models, and measure the time to apply them.
 
-    The new models are emulated: the base's int8 weights are replaced or nudged, as the table says.
+    The new models are emulated: the base's int8 weights are replaced or slightly changed, as in the table.
 
     \b
     Example:

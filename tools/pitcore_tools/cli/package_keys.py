@@ -26,15 +26,15 @@ from pitcore_tools.package.repository import locked, rule_of
 @repository_option
 @click.option("--keys", "folder", required=True, type=OutputFolder(), help="New folder for the private keys.")
 @click.option("--channel", "channels", required=True, multiple=True, type=Text(), help="A first channel. Repeatable.")
-@click.option("--passphrase-file", type=InputPath(), help="Read the passphrase from this file, do not ask.")
+@click.option("--passphrase-file", type=InputPath(), help="Read the passphrase from this file instead of asking.")
 @click.option("--unprotected", is_flag=True, help="Make offline keys without a passphrase, for trials only.")
 def init(
     directory: Path, folder: Path, channels: tuple[str, ...], passphrase_file: Path | None, *, unprotected: bool
 ) -> None:
-    """Make a repository and its keys. Nothing is ever overwritten.
+    """Create a repository and its keys. No file is overwritten.
 
-    Root has three keys and needs two; they, targets and models go into KEYS/offline and out of the machine. Channels,
-    snapshot and timestamp are in KEYS/online.
+    Root has three keys and needs two. These and the keys of targets and models go to KEYS/offline: move them off this
+    machine. Keys of channels, snapshot and timestamp go to KEYS/online.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def init(
 def add_channel(
     directory: Path, folders: tuple[Path, ...], passphrase_file: Path | None, new_keys: Path, channel: str
 ) -> None:
-    """Make a channel. Needs the targets key, and the online ones.
+    """Create a channel. Needs the targets key and the online keys.
 
     \b
     Example:
@@ -94,7 +94,7 @@ def rotate_key(
     yes: bool,
     role: str,
 ) -> None:
-    """Replace a lost or stolen key. Boards stop to believe the old one with their next check.
+    """Replace a lost or stolen key. Boards stop trusting the old key at their next check.
 
     ROLE is root, targets, snapshot, timestamp (needs two root keys), models or channel-NAME (needs the targets key).
 

@@ -1,4 +1,4 @@
-"""Options that the publisher's commands share, and how they ask a person."""
+"""Shared options and questions of the publisher's commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIN_PASSPHRASE = 8
 
 
 def repository_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--repository DIR``."""
+    """Add the option ``--repository DIR``."""
     return click.option(
         "--repository",
         "directory",
@@ -30,9 +30,9 @@ def repository_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def keys_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--keys DIR``, several times, and where the passphrase comes from."""
+    """Add the options ``--keys DIR`` (repeatable) and ``--passphrase-file``."""
     function = click.option(
-        "--passphrase-file", type=InputPath(), help="Read the keys' passphrase from this file, do not ask."
+        "--passphrase-file", type=InputPath(), help="Read the keys' passphrase from this file instead of asking."
     )(function)
     return click.option(
         "--keys",
@@ -49,12 +49,12 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask before publish
 
 
 def open_repository(directory: Path, folders: tuple[Path, ...], passphrase_file: Path | None) -> StaticRepository:
-    """Return a repository with the keys at hand. Raises PublishError."""
+    """Return the repository with the keys in ``folders``. Raises PublishError."""
     return StaticRepository(directory, KeyRing(folders, lambda: read_passphrase(passphrase_file)))
 
 
 def publish_changes(repository: StaticRepository, *, quietly: bool = False) -> bool:
-    """Write what was changed; say so where it waits for online keys."""
+    """Write the changes, and report if they wait for online keys."""
     published = repository.publish()
     repository.commit()
     if not published and not quietly:
@@ -66,12 +66,12 @@ def publish_changes(repository: StaticRepository, *, quietly: bool = False) -> b
 
 
 def is_asked() -> bool:
-    """Return whether a person sits at the terminal."""
+    """Return whether the command runs in an interactive terminal."""
     return sys.stdin.isatty()
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask; end where the answer is no. Raises PublishError where nobody is there and ``yes`` was not said."""
+    """Ask, and exit if the answer is no. Raises PublishError without a terminal, unless ``yes`` is set."""
     if yes:
         return
     if not is_asked():

@@ -22,7 +22,7 @@ from pitcore_tools.documents import fill
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with every round, for programs.")
 @click.option("--write", type=OutputFile(), help="Put the tables into this Markdown file.")
 def peers(rounds: int, as_json: bool, write: Path | None) -> None:
-    """Measure pitcore beside what one would otherwise write, on the same frames, in turns.
+    """Compare the speed of pitcore with common libraries, on the same frames, in turns.
 
     Searching: OpenCV's connected components with every algorithm and label size; times are compared only if boxes,
     areas and crops are equal. The network: torch, ONNX Runtime and OpenVINO. Frame to verdicts: the user's

@@ -26,7 +26,7 @@ COUNTS = "instructions.json"
 )  # fmt: skip
 @click.option("--write", type=OutputFile(), help="Put the tables into this Markdown file.")
 def performance(rounds: int, folder: Path, write: Path | None) -> None:
-    """Show where the time goes: what this machine can do and what of it is reached, and what boards will do.
+    """Show the time of each part, the share of this machine's peak performance, and predictions for boards.
 
     \b
     Examples:

@@ -10,18 +10,18 @@ from pitcore.cli.progress import progress
 from pitcore.errors import DataError, ImageError
 from pitcore.plain_text import printable
 
-_SHOWN = 5  # of the crops that were set aside
+_SHOWN = 5  # number of rejected crops that are printed
 
 
 @click.command()
 @click.argument("source", type=Text())
 @click.argument("archive", type=Text())
 def pull(source: str, archive: str) -> None:
-    """Bring the crops that a board kept from SOURCE into ARCHIVE.
+    """Copy the crops that a board kept in SOURCE to ARCHIVE.
 
-    SOURCE is the folder of a board's [capture] section: on this machine, or what fsspec can reach. ARCHIVE is a folder,
-    or a store that fsspec knows; it gets Parquet shards. Crops that it has are not fetched again, so a pull that was
-    broken off goes on when the same command is given again. Nothing is removed from the board.
+    SOURCE is the folder of a board's [capture] section: on this machine, or an fsspec URL. ARCHIVE is a folder or an
+    fsspec URL, to which Parquet shards are written. Crops in the archive are not copied again, so the same command
+    continues an interrupted pull. Nothing is removed from the board.
 
     \b
     Examples:
@@ -44,7 +44,7 @@ def pull(source: str, archive: str) -> None:
 
 
 def check_archive_packages() -> None:
-    """Refuse to go on without the packages of an archive. Raises DataError."""
+    """Check that the packages for archives are installed. Raises DataError."""
     try:
         import fsspec  # noqa: F401, PLC0415
         import pyarrow as pa  # noqa: F401, PLC0415

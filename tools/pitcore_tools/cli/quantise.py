@@ -54,9 +54,9 @@ def export(run_folder: Path, out: Path) -> None:
 def quantise(
     run_folder: Path, data: Path, bundle: Path, logits: Path | None, evidence: Path | None, as_float: bool
 ) -> None:
-    """Turn a training RUN into a model bundle: int8 graph, card, calibration, golden vectors.
+    """Convert a training RUN to a model bundle: int8 graph, card, calibration, golden vectors.
 
-    A net that wants crops normalised by ImageNet's mean has no int8 form: give --float.
+    A net that needs crops normalised by ImageNet's mean has no int8 form: use --float.
 
     \b
     Example:

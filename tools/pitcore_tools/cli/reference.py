@@ -19,9 +19,9 @@ from pitcore_tools.thresholds.card_reference import card_reference
     "--fold", type=click.IntRange(0, 4), help="Only crops of this fold: those that the net was not trained on."
 )
 def reference(bundle: Path, version: str, data: Path, fold: int | None) -> None:
-    """Put into BUNDLE's card, under VERSION, what labelled crops are like.
+    """Write statistics of labelled crops to BUNDLE's card, as version VERSION.
 
-    A board warns (`unlike_card`) where its cherries differ from them. Give crops that the net was not trained on.
+    A board warns (`unlike_card`) if its cherries differ from them. Use crops that the net was not trained on.
 
     \b
     Example:

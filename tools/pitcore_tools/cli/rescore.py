@@ -10,6 +10,7 @@ from typing import BinaryIO, get_args
 import click
 import msgspec
 
+from pitcore.camera.folders import LINK, below
 from pitcore.cli.classify import find_pictures
 from pitcore.cli.parameters import InputPath, OutputFolder, Text
 from pitcore.cli.progress import progress
@@ -17,6 +18,7 @@ from pitcore.durable import replace_file
 from pitcore.errors import DataError
 from pitcore.inference.session import Session
 from pitcore.model_card import PointName, load_bundle
+from pitcore.plain_text import printable
 from pitcore_tools.rescore import report as reporting
 from pitcore_tools.rescore.judge import Result, bundle_content
 from pitcore_tools.rescore.pieces import SUFFIX, Plan, plan_archive, plan_files
@@ -25,11 +27,11 @@ from pitcore_tools.rescore.run import keep, load, missing, run_plain, run_ray
 
 @click.command()
 @click.argument("archive", type=Text())
-@click.option("--bundle", required=True, type=InputPath(folder=True), help="The candidate.")
-@click.option("--output", default="out/rescore", show_default=True, type=OutputFolder(), help="Results go here.")
+@click.option("--bundle", required=True, type=InputPath(folder=True), help="Bundle of the candidate.")
+@click.option("--output", default="out/rescore", show_default=True, type=OutputFolder(), help="Folder for the results.")
 @click.option("--point", type=click.Choice(get_args(PointName)), default="strict", show_default=True)
-@click.option("--address", type=Text(), help="Of a running Ray cluster. Default: this machine's cores.")
-@click.option("--workers", type=click.IntRange(1, 4096), help="Cores that judge. Default: all of the cluster.")
+@click.option("--address", type=Text(), help="Address of a running Ray cluster. Default: this machine's cores.")
+@click.option("--workers", type=click.IntRange(1, 4096), help="Number of cores. Default: all of the cluster.")
 @click.option("--plain", is_flag=True, help="A plain loop on one core, without Ray.")
 def rescore(
     archive: str,
@@ -41,10 +43,10 @@ def rescore(
     *,
     plain: bool,
 ) -> None:
-    """Judge ARCHIVE with a candidate and say what would change against the verdicts of the boards.
+    """Judge ARCHIVE with a candidate and report differences from the boards' verdicts.
 
-    ARCHIVE is what `pitcore-tools pull` wrote (Parquet shards in a folder or store), or a folder of crops (PNG). Each
-    crop is judged once. A run that was broken off goes on where it was. OUTPUT gets verdicts.jsonl, with the lines of
+    ARCHIVE is an archive of `pitcore-tools pull` (Parquet shards), or a folder of crops (PNG). Each
+    crop is judged once. An interrupted run continues. OUTPUT gets verdicts.jsonl, with the lines of
     `pitcore classify --json`, and report.json and report.txt. Bad crops are set aside and counted.
 
     \b
@@ -53,7 +55,7 @@ def rescore(
       pitcore-tools rescore s3://line/crops --bundle out/bundle --address auto
     """
     candidate = load_bundle(bundle)
-    Session(candidate, capacity=32)  # runs its golden vectors, before hours of work
+    Session(candidate, capacity=32)  # checks its golden vectors before hours of work
     name, chosen = candidate.card.point(point)
     reporter = reporting.Reporter(candidate, (name, chosen.thresholds), archive)
     plan = _plan(archive, candidate.sha256)
@@ -94,9 +96,13 @@ def rescore(
 
 def _plan(archive: str, model: str) -> Plan:
     place = Path(archive)
-    if place.is_dir() and not any(place.rglob(f"*{SUFFIX}")):
+    entries = list(below(place)) if place.is_dir() else []
+    if place.is_dir() and not any(entry.path.suffix == SUFFIX for entry in entries):
         return plan_files(find_pictures(archive), model)
-    return plan_archive(archive, model)
+    plan = plan_archive(archive, model)
+    unseen = [entry for entry in entries if entry.passed_over and entry.passed_over != LINK]  # links are followed there
+    plan.bad_shards += [f"{printable(entry.path)}: {entry.passed_over}" for entry in unseen]
+    return plan
 
 
 def _lines(output: Path, plan: Plan, reporter: reporting.Reporter) -> Iterator[bytes]:

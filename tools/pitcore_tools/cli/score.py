@@ -20,9 +20,9 @@ from pitcore_tools.evaluate.score import score as score_model
 @click.option("--logits", type=OutputFile(LOGITS_FILE), help="Also write the margins (CSV) here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def score(model: Path, data: Path, logits: Path | None, as_json: bool) -> None:
-    """Score MODEL, a bundle or a training run, on crops of another line, another season, or drawn ones.
+    """Score MODEL, a bundle or a training run, on crops of another line, another season, or procedural crops.
 
-    For a bundle it also prints what the card's thresholds do to them.
+    For a bundle it also prints the verdicts by the card's thresholds.
 
     \b
     Examples:

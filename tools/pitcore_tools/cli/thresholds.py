@@ -58,9 +58,9 @@ def thresholds(
     write: tuple[Path, str] | None,
     as_json: bool,
 ) -> None:
-    """Choose thresholds from held-out logits: what may pass with a guarantee, what is rejected, what people look at.
+    """Choose thresholds from held-out logits, with a guaranteed limit of missed pits.
 
-    Refuses, with exit code 2, when there are too few pits for the promise, and says how many would do.
+    If there are too few pits for the guarantee, prints how many are needed and exits with code 2.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def thresholds(
 
 
 def _points(own: HeldOut, evidence: HeldOut | None, write: tuple[Path, str] | None) -> None:
-    """Print the operating points of a net, and put them into its bundle."""
+    """Print the operating points of a net, and with ``write`` store them in its bundle."""
     if report.scores(own).nets > 1:
         raise DataError("operating points belong to one net: give --fold, and the logits of all folds as --evidence")
     probabilities = figures.platt(own.margins, *figures.fit_platt(own.labels, own.margins))

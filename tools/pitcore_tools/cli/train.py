@@ -24,9 +24,9 @@ DEFAULT_RECIPE = Path(__file__).parents[1] / "train" / "configs" / "default.yaml
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 def train(recipe_path: Path, data: Path, run: Path, threads: int, device: str) -> None:
-    """Train a float model by RECIPE (YAML; default: the bundled model's own).
+    """Train a float model with RECIPE (YAML; default: that of the bundled model).
 
-    A run that was killed goes on from its last epoch when the same command is given again, and ends with
+    After a kill, the same command continues from the last epoch, and gives
     the same model. Equal seeds and threads give equal models on one machine.
 
     \b

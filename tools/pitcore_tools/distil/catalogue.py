@@ -1,4 +1,4 @@
-"""The teachers, ensembles and students there are, each with what was expected of it before it ran."""
+"""Reads the configured teachers, ensembles and students, each with the result expected before its run."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A net with ImageNet's weights that is fine-tuned on crops.
 
     Attributes:
-        title, expected: what it is, and what was expected of it.
+        title, expected: description, and expected result.
         source: key of ``networks.imagenet.SOURCES``.
-        size_px: side that a crop is enlarged to.
-        epochs, batch, rate: of the fine-tuning; ``rate`` is the peak of one cycle, three times that for the head.
+        size_px: side to which a crop is enlarged.
+        epochs, batch, rate: parameters of the fine-tuning; ``rate`` is the peak learning rate of one cycle, three times
+            that for the head.
     """
 
     title: str
@@ -53,11 +54,11 @@ class Student(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A ResNet18 that learns the teachers' answers.
 
     Attributes:
-        title, expected: what it is, and what was expected of it.
+        title, expected: description, and expected result.
         widths: channels of the four stages; the stem has no max-pooling.
         size_px: side of its crop.
         rate: peak learning rate at a batch of 128.
-        teachers: whose mean answers it learns.
+        teachers: names of the teachers whose mean answers it learns.
     """
 
     title: str
@@ -72,12 +73,12 @@ Entry = Teacher | Ensemble | Student
 
 
 def names(configs: Path = CONFIGS) -> list[str]:
-    """Return every name there is."""
+    """Return the names of all entries, sorted."""
     return sorted(path.stem for path in configs.glob("*.yaml"))
 
 
 def load(name: str, configs: Path = CONFIGS) -> Entry:
-    """Read one. Raises ConfigError."""
+    """Read an entry. Raises ConfigError."""
     path = configs / f"{name}.yaml"
     if not path.is_file():
         raise ConfigError(f"no teacher or student {name}; there are {', '.join(names(configs))}")
@@ -90,15 +91,15 @@ def load(name: str, configs: Path = CONFIGS) -> Entry:
 
 def teacher(name: str, configs: Path = CONFIGS) -> Teacher:
     """Read a teacher. Raises ConfigError."""
-    found = load(name, configs)
-    if not isinstance(found, Teacher):
-        raise ConfigError(f"{name} is no teacher; see `pitcore-tools distil list`")
-    return found
+    entry = load(name, configs)
+    if not isinstance(entry, Teacher):
+        raise ConfigError(f"{name} is not a teacher; see `pitcore-tools distil list`")
+    return entry
 
 
 def student(name: str, configs: Path = CONFIGS) -> Student:
     """Read a student. Raises ConfigError."""
-    found = load(name, configs)
-    if not isinstance(found, Student):
-        raise ConfigError(f"{name} is no student; see `pitcore-tools distil list`")
-    return found
+    entry = load(name, configs)
+    if not isinstance(entry, Student):
+        raise ConfigError(f"{name} is not a student; see `pitcore-tools distil list`")
+    return entry

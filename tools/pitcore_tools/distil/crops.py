@@ -1,4 +1,4 @@
-"""Crops on a device, in the order of their hashes, so that a view of a pool names the same crop on every machine."""
+"""Holds crops on a device, in the order of their hashes, so that a position means the same crop on every machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 FOLDS = 5
-SIDE_PX = 112  # of the stored crops: a view of 84 px, enlarged, turned and shifted, needs no more
+SIDE_PX = 112  # side of the stored crops: enough for a view of 84 px, enlarged, rotated and shifted
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Crops:
         pixels: (N, 2, 112, 112) uint8.
         labels: (N,) int64, 1 for a pit.
         folds: (N,) int64.
-        hashes: of the pictures on disk, ascending.
+        hashes: hashes of the pictures on disk, ascending.
     """
 
     pixels: Tensor

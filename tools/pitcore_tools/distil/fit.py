@@ -1,7 +1,7 @@
-"""One network that trains in step with others on one device.
+"""Trains several networks in the same steps on one device.
 
-A step is a function of tensors alone, so that on a GPU it is recorded once as a CUDA graph and replayed: small nets
-there wait for the launch of their kernels, not for arithmetic.
+A step is a function of tensors only, so that on a GPU it is recorded once as a CUDA graph and replayed: small nets are
+limited by the launch of kernels, not by arithmetic.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_GRADIENT_NORM = 5.0
 
 
 def one_cycle(total: int, peak: float, warm_share: float = 0.15) -> Tensor:
-    """Return the learning rate of every step: up along a cosine, then down along one to a thousandth."""
+    """Return (total,) learning rates: a cosine from 4 % up to ``peak``, then a cosine down to a thousandth of it."""
     steps = torch.arange(total, dtype=torch.float64)
     warm = max(1.0, total * warm_share)
     up = 0.04 + 0.96 * (1 - torch.cos(math.pi * (steps / warm).clamp(max=1.0))) / 2
@@ -27,7 +27,7 @@ def one_cycle(total: int, peak: float, warm_share: float = 0.15) -> Tensor:
 
 
 class Learner:
-    """A network, its optimiser, its learning rates and the running average of its weights."""
+    """A network with its optimiser, its learning rates and the running average of its weights."""
 
     def __init__(
         self, network: nn.Module, device: torch.device, weight_decay: float, head_factor: float, ema: float
@@ -57,7 +57,7 @@ class Learner:
         ]
 
     def step(self, loss: Tensor, rate: Tensor) -> None:
-        """Take one step down the gradient of ``loss`` at a learning rate, a tensor of no dimension."""
+        """Take one optimiser step for ``loss`` with the learning rate ``rate``, a 0-dimensional tensor."""
         for own, factor in self.rates:
             own.copy_(rate * factor)
         self.optimizer.zero_grad(set_to_none=True)
@@ -68,21 +68,21 @@ class Learner:
         torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
 
     def restart_average(self) -> None:
-        """Let the running average begin at the weights of now."""
+        """Set the running average to the present weights."""
         with torch.no_grad():
             for own, theirs in self.followed:
                 own.copy_(theirs)
 
 
 class Lesson:
-    """What some learners do step by step, with all that changes on the way.
+    """A training run of some learners, with its state.
 
     Attributes:
-        learners: who learns.
+        learners: the learners.
         rates: (steps,) learning rate of each step.
-        at: (1,) int64, the step that comes next, on the device.
+        at: (1,) int64 number of the next step, on the device.
         total: number of steps.
-        step: takes one step; reads and advances ``at``.
+        step: takes one step; reads and increments ``at``.
     """
 
     step: Callable[[], None]
@@ -92,24 +92,24 @@ class Lesson:
         self.at = torch.zeros(1, dtype=torch.long, device=rates.device)
 
     def reschedule(self, rates: Tensor) -> None:
-        """Begin again with a shorter schedule, in the same tensors, which a recorded graph reads."""
+        """Start again with a shorter schedule. Writes into the same tensors, because a recorded graph reads them."""
         self.rates.zero_()
         self.rates[: len(rates)].copy_(rates)
         self.total = len(rates)
         self.at.zero_()
 
     def rate(self) -> Tensor:
-        """Return the learning rate of the step that comes next, on the device."""
+        """Return the learning rate of the next step, on the device."""
         return self.rates.index_select(0, self.at)[0]
 
     def before(self, number: int) -> None:
-        """Prepare step ``number``: the average begins after a third of the way, when the weights have settled."""
+        """Prepare step ``number``: restart the average after a third of the steps, when the weights have settled."""
         if number == self.total // 3:
             for learner in self.learners:
                 learner.restart_average()
 
     def state(self) -> dict[str, Any]:
-        """Return all that a run goes on from."""
+        """Return the state for a checkpoint."""
         return {
             "at": int(self.at),
             "learners": [
@@ -123,18 +123,18 @@ class Lesson:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from the state of a checkpoint."""
         for learner, saved in zip(self.learners, state["learners"], strict=True):
             learner.network.load_state_dict(saved["network"])
             learner.average.load_state_dict(saved["average"])
             learner.optimizer.load_state_dict(saved["optimizer"])
             for group, (rate, _) in zip(learner.optimizer.param_groups, learner.rates, strict=True):
-                group["lr"] = rate  # the loaded one is another tensor, which no step would change
+                group["lr"] = rate  # the loaded rate is another tensor, which `step` would not change
         self.at.fill_(state["at"])
 
 
 def permutations(count: int, batch: int, total: int, seed: int) -> Tensor:
-    """Return (total, batch) positions: one shuffle of all after another."""
+    """Return (total, batch) positions: concatenated shuffles of 0..count-1."""
     generator = torch.Generator().manual_seed(seed)
     rounds = -(-total * batch // count)
     flat = torch.cat([torch.randperm(count, generator=generator) for _ in range(rounds)])
@@ -142,10 +142,10 @@ def permutations(count: int, batch: int, total: int, seed: int) -> Tensor:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Return whether the device has instructions that multiply bfloat16: any GPU, and CPUs with AVX512-BF16 or AMX.
+    """Return True if the device has instructions that multiply bfloat16: any GPU, and CPUs with AVX512-BF16 or AMX.
 
-    On such a CPU (EPYC, one thread) a student's step takes 0.26 s in place of 0.46 s, and a teacher's answers half the
-    time. A teacher's training does not gain: depthwise convolutions are no faster backward.
+    On such a CPU (EPYC, one thread) a student's step takes 0.26 s instead of 0.46 s, and a teacher's answers half the
+    time. A teacher's training is not faster, because the backward pass of depthwise convolutions is not.
     """
     return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
@@ -156,7 +156,7 @@ def autocast(device: torch.device, *, enabled: bool) -> torch.autocast:
 
 
 class GraphStream:
-    """A step that is repeated: on a GPU on a stream of its own, as a recorded graph."""
+    """Repeats a step; on a GPU as a recorded graph on a separate stream."""
 
     def __init__(self, step: Callable[[], None], device: torch.device, *, graphs: bool = True) -> None:
         self._step = step
@@ -175,7 +175,7 @@ class GraphStream:
         torch.cuda.synchronize()
 
     def run(self) -> None:
-        """Start the next step; on a GPU without waiting for it."""
+        """Run the next step; on a GPU only start it."""
         if self._stream is None:
             self._step()
             return

@@ -1,4 +1,4 @@
-"""Makes a training run of a student, so that it is quantised, evaluated and bundled like any other net."""
+"""Writes a student as a training run, so that it can be quantised, evaluated and bundled like any other net."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def hand_over(name: str, fold: int, place: Workspace, version: str, out: Path) -
     """Write ``config.yaml``, ``model_best.pt`` and ``trained_on.txt`` of a student into ``out``.
 
     Raises:
-        ConfigError: ``version`` is no version.
-        DataError: the student was not taught.
+        ConfigError: ``version`` is not a valid version.
+        DataError: the student was not trained.
     """
     recipe = recipe_of(name, fold, version)
     weights = load_tensors(weights_path(place, name, fold))
@@ -37,7 +37,7 @@ def hand_over(name: str, fold: int, place: Workspace, version: str, out: Path) -
 
 
 def recipe_of(name: str, fold: int, version: str) -> Recipe:
-    """Return a student's recipe in the form of every other net's. Raises ConfigError."""
+    """Return a student's recipe in the format of other nets. Raises ConfigError."""
     student, jitter = catalogue.student(name), Jitter()
     content = {
         "base": str(BASE),

@@ -1,4 +1,4 @@
-"""Packs crops and ImageNet's weights into one small folder, for a machine without a package registry."""
+"""Packs crops and ImageNet's weights into one small folder, for a machine without access to a package registry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pitcore_tools.train.dataset import SOURCE_SIZE_PX, prepare, read_crops
 
 
 def load_crops(folder: Path, device: torch.device) -> Crops:
-    """Read a folder with ``cherry_clean`` and ``cherry_pit``. Raises DataError, ImageError."""
+    """Read the crops of a folder with ``cherry_clean`` and ``cherry_pit``. Raises DataError, ImageError."""
     crops = prepare(read_crops(folder), CropSpec(SOURCE_SIZE_PX, "centre", 2))
     order = np.argsort(np.array(crops.hashes), kind="stable")
     start = (SOURCE_SIZE_PX - SIDE_PX) // 2
@@ -33,13 +33,13 @@ def load_crops(folder: Path, device: torch.device) -> Crops:
 
 
 def pack_crops(crops: Crops, path: Path) -> None:
-    """Write crops as ``crops.load_packed`` reads them. They are real cherries: never commit the file."""
+    """Write crops for ``crops.load_packed``. Never commit the file: it contains pictures of real cherries."""
     content = {name: getattr(crops, name).cpu().numpy() for name in ("pixels", "labels", "folds")}
     replace_file(path, lambda file: np.savez_compressed(file, hashes=np.array(crops.hashes), **content))
 
 
 def pack_weights(source: str, path: Path) -> None:
-    """Write a source's weights without its last layer, matrices in half precision. Raises DataError."""
+    """Write a source's weights without its last layer, with matrices in half precision. Raises DataError."""
     state = read_weights(weights_of(SOURCES[source]), SOURCES[source])
     kept = list(state)[:-2]
     small = {name: state[name].half() if state[name].ndim > 1 else state[name] for name in kept}

@@ -1,10 +1,10 @@
-"""A pool of views drawn by seed, and the teachers' answers to each: what students learn from.
+"""Draws a pool of views by seed, and stores the teachers' answers, from which students learn.
 
-Half of the views are blends of two crops, since a student that copies a function needs inputs on which the function is
-not obvious. Source: L. Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", 2022.
+Half of the views are blends of two crops, because a student that copies a function needs inputs on which the function
+is not obvious. Source: L. Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", 2022.
 
-Answers are kept as a signed byte a view, a sixteenth of a logit a step, so that a pool of 32 views of 3,000 crops is
-100 kB. The views themselves are drawn again from the seed.
+Answers are stored as one signed byte for each view, in sixteenths of a logit, so a pool of 32 views of 3,000 crops
+takes 100 kB. The views are not stored; they are drawn again from the seed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Pool:
 
     Attributes:
         crop: (M,) position of the crop.
-        views: (M, 12), see ``views.draw``.
-        partner: (M,) another entry.
-        share: (M,) of its own view; 1 where nothing is blended.
+        views: (M, 12) views, see ``views.draw``.
+        partner: (M,) number of the other entry.
+        share: (M,) share of its own view; 1 if nothing is blended.
     """
 
     crop: Tensor
@@ -46,7 +46,7 @@ class Pool:
         return len(self.crop)
 
     def pictures(self, crops: Crops, entries: Tensor, source_px: int, out_px: int) -> Tensor:
-        """Render entries: (B, 2, out_px, out_px) float32 in 0..1."""
+        """Render (B,) entries. Return (B, 2, out_px, out_px) float32 in 0..1."""
         both = torch.cat([entries, self.partner[entries]])
         pixels = render(crops.pixels[self.crop[both]], self.views[both], source_px, out_px)
         own, other = pixels.chunk(2)
@@ -55,14 +55,14 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A pool with ``said``: (M,) the teachers' mean probability of a pit for every entry."""
+    """A pool with answers. ``said`` is the teachers' mean probability of a pit for every entry, (M,)."""
 
     pool: Pool
     said: Tensor
 
 
 def draw_pool(crops: Crops, fold: int, views_each: int, seed: int = SEED) -> Pool:
-    """Draw a fold's pool: ``views_each`` views of every crop outside the fold, the same ones on every machine."""
+    """Draw a fold's pool: ``views_each`` views of every crop outside the fold, equal on every machine."""
     device = crops.pixels.device
     generator = torch.Generator().manual_seed(seed * 1_009 + fold)
     crop = crops.without(fold).cpu().repeat(views_each)
@@ -76,7 +76,7 @@ def draw_pool(crops: Crops, fold: int, views_each: int, seed: int = SEED) -> Poo
 
 @torch.no_grad()
 def answers(crops: Crops, pool: Pool, asked: Asked, batch: int) -> Tensor:
-    """Return a teacher's probability of a pit for every entry: (M,)."""
+    """Return a teacher's probability of a pit for every entry, (M,) float32."""
     said = torch.zeros(len(pool), device=crops.pixels.device)
     for start in range(0, len(pool), batch):
         entries = torch.arange(start, min(start + batch, len(pool)), device=said.device)
@@ -87,11 +87,11 @@ def answers(crops: Crops, pool: Pool, asked: Asked, batch: int) -> Tensor:
 
 
 def to_bytes(probabilities: Tensor) -> NDArray[np.int8]:
-    """Pack probabilities as logits in sixteenths."""
+    """Convert (M,) probabilities to int8 logits in sixteenths."""
     logits = torch.logit(probabilities.double(), eps=1e-6) * STEPS_A_LOGIT
     return logits.round().clamp(-MAX_STEP, MAX_STEP).to(torch.int8).cpu().numpy()
 
 
 def from_bytes(packed: NDArray[np.int8]) -> Tensor:
-    """Unpack probabilities: (M,) float32."""
+    """Convert int8 logits in sixteenths to (M,) float32 probabilities."""
     return torch.sigmoid(torch.from_numpy(packed.astype(np.float32)) / STEPS_A_LOGIT)

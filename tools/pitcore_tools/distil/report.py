@@ -1,4 +1,4 @@
-"""The table of teachers and students, from committed held-out margins alone."""
+"""Makes the table of teachers and students from the committed held-out margins."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pitcore.errors import DataError
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.catalogue import Ensemble, Entry, Student, Teacher
 from pitcore_tools.distil.crops import FOLDS
@@ -29,7 +30,7 @@ MAX_CLEAN_LOSS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Held-out margins of the folds that are there: hashes (N,), folds (N,), labels (N,), margins (N, 8)."""
+    """Held-out margins of the available folds: hashes (N,), folds (N,), labels (N,), margins (N, 8)."""
 
     hashes: list[str]
     folds: NDArray[np.int64]
@@ -37,13 +38,13 @@ class _Read:
     margins: NDArray[np.float64]
 
     def seen(self, views: int) -> HeldOut:
-        """Return the mean margin of the first so many views as held-out logits of a float net."""
+        """Return the mean margin of the first ``views`` views as held-out logits of a float net."""
         mean = self.margins[:, :views].mean(1)
         return HeldOut(self.hashes, self.folds, self.labels, mean, np.full(len(mean), np.nan))
 
 
 def taught_table(results: Path = COMMITTED) -> str:
-    """Return what each teacher, ensemble and student was expected to give, and what it gave on crops it never saw."""
+    """Return the table of expected results and results on held-out crops of each teacher, ensemble and student."""
     rows = []
     for name in catalogue.names():
         entry = catalogue.load(name)
@@ -60,6 +61,24 @@ def taught_table(results: Path = COMMITTED) -> str:
     return markdown([*columns, *reviews, "folds"], rows)
 
 
+def held_out(name: str, results: Path = COMMITTED) -> HeldOut:
+    """Return what a net says of the crops that it never saw: mean margin of eight views, of a student one view.
+
+    Args:
+        name: of a teacher, an ensemble or a student.
+        results: folder of held-out margins.
+
+    Raises:
+        ConfigError: no such net.
+        DataError: it was not run, or a member of the ensemble was not.
+    """
+    entry = catalogue.load(name)
+    read = _read(name, entry, results)
+    if read is None:
+        raise DataError(f"{results}: holds no margins of {name}; run `pitcore-tools distil teach` or `learn` first")
+    return read.seen(1 if isinstance(entry, Student) else 8)
+
+
 def _figures(held_out: HeldOut) -> list[str]:
     shares = figures.confusion(held_out.labels, held_out.margins).shares
     scored = thresholds.scores(held_out)
@@ -73,15 +92,15 @@ def _figures(held_out: HeldOut) -> list[str]:
 
 
 def _read(name: str, entry: Entry, results: Path) -> _Read | None:
-    """Read the folds that are there; of an ensemble, those that every member has."""
+    """Read the available folds; for an ensemble, the folds that every member has. None if there are none."""
     if not isinstance(entry, Ensemble):
         return _joined({fold: margins_path(results, name, fold) for fold in range(FOLDS)})
     members = []
     for member in entry.members:
-        found = _read(member, catalogue.load(member), results)
-        if found is None:
+        read = _read(member, catalogue.load(member), results)
+        if read is None:
             return None
-        members.append(found)
+        members.append(read)
     if any(one.hashes != members[0].hashes for one in members):
         return None
     mean = np.mean([1.0 / (1.0 + np.exp(-one.margins.mean(1))) for one in members], axis=0)

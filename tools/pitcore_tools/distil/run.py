@@ -1,8 +1,8 @@
-"""Runs teachers, their answers and students, fold by fold; what is there already is kept.
+"""Trains teachers, computes their answers and trains students, fold by fold. Existing results are kept.
 
-On a CPU one lesson runs after another and writes a checkpoint every minute or so. On a GPU all folds run side by side,
-and students take as many steps as the time allows: ``python -m pitcore_tools.distil.run`` needs torch, numpy, msgspec
-and PyYAML alone, with the packed crops and weights that ``pitcore-tools distil pack`` writes.
+On a CPU the lessons run one after the other, with a checkpoint about every minute. On a GPU all folds run side by side,
+and students take as many steps as the time allows. ``python -m pitcore_tools.distil.run`` needs only torch, numpy,
+msgspec, PyYAML, and the packed crops and weights that ``pitcore-tools distil pack`` writes.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from pitcore_tools.networks.imagenet import SOURCES, ImageNet, folded
 
 CHECKPOINT_STEPS = 46
 VIEWS_EACH = 32
-SPARE_S = 20.0  # of a limit in time, for scoring and saving
+SPARE_S = 20.0  # part of the time limit for scoring and saving
 TRIAL_ROUNDS = 30
 MOST_ROUNDS = 40_000
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where distillation runs.
+    """Data and folders of a distillation.
 
     Attributes:
-        crops: all of them, on the device.
-        runs: weights and checkpoints go here; large.
-        results: held-out margins and answers go here; small, to be committed.
-        packed: folder of packed weights, or None for the installed packages.
-        say: gets what happens, in words.
+        crops: all crops, on the device.
+        runs: folder of weights and checkpoints, which are large.
+        results: folder of held-out margins and answers, which are small and are committed.
+        packed: folder of packed weights; None uses the installed packages.
+        say: called with messages on the progress.
     """
 
     crops: Crops
@@ -55,22 +55,22 @@ class Workspace:
 
     @property
     def device(self) -> torch.device:
-        """Where everything is computed."""
+        """The device on which everything is computed."""
         return self.crops.pixels.device
 
     @property
     def gpu(self) -> bool:
-        """Whether that is a GPU."""
+        """True if the device is a GPU."""
         return self.device.type == "cuda"
 
     @property
     def batch(self) -> int:
-        """Size of a batch that is only judged."""
+        """Batch size for inference."""
         return 512 if self.gpu else 64
 
 
 def teach(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS)) -> None:
-    """Fine-tune a teacher for each fold that it has not been, and score it on that fold."""
+    """Fine-tune a teacher for each fold without weights, and score it on that fold."""
     teacher = catalogue.teacher(name)
     missing = [fold for fold in folds if not weights_path(place, name, fold).exists()]
     made = {fold: teacher_lesson(teacher, place.crops, fold, 1_000 + 17 * fold, place.packed) for fold in missing}
@@ -87,7 +87,7 @@ def teach(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS)) -> N
 
 
 def answer(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS), views_each: int = VIEWS_EACH) -> None:
-    """Let a teacher answer each fold's pool of ``views_each`` views of every crop, and keep its answers."""
+    """Compute and store a teacher's answers to each fold's pool of ``views_each`` views of every crop."""
     for fold in folds:
         path = answers_path(place.results, name, fold)
         if path.exists():
@@ -99,18 +99,18 @@ def answer(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS), vie
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long students learn: each crop ``epochs`` times, or on a GPU as many steps as fit into ``seconds``."""
+    """Length of a student's training: each crop ``epochs`` times, or on a GPU the steps that fit into ``seconds``."""
 
     epochs: int = 0
     seconds: float | None = None
 
 
 def learn(names: Sequence[str], place: Workspace, length: Length, folds: Sequence[int] = range(FOLDS)) -> None:
-    """Teach students side by side the mean answers of their teachers, and score each on its fold. Raises DataError."""
+    """Train students together on the mean answers of their teachers, and score each on its fold. Raises DataError."""
     students = [catalogue.student(name) for name in names]
     teachers = students[0].teachers
     if any(student.teachers != teachers for student in students):
-        raise DataError(f"{', '.join(names)}: they have other teachers each; teach them one by one")
+        raise DataError(f"{', '.join(names)}: they have different teachers; run `learn` for each of them alone")
     missing = [fold for fold in folds if not all(weights_path(place, name, fold).exists() for name in names)]
     made: dict[int, Lesson] = {}
     for fold in missing:
@@ -133,7 +133,7 @@ def learn(names: Sequence[str], place: Workspace, length: Length, folds: Sequenc
 
 
 def ask(name: str, fold: int, place: Workspace) -> Asked:
-    """Return a taught teacher that answers. Raises DataError if it was not taught."""
+    """Return a fine-tuned teacher. Raises DataError if it has no weights."""
     teacher = catalogue.teacher(name)
     network = ImageNet(SOURCES[teacher.source], 2)
     network.load_state_dict(_load(weights_path(place, name, fold)))
@@ -142,31 +142,32 @@ def ask(name: str, fold: int, place: Workspace) -> Asked:
 
 
 def answered(teachers: Sequence[str], fold: int, place: Workspace) -> Answered:
-    """Return a fold's pool and the mean probability of a pit that its teachers gave each view. Raises DataError."""
+    """Return a fold's pool with the mean answers of its teachers. Raises DataError."""
     count = len(place.crops.without(fold))
-    given = []
+    by_teacher = []
     for name in teachers:
         path = answers_path(place.results, name, fold)
         if not path.exists():
             raise DataError(f"{path}: no such answers; run `pitcore-tools distil answer {name} --fold {fold}` first")
         with np.load(path) as content:
-            given.append(from_bytes(content["answers"]))
-        if len(given[-1]) % count or len(given[-1]) != len(given[0]):
+            by_teacher.append(from_bytes(content["answers"]))
+        if len(by_teacher[-1]) % count or len(by_teacher[-1]) != len(by_teacher[0]):
             raise DataError(
-                f"{path}: {len(given[-1])} answers for {count} crops, the first teacher gave {len(given[0])}; remove "
-                "the file and run `pitcore-tools distil answer` again with the same crops and the same --views"
+                f"{path}: {len(by_teacher[-1])} answers for {count} crops, the first teacher gave "
+                f"{len(by_teacher[0])}; remove the file and run `pitcore-tools distil answer` again with the same "
+                "crops and the same --views"
             )
-    said = torch.stack(given).mean(0)
+    said = torch.stack(by_teacher).mean(0)
     return Answered(draw_pool(place.crops, fold, len(said) // count), said.to(place.device))
 
 
 def weights_path(place: Workspace, name: str, fold: int) -> Path:
-    """Return where a net's weights lie."""
+    """Return the path of a net's weights."""
     return place.runs / name / f"fold{fold}" / "weights.pt"
 
 
 def margins_path(results: Path, name: str, fold: int) -> Path:
-    """Return where a net's held-out margins lie."""
+    """Return the path of a net's held-out margins."""
     return results / f"{name}-fold{fold}.npz"
 
 
@@ -176,7 +177,7 @@ def answers_path(results: Path, name: str, fold: int) -> Path:
 
 
 def summary(margins: Tensor, labels: Tensor) -> str:
-    """Say in one line how good margins are, thresholds chosen on the very crops they are scored on."""
+    """Return figures of margins in one line. The thresholds are chosen on the same crops, so they are optimistic."""
     said, truth = margins.cpu().numpy().astype(np.float64), labels.cpu().numpy()
     pit, clean = said[truth == 1], said[truth == 0]
     loss = np.mean(np.logaddexp(0.0, np.where(truth == 1, -said, said)))
@@ -189,7 +190,7 @@ def summary(margins: Tensor, labels: Tensor) -> str:
 
 
 def _follow(lessons: dict[Path, Lesson], place: Workspace, label: str, seconds: float | None = None) -> None:
-    """Take every lesson to its end: side by side on a GPU, one after another with checkpoints elsewhere."""
+    """Run every lesson to its end: side by side on a GPU; on a CPU one after the other, with checkpoints."""
     if place.gpu:
         _side_by_side(list(lessons.values()), place, label, seconds)
         return
@@ -197,7 +198,7 @@ def _follow(lessons: dict[Path, Lesson], place: Workspace, label: str, seconds: 
         if checkpoint.exists():
             lesson.resume(_load(checkpoint))
         for number in range(int(lesson.at), lesson.total):
-            torch.manual_seed(lesson.seed * 1_000_003 + number)  # so that a broken run gives what a whole one does
+            torch.manual_seed(lesson.seed * 1_000_003 + number)  # so that a continued run gives the same result
             lesson.before(number)
             lesson.step()
             if number % CHECKPOINT_STEPS == CHECKPOINT_STEPS - 1:
@@ -234,7 +235,7 @@ def _rounds(lessons: list[Lesson], lanes: list[GraphStream], numbers: range) -> 
                 lesson.before(number)
                 lane.run()
         if number % 20 == 19:
-            torch.cuda.synchronize()  # bounds what is queued
+            torch.cuda.synchronize()  # limits the number of queued steps
     torch.cuda.synchronize()
 
 
@@ -258,7 +259,7 @@ def _save(path: Path, content: Any) -> None:  # noqa: ANN401  whatever torch can
 
 
 def _replace(path: Path, write: Callable[[Any], object]) -> None:
-    """Write a file whole or not at all. ``pitcore.durable`` is not at hand on a lent machine."""
+    """Write a file atomically, without ``pitcore.durable``, which a machine without pitcore does not have."""
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
     with part.open("xb") as file:  # follows no link
@@ -274,12 +275,12 @@ def _load(path: Path) -> Any:  # noqa: ANN401  whatever was saved
 
 
 def main() -> None:
-    """Teach, answer and learn on a machine that has nothing but the packed folder."""
+    """Train teachers and students on a machine that has only the packed folder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("packed", type=Path, help="folder that `pitcore-tools distil pack` wrote")
-    parser.add_argument("--out", type=Path, required=True, help="for margins, answers and the students' weights")
-    parser.add_argument("--runs", type=Path, help="for the teachers' weights; default OUT/runs")
-    parser.add_argument("--seconds", type=float, default=500.0, help="for all of it")
+    parser.add_argument("--out", type=Path, required=True, help="folder for margins, answers and students' weights")
+    parser.add_argument("--runs", type=Path, help="folder for the teachers' weights; default OUT/runs")
+    parser.add_argument("--seconds", type=float, default=500.0, help="time limit of the whole run")
     args = parser.parse_args()
     began = time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""Small nets that learn the teachers' answers to a pool of views, several sizes of them on the same pictures."""
+"""Trains small nets on the teachers' answers to a pool of views; several sizes share the same pictures."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def schedule(total: int) -> Tensor:
 
 
 def build_student(student: Student) -> ResNet:
-    """Make a student's network with fresh weights from torch's own generator."""
+    """Return a student's network with random weights from torch's generator."""
     return ResNet(2, 2, Shape(widths=tuple(student.widths), pooled=False))
 
 
 def student_lesson(students: Sequence[Student], crops: Crops, answered: Answered, seed: int, total: int) -> Lesson:
-    """Prepare students that learn together from one fold's pool.
+    """Prepare the lesson of students that learn together from one fold's pool.
 
     Args:
-        students: who learns; all see the same pictures, each its own middle of them.
-        crops: what the pool's views are views of.
-        answered: the pool, and what the teachers said of every entry.
-        seed: of the weights and of the order.
+        students: the students. All get the same pictures, each cut to its own size.
+        crops: the crops.
+        answered: the pool, and the teachers' answer for every entry.
+        seed: seed of the weights and of the order.
         total: number of steps.
     """
     pool, said = answered.pool, answered.said
@@ -70,7 +70,7 @@ def student_lesson(students: Sequence[Student], crops: Crops, answered: Answered
 
 @torch.no_grad()
 def student_margins(network: nn.Module, size_px: int, pixels: Tensor, batch: int) -> Tensor:
-    """(N, 2, 112, 112) uint8 -> (N, 8) margins of the eight orientations, the one as given first."""
+    """Return (N, 8) margins of (N, 2, 112, 112) uint8 crops in eight orientations, the unchanged one first."""
     network.eval()
     rows = []
     for piece in torch.split(pixels, batch):

@@ -1,4 +1,4 @@
-"""Fine-tunes a net with ImageNet's weights on the crops of all folds but one, and asks it for its answers.
+"""Fine-tunes a net with ImageNet's weights on the crops of all folds but one, and computes its answers.
 
 Source of the recipe: one-cycle learning rate, L. Smith, "Super-convergence", 2018; a running average of the weights,
 B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
@@ -21,12 +21,12 @@ from pitcore_tools.distil.fit import Learner, Lesson, autocast, one_cycle, permu
 from pitcore_tools.distil.views import Jitter, draw, eight, middle, render
 from pitcore_tools.networks.imagenet import SOURCES, ImageNet, PretrainedNet, load_by_order, read_weights
 
-VIEW_PX = 84  # of a crop that a teacher sees
+VIEW_PX = 84  # side of the part of a crop that a teacher gets
 WEIGHT_DECAY, HEAD_FACTOR, EMA_DECAY, LABEL_SMOOTHING = 0.02, 3.0, 0.995, 0.1
 
 
 def weights_of(source: PretrainedNet) -> Path:
-    """Return where the installed package keeps its weights. Raises DataError."""
+    """Return the path of the weights in the installed package. Raises DataError."""
     try:
         return Path(str(distribution(source.package).locate_file(source.file)))
     except PackageNotFoundError as error:
@@ -39,11 +39,11 @@ def fresh(teacher: Teacher, packed: Path | None = None) -> ImageNet:
     """Return a teacher's network with ImageNet's weights and a new last layer.
 
     Args:
-        teacher: which.
-        packed: folder of weights that ``packing.pack_weights`` wrote; None for the installed package.
+        teacher: the teacher.
+        packed: folder of weights that ``packing.pack_weights`` wrote; None uses the installed package.
 
     Raises:
-        DataError: the package is missing or is another version.
+        DataError: the package is missing or has another version.
     """
     source = SOURCES[teacher.source]
     network = ImageNet(source, 2)
@@ -56,7 +56,7 @@ def fresh(teacher: Teacher, packed: Path | None = None) -> ImageNet:
 
 
 def teacher_lesson(teacher: Teacher, crops: Crops, fold: int, seed: int, packed: Path | None = None) -> Lesson:
-    """Prepare the fine-tuning of a teacher on all folds but one."""
+    """Prepare the lesson that fine-tunes a teacher on all folds but ``fold``."""
     device = crops.pixels.device
     torch.manual_seed(seed)
     learner = Learner(fresh(teacher, packed), device, WEIGHT_DECAY, HEAD_FACTOR, EMA_DECAY)
@@ -82,7 +82,7 @@ def teacher_lesson(teacher: Teacher, crops: Crops, fold: int, seed: int, packed:
 
 
 def as_input(pixels: Tensor, teacher: Teacher) -> Tensor:
-    """(B, 2, S, S) in 0..1 to (B, 3, S, S): top, the mean of both, bottom, as the source's own training scaled them."""
+    """Convert (B, 2, S, S) in 0..1 to (B, 3, S, S): top, mean, bottom, normalised as in the source's training."""
     source = SOURCES[teacher.source]
     top, bottom = pixels.unbind(1)
     planes = torch.stack([top, (top + bottom) / 2.0, bottom], 1) * 255.0
@@ -91,20 +91,20 @@ def as_input(pixels: Tensor, teacher: Teacher) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A teacher that answers: its batch norms are folded; its weights are bfloat16 where the device multiplies that."""
+    """A teacher for inference, with folded batch norms, and bfloat16 weights if the device multiplies them."""
 
     teacher: Teacher
     network: nn.Module
 
     def margins(self, pixels: Tensor) -> Tensor:
-        """(B, 2, S, S) in 0..1, S the teacher's own -> (B,) pit logit minus clean logit."""
+        """Return (B,) margins (pit logit minus clean logit) of (B, 2, S, S) pixels in 0..1 of the teacher's size."""
         weight = next(self.network.parameters())
         logits = self.network(as_input(pixels, self.teacher).to(weight.dtype)).float()
         return torch.as_tensor(logits[:, 1] - logits[:, 0])
 
     @torch.no_grad()
     def eight_margins(self, pixels: Tensor, batch: int) -> Tensor:
-        """(N, 2, 112, 112) uint8 -> (N, 8) margins of the eight orientations, the one as given first."""
+        """Return (N, 8) margins of (N, 2, 112, 112) uint8 crops in eight orientations, the unchanged one first."""
         rows = []
         for piece in torch.split(pixels, batch):
             small = middle(padded(piece, batch), VIEW_PX).float() / 255.0
@@ -118,6 +118,6 @@ class Asked:
 
 
 def padded(piece: Tensor, count: int) -> Tensor:
-    """Repeat the first row until there are ``count``, so that every batch has one shape."""
+    """Pad with copies of the first row to ``count`` rows, so that every batch has the same shape."""
     lacking = count - len(piece)
     return piece if lacking <= 0 else torch.cat([piece, piece[:1].expand(lacking, *piece.shape[1:])])

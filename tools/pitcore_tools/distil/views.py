@@ -1,8 +1,8 @@
-"""Views of crops: turned, mirrored, scaled, shifted and lit, drawn by seed and rendered on any device.
+"""Draws views of crops by seed (rotated, mirrored, scaled, shifted, relit), and renders them on any device.
 
-A view is twelve numbers, drawn on the CPU from a seed, so every machine draws the same ones. Teacher and student render
-the same view, each at its own size. Three tenths of the views keep the camera's own pixels: quarter turns and whole
-shifts, with no interpolation, as the board sees them.
+A view is twelve numbers, drawn on the CPU from a seed, so every machine draws the same views. Teacher and student
+render the same view, each at its own size. Three tenths of the views are not interpolated: they have only quarter turns
+and shifts by whole pixels, like the crops on the board.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch.nn.functional as F  # noqa: N812  the field's name for it
 from torch import Tensor
 
 EXACT_SHARE = 0.3
-COLUMNS = 12  # of a view: two rows of the turn (2 x 2), shift (2), gain (2), gamma (2), level, spare
+COLUMNS = 12  # numbers of a view: rotation (2 x 2), shift (2), gain (2), gamma (2), level, unused
 
 
 @dataclass(frozen=True, slots=True)
 class Jitter:
-    """How far views stray. ``scale`` and ``gain`` are relative, ``shift_px`` in pixels, ``gamma`` in log units."""
+    """Ranges of the views. ``scale`` and ``gain`` are relative, ``shift_px`` in pixels, ``gamma`` in log units."""
 
     scale: float = 0.15
     shift_px: float = 3.0
@@ -30,7 +30,7 @@ class Jitter:
 
 
 def draw(count: int, jitter: Jitter, generator: torch.Generator | None, device: torch.device | str = "cpu") -> Tensor:
-    """Draw views: (count, 12) float32. Without a generator, torch's own on ``device`` is used."""
+    """Draw (count, 12) float32 views. Without a generator, torch's default one on ``device`` is used."""
 
     def share(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator, device=device)
@@ -58,9 +58,9 @@ def render(crops: Tensor, views: Tensor, source_px: int, out_px: int) -> Tensor:
 
     Args:
         crops: (B, 2, N, N) uint8, N even.
-        views: (B, 12), as ``draw`` makes them.
-        source_px: side of the square of the crop's own pixels that is shown.
-        out_px: side of the picture that is made of it.
+        views: (B, 12) float32 from ``draw``.
+        source_px: side of the rendered square in pixels of the crop.
+        out_px: side of the result in pixels.
 
     Returns:
         (B, 2, out_px, out_px) float32 in 0..1, zero outside the cherry.
@@ -80,11 +80,11 @@ def render(crops: Tensor, views: Tensor, source_px: int, out_px: int) -> Tensor:
 
 
 def eight(crops: Tensor) -> list[Tensor]:
-    """Return a batch in its eight orientations, the one as given first: quarter turns, then mirrored ones."""
+    """Return a batch in eight orientations: four quarter turns (the unchanged one first), then the mirrored ones."""
     return [torch.rot90(picture, turns, (2, 3)) for picture in (crops, crops.flip(3)) for turns in range(4)]
 
 
 def middle(crops: Tensor, size_px: int) -> Tensor:
-    """Cut the middle out of a batch (B, planes, N, N)."""
+    """Return the middle (B, planes, size_px, size_px) of a batch (B, planes, N, N), as a view."""
     start = (crops.shape[2] - size_px) // 2
     return crops[:, :, start : start + size_px, start : start + size_px]

@@ -1,1 +1,1 @@
-"""Evaluation: what a model is worth, from logits on crops it never saw."""
+"""Evaluates a model by its logits on held-out crops."""

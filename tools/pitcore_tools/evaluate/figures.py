@@ -1,4 +1,4 @@
-"""The figures a model is judged by. Pure: arrays in, numbers out.
+"""Computes the figures by which a model is judged. Does no IO.
 
 Throughout, ``labels`` is (N,) with 1 for a pit and 0 for clean, and ``margins`` is (N,): the pit logit minus the
 clean one.
@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-from sklearn.linear_model import LogisticRegression
 
 from pitcore.errors import DataError
 
@@ -37,7 +35,7 @@ class Share:
 
     @property
     def value(self) -> float:
-        """The share itself; NaN of nothing."""
+        """The share; NaN if ``of`` is 0."""
         return self.hits / self.of if self.of else math.nan
 
     @property
@@ -59,7 +57,7 @@ class Share:
 class Confusion:
     """Counts at one threshold; the first word is the truth.
 
-    ``none`` counts crops whose margin is no number: the board calls them neither, so they are right for nothing.
+    ``none`` counts crops whose margin is NaN: the board reports neither class, so they count as wrong.
     """
 
     clean_clean: int
@@ -99,8 +97,8 @@ def pit_margins(logits: NDArray[np.floating[Any]], labels: Sequence[str], of: st
 
     Args:
         logits: (N, classes).
-        labels: their order.
-        of: whose margin.
+        labels: names of the classes, in order.
+        of: the class whose margin is returned.
 
     Returns:
         NaN where a logit is NaN or infinite: the board then says ``maybe``.
@@ -112,7 +110,7 @@ def pit_margins(logits: NDArray[np.floating[Any]], labels: Sequence[str], of: st
 
 
 def confusion(labels: Labels, margins: Floats) -> Confusion:
-    """Count at the threshold of one half, that is a margin of zero."""
+    """Count at probability one half, that is at margin 0."""
     pit, called, none = labels == 1, margins > 0, np.isnan(margins)
     counts = [int((a & b).sum()) for b in (~called & ~none, called, none) for a in (~pit, pit)]
     clean_clean, pit_clean, clean_pit, pit_pit, clean_none, pit_none = counts
@@ -127,6 +125,8 @@ def mcnemar(labels: Labels, first: Floats, second: Floats) -> tuple[int, int, fl
         p. Source: Q. McNemar, "Note on the sampling error of the difference between correlated
         proportions", 1947.
     """
+    from scipy.stats import binomtest  # noqa: PLC0415  takes a second, and few commands need it
+
     pit = labels == 1
     right_first, right_second = (first > 0) == pit, (second > 0) == pit
     only_first, only_second = int((right_first & ~right_second).sum()), int((right_second & ~right_first).sum())
@@ -138,8 +138,10 @@ def fit_platt(labels: Labels, margins: Floats) -> tuple[float, float]:
     """Return slope and intercept of p = 1 / (1 + exp(-(slope * margin + intercept))), by maximum likelihood.
 
     Raises:
-        DataError: one class only.
+        DataError: there are crops of one class only.
     """
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  takes a second, and few commands need it
+
     if len(np.unique(labels)) < 2:
         raise DataError(f"{len(labels)} crops of one class or none cannot calibrate probabilities; give more crops")
     fitted = LogisticRegression(C=np.inf).fit(margins[:, None], labels)
@@ -152,16 +154,16 @@ def platt(margins: Floats, slope: float, intercept: float) -> Floats:
 
 
 def cross_fitted(labels: Labels, margins: Floats, groups: NDArray[np.int64]) -> Floats:
-    """Return probabilities for which the calibration of each group, (N,), was fitted on the other groups."""
-    found = np.empty(len(margins))
+    """Return (N,) probabilities; the calibration of each of the (N,) groups is fitted on the other groups."""
+    probabilities = np.empty(len(margins))
     for name in np.unique(groups):
         mine = groups == name
-        found[mine] = platt(margins[mine], *fit_platt(labels[~mine], margins[~mine]))
-    return found
+        probabilities[mine] = platt(margins[mine], *fit_platt(labels[~mine], margins[~mine]))
+    return probabilities
 
 
 def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
-    """Mean distance between what was said and what came, over 15 bins of equal mass."""
+    """Return the mean distance of predicted probability and observed share, over 15 bins of equal mass."""
     order = np.argsort(probabilities, kind="stable")
     return float(
         sum(
@@ -172,7 +174,7 @@ def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
 
 
 def log_loss(labels: Labels, probabilities: Floats) -> float:
-    """Mean of minus the log of the probability that was given to what came; tells nets apart that accuracy cannot."""
+    """Return the mean negative log of the probability of the true class."""
     given = np.where(labels == 1, probabilities, 1.0 - probabilities)
     return float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).mean())
 

@@ -1,4 +1,4 @@
-"""Held-out margins as a small CSV, so that every figure can be checked in seconds without the crops."""
+"""Reads and writes held-out margins as a small CSV, to check every figure in seconds without the crops."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ COLUMNS = ("hash", "fold", "label", "float_margin", "int8_margin")
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Margins of the float and the int8 net on crops that neither was trained on.
+    """Margins of the float and the int8 net on crops on which neither was trained.
 
     A margin is the pit logit minus the log-sum-exp of the others, as the board computes it.
 
     Attributes:
-        hashes: of the crops, or their first digits.
+        hashes: hashes of the crops, or their first 16 digits.
         folds: (N,) int64.
         labels: (N,) int64, 1 for a pit.
         float_margins: (N,) float64.
-        int8_margins: the same of the int8 net; NaN where the net has no int8 form.
+        int8_margins: (N,) float64 of the int8 net; NaN if the net has no int8 form.
     """
 
     hashes: list[str]
@@ -44,12 +44,12 @@ class HeldOut:
 
     @property
     def has_int8(self) -> bool:
-        """Whether the net has an int8 form."""
+        """True if the net has an int8 form."""
         return not bool(np.isnan(self.int8_margins).any())
 
     @property
     def margins(self) -> NDArray[np.float64]:
-        """(N,) of the net that ships: the int8 one if there is one."""
+        """(N,) margins of the shipped net: the int8 one if there is one."""
         return self.int8_margins if self.has_int8 else self.float_margins
 
     def where(self, chosen: NDArray[np.bool_]) -> HeldOut:
@@ -61,14 +61,14 @@ class HeldOut:
 
     @property
     def groups(self) -> NDArray[np.int64]:
-        """(N,) for cross-fitting: the fold, or one of two halves by hash where all crops are of one fold."""
+        """(N,) groups for cross-fitting: the fold, or two halves by hash if all crops are of one fold."""
         if len(np.unique(self.folds)) > 1:
             return self.folds
         return np.array([int(name[8:16], 16) % 2 for name in self.hashes], np.int64)
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """(N,) of a pit, by the net that ships; no crop's calibration was fitted with its own group."""
+        """(N,) probabilities of a pit by the shipped net, cross-fitted over ``groups``."""
         return figures.cross_fitted(self.labels, self.margins, self.groups)
 
 
@@ -84,10 +84,10 @@ def merged(parts: Sequence[HeldOut]) -> HeldOut:
 
 
 def write_logits(path: Path, held_out: HeldOut) -> None:
-    """Write the CSV, sorted by hash; of a hash its first digits, which are enough to name a crop.
+    """Write the CSV, sorted by hash, with the first 16 digits of each hash.
 
     Raises:
-        DataError: a margin is NaN or infinite: the table could not be read again.
+        DataError: a margin is NaN or infinite.
     """
     ships = [("int8 margins", held_out.int8_margins)] if not np.isnan(held_out.int8_margins).all() else []
     refuse_not_finite(path, [("float margins", held_out.float_margins), *ships], "the network gives no numbers")
@@ -104,14 +104,14 @@ def write_logits(path: Path, held_out: HeldOut) -> None:
 def read_logits(path: Path) -> HeldOut:
     """Read the CSV.
 
-    A picture that lies twice in the data has two equal rows, one after the other, as they are written.
+    A picture that is twice in the data has two equal consecutive rows.
 
     Raises:
-        DataError: it cannot be read, or a row is wrong or repeated; says which line.
+        DataError: the file cannot be read, or a row is wrong or repeated; the message names the line.
     """
     rows = read_table(path, COLUMNS, "pitcore-tools quantise")
     if not rows:
-        raise DataError(f"{path}: holds no rows; write it with `pitcore-tools quantise`")
+        raise DataError(f"{path}: has no rows; write it with `pitcore-tools quantise`")
     hashes, numbers, lines = [], [], dict[str, Row]()
     ships = rows[0].cells["int8_margin"] != ""
     for row in rows:
@@ -135,6 +135,6 @@ def read_logits(path: Path) -> HeldOut:
 
 
 def _check_repeated(row: Row, before: Row | None) -> None:
-    """Refuse a crop that an earlier row holds, but for an equal row just before."""
+    """Raise DataError if an earlier row has the same crop, except for an equal row just before."""
     if before is not None and (before.cells != row.cells or before.line != row.line - 1):
-        raise row.wrong(f"the same crop as line {before.line}; the table holds crops twice: write it again")
+        raise row.wrong(f"the same crop as line {before.line}; the table has crops twice: write it again")

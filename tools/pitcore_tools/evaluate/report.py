@@ -1,4 +1,4 @@
-"""The evaluation as a table for people and as a dictionary for programs."""
+"""Formats an evaluation as a table for people and as a dictionary for programs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def text(held_out: HeldOut) -> str:
 
 
 def _counts(held_out: HeldOut) -> dict[str, Confusion]:
-    """Return the confusion of each net there is."""
+    """Return the confusion of the float net, and of the int8 net if there is one."""
     nets = {"float": held_out.float_margins} | ({"int8": held_out.int8_margins} if held_out.has_int8 else {})
     return {name: figures.confusion(held_out.labels, margins) for name, margins in nets.items()}
 

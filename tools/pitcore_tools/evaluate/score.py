@@ -1,7 +1,6 @@
-"""Scores a model on any labelled folder: another line's crops, a new season's, procedural ones.
+"""Scores a model on any labelled folder: crops of another line, of a new season, or procedural ones.
 
-Unlike ``evaluate``, which knows what a net was trained on by its folds, this can only compare with what a run wrote
-down.
+``evaluate`` knows from the folds which crops a net was trained on; this module knows it only if the run recorded them.
 """
 
 from __future__ import annotations
@@ -20,20 +19,19 @@ from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.figures import Floats, Share
 from pitcore_tools.evaluate.logits import HeldOut
 from pitcore_tools.train.dataset import CropSet, prepare, read_crops
-from pitcore_tools.train.loop import load_network, logits_of, seen_by
 
 BATCH = 128
-FOLDS = 5  # that the crops are counted in, for cross-fitting
+FOLDS = 5  # number of folds for cross-fitting
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a model says of labelled crops.
+    """The result of a model on labelled crops.
 
     Attributes:
-        held_out: its margins; the float ones of a run, those of the net itself of a bundle.
-        trained_on: how many of the crops it is known to have been trained on.
-        tiers: of a bundle: pits that pass, clean ones that are rejected, and reviews, by its card.
+        held_out: its margins: those of the float net for a run, those of its net for a bundle.
+        trained_on: number of crops on which it is known to have been trained.
+        tiers: for a bundle: shares of pits that pass, clean cherries rejected, and reviews, by the card's thresholds.
     """
 
     held_out: HeldOut
@@ -42,14 +40,14 @@ class Scored:
 
 
 def score(model: Path, data: Path) -> Scored:
-    """Score a bundle, as boards run it, or a training run, in float.
+    """Score a bundle with the code of the boards, or a training run in float.
 
     Args:
-        model: a folder with ``card.json``, or one with ``model_best.pt``.
+        model: a folder with ``card.json`` (bundle) or ``model_best.pt`` (training run).
         data: folder with ``cherry_clean`` and ``cherry_pit``.
 
     Raises:
-        PitcoreError: either cannot be used.
+        PitcoreError: the model or the folder cannot be used.
     """
     if (model / "card.json").exists():
         bundle = load_bundle(model)
@@ -57,6 +55,8 @@ def score(model: Path, data: Path) -> Scored:
         crops = prepare(read_crops(data), CropSpec(card.crop_size_px, card.resize, len(card.planes)))
         margins = bundle_margins(bundle, crops)
         return Scored(_held_out(crops, margins, margins), 0, _tiers(bundle, crops, margins))
+    from pitcore_tools.train.loop import load_network, logits_of, seen_by  # noqa: PLC0415  a bundle needs no torch
+
     recipe, network = load_network(model)
     crops = prepare(read_crops(data), recipe.spec)
     seen = seen_by(model)
@@ -66,17 +66,17 @@ def score(model: Path, data: Path) -> Scored:
 
 
 def bundle_margins(bundle: Bundle, crops: CropSet) -> Floats:
-    """Run a bundle over crops through the code that boards run; returns (N,) margins."""
+    """Run a bundle over crops with the code of the boards. Return (N,) margins."""
     card, session = bundle.card, Session(bundle, capacity=BATCH, workers=usable_cores())
-    found = np.empty(len(crops))
+    margins = np.empty(len(crops))
     for start in range(0, len(crops), BATCH):
         piece = crops.pixels[start : start + BATCH]
         if card.dtype == "uint8":
             session.batch[: len(piece)] = piece
         else:
             to_float(piece, card.layout, card.scale, card.offset, session.batch[: len(piece)])
-        found[start : start + len(piece)] = figures.pit_margins(session.run(len(piece)), card.labels)
-    return found
+        margins[start : start + len(piece)] = figures.pit_margins(session.run(len(piece)), card.labels)
+    return margins
 
 
 def _held_out(crops: CropSet, float_margins: Floats, int8_margins: Floats) -> HeldOut:

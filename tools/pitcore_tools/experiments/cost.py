@@ -1,4 +1,4 @@
-"""What a net costs: parameters and multiply-accumulates, counted without running it."""
+"""Counts the parameters and multiply-accumulates of a net without running it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pitcore_tools.train.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class NetCost:
-    """Of one cherry.
+    """The cost of a net.
 
     Attributes:
-        parameters: weights and biases; about as many bytes in int8.
-        macs: multiply-accumulates of convolutions and matrices.
+        parameters: number of weights and biases; about the size in bytes in int8.
+        macs: multiply-accumulates of convolutions and matrices for one cherry.
     """
 
     parameters: int
@@ -25,7 +25,7 @@ class NetCost:
 
 
 def cost_of(recipe: Recipe) -> NetCost:
-    """Count what the recipe's network does for one crop."""
+    """Count the cost of the recipe's network."""
     with torch.device("meta"):
         network = build(recipe.architecture, len(recipe.planes), len(recipe.labels), recipe.widths, recipe.stem)
         crop = torch.empty(1, len(recipe.planes), recipe.crop_size_px, recipe.crop_size_px)

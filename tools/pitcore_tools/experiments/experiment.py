@@ -1,4 +1,4 @@
-"""One experiment: a recipe, the folds it is scored on, and what was known or expected beforehand."""
+"""Reads experiments: each has a recipe, the folds on which it is scored, and the expected result."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Group = Literal["user", "pretraining", "accuracy", "stages", "frontier"]
 
 
 class Theirs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the user measured: shares, on their 1,226 validation crops. ``f1`` is the mean over both classes."""
+    """The user's measurement on their 1,226 validation crops, as shares. ``f1`` is the mean over both classes."""
 
     accuracy: Annotated[float, Meta(ge=0.0, le=1.0)]
     f1: Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A file of ``configs/``, named after its name.
+    """The content of a file of ``configs/``; the file's name is the name of the experiment.
 
     Attributes:
-        title: what it is, for a table.
-        groups: the tables it is in.
+        title: description, for a table.
+        groups: the tables that contain it.
         theirs: the user's figures for the same row, or null.
-        procedural: how many procedural crops it is trained on and scored by; 0 for real ones.
-        folds: which are held out in turn.
-        notes_errors: write down which of its own training crops it gets wrong, for a second stage.
-        expected: what was expected before it ran.
-        remark: what sets it apart from what it stands for.
-        recipe: what differs from the recipe named as its ``base``. ``{runs}`` stands for the folder of all runs.
+        procedural: number of procedural crops for training and scoring; 0 uses real ones.
+        folds: the folds that are held out in turn.
+        notes_errors: True to write the training crops that the net gets wrong, for a second stage.
+        expected: the result expected before it ran.
+        remark: difference from the experiment that it reproduces.
+        recipe: differences from the recipe named as its ``base``. ``{runs}`` is replaced by the folder of all runs.
     """
 
     title: str
@@ -52,12 +52,12 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 def names(configs: Path = CONFIGS) -> list[str]:
-    """Return every experiment there is."""
+    """Return the names of all experiments, sorted."""
     return sorted(path.stem for path in configs.glob("*.yaml"))
 
 
 def in_order(configs: Path = CONFIGS) -> list[str]:
-    """Return every experiment, after those whose runs it uses."""
+    """Return the names of all experiments; each comes after those whose runs it uses."""
     known = names(configs)
     uses = {
         name: set(re.findall(r"\{runs\}/([\w.-]+)/", (configs / f"{name}.yaml").read_text(encoding="utf-8")))
@@ -81,7 +81,7 @@ def load(name: str, configs: Path = CONFIGS) -> Experiment:
 
 
 def recipe_of(name: str, experiment: Experiment, runs: Path, fold: int, configs: Path = CONFIGS) -> Recipe:
-    """Return the recipe that holds out one fold, with every path in it made real. Raises ConfigError."""
+    """Return the recipe that holds out one fold, with ``{runs}`` replaced. Raises ConfigError."""
     content = {"name": name, **experiment.recipe, "held_out_fold": fold}
     return recipe_from(_placed(content, runs), configs / f"{name}.yaml")
 

@@ -1,4 +1,4 @@
-"""What several experiments say together: how often nets agree against a label, and two stages against one."""
+"""Makes the tables that combine experiments: agreement of nets against labels, one and two stages, renderers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ RENDERER = [  # what, the least it must reach, the file of its margins
     ("real cherries only, 1,000 procedural ones of seed 3", 0.9, "real-on-procedural"),
     ("procedural cherries only, all real ones", 0.75, "procedural-on-real"),
 ]
-RENDERERS = {"first renderer": "-before", "second": "-second", "now": ""}  # what the names of their files end in
-SURE = 0.9  # probability from which a net is said to contradict a label
+RENDERERS = {"first renderer": "-before", "second": "-second", "now": ""}  # endings of the names of their files
+SURE = 0.9  # probability above which a net contradicts a label
 
 
 def renderer_table(results: Path) -> str:
-    """Return what nets trained on one kind of cherry are worth on the other, for each renderer there was."""
+    """Return the accuracy of nets trained on one kind of cherry and scored on the other, for each renderer."""
     rows = []
     for title, bar, name in RENDERER:
         cells = [title, f"{bar:.0%}"]
@@ -44,7 +44,7 @@ def renderer_table(results: Path) -> str:
 
 
 def agreement_table(results: Path) -> str:
-    """Return how often independent nets err together, and how often they contradict a label with confidence."""
+    """Return how often independent nets have the same errors, and how often all contradict a label."""
     full = [
         result for result in results_of("accuracy", results) if result.held_out and len(result.experiment.folds) > 1
     ]
@@ -74,7 +74,7 @@ def agreement_table(results: Path) -> str:
 
 
 def _best_pair(labels: figures.Labels, logits: figures.Floats) -> list[int]:
-    """Return which two of (nets, N) calibrated logits have the least log loss between them."""
+    """Return the indices of the two of (nets, N) calibrated logits whose mean has the least log loss."""
 
     def loss(pair: Iterable[int]) -> float:
         return _log_loss(labels, logits[list(pair)].mean(0))
@@ -83,11 +83,11 @@ def _best_pair(labels: figures.Labels, logits: figures.Floats) -> list[int]:
 
 
 def _together(title: str, labels: figures.Labels, logits: figures.Floats, remark: str) -> list[str]:
-    """Return the row of some nets' mean."""
+    """Return the table row of the mean of some nets."""
     mean = logits.mean(0)
     shares = figures.confusion(labels, mean).shares
-    said = f"{remark}; pit recall {shares['pit recall'].value:.2%}, log loss {_log_loss(labels, mean):.4f}"
-    return [title, share_text(shares["accuracy"]), said]
+    text = f"{remark}; pit recall {shares['pit recall'].value:.2%}, log loss {_log_loss(labels, mean):.4f}"
+    return [title, share_text(shares["accuracy"]), text]
 
 
 def _log_loss(labels: figures.Labels, logits: figures.Floats) -> float:
@@ -95,7 +95,7 @@ def _log_loss(labels: figures.Labels, logits: figures.Floats) -> float:
 
 
 def stages_table(results: Path) -> str:
-    """Return what the three ways to say "maybe" do to the same crops, each beside tiers at equal shares."""
+    """Return the results of three rules for "maybe" on the same crops, each beside tiers with equal shares."""
     names = STAGE_ONE, STAGE_TWO, f"{STAGE_TWO}.{MAYBE.removesuffix('.csv')}", ONE_STAGE, SECOND_NET
     if missing := [name for name in names if not (results / f"{name}.csv").exists()]:
         return f"Not run: {', '.join(missing)}."
@@ -119,7 +119,7 @@ def stages_table(results: Path) -> str:
 
 
 def calibration_table(_results: Path) -> str:
-    """Return the bundled net's reliability diagram in numbers: bins of equal mass, cross-fitted."""
+    """Return the reliability diagram of the bundled net as numbers: bins of equal mass, cross-fitted."""
     held_out = read_logits(COMMITTED)
     raw, fitted = figures.platt(held_out.margins, 1.0, 0.0), held_out.probabilities
     order = np.argsort(fitted, kind="stable")

@@ -1,4 +1,4 @@
-"""The tables of ``docs/experiments.md``, as Markdown, from committed held-out logits alone."""
+"""Makes the tables of ``docs/experiments.md`` as Markdown, from the committed held-out logits."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pitcore_tools.experiments.tables import MAX_CLEAN_LOSS, results_of, review_
 from pitcore_tools.thresholds import control
 from pitcore_tools.thresholds import report as thresholds
 
-BASELINE = "half-pooled-80"  # what every other try of the group "accuracy" is paired with
+BASELINE = "half-pooled-80"  # every other experiment of the group "accuracy" is compared with it
 
 
 def user_table(results: Path) -> str:
-    """Return the user's rows beside ours."""
+    """Return the user's results beside ours."""
     rows = []
     for result in results_of("user", results):
         theirs, ours = result.experiment.theirs, result.float_counts
@@ -44,7 +44,7 @@ def user_table(results: Path) -> str:
 
 
 def accuracy_table(results: Path) -> str:
-    """Return what each try was expected to give and what it gave."""
+    """Return the expected and the actual result of each experiment of the group "accuracy"."""
     found = results_of("accuracy", results)
     base = next((result.held_out for result in found if result.name == BASELINE), None)
     rows = []
@@ -71,7 +71,7 @@ def accuracy_table(results: Path) -> str:
 
 
 def frontier_table(results: Path) -> str:
-    """Return size, work and accuracy of each net that could ship."""
+    """Return size, multiply-accumulates and accuracy of each net that could be shipped."""
     rows = []
     for result in results_of("frontier", results):
         cost = cost_of(experiments.recipe_of(result.name, result.experiment, Path(), result.experiment.folds[0]))
@@ -101,7 +101,7 @@ def thresholds_table(results: Path) -> str:
 
 
 def quantisation_table(results: Path) -> str:
-    """Return what int8 costs: every net's int8 form against its float one on the same crops."""
+    """Return the accuracy of every net in int8 and in float on the same crops."""
     rows = []
     for name, held_out in [("the bundled net", read_logits(COMMITTED)), *_all_results(results)]:
         if not held_out.has_int8:
@@ -116,7 +116,7 @@ def quantisation_table(results: Path) -> str:
 
 
 def sweep_table(_results: Path) -> str:
-    """Return what each calibration of the bundled net's quantiser would have cost."""
+    """Return the error of each calibration of the bundled net's quantiser."""
     content = json.loads((DEFAULT_BUNDLE / "metrics.json").read_text(encoding="utf-8"))["quantisation"]
     rows = [
         [name, f"{error:.4f}", "chosen" if name == content["method"] else ""]
@@ -155,7 +155,7 @@ def _int8(held_out: HeldOut) -> str:
 
 
 def _against(base: HeldOut, other: HeldOut) -> str:
-    """Compare on the crops both were scored on."""
+    """Compare two nets on the crops on which both were scored."""
     at = {name: index for index, name in enumerate(base.hashes)}
     shared = [(at[name], index) for index, name in enumerate(other.hashes) if name in at]
     mine, theirs = (np.array(side) for side in zip(*shared, strict=True))

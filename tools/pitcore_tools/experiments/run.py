@@ -1,7 +1,7 @@
 """Runs an experiment: trains a net for each fold, scores it on that fold, and joins the folds.
 
-What is there already is kept, a broken run goes on, and several processes may work on one experiment: each fold is
-locked while one of them trains it, and the others take the next.
+Existing results are kept, and an interrupted run continues. Several processes may work on one experiment: each fold is
+locked while one of them trains it, and the others take the next fold.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pitcore_tools.train.procedural import draw
 from pitcore_tools.train.recipe import Recipe
 
 LOGITS, MAYBE, ERRORS = "logits.csv", "maybe.csv", "errors.csv"
-PROCEDURAL_SEED = 1  # of crops to train on; the renderer is held to account on those of another seed
+PROCEDURAL_SEED = 1  # seed of the training crops; the renderer is scored on crops of another seed
 
 Say = Callable[[str], None]
 Progress = Callable[[Recipe, dict[str, float]], None]
@@ -38,14 +38,14 @@ Progress = Callable[[Recipe, dict[str, float]], None]
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where experiments are run and how.
+    """Folders and device of experiments.
 
     Attributes:
-        data: the real crops.
-        runs: a folder for each experiment and fold.
-        results: where the joined held-out logits go.
-        device: where to compute, as torch names it.
-        configs: where the experiments are written down.
+        data: folder of the real crops.
+        runs: folder with a folder for each experiment and fold.
+        results: folder of the joined held-out logits.
+        device: torch's name of the device.
+        configs: folder of the experiments' files.
     """
 
     data: Path
@@ -56,20 +56,20 @@ class Workplace:
 
 
 def run_experiment(name: str, place: Workplace, say: Say, progress: Progress, only: Sequence[int] = ()) -> bool:
-    """Run what is missing of an experiment.
+    """Run the missing folds of an experiment.
 
     Args:
-        name: of the experiment.
-        place: where and how.
-        say: gets what happens, in words.
-        progress: gets the figures of each epoch.
-        only: the folds to run now; all of them if empty.
+        name: name of the experiment.
+        place: folders and device.
+        say: called with messages on the progress.
+        progress: called with the figures of each epoch.
+        only: the folds to run now; empty runs all.
 
     Returns:
-        Whether all its folds are there now.
+        True if all its folds are complete.
 
     Raises:
-        PitcoreError: it cannot be run.
+        PitcoreError: the experiment cannot be run.
     """
     experiment = experiments.load(name, place.configs)
     data = _data(experiment, place, say)
@@ -91,7 +91,7 @@ def run_experiment(name: str, place: Workplace, say: Say, progress: Progress, on
 
 
 def _data(experiment: Experiment, place: Workplace, say: Say) -> Path:
-    """Return the crops to use, drawn first if they are procedural."""
+    """Return the folder of crops; render them first if they are procedural."""
     if not experiment.procedural:
         return place.data
     folder = place.runs / f"procedural-{PROCEDURAL_SEED}"
@@ -102,9 +102,9 @@ def _data(experiment: Experiment, place: Workplace, say: Say) -> Path:
 
 
 def _score(trained: Run, run: Path, say: Say, *, notes_errors: bool) -> None:
-    """Write the held-out logits of the float net and, where there is one, of its int8 form."""
+    """Write the held-out logits of the float net, and of its int8 form if there is one."""
     int8 = None
-    if isinstance(trained.network, ResNet) and not trained.recipe.normalise:  # the others run by the float path
+    if isinstance(trained.network, ResNet) and not trained.recipe.normalise:  # others have only the float form
         int8 = quantise_run(trained, say).logits(trained.held_out.pixels)
     if notes_errors:
         _write_errors(trained, run / ERRORS)
@@ -128,7 +128,7 @@ def _held_out(trained: Run, int8: NDArray[np.float32] | None, label: str) -> Hel
 
 
 def _write_errors(trained: Run, path: Path) -> None:
-    """Write the training crops that a net gets wrong as a relabel file that calls them ``maybe``."""
+    """Write the training crops that a net gets wrong as a relabel file with the label ``maybe``."""
     crops = trained.training.with_labels(trained.recipe.labels)
     wrong = logits_of(trained.network, crops.pixels, trained.recipe).argmax(1) != crops.labels
     text = io.StringIO()
@@ -139,7 +139,7 @@ def _write_errors(trained: Run, path: Path) -> None:
 
 
 def _join(name: str, experiment: Experiment, place: Workplace) -> bool:
-    """Join the folds' logits into one file of the results, once all are there."""
+    """Join the folds' logits into one file of results. Return False if a fold is missing."""
     for file in (LOGITS, MAYBE):
         paths = [place.runs / name / f"fold{fold}" / file for fold in experiment.folds]
         present = [path for path in paths if path.exists()]
@@ -162,7 +162,7 @@ def read_results(name: str, results: Path) -> HeldOut:
 
 @contextmanager
 def _locked(run: Path) -> Iterator[bool]:
-    """Hold a run for this process; yields whether it could be had."""
+    """Lock a run for this process. Yield False if another process has it."""
     with (run / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Two stages against one: three ways to say "maybe", held against the same crops. Pure: margins in, counts out.
+"""Compares one and two stages: three rules for "maybe" on the same crops. Does no IO.
 
 The two-stage recipe trains a binary net, relabels the training crops that net gets wrong as ``maybe`` and fine-tunes
 with three classes. The alternatives: tiers on the calibrated probability of a binary net, and two binary nets whose
@@ -20,7 +20,7 @@ Rule = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class StagesResult:
-    """What a rule does to cherries.
+    """The result of a rule.
 
     Attributes:
         counts: (2, 3) rows clean, pit; columns accept, review, reject.
@@ -45,7 +45,7 @@ class StagesResult:
 
 
 def outcome(labels: Labels, rule: Rule) -> StagesResult:
-    """Count what a rule does. ``labels`` is (N,), 1 for a pit."""
+    """Count the results of a rule. ``labels`` is (N,), 1 for a pit."""
     return StagesResult(
         np.array([[int(((labels == row) & (rule == column)).sum()) for column in range(3)] for row in (0, 1)])
     )
@@ -64,10 +64,10 @@ def tier_rule(scores: Floats, groups: NDArray[np.int64], accepted: float, reject
     So two ways of scoring can be compared at the same review share.
 
     Args:
-        scores: (N,) the higher, the likelier a pit.
+        scores: (N,) scores; higher ones are more likely pits.
         groups: (N,) fold of each crop.
-        accepted: share.
-        rejected: share.
+        accepted: share to accept, 0..1.
+        rejected: share to reject, 0..1.
     """
     rule = np.full(len(scores), REVIEW, np.int64)
     for name in np.unique(groups):
@@ -79,10 +79,10 @@ def tier_rule(scores: Floats, groups: NDArray[np.int64], accepted: float, reject
 
 
 def fixed_tier_rule(probabilities: Floats, review_from: float, reject_from: float) -> Rule:
-    """Cut a probability at two fixed places."""
+    """Apply two fixed thresholds to (N,) probabilities."""
     return np.digitize(probabilities, [review_from, reject_from]).astype(np.int64)
 
 
 def disagreement_rule(first: Floats, second: Floats) -> Rule:
-    """Say ``maybe`` where two nets' margins have different signs."""
+    """Return ``REVIEW`` where the (N,) margins of two nets have different signs."""
     return np.select([(first > 0) & (second > 0), (first <= 0) & (second <= 0)], [REJECT, ACCEPT], REVIEW)

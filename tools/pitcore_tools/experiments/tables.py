@@ -1,4 +1,4 @@
-"""Results of experiments, and the form in which tables show them."""
+"""Reads results of experiments, and formats them for tables."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Result:
 
     @property
     def folds(self) -> str:
-        """The folds it is scored on."""
+        """The folds on which it is scored, as text."""
         return ", ".join(map(str, self.experiment.folds))
 
     @property
     def float_counts(self) -> Confusion | None:
-        """What the float net gets right at the threshold of one half."""
+        """The confusion of the float net at probability one half; None if it was not run."""
         return None if self.held_out is None else figures.confusion(self.held_out.labels, self.held_out.float_margins)
 
 
@@ -48,13 +48,13 @@ def results_of(group: str, results: Path) -> list[Result]:
 
 
 def review_at_99(held_out: HeldOut) -> str:
-    """Return the share of cherries to review where 99 % of pits are caught and 2 % of clean ones rejected at most."""
+    """Return the review share at which 99 % of pits are caught and at most 2 % of clean cherries are rejected."""
     scored = thresholds.scores(held_out)
     tiers = control.tiers(scored.labels, scored.probabilities, scored.groups, MAX_CLEAN_LOSS)
     return f"{next(row for row in tiers if row.wanted == RECALL).review.value:.1%}"
 
 
 def share_text(share: Share) -> str:
-    """Return a share with its interval."""
+    """Format a share with its interval."""
     low, high = share.interval
     return f"{share.value:.2%} [{low:.2%}, {high:.2%}]"

@@ -1,1 +1,1 @@
-"""Export: from a trained network to an ONNX graph with nothing left to fold."""
+"""Exports a trained network as an ONNX graph with folded batch norms."""

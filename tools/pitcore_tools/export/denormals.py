@@ -1,4 +1,4 @@
-"""What subnormal weights cost on this machine: the same network clean, poisoned, guarded and cleaned, in one run."""
+"""Measures the cost of subnormal weights on this machine: one network in four variants, in one run."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class DenormalCost:
     """Time of one variant.
 
     Attributes:
-        name: of the variant.
-        median_ms: of one call.
-        ratio: of its time to that of the clean net in the same round.
-        off_by: largest distance of its logits from the clean net's.
+        name: name of the variant.
+        median_ms: median time of one call.
+        ratio: ratio of its time to that of the clean net in the same round.
+        off_by: largest difference of its logits from those of the poisoned net.
     """
 
     name: str
@@ -63,16 +63,16 @@ def poisoned(model: onnx.ModelProto, share: float) -> onnx.ModelProto:
 
 
 def measure(share: float, rounds: int, tick: Tick = lambda: None) -> list[DenormalCost]:
-    """Time a float ResNet18 on one thread, the variants taking turns.
+    """Measure a float ResNet18 on one thread, with interleaved variants.
 
     Args:
-        share: of weights that are poisoned, 0 to 1. What they were before is lost, so all variants but the clean one
-            answer alike, and the clean one otherwise.
-        rounds: how often each is run.
+        share: share of weights that are made subnormal, 0 to 1. Their old values are lost, so the logits of the clean
+            variant differ from those of the others.
+        rounds: number of rounds.
         tick: called after each round.
 
     Returns:
-        Clean, poisoned, poisoned under the guard, poisoned and then zeroed.
+        The costs of: clean, poisoned, poisoned with flush-to-zero, poisoned and then zeroed.
     """
     torch.manual_seed(SEED)
     clean, _ = float_graph(ResNet(), SIZE_PX)
@@ -99,11 +99,11 @@ def measure(share: float, rounds: int, tick: Tick = lambda: None) -> list[Denorm
 
 
 def _session(model: onnx.ModelProto, *, guarded: bool) -> ort.InferenceSession:
-    """Load a graph as the board does, or as a program would that never heard of subnormals."""
+    """Load a graph with the board's options, or with ONNX Runtime's default options."""
     options = session_options(1) if guarded else ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    with FlushToZero():  # gives this thread its mode back, which making a session changes
+    with FlushToZero():  # restores this thread's mode, which creating a session changes
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

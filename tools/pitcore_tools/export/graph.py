@@ -1,8 +1,8 @@
-"""A ResNet as an ONNX graph, written node by node.
+"""Writes a ResNet as an ONNX graph, node by node.
 
-Batch norm and the scale of the input (1/255) are folded into the convolutions, so the graph is convolutions, ReLU,
-sums, one pooling at each end and one matrix. We write the sixty nodes ourselves rather than trace them: the
-quantiser needs exactly these patterns, and a tracer's next version may give others.
+Batch norm and the scale of the input (1/255) are folded into the convolutions, so the graph has only convolutions,
+ReLU, sums, a pooling at each end and one matrix. The sixty nodes are written directly and not traced, because the
+quantiser needs exactly these patterns, and another version of a tracer may give others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pitcore_tools.networks.resnet import BasicBlock, Bottleneck, ResNet
 from pitcore_tools.train.augment import CROP_PLANES, statistics
 
 INPUT, OUTPUT = "crops", "logits"
-OPSET, IR_VERSION = 17, 9  # old enough for every runtime we name, new enough for per-channel QDQ
+OPSET, IR_VERSION = 17, 9  # old enough for every supported runtime, new enough for per-channel QDQ
 LARGEST_PIXEL = 255.0
 
 
@@ -36,7 +36,7 @@ class GraphWriter:
         self.zeroed = 0
 
     def weight(self, name: str, value: NDArray[np.float32]) -> str:
-        """Add an initialiser, cleaned of subnormals. Raises DataError if it is not finite."""
+        """Add an initialiser with subnormals set to 0. Raises DataError if it is not finite."""
         refuse_not_finite("the network, batch norms folded", [(name, value)])
         tiny = is_tiny(value)
         self.zeroed += int(tiny.sum())
@@ -80,7 +80,7 @@ class GraphWriter:
 
 
 def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return kernel (out, in, h, w) and bias (out,) of a convolution that does the batch norm as well.
+    """Return kernel (out, in, h, w) and bias (out,) of a convolution that includes the batch norm.
 
     y = gamma * (conv(x) - mean) / sqrt(var + eps) + beta, computed in double precision.
     """
@@ -89,7 +89,7 @@ def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[NDArray[np.float32], ND
     gamma, beta, mean, var = (
         tensor.detach().double().numpy() for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
     )
-    with np.errstate(invalid="ignore"):  # a negative variance is no number: ``weight`` refuses it by its name
+    with np.errstate(invalid="ignore"):  # a negative variance gives NaN, which ``weight`` refuses with its name
         factor = gamma / np.sqrt(var + norm.eps)
     kernel = conv.weight.detach().double().numpy() * factor[:, None, None, None]
     return kernel.astype(np.float32), (beta - mean * factor).astype(np.float32)
@@ -99,19 +99,19 @@ def float_graph(network: nn.Module, size_px: int, *, normalised: bool = False) -
     """Write a network as a float graph: ``crops`` (n, planes, S, S) in 0..255 -> ``logits`` (n, classes).
 
     Args:
-        network: a ResNet. If it is normalised and has three planes, green is zero in every crop: the graph has two,
-            and what green's mean adds is in the map of means.
-        size_px: S.
-        normalised: whether it was trained on crops less ImageNet's mean, divided by its deviation. The deviation folds
-            into the first convolution. The mean does not fold into its bias, because the padding is zero *after* the
-            normalisation: it becomes a map that is added.
+        network: a ResNet. If it is normalised and has three planes, the graph has two, because green is zero in every
+            crop; the contribution of green's mean is in the map of means.
+        size_px: side S of a crop.
+        normalised: True if it was trained on crops normalised by ImageNet's mean and deviation. The deviation is folded
+            into the first convolution. The mean cannot be folded into its bias, because the padding is zero *after* the
+            normalisation, so it becomes a map that is added.
 
     Returns:
-        The checked model, and how many weights were too small to keep.
+        The checked model, and the number of weights that were set to 0 because they were too small.
 
     Raises:
-        BundleError: no ResNet.
-        DataError: a weight is NaN or infinite, also where its batch norm makes it so.
+        BundleError: the network is not a ResNet.
+        DataError: a weight is NaN or infinite, or becomes so by its batch norm.
     """
     if not isinstance(network, ResNet):
         raise BundleError(f"{type(network).__name__} cannot be exported; bundles hold resnet18 or resnet50")
@@ -151,7 +151,7 @@ def float_graph(network: nn.Module, size_px: int, *, normalised: bool = False) -
 
 
 def _mean_map(network: ResNet, size_px: int) -> NDArray[np.float32]:
-    """Return what a crop of zeros becomes after normalisation, convolution and batch norm, without its bias."""
+    """Return the first layer's response to a crop of zeros after normalisation and batch norm, without its bias."""
     mean, deviation = (torch.tensor(values) for values in _statistics(network))
     level = -mean / deviation
     with torch.inference_mode():
@@ -161,5 +161,5 @@ def _mean_map(network: ResNet, size_px: int) -> NDArray[np.float32]:
 
 
 def _statistics(network: ResNet) -> tuple[list[float], list[float]]:
-    """Return ImageNet's mean and deviation of the planes a normalised network sees."""
+    """Return ImageNet's mean and deviation of the planes of a normalised network."""
     return statistics(rgb=network.conv1.in_channels == 3)

@@ -1,7 +1,7 @@
-"""Weights that are too small to do anything but cost time: where they are, and the same model without them.
+"""Finds weights that are so small that they only cost time, and sets them to zero.
 
-The smallest normal float32 is 1.18e-38. The bound lies a thousand times above it, since a product with a small
-activation is subnormal as well; in a sum with other weights neither changes a digit.
+The smallest normal float32 is 1.18e-38. The bound is a thousand times larger, because a product with a small activation
+is subnormal as well; in a sum with other weights such products change no digit.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Tiny:
     """Weights of one tensor that are not zero and below ``SMALLEST_WEIGHT``.
 
     Attributes:
-        tensor: its name.
-        count: how many.
-        subnormal: how many of them are subnormal, below 1.18e-38.
-        of: all its weights.
+        tensor: name of the tensor.
+        count: number of such weights.
+        subnormal: number of them that are subnormal, below 1.18e-38.
+        of: number of all its weights.
     """
 
     tensor: str
@@ -39,13 +39,13 @@ class Tiny:
 
 
 def is_tiny(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return where a value is not zero and below ``SMALLEST_WEIGHT``, whatever this thread does to subnormals."""
-    bits = np.ascontiguousarray(values).view(np.uint32) & np.uint32(0x7FFFFFFF)  # no sign: ordered as |x|
+    """Return True for each value that is not zero and below ``SMALLEST_WEIGHT``; works also under flush-to-zero."""
+    bits = np.ascontiguousarray(values).view(np.uint32) & np.uint32(0x7FFFFFFF)  # bits without sign order like |x|
     return np.asarray((bits != 0) & (bits < np.float32(SMALLEST_WEIGHT).view(np.uint32)))
 
 
 def find(tensors: Iterable[tuple[str, NDArray[np.float32]]]) -> list[Tiny]:
-    """Return the tensors that hold such weights."""
+    """Return the tensors that contain such weights."""
     found = []
     for name, values in tensors:
         tiny = is_tiny(values)
@@ -56,7 +56,7 @@ def find(tensors: Iterable[tuple[str, NDArray[np.float32]]]) -> list[Tiny]:
 
 
 def float_tensors(model: onnx.ModelProto) -> list[tuple[str, NDArray[np.generic]]]:
-    """Return every tensor of floating point of a graph by name: initialisers and constants, of any width."""
+    """Return every floating-point tensor of a graph by name: initialisers and constants of any width."""
     constants = [
         (node.output[0], attribute.t)
         for node in model.graph.node
@@ -88,7 +88,7 @@ def with_weights(model: onnx.ModelProto, values: dict[str, NDArray[np.float32]])
 
 
 def zeroed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy of a graph in which such weights are zero."""
+    """Return a copy of a graph with such weights set to zero."""
     return with_weights(
         model, {name: np.where(is_tiny(values), np.float32(0), values) for name, values in weights_of(model)}
     )

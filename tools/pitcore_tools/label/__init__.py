@@ -1,1 +1,1 @@
-"""People say what crops show: a page in the browser, a table for each person, and one table for training."""
+"""Lets people label crops: a page in the browser, a table for each person, and one table for training."""

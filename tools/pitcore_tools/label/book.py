@@ -1,7 +1,7 @@
-"""What people said of crops: a table for each person, and the one that training reads.
+"""Stores the labels that people gave to crops: a table for each person, and the joined table that training reads.
 
-Every word is on the disk before the page hears that it was taken. What people disagree on is left out of training until
-somebody decides.
+Every label is on the disk before the page gets its answer. Crops on which people disagree are left out of training
+until somebody decides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pitcore_tools.tables import HASH_DIGITS, crop_name, one_of, read_table
 
 SAID = ("clean", "pit", "unsure", "unusable")
 FOR_TRAINING = {"clean": "clean", "pit": "pit", "unsure": "drop", "unusable": "drop"}
-DECIDER = "decision"  # whose word ends a disagreement
+DECIDER = "decision"  # the name under which disagreements are decided
 JOINED = "labels.csv"
 COLUMNS = ("hash", "label", "said", "by", "at")
 PERSON = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -29,12 +29,12 @@ PERSON = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far people agree on the crops that at least two of them labelled.
+    """Agreement on the crops that at least two people labelled.
 
     Attributes:
-        crops: of which there are so many.
-        agreed: of them, those of which all say the same.
-        kappa: Cohen's, of the two who have most crops in common; None where it is not defined.
+        crops: number of these crops.
+        agreed: number of crops with equal labels.
+        kappa: Cohen's kappa of the two people with most crops in common; None if it is undefined.
     """
 
     crops: int
@@ -43,11 +43,11 @@ class Agreement:
 
 
 class Book:
-    """The tables of a folder.
+    """Reads and writes the tables of a folder.
 
     Args:
-        folder: is made; its tables are gone on with.
-        crops: hashes that may be labelled.
+        folder: folder of the tables; created if it is missing. Existing tables are continued.
+        crops: hashes of the crops that may be labelled.
 
     Raises:
         DataError: a table cannot be read.
@@ -56,7 +56,7 @@ class Book:
     def __init__(self, folder: Path, crops: Collection[str]) -> None:
         self._folder = folder
         self._by_name = {crop[:HASH_DIGITS]: crop for crop in crops}
-        self._said: dict[str, dict[str, tuple[str, str]]] = {}  # by person, by crop, in order: what, and when
+        self._said: dict[str, dict[str, tuple[str, str]]] = {}  # by person and crop, in order: (label, time)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tables = sorted(folder.glob("*.csv"))
@@ -67,30 +67,30 @@ class Book:
                 self._said[person(path.stem)] = self._read(path)
 
     def said(self, by: str) -> dict[str, str]:
-        """Return what a person said, by crop, in the order in which it was said."""
+        """Return a person's labels by crop, in the order in which they were given."""
         return {crop: said for crop, (said, _) in self._said.get(person(by), {}).items()}
 
     def say(self, by: str, crop: str, said: str) -> None:
-        """Take a person's word. Raises DataError."""
+        """Store a person's label of a crop. Raises DataError."""
         self.say_all(by, [(crop, said)])
 
     def say_all(self, by: str, words: Iterable[tuple[str, str]]) -> None:
-        """Take many words of a person, all or none: for a script that labels. Raises DataError."""
+        """Store many labels of a person, all or none; for scripts. Raises DataError."""
         by = person(by)
         table = dict(self._said.get(by, {}))
         for crop, said in words:
             if self._by_name.get(crop[:HASH_DIGITS]) != crop:
                 raise DataError(f"{crop[:64]}: no such crop")
             if said not in SAID:
-                raise DataError(f"{said[:64]}: none of {', '.join(SAID)}")
-            table.pop(crop, None)  # the last word is the last row
+                raise DataError(f"{said[:64]}: not one of {', '.join(SAID)}")
+            table.pop(crop, None)  # so that the last label is the last row
             table[crop] = (said, utc_now())
         before = self._said.get(by, {})
         self._said[by] = table
         self._keep(by, before)
 
     def undo(self, by: str) -> str | None:
-        """Take back the last word of a person, and return its crop; None if there is none. Raises DataError."""
+        """Remove the last label of a person, and return its crop; None if there is none. Raises DataError."""
         by = person(by)
         table = self._said.get(by, {})
         if not table:
@@ -101,14 +101,14 @@ class Book:
         return crop
 
     def differing(self) -> dict[str, dict[str, str]]:
-        """Return the crops on which people differ and nobody has decided, with what each said."""
+        """Return the crops with different labels and no decision, and each person's label."""
         decided = self.said(DECIDER)
         return {
             crop: said for crop, said in self._by_crop().items() if len(set(said.values())) > 1 and crop not in decided
         }
 
     def agreement(self) -> Agreement:
-        """Return how far people agree."""
+        """Return the agreement of the labels."""
         both = {crop: said for crop, said in self._by_crop().items() if len(said) > 1}
         agreed = sum(len(set(said.values())) == 1 for said in both.values())
         pairs = Counter((one, other) for said in both.values() for one in said for other in said if one < other)
@@ -127,7 +127,7 @@ class Book:
         return found
 
     def _joined(self) -> Iterable[Sequence[str]]:
-        """Yield the rows that training reads: agreed or decided labels; all else is left out of training."""
+        """Yield the rows of the joined table. Crops without an agreed or decided label get ``drop``."""
         decided, now = self.said(DECIDER), utc_now()
         for crop, said in sorted(self._by_crop().items()):
             words = {decided[crop]} if crop in decided else set(said.values())
@@ -135,7 +135,7 @@ class Book:
             yield crop, FOR_TRAINING.get(word, "drop"), word, "+".join(said), now
 
     def _keep(self, by: str, before: dict[str, tuple[str, str]]) -> None:
-        """Write a person's table and the joined one; if that fails, nothing was said. Raises DataError."""
+        """Write a person's table and the joined table. If that fails, restore ``before`` and raise DataError."""
         rows = ((crop, FOR_TRAINING[said], said, by, at) for crop, (said, at) in self._said[by].items())
         try:
             _write(self._folder / f"{by}.csv", rows)
@@ -145,7 +145,7 @@ class Book:
             raise DataError(f"{self._folder}: cannot be written: {error.strerror}; free some space") from error
 
     def _read(self, path: Path) -> dict[str, tuple[str, str]]:
-        """Read a person's table; rows of crops of another source stay. Raises DataError."""
+        """Read a person's table. Rows of crops that are not in this source are kept. Raises DataError."""
         found: dict[str, tuple[str, str]] = {}
         for row in read_table(path, COLUMNS, "pitcore-tools label"):
             name, said = row.value("hash", crop_name), row.value("said", one_of(*SAID))
@@ -154,17 +154,19 @@ class Book:
 
 
 def person(name: str) -> str:
-    """Return a person's name, which is a file's too. Raises DataError."""
+    """Return a person's name if it can be the name of a file. Raises DataError."""
     if not PERSON.fullmatch(name) or name == Path(JOINED).stem:
-        raise DataError(f"{name[:40]!a}: no name of a labeller; use up to 32 of a-z, 0-9, - and _")
+        raise DataError(f"{name[:40]!a}: not a valid name; use up to 32 of a-z, 0-9, - and _")
     return name
 
 
 def kappa_of(pairs: Sequence[tuple[str, str]]) -> float | None:
-    """Return Cohen's kappa (Educational and Psychological Measurement 20, 1960, 37-46); None where both say one word.
+    """Return Cohen's kappa; None if both people used only one and the same label.
+
+    Source: J. Cohen, Educational and Psychological Measurement 20, 1960, 37-46.
 
     Args:
-        pairs: what two people said of each crop.
+        pairs: the labels of two people for each crop.
     """
     count = len(pairs)
     observed = sum(one == other for one, other in pairs) / count

@@ -1,4 +1,4 @@
-"""The crops that people are asked about: of a folder, or of an archive."""
+"""Reads and selects the crops to label, from a folder or an archive."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pitcore_tools.cli.pull import check_archive_packages
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One crop.
+    """One crop to label.
 
     Attributes:
         crop: hash of its pixels.
-        png: its file.
-        record: what a board knew of it; None where no board kept it.
+        png: bytes of its file.
+        record: a board's data of it; None if it was not kept by a board.
     """
 
     crop: str
@@ -29,10 +29,10 @@ class Asked:
 
 
 def crops_of(source: Path | str) -> Iterator[Asked]:
-    """Yield the crops of a folder of PNG files, or of an archive of ``pitcore-tools pull``; damaged ones are left out.
+    """Yield the crops of a folder of PNG files, or of an archive of ``pitcore-tools pull``. Skips damaged ones.
 
     Raises:
-        DataError: there is nothing to read.
+        DataError: there are no crops, or the archive cannot be read.
     """
     folder = Path(source)
     pictures = find_crops(folder) if folder.is_dir() else []
@@ -61,27 +61,27 @@ def _of_files(pictures: Iterable[Path]) -> Iterator[Asked]:
 
 
 def choose(crops: Iterable[Asked], sample: int | None) -> list[Asked]:
-    """Return the crops to ask about, each picture once, in the order of their hashes.
+    """Return the crops to label, each picture once, in the order of their hashes.
 
-    That order has nothing to do with what they show, so whoever stops early has labelled a random part.
+    The order does not depend on the content, so the labelled part is random even if a person stops early.
 
     Args:
-        crops: of the source.
-        sample: only of the boards' random samples, so many of each verdict; None asks about all.
+        crops: the crops of the source.
+        sample: number of crops of each verdict, taken only from the boards' random samples; None takes all crops.
 
     Raises:
-        DataError: none is left.
+        DataError: no crop is left.
     """
-    found = {one.crop: one for one in crops if sample is None or _is_random(one)}
+    by_hash = {one.crop: one for one in crops if sample is None or _is_random(one)}
     taken, chosen = Counter[str](), []
-    for crop in sorted(found):
-        one = found[crop]
+    for crop in sorted(by_hash):
+        one = by_hash[crop]
         verdict = "" if one.record is None else one.record.verdict.verdict
         taken[verdict] += 1
         if sample is None or taken[verdict] <= sample:
             chosen.append(one)
     if not chosen:
-        fix = "" if sample is None else "; none was drawn at random, so leave out --sample"
+        fix = "" if sample is None else "; none is of a random sample, so leave out --sample"
         raise DataError(f"there is no crop to label{fix}")
     return chosen
 

@@ -1,4 +1,4 @@
-"""Answers the browser of a labeller: the page, the planes of a crop, and what was said."""
+"""Answers the browser of a labeller: serves the page and the planes of a crop, and stores labels."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ FILES = {
     "/label.css": ("label.css", "text/css"),
     "/label.js": ("label.js", "text/javascript"),
 }
-AHEAD = 50  # crops that a page knows of before it asks again
+AHEAD = 50  # number of crops that a page gets in one answer
 
 
 class Site:
-    """The pages.
+    """The web site for labelling.
 
     Args:
-        crops: in the order in which they are asked about.
-        book: takes what is said.
+        crops: the crops, in the order in which they are shown.
+        book: stores the labels.
     """
 
     def __init__(self, crops: Sequence[Asked], book: Book) -> None:
@@ -64,13 +64,15 @@ class Site:
         said = self._book.said(request.query_params.get("by", ""))
         todo = [crop for crop in self._crops if crop not in said]
         return JSONResponse(
-            {"todo": todo[:AHEAD], "done": len(self._crops) - len(todo), "total": len(self._crops)} | self._told()
+            {"todo": todo[:AHEAD], "done": len(self._crops) - len(todo), "total": len(self._crops)} | self._progress()
         )
 
     async def _differing(self, request: Request) -> Response:
         del request
         found = {crop: said for crop, said in self._book.differing().items() if crop in self._crops}
-        return JSONResponse({"crops": [{"crop": crop, "said": said} for crop, said in found.items()]} | self._told())
+        return JSONResponse(
+            {"crops": [{"crop": crop, "said": said} for crop, said in found.items()]} | self._progress()
+        )
 
     async def _plane(self, request: Request) -> Response:
         one = self._crops.get(request.path_params["crop"])
@@ -85,14 +87,14 @@ class Site:
     async def _label(self, request: Request) -> Response:
         body = await body_of(request)
         self._book.say(*(str(body.get(key, "")) for key in ("by", "crop", "said")))
-        return JSONResponse(self._told())
+        return JSONResponse(self._progress())
 
     async def _undo(self, request: Request) -> Response:
         body = await body_of(request)
         crop = self._book.undo(str(body.get("by", "")))
-        return JSONResponse({"crop": crop if crop in self._crops else None} | self._told())
+        return JSONResponse({"crop": crop if crop in self._crops else None} | self._progress())
 
-    def _told(self) -> dict[str, Any]:
+    def _progress(self) -> dict[str, Any]:
         agreement = self._book.agreement()
         return {
             "differ": len(self._book.differing()),

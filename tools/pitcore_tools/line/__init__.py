@@ -1,1 +1,1 @@
-"""How often the line is right, from the random sample and what people said of it."""
+"""Estimates how often the line is right, from the random sample and its labels."""

@@ -1,14 +1,14 @@
-"""The line's true rates, from a random sample that people labelled in part.
+"""Estimates the true rates of the line from a random sample that is partly labelled.
 
-The board draws each judged cherry with the same probability, so the whole sample tells how often each verdict comes. Of
-each verdict people label some, drawn at random: this is double sampling for stratification (Cochran, Sampling
-Techniques, 3rd ed. 1977, chapter 12.2). A rate of the line weighs the strata by their share of the whole sample, which
-is the Horvitz-Thompson estimate for these probabilities. Few labels say much, since each verdict has its own.
+The board draws each judged cherry with the same probability, so the sample gives the share of each verdict. For each
+verdict people label some cherries, drawn at random. This is double sampling for stratification (Cochran, Sampling
+Techniques, 3rd ed. 1977, chapter 12.2). A rate of the line weights the strata by their share of the whole sample, which
+is the Horvitz-Thompson estimate for these probabilities. Few labels are enough, because each verdict has its own.
 
 The intervals are equal-tailed and from the Jeffreys posterior: shares of the verdicts and the labels of each are drawn
 from Dirichlet and Beta distributions with half a count added (Brown, Cai, DasGupta, Interval Estimation for a Binomial
 Proportion, Statistical Science 16, 2001). Unlike a bootstrap it gives an interval where no error was found at all,
-which is what a line hopes for.
+which is the usual case on a good line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pitcore.errors import DataError
 
 VERDICTS = ("clean", "maybe", "pit")  # of cherries that the network judged
 DRAWS = 20_000
-MIN_LABELS = 5  # of a verdict: with fewer its interval says nothing
+MIN_LABELS = 5  # for each verdict; with fewer labels its interval is useless
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Stratum:
     """One verdict.
 
     Attributes:
-        sampled: cherries of the random sample that have it.
-        labelled: of them, those of which people said clean or pit.
-        pits: of them, those with a pit.
+        sampled: number of cherries of the random sample with this verdict.
+        labelled: number of them that people labelled clean or pit.
+        pits: number of labelled ones with a pit.
     """
 
     sampled: int
@@ -43,12 +43,12 @@ class Stratum:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One rate.
+    """A rate of the line.
 
     Attributes:
-        name: for people.
+        name: description for people.
         value: the estimate.
-        low, high: of the interval.
+        low, high: ends of the interval.
     """
 
     name: str
@@ -61,9 +61,9 @@ def rates(strata: Mapping[str, Stratum], level: float = 0.95, seed: int = 0) -> 
     """Return the line's rates.
 
     Args:
-        strata: by verdict; those that never came may be missing.
-        level: of the intervals.
-        seed: of the draws; equal seeds give equal intervals.
+        strata: the strata by verdict; verdicts that never occurred may be missing.
+        level: level of the intervals.
+        seed: seed of the draws; equal seeds give equal intervals.
 
     Raises:
         DataError: a verdict of the sample has too few labels.
@@ -100,7 +100,7 @@ def rates(strata: Mapping[str, Stratum], level: float = 0.95, seed: int = 0) -> 
 def _rates_of(
     shares: Mapping[str, NDArray[np.float64]], pits: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
-    """Return each rate of the shares of the verdicts, and of the shares of pits within each."""
+    """Compute each rate from the shares of the verdicts and the shares of pits within each verdict."""
     none = np.zeros_like(next(iter(shares.values())))
     share = {name: shares.get(name, none) for name in VERDICTS}
     with_pit = {name: share[name] * pits.get(name, none) for name in VERDICTS}

@@ -1,1 +1,1 @@
-"""The networks we train, under torchvision's names, for any number of planes."""
+"""Defines the networks for training, with torchvision's names, for any number of planes."""

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite and MobileNetV2 with ImageNet's weights, to be fine-tuned as teachers.
+"""Defines EfficientNet-Lite and MobileNetV2 with ImageNet's weights, which are fine-tuned as teachers.
 
-The weights come inside ordinary packages (the extra ``teachers`` of pitcore-tools); nothing is downloaded at run time.
-A checkpoint lists its tensors in the order of the network, so it is loaded by order, and every shape is checked.
+The weights are in ordinary packages (the extra ``teachers`` of pitcore-tools); nothing is downloaded at run time. A
+checkpoint has its tensors in the order of the network, so it is loaded by order, and every shape is checked.
 
 Sources: M. Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018; M. Tan, Q. Le,
 "EfficientNet", 2019; "EfficientNet-Lite", TensorFlow blog, 2020 (no squeeze-excitation, ReLU6, fixed stem and head).
@@ -45,15 +45,15 @@ MOBILENET_V2_STAGES = (
 
 @dataclass(frozen=True, slots=True)
 class PretrainedNet:
-    """A network whose ImageNet weights a package carries.
+    """A network with ImageNet weights in a package.
 
     Attributes:
-        package, version, file, sha256: where the weights are; ``file`` is relative to site-packages.
+        package, version, file, sha256: the package and the file of the weights; ``file`` is relative to site-packages.
         width, depth: EfficientNet's coefficients.
         stages: expansion, kernel, stride, channels and blocks of each stage.
-        same_padding: pad as TensorFlow does: one pixel less on the left and top where a stride is 2.
-        eps, momentum: of the batch norms.
-        mean, deviation: of the input, in 0..255.
+        same_padding: pad like TensorFlow: with stride 2 one pixel less on the left and top.
+        eps, momentum: parameters of the batch norms.
+        mean, deviation: normalisation of the input, which is in 0..255.
     """
 
     package: str
@@ -116,7 +116,7 @@ SOURCES = {
 
 
 class _SamePadding(nn.Conv2d):
-    """A strided convolution padded as TensorFlow does, for inputs whose sides the stride divides."""
+    """A strided convolution with TensorFlow's padding, for inputs whose sides are multiples of the stride."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of the padded input."""
@@ -141,7 +141,7 @@ class _Block(nn.Module):
 
 
 def _conv(source: PretrainedNet, channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.Conv2d:
-    """Make a convolution over space: of each channel by itself, or of the three planes of a picture."""
+    """Return a spatial convolution: depthwise, or over the three planes of a picture."""
     groups = channels_in if channels_in == channels_out else 1
     kind, padding = (_SamePadding, 0) if stride == 2 and source.same_padding else (nn.Conv2d, kernel // 2)
     return kind(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
@@ -152,7 +152,7 @@ def _unit(source: PretrainedNet, conv: nn.Conv2d) -> list[nn.Module]:
 
 
 class ImageNet(nn.Module):
-    """(B, 3, S, S) float -> (B, classes) logits. Every tensor has the order that its checkpoint has."""
+    """(B, 3, S, S) float -> (B, classes) logits. The tensors have the order of the checkpoint."""
 
     def __init__(self, source: PretrainedNet, classes: int, dropout: float = 0.2) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class ImageNet(nn.Module):
         channels = 32
         for number, (expansion, kernel, first_stride, width, blocks) in enumerate(source.stages):
             channels_out = _by_eight(width * source.width)
-            edge = number in {0, len(source.stages) - 1}  # Lite repeats neither the first nor the last stage more often
+            edge = number in {0, len(source.stages) - 1}  # Lite does not scale the depth of the first and last stage
             for index in range(blocks if edge else math.ceil(blocks * source.depth)):
                 stride = first_stride if index == 0 else 1
                 wide = channels * expansion
@@ -180,7 +180,7 @@ class ImageNet(nn.Module):
 
 
 def read_weights(path: Path, source: PretrainedNet) -> dict[str, Tensor]:
-    """Read a package's checkpoint, which must be the one whose hash is written down. Raises DataError."""
+    """Read a package's checkpoint and check its hash. Raises DataError."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -195,7 +195,7 @@ def read_weights(path: Path, source: PretrainedNet) -> dict[str, Tensor]:
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """Return a copy for inference whose convolutions hold their batch norms."""
+    """Return a copy for inference with batch norms folded into the convolutions."""
     plain = copy.deepcopy(network).eval()
     for module in list(plain.modules()):
         if not isinstance(module, nn.Sequential):
@@ -209,7 +209,7 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 def load_by_order(network: nn.Module, given: dict[str, Tensor]) -> None:
-    """Copy a checkpoint's tensors into a network in order, all but the last layer. Raises ValueError."""
+    """Copy a checkpoint's tensors into a network in order, except the last layer. Raises ValueError."""
     own = [(name, value) for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")]
     theirs = [(name, value) for name, value in given.items() if not name.endswith("num_batches_tracked")]
     own, theirs = own[:-2], theirs[: len(own) - 2]

@@ -1,4 +1,4 @@
-"""MobileNetV3-Large and EfficientNet-B0: inverted residuals, under torchvision's state-dict names.
+"""Defines MobileNetV3-Large and EfficientNet-B0 (inverted residuals) with torchvision's state-dict names.
 
 Sources: A. Howard et al., "Searching for MobileNetV3", 2019; M. Tan, Q. Le, "EfficientNet", 2019; G. Huang et al.,
 "Deep networks with stochastic depth", 2016.
@@ -53,7 +53,7 @@ class ConvNorm(nn.Sequential):
 
 
 class SqueezeExcitation(nn.Module):
-    """Scale each channel by what the whole picture says: (B, C, H, W) -> (B, C, H, W)."""
+    """Scale each channel by a factor computed from the whole picture: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels: int, squeezed: int, activation: Activation, gate: Activation) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class SqueezeExcitation(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class _Inverted:
-    """One inverted residual: widen by a 1x1, convolve each channel by itself, squeeze, narrow by a 1x1."""
+    """Parameters of an inverted residual: 1x1 expansion, depthwise convolution, squeeze, 1x1 projection."""
 
     channels_in: int
     expanded: int

@@ -1,4 +1,4 @@
-"""ResNet for cherries: torchvision's state-dict names, any number of planes, free widths.
+"""Defines ResNets with torchvision's state-dict names, any number of planes and any widths.
 
 Source: K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", 2015; the stride of a
 bottleneck sits on its 3x3 convolution, as in torchvision.
@@ -63,13 +63,13 @@ class Bottleneck(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What tells one ResNet from another.
+    """The parameters of a ResNet.
 
     Attributes:
-        block: of what it is built.
-        depths: blocks in each of the four stages.
+        block: class of its blocks.
+        depths: number of blocks in each of the four stages.
         widths: channels of each stage, before a bottleneck's expansion.
-        pooled: whether the stem halves the picture once more; without, every stage sees finer features.
+        pooled: True if the stem has max-pooling; without it every stage has twice the resolution.
     """
 
     block: type[BasicBlock | Bottleneck] = BasicBlock
@@ -82,9 +82,9 @@ class ResNet(nn.Module):
     """(B, planes, S, S) float -> (B, classes) logits.
 
     Args:
-        planes: of the input.
+        planes: number of planes of the input.
         classes: number of logits.
-        shape: ResNet18 as published if not given.
+        shape: parameters of the network; None is the published ResNet18.
     """
 
     def __init__(self, planes: int = 2, classes: int = 2, shape: Shape | None = None) -> None:

@@ -1,12 +1,12 @@
-"""Ties a ResNet's weights so that it sees a turned or mirrored cherry as the same cherry: it has no up.
+"""Ties a ResNet's weights so that its output does not change if a cherry is rotated or mirrored.
 
-Each group of channels holds one filter in every orientation, so what is learnt of one orientation is known of all. In
-training the tied weights stand in place of the full ones; ``untied`` gives back a plain network with plain names, which
-is exported and runs like any other. Source: T. Cohen, M. Welling, "Group equivariant convolutional networks", 2016
+Each group of channels has one filter in every orientation, so a filter is learnt once for all orientations. In training
+the tied weights replace the full ones; ``untied`` returns a plain network with plain names, which is exported like any
+other. Source: T. Cohen, M. Welling, "Group equivariant convolutional networks", 2016
 (the groups p4 and p4m).
 
-The tie is exact where every stride meets an odd number of pixels (81 px without the stem's pooling, 97 px with it);
-elsewhere the strides' grid leans to one side, as in any network.
+The symmetry is exact if every stride gets an odd number of pixels (81 px without the stem's pooling, 97 px with it);
+otherwise the grid of a stride is not centred, as in any network.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def tie(network: nn.Module, symmetry: Symmetry) -> None:
 
 
 def untied(network: nn.Module, symmetry: Symmetry) -> nn.Module:
-    """Return a plain copy of a network that ``tie`` tied; statistics of a channel's orientations are averaged."""
+    """Return a plain copy of a tied network; statistics of a channel's orientations are averaged."""
     plain = copy.deepcopy(network)
     if symmetry == "none":
         return plain
@@ -76,7 +76,7 @@ def untied(network: nn.Module, symmetry: Symmetry) -> nn.Module:
 
 
 class _Tied(nn.Module):
-    """A full tensor made of fewer weights: entry i of the full one is weight ``index[i]``."""
+    """Makes a full tensor of fewer weights: entry i of the full tensor is weight ``index[i]``."""
 
     index: Tensor
     first: Tensor
@@ -92,7 +92,7 @@ class _Tied(nn.Module):
         return weights[self.index]
 
     def right_inverse(self, full: Tensor) -> Tensor:
-        """Return the weights that stand first in a full tensor: all there is to one that is tied already."""
+        """Return the first occurrence of each weight in a full tensor; that is exact for a tied tensor."""
         return full.reshape(-1)[self.first]
 
 
@@ -104,10 +104,10 @@ def _elements(symmetry: Symmetry) -> list[Matrix]:
 
 
 def _kernel_index(conv: nn.Conv2d, group: list[Matrix], *, lifting: bool) -> NDArray[np.int64]:
-    """Return which weight stands where in a kernel of shape (out, in, k, k).
+    """Return the index of the weight at each place of a kernel of shape (out, in, k, k).
 
-    Output channel (o, r) sees input channel (i, s) through weight (o, i, r^-1 s), turned by r; the first layer's inputs
-    are planes, which have no orientation.
+    The weight from input channel (i, s) to output channel (o, r) is weight (o, i, r^-1 s), rotated by r. The inputs of
+    the first layer are planes, which have no orientation.
     """
     order, side = len(group), conv.kernel_size[0]
     inputs = conv.in_channels if lifting else conv.in_channels // order

@@ -1,4 +1,4 @@
-"""Networks by name, and weights from files under torchvision's names."""
+"""Builds networks by name, and loads weights with torchvision's names."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ RESNETS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
 }
-GREEN = 1  # of the three planes of a picture: zero in every crop
+GREEN = 1  # index of the green plane of a picture, which is zero in every crop
 
 
 def build(
     architecture: Architecture, planes: int, classes: int, widths: Sequence[int] = (), stem: Stem = "pooled"
 ) -> nn.Module:
-    """Make a network with fresh weights from torch's own generator.
+    """Return a network with random weights from torch's generator.
 
     Args:
-        architecture: which.
-        planes: of its input.
-        classes: number of its logits.
-        widths: channels of the four stages of a ResNet; as published if empty. The others have none.
-        stem: of a ResNet: ``fine`` leaves the max-pooling out.
+        architecture: name of the architecture.
+        planes: number of planes of its input.
+        classes: number of logits.
+        widths: channels of the four stages of a ResNet; as published if empty.
+        stem: stem of a ResNet; ``fine`` has no max-pooling.
     """
     if architecture == "mobilenet_v3_large":
         return mobilenet_v3_large(planes, classes)
@@ -46,17 +46,17 @@ def build(
 
 
 def load_pretrained(network: nn.Module, path: Path) -> list[str]:
-    """Load weights of another task: everything but the last layer must fit.
+    """Load weights of another task: everything except the last layer must fit.
 
-    A checkpoint of three planes serves a network of two: its green weights are left out, which changes nothing for
-    crops whose green is zero.
+    A checkpoint with three planes can be used for a network with two: its green weights are left out, which changes
+    nothing for crops whose green is zero.
 
     Returns:
-        Names of the tensors that stay fresh, because their shape follows the number of classes.
+        Names of the tensors that keep their random weights, because their shape depends on the number of classes.
 
     Raises:
-        DataError: no checkpoint, or of another network; names the first tensors that are missing, too many or of
-            another shape.
+        DataError: the file is not a checkpoint, or of another network; the message names the first tensors that are
+            missing, surplus or of another shape.
     """
     given, own = read_state(path), network.state_dict()
     given = {name: _planes_as(value, own.get(name)) for name, value in given.items()}
@@ -82,7 +82,7 @@ def load_pretrained(network: nn.Module, path: Path) -> list[str]:
 
 
 def _planes_as(value: Tensor, own: Tensor | None) -> Tensor:
-    """Leave green out of a first convolution of three planes where the network has two."""
+    """Remove green from a first convolution with three planes if the network has two."""
     if own is not None and own.dim() == 4 and value.dim() == 4 and (value.shape[1], own.shape[1]) == (3, 2):
         return value[:, [plane for plane in range(3) if plane != GREEN]]
     return value

@@ -1,4 +1,4 @@
 """Publishes models: signs, makes deltas, phases releases in, and writes a repository of static files.
 
-What a board makes of it is in ``pitcore.ota``; docs/updates_publisher.md goes through it step by step.
+``pitcore.ota`` is the board's side; docs/updates_publisher.md describes each step.
 """

@@ -1,6 +1,6 @@
-"""Applies a patch and prints what that took; arguments: METHOD BASE PATCH MADE LENGTH.
+"""Applies a patch and prints the memory and time; arguments: METHOD BASE PATCH MADE LENGTH.
 
-A process of its own, so that nothing but the patch is in its peak (``VmHWM``, set back first; Linux).
+It runs as a separate process, so that its peak memory (``VmHWM`` of Linux, reset first) is only that of the patch.
 """
 
 from __future__ import annotations

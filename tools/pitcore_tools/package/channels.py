@@ -1,4 +1,4 @@
-"""Writes a channel's file: which release, for how many boards."""
+"""Writes the file of a channel: the releases, and the share of boards for each."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepos
 
 
 def check_channel_name(channel: str) -> None:
-    """Refuse a name that is no plain word. Raises PublishError."""
+    """Raise PublishError if a channel's name is not a plain word."""
     if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", channel) is None:
         raise PublishError(f"channel {channel!r}: use small letters, digits and hyphens, 31 at most")
 
 
 def releases(repository: StaticRepository) -> dict[str, ReleaseMetadata]:
-    """Return every archive that is listed, oldest first."""
+    """Return every listed archive by name, oldest first."""
     found = {
         name: decode_release(target.custom, name)
         for name, target in repository.targets(MODELS).targets.items()
@@ -36,7 +36,7 @@ def channels(repository: StaticRepository) -> list[str]:
 
 
 def read_channel(repository: StaticRepository, channel: str) -> Channel:
-    """Return a channel. Raises PublishError where there is none."""
+    """Return a channel. Raises PublishError if there is none."""
     role = channel_role(channel)
     if role not in repository.delegated():
         known = ", ".join(channels(repository))
@@ -49,7 +49,7 @@ def read_channel(repository: StaticRepository, channel: str) -> Channel:
 
 
 def read_to_replace(repository: StaticRepository, channel: str, tell: Callable[[str], None]) -> Channel:
-    """Return a channel; one that cannot be read counts as empty, so that a release can replace it.
+    """Return a channel; a channel that cannot be read is returned empty, so that a release can replace it.
 
     Raises:
         PublishError: there is no such channel.
@@ -62,7 +62,7 @@ def read_to_replace(repository: StaticRepository, channel: str, tell: Callable[[
 
 
 def has_channel(repository: StaticRepository, channel: str) -> bool:
-    """Return whether a channel's file lies here: a stick may leave some out."""
+    """Return True if the channel's file exists here; a stick may not have all channels."""
     return _path(repository, channel).exists()
 
 
@@ -80,13 +80,13 @@ def write_channel(repository: StaticRepository, channel: Channel) -> None:
 
 
 def phase(channel: Channel, known: dict[str, ReleaseMetadata], target: str, percent: float) -> Channel:
-    """Return the channel after ``percent`` of the boards are asked to take ``target``.
+    """Return the channel with ``target`` released to ``percent`` of the boards.
 
-    A release that was at 100 % stays behind a newer one in its phases: boards that are not asked yet, and new ones,
-    take it. A release keeps its salt, so whoever was asked stays asked.
+    While a newer release is phased in, a release at 100 % stays in the channel for the boards that are not selected
+    yet, and for new boards. A release keeps its salt, so a selected board stays selected.
 
     Raises:
-        PublishError: no such archive, one older than what the channel has, or no share.
+        PublishError: there is no such archive, it is older than the channel's release, or ``percent`` is invalid.
     """
     if target not in known:
         raise PublishError(f"{target}: not in this repository; `pitcore-tools package list` shows what is")

@@ -1,7 +1,7 @@
-"""Private keys on disk: made once, readable by their owner only, never inside a repository or a source tree.
+"""Creates and reads private keys on disk: readable only by their owner, never inside a repository or a source tree.
 
-A key is a PEM file (PKCS 8, Ed25519), its passphrase optional; which role it may sign for is in the signed metadata
-alone, so files may be renamed and spread over as many sticks and safes as there are keys.
+A key is a PEM file (PKCS 8, Ed25519) with an optional passphrase. Only the signed metadata say for which role a key may
+sign, so files may be renamed and kept on different sticks and in different safes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.signer import CryptoSigner
 
+from pitcore.camera.folders import LINK, below
 from pitcore.durable import sync_directory
 from pitcore.errors import PublishError, first_line
 
@@ -27,10 +28,10 @@ Passphrase = Callable[[], bytes]
 
 
 def make_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
-    """Make a key and write it for its owner alone.
+    """Create a key and write it to a file that only its owner can read.
 
     Raises:
-        PublishError: something is there already, or it cannot be written.
+        PublishError: the file exists already, or cannot be written.
     """
     key = Ed25519PrivateKey.generate()
     encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
@@ -50,14 +51,14 @@ def make_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
 
 
 class KeyRing:
-    """The private keys at hand.
+    """The available private keys.
 
     Args:
-        folders: searched with all below them for ``*.pem``.
-        passphrase: asked, once, when a key needs one.
+        folders: folders that are searched recursively for ``*.pem``.
+        passphrase: called once when a key needs a passphrase.
 
     Raises:
-        PublishError: a folder is missing, or a key cannot be read.
+        PublishError: a folder is missing, a key cannot be read, or a part of a folder cannot be searched.
     """
 
     def __init__(self, folders: Iterable[Path], passphrase: Passphrase) -> None:
@@ -66,15 +67,15 @@ class KeyRing:
         for folder in folders:
             if not folder.is_dir():
                 raise PublishError(f"{folder}: no such folder of keys; is its stick plugged in?")
-            for path in sorted(folder.rglob("*.pem")):
+            for path in key_files(folder):
                 self.hold(self.load(path))
 
     def hold(self, signer: CryptoSigner) -> None:
-        """Take a key into the ring."""
+        """Add a key to the ring."""
         self._signers[signer.public_key.keyid] = signer
 
     def of(self, keyids: Iterable[str]) -> list[CryptoSigner]:
-        """Return the keys at hand of those named."""
+        """Return the available keys among those with these ids."""
         return [self._signers[keyid] for keyid in keyids if keyid in self._signers]
 
     def load(self, path: Path) -> CryptoSigner:
@@ -94,8 +95,24 @@ class KeyRing:
         return CryptoSigner(key)
 
 
+def key_files(folder: Path) -> list[Path]:
+    """Return the files of keys below a folder. Raises PublishError where it may hold keys that cannot be seen."""
+    found = []
+    for entry in below(folder):
+        is_key = entry.path.suffix == ".pem"
+        if entry.passed_over == LINK:
+            raise PublishError(f"{entry.path}: a link to a folder is not followed; name the folder itself with --keys")
+        if entry.passed_over:
+            raise PublishError(f"{entry.path}: {entry.passed_over}; keys may be missing: make it readable")
+        if is_key and not entry.is_file:
+            raise PublishError(f"{entry.path}: not a regular file; move it out of the folder of keys")
+        if is_key:
+            found.append(entry.path)
+    return found
+
+
 def check_place(folder: Path, repository: Path) -> None:
-    """Refuse a folder for keys that would be published or committed. Raises PublishError."""
+    """Raise PublishError if keys in a folder would be published or committed."""
     folder, repository = folder.resolve(), repository.resolve()
     if folder.is_relative_to(repository) or repository.is_relative_to(folder):
         raise PublishError(f"{folder}: keys must not lie where {repository} is published from; name another folder")

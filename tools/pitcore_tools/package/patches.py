@@ -1,4 +1,4 @@
-"""Makes the patches that lead to a release, and keeps of each pair of archives the smallest that is worth its bytes."""
+"""Makes the patches to a release, and keeps the smallest one for each base, if it is small enough."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import zstandard
 from pitcore.errors import PublishError
 from pitcore.ota import delta
 
-WORTH = 0.70  # of the full archive: above that, the full one is as good and needs no base
-MAX_BSDIFF_BYTES = 128 * 1024 * 1024  # bsdiff needs about 17 times the archive while it makes a patch
+WORTH = 0.70  # largest size of a patch relative to the full archive, which needs no base
+MAX_BSDIFF_BYTES = 128 * 1024 * 1024  # largest archive for bsdiff, which needs about 17 times its size in memory
 
 
 @dataclass(frozen=True, slots=True)
 class MadePatch:
-    """A patch that was applied once, and led to the archive.
+    """A patch that was applied once as a test.
 
     Attributes:
         method: ``zstd`` or ``bsdiff4``.
-        content: its bytes.
+        content: the bytes of the patch.
     """
 
     method: Literal["zstd", "bsdiff4"]
@@ -33,9 +33,9 @@ class MadePatch:
 
 
 def zstd_patch(base: bytes, full: bytes) -> bytes:
-    """Return a zstd frame with the base as its raw dictionary, as ``zstd --patch-from`` makes them."""
+    """Return a zstd frame with the base as its raw dictionary, like ``zstd --patch-from``."""
     dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-    window_log = max((len(base) + len(full)).bit_length(), 20)  # the whole base stays in reach
+    window_log = max((len(base) + len(full)).bit_length(), 20)  # the window covers the whole base
     if 2**window_log > delta.MAX_WINDOW_BYTES:
         raise PublishError(f"an archive of {len(full)} bytes is too large for a zstd patch")
     parameters = zstandard.ZstdCompressionParameters.from_level(
@@ -55,10 +55,10 @@ def candidates(base: bytes, full: bytes) -> list[MadePatch]:
 
 
 def best_patch(base: bytes, full: bytes) -> MadePatch | None:
-    """Return the smallest patch, or None where the full archive is as good.
+    """Return the smallest patch, or None if none is small enough.
 
     Raises:
-        PublishError: the board's own code does not come to the archive with it.
+        PublishError: the board's code does not reproduce the archive with the patch.
     """
     for patch in candidates(base, full)[:1]:
         if len(patch.content) <= WORTH * len(full):

@@ -1,4 +1,4 @@
-"""Puts a bundle into the repository: proves it, packs it, makes the patches that lead to it, and signs."""
+"""Adds a bundle to the repository: tests it, packs it, makes patches to it, and signs the metadata."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ from pitcore_tools.package.patches import best_patch
 from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepository, rule_of
 
 GOLDEN_BATCH = 32
-LAST_NUMBER = "x-pitcore-last-release"  # in the models' metadata: a number is never used twice, also after `withdraw`
+LAST_NUMBER = (
+    "x-pitcore-last-release"  # in the models' metadata, so that a number is never used again, even after `withdraw`
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
-    """What the publisher wants of a release.
+    """Options of a release.
 
     Attributes:
-        bases: so many of the newest releases get a patch to it.
-        arch: machines it is for; empty means any.
-        again: an archive that is here already gets a new number.
-        number: of the release, instead of the next.
+        bases: number of newest releases from which a patch to it is made.
+        arch: machines for which it is; empty means any.
+        again: True to release an existing archive again with a new number.
+        number: number of the release; None takes the next.
     """
 
     bases: int = 3
@@ -47,12 +49,12 @@ class PublishRequest:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What was added.
+    """The result of ``add``.
 
     Attributes:
         target: name of the full archive.
-        length: of it, in bytes.
-        release: as signed.
+        length: its size in bytes.
+        release: the signed metadata of the release.
     """
 
     target: str
@@ -61,11 +63,11 @@ class Added:
 
 
 def add(repository: StaticRepository, directory: Path, wish: PublishRequest) -> Added:
-    """Prove a bundle, and list it with its patches under the offline key.
+    """Test a bundle, and list it with its patches, signed by the offline key.
 
     Raises:
-        PublishError: it is here already, or no key for it is at hand.
-        BundleError, CardError: it is not whole, or fails its golden vectors on this machine.
+        PublishError: it is in the repository already, or its key is not available.
+        BundleError, CardError: the bundle is damaged, or fails its golden vectors on this machine.
     """
     bundle = load_bundle(directory)
     Session(bundle, capacity=GOLDEN_BATCH, workers=usable_cores())  # runs its golden vectors, as a board will
@@ -84,7 +86,7 @@ def add(repository: StaticRepository, directory: Path, wish: PublishRequest) -> 
 
 
 def withdraw(repository: StaticRepository, target: str) -> None:
-    """List an archive, and the patches to it, no more. Boards that have it keep it.
+    """Remove an archive and its patches from the list. Boards that have it keep it.
 
     Raises:
         PublishError: it is not listed, or a channel names it.
@@ -101,13 +103,13 @@ def withdraw(repository: StaticRepository, target: str) -> None:
 
 
 def refresh(repository: StaticRepository, roles: Sequence[str]) -> list[str]:
-    """Sign again what is named, and channels that are half-way to their end, and publish.
+    """Sign the named roles again, and channels that have passed half of their validity, and publish.
 
     Returns:
-        The roles whose keys are not at hand although they have less than half their time left.
+        The roles that have passed half of their validity and whose keys are not available.
 
     Raises:
-        PublishError: a named role is not there, or its keys, or those of snapshot and timestamp, are not at hand.
+        PublishError: a named role does not exist, or its keys or those of snapshot and timestamp are not available.
     """
     delegated = repository.delegated()
     for role in roles:
@@ -116,7 +118,7 @@ def refresh(repository: StaticRepository, roles: Sequence[str]) -> list[str]:
         if role not in {"root", "targets", *delegated}:
             raise PublishError(f"{role}: no such role; there are root, targets, {', '.join(delegated)}")
         with repository.edit(role):
-            pass  # the same content, for longer
+            pass  # unchanged content with a later expiry
     waiting = []
     for role in ("root", "targets", *delegated):
         if role in roles or repository.days_left(role) > rule_of(role).days / 2:
@@ -132,7 +134,7 @@ def refresh(repository: StaticRepository, roles: Sequence[str]) -> list[str]:
 
 
 def _number(repository: StaticRepository, known: dict[str, ReleaseMetadata], wanted: int | None) -> int:
-    """Return the number of the next release: above every one before."""
+    """Return the number of the next release: larger than all earlier ones."""
     last = repository.targets(MODELS).unrecognized_fields.get(LAST_NUMBER, 0)
     highest = max((release.release_seq for release in known.values()), default=last)
     highest = max(highest, last)
@@ -153,7 +155,7 @@ def _packed(bundle: Bundle) -> bytes:
 def _target_name(
     repository: StaticRepository, bundle: Bundle, content: bytes, wish: PublishRequest, number: int
 ) -> str:
-    """Return a name for the archive that is not taken."""
+    """Return an unused name for the archive."""
     card = bundle.card
     name = f"models/{card.name}-{card.version}.tar"
     check_name(name)
@@ -178,7 +180,7 @@ def _plain(release: ReleaseMetadata) -> dict[str, Any]:
 
 
 def _base(repository: StaticRepository, target: TargetFile) -> bytes:
-    """Return an archive that is listed. A patch made from other bytes would fit no board."""
+    """Return a listed archive, checked by its hash, because a patch from other bytes would fit no board."""
     path = repository.target_path(target)
     try:
         content = path.read_bytes()
@@ -193,7 +195,7 @@ def _base(repository: StaticRepository, target: TargetFile) -> bytes:
 def _patches(
     repository: StaticRepository, known: dict[str, ReleaseMetadata], target: str, content: bytes, bases: int
 ) -> list[tuple[SignedPatch, bytes]]:
-    """Return patches from the newest releases that differ, each with what is signed of it."""
+    """Return patches from the newest releases that differ, each with its metadata."""
     listed = repository.targets(MODELS).targets
     found: dict[str, tuple[SignedPatch, bytes]] = {}
     full_sha256 = hashlib.sha256(content).hexdigest()

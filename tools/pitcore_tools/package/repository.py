@@ -1,8 +1,8 @@
-"""A repository of static files on disk, written so that a reader never sees half of a publication.
+"""Writes a repository of static files so that a reader never sees an incomplete publication.
 
-It keeps metadata, signs them, and stores target files; what is published, and when, is ``publish``. Changes gather in
-memory; ``commit`` writes them, timestamp last, each file whole: until then boards see the old publication, and it stays
-if anything is refused on the way.
+It stores and signs metadata, and stores target files; ``publish`` decides what is published. Changes are collected in
+memory. ``commit`` writes each file atomically and the timestamp last: until then boards see the old publication, and
+after an error it stays in place.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ MODELS, CHANNEL_PREFIX = "models", "channel-"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a kind of role is signed.
+    """The signing rule of a kind of role.
 
     Attributes:
-        days: until it expires.
-        keys, threshold: how many there are, and how many must sign.
-        offline: its keys leave the safe only to sign.
+        days: days until the metadata expire.
+        keys, threshold: number of keys, and number of keys that must sign.
+        offline: True if its keys are kept offline and used only to sign.
     """
 
     days: int
@@ -58,14 +58,14 @@ class Rule:
 
 
 RULES = {
-    "root": Rule(days=365, keys=3, threshold=2, offline=True),  # one stick may be lost, one may be stolen
+    "root": Rule(days=365, keys=3, threshold=2, offline=True),  # tolerates the loss of one key, and the theft of one
     "targets": Rule(days=365, keys=1, threshold=1, offline=True),
     MODELS: Rule(days=365, keys=1, threshold=1, offline=True),
-    "channel": Rule(days=90, keys=1, threshold=1, offline=False),  # a channel may rest for a season
+    "channel": Rule(days=90, keys=1, threshold=1, offline=False),  # a channel may be unchanged for a season
     "snapshot": Rule(days=30, keys=1, threshold=1, offline=False),
-    "timestamp": Rule(days=7, keys=1, threshold=1, offline=False),  # so long may a mirror hide a new release
+    "timestamp": Rule(days=7, keys=1, threshold=1, offline=False),  # for at most this time a mirror can hide a release
 }
-_ORDER = ("targets", MODELS, CHANNEL_PREFIX, "snapshot", "root", "timestamp")  # of writing
+_ORDER = ("targets", MODELS, CHANNEL_PREFIX, "snapshot", "root", "timestamp")  # order of writing
 _NEW = {"root": Root, "timestamp": Timestamp, "snapshot": Snapshot}
 
 
@@ -80,12 +80,12 @@ def channel_role(channel: str) -> str:
 
 
 class StaticRepository(Repository):
-    """Metadata and targets in a directory, as ``metadata/`` and ``targets/``.
+    """Metadata and targets in a directory, in ``metadata/`` and ``targets/``.
 
     Args:
-        directory: exists.
-        keys: at hand.
-        now: the time that signatures state.
+        directory: an existing directory.
+        keys: the available keys.
+        now: returns the time for signatures.
     """
 
     def __init__(self, directory: Path, keys: KeyRing, now: Now = lambda: datetime.now(UTC)) -> None:
@@ -95,17 +95,17 @@ class StaticRepository(Repository):
         self._written: dict[Path, bytes] = {}
 
     def open(self, role: str) -> Metadata[Any]:
-        """Return a copy of a role's newest metadata, or fresh ones."""
+        """Return a copy of a role's newest metadata, or new metadata if there are none."""
         if role in self._pending:
             return Metadata.from_bytes(self._pending[role].to_bytes())
         path = self._newest(role)
         if path is None:
             fresh: Metadata[Any] = Metadata(_NEW.get(role, Targets)())
-            fresh.signed.version = 0  # ``close`` makes it 1
+            fresh.signed.version = 0  # ``close`` increments it
             return fresh
         try:
             return Metadata.from_file(str(path))
-        except Exception as error:  # tuf raises whatever its decoder does; the file was ours when it was written
+        except Exception as error:  # tuf passes on any exception of its decoder
             raise PublishError(f"{path}: cannot be read: {error}; restore the repository from its copy") from error
 
     def close(self, role: str, md: Metadata[Any]) -> None:
@@ -124,7 +124,7 @@ class StaticRepository(Repository):
 
     @property
     def targets_infos(self) -> dict[str, MetaFile]:
-        """What the snapshot lists."""
+        """The metadata files that the snapshot lists."""
         found = {}
         for role in ("targets", *self.delegated()):
             raw = self.open(role).to_bytes() if role in self._pending else self._read_newest(role)
@@ -135,7 +135,7 @@ class StaticRepository(Repository):
 
     @property
     def snapshot_info(self) -> MetaFile:
-        """What the timestamp lists."""
+        """The snapshot's entry in the timestamp."""
         raw = self.open("snapshot").to_bytes()
         return MetaFile.from_data(Metadata[Snapshot].from_bytes(raw).signed.version, raw, ["sha256"])
 
@@ -145,7 +145,7 @@ class StaticRepository(Repository):
         return list(delegations.roles or ()) if delegations else []
 
     def delegate(self, role: str, patterns: list[str]) -> None:
-        """Delegate to a new role; its keys come with ``Targets.add_key``."""
+        """Delegate to a new role without keys; ``Targets.add_key`` adds them."""
         rule = rule_of(role)
         with self.edit_targets() as targets:
             if targets.delegations is None:
@@ -155,7 +155,7 @@ class StaticRepository(Repository):
             roles[role] = DelegatedRole(role, [], rule.threshold, terminating=True, paths=patterns)
 
     def put_target(self, name: str, content: bytes, custom: dict[str, Any] | None = None) -> TargetFile:
-        """Store a target file and return what metadata say of it; the caller lists it."""
+        """Store a target file and return its metadata, which the caller adds to a role."""
         target = TargetFile.from_data(name, content, ["sha256"])
         if custom is not None:
             target.unrecognized_fields["custom"] = custom
@@ -163,15 +163,15 @@ class StaticRepository(Repository):
         return target
 
     def target_path(self, target: TargetFile) -> Path:
-        """Return where a target lies."""
+        """Return the path of a target."""
         return self._targets / target.get_prefixed_paths()[0]
 
     def can_sign(self, role: str) -> bool:
-        """Return whether enough keys of a role are at hand."""
+        """Return True if enough keys of a role are available."""
         return len(self.keys.of(self._keyids(role, self.open(role).signed))) >= rule_of(role).threshold
 
     def publish(self) -> bool:
-        """Make the snapshot and the timestamp follow what was changed; returns whether the keys for it are at hand."""
+        """Update snapshot and timestamp after changes. Return False if their keys are not available."""
         if not (self.can_sign("snapshot") and self.can_sign("timestamp")):
             return False
         infos = self.targets_infos
@@ -183,12 +183,12 @@ class StaticRepository(Repository):
         return True
 
     def days_left(self, role: str) -> float:
-        """Return how long a role's metadata are still valid; below zero they have expired."""
+        """Return the days until a role's metadata expire; negative if they have expired."""
         left: timedelta = self.open(role).signed.expires - self._now()
         return left / timedelta(days=1)
 
     def _last_signed(self, signed: Any) -> datetime | None:  # noqa: ANN401  tuf types the four kinds apart
-        """Return when a role, or the timestamp on disk, was signed; None where neither was."""
+        """Return the time at which a role, or else the timestamp on disk, was signed; None if there is none."""
         path = self._newest("timestamp")
         both = [signed] if path is None else [signed, self.open("timestamp").signed]
         issued = [each.unrecognized_fields[ISSUED] for each in both if ISSUED in each.unrecognized_fields]
@@ -202,7 +202,7 @@ class StaticRepository(Repository):
         return not rests or self.days_left("snapshot") < rule_of("snapshot").days / 2
 
     def commit(self) -> list[str]:
-        """Write everything that was changed, and return the names of the files. Raises PublishError."""
+        """Write all changes, and return the names of the files. Raises PublishError."""
         files = dict(self._written)
         for role in sorted(self._pending, key=_position):
             md = self._pending[role]
@@ -220,7 +220,7 @@ class StaticRepository(Repository):
         return [path.relative_to(self.directory).as_posix() for path in files]
 
     def versions(self, role: str) -> list[int]:
-        """Return the versions of a role that lie here, oldest first."""
+        """Return the versions of a role on disk, oldest first."""
         found = (path.name.partition(".")[0] for path in self._metadata.glob(f"*.{role}.json"))
         return sorted(int(version) for version in found if version.isdecimal())
 
@@ -236,7 +236,7 @@ class StaticRepository(Repository):
         return path.read_bytes() if path else None
 
     def _keyids(self, role: str, signed: Any) -> list[str]:  # noqa: ANN401  tuf types the four kinds apart
-        """Return who may sign; a root is signed by its own keys and by those of the root before it."""
+        """Return the ids of the keys that sign a role; a root is signed by its own and by the previous root's keys."""
         if role == "root":
             before = self._newest("root")
             old = Metadata[Root].from_file(str(before)).signed.roles["root"].keyids if before else []
@@ -267,7 +267,7 @@ def _position(role: str) -> int:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Keep other publishers out. Raises PublishError."""
+    """Lock the repository against other publishers. Raises PublishError."""
     if not (directory / "metadata").is_dir():
         raise PublishError(f"{directory}: no repository here; make one with `pitcore-tools package init`")
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

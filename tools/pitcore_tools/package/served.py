@@ -1,12 +1,14 @@
-"""Files that a web server, or a board's account, can read, whatever the umask of the one who publishes."""
+"""Writes files that a web server or a board's account can read, whatever the publisher's umask is."""
 
 from __future__ import annotations
 
+import stat
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from pitcore.camera.folders import Entry, below
 from pitcore.durable import replace_file
 from pitcore.errors import PublishError
 
@@ -15,7 +17,7 @@ _OTHERS_READ, _OTHERS_ENTER = 0o044, 0o011  # by the group, or by everybody
 
 
 def make_served_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, readable by everybody. Raises OSError."""
+    """Create a folder and its missing parents, readable by everybody. Raises OSError."""
     if folder.is_dir():
         return
     make_served_folder(folder.parent)
@@ -33,10 +35,11 @@ def write_served_file(path: Path, content: bytes) -> None:
 
 
 def check_readable(directory: Path) -> None:
-    """Refuse a repository of which a web server under another account cannot read every file. Raises PublishError."""
-    for path in (directory, *sorted(directory.rglob("*"))):
-        mode = path.stat().st_mode
-        enters = not path.is_dir() or mode & _OTHERS_ENTER
+    """Raise PublishError if a web server under another account cannot read every file of a repository."""
+    for path, mode, passed_over in (Entry(directory, directory.stat().st_mode), *below(directory)):
+        if passed_over:
+            raise PublishError(f"{path}: {passed_over}; a repository holds files and folders only: put them there")
+        enters = not stat.S_ISDIR(mode) or mode & _OTHERS_ENTER
         if not (mode & _OTHERS_READ and enters):
             raise PublishError(
                 f"{path}: only its owner may read it, and a web server is another user; run `chmod -R a+rX {directory}`"

@@ -1,4 +1,4 @@
-"""Makes a repository with its roles and keys, adds channels, and replaces keys."""
+"""Creates a repository with its roles and keys, adds channels, and replaces keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Key
 from pitcore.errors import PublishError
 from pitcore.ota.channel import Channel, channel_target
 from pitcore_tools.package.channels import check_channel_name, write_channel
-from pitcore_tools.package.keys import KeyRing, check_place, make_key
+from pitcore_tools.package.keys import KeyRing, check_place, key_files, make_key
 from pitcore_tools.package.repository import (
     MODELS,
     Now,
@@ -23,20 +23,20 @@ from pitcore_tools.package.served import make_served_folder
 
 
 def initialise(directory: Path, folder: Path, channels: Iterable[str], passphrase: bytes | None, now: Now) -> Path:
-    """Make a repository and all its keys, and publish its first, empty version.
+    """Create a repository and all its keys, and publish its first, empty version.
 
     Args:
-        directory: of the repository; new or empty.
-        folder: for the keys; new or empty. ``offline/`` and ``online/`` are made in it.
-        channels: to begin with.
-        passphrase: for the offline keys; None leaves them unprotected.
-        now: the time that signatures state.
+        directory: directory of the repository; new or empty.
+        folder: folder for the keys; new or empty. ``offline/`` and ``online/`` are created in it.
+        channels: the first channels.
+        passphrase: passphrase of the offline keys; None leaves them unprotected.
+        now: returns the time for signatures.
 
     Returns:
-        The root to provision boards with.
+        The path of the root metadata, which boards are provisioned with.
 
     Raises:
-        PublishError: something is there already; nothing is overwritten.
+        PublishError: a folder is not empty; nothing is overwritten.
     """
     channels = list(channels)
     for channel in channels:
@@ -69,13 +69,13 @@ def initialise(directory: Path, folder: Path, channels: Iterable[str], passphras
 def _make_folders(directory: Path) -> None:
     try:
         make_served_folder(directory / "metadata")
-        directory.chmod(0o755)  # also where it was there, and empty
+        directory.chmod(0o755)  # also if it existed before
     except OSError as error:
         raise PublishError(f"{directory}: {error.strerror}; name a folder you may write to") from error
 
 
 def add_channel(repository: StaticRepository, channel: str, folder: Path) -> None:
-    """Make a channel with a key of its own. Raises PublishError."""
+    """Create a channel with its own key. Raises PublishError."""
     check_channel_name(channel)
     role = channel_role(channel)
     if role in repository.delegated():
@@ -88,33 +88,33 @@ def add_channel(repository: StaticRepository, channel: str, folder: Path) -> Non
 
 
 def new_key(folder: Path, role: str, number: int, passphrase: bytes | None) -> CryptoSigner:
-    """Make a key for a role, where its kind belongs. Raises PublishError."""
+    """Create a key for a role, in the subfolder ``offline`` or ``online``. Raises PublishError."""
     offline = rule_of(role).offline
     path = folder / ("offline" if offline else "online") / f"{role}-{number}.pem"
     return make_key(path, passphrase if offline else None)
 
 
 def give_key(repository: StaticRepository, role: str, key: Key) -> None:
-    """Let a key sign for a delegated role. Raises PublishError."""
+    """Add a key to a delegated role. Raises PublishError."""
     with repository.edit_targets() as targets:
         targets.add_key(key, role)
 
 
 def rotate(repository: StaticRepository, role: str, old: str | None, folder: Path, passphrase: bytes | None) -> str:
-    """Replace a key of a role by a new one, and sign again what the old one had signed.
+    """Replace a key of a role by a new one, and sign the role's metadata again.
 
     Args:
-        repository: with the keys that vouch for the role at hand: root's, or targets' for models and channels.
-        role: whose key.
-        old: the first letters of the key's id; may be left out where the role has one key.
-        folder: for the new key.
-        passphrase: for the new key, if it is an offline one.
+        repository: the repository, with the keys that sign for the role: root's, or targets' for models and channels.
+        role: the role.
+        old: first letters of the old key's id; may be None if the role has one key.
+        folder: folder for the new key.
+        passphrase: passphrase of the new key, if it is an offline one.
 
     Returns:
         The new key's id.
 
     Raises:
-        PublishError: no such role or key, or too few keys at hand.
+        PublishError: there is no such role or key, or too few keys are available.
     """
     keyids = key_ids(repository, role)
     gone = [keyid for keyid in keyids if keyid.startswith(old or "")]
@@ -124,8 +124,8 @@ def rotate(repository: StaticRepository, role: str, old: str | None, folder: Pat
     vouching = "root" if role in TOP_LEVEL_ROLE_NAMES else "targets"
     if not repository.can_sign(vouching):
         raise PublishError(f"{role}: {vouching} vouches for its keys; add --keys with enough of the keys of {vouching}")
-    number = 1
-    while any(folder.rglob(f"{role}-{number}.pem")):
+    number, taken = 1, {path.name for path in key_files(folder)} if folder.is_dir() else set()
+    while f"{role}-{number}.pem" in taken:
         number += 1
     signer = new_key(folder, role, number, passphrase)
     repository.keys.hold(signer)
@@ -144,7 +144,7 @@ def rotate(repository: StaticRepository, role: str, old: str | None, folder: Pat
 
 
 def key_ids(repository: StaticRepository, role: str) -> list[str]:
-    """Return the ids of the keys that may sign for a role. Raises PublishError where there is no such role."""
+    """Return the ids of the keys that may sign for a role. Raises PublishError if there is no such role."""
     if role in TOP_LEVEL_ROLE_NAMES:
         return list(repository.root().roles[role].keyids)
     if role in repository.delegated():

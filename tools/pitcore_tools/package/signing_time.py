@@ -1,4 +1,4 @@
-"""Whether a publisher's clock can be right. Pure. A clock that is behind signs what has expired for every board."""
+"""Checks that a publisher's clock can be right: metadata signed with a slow clock are already expired for boards."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from datetime import UTC, datetime, timedelta
 from pitcore.errors import PublishError
 from pitcore.ota.clock import WRITTEN_S
 
-_SLACK = timedelta(hours=1)  # two machines of a publisher may differ by so much
+_SLACK = timedelta(hours=1)  # allowed difference between two machines of a publisher
 _FIX = "set this machine's clock (`timedatectl`)"
 
 
 def check_signing_time(now: datetime, last: datetime | None, *, synced: bool) -> None:
-    """Refuse to sign with a clock that is behind.
+    """Check that the clock is not slow.
 
     Args:
-        now: what this machine's clock says.
-        last: when the repository was signed before; None for a new one.
-        synced: a time service has set this machine's clock. Then it counts more than an earlier signature, which may
-            come from a clock that was ahead.
+        now: time of this machine's clock.
+        last: time of the last signature in the repository; None for a new one.
+        synced: True if a time service has set this machine's clock. It is then trusted more than an earlier signature,
+            which may come from a fast clock.
 
     Raises:
-        PublishError: the clock is behind.
+        PublishError: the clock is slow.
     """
     written = datetime.fromtimestamp(WRITTEN_S, UTC)
     if now < written:

@@ -1,4 +1,4 @@
-"""Copies a repository to a stick: every root, the newest metadata, and the archives that its channels name."""
+"""Copies a repository to a stick: all roots, the newest metadata, and the archives that its channels name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pitcore_tools.package.served import write_served_file
 
 
 def check_is_stick(destination: Path, repository: Path) -> None:
-    """Refuse a destination on a file system of this machine: the stick is not mounted. Raises PublishError."""
+    """Raise PublishError if the destination is on this machine's file system, because the stick is not mounted."""
     place = next(folder for folder in (destination.absolute(), *destination.absolute().parents) if folder.exists())
     own = {folder.stat().st_dev for folder in (Path("/"), Path("/run"), repository) if folder.exists()}
     if place.stat().st_dev in own:
@@ -23,18 +23,18 @@ def check_is_stick(destination: Path, repository: Path) -> None:
 
 
 def export(repository: StaticRepository, destination: Path, channels: list[str]) -> int:
-    """Copy what boards of these channels need; the timestamp comes last.
+    """Copy everything that boards of these channels need; the timestamp comes last.
 
     Args:
-        repository: to copy; no key is needed.
-        destination: empty, or a stick that was written before.
-        channels: to take along.
+        repository: the repository; no key is needed.
+        destination: an empty folder, or a stick that was written before.
+        channels: the channels to copy.
 
     Returns:
-        How many bytes the stick now holds for them.
+        The size of the copied files in bytes.
 
     Raises:
-        PublishError: something else lies there, or it cannot be written.
+        PublishError: the destination has other files, or cannot be written.
     """
     if destination.exists() and any(destination.iterdir()) and not (destination / "metadata").is_dir():
         raise PublishError(f"{destination}: not empty, and no repository; name an empty folder on the stick")
@@ -63,7 +63,7 @@ def _targets(repository: StaticRepository, channels: list[str]) -> list[Path]:
 
 
 def _metadata(repository: StaticRepository) -> list[Path]:
-    """Return every root, and the newest of every other role, the timestamp at the end."""
+    """Return the files of all roots and the newest of every other role, the timestamp last."""
     folder = repository.directory / "metadata"
     roots = [folder / f"{version}.root.json" for version in repository.versions("root")]
     others = [

@@ -1,8 +1,8 @@
-"""What deltas save: ways to make a new model, emulated on a real bundle, and each way's patch beside its full archive.
+"""Measures the savings of deltas: emulates ways to make a new model, and compares each patch with the full archive.
 
-No training runs. A retrained tensor is emulated by a permutation of its int8 values (as many bits of surprise as the
-real one), a fine-tuned one by steps of one quantum on a tenth of its values; scales move as well. The golden logits are
-computed again, so the archive differs where a real one would.
+Nothing is trained. A retrained tensor is emulated by a permutation of its int8 values (with the same entropy), a
+fine-tuned one by steps of one quantum in a tenth of its values; scales change as well. The golden logits are computed
+again, so the archive differs in the same files as a real one.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Row:
     """One way to make a new model.
 
     Attributes:
-        what: was done to the base.
-        full, compressed: bytes of the new archive, as it is and by zstd alone.
-        zstd, bsdiff4: bytes of the patches.
-        shipped: what the publisher keeps: a method, or ``full``.
-        peak_bytes: memory that applying the shipped patch took beyond what the process had.
-        seconds: that it took on this machine, as busy as it was.
+        what: description of the change.
+        full, compressed: size in bytes of the new archive, plain and compressed by zstd.
+        zstd, bsdiff4: sizes in bytes of the patches.
+        shipped: the method that the publisher keeps, or ``full``.
+        peak_bytes: additional memory for applying the shipped patch.
+        seconds: time for applying it on this machine.
     """
 
     what: str
@@ -62,15 +62,19 @@ class Row:
     seconds: float | None
 
     def plain(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the values for JSON."""
         return asdict(self)
 
 
-def measure(directory: Path) -> list[Row]:
-    """Make the new models, their patches, and apply those in processes of their own.
+def measure(directory: Path, only: str = "") -> list[Row]:
+    """Make the new models and their patches, and apply each patch in a separate process.
+
+    Args:
+        directory: the base, a bundle.
+        only: take the ways whose names start with this.
 
     Raises:
-        BundleError, CardError: the base is not whole.
+        BundleError, CardError: the base is damaged.
         PublishError: the base has no stages to retrain.
     """
     base = _packed(load_bundle(directory).directory)
@@ -85,7 +89,9 @@ def measure(directory: Path) -> list[Row]:
         ("fine-tuned: +-1 on a tenth of all weights", bool, _fine_tuned),
         ("everything retrained", bool, _retrained),
     ]
-    return [_row(what, base, _variant(directory, chosen, change)) for what, chosen, change in ways]
+    return [
+        _row(what, base, _variant(directory, chosen, change)) for what, chosen, change in ways if what.startswith(only)
+    ]
 
 
 def table(rows: list[Row]) -> str:
@@ -118,7 +124,7 @@ def _row(what: str, base: bytes, full: bytes) -> Row:
 
 
 def _cost_of_applying(method: str, base: bytes, patch: bytes, full: bytes) -> dict[str, Any]:
-    """Apply a patch in a process of its own, as the board does, and return what it took."""
+    """Apply a patch with the board's code in a separate process, and return its memory and time."""
     with tempfile.TemporaryDirectory(prefix="pitcore-deltas-") as folder:
         paths = [Path(folder) / name for name in ("base", "patch", "made")]
         paths[0].write_bytes(base)
@@ -134,7 +140,7 @@ def _cost_of_applying(method: str, base: bytes, patch: bytes, full: bytes) -> di
 
 
 def _variant(directory: Path, chosen: Callable[[str], bool], change: Change) -> bytes:
-    """Return the archive of a bundle whose chosen tensors were changed."""
+    """Return the archive of a bundle with changes to the chosen tensors."""
     random = np.random.default_rng(SEED)
     model = onnx.load(directory / "model.onnx")
     for tensor in model.graph.initializer:
@@ -154,7 +160,7 @@ def _variant(directory: Path, chosen: Callable[[str], bool], change: Change) -> 
 
 
 def _golden(directory: Path, model: Path) -> bytes:
-    """Return the golden vectors of a changed network: the same crops, its own logits."""
+    """Return the golden vectors of a changed network: the same crops with new logits."""
     import onnxruntime as ort  # noqa: PLC0415  only here: the rest of the publisher goes through Session
 
     with np.load(directory / "golden.npz", allow_pickle=False) as golden:
@@ -162,7 +168,7 @@ def _golden(directory: Path, model: Path) -> bytes:
     try:
         session = ort.InferenceSession(str(model), session_options(1), providers=["CPUExecutionProvider"])
         logits = session.run([OUTPUT], {INPUT: crops})[0]
-    except Exception as error:  # ONNX Runtime raises whatever its C++ does
+    except Exception as error:  # ONNX Runtime passes on any C++ exception
         raise PublishError(f"{directory}: the changed network does not run: {first_line(error)}") from error
     out = io.BytesIO()
     np.savez_compressed(out, crops=crops, logits=logits)

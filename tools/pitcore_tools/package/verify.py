@@ -1,4 +1,4 @@
-"""Looks at a repository with a board's eyes, and holds every file in it against what is signed."""
+"""Verifies a repository like a board, and compares every file with the signed metadata."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a repository holds, all of it verified.
+    """The result of a verification.
 
     Attributes:
-        days_left: of each role's metadata.
-        phases: of each channel, newest first.
-        files: so many targets were hashed.
+        days_left: days until the metadata of each role expire.
+        phases: releases of each channel, newest first.
+        files: number of targets that were checked.
     """
 
     days_left: dict[str, float]
@@ -48,7 +48,7 @@ class VerifyReport:
     files: int
 
     def plain(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the values for JSON."""
         return asdict(self)
 
 
@@ -56,13 +56,13 @@ def verify(directory: Path, root: bytes | None = None, *, stick: bool = False) -
     """Verify a repository in a directory.
 
     Args:
-        directory: of the repository, or of a stick.
-        root: that boards are provisioned with; None takes the repository's first.
-        stick: it holds some channels, and of archives those that these name.
+        directory: directory of the repository, or of a stick.
+        root: root metadata that boards are provisioned with; None takes the first of the repository.
+        stick: True for a stick, which has only some channels and the archives that they name.
 
     Raises:
-        UpdateError: a board would refuse the metadata; says why.
-        PublishError: a file is missing or is not what was signed.
+        UpdateError: a board would refuse the metadata.
+        PublishError: a file is missing or differs from the signed metadata.
     """
     repository = StaticRepository(directory, KeyRing((), lambda: b""))
     versions = repository.versions("root")
@@ -91,7 +91,7 @@ def verify(directory: Path, root: bytes | None = None, *, stick: bool = False) -
 
 
 def phases(repository: StaticRepository, channels: list[str] | None = None) -> list[Phase]:
-    """Return what each channel, or each of those, asks for. Raises PublishError where it names what is not listed."""
+    """Return the releases of all or of the given channels. Raises PublishError if one is not listed."""
     known, found = releases(repository), []
     for channel in every_channel(repository) if channels is None else channels:
         for entry in read_channel(repository, channel).releases:
@@ -103,7 +103,7 @@ def phases(repository: StaticRepository, channels: list[str] | None = None) -> l
 
 
 def _named(repository: StaticRepository, named: list[Phase]) -> list[str]:
-    """Return the archives that channels name, and the patches that lead to them."""
+    """Return the archives that channels name, and the patches to them."""
     known = releases(repository)
     archives = [phase.target for phase in named]
     return [*archives, *(patch.target for name in archives for patch in known[name].deltas)]

@@ -1,1 +1,1 @@
-"""What a user would otherwise write, measured beside pitcore on the same frames in the same run."""
+"""Compares pitcore with what a user would otherwise write, on the same frames in the same run."""

@@ -1,9 +1,9 @@
-"""A float graph in ncnn's own form: a ``param`` text and a ``bin``, float or int8.
+"""Converts a float graph to ncnn's format: a ``param`` text and a ``bin``, float or int8.
 
-ncnn's wheel brings no converter, and pnnx makes no int8. So this does what ``ncnnoptimize``, ``ncnn2table`` and
-``ncnn2int8`` do together: a ReLU goes into the convolution before it; weights are symmetric per output channel,
-activations symmetric per tensor; a convolution that only convolutions read hands int8 on. One thing differs: 3 x 3
-kernels keep 8 bits. ncnn's tools leave them 6, for the sums of its int8 Winograd form; ``nets`` turns that form off.
+ncnn's wheel has no converter, and pnnx has no int8. So this module does the work of ``ncnnoptimize``, ``ncnn2table``
+and ``ncnn2int8``: a ReLU is merged into the convolution before it; weights are symmetric per output channel,
+activations symmetric per tensor; a convolution that only convolutions read outputs int8. One thing differs: 3 x 3
+kernels have 8 bits. ncnn's tools give them 6, for the sums of its int8 Winograd form; ``nets`` turns that form off.
 Source: github.com/Tencent/ncnn, ``tools/quantize/`` and ``src/modelbin.cpp``.
 """
 
@@ -24,7 +24,7 @@ from pitcore_tools.export.graph import INPUT
 MAGIC = 7767517  # first line of a param text
 FLOAT_TAG, INT8_TAG = 0, 0x000D4B38  # before the weights of a layer
 INT8_LARGEST = 127
-FLOAT_OUT, INT8_OUT = 2, 102  # int8_scale_term: the layer takes int8 and gives float, or int8
+FLOAT_OUT, INT8_OUT = 2, 102  # int8_scale_term: the layer takes int8 and outputs float, or int8
 # Layers without weights: ncnn's name and parameters, by operator. The graph has one pooling of each kind.
 WEIGHTLESS = {
     "Relu": ("ReLU", ""),
@@ -37,7 +37,7 @@ WEIGHTLESS = {
 
 @dataclass(frozen=True, slots=True)
 class NcnnModel:
-    """What ncnn loads.
+    """A model for ncnn.
 
     Attributes:
         param: the layers, as text.
@@ -49,9 +49,9 @@ class NcnnModel:
 
 
 def largest_inputs(model: onnx.ModelProto, pixels: NDArray[np.float32]) -> dict[str, float]:
-    """Return the largest magnitude that enters each convolution and matrix, by tensor name.
+    """Return the largest input magnitude of each convolution and matrix, by tensor name.
 
-    The simplest calibration: nothing is clipped. ``ncnn2table`` can look for smaller thresholds.
+    This is the simplest calibration: nothing is clipped. ``ncnn2table`` can find smaller thresholds.
 
     Args:
         model: from ``float_graph``.
@@ -80,7 +80,7 @@ def ncnn_model(model: onnx.ModelProto, largest: Mapping[str, float] | None = Non
 
 
 class _Writer:
-    """Collects layers and weights. ncnn wants one reader of each blob: others get theirs from a ``Split``."""
+    """Collects layers and weights. In ncnn each blob has one reader; a ``Split`` copies it for more."""
 
     def __init__(self, graph: onnx.GraphProto, largest: Mapping[str, float] | None) -> None:
         self.largest = largest
@@ -97,14 +97,14 @@ class _Writer:
         self.layer("Input", [], INPUT, f"0={width} 1={height} 2={planes}")
 
     def node(self, node: onnx.NodeProto) -> None:
-        """Add what an operator is in ncnn."""
+        """Add ncnn's layers for an operator."""
         if node.op_type == "Conv":
             self.convolution(node)
         elif node.op_type == "Gemm":
             kernel = self.constants[node.input[1]]
             term = self.weigh(node, node.output[0])
             self.layer("InnerProduct", [node.input[0]], node.output[0], f"0={len(kernel)} 1=1 2={kernel.size} 8={term}")
-        elif node.output[0] not in self.copies:  # else a ReLU that its convolution did
+        elif node.output[0] not in self.copies:  # otherwise a ReLU that was merged into its convolution
             kind, parameters = WEIGHTLESS[node.op_type]
             self.layer(kind, list(node.input), node.output[0], parameters)
 
@@ -138,7 +138,7 @@ class _Writer:
         return INT8_OUT
 
     def layer(self, kind: str, inputs: list[str], output: str, parameters: str) -> None:
-        """Add a layer, and a ``Split`` where several read its output."""
+        """Add a layer, and a ``Split`` if several layers read its output."""
         taken = [self.copies[name].pop() for name in inputs]
         self.layers.append(" ".join([kind, f"{output}/{kind}", str(len(taken)), "1", *taken, output, parameters]))
         self.blobs += 1

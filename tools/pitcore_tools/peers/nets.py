@@ -1,6 +1,6 @@
-"""The same kind of network in other programs. Weights are random where noted: time does not depend on them.
+"""Runs the same kind of network in other libraries. Some weights are random, because time does not depend on them.
 
-They come from torch's own initialisation, so none is subnormal.
+Random weights come from torch's initialisation, so none is subnormal.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from pitcore_tools.peers.ncnn_model import NcnnModel, largest_inputs, ncnn_model
 from pitcore_tools.quantise.static import quantise, to_nchw
 
 SEED = 20260101
-PEER_PX = 128  # what production and the published figures use
+PEER_PX = 128  # size used in production and in the published figures
 
 Crops = NDArray[np.uint8]
 Net = Callable[[Crops], NDArray[np.float32]]
 
 
 def torch_eager(architecture: str, planes: int, threads: int) -> Net:
-    """Return torch's eager float network; with three planes green is put between, as production does."""
+    """Return torch's eager float network; with three planes green is inserted, as in production."""
     torch.manual_seed(SEED)
     network = build(architecture, planes, 2).eval()  # type: ignore[arg-type]  # one of its names
 
@@ -56,7 +56,7 @@ def onnxruntime_float(threads: int) -> Net:
 
 
 def onnxruntime_int8(threads: int, calibration: Crops) -> Net:
-    """Return our quantised ResNet18 of 128 px in ONNX Runtime: what a smaller crop is worth is seen against it."""
+    """Return the quantised ResNet18 of 128 px in ONNX Runtime; the gain of smaller crops is measured against it."""
     options = session_options(threads)
     graph = quantise(resnet18(), calibration, "minmax")
     with FlushToZero():
@@ -80,7 +80,7 @@ def openvino_int8(threads: int, calibration: Crops) -> Net:
 
 
 def ncnn_int8(threads: int, calibration: Crops) -> Net:
-    """Return a ResNet18 of 128 px in ncnn, quantised as ncnn does.
+    """Return a ResNet18 of 128 px in ncnn, quantised like by ncnn's tools.
 
     Raises:
         ImportError: ncnn is not installed.
@@ -90,7 +90,7 @@ def ncnn_int8(threads: int, calibration: Crops) -> Net:
 
 
 def ncnn_net(model: NcnnModel, threads: int) -> Net:
-    """Return a model in ncnn, the batch shared out to threads: its own OpenMP threads wait for each other every layer.
+    """Return a model in ncnn. Threads share the batch, because ncnn's OpenMP threads synchronise at every layer.
 
     Raises:
         BundleError: ncnn does not load the model.
@@ -111,7 +111,7 @@ def ncnn_net(model: NcnnModel, threads: int) -> Net:
         extractor = net.create_extractor()
         extractor.input(INPUT, ncnn.Mat(pixels, batch_index=0))
         _, logits = extractor.extract(OUTPUT)
-        return np.array(logits.numpy(batch_index=0))  # copied: the memory is ncnn's
+        return np.array(logits.numpy(batch_index=0))  # copies: ncnn owns the memory
 
     def run(crops: Crops) -> NDArray[np.float32]:
         shares = np.array_split(to_nchw(crops), min(threads, len(crops)))

@@ -1,4 +1,4 @@
-"""The peer bench's answers as tables."""
+"""Formats the results of the peer benchmark as tables."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def text(questions: Sequence[Question], versions: Mapping[str, str]) -> str:
 
 
 def bars(questions: Sequence[Question]) -> str:
-    """Return what was asked for, of one thread, and what came, for the questions that were put."""
+    """Return the required and the measured ratios with one thread, for the measured questions."""
     rows = []
     for question in questions:
         ours = question.times[question.base].wall_ms
@@ -63,7 +63,7 @@ def bars(questions: Sequence[Question]) -> str:
 
 
 def facts_of(questions: Sequence[Question], versions: Mapping[str, str]) -> dict[str, Any]:
-    """Return the same for programs, every round."""
+    """Return the times of every round for programs."""
     return {
         "schema": "pitcore.peers/1",
         "machine": machine.facts(),

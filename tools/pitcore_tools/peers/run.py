@@ -1,4 +1,4 @@
-"""The peer bench: three questions, each answered by variants that take turns on the same frames."""
+"""Runs the peer benchmark: three questions, each answered by interleaved variants on the same frames."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ Tick = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One table.
+    """One question with its measured times.
 
     Attributes:
-        title: what was asked.
-        base: name of the variant that the others are held against.
-        times: of each variant, a round each.
-        unit: what a time is of.
+        title: the question.
+        base: name of the variant with which the others are compared.
+        times: (rounds,) times of each variant, by name.
+        unit: unit of work of a time.
         absent: peers that are not installed, with the reason.
-        note: what to know of it.
-        threads: of every variant; what is promised is promised of one.
+        note: a remark.
+        threads: number of threads of every variant; the requirements are for one.
     """
 
     title: str
@@ -62,7 +62,7 @@ class Question:
 
 
 def prepare(config: Config, rounds: int, tick: Tick) -> Question:
-    """Find and cut out, one thread. Raises DataError if a variant finds anything else than ours."""
+    """Measure search and extraction with one thread. Raises DataError if a variant has another result."""
     frames, rule = ring(config, config.frame.height_px), config.segmentation
     size_px = load_bundle(DEFAULT_BUNDLE).card.crop_size_px
     ours = OurSearch(config, size_px)
@@ -79,7 +79,7 @@ def prepare(config: Config, rounds: int, tick: Tick) -> Question:
 
 
 def network(threads: int, rounds: int, tick: Tick) -> Question:
-    """Run the network alone over 24 crops."""
+    """Measure the network alone over 24 crops."""
     calibration = np.random.default_rng(1).integers(0, 256, (32, nets.PEER_PX, nets.PEER_PX, 2), np.uint8)
     crops, bundle = calibration[:BATCH], load_bundle(DEFAULT_BUNDLE)
     session = Session(bundle, capacity=BATCH, threads=threads)
@@ -105,7 +105,7 @@ def network(threads: int, rounds: int, tick: Tick) -> Question:
 
 
 def whole(config: Config, threads: int, rounds: int, tick: Tick) -> Question:
-    """Take frames to verdicts: our service, and what a user would write, on the very frame it just judged."""
+    """Measure from frame to verdicts: the service, and what a user would write, on the same frames."""
     rule, belt = config.segmentation, EmulatedSourceConfig(advance_px=config.frame.height_px)  # all cherries are new
     config = at_belt(config, belt, threads)
     cv2.setNumThreads(threads)
@@ -153,13 +153,13 @@ def _judged(net: nets.Net, crops: nets.Crops, _number: int) -> None:
 
 
 def _verdicts(search: OpenCvSearch, net: nets.Net, planes: Planes) -> None:
-    """What a user would write: find, cut out, run the network over the batch, take the largest logit."""
+    """Run what a user would write: search, extraction, network over the batch, and the largest logit."""
     _, crops = search.run(planes)
     net(crops).argmax(1)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what is compared."""
+    """Return the versions of the compared libraries."""
     found = {"opencv": cv2.__version__, "torch": str(torch.__version__), "onnxruntime": ort.__version__}
     with suppress(ImportError):
         import openvino  # noqa: PLC0415  a peer that need not be there

@@ -1,4 +1,4 @@
-"""Finding and cutting out the cherries of a frame by OpenCV, in every way it offers, held against pitcore's core."""
+"""Finds and cuts out the cherries of a frame with OpenCV's algorithms, for comparison with pitcore's core."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONNECTIVITY = 8
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search gave, ordered by top, left, width, height.
+    """The result of a search, ordered by top, left, width, height.
 
     Attributes:
         boxes: (N, 5) x, y, width, height, area.
@@ -36,10 +36,10 @@ class Found:
 
 
 class OpenCvSearch:
-    """Threshold, connected components with statistics, masked crops: what OpenCV's own examples do.
+    """Searches like OpenCV's examples: threshold, connected components with statistics, masked crops.
 
     Args:
-        rule: the same as ours; bright cherries on a dark belt only.
+        rule: the rule of pitcore's search; bright cherries on a dark belt only.
         size_px: side of a crop.
         algorithm, labels: keys of ``ALGORITHMS`` and ``LABELS``.
     """
@@ -68,12 +68,12 @@ class OpenCvSearch:
         return stats[large], crops
 
     def found(self, planes: Planes) -> Found:
-        """Return the same in the form that is compared."""
+        """Return the result in the form that is compared."""
         stats, crops = self.run(planes)
         return _ordered(stats.astype(np.int64), crops)
 
     def _cut(self, planes: Planes, labels: NDArray[Any], index: int, box: list[int], crop: NDArray[np.uint8]) -> None:
-        """Write the thing's own pixels, centred; of a longer side the middle."""
+        """Write the thing's own pixels, centred; a side longer than the crop loses its ends."""
         x, y, width, height = box[:4]
         x, x_to, width = _span(x, width, self._size)
         y, y_to, height = _span(y, height, self._size)
@@ -84,14 +84,14 @@ class OpenCvSearch:
 
 
 def found_by(ours: OurSearch, planes: Planes) -> Found:
-    """Return what our search gives, in the form that is compared."""
+    """Return the result of pitcore's search in the form that is compared."""
     things, crops = ours.run(planes)
     boxes = np.stack([things[key].astype(np.int64) for key in ("x", "y", "w", "h", "area")], axis=1)
     return _ordered(boxes, crops)
 
 
 def check_equal(ours: Found, theirs: Found, name: str) -> None:
-    """Compare boxes, areas and every pixel of the crops. Raises DataError: times of unequal work mean nothing."""
+    """Raise DataError if boxes, areas or pixels of the crops differ, because the times could not be compared."""
     if not np.array_equal(ours.boxes, theirs.boxes) or not np.array_equal(ours.crops, theirs.crops):
         raise DataError(
             f"{name} finds {len(theirs.boxes)} things, pitcore {len(ours.boxes)}, or cuts them otherwise; "
@@ -100,7 +100,7 @@ def check_equal(ours: Found, theirs: Found, name: str) -> None:
 
 
 def _span(start: int, length: int, size: int) -> tuple[int, int, int]:
-    """Return where to read from, where to write to, and how many pixels."""
+    """Return the first pixel to read, the first pixel to write, and the number of pixels."""
     if length > size:
         return start + (length - size) // 2, 0, size
     return start, (size - length) // 2, length

@@ -1,1 +1,1 @@
-"""Where the time goes: a roofline of this machine, and what the boards are predicted to do."""
+"""Measures a roofline of this machine, and predicts the times of boards."""

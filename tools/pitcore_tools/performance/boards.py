@@ -1,4 +1,4 @@
-"""Predicts what a board takes, from instructions counted under emulation, multiply-accumulates and bytes."""
+"""Predicts the times of a board from instructions counted under emulation, multiply-accumulates and bytes."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ NCNN_MACS, NCNN_MS = 1.82e9, 36.4
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A board's limits.
+    """The limits of a board.
 
     Attributes:
-        name: for people.
-        file: of its measured report, ``docs/performance/FILE``.
-        core: its name in the counted instructions.
-        clock_ghz: of a core.
-        macs_per_cycle: int8, at most. Source: Arm, software optimisation guides of the cores (dot products or not).
-        ipc: instructions a cycle: at most what the core decodes, what we expect, and what would disappoint.
-        bytes_per_s: of the memory, at most.
+        name: name for people.
+        file: file of its measured report, ``docs/performance/FILE``.
+        core: name of its core in the counted instructions.
+        clock_ghz: clock of a core.
+        macs_per_cycle: peak int8 multiply-accumulates per cycle. Source: Arm, software optimisation guides of the cores
+            (with or without dot products).
+        ipc: instructions per cycle: the most that the core decodes, the expected number, and a pessimistic number.
+        bytes_per_s: peak bandwidth of the memory.
     """
 
     name: str
@@ -47,13 +48,13 @@ BOARDS = (
     Board("Raspberry Pi 4", "pi4.json", "cortex-a72", 1.8, 8, (3.0, 1.3, 0.7), 12.8e9),
 )
 CORES = 4  # of both boards
-MEMORY_SHARE = (1.0, 0.5, 0.25)  # of the memory's peak that one core gets: at most, expected, disappointing
-KERNEL_SHARE = NCNN_MACS / (2.4e9 * 32) * 1e3 / NCNN_MS  # of the peak that good int8 kernels reach
+MEMORY_SHARE = (1.0, 0.5, 0.25)  # share of the memory's peak for one core: best, expected, pessimistic
+KERNEL_SHARE = NCNN_MACS / (2.4e9 * 32) * 1e3 / NCNN_MS  # share of the peak that good int8 kernels reach
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Milliseconds: at best, expected, and if all goes badly."""
+    """Predicted milliseconds: best, expected, and pessimistic."""
 
     best: float
     expected: float
@@ -64,15 +65,15 @@ class Prediction:
 
 
 def predict(board: Board, instructions: float, macs: float = 0.0, read_bytes: float = 0.0) -> Prediction:
-    """Predict a piece of work on one core: the slowest of decoding, multiplying and reading.
+    """Predict the time of a piece of work on one core: the slowest of decoding, multiplying and reading.
 
     Source: S. Williams, A. Waterman, D. Patterson, "Roofline", 2009, with a third roof for instructions.
 
     Args:
-        board: where.
-        instructions: executed, counted.
+        board: the board.
+        instructions: counted number of instructions.
         macs: int8 multiply-accumulates.
-        read_bytes: that come from memory, not from a cache.
+        read_bytes: bytes read from memory, not from a cache.
     """
     multiply_ms = kernel_ms(board, macs)
     multiplied = (multiply_ms * KERNEL_SHARE, multiply_ms, multiply_ms)
@@ -90,12 +91,12 @@ def predict(board: Board, instructions: float, macs: float = 0.0, read_bytes: fl
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the busiest of several workers has to do of a frame; numbers are means over frames, so no whole ones.
+    """The work of the busiest of several workers for a frame; the numbers are means over frames.
 
     Attributes:
-        pieces: calls of the network.
-        crops: in these calls.
-        all_pieces: calls of all workers.
+        pieces: number of calls of the network.
+        crops: number of crops in these calls.
+        all_pieces: number of calls of all workers.
     """
 
     pieces: float
@@ -104,11 +105,11 @@ class Part:
 
 
 def busiest(judged: float, workers: int) -> Part:
-    """Return the work of the worker that ends last, where all cores are equally fast.
+    """Return the work of the worker that ends last, if all cores are equally fast.
 
     Args:
-        judged: crops a frame, on average; the two whole numbers beside it are weighted.
-        workers: that share them as ``pitcore.inference.session`` does.
+        judged: average number of crops in a frame; interpolated between the two nearest integers.
+        workers: number of workers, which share the crops as in ``pitcore.inference.session``.
     """
     below = math.floor(judged)
     parts = [_busiest(count, workers) for count in (below, below + 1)]
@@ -121,7 +122,7 @@ def _busiest(count: int, workers: int) -> Part:
     pieces = [min(size, count - start) for start in range(0, count, size)]
     taken: list[list[int]] = [[] for _ in range(workers)]
     for piece in pieces:
-        min(taken, key=sum).append(piece)  # whoever is free first takes the next
+        min(taken, key=sum).append(piece)  # the first free worker takes the next piece
     most = max(taken, key=sum)
     return Part(len(most), sum(most), len(pieces))
 
@@ -129,17 +130,17 @@ def _busiest(count: int, workers: int) -> Part:
 def predict_network(
     board: Board, counts: Mapping[str, float], net: tuple[int, int], judged: float, workers: int
 ) -> Prediction:
-    """Predict the network's part of a frame: the roofs of the busiest worker's core, and the memory that all share.
+    """Predict the network's time for a frame from the busiest worker's core and the shared memory.
 
-    Source of the counts: calls of 1 and of 8 crops, of which a call's and a crop's instructions follow.
+    The counts are of calls with 1 and with 8 crops, which give the instructions of a call and of a crop.
 
     Args:
-        board: where.
-        counts: instructions by piece, of the board's core.
-        net: multiply-accumulates of a crop, and bytes of weights. Every piece reads all weights from the memory: they
-            do not fit the caches of these boards.
-        judged: crops a frame.
-        workers: cores.
+        board: the board.
+        counts: instructions by piece, for the board's core.
+        net: multiply-accumulates of a crop, and bytes of weights. Every piece reads all weights from memory, because
+            they do not fit into the caches of these boards.
+        judged: number of crops in a frame.
+        workers: number of workers.
     """
     macs, weight_bytes = net
     part = busiest(judged, workers)
@@ -149,12 +150,12 @@ def predict_network(
 
 
 def kernel_ms(board: Board, macs: float) -> float:
-    """Return what the multiplications take where a kernel reaches as much of the peak as ncnn's on a Pi 5."""
+    """Return the time of the multiplications if a kernel reaches the same share of the peak as ncnn's on a Pi 5."""
     return macs / (board.clock_ghz * 1e6 * board.macs_per_cycle * KERNEL_SHARE)
 
 
 def read_counts(path: Path) -> dict[str, Any]:
-    """Read what ``tests/arm/count_instructions.py --write`` wrote. Raises DataError."""
+    """Read the counts that ``tests/arm/count_instructions.py --write`` wrote. Raises DataError."""
     try:
         counts = json.loads(path.read_bytes())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The roofline and the predictions as tables."""
+"""Formats the roofline and the predictions as tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pitcore_tools.reference import BATCH
 
 
 def roofline(reached: Reached, layers: Sequence[Layer]) -> str:
-    """Return what this machine can do and what of it is reached."""
+    """Return the limits of this machine, and the shares of them that are reached."""
     facts, can = machine.facts(), reached.machine
     macs = sum(layer.macs for layer in layers) * BATCH
     read_ms, multiply_ms = reached.frame_bytes / can.bytes_per_s * 1e3, macs / can.macs_per_s * 1e3
@@ -53,7 +53,7 @@ def roofline(reached: Reached, layers: Sequence[Layer]) -> str:
 
 
 def boards(counts: Mapping[str, Any], bundle: Bundle, layers: Sequence[Layer], config: Config, folder: Path) -> str:
-    """Return the predictions, beside the reports of real boards that lie in ``folder``.
+    """Return the predictions, beside the reports of real boards in ``folder``.
 
     Raises:
         DataError: the instructions were counted with another model, or a board's report cannot be read.
@@ -64,7 +64,7 @@ def boards(counts: Mapping[str, Any], bundle: Bundle, layers: Sequence[Layer], c
             "run `make test-arm`, then tests/arm/count_instructions.py --write"
         )
     macs = sum(layer.macs for layer in layers)
-    net = macs, sum(layer.weights for layer in layers)  # a weight is a byte
+    net = macs, sum(layer.weights for layer in layers)  # one byte for each weight
     return "\n\n".join(
         f"{_board_text(board, counts, macs, config, measured(folder / board.file))}\n\n"
         f"{_workers_text(board, counts, net)}"
@@ -73,7 +73,7 @@ def boards(counts: Mapping[str, Any], bundle: Bundle, layers: Sequence[Layer], c
 
 
 def measured(path: Path) -> dict[str, Any] | None:
-    """Return a board's ``pitcore-bench --json``; None if there is none. Raises DataError if it is something else."""
+    """Return a board's report of ``pitcore-bench --json``; None if there is none. Raises DataError."""
     if not path.exists():
         return None
     try:
@@ -89,8 +89,8 @@ def stages(counts: Mapping[str, float], things: int, load: tuple[float, float]) 
     """Return the instructions of each stage of a frame.
 
     Args:
-        counts: of one core, by piece; all but search and network for ``things`` things.
-        things: in the frame that was counted.
+        counts: instructions of one core by piece; all but search and network are for ``things`` things.
+        things: number of things in the counted frame.
         load: cherries in view, and crops for the network.
     """
     in_view, judged = load
@@ -134,7 +134,7 @@ def _board_text(
 
 
 def _workers_text(board: Board, counts: Mapping[str, Any], net: tuple[int, int]) -> str:
-    """Predict a frame of the reference load on 1 worker and more; all but the network stays on one core."""
+    """Predict a frame of the reference load on 1 to 4 workers; everything except the network runs on one core."""
     load, frames_per_s = _load(None), EmulatedSourceConfig().frames_per_s
     judged, mine = load[1], counts[board.core]
     instructions = stages(mine, counts["things_per_frame"], load)
@@ -162,7 +162,7 @@ def _workers_text(board: Board, counts: Mapping[str, Any], net: tuple[int, int])
 
 
 def _load(run: Mapping[str, Any] | None) -> tuple[float, float]:
-    """Return cherries in view and crops judged a frame: the report's, or those of the reference load."""
+    """Return cherries in view and crops for the network in a frame: of the report, or of the reference load."""
     if run is not None:
         return run["load"]["cherries_in_view"], run["crops_per_frame"]
     belt, frame = EmulatedSourceConfig(), Config().frame
@@ -170,7 +170,7 @@ def _load(run: Mapping[str, Any] | None) -> tuple[float, float]:
 
 
 def _layer_table(layers: Sequence[Layer], macs_per_s: float) -> str:
-    """Sum the layers by the stage of the network they are in."""
+    """Return the table of layers, summed by stage of the network."""
     groups: dict[str, list[Layer]] = {}
     for layer in layers:
         groups.setdefault(_group(layer), []).append(layer)

@@ -1,4 +1,4 @@
-"""What this machine can do, and how much of it a frame's way reaches."""
+"""Measures the limits of this machine, and the shares of them that the stages of a frame reach."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from pitcore.model_card import Bundle
 from pitcore_tools.reference import BATCH, RING, OurSearch, copied, ring
 from pitcore_tools.timing import Floats, in_turns
 
-SIDE = 512  # of the matrices that tell the most multiply-accumulates a second: larger ones leave the caches
-MULTIPLICATIONS = 16  # in a turn: a roof is not measured with the caches that the turn before left behind
+SIDE = 512  # side of the matrices for the peak of multiply-accumulates; larger ones do not fit into the caches
+MULTIPLICATIONS = 16  # in a round, so that the caches' state before the round does not matter
 PROFILED_RUNS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What one core can do.
+    """The limits of one core.
 
     Attributes:
-        bytes_per_s: read and written in copying frames from a ring larger than the caches.
-        macs_per_s: int8 multiply-accumulates of two square matrices in ONNX Runtime.
+        bytes_per_s: bytes read and written per second in copying frames from a ring larger than the caches.
+        macs_per_s: int8 multiply-accumulates per second for two square matrices in ONNX Runtime.
     """
 
     bytes_per_s: float
@@ -40,14 +40,14 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """What the parts of a frame took in the same rounds, one thread, medians.
+    """The median times of the parts of a frame in the same rounds, with one thread.
 
     Attributes:
-        machine: its measured limits.
-        frame_bytes: of all planes.
-        search_ms: to find and cut out everything in a frame.
-        network_ms: for ``BATCH`` crops.
-        load: what the two stand for: things found in a frame.
+        machine: the measured limits.
+        frame_bytes: size of all planes in bytes.
+        search_ms: time of search and extraction of a frame.
+        network_ms: time of the network for ``BATCH`` crops.
+        load: number of things in a frame.
     """
 
     machine: Machine
@@ -62,11 +62,11 @@ class Layer:
     """A node of the optimised network.
 
     Attributes:
-        name: as exported.
-        operator: of ONNX.
-        macs: of one crop.
-        weights: bytes.
-        ms: for ``BATCH`` crops.
+        name: name in the exported graph.
+        operator: ONNX operator.
+        macs: multiply-accumulates of one crop.
+        weights: size of the weights in bytes.
+        ms: time for ``BATCH`` crops.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Layer:
 
 
 def measure(config: Config, bundle: Bundle, rounds: int, tick: Callable[[], object] = lambda: None) -> Reached:
-    """Time copying, multiplying, searching and judging in turns on one thread."""
+    """Measure copying, multiplying, searching and judging in interleaved rounds on one thread."""
     frames = ring(config, config.frame.height_px)
     room = tuple(np.empty_like(plane) for plane in frames[0])
     search = OurSearch(config, bundle.card.crop_size_px)
@@ -98,7 +98,7 @@ def measure(config: Config, bundle: Bundle, rounds: int, tick: Callable[[], obje
 
 
 def layers(bundle: Bundle) -> list[Layer]:
-    """Profile the network node by node over ``BATCH`` crops, one thread; the shortest time of each counts."""
+    """Profile the network node by node over ``BATCH`` crops with one thread; return the shortest times."""
     card, options = bundle.card, session_options(1)
     crops = np.random.default_rng(1).integers(
         0, 256, (BATCH, card.crop_size_px, card.crop_size_px, len(card.planes)), np.uint8
@@ -139,7 +139,7 @@ def macs_of(weights: tuple[int, ...], output: list[int]) -> int:
 
 
 def _multiplication() -> Callable[[], object]:
-    """Return what multiplies uint8 by constant int8 matrices."""
+    """Return a function that multiplies uint8 by constant int8 matrices."""
     chance = np.random.default_rng(1)
     constant = numpy_helper.from_array(chance.integers(-127, 128, (SIDE, SIDE), np.int8), "b")
     graph = helper.make_graph(

@@ -1,1 +1,1 @@
-"""Quantisation: from a float graph to the int8 graph that boards run."""
+"""Quantises a float graph to the int8 graph that boards run, and writes bundles."""

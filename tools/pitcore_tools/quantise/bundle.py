@@ -1,7 +1,7 @@
-"""From a graph to a model bundle: calibrate, set thresholds, prove, pack.
+"""Makes a model bundle of a graph: calibrates probabilities, sets thresholds, tests, packs.
 
-What is chosen is chosen without the held-out fold, but for the calibration of probabilities and the thresholds, which
-need crops the net was not trained on; the bundle says so.
+All choices are made without the held-out fold, except the calibration of probabilities and the thresholds, which need
+crops on which the net was not trained; the bundle says so.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from pitcore_tools.export.graph import OPSET
 from pitcore_tools.export.subnormal import float_tensors
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.quantise.graph import Graph, Run
+from pitcore_tools.thresholds.card_reference import reference_of
 from pitcore_tools.thresholds.points import card_points
 from pitcore_tools.train.recipe import Recipe, recipe_yaml
 
 GOLDEN_SEED, GOLDEN_CROPS = 20261123, 32
-ONNXRUNTIME_MIN = "1.22"  # the oldest whose wheels run on both boards; 1.21 dies on a Pi 4
+ONNXRUNTIME_MIN = "1.22"  # the oldest version that runs on both boards; 1.21 crashes on a Pi 4
 
 
 def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, evidence: HeldOut | None = None) -> None:
-    """Write a whole bundle, or none.
+    """Write a bundle atomically.
 
     Args:
-        folder: the bundle; replaced if it exists.
-        trained: where it came from.
-        graph: the net that ships.
-        held_out: its logits on crops it was not trained on.
-        evidence: logits of the nets of all folds of its recipe, each on crops it was not trained on; the thresholds
-            then rest on all of them.
+        folder: folder of the bundle; replaced if it exists.
+        trained: the training run.
+        graph: the net to ship.
+        held_out: its logits on held-out crops.
+        evidence: held-out logits of the nets of all folds of its recipe; if given, the thresholds use all of them.
 
     Raises:
-        DataError: a weight or a held-out logit is NaN or infinite, or the network says the contrary of the labels.
+        DataError: a weight or a held-out logit is NaN or infinite, or the network contradicts the labels.
     """
     refuse_not_finite("the graph", [*float_tensors(graph.model), ("logits of held-out crops", held_out.margins)])
     slope, intercept = figures.fit_platt(held_out.labels, held_out.margins)
@@ -59,6 +59,8 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
         )
     probabilities = figures.platt(held_out.margins, slope, intercept)
     points = card_points(held_out, probabilities, evidence)
+    fold = trained.recipe.held_out_fold
+    reference = reference_of(trained.pictures, probabilities, trained.recipe.planes, f"crops of fold {fold}")
     said = figures.pit_margins(graph.logits(trained.training.pixels), trained.recipe.labels)
     training = figures.confusion(trained.training.labels, said)
     summary = report.summary(held_out)
@@ -72,7 +74,7 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
                 "split": {
                     "by": "crop_hash",
                     "folds": trained.recipe.folds,
-                    "held_out_fold": trained.recipe.held_out_fold,
+                    "held_out_fold": fold,
                 },
                 "held_out": summary,
                 "training": {"crops": len(trained.training), "accuracy": training.shares["accuracy"].value},
@@ -101,6 +103,7 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
         "labels": recipe.labels,
         "calibration": {"method": "platt", "slope": slope, "intercept": intercept},
         "points": {name: msgspec.to_builtins(point) for name, point in points.items()},
+        "reference": msgspec.to_builtins(reference),
         "files": {name: hashlib.sha256(raw).hexdigest() for name, raw in content.items()},
         "runtime": {"onnxruntime_min": ONNXRUNTIME_MIN, "opset": OPSET},
     }
@@ -110,10 +113,10 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
 
 
 def rewrite_points(folder: Path, points: dict[str, Point], version: str) -> None:
-    """Give a bundle other operating points and another version; the network and its calibration stay.
+    """Replace the operating points and the version of a bundle; the network and its calibration stay.
 
     Raises:
-        BundleError, CardError: no whole bundle.
+        BundleError, CardError: the folder is not a valid bundle.
     """
     metrics = json.loads((folder / "metrics.json").read_bytes())
     metrics.pop("thresholds", None)
@@ -122,16 +125,16 @@ def rewrite_points(folder: Path, points: dict[str, Point], version: str) -> None
 
 
 def rewrite_card(folder: Path, version: str, files: dict[str, bytes] | None = None, **changes: object) -> None:
-    """Give a bundle another card under another version; the network and its calibration stay.
+    """Change the card and the version of a bundle; the network and its calibration stay.
 
     Args:
-        folder: the bundle.
-        version: the new one.
-        files: of the bundle, that change too.
-        changes: to fields of the card.
+        folder: folder of the bundle.
+        version: the new version.
+        files: other files of the bundle to replace, by name.
+        changes: new values of fields of the card.
 
     Raises:
-        BundleError, CardError: no whole bundle, or no right card.
+        BundleError, CardError: the folder is not a valid bundle, or the new card is invalid.
     """
     bundle = load_bundle(folder)
     content = {name: (folder / name).read_bytes() for name in BUNDLE_FILES} | (files or {})
@@ -148,7 +151,7 @@ def rewrite_card(folder: Path, version: str, files: dict[str, bytes] | None = No
 
 
 def golden_vectors(recipe: Recipe, graph: Graph) -> bytes:
-    """Return ``golden.npz``: procedural crops, never real ones, and the logits this machine computes for them."""
+    """Return ``golden.npz``: procedural crops, never real ones, and the logits of this machine for them."""
     spec = recipe.spec
     crops = np.stack([crop_from_image(render_crop(GOLDEN_SEED, index)[0], spec) for index in range(GOLDEN_CROPS)])
     file, logits = io.BytesIO(), graph.logits(crops)
@@ -177,7 +180,7 @@ def _write(raw: bytes, file: BinaryIO) -> None:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Refuse a folder that holds something that no bundle does. Raises DataError."""
+    """Raise DataError if a folder contains files that do not belong to a bundle."""
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: is a file; name a folder for the bundle")
     held = {path.name for path in folder.iterdir()} if folder.exists() else set()
@@ -189,7 +192,7 @@ def check_replaceable(folder: Path) -> None:
 
 
 def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Write the files beside the folder, then swap names. Raises DataError, OSError; the folder is then as it was."""
+    """Write the files beside the folder, then swap names. Raises DataError, OSError; the folder is then unchanged."""
     folder = trusted(folder)
     check_replaceable(folder)
     fresh = folder.with_name(f".{secrets.token_hex(8)}.part")

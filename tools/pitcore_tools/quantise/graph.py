@@ -1,4 +1,4 @@
-"""From a training run to the graph that ships: export, prove, quantise."""
+"""Makes the graph to ship from a training run: exports, tests, quantises."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from torch import nn
 
+from pitcore.camera.crops import LabelledCrop, fold_of
 from pitcore.errors import BundleError, DataError
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import HeldOut
@@ -23,8 +24,8 @@ from pitcore_tools.train.dataset import CropSet, prepare, read_crops, split
 from pitcore_tools.train.loop import load_network, logits_of, seen_by
 from pitcore_tools.train.recipe import Recipe
 
-CALIBRATION_CROPS = 320  # ranges have settled by 200; a multiple of the batch
-MAX_EXPORT_ERROR = 1e-3  # of a logit, between torch and ONNX Runtime in float
+CALIBRATION_CROPS = 320  # more than 200 change the ranges hardly; a multiple of the batch
+MAX_EXPORT_ERROR = 1e-3  # largest difference of a logit between torch and ONNX Runtime in float
 GRANULE = 32
 
 Say = Callable[[str], None]
@@ -32,15 +33,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The graph that ships, and how it came to be.
+    """The graph to ship, and how it was made.
 
     Attributes:
-        model: crops in, float logits out.
-        dtype: ``uint8`` of an int8 graph, whose crops are NHWC bytes; ``float32`` of a float one, NCHW in 0..255.
-        method: calibration that was chosen; none of a float graph.
-        errors: for each method tried, the mean distance of its margins from the float net's, on training crops
-            that did not calibrate it.
-        operators: of the optimised graph, on this machine.
+        model: ONNX model from crops to float logits.
+        dtype: ``uint8`` for an int8 graph, whose input is NHWC bytes; ``float32`` for a float graph, NCHW in 0..255.
+        method: the chosen calibration; empty for a float graph.
+        errors: for each method, the mean difference of its margins from the float net's, on training crops that were
+            not used for calibration.
+        operators: operators of the optimised graph on this machine.
     """
 
     model: onnx.ModelProto
@@ -51,11 +52,11 @@ class Graph:
 
     @property
     def layout(self) -> Literal["NHWC", "NCHW"]:
-        """Of the input."""
+        """Layout of the input."""
         return "NHWC" if self.dtype == "uint8" else "NCHW"
 
     def as_input(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8 | np.float32]:
-        """(N, S, S, planes) uint8 to what the graph takes."""
+        """Convert (N, S, S, planes) uint8 crops to the input of the graph."""
         return crops if self.dtype == "uint8" else to_nchw(crops)
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -65,33 +66,40 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished training run and its data, prepared."""
+    """A finished training run with its prepared data.
+
+    Attributes:
+        pictures: the held-out crops as they lie on disk, in the order of ``held_out``.
+    """
 
     recipe: Recipe
     network: nn.Module
     training: CropSet
     held_out: CropSet
+    pictures: list[LabelledCrop]
 
 
 def load_run(run_folder: Path, data: Path) -> Run:
-    """Load a run and the crops it was trained on and is to be judged by.
+    """Load a run with its training crops and its held-out crops.
 
     Raises:
-        DataError: the run says that it was trained on some that are to judge it.
-        PitcoreError: either cannot be used.
+        DataError: the run was trained on some of the held-out crops.
+        PitcoreError: the run or the crops cannot be used.
     """
     recipe, network = load_network(run_folder)
-    training, held_out = split(prepare(read_crops(data), recipe.spec), recipe.folds, recipe.held_out_fold)
+    crops = read_crops(data)
+    training, held_out = split(prepare(crops, recipe.spec), recipe.folds, recipe.held_out_fold)
     if leaked := seen_by(run_folder) & set(held_out.hashes):
         raise DataError(
             f"{run_folder}: was trained on {len(leaked)} of the {len(held_out)} crops of fold {recipe.held_out_fold} "
             f"of {data}, which are to judge it; give the data and the config.yaml it was trained with"
         )
-    return Run(recipe, network, training, held_out)
+    pictures = [crop for crop in crops if fold_of(crop.hash, recipe.folds) == recipe.held_out_fold]
+    return Run(recipe, network, training, held_out, pictures)
 
 
 def calibration_sample(crops: CropSet) -> tuple[CropSet, CropSet]:
-    """Return crops to calibrate with, the brightest and darkest among them, and as many others to choose by."""
+    """Return crops for calibration, with the brightest and darkest, and as many others for choosing the method."""
     order = np.argsort([hashlib.sha256(name.encode()).digest() for name in crops.hashes], kind="stable")
     brightness = crops.pixels.astype(np.float64).sum(axis=(1, 2, 3))
     extremes = np.argsort(brightness, kind="stable")
@@ -109,10 +117,10 @@ def calibration_sample(crops: CropSet) -> tuple[CropSet, CropSet]:
 
 
 def quantise_run(trained: Run, say: Say) -> Graph:
-    """Export, then quantise with each calibration, and keep the one closest to the float net.
+    """Export, quantise with each calibration, and return the graph closest to the float net.
 
     Raises:
-        BundleError: the exported graph differs from the network, or its int8 form holds float operators.
+        BundleError: the exported graph differs from the network, or its int8 form contains float operators.
     """
     recipe = trained.recipe
     if recipe.normalise:
@@ -140,14 +148,14 @@ def quantise_run(trained: Run, say: Say) -> Graph:
 
 
 def float_run(trained: Run, say: Say) -> Graph:
-    """Export as a float graph: for networks that have no int8 form, and to compare with. Raises BundleError."""
+    """Export a float graph: for networks without an int8 form, and for comparison. Raises BundleError."""
     _, choice = calibration_sample(trained.training)
     model, _ = _exported(trained, choice, say)
     return Graph(model, "float32", None, {}, op_histogram(model))
 
 
 def _exported(trained: Run, crops: CropSet, say: Say) -> tuple[onnx.ModelProto, NDArray[np.float32]]:
-    """Export and compare with torch on some crops; returns the graph and torch's logits. Raises BundleError."""
+    """Export, and compare with torch on some crops. Return the graph and torch's logits. Raises BundleError."""
     recipe = trained.recipe
     model, zeroed = float_graph(trained.network, recipe.crop_size_px, normalised=bool(recipe.normalise))
     reference = logits_of(trained.network, crops.pixels, recipe)
@@ -165,7 +173,7 @@ def check_export(model: onnx.ModelProto, crops: NDArray[np.uint8], reference: ND
 
 
 def held_out_logits(trained: Run, graph: Graph) -> HeldOut:
-    """Run both nets, or the float one alone, over the held-out crops."""
+    """Return the margins of the float and the int8 net, or of the float net only, on the held-out crops."""
     crops, labels = trained.held_out, trained.recipe.labels
     no_int8 = np.full(len(crops), np.nan)
     return HeldOut(

@@ -1,7 +1,7 @@
-"""Static quantisation to U8 activations and S8 per-channel weights, and the shape boards want it in.
+"""Quantises statically to U8 activations and S8 per-channel weights, with the input that boards use.
 
-Why this form: ``docs/model.md``. The quantiser itself is ONNX Runtime's; we choose the calibration and change the
-input from float to the crop's own bytes.
+``docs/model.md`` explains this form. The quantiser is ONNX Runtime's; this module chooses the calibration and changes
+the input from float to the bytes of the crop.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ METHODS = {
 }
 CALIBRATION_BATCH = 32
 TO_NCHW = "to_nchw"
-# What may be in the optimised graph: integer kernels, and the moves that change no number.
+# Allowed operators of the optimised graph: integer kernels, and operators that only move data.
 INTEGER_OPS = {
     "QLinearConv",
     "QLinearAdd",
@@ -55,10 +55,10 @@ INTEGER_OPS = {
 
 
 class _Crops(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
-    """Hands calibration crops to the quantiser, as float in 0..255."""
+    """Passes calibration crops to the quantiser, as float in 0..255."""
 
     def __init__(self, crops: NDArray[np.uint8]) -> None:
-        whole = len(crops) // CALIBRATION_BATCH  # the histogram methods want batches of one size
+        whole = len(crops) // CALIBRATION_BATCH  # the histogram methods need batches of equal size
         if whole == 0:
             raise DataError(f"{len(crops)} crops are too few to calibrate; give at least {CALIBRATION_BATCH}")
         self._batches: Iterator[NDArray[np.uint8]] = iter(
@@ -71,19 +71,19 @@ class _Crops(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships 
 
 
 def to_nchw(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, S, S, planes) uint8 to (N, planes, S, S) float32, values unchanged."""
+    """Convert (N, S, S, planes) uint8 to (N, planes, S, S) float32 with equal values."""
     return np.ascontiguousarray(crops.transpose(0, 3, 1, 2)).astype(np.float32)
 
 
 def quantise(model: onnx.ModelProto, crops: NDArray[np.uint8], method: str) -> onnx.ModelProto:
     """Quantise a float graph: ``crops`` becomes (n, S, S, planes) uint8, ``logits`` stays float.
 
-    Done twice: the first time tells which scales the skip connections want, the second uses them.
+    Runs twice: the first run gives the scales that the skip connections need, the second uses them.
 
     Args:
-        model: from ``float_graph``.
-        crops: (N, S, S, planes) uint8 to take the activations' ranges from.
-        method: of ``METHODS``.
+        model: graph from ``float_graph``.
+        crops: (N, S, S, planes) uint8 crops for the ranges of the activations.
+        method: a name of ``METHODS``.
     """
     plain = _quantise(model, crops, method, {})
     return _blocks_as_channels(_take_bytes(_quantise(model, crops, method, exact_scales(plain))))
@@ -92,13 +92,13 @@ def quantise(model: onnx.ModelProto, crops: NDArray[np.uint8], method: str) -> o
 def _quantise(
     model: onnx.ModelProto, crops: NDArray[np.uint8], method: str, fixed: dict[str, Quantisation]
 ) -> onnx.ModelProto:
-    """Quantise to QDQ, taking the quantisation of some activations as given."""
-    # the crop's bytes are the input's quantised form; calibration alone would give 0.99998 for the 1
+    """Quantise to QDQ with a fixed quantisation of some activations."""
+    # the crop's bytes are the quantised input, so its scale is exactly 1; calibration would give 0.99998
     overrides = {INPUT: Quantisation(np.float32(1), 0)} | fixed
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         prepared = onnx.shape_inference.infer_shapes(model, strict_mode=True)
-        add_pre_process_metadata(prepared)  # folded and inferred: the quantiser need not ask for it
+        add_pre_process_metadata(prepared)  # the graph is already folded and has shapes, so no warning
         onnx.save(prepared, before)
         quantize_static(
             before,
@@ -141,7 +141,7 @@ def _take_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
 def _blocks_as_channels(model: onnx.ModelProto) -> onnx.ModelProto:
     """Turn the first convolution, 7 x 7 with stride 2, into 4 x 4 with stride 1, over blocks of 2 x 2 pixels.
 
-    Every sum is the same to the bit, but a runtime gathers 4 runs of 16 bytes for it rather than 7 of 14.
+    Every sum is equal to the bit, but a runtime reads 4 runs of 16 bytes for it instead of 7 of 14.
     Source: C. Ying et al., "Image classification at supercomputer scale", 2018 (space to depth).
     """
     graph = model.graph
@@ -178,17 +178,17 @@ def _blocks_as_channels(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def session_for(model: onnx.ModelProto, optimised: Path | None = None) -> ort.InferenceSession:
-    """Load a graph as a board does, with one thread; write the optimised graph where a path is given."""
+    """Load a graph like a board, with one thread; write the optimised graph if a path is given."""
     options = session_options(1)
     options.log_severity_level = 3
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
-    with _core.FlushToZero():  # gives this thread its mode back, which making a session changes
+    with _core.FlushToZero():  # restores this thread's mode, which creating a session changes
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def run(session: ort.InferenceSession, inputs: NDArray[np.uint8 | np.float32]) -> NDArray[np.float32]:
-    """Run a graph over any number of crops, in pieces, on every core."""
+    """Run a graph over any number of crops, in batches, on every core."""
     starts = range(0, len(inputs), CALIBRATION_BATCH)
     found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(starts)
 
@@ -202,7 +202,7 @@ def run(session: ort.InferenceSession, inputs: NDArray[np.uint8 | np.float32]) -
 
 
 def op_histogram(model: onnx.ModelProto) -> Counter[str]:
-    """Count the operators of the graph as ONNX Runtime optimises it on this machine."""
+    """Count the operators of the graph after ONNX Runtime's optimisation on this machine."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimised.onnx"
         session_for(model, path)
@@ -210,5 +210,5 @@ def op_histogram(model: onnx.ModelProto) -> Counter[str]:
 
 
 def float_ops(histogram: Counter[str]) -> set[str]:
-    """Return operators of an optimised graph that are not integer kernels: there should be none."""
+    """Return the operators of an optimised graph that are not integer kernels; there should be none."""
     return set(histogram) - INTEGER_OPS

@@ -1,12 +1,12 @@
-"""Scales with which every machine adds alike: the skip connections of a ResNet, made exact.
+"""Chooses scales with which every machine computes equal sums in the skip connections of a ResNet.
 
-A quantised sum is ``c = round(a * A/C + b * B/C)``, where a and b are codes less their zero points and A, B, C the
+A quantised sum is ``c = round(a * A/C + b * B/C)``, where a and b are codes minus their zero points, and A, B, C the
 scales. ONNX Runtime computes it in float32 on x86, rounding halves to even, and with 22-bit integers on Arm, rounding
-halves away from zero (MLAS, ``qladd.cpp``). The two differ where the exact sum lies near a half: about one code in a
-million, and through the layers that follow one verdict in a thousand changes its last digits.
+halves away from zero (MLAS, ``qladd.cpp``). The results differ if the exact sum is near a half: for about one code in a
+million, which changes the last digits of one verdict in a thousand.
 
-So we move A and B, by hundredths of a percent, to multiples of C / 2**14 for which no pair of codes ends on
-a half; where A + B exceeds 4 C, to multiples of C / 2**13, and so on. Then both computations are exact, and so equal.
+So A and B are changed, by hundredths of a percent, to multiples of C / 2**14 for which no pair of codes gives a half;
+if A + B exceeds 4 C, to multiples of C / 2**13, and so on. Then both computations are exact, and so equal.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from onnx import numpy_helper
 
 from pitcore.errors import BundleError
 
-FINEST = 1 << 14  # steps a code of the output
-LARGEST = (1 << 24) // 255  # of the two ratios' sum, in steps: then 255 of each fit in float32's 24 bits, in any order
-REACH = 64  # steps that a ratio may move,
-MOST = 0.01  # nor more than this part of itself
+FINEST = 1 << 14  # steps of a code of the output
+LARGEST = (1 << 24) // 255  # largest sum of both ratios in steps, so that 255 times it fits into float32's 24 bits
+REACH = 64  # largest change of a ratio in steps
+MOST = 0.01  # largest relative change of a ratio
 
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """How a tensor is quantised: ``real = scale * (code - zero_point)``."""
+    """The quantisation of a tensor: ``real = scale * (code - zero_point)``."""
 
     scale: np.float32
     zero_point: int
@@ -39,8 +39,8 @@ class Sum:
     """A quantised addition.
 
     Attributes:
-        inputs: names of the two float tensors whose quantisation is the summands'.
-        output: name of its float output, which is quantised after it; a ReLU is part of that quantisation.
+        inputs: names of the two float tensors that are added.
+        output: name of the float output, which is quantised after it; a ReLU is part of that quantisation.
     """
 
     inputs: tuple[str, str]
@@ -48,7 +48,7 @@ class Sum:
 
 
 def quantisations(model: onnx.ModelProto) -> dict[str, Quantisation]:
-    """Return how each activation of a QDQ graph is quantised, by the float tensor's name."""
+    """Return the quantisation of each activation of a QDQ graph, by the float tensor's name."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     return {
         node.input[0]: Quantisation(
@@ -66,7 +66,7 @@ def sums(model: onnx.ModelProto) -> list[Sum]:
     known = quantisations(model)
 
     def quantised(name: str) -> str | None:
-        """Return the float tensor behind a DequantizeLinear; a MaxPool has the quantisation of what it pools."""
+        """Return the float tensor behind a DequantizeLinear; a MaxPool has the quantisation of its input."""
         node = maker.get(name)
         if node is None or node.op_type != "DequantizeLinear" or node.input[0] not in maker:
             return None
@@ -85,18 +85,18 @@ def sums(model: onnx.ModelProto) -> list[Sum]:
 
 
 def exact_scales(model: onnx.ModelProto) -> dict[str, Quantisation]:
-    """Return the quantisation of every summand, moved so that its sum is exact on every machine.
+    """Return a quantisation of every summand for which its sum is exact on every machine.
 
-    Works from the last sum back, since the output of one is an input of the next.
+    Works backwards from the last sum, because the output of one is an input of the next.
 
     Args:
         model: a QDQ graph with uint8 activations.
 
     Returns:
-        For each input of a sum: its scale, moved by as little as will do and at most 1 %, and its zero point.
+        For each input of a sum: its scale, changed as little as possible and at most by 1 %, and its zero point.
 
     Raises:
-        BundleError: a tensor is an input of two sums, or no scale nearby will do.
+        BundleError: a tensor is an input of two sums, or there is no suitable scale nearby.
     """
     known, exact = quantisations(model), dict[str, Quantisation]()
     for entry in reversed(sums(model)):
@@ -111,11 +111,11 @@ def exact_scales(model: onnx.ModelProto) -> dict[str, Quantisation]:
 
 
 def exact_sum(first: Quantisation, second: Quantisation, output: Quantisation) -> NDArray[np.uint8] | None:
-    """Add every pair of codes, exactly.
+    """Add every pair of codes exactly.
 
     Returns:
-        (256, 256) uint8, indexed by the first and the second code; None if float32 or 22-bit integers cannot hold
-        the sum, or if some pair ends on a half inside the range of the output.
+        (256, 256) uint8, indexed by the first and the second code; None if the sum does not fit into float32 or 22-bit
+        integers, or if a pair gives a half inside the range of the output.
     """
     ratios = [float(np.float32(entry.scale / output.scale)) for entry in (first, second)]
     unit = _steps(sum(ratios))
@@ -133,7 +133,7 @@ def exact_sum(first: Quantisation, second: Quantisation, output: Quantisation) -
 
 
 def _steps(ratios: float) -> int:
-    """Return into how many steps, a power of two, a code of the output is divided, from the sum of the two ratios."""
+    """Return the number of steps of a code of the output, a power of two, for a sum of the two ratios."""
     steps = FINEST
     while ratios * steps > LARGEST:
         steps //= 2
@@ -158,7 +158,7 @@ def _exact_pair(first: Quantisation, second: Quantisation, output: Quantisation)
 
 
 def _outwards(first: int, second: int) -> list[tuple[int, int]]:
-    """Return the pairs of moves of at most so many steps either way, the smallest first."""
+    """Return the pairs of changes up to these numbers of steps in both directions, the smallest first."""
     moves = ((a, b) for a in range(-first, first + 1) for b in range(-second, second + 1))
     return sorted(moves, key=lambda pair: (abs(pair[0]) + abs(pair[1]), pair))
 

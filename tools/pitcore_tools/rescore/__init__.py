@@ -1,1 +1,1 @@
-"""Judges an archive of crops with a candidate model, through Ray Data, and says what would change."""
+"""Judges an archive of crops with a candidate model, through Ray Data, and reports which verdicts would change."""

@@ -1,4 +1,4 @@
-"""Judges pieces: the same on the driver, on another core and on another machine."""
+"""Judges pieces of an archive; the same code runs on the driver, on other cores and on other machines."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pitcore_tools.rescore.pieces import Piece, read_piece
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What is known of one crop after it was judged.
+    """The result of one crop.
 
     Attributes:
-        line: as `pitcore classify --json` writes it.
-        p_pit: of the candidate; None where it could not be judged.
-        bad: why it could not.
-        sha256, board, at, verdict, reason, before: what the archive says: of the file, and what the board said;
-            ``before`` is its probability.
+        line: the line that `pitcore classify --json` writes.
+        p_pit: the candidate's probability of a pit; None if the crop could not be judged.
+        bad: why it could not be judged; else None.
+        sha256, board, at, verdict, reason: the archive's columns: hash of the file, and the board's verdict.
+        before: the board's probability of a pit.
     """
 
     line: str
@@ -37,7 +37,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """A whole piece; ``node`` is the machine that judged it, ``bad`` why none of it could be read."""
+    """The result of a piece; ``node`` is the machine that judged it, ``bad`` why the piece could not be read."""
 
     id: str
     node: str
@@ -46,7 +46,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def bundle_content(bundle: Bundle) -> dict[str, bytes]:
-    """Return the files of a bundle: machines of a cluster have no copy of it."""
+    """Return the files of a bundle by name, because the machines of a cluster have no copy of it."""
     return {name: (bundle.directory / name).read_bytes() for name in ("card.json", *BUNDLE_FILES)}
 
 
@@ -54,7 +54,7 @@ class Judge:
     """Holds the model on one core.
 
     Args:
-        content: files of the bundle.
+        content: files of the bundle, by name.
     """
 
     def __init__(self, content: dict[str, bytes]) -> None:
@@ -65,20 +65,20 @@ class Judge:
             self._classifier, self._label = Classifier(bundle), bundle.label
 
     def judge(self, piece: Piece, node: str) -> Result:
-        """Judge a piece."""
+        """Judge a piece on the machine ``node``."""
         try:
             records = list(read_piece(piece))
         except DataError as error:
             return Result(piece.id, node, [], str(error))
         pictures = [Picture(record.name, record.png) for record in records]
         crops = []
-        for record, found in zip(records, self._classifier.classify_pictures(pictures), strict=True):
+        for record, verdict in zip(records, self._classifier.classify_pictures(pictures), strict=True):
             stored = record.stored
             crops.append(
                 Judged(
-                    line=json_line(found, self._label),
-                    p_pit=found.p_pit,
-                    bad=found.error,
+                    line=json_line(verdict, self._label),
+                    p_pit=verdict.p_pit,
+                    bad=verdict.error,
                     sha256=stored.get("sha256"),
                     board=stored.get("board"),
                     at=stored.get("at"),

@@ -1,8 +1,8 @@
-"""Cuts an archive into pieces that are judged apart, in any order, each exactly once.
+"""Divides an archive into pieces that are judged independently, in any order, each exactly once.
 
-A piece is a few hundred crops: row groups of a Parquet shard, or files of a folder. Its name is a hash of what it is
-made of and of the model, so a result that lies on the disk is known to be that of this piece. An archive's columns are
-those of `pitcore-tools pull`; only ``name`` and ``png`` must be there.
+A piece is a few hundred crops: rows of a Parquet shard, or files of a folder. Its id is a hash of its contents and of
+the model, so a stored result can be matched to its piece. The columns of an archive are those of `pitcore-tools pull`;
+only ``name`` and ``png`` are required.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from pitcore.plain_text import printable
 
 PIECE_CROPS = 512
 SUFFIX = ".parquet"
-STORED = ("sha256", "board", "at", "verdict", "reason", "p_pit")  # what the board said, where the archive has it
+STORED = ("sha256", "board", "at", "verdict", "reason", "p_pit")  # optional columns with the board's verdict
 
 
 class Piece(msgspec.Struct, frozen=True):
     """One piece.
 
     Attributes:
-        id: names it and its model.
-        shard: where the archive's shard lies; None for files of a folder.
-        first, count: rows of the shard.
-        paths: the files.
+        id: identifies the piece and the model.
+        shard: URL of the shard; None for files of a folder.
+        first, count: first row and number of rows of the shard.
+        paths: paths of the files.
     """
 
     id: str
@@ -41,7 +41,7 @@ class Piece(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Record:
-    """One crop: its name, its file, and what the board said of it (``STORED``)."""
+    """One crop: its name, its file, and the board's verdict (columns ``STORED``)."""
 
     name: str
     png: bytes | None
@@ -50,14 +50,14 @@ class Record:
 
 @dataclass(slots=True)
 class Plan:
-    """All pieces in the order of the archive, and what is wrong with shards that cannot be read."""
+    """All pieces in the order of the archive, and a message for each shard that cannot be read."""
 
     pieces: list[Piece]
     bad_shards: list[str]
 
 
 def _libraries() -> tuple[Any, Any, Any]:
-    """Return fsspec, pyarrow and its Parquet part; only an archive needs them. Raises DataError."""
+    """Import fsspec, pyarrow and pyarrow.parquet, which only archives need. Raises DataError."""
     try:
         import fsspec  # noqa: PLC0415  optional
         import pyarrow as pa  # noqa: PLC0415
@@ -68,10 +68,10 @@ def _libraries() -> tuple[Any, Any, Any]:
 
 
 def plan_archive(url: str, model: str) -> Plan:
-    """Cut an archive of Parquet shards into pieces.
+    """Divide an archive of Parquet shards into pieces.
 
     Args:
-        url: a folder, or what fsspec takes.
+        url: a folder, or a URL of fsspec.
         model: hash of the bundle.
 
     Raises:
@@ -104,13 +104,13 @@ def plan_archive(url: str, model: str) -> Plan:
 
 
 def plan_files(paths: Sequence[str], model: str) -> Plan:
-    """Cut a list of files into pieces."""
+    """Divide a list of files into pieces."""
     cuts = [list(paths[first : first + PIECE_CROPS]) for first in range(0, len(paths), PIECE_CROPS)]
     return Plan([Piece(_id(model, *cut), count=len(cut), paths=cut) for cut in cuts], [])
 
 
 def read_piece(piece: Piece) -> Iterator[Record]:
-    """Yield the crops of a piece; a file's content is read later. Raises DataError."""
+    """Yield the crops of a piece; files of a folder are read later. Raises DataError."""
     if piece.shard is None:
         yield from (Record(path, None) for path in piece.paths)
         return
@@ -127,7 +127,7 @@ def read_piece(piece: Piece) -> Iterator[Record]:
 
 
 def _rows(batches: Iterator[Any], first: int, count: int) -> Iterator[Record]:
-    """Yield some rows of a shard, however its batches are cut."""
+    """Yield ``count`` rows from row ``first`` on, whatever the sizes of the batches."""
     at = 0
     for batch in batches:
         skip = max(0, first - at)

@@ -1,4 +1,4 @@
-"""What a candidate would change: verdicts that flip, by board, day and probability. Also the gate before a release."""
+"""Counts the verdicts that a candidate would change, by board, day and probability. Checks the limits for a release."""
 
 from __future__ import annotations
 
@@ -16,31 +16,37 @@ from pitcore.model_card import Bundle, Thresholds
 from pitcore_tools.rescore.judge import Judged
 
 SCHEMA = "pitcore.rescore/1"
-NAMED = 20  # bad records in the report
-# A stored verdict with another reason was decided by shape, belt or an alarm, and no model would change it.
+NAMED = 20  # bad crops listed in the report
+# A verdict with another reason was decided by shape, belt or an alarm, so a model would not change it.
 BY_MODEL = {None, "uncertain"}
 
 
 class Part(msgspec.Struct):
-    """Crops that were compared, and how many of them flip."""
+    """Number of compared crops, and number of crops whose verdict changes."""
 
     compared: int = 0
     flipped: int = 0
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """A whole run.
+    """The result of a run.
 
     Attributes:
-        bundle, label: hash and name of the candidate; ``point`` its operating point by which verdicts are compared.
-        crops: judged ones, each once; ``duplicates`` came again and were left out.
-        bad: could not be judged; ``bad_records`` names the first.
-        compared: of the crops, those of which the archive has a verdict of a model; ``flipped`` of them change.
-        newly_clean: of the flipped, those that a board stopped and the candidate lets pass.
-        flips: by "before > after".
-        by_board, by_day, by_probability: of what was compared; probabilities are the stored ones, in tenths.
-        nodes: crops by the machine that judged them.
-        verdicts_sha256: of the file of verdicts.
+        bundle, label: hash and name of the candidate.
+        point: its operating point, by which verdicts are compared.
+        archive: name of the archive.
+        crops: number of judged crops, each counted once.
+        duplicates: number of crops that were in the archive again and were left out.
+        bad: number of crops that could not be judged; ``bad_records`` has the reasons of the first.
+        bad_shards: a message for each shard that could not be read.
+        compared: number of crops with a stored verdict of a model.
+        flipped: number of compared crops whose verdict changes.
+        newly_clean: number of flipped crops that a board stopped and the candidate lets pass.
+        flips: numbers of flips, by "before > after".
+        by_board, by_day, by_probability: compared and flipped crops; probabilities are the stored ones, in tenths.
+        nodes: number of crops by the machine that judged them.
+        verdicts_sha256: hash of the file of verdicts.
+        crops_per_s: crops judged per second in this run; None if none was.
     """
 
     schema: Literal["pitcore.rescore/1"] = "pitcore.rescore/1"
@@ -66,7 +72,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """What a release may change at most, as shares: of what was compared, and bad ones of all."""
+    """The limits for a release: shares of flips and newly clean crops among compared ones, and of bad among all."""
 
     flips: float
     newly_clean: float
@@ -74,12 +80,12 @@ class Gate(msgspec.Struct, frozen=True):
 
 
 class Reporter:
-    """Takes crops in the order of the archive and counts.
+    """Takes results in the order of the archive and counts them.
 
     Args:
         bundle: the candidate.
-        point: name and thresholds by which verdicts are compared.
-        archive: its name.
+        point: name and thresholds of the operating point.
+        archive: name of the archive.
     """
 
     def __init__(self, bundle: Bundle, point: tuple[str, Thresholds], archive: str) -> None:
@@ -90,7 +96,7 @@ class Reporter:
         self._digest = hashlib.sha256()
 
     def lines(self, crops: list[Judged], node: str) -> Iterator[bytes]:
-        """Count crops and yield the verdict line of each that was not there before."""
+        """Count crops, and yield the verdict line of each crop that is not a duplicate."""
         report = self.report
         for crop in crops:
             if crop.sha256 is not None:
@@ -140,11 +146,11 @@ class Reporter:
 
 
 def text(report: Report) -> str:
-    """Return a report for people."""
+    """Return a report as text for people."""
     changed = f"{report.flipped} would change ({_share(report.flipped, report.compared)})"
     lines = [
         f"{report.label} ({report.bundle[:12]}) over {report.archive}, point {report.point}",
-        f"  {report.crops} crops judged, {report.bad} bad, {report.duplicates} came again and were left out",
+        f"  {report.crops} crops judged, {report.bad} bad, {report.duplicates} duplicates left out",
         f"  {len(report.bad_shards)} shards could not be read",
         f"  {report.compared} compared with the verdict of the board: {changed}, {report.newly_clean} newly clean",
         *(f"    {name}: {count}" for name, count in report.flips.items()),
@@ -155,7 +161,7 @@ def text(report: Report) -> str:
             f"  {title} {key}: {part.flipped} of {part.compared} ({_share(part.flipped, part.compared)})"
             for key, part in sorted(parts.items())
         ]
-    lines += [f"  bad: {said}" for said in (report.bad_shards + report.bad_records)]
+    lines += [f"  bad: {reason}" for reason in (report.bad_shards + report.bad_records)]
     lines += [f"  judged by {node}: {count} crops" for node, count in sorted(report.nodes.items())]
     if report.crops_per_s is not None:
         lines.append(f"  {report.crops_per_s:.0f} crops a second in this run")
@@ -167,16 +173,16 @@ def _share(part: int, whole: int) -> str:
 
 
 def check_gate(path: Path, bundle: Bundle, gate: Gate) -> Report:
-    """Refuse a release whose report exceeds the limits.
+    """Check the report of a release against the limits.
 
     Raises:
-        DataError: the file is no report.
-        PublishError: it is of another bundle, compares nothing, or exceeds a limit.
+        DataError: the file is not a report.
+        PublishError: the report is of another bundle, compares nothing, or exceeds a limit.
     """
     try:
         report = msgspec.json.decode(path.read_bytes(), type=Report)
     except (OSError, msgspec.DecodeError) as error:
-        raise DataError(f"{path}: no report: {error}; write it with `pitcore-tools rescore`") from error
+        raise DataError(f"{path}: not a report: {error}; write it with `pitcore-tools rescore`") from error
     if report.bundle != bundle.sha256:
         raise PublishError(f"{path}: is of {report.label} ({report.bundle[:12]}), not of {bundle.label}; rescore again")
     if not report.compared:
@@ -184,14 +190,14 @@ def check_gate(path: Path, bundle: Bundle, gate: Gate) -> Report:
     if report.bad_shards:
         raise PublishError(f"{path}: {len(report.bad_shards)} shards could not be read; repair them and rescore again")
     whole = report.crops + report.bad
-    for what, found, of, limit in (
+    for what, number, of, limit in (
         ("verdicts would change", report.flipped, report.compared, gate.flips),
         ("stopped cherries would pass", report.newly_clean, report.compared, gate.newly_clean),
         ("crops are bad", report.bad, whole, gate.bad),
     ):
-        if found > limit * of:
+        if number > limit * of:
             raise PublishError(
-                f"{path}: {found} of {of} {what} ({found / of:.2%}), at most {limit:.2%} may; look at the report, then "
-                "raise the limit or keep the model back"
+                f"{path}: {number} of {of} {what} ({number / of:.2%}), the limit is {limit:.2%}; read the report, then "
+                "raise the limit or do not publish the model"
             )
     return report

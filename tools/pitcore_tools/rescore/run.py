@@ -1,7 +1,7 @@
-"""Runs the pieces through Ray Data, or through a plain loop, and keeps each result as soon as it is there.
+"""Runs the pieces through Ray Data, or in a plain loop, and stores each result at once.
 
-Only this process writes. A result is written to its end or not at all, under the name of its piece; so a run that was
-killed goes on where it was, a piece that Ray judged twice counts once, and they may come in any order.
+Only this process writes. A result is written atomically under the id of its piece. So a killed run continues where it
+was, a piece that Ray judged twice counts once, and results may arrive in any order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PLAIN_NODE = "plain loop"
 
 
 def path_of(output: Path, piece: Piece) -> Path:
-    """Return where the result of a piece lies."""
+    """Return the path of the result of a piece."""
     return output / FOLDER / f"{piece.id}.msgpack"
 
 
@@ -39,7 +39,7 @@ def keep(output: Path, results: Iterator[Result], done: Callable[[Result], None]
     """Write each result. Raises OSError."""
     (output / FOLDER).mkdir(parents=True, exist_ok=True)
     for result in results:
-        if result.bad is None:  # what could not be read is tried again by the next run
+        if result.bad is None:  # the next run tries a piece that could not be read again
             replace_file(output / FOLDER / f"{result.id}.msgpack", partial(_write, msgspec.msgpack.encode(result)))
         done(result)
 
@@ -57,14 +57,14 @@ def load(output: Path, piece: Piece) -> Result | None:
 
 
 def run_plain(pieces: Sequence[Piece], content: dict[str, bytes]) -> Iterator[Result]:
-    """Judge one piece after the other, here."""
+    """Judge the pieces one after the other in this process."""
     judge = Judge(content)
     for piece in pieces:
         yield judge.judge(piece, PLAIN_NODE)
 
 
 class _RayJudge:
-    """What an actor of Ray Data runs: a ``Judge``, and the name of its machine."""
+    """The actor of Ray Data: a ``Judge``, and the name of its machine."""
 
     def __init__(self, content: dict[str, bytes]) -> None:
         import ray  # noqa: PLC0415  optional
@@ -79,18 +79,18 @@ class _RayJudge:
 def run_ray(
     pieces: Sequence[Piece], content: dict[str, bytes], address: str | None, workers: int | None
 ) -> Iterator[Result]:
-    """Judge the pieces through Ray Data, and yield results as they come.
+    """Judge the pieces through Ray Data, and yield the results as they arrive.
 
     Args:
-        pieces: at least one.
-        content: files of the bundle.
-        address: of a running cluster; None starts one on this machine for this run.
-        workers: judges, one core each; by default as many as the cluster has cores.
+        pieces: at least one piece.
+        content: files of the bundle, by name.
+        address: address of a running cluster; None starts one on this machine for this run.
+        workers: number of judges with one core each; None takes all cores of the cluster.
 
     Raises:
         DataError: Ray is not installed, or the cluster does not answer.
     """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would report to its makers
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # otherwise Ray sends usage data to its makers
     try:
         import ray  # noqa: PLC0415  optional
         import ray.data  # noqa: PLC0415

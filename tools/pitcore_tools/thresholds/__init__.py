@@ -1,1 +1,1 @@
-"""Thresholds: what may pass, what is thrown out, and with what guarantee."""
+"""Chooses thresholds with a statistical guarantee."""

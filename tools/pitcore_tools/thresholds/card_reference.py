@@ -1,11 +1,12 @@
-"""What cherries are like that a model was tested on: the reference in its card, for the watch of drift on the board.
+"""Makes the reference of a card: histograms of the test crops' figures, with which the board compares its cherries.
 
-Figures are taken as the board takes them (``pitcore.line_watch.drift``): the calibrated probability, and area and mean
-grey levels over the mask. Edges are chosen so that each bin holds about as many crops as the others.
+The figures are those of the board (``pitcore.line_watch.drift``): the calibrated probability, and area and mean grey
+levels over the mask. The edges are chosen so that all bins have about the same number of crops.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,13 @@ def card_reference(folder: Path, data: Path, fold: int | None) -> Reference:
     """Judge labelled crops by a bundle and count their figures.
 
     Args:
-        folder: the bundle.
-        data: with ``cherry_clean`` and ``cherry_pit``.
-        fold: only the crops of this one, of five: those that the net was not trained on.
+        folder: folder of the bundle.
+        data: folder with ``cherry_clean`` and ``cherry_pit``.
+        fold: use only the crops of this fold of five, on which the net was not trained; None uses all.
 
     Raises:
-        PitcoreError: either cannot be used.
-        DataError: no crop of a label is left.
+        PitcoreError: the bundle or the crops cannot be used.
+        DataError: there is no crop of a label.
     """
     bundle = load_bundle(folder)
     card = bundle.card
@@ -42,13 +43,26 @@ def card_reference(folder: Path, data: Path, fold: int | None) -> Reference:
         if not (labels == number).any():
             raise DataError(f"{data}: no {name} crop{'' if fold is None else f' of fold {fold}'}; the card needs some")
     margins = bundle_margins(bundle, prepare(crops, CropSpec(card.crop_size_px, card.resize, len(card.planes))))
-    values = {
-        "pit_probability": figures.platt(margins, card.calibration.slope, card.calibration.intercept),
-        "area_px": np.array([float(_mask(crop).sum()) for crop in crops]),
-    }
-    for plane, name in enumerate(card.planes):
-        values[f"mean_{name}"] = np.array([crop.pixels[..., plane].sum() / _mask(crop).sum() for crop in crops])
-    which = "all crops" if fold is None else f"crops of fold {fold}"
+    probabilities = figures.platt(margins, card.calibration.slope, card.calibration.intercept)
+    return reference_of(crops, probabilities, card.planes, "all crops" if fold is None else f"crops of fold {fold}")
+
+
+def reference_of(
+    crops: Sequence[LabelledCrop], probabilities: NDArray[np.float64], planes: Sequence[str], which: str
+) -> Reference:
+    """Count the figures of labelled crops.
+
+    Args:
+        crops: as they lie on disk.
+        probabilities: (N,) of a pit, calibrated; of each crop.
+        planes: names of the crops' planes, in order.
+        which: names the crops, for people.
+    """
+    labels = np.array([crop.label for crop in crops])
+    areas = np.array([float(_mask(crop).sum()) for crop in crops])
+    values = {"pit_probability": probabilities, "area_px": areas}
+    for plane, name in enumerate(planes):
+        values[f"mean_{name}"] = np.array([float(crop.pixels[..., plane].sum()) for crop in crops]) / areas
     how = f"{which}: {len(crops)}, {int((labels == 1).sum())} with a pit"
     return Reference(how, {name: _counted(found, labels) for name, found in values.items()})
 

@@ -1,4 +1,4 @@
-"""Thresholds with a finite-sample guarantee. Pure: arrays in, numbers out.
+"""Computes thresholds with a finite-sample guarantee. Does no IO.
 
 Throughout, ``labels`` is (N,) with 1 for a pit and 0 for clean, and ``probabilities`` is (N,), of a pit. A cherry is
 accepted as clean below ``accept``, rejected from ``reject`` on, and reviewed between.
@@ -16,18 +16,18 @@ from scipy.stats import binom
 from pitcore.errors import DataError
 from pitcore_tools.evaluate.figures import Floats, Labels, Share
 
-STEP = 1e-4  # of a threshold in a card
+STEP = 1e-4  # resolution of a threshold in a card
 RECALLS = (0.95, 0.98, 0.99, 0.995)
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An accept threshold and what is known of it.
+    """An accept threshold with its guarantee.
 
     Attributes:
         threshold: probability of a pit below which a cherry passes.
-        pits: that it was chosen by.
-        missed: of those, how many pass.
+        pits: number of pits by which it was chosen.
+        missed: number of these pits that pass.
         max_miss, confidence: with this confidence, at most this share of all pits passes.
     """
 
@@ -39,15 +39,15 @@ class Accepted:
 
 
 def accept_threshold(labels: Labels, probabilities: Floats, max_miss: float, confidence: float) -> Accepted:
-    """Return the highest accept threshold that keeps a promise about pits to come.
+    """Return the highest accept threshold that keeps a promise about future pits.
 
-    The (k + 1)-th lowest of n pits bounds from above a share of all pits that follows Beta(k + 1, n - k), whatever the
-    distribution; so we take the largest k with P(Binomial(n, max_miss) <= k) <= 1 - confidence. Source: S. S. Wilks,
-    "Determination of sample sizes for setting tolerance limits", 1941. The crops must be ones the net never saw, and
-    like those to come; exact duplicates count once.
+    The share of all pits below the (k + 1)-th lowest of n pits follows Beta(k + 1, n - k), for any distribution; k is
+    the largest number with P(Binomial(n, max_miss) <= k) <= 1 - confidence. Source: S. S. Wilks, "Determination of
+    sample sizes for setting tolerance limits", 1941. The crops must be held out and similar to future ones; exact
+    duplicates count once.
 
     Raises:
-        DataError: too few pits for the promise; says how many would do.
+        DataError: there are too few pits for the promise; the message has the needed number.
     """
     pits = np.sort(probabilities[labels == 1])
     spare = _misses_allowed(len(pits), max_miss, confidence)
@@ -62,12 +62,12 @@ def accept_threshold(labels: Labels, probabilities: Floats, max_miss: float, con
 
 
 def pits_needed(max_miss: float, confidence: float) -> int:
-    """Return the fewest pits that support a promise, if none of them passes: (1 - max_miss)**n <= 1 - confidence."""
+    """Return the least number of pits for a promise, if none of them passes: (1 - max_miss)**n <= 1 - confidence."""
     return math.ceil(math.log(1.0 - confidence) / math.log1p(-max_miss))
 
 
 def reject_threshold(labels: Labels, probabilities: Floats, max_loss: float) -> float:
-    """Return the lowest reject threshold at which at most ``max_loss`` of these clean cherries are thrown away."""
+    """Return the lowest reject threshold at which at most ``max_loss`` of these clean cherries are rejected."""
     clean = np.sort(probabilities[labels == 0])
     highest_kept = float(clean[len(clean) - 1 - math.floor(max_loss * len(clean))])
     return round(min(1.0, floor_to_step(highest_kept) + STEP), 4)
@@ -75,13 +75,13 @@ def reject_threshold(labels: Labels, probabilities: Floats, max_loss: float) -> 
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
-    """What two thresholds do to cherries they were not chosen by.
+    """The results of two thresholds on cherries by which they were not chosen.
 
     Attributes:
-        wanted: the share of pits that were not to pass.
+        wanted: the required share of pits that do not pass.
         caught: pits that do not pass.
-        lost: clean cherries thrown out.
-        review: cherries that a person looks at.
+        lost: clean cherries that are rejected.
+        review: cherries that go to review.
     """
 
     wanted: float
@@ -94,10 +94,10 @@ def tiers(labels: Labels, probabilities: Floats, groups: NDArray[np.int64], max_
     """Score thresholds for each of ``RECALLS``, chosen on all groups but one and applied to that one, over all groups.
 
     Args:
-        labels: see above.
-        probabilities: see above.
+        labels: (N,) labels.
+        probabilities: (N,) probabilities.
         groups: (N,) fold of each crop, at least two different ones.
-        max_loss: share of clean cherries that may be thrown out.
+        max_loss: share of clean cherries that may be rejected.
 
     Raises:
         DataError: one group only.

@@ -1,4 +1,4 @@
-"""The operating points of a card: thresholds, and the evidence for what they promise. Pure.
+"""Computes the operating points of a card: thresholds, and the evidence for their promises. Does no IO.
 
 The promise of a point is about pits to come. Its accept threshold is the lower of two:
 
@@ -34,12 +34,12 @@ def card_points(own: HeldOut, probabilities: Floats, evidence: HeldOut | None) -
     """Return the points of a card.
 
     Args:
-        own: crops that the net which ships never saw.
+        own: held-out crops of the shipped net.
         probabilities: (N,) its calibrated probabilities on them.
         evidence: out-of-fold logits of all folds of its recipe, or None.
 
     Returns:
-        ``strict`` always, without evidence where the pits are too few for its promise; the others where they are not.
+        ``strict`` always, without evidence if there are too few pits for its promise; the others if there are enough.
     """
     own_labels, own_scores = _once(own.hashes, own.labels, probabilities)
     labels, scores = own_labels, own_scores
@@ -66,13 +66,13 @@ def card_points(own: HeldOut, probabilities: Floats, evidence: HeldOut | None) -
 
 
 def evidence_of(labels: Labels, scores: Floats, thresholds: Thresholds, promise: tuple[float, str]) -> Evidence:
-    """Count what thresholds do to crops.
+    """Count the results of thresholds on crops.
 
     Args:
-        labels: (N,), 1 for a pit.
-        scores: (N,), the calibrated probability of one.
-        thresholds: of a point.
-        promise: the share of pits that may pass, and how the threshold for it was chosen.
+        labels: (N,) labels, 1 for a pit.
+        scores: (N,) calibrated probabilities of a pit.
+        thresholds: thresholds of the point.
+        promise: share of pits that may pass, and the method by which the threshold was chosen.
     """
     passed, thrown, pit = scores < thresholds.accept, scores >= thresholds.reject, labels == 1
     return Evidence(
@@ -89,7 +89,7 @@ def evidence_of(labels: Labels, scores: Floats, thresholds: Thresholds, promise:
 
 
 def points_text(points: dict[str, Point], labels: Labels, scores: Floats, pit_share: float = PIT_SHARE) -> str:
-    """Return what each point means per 1,000 cherries, beside production's rule to accept below one half."""
+    """Return the results of each point per 1,000 cherries, beside the rule to accept below one half."""
     half = Thresholds(0.5, 0.5)
     rows: list[tuple[str, ...]] = [
         ("point", "accept below", "reject from", "pits passed", "clean thrown away", "reviewed", "clean passed")
@@ -110,15 +110,15 @@ def _row(name: str, thresholds: Thresholds, found: Evidence, pit_share: float) -
 
 
 def _not_contradicted(pits: Floats, max_miss: float) -> float:
-    """Return the highest threshold under which no more of these pits pass than chance allows if the promise holds."""
+    """Return the highest threshold at which these pits do not contradict the promise (Clopper-Pearson, 95 %)."""
     ordered = np.sort(pits)
     allowed = 0
     while allowed + 1 < len(ordered) and binom.sf(allowed, len(ordered), max_miss) > 1.0 - CONFIDENCE:
-        allowed += 1  # so many or more pass with a probability above 5 %
+        allowed += 1  # this many or more pass with a probability above 5 %
     return floor_to_step(float(ordered[allowed]))
 
 
 def _once(hashes: list[str], labels: Labels, scores: Floats) -> tuple[Labels, Floats]:
-    """Return each crop once: exact duplicates would count as independent evidence."""
+    """Return each crop once, because exact duplicates are not independent evidence."""
     _, first = np.unique(np.array(hashes), return_index=True)
     return labels[first], scores[first]

@@ -1,4 +1,4 @@
-"""Thresholds as a table for people, a dictionary for programs, and a plot."""
+"""Formats thresholds as a table for people, a dictionary for programs, and a plot."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ HALVES = "two halves by hash"
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRequest:
-    """What is asked of thresholds.
+    """The requirements for thresholds.
 
     Attributes:
         max_miss: share of pits that may pass.
-        confidence: of the promise.
-        max_loss: share of clean cherries that may be thrown out.
+        confidence: confidence of the promise.
+        max_loss: share of clean cherries that may be rejected.
     """
 
     max_miss: float
@@ -43,8 +43,8 @@ class Scores:
 
     Attributes:
         hashes, labels, probabilities: (N,).
-        groups: (N,), no crop's calibration was fitted with its own group.
-        nets: how many nets the crops were scored by.
+        groups: (N,) groups of the cross-fitted calibration.
+        nets: number of nets that scored the crops.
     """
 
     hashes: list[str]
@@ -55,7 +55,7 @@ class Scores:
 
 
 def scores(held_out: HeldOut) -> Scores:
-    """Calibrate held-out margins, of the int8 net where there is one, by cross-fitting over folds, or over halves."""
+    """Calibrate held-out margins, of the int8 net if there is one, cross-fitted over folds or over halves."""
     _, first = np.unique(np.array(held_out.hashes), return_index=True)  # exact duplicates count once
     once = held_out.where(np.isin(np.arange(len(held_out.hashes)), first))
     return Scores(once.hashes, once.labels, once.probabilities, once.groups, len(np.unique(once.folds)))
@@ -63,13 +63,13 @@ def scores(held_out: HeldOut) -> Scores:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdFindings:
-    """What thresholds can do.
+    """The results for thresholds.
 
     Attributes:
-        tiers: for each pit recall asked for.
-        accepted: the threshold that keeps the promise; None if it was not asked, see ``refusal``.
+        tiers: results for each pit recall.
+        accepted: the threshold that keeps the promise; None if there is none, see ``refusal``.
         reject: the threshold for ``ThresholdRequest.max_loss``.
-        review: cherries between the two, on the crops they were chosen by.
+        review: share of cherries between the two, on the crops by which they were chosen.
         refusal: why no promise can be made.
     """
 
@@ -81,10 +81,10 @@ class ThresholdFindings:
 
 
 def find(held_out: HeldOut, wish: ThresholdRequest) -> ThresholdFindings:
-    """Score the tiers, and choose thresholds by the wish. Raises DataError where the data cannot support it.
+    """Score the tiers, and choose thresholds for a request. Raises DataError if the data cannot support it.
 
-    The promise is about one net, so its threshold is in terms of the calibration that net ships with: fitted on all
-    its held-out crops, which changes the scale and not the order.
+    The promise is about one net, so its threshold refers to the calibration of the shipped net, which is fitted on all
+    its held-out crops. That changes the scale and not the order.
     """
     scored = scores(held_out)
     rows = tiers(scored.labels, scored.probabilities, scored.groups, wish.max_loss)
@@ -128,7 +128,7 @@ def text(found: ThresholdFindings, wish: ThresholdRequest) -> str:
 
 
 def summary(found: ThresholdFindings) -> dict[str, Any]:
-    """Return the same for programs."""
+    """Return the results for programs."""
     return {
         "tiers": [
             {
@@ -144,7 +144,7 @@ def summary(found: ThresholdFindings) -> dict[str, Any]:
 
 
 def plot(held_out: HeldOut, wish: ThresholdRequest, path: Path) -> None:
-    """Draw pit recall against review share, the reject threshold fixed. Raises DataError if it cannot be written."""
+    """Plot pit recall against review share for a fixed reject threshold. Raises DataError if it cannot be written."""
     from matplotlib import pyplot as plt  # noqa: PLC0415  slow to import, and only here
 
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
@@ -158,7 +158,7 @@ def plot(held_out: HeldOut, wish: ThresholdRequest, path: Path) -> None:
 
 
 def draw(axes: Any, held_out: HeldOut, max_loss: float) -> None:  # noqa: ANN401  matplotlib's axes
-    """Draw the same into axes."""
+    """Draw the plot into axes."""
     scored = scores(held_out)
     reject = reject_threshold(scored.labels, scored.probabilities, max_loss)
     accepts = np.unique(scored.probabilities[scored.probabilities < reject])

@@ -1,6 +1,6 @@
-"""Augmentation on whole batches: what a cherry on the belt may look like besides what it did.
+"""Augments whole batches of crops.
 
-A cherry has no up: it is turned by any angle and mirrored. Its size, place and light vary little.
+A cherry has no preferred orientation, so it is rotated and mirrored at random. Its size, place and light vary little.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pitcore_tools.train.recipe import Recipe
 
 # ImageNet's statistics of red, green and blue. Source: torchvision.models, "weights.transforms".
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CROP_PLANES = [0, 2]  # of a picture: red is the top plane, blue the bottom one, green is zero in every crop
+CROP_PLANES = [0, 2]  # planes of a picture that crops use: red is the top plane, blue the bottom one, green is zero
 
 
 def augment(crops: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
-    """Turn, mirror, scale, shift, blur, light and threshold a batch.
+    """Rotate, mirror, scale, shift, blur, relight and threshold a batch.
 
     Args:
         crops: (B, planes, N, N) uint8, N at least the recipe's crop size.
-        recipe: how much of each.
-        generator: the only source of chance; on the CPU, so that every device draws the same.
+        recipe: the strength of each change.
+        generator: the only source of randomness; on the CPU, so that every device draws the same numbers.
 
     Returns:
         (B, planes, S, S) float32 in 0..1, zero outside the cherries, on the device of ``crops``.
@@ -37,11 +37,11 @@ def augment(crops: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
 
 
 def normalised(pixels: Tensor, *, rgb: bool) -> Tensor:
-    """Subtract ImageNet's mean and divide by its deviation, the background as well.
+    """Subtract ImageNet's mean and divide by its deviation, also in the background.
 
     Args:
         pixels: (B, 2, S, S) in 0..1.
-        rgb: put a green plane of zeros between the two first.
+        rgb: insert a green plane of zeros first.
 
     Returns:
         (B, 2 or 3, S, S).
@@ -54,7 +54,7 @@ def normalised(pixels: Tensor, *, rgb: bool) -> Tensor:
 
 
 def statistics(*, rgb: bool) -> tuple[list[float], list[float]]:
-    """Return ImageNet's mean and deviation of the planes a network sees."""
+    """Return ImageNet's mean and deviation for the planes of a network."""
     planes = range(3) if rgb else CROP_PLANES
     return [MEAN[plane] for plane in planes], [DEVIATION[plane] for plane in planes]
 
@@ -79,13 +79,13 @@ class _Chance:
 
 
 def _threshold(crops: Tensor, recipe: Recipe, chance: _Chance) -> Tensor:
-    """Drop pixels below a random level in all planes, as the belt's segmentation drops the dimmest rim."""
+    """Set pixels below a random level in all planes to zero, like the segmentation does with the dimmest rim."""
     levels = chance.integer(recipe.max_threshold + 1, len(crops), 1, 1, 1)
     return crops * (crops >= levels).any(dim=1, keepdim=True)
 
 
 def _turn(pixels: Tensor, recipe: Recipe, chance: _Chance) -> Tensor:
-    """Turn, mirror half of them, scale and shift a little; cut the middle out."""
+    """Rotate all, mirror half of them, scale and shift a little, and cut the middle out."""
     count, planes, side = len(pixels), pixels.shape[1], pixels.shape[2]
     angle = chance.both_sides(count) * math.pi
     if recipe.turn == "half":
@@ -102,7 +102,7 @@ def _turn(pixels: Tensor, recipe: Recipe, chance: _Chance) -> Tensor:
 
 
 def _blur(pixels: Tensor, recipe: Recipe, chance: _Chance) -> Tensor:
-    """Move each cherry along its column while the shutter is open, by up to ``blur_px``."""
+    """Blur each cherry along its columns by up to ``blur_px``, like a movement during the exposure."""
     reach = math.ceil(recipe.blur_px)
     offsets = torch.arange(-reach, reach + 1, device=pixels.device)
     length = chance.share(len(pixels), 1) * recipe.blur_px
@@ -116,7 +116,7 @@ def _blur(pixels: Tensor, recipe: Recipe, chance: _Chance) -> Tensor:
 
 
 def _light(pixels: Tensor, recipe: Recipe, chance: _Chance) -> Tensor:
-    """Change brightness and contrast of each plane by itself; the background stays zero."""
+    """Change brightness and contrast of each plane independently; the background stays zero."""
     shape = (len(pixels), pixels.shape[1], 1, 1)
     gain, contrast = (1.0 + chance.both_sides(*shape) * recipe.light_jitter for _ in range(2))
     inside = pixels > 0

@@ -1,4 +1,4 @@
-"""Labelled crops in memory, prepared by the code that serves the belt, and split by their hash."""
+"""Holds labelled crops in memory, prepared by the code of the service, and splits them by their hash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pitcore.errors import DataError
 from pitcore.preprocess.prepare import CropSpec, crop_from_image
 from pitcore_tools.tables import HASH_DIGITS, crop_name, one_of, read_table
 
-SOURCE_SIZE_PX = 128  # training turns and shifts a crop before cutting it, so it starts from a larger one
+SOURCE_SIZE_PX = 128  # training rotates and shifts a crop before cutting it, so it needs a larger one
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class CropSet:
     Attributes:
         pixels: (N, S, S, planes) uint8.
         labels: (N,) int64, index into ``pitcore.camera.crops.LABELS``, or into a recipe's own.
-        hashes: of the pictures as they lie on disk; the split follows them.
+        hashes: hashes of the pictures on disk, which determine the split.
     """
 
     pixels: NDArray[np.uint8]
@@ -35,7 +35,7 @@ class CropSet:
         return len(self.hashes)
 
     def with_labels(self, labels: Sequence[str]) -> CropSet:
-        """Return the same crops with labels that index a recipe's list in place of ``LABELS``."""
+        """Return the same crops with labels that are indices into a recipe's list instead of ``LABELS``."""
         index = np.array([labels.index(name) for name in LABELS], np.int64)
         return CropSet(self.pixels, index[self.labels], self.hashes)
 
@@ -46,10 +46,10 @@ class CropSet:
 
 
 def read_crops(folder: Path) -> list[LabelledCrop]:
-    """Read every crop of both classes as it lies on disk.
+    """Read every crop of both classes without preparation.
 
     Raises:
-        DataError: a class is missing or empty, or one picture lies in both.
+        DataError: a class is missing or empty, or a picture is in both classes.
         ImageError: a picture cannot be used.
     """
     crops = load_labelled(folder)
@@ -64,16 +64,16 @@ def read_relabel(path: Path, labels: Sequence[str], known: Collection[str] | Non
     """Read a relabel file: CSV with ``hash`` (or its first 16 digits) and ``label``.
 
     Args:
-        path: of the file.
-        labels: of the recipe.
-        known: hashes of all crops there are; None to check no row against them.
+        path: path of the file.
+        labels: labels of the recipe.
+        known: hashes of all crops; None does not check the rows against them.
 
     Returns:
-        By the first digits of the hash: the index of the new label, or None for a crop that is to be left out
-        (``drop``).
+        By the first digits of the hash: the index of the new label, or None to leave the crop out (``drop``).
 
     Raises:
-        DataError: it cannot be read, or a row is wrong, names no crop, or contradicts another; says which line.
+        DataError: the file cannot be read, or a row is wrong, names no crop, or contradicts another; the message names
+            the line.
     """
     label_of = one_of(*labels, "drop")
     found: dict[str, int | None] = {}
@@ -98,7 +98,7 @@ def read_relabel(path: Path, labels: Sequence[str], known: Collection[str] | Non
 
 
 def relabelled(crops: CropSet, relabel: dict[str, int | None]) -> CropSet:
-    """Return the crops with their new labels, without those to be left out."""
+    """Return the crops with their new labels, without those to leave out."""
     new = [relabel.get(name[:HASH_DIGITS], int(label)) for name, label in zip(crops.hashes, crops.labels, strict=True)]
     kept = np.array([label is not None for label in new], np.bool_)
     labels = np.array([-1 if label is None else label for label in new], np.int64)
@@ -106,13 +106,13 @@ def relabelled(crops: CropSet, relabel: dict[str, int | None]) -> CropSet:
 
 
 def prepare(crops: Sequence[LabelledCrop], spec: CropSpec) -> CropSet:
-    """Prepare crops with the code that serves the belt."""
+    """Prepare crops with the code of the service."""
     pixels = np.stack([crop_from_image(crop.pixels, spec) for crop in crops])
     return CropSet(pixels, np.array([crop.label for crop in crops], np.int64), [crop.hash for crop in crops])
 
 
 def in_fold(crops: CropSet, folds: int, fold: int) -> NDArray[np.bool_]:
-    """Return which crops fall into a fold. Exact duplicates fall into the same one."""
+    """Return (N,) True for the crops of a fold. Exact duplicates are in the same fold."""
     return np.array([fold_of(name, folds) == fold for name in crops.hashes], np.bool_)
 
 

@@ -1,7 +1,7 @@
-"""Makes a training run of a checkpoint that was trained elsewhere, so that every other command takes it.
+"""Makes a training run of a checkpoint that was trained elsewhere, so that every other command can use it.
 
-A state dict tells the architecture, the widths, the planes and the classes. What it cannot tell, the caller says: size
-of the crops, normalisation, order of the labels, and for a ResNet whether it pools after the first convolution.
+A state dict determines the architecture, the widths, the planes and the classes. The caller gives the rest: size of the
+crops, normalisation, order of the labels, and for a ResNet whether it pools after the first convolution.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from pitcore_tools.train.loop import CHECKPOINT, CONFIG, METRICS, MODEL, SEEN
 from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
 
 BASE = Path(__file__).parent / "configs" / "base.yaml"
-LABELS = {2: ("clean", "pit"), 3: ("clean", "maybe", "pit")}  # as the board wants them
+LABELS = {2: ("clean", "pit"), 3: ("clean", "maybe", "pit")}  # in the order that the board needs
 STAGES = (1, 2, 3, 4)
 BLOCKS = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet50"}
 
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What a state dict cannot tell.
+    """The properties of a checkpoint that its state dict does not contain.
 
     Attributes:
-        name, version: of the model.
-        crop_size_px: side of the crops it was trained on, cut from the middle.
-        normalised: ImageNet's mean subtracted, divided by its deviation.
-        labels: in the order of the logits; none means clean, (maybe,) pit.
+        name, version: name and version of the model.
+        crop_size_px: side of the crops on which it was trained, cut from the middle.
+        normalised: True if the crops were normalised by ImageNet's mean and deviation.
+        labels: labels in the order of the logits; empty means clean, (maybe,) pit.
         stem: ``pooled`` as published, or ``fine``.
     """
 
@@ -50,19 +50,19 @@ class Stated:
 
 
 def import_checkpoint(checkpoint: Path, stated: Stated, run: Path) -> Recipe:
-    """Write ``config.yaml``, ``model_best.pt`` and ``metrics.json`` of a run that never took place here.
+    """Write ``config.yaml``, ``model_best.pt`` and ``metrics.json`` of a run for a checkpoint.
 
     Args:
-        checkpoint: state dict under torchvision's names, of resnet18 or resnet50, with two planes or three.
-        stated: the rest.
-        run: folder to write to.
+        checkpoint: state dict with torchvision's names, of resnet18 or resnet50, with two or three planes.
+        stated: the properties that the state dict does not contain.
+        run: folder to write.
 
     Returns:
-        The recipe; its training keys are those of the default and mean nothing.
+        The recipe; its training keys are default values without meaning.
 
     Raises:
-        DataError: no checkpoint, or of another network; or ``run`` holds a run already.
-        ConfigError: what is stated does not fit.
+        DataError: the file is not a checkpoint, or of another network; or ``run`` already contains a run.
+        ConfigError: the stated properties do not fit the checkpoint.
     """
     if taken := [name for name in (CHECKPOINT, MODEL, SEEN) if (run / name).exists()]:
         raise DataError(f"{run}: holds a run already ({taken[0]}); give another --out, or remove it")

@@ -1,10 +1,9 @@
-"""The training loop, read top to bottom. Resumes after a kill with the result an unbroken run would give.
+"""Implements the training loop. A run that was killed and resumed gives the result of an uninterrupted run.
 
-Chance in an epoch comes from (seed, epoch, process) alone, and a checkpoint holds everything else, so it does not
-matter how often a run was broken. The model is the running average of the weights after the last epoch: no epoch is
-picked by looking at the held-out fold.
+The randomness of an epoch depends only on (seed, epoch, process), and a checkpoint contains everything else. The model
+is the running average of the weights after the last epoch; no epoch is chosen by the held-out fold.
 
-Under ``torchrun`` each process takes its share of every batch; the first one keeps the books.
+Under ``torchrun`` each process takes its share of every batch; the first one writes the files.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from pitcore_tools.train.processes import Processes
 from pitcore_tools.train.recipe import Recipe, load_recipe, recipe_yaml
 
 CHECKPOINT, MODEL, METRICS, CONFIG = "checkpoint.pt", "model_best.pt", "metrics.json", "config.yaml"
-SEEN = "trained_on.txt"  # hashes of the crops that went into the weights, by way of a teacher as well
+SEEN = "trained_on.txt"  # hashes of the crops that influenced the weights, also through a teacher
 MAX_GRADIENT_NORM = 5.0
 EVALUATION_BATCH = 128
 
@@ -62,7 +61,7 @@ class _Setting:
 
     recipe: Recipe
     processes: Processes
-    model: nn.Module  # the network, or its shell that averages gradients between processes
+    model: nn.Module  # the network, or a wrapper that averages gradients between processes
     teachers: list[tuple[Recipe, nn.Module]]
     pixels: Tensor  # (N, planes, S, S) uint8
     labels: Tensor  # (N,) int64
@@ -72,17 +71,17 @@ def train(recipe: Recipe, data: Path, run: Path, report: Report, device: str = "
     """Train to the end of the recipe, from the last checkpoint of ``run`` if there is one.
 
     Args:
-        recipe: what to train.
+        recipe: the recipe.
         data: folder with ``cherry_clean`` and ``cherry_pit``.
-        run: where checkpoint, ``model_best.pt``, ``metrics.json`` and ``config.yaml`` go.
-        report: gets the figures of each epoch.
-        device: where to compute, as torch names it.
+        run: folder for the checkpoint, ``model_best.pt``, ``metrics.json`` and ``config.yaml``.
+        report: called with the figures of each epoch.
+        device: torch's name of the device.
 
     Returns:
-        What ``metrics.json`` holds.
+        The content of ``metrics.json``.
 
     Raises:
-        DataError: the data or the weights to start from cannot be used, or ``run`` holds another recipe's checkpoint.
+        DataError: the data or the initial weights cannot be used, or ``run`` has a checkpoint of another recipe.
     """
     run.mkdir(parents=True, exist_ok=True)
     training, held_out = load_split(recipe, data)
@@ -130,9 +129,9 @@ def train(recipe: Recipe, data: Path, run: Path, report: Report, device: str = "
 
 
 def load_split(recipe: Recipe, data: Path) -> tuple[CropSet, CropSet]:
-    """Return the crops to train on, large enough to be turned, and the held-out ones as the network sees them.
+    """Return the training crops, large enough for rotation, and the held-out crops in the size of the network.
 
-    A relabel file changes what is trained on, never what is scored.
+    A relabel file changes only the training crops.
     """
     source_px = SOURCE_SIZE_PX if recipe.resize == "centre" else recipe.crop_size_px
     crops = read_crops(data)
@@ -147,7 +146,7 @@ def load_split(recipe: Recipe, data: Path) -> tuple[CropSet, CropSet]:
 
 
 def build_network(recipe: Recipe) -> nn.Module:
-    """Make the recipe's network, with the weights it starts from. Raises DataError."""
+    """Return the recipe's network with its initial weights. Raises DataError."""
     torch.manual_seed(recipe.seed)
     network = build(recipe.architecture, recipe.input_planes, len(recipe.labels), recipe.widths, recipe.stem)
     if recipe.init is not None:
@@ -157,17 +156,17 @@ def build_network(recipe: Recipe) -> nn.Module:
 
 
 def teachers_of(recipe: Recipe) -> list[Path]:
-    """Return the runs that the recipe learns from."""
+    """Return the folders of the recipe's teachers."""
     return [Path(name.format(fold=recipe.held_out_fold)) for name in recipe.teachers]
 
 
 def seen_before(recipe: Recipe, held_out: CropSet) -> set[str]:
-    """Return the hashes of every crop that a recipe's teachers, or the run it starts from, were trained on.
+    """Return the hashes of the crops on which the recipe's teachers and its initial weights were trained.
 
-    A checkpoint that is not of our making says nothing about that.
+    A checkpoint from elsewhere has no such list.
 
     Raises:
-        DataError: some are held out here, so every figure would flatter.
+        DataError: some of them are held out here, so every figure would be too good.
     """
     start = [] if recipe.init is None else [Path(recipe.init.format(fold=recipe.held_out_fold)).parent]
     seen: set[str] = set()
@@ -183,7 +182,7 @@ def seen_before(recipe: Recipe, held_out: CropSet) -> set[str]:
 
 
 def seen_by(run: Path) -> set[str]:
-    """Return the hashes of the crops that a run says it was trained on; an imported net says nothing."""
+    """Return the hashes of the crops on which a run was trained; empty for an imported net."""
     path = run / SEEN
     return set(path.read_text(encoding="utf-8").split()) if path.exists() else set()
 
@@ -206,7 +205,7 @@ def load_network(run: Path) -> tuple[Recipe, nn.Module]:
 
 
 def load_teacher(run: Path, student: Recipe, device: torch.device) -> tuple[Recipe, nn.Module]:
-    """Load a finished run to learn from. Raises DataError if it tells other classes apart."""
+    """Load a finished run as a teacher. Raises DataError if it has other classes."""
     recipe, network = load_network(run)
     if recipe.labels != student.labels:
         raise DataError(f"{run}: has labels {', '.join(recipe.labels)}, the student {', '.join(student.labels)}")
@@ -214,7 +213,7 @@ def load_teacher(run: Path, student: Recipe, device: torch.device) -> tuple[Reci
 
 
 def to_input(crops: NDArray[np.uint8], recipe: Recipe) -> Tensor:
-    """(N, S, S, planes) uint8 to the recipe's input: (N, input planes, S, S) float32, channels last in memory."""
+    """Convert (N, S, S, planes) uint8 to the recipe's input, (N, input planes, S, S) float32, channels last."""
     pixels = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float() / 255.0
     return _as_input(pixels, recipe)
 
@@ -237,7 +236,7 @@ def _as_input(pixels: Tensor, recipe: Recipe) -> Tensor:
 
 
 def _start(recipe: Recipe, checkpoint: Path, device: torch.device) -> _State:
-    """Fresh state, or the checkpoint's."""
+    """Return the initial state, or the state of the checkpoint."""
     network = build_network(recipe).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     optimizer = torch.optim.AdamW(_groups(network, recipe), weight_decay=recipe.weight_decay)
     state = _State(network, copy.deepcopy(network), optimizer, 0, [])
@@ -257,7 +256,7 @@ def _start(recipe: Recipe, checkpoint: Path, device: torch.device) -> _State:
 
 
 def _groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the parameters by learning rate, the frozen ones left out. Raises DataError for a name that fits none."""
+    """Return the trained parameters by learning rate. Raises DataError if a name in the recipe matches none."""
     groups: dict[float, list[nn.Parameter]] = {}
     used: set[str] = set()
     for name, parameter in network.named_parameters():
@@ -287,7 +286,7 @@ def _save(state: _State, recipe: Recipe, checkpoint: Path) -> None:
 
 
 def _train_epoch(state: _State, setting: _Setting) -> dict[str, float]:
-    """One pass over the crops in an order that (seed, epoch) gives; an incomplete last batch is left out."""
+    """Train one epoch, in an order that depends on (seed, epoch); an incomplete last batch is left out."""
     recipe, processes = setting.recipe, setting.processes
     order = torch.randperm(len(setting.labels), generator=_generator(recipe, state.epoch, 0))
     generator = _generator(recipe, state.epoch, 1 + processes.rank)
@@ -315,14 +314,14 @@ def _train_epoch(state: _State, setting: _Setting) -> dict[str, float]:
 
 
 def _generator(recipe: Recipe, epoch: int, stream: int) -> torch.Generator:
-    """Streams: 0 orders the crops, the same in every process; 1 and up draw a process's augmentation."""
+    """Return a generator. Stream 0 orders the crops, equally in every process; 1 and up are for augmentation."""
     return torch.Generator().manual_seed((recipe.seed * 100_003 + epoch) * 1_009 + stream)
 
 
 def _batch(setting: _Setting, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return augmented inputs (B, planes, S, S) and their targets (B, classes).
 
-    Teachers see the same view, each as large as it wants. Source: L. Beyer et al., "Knowledge distillation: a good
+    Teachers get the same view, each in its own size. Source: L. Beyer et al., "Knowledge distillation: a good
     teacher is patient and consistent", 2022.
     """
     recipe = setting.recipe
@@ -330,7 +329,7 @@ def _batch(setting: _Setting, chosen: Tensor, generator: torch.Generator) -> tup
     view = augment(setting.pixels[chosen], _of_size(recipe, wanted), generator)
     taught = None
     if setting.teachers:
-        # a teacher's opinion needs no more digits than bfloat16 has, and comes in 0.6 of the time
+        # bfloat16 is precise enough for a teacher's probabilities, and takes 0.6 of the time
         with torch.no_grad(), torch.autocast(view.device.type, torch.bfloat16):
             said = [
                 torch.softmax(net(_as_input(_middle(view, taught_by.crop_size_px), taught_by)).float(), 1)
@@ -346,13 +345,13 @@ def _of_size(recipe: Recipe, size_px: int) -> Recipe:
 
 
 def _middle(view: Tensor, size_px: int) -> Tensor:
-    """Cut the middle out: (B, planes, N, N) -> (B, planes, S, S)."""
+    """Return the middle of a batch: (B, planes, N, N) -> (B, planes, S, S)."""
     start = (view.shape[-1] - size_px) // 2
     return view[:, :, start : start + size_px, start : start + size_px]
 
 
 def _train_mode(network: nn.Module, recipe: Recipe) -> None:
-    """Set training mode, but for the batch norms of what is frozen: their statistics stay."""
+    """Set training mode, except for batch norms of frozen parameters, which keep their statistics."""
     network.train()
     for name, module in network.named_modules():
         if isinstance(module, nn.BatchNorm2d) and any(name.startswith(prefix) for prefix in recipe.frozen):
@@ -360,7 +359,7 @@ def _train_mode(network: nn.Module, recipe: Recipe) -> None:
 
 
 def _schedule(done: int, recipe: Recipe, steps: int) -> float:
-    """Linear warm-up, then half a cosine to zero or a constant.
+    """Return the factor of the learning rate: linear warm-up, then half a cosine to zero or a constant.
 
     Source: I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", 2016, without restarts.
     """
@@ -372,7 +371,7 @@ def _schedule(done: int, recipe: Recipe, steps: int) -> float:
 
 @torch.no_grad()
 def _follow(state: _State, decay: float) -> None:
-    """Let the average follow the weights; early on it follows faster."""
+    """Update the running average of the weights; at the beginning with a smaller decay."""
     for mean, value in zip(state.average.state_dict().values(), state.network.state_dict().values(), strict=True):
         if mean.dtype.is_floating_point:
             mean.lerp_(value, 1.0 - decay)
@@ -381,7 +380,7 @@ def _follow(state: _State, decay: float) -> None:
 
 
 def _evaluate(network: nn.Module, crops: CropSet, recipe: Recipe) -> dict[str, float]:
-    """Accuracy, and the share of pits found, by the likeliest label."""
+    """Return accuracy and pit recall by the most likely label."""
     predicted = logits_of(network, crops.pixels, recipe).argmax(1)
     pits = crops.labels == recipe.labels.index("pit")
     return {

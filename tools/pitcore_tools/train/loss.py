@@ -1,4 +1,4 @@
-"""What training makes small. Pure: logits and targets in, one number out."""
+"""Computes the loss of a batch. Does no IO."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pitcore_tools.train.recipe import Recipe
 
 
 def targets_of(labels: Tensor, recipe: Recipe, taught: Tensor | None) -> Tensor:
-    """Return what each crop's probabilities should be.
+    """Return the target probabilities of each crop.
 
     Args:
         labels: (B,) int64, indices into the recipe's labels.
@@ -31,7 +31,7 @@ def loss_of(logits: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
     """Return the mean loss of a batch.
 
     Source of the generalised form, (1 - p**q) / q: Z. Zhang, M. Sabuncu, "Generalized cross entropy loss for training
-    deep neural networks with noisy labels", 2018. It forgives labels that the net finds impossible.
+    deep neural networks with noisy labels", 2018. It limits the influence of labels that the net strongly contradicts.
     """
     if recipe.loss == "cross_entropy":
         return F.cross_entropy(logits, target)
@@ -48,7 +48,7 @@ def mix(inputs: Tensor, target: Tensor, recipe: Recipe, generator: Generator) ->
     if recipe.mixup == 0.0:
         return inputs, target
     gamma = torch.empty(2, len(inputs))
-    for row in gamma:  # a beta variable is a ratio of gamma variables; torch's own gamma takes no generator
+    for row in gamma:  # a beta variable is a ratio of gamma variables; torch's gamma accepts no generator
         row.copy_(torch._standard_gamma(torch.full((len(inputs),), recipe.mixup), generator=generator))  # noqa: SLF001
     share = (gamma[0] / gamma.sum(0)).to(inputs.device)
     share = torch.maximum(share, 1.0 - share)

@@ -1,4 +1,4 @@
-"""Procedural cherries on disk, in the layout of the real ones: to pre-train on, and to hold the renderer to account."""
+"""Writes procedural cherries to disk in the layout of the real ones, for pre-training and for testing the renderer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pitcore.errors import DataError
 
 
 def draw(folder: Path, seed: int, count: int) -> Iterator[int]:
-    """Draw ``count`` crops of a seed, half of them with a pit; what an earlier call drew is kept.
+    """Render ``count`` crops of a seed, half of them with a pit; existing crops of the seed are kept.
 
     Yields:
-        How many there are, after each one.
+        The number of crops so far, after each one.
 
     Raises:
-        DataError: the folder holds crops of another seed, or cannot be written.
+        DataError: the folder contains crops of another seed, or cannot be written.
     """
     try:
         for name in CLASS_FOLDERS:

@@ -1,4 +1,4 @@
-"""One process or several: what ``torchrun`` started, seen from the training loop."""
+"""Connects the training loop with the other processes that ``torchrun`` started, if there are any."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class Processes:
-    """The processes that train one network together. ``torchrun`` names them in the environment.
+    """The processes that train one network together, as ``torchrun`` describes them in the environment.
 
     Args:
         device: ``cpu``, ``cuda`` (each process takes the one of its local rank) or ``auto``.
 
     Attributes:
-        rank: this process's number.
-        count: how many there are.
-        device: where this process computes.
+        rank: number of this process.
+        count: number of processes.
+        device: device of this process.
     """
 
     def __init__(self, device: str) -> None:
@@ -32,24 +32,24 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes files and reports."""
+        """True if this process writes files and reports."""
         return self.rank == 0
 
     def shared(self, network: nn.Module) -> nn.Module:
-        """Return a shell of the network that averages gradients over the processes."""
+        """Return a wrapper of the network that averages gradients over the processes."""
         return network if self.count == 1 else DistributedDataParallel(network)
 
     def part(self, chosen: Tensor) -> Tensor:
-        """Return this process's part of a batch, as many as the others'."""
+        """Return this process's part of a batch; all parts have the same size."""
         each = len(chosen) // self.count
         return chosen[self.rank * each : (self.rank + 1) * each]
 
     def meet(self) -> None:
-        """Wait for the others."""
+        """Wait for the other processes."""
         if self.count > 1:
             dist.barrier()
 
     def end(self) -> None:
-        """Leave the others."""
+        """Leave the group of processes."""
         if self.count > 1:
             dist.destroy_process_group()

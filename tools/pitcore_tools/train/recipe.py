@@ -1,4 +1,4 @@
-"""A training recipe: everything a run depends on, besides the data."""
+"""Defines a training recipe: all parameters of a run except the data."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One training run. No key has a default: ``configs/base.yaml`` gives each its reason.
+    """The parameters of a training run. No key has a default: ``configs/base.yaml`` has each value with its reason.
 
     Attributes:
         architecture, stem, widths: see ``networks.zoo.build``; no widths means as published.
-        symmetry: orientations in which every filter of a ResNet stands, see ``networks.symmetric``.
-        init: checkpoint to start from, or null for fresh weights.
-        frozen: parameters whose names begin so are not trained, and their batch norms keep their statistics.
-        rates: learning rate of the parameters whose names begin so, in place of ``learning_rate``.
+        symmetry: orientations of every filter of a ResNet, see ``networks.symmetric``.
+        init: checkpoint with the initial weights, or null for random ones.
+        frozen: prefixes of parameter names that are not trained; their batch norms keep their statistics.
+        rates: learning rates by prefix of parameter names, instead of ``learning_rate``.
         normalise: subtract ImageNet's mean and divide by its deviation. ``rgb``: as a picture of three planes,
             green zero before; the network then has a third input plane.
         relabel: CSV of crops that get another label or none, or null.
-        teachers: training runs to imitate; ``teacher_share`` of the target is the mean of what they say of the same
-            view. ``{fold}`` in a name stands for the held-out fold.
-        folds, held_out_fold: crops fall into folds by their hash; one fold is never trained on.
+        teachers: training runs to imitate; ``teacher_share`` of the target is the mean of their probabilities for the
+            same view. ``{fold}`` in a name is replaced by the held-out fold.
+        folds, held_out_fold: number of folds, to which crops belong by their hash, and the fold that is held out.
         loss: ``generalised`` is the generalised cross entropy, ``loss_power`` its q.
-        ema_decay: of the running average of weights, which is the model.
-        mixup: alpha of the beta distribution; 0 mixes nothing.
-        turn: any angle, or multiples of a half turn and no more.
-        scale_jitter, light_jitter: shares; shift_px, blur_px: pixels. Uniform on both sides.
+        ema_decay: decay of the running average of the weights, which is the model.
+        mixup: alpha of the beta distribution; 0 turns it off.
+        turn: rotation by any angle, or only by multiples of a half turn.
+        scale_jitter, light_jitter: relative ranges; shift_px, blur_px: ranges in pixels. Uniform on both sides.
         max_threshold: pixels below a random level up to this, in both planes, are set to zero.
     """
 
@@ -98,12 +98,12 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     @property
     def input_planes(self) -> int:
-        """How many planes the network sees: those of a crop, and green where it was normalised with them."""
+        """Number of planes of the network: those of a crop, and green if it is normalised as RGB."""
         return 3 if self.normalise == "rgb" else len(self.planes)
 
     @property
     def spec(self) -> CropSpec:
-        """How the network wants its crops."""
+        """The crop specification of the network."""
         return CropSpec(self.crop_size_px, self.resize, len(self.planes))
 
 
@@ -113,13 +113,13 @@ def load_recipe(path: Path) -> Recipe:
     A recipe may name another one as its ``base``, by a path relative to its own folder, and give only what differs.
 
     Raises:
-        ConfigError: it cannot be read, or a key is missing, unknown or out of its range.
+        ConfigError: the file cannot be read, or a key is missing, unknown or out of range.
     """
     return recipe_from(_read(path), path)
 
 
 def recipe_from(content: dict[str, Any], path: Path) -> Recipe:
-    """Make a recipe of what was read from, or is to be counted as read from, ``path``. Raises ConfigError."""
+    """Make a recipe of the content of ``path``, to which relative paths and messages refer. Raises ConfigError."""
     try:
         return msgspec.convert(_with_base(content, path), type=Recipe)
     except msgspec.ValidationError as error:
@@ -127,7 +127,7 @@ def recipe_from(content: dict[str, Any], path: Path) -> Recipe:
 
 
 def recipe_yaml(recipe: Recipe) -> str:
-    """Write a recipe as YAML, whole."""
+    """Return a complete recipe as YAML."""
     return yaml.safe_dump(msgspec.to_builtins(recipe), sort_keys=False)
 
 

@@ -1,10 +1,10 @@
 "use strict";
-// One key, one label. The next crop shows at once; words go to the server one after the other, in order.
+// One key gives one label. The next crop is shown at once; labels are sent to the server one after the other, in order.
 const KEYS = { c: "clean", p: "pit", u: "unsure", x: "unusable" };
 const by = (id) => document.getElementById(id);
 const state = { person: "", todo: [], done: 0, total: 0, zoom: 6, view: "even", deciding: false, others: new Map() };
 const pictures = new Map(); // promises of blob URLs, by path: the next crops are fetched ahead
-let last = Promise.resolve(); // the words on their way
+let last = Promise.resolve(); // the labels that are being sent
 
 async function ask(path, body) {
   const options = body && { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
@@ -48,7 +48,7 @@ async function show() {
   by("work").dataset.crop = crop ?? "";
   if (crop === undefined) return;
   const urls = await Promise.all([picture(crop, 0), picture(crop, 1)]);
-  if (state.todo[0] !== crop) return; // another key came first
+  if (state.todo[0] !== crop) return; // another key was pressed first
   for (const [place, id] of ["top", "bottom"].entries()) {
     by(id).onload = resize;
     by(id).src = urls[place];
@@ -77,7 +77,7 @@ async function load() {
 
 function queue(act) {
   last = last.then(act);
-  last.catch(wrong); // and nothing after it is sent: what is shown would not be what is kept
+  last.catch(wrong); // after an error nothing more is sent, so that the page does not show labels that are not stored
 }
 
 function say(said) {

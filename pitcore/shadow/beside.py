@@ -1,0 +1,279 @@
+"""The service's side of the candidate: hands it frames, compares what it says, and counts.
+
+The loop only copies the cherries of a frame into shared memory, and only while the candidate waits for work; the thread
+``pitcore-shadow`` does the rest. One frame is under way at a time, so a slow candidate judges fewer frames and nothing
+piles up. What the candidate says reaches no verdict, no valve and no output but this one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pitcore.capture.choose import Credit
+from pitcore.capture.keeper import CropKeeper
+from pitcore.capture.record import CandidateVerdict
+from pitcore.child_process import start_child
+from pitcore.config import Config
+from pitcore.control.commands import Commands
+from pitcore.decision.policy import Shape, judge
+from pitcore.loop.headroom import headroom_of
+from pitcore.metrics import Mark, Metrics
+from pitcore.model_card import Thresholds
+from pitcore.preprocess.prepare import Preparer
+from pitcore.shadow.messages import MAX_MESSAGE_BYTES, Answer, Ask, CropMemory, Ready, Refused, Start
+from pitcore.sinks.standing import Standing
+from pitcore.verdict import Event, ModelRef, Reason, Verdict, VerdictName
+
+log = logging.getLogger("pitcore.shadow")
+
+RETRY_S = 60.0  # between two starts of the process
+LOOK_EVERY_S = 1.0  # at the headroom of the loop
+HANGS_S = 300.0  # for one frame: where every core is taken, it waits
+END_S = 1.0
+SHAPES: frozenset[Reason] = frozenset({"touching", "foreign", "cut"})  # doubts that are of the shape, not of a network
+IDLE = True  # tests may run where no core is ever free
+Said = Ready | Answer | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A frame whose crops are in the shared memory; ``kept`` are the places of those that [capture] keeps already."""
+
+    verdicts: Sequence[Verdict]
+    shapes: Sequence[Shape]
+    thresholds: Thresholds
+    kept: frozenset[int]
+
+
+class Shadow:
+    """Implements ``sink.Sink``, ``sink.ReportsStatus``, ``pipeline.Keeper`` and ``opening.Publisher``.
+
+    Args:
+        config: of the board; its shadow is enabled.
+        keeper: keeps cherries on which the two disagree; None where the board keeps none.
+        metrics: of the run. ``shadow`` counts cherries by "LIVE_CANDIDATE", for instance ``maybe_clean``.
+
+    Raises:
+        OSError: there is no memory to share.
+    """
+
+    def __init__(self, config: Config, keeper: CropKeeper | None, metrics: Metrics) -> None:
+        shadow, planes = config.shadow, config.frame.planes
+        self._config, self._keeper, self._metrics = shadow, keeper, metrics
+        self._start = Start(str(shadow.bundle), planes, config.runtime.max_cherries, IDLE)
+        memory, self._memory_fd = CropMemory.create(self._start.capacity, len(planes))
+        self._crops = memory.crops
+        self._credit = Credit(shadow.kept_per_minute)
+        self._due, self._copied = 0.0, 0
+        self._works = False  # the candidate is ready, and the loop has time
+        self._holds = False  # a frame is under way: its crops must stay
+        self._orders: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._commands: Commands | None = None
+        self._candidate: ModelRef | None = None
+        self._judges = ""  # hash of the model that it is compared with
+        self._since: Mark = metrics.mark()
+        self._rests = False
+        self._looked_s = 0.0
+        self._standing = Standing("shadow", RETRY_S)
+        self._closing = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._run, name="pitcore-shadow", daemon=True)
+
+    def publish(self, commands: Commands) -> None:
+        """See ``opening.Publisher``."""
+        self._commands = commands
+        self._thread.start()
+
+    def cut(self, preparer: Preparer, planes: Sequence[NDArray[np.uint8]], asked: NDArray[np.int32]) -> None:
+        """Copy the cherries of a frame, if its turn has come and the candidate waits. Called while it is lent."""
+        self._copied = 0
+        if not len(asked):
+            return
+        self._due = min(1.0, self._due + self._config.share)
+        if self._due < 1.0 - 1e-9:  # ten times 0.1 are less than 1
+            return
+        if not self._works or self._holds or len(asked) > len(self._crops):
+            self._metrics.count("shadow_frames", "passed_over")
+            return
+        self._due -= 1.0
+        preparer.extract_whole(planes, asked, self._crops[: len(asked)])
+        self._copied = len(asked)
+
+    def judged(self, verdicts: Sequence[Verdict], shapes: Sequence[Shape], thresholds: Thresholds) -> None:
+        """Hand the cherries that were copied last to the candidate."""
+        if not self._copied:
+            return
+        self._copied, self._holds = 0, True
+        kept = frozenset() if self._keeper is None else self._keeper.chosen
+        self._orders.put(_Work(verdicts, shapes, thresholds, kept))
+
+    def emit(self, records: Sequence[Verdict | Event]) -> None:
+        """Do nothing: ``judged`` gets the verdicts."""
+
+    def status(self) -> dict[str, Any]:
+        """See ``sink.ReportsStatus``; from any thread. Counts are since the live model was loaded."""
+        candidate = self._candidate
+        told = {"kind": "shadow", **self._standing.status(), "path": self._config.bundle}
+        if candidate is not None:
+            told |= {"candidate": f"{candidate.name}@{candidate.version} ({candidate.sha256[:12]})"}
+        pairs = self._metrics.labels("shadow", self._since)
+        frames = self._metrics.labels("shadow_frames", self._since)
+        differ = {pair: count for pair, count in pairs.items() if len(set(pair.split("_"))) > 1}
+        return told | {
+            "rests": self._rests,
+            "frames": frames.get("judged", 0),
+            "passed_over": frames.get("passed_over", 0),
+            "cherries": sum(pairs.values()),
+            "disagree": sum(differ.values()),
+            **{pair.replace("_", "_to_"): count for pair, count in differ.items()},
+        }
+
+    def close(self) -> None:
+        """End the process. Safe to call twice."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._orders.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+        os.close(self._memory_fd)
+
+    def _run(self) -> None:
+        """Keep a process running and asked, until the service ends."""
+        while not self._closing.is_set():
+            try:
+                ours, self._process = start_child("pitcore.shadow.candidate_process", self._memory_fd)
+            except OSError as error:
+                self._fails(f"the process of the candidate cannot be started: {error.strerror or error}")
+            else:
+                with ours:
+                    try:
+                        self._serve(ours)
+                    except OSError:
+                        self._fails("the process of the candidate ended, and the log or `dmesg` says why")
+                self._end()
+            self._closing.wait(RETRY_S)
+
+    def _serve(self, connection: socket.socket) -> None:
+        """Ask until either side ends. Raises OSError."""
+        connection.send(msgspec.msgpack.encode(self._start))
+        ready = self._hear(connection)
+        if not isinstance(ready, Ready):
+            return
+        self._candidate = ModelRef(ready.name, ready.version, ready.sha256)
+        self._standing.works("the candidate judges again")
+        log.info("[shadow] %s@%s judges beside the model that decides", ready.name, ready.version)
+        while not self._closing.is_set():
+            self._rests = self._must_rest()
+            self._works = not self._rests
+            try:
+                work = self._orders.get(timeout=LOOK_EVERY_S)
+            except queue.Empty:
+                if self._process is None or self._process.poll() is not None:
+                    raise ConnectionResetError from None
+                continue
+            if work is None:
+                return
+            try:
+                if not self._ask(connection, work, self._candidate):
+                    return
+            finally:
+                self._holds = False
+
+    def _ask(self, connection: socket.socket, work: _Work, candidate: ModelRef) -> bool:
+        """Have a frame judged and compare; False where there is no answer. Raises OSError."""
+        assert self._commands is not None  # noqa: S101  set before the thread starts
+        ask = Ask(len(work.verdicts), self._commands.app.config.decision)
+        connection.send(msgspec.msgpack.encode(ask))
+        answer = self._hear(connection)
+        if isinstance(answer, Answer):
+            self._compare(work, answer, candidate)
+        return isinstance(answer, Answer)
+
+    def _hear(self, connection: socket.socket) -> Said | None:
+        """Return what the process says; None if it refused, hangs, or the service ends. Raises OSError."""
+        connection.settimeout(0.2)
+        until_s = time.monotonic() + HANGS_S
+        while not self._closing.is_set():
+            try:
+                raw = connection.recv(MAX_MESSAGE_BYTES)
+            except TimeoutError:
+                if time.monotonic() > until_s:
+                    self._fails(f"the candidate said nothing for {HANGS_S:g} s")
+                    return None
+                continue
+            if not raw:
+                raise ConnectionResetError
+            said: Said = msgspec.msgpack.decode(raw, type=Said)
+            if isinstance(said, Refused):
+                self._fails(said.reason)
+                return None
+            return said
+        return None
+
+    def _must_rest(self) -> bool:
+        """Return whether the loop needs its time for itself; looked at once a second."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s < LOOK_EVERY_S:
+            return self._rests
+        self._looked_s = now_s
+        headroom = headroom_of(self._metrics.work, time.monotonic_ns())
+        return headroom is not None and headroom.used > self._config.busy_limit
+
+    def _compare(self, work: _Work, answer: Answer, candidate: ModelRef) -> None:
+        """Count what the two say of each cherry, and have those kept on which they disagree."""
+        model = work.verdicts[0].model.sha256
+        if model != self._judges:  # another live model: what was counted before says nothing of it
+            self._judges, self._since = model, self._metrics.mark()
+        self._metrics.count("shadow_frames", "judged")
+        thresholds = Thresholds(accept=answer.accept, reject=answer.reject)
+        for place, (verdict, p_pit) in enumerate(zip(work.verdicts, answer.p_pit, strict=True)):
+            if p_pit is None:
+                continue
+            live = said_by_network(verdict, work.thresholds)
+            other = judge({"pit": p_pit}, _doubt(verdict), thresholds).verdict
+            self._metrics.count("shadow", f"{live}_{other}")
+            if live == other or self._keeper is None or place in work.kept or not self._credit.take(time.monotonic()):
+                continue
+            said = CandidateVerdict(candidate, other, p_pit, answer.accept, answer.reject)
+            pixels = self._crops[place].copy()  # the next frame takes its place
+            self._keeper.keep_disagreement(verdict, work.shapes[place], work.thresholds, pixels, said)
+
+    def _fails(self, reason: str) -> None:
+        if not self._closing.is_set():
+            self._standing.fails(reason, "The belt is judged all the same; correct [shadow] bundle.")
+
+    def _end(self) -> None:
+        """End the process. A frame that waits is for the next one."""
+        self._works, self._candidate = False, None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()  # it has nothing to save, and may wait long for a core in which to end
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_S)
+
+
+def said_by_network(verdict: Verdict, thresholds: Thresholds) -> VerdictName:
+    """Return what a verdict was before any fail-safe: by the network's probability and the doubts of the shape."""
+    if verdict.probabilities is None:
+        return "maybe"
+    return judge(verdict.probabilities, _doubt(verdict), thresholds).verdict
+
+
+def _doubt(verdict: Verdict) -> Reason | None:
+    return verdict.reason if verdict.reason in SHAPES else None

@@ -1,0 +1,100 @@
+"""What the service and the candidate's process tell each other: msgpack over a socket, crops in shared memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pitcore.config import DecisionConfig
+from pitcore.preprocess.prepare import WHOLE_PX
+
+MAX_MESSAGE_BYTES = 1 << 16  # 1024 probabilities take 9 KiB
+
+
+class Start(msgspec.Struct, frozen=True):
+    """The first message of the service.
+
+    Attributes:
+        bundle: directory of the candidate.
+        planes: names, in order.
+        capacity: crops that the shared memory holds.
+        idle: take a core only while no other program wants it.
+    """
+
+    bundle: str
+    planes: tuple[str, ...]
+    capacity: int
+    idle: bool
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Every other message of the service: judge the first ``count`` crops.
+
+    Attributes:
+        count: of crops in the shared memory.
+        decision: of the board, now: the candidate's thresholds follow its operating point.
+    """
+
+    count: int
+    decision: DecisionConfig
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The candidate is loaded and proved: its name, version and hash."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Answer(msgspec.Struct, frozen=True, tag=True):
+    """What the candidate says of the crops.
+
+    Attributes:
+        p_pit: calibrated probability of each; NaN where the network's answer is no number; None where every pixel of
+            the crop is zero.
+        accept, reject: the candidate's thresholds.
+    """
+
+    p_pit: list[float | None]
+    accept: float
+    reject: float
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """Why the candidate cannot be used; the process ends."""
+
+    reason: str
+
+
+class CropMemory:
+    """The shared memory: the crops of one frame.
+
+    Args:
+        fd: of a memfd of ``size`` bytes.
+        capacity: crops.
+        planes: of a crop.
+
+    Attributes:
+        crops: (capacity, WHOLE_PX, WHOLE_PX, planes) uint8, 64-byte aligned.
+    """
+
+    def __init__(self, fd: int, capacity: int, planes: int) -> None:
+        memory = mmap.mmap(fd, self.size(capacity, planes))
+        self.crops: NDArray[np.uint8] = np.frombuffer(memory, np.uint8).reshape(capacity, WHOLE_PX, WHOLE_PX, planes)
+
+    @staticmethod
+    def size(capacity: int, planes: int) -> int:
+        """Return how many bytes it takes."""
+        return capacity * WHOLE_PX * WHOLE_PX * planes
+
+    @classmethod
+    def create(cls, capacity: int, planes: int) -> tuple[CropMemory, int]:
+        """Make one; returns it with its descriptor, which may be handed to another process. Raises OSError."""
+        fd = os.memfd_create("pitcore-shadow")
+        os.ftruncate(fd, cls.size(capacity, planes))
+        return cls(fd, capacity, planes), fd

@@ -1,0 +1,254 @@
+"""A candidate beside the model that decides: no verdict changes, and what it says differently is counted and kept."""
+
+import json
+import os
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pitcore.capture.choose import Credit
+from pitcore.capture.keeper import CropKeeper
+from pitcore.config import ShadowConfig, decode_config
+from pitcore.errors import ConfigError
+from pitcore.loop.pipeline import Hooks
+from pitcore.metrics import FrameWork, Metrics
+from pitcore.model_card import Thresholds
+from pitcore.shadow import beside
+from pitcore.shadow.beside import Shadow, said_by_network
+from tests.capture.test_keeper import capture, end, kept
+from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
+from tests.conftest import write_tiny_bundle
+from tests.outputs.running import RunningService, until
+from tests.page.board import verdict
+from tests.scene import CLEAN, MAYBE, PIT, ListSource, config_for, planes_with, run_scene, still
+
+SQUARES = (20, 60, CLEAN), (120, 60, PIT), (220, 60, MAYBE)
+
+
+@pytest.fixture(autouse=True)
+def _shares_the_cores(monkeypatch):
+    """Tests run side by side on every core: there the candidate would wait for ever."""
+    monkeypatch.setattr(beside, "IDLE", False)
+
+
+@pytest.fixture
+def candidate(tmp_path):
+    """The network of the tiny bundle with other thresholds: what that calls maybe, this one calls pit."""
+    return other(tmp_path / "candidate")
+
+
+def other(directory, intercept=0.0):
+    write_tiny_bundle(directory)
+    card = json.loads((directory / "card.json").read_text())
+    card |= {"name": "candidate", "thresholds": {"accept": 0.5, "reject": 0.5}}
+    card["calibration"]["intercept"] = intercept
+    (directory / "card.json").write_text(json.dumps(card))
+    return directory
+
+
+@contextmanager
+def beside_scene(bundle, candidate, keeper=None, **keys):
+    """A started candidate; yields it and its hooks, which let no frame come before the last one is compared."""
+    keys = {"enabled": True, "bundle": str(candidate), "share": 1.0} | keys
+    config = config_for(bundle, shadow=ShadowConfig(**keys))
+    shadow = Shadow(config, keeper, Metrics())
+    try:
+        shadow.publish(SimpleNamespace(app=SimpleNamespace(config=config)))
+
+        def compared():
+            until(lambda: not shadow._holds, "answer of the candidate")
+
+        keepers = [one for one in (keeper, shadow) if one is not None]
+        yield shadow, Hooks(between_frames=compared, keepers=keepers)
+    finally:
+        shadow.close()
+
+
+def ready(shadow):
+    until(lambda: shadow._works, "candidate")
+
+
+def frames(number):
+    return [planes_with(*((x, 60 + at, level) for x, _, level in SQUARES), seed=at) for at in range(number)]
+
+
+def test_verdict_lines_are_equal_to_the_byte_with_a_candidate_that_says_something_else(tiny_bundle, candidate):
+    alone, _, _ = run_scene(ListSource(still(*frames(6))), config_for(tiny_bundle), timings=False)
+    with beside_scene(tiny_bundle, candidate) as (shadow, hooks):
+        ready(shadow)
+        both, _, _ = run_scene(ListSource(still(*frames(6))), config_for(tiny_bundle), timings=False, hooks=hooks)
+        told = shadow.status()
+    assert both.verdicts == alone.verdicts
+    assert (told["frames"], told["cherries"], told["disagree"], told["maybe_to_pit"]) == (6, 18, 6, 6)
+
+
+def test_the_model_itself_as_its_candidate_never_disagrees_whatever_the_thing(tiny_bundle):
+    touching = planes_with((20, 60, CLEAN), (76, 60, PIT), (200, 60, CLEAN))
+    with beside_scene(tiny_bundle, tiny_bundle) as (shadow, hooks):
+        ready(shadow)
+        memory, _, _ = run_scene(ListSource(still(*frames(2), touching)), config_for(tiny_bundle), hooks=hooks)
+        told = shadow.status()
+    assert "touching" in {line.reason for line in memory.verdicts}
+    assert (told["cherries"], told["disagree"]) == (len(memory.verdicts), 0)
+
+
+def test_a_disagreement_is_kept_once_with_what_both_said_and_no_more_than_allowed(tmp_path, tiny_bundle, candidate):
+    keeper = CropKeeper(capture(tmp_path / "ring", random_share=0.0, doubtful_per_minute=1.0, near_log_odds=0.0))
+    with beside_scene(tiny_bundle, candidate, keeper, kept_per_minute=3.0) as (shadow, hooks):
+        ready(shadow)
+        memory, _, _ = run_scene(ListSource(still(*frames(6))), config_for(tiny_bundle), hooks=hooks)
+    end(keeper)
+    files = kept(tmp_path / "ring")
+    boxes = [(record.verdict.frame.seq, record.verdict.box) for _, record, _ in files]
+    assert len(boxes) == len(set(boxes)) == 4  # a maybe of the first frame as doubtful, then three that differ
+    assert keeper.status()["shadow"] == 3
+    for _, record, pixels in files[1:]:
+        assert record.why == ("shadow",)
+        assert (record.verdict.verdict, record.candidate.verdict) == ("maybe", "pit")
+        assert record.candidate.p_pit == record.verdict.probabilities["pit"]
+        assert (record.candidate.accept, record.candidate.reject) == (0.5, 0.5)
+        assert record.candidate.model.name == "candidate"
+        assert (pixels[..., 0] == MAYBE).all()
+    assert {line.verdict for line in memory.verdicts} == {"clean", "maybe", "pit"}
+
+
+def test_the_candidate_judges_its_share_of_the_frames(tiny_bundle, candidate):
+    with beside_scene(tiny_bundle, candidate, share=0.1) as (shadow, hooks):
+        ready(shadow)
+        run_scene(ListSource(still(*frames(40))), config_for(tiny_bundle), hooks=hooks)
+        told = shadow.status()
+    assert (told["frames"], told["passed_over"]) == (4, 0)
+
+
+def test_the_candidate_gets_only_what_no_other_program_wants(monkeypatch, tiny_bundle, candidate):
+    monkeypatch.setattr(beside, "IDLE", True)
+    with beside_scene(tiny_bundle, candidate) as (shadow, _):
+        pid = until(lambda: shadow._process, "process").pid
+        until(lambda: os.sched_getscheduler(pid) == os.SCHED_IDLE, "scheduling")
+        until(lambda: Path(f"/proc/{pid}/oom_score_adj").read_text() == "800\n", "score")
+
+
+def test_the_candidate_rests_while_the_loop_needs_its_time(tiny_bundle, candidate):
+    with beside_scene(tiny_bundle, candidate) as (shadow, hooks):
+        ready(shadow)
+        now_ns = beside.time.monotonic_ns()
+        for seq in range(100):  # 10 ms of work in every 11
+            done_ns = now_ns - (100 - seq) * 11_000_000
+            shadow._metrics.work.add(FrameWork(done_ns, seq, 3, 3, 9_000_000, 1_000_000))
+        until(lambda: shadow.status()["rests"], "rest")
+        run_scene(ListSource(still(*frames(5))), config_for(tiny_bundle), hooks=hooks)
+        told = shadow.status()
+    assert (told["frames"], told["passed_over"]) == (0, 5)
+
+
+def test_a_frame_that_finds_the_candidate_busy_is_passed_over_and_its_crops_stay(tiny_bundle, candidate):
+    with beside_scene(tiny_bundle, candidate) as (shadow, _):
+        ready(shadow)
+        os.kill(shadow._process.pid, signal.SIGSTOP)  # it hangs, and the belt runs on
+        memory, _, _ = run_scene(ListSource(still(*frames(5))), config_for(tiny_bundle), hooks=Hooks(keepers=[shadow]))
+        assert len(memory.verdicts) == 15
+        assert shadow.status()["passed_over"] == 4
+        os.kill(shadow._process.pid, signal.SIGCONT)
+        until(lambda: shadow.status()["frames"], "answer")
+        told = shadow.status()
+    assert (told["frames"], told["cherries"], told["maybe_to_pit"]) == (1, 3, 1)
+
+
+def test_a_candidate_that_is_killed_comes_back_and_the_belt_is_judged_meanwhile(monkeypatch, tiny_bundle, candidate):
+    monkeypatch.setattr(beside, "RETRY_S", 0.1)
+    with beside_scene(tiny_bundle, candidate) as (shadow, hooks):
+        ready(shadow)
+        first = shadow._process.pid
+        os.kill(first, signal.SIGKILL)
+        memory, _, _ = run_scene(ListSource(still(*frames(3))), config_for(tiny_bundle), hooks=Hooks(keepers=[shadow]))
+        assert len(memory.verdicts) == 9
+        until(lambda: shadow._works and shadow._process.pid != first, "candidate")
+        until(lambda: not shadow._holds, "answer")
+        before = shadow.status()["frames"]
+        run_scene(ListSource(still(*frames(2))), config_for(tiny_bundle), hooks=hooks)
+        told = shadow.status()
+    assert (told["state"], told["frames"] - before) == ("ok", 2)
+
+
+def test_a_candidate_that_cannot_be_used_is_reported_in_one_line_and_the_belt_is_judged(tmp_path, tiny_bundle):
+    torn = write_tiny_bundle(tmp_path / "torn")
+    (torn / "model.onnx").write_bytes(b"torn")
+    shifted = write_tiny_bundle(tmp_path / "shifted", golden_shift=0.5)
+    for bundle, said in (
+        (tmp_path / "none", "no model bundle"),
+        (torn, "altered"),
+        (shifted, "golden vectors are off"),
+    ):
+        with beside_scene(tiny_bundle, bundle) as (shadow, hooks):
+            until(lambda: shadow.status()["state"] == "failing", "reason")
+            memory, _, _ = run_scene(ListSource(still(*frames(1))), config_for(tiny_bundle), hooks=hooks)
+            reason = shadow.status()["reason"]
+        assert len(memory.verdicts) == 3
+        assert said in reason
+        assert "\n" not in reason
+
+
+SERVICE = """
+[shadow]
+enabled = true
+bundle = "{bundle}"
+share = 1.0
+busy_limit = 1.0
+
+[metrics]
+enabled = true
+port = 0
+"""
+
+
+def test_a_running_service_tells_of_its_candidate_and_starts_the_counts_again_with_another_model(tmp_path, tiny_bundle):
+    candidate = other(tmp_path / "candidate", intercept=12.0)  # drawn cherries have a margin of about -12
+    with RunningService(tmp_path, tiny_bundle, SERVICE.format(bundle=candidate)) as service:
+        until(lambda: service.sink("shadow")["cherries"] > 30, "cherries")
+        told = service.sink("shadow")
+        assert told["state"] == "ok"
+        assert told["candidate"].startswith("candidate@1.2.3 (")
+        assert told["disagree"] > 0
+        assert "clean_to_pit" in told
+        counts = service.metrics.labels("shadow")
+        assert sum(counts.values()) >= told["cherries"]
+        service.text = service.text.replace(str(tiny_bundle), str(candidate))  # the candidate becomes the model
+        assert service.reloader.ask_and_wait("test", 60.0).state == "ok"
+        until(lambda: service.metrics.labels("shadow_frames")["judged"] and _same_model(service), "comparison")
+        assert service.sink("shadow")["disagree"] == 0
+
+
+def _same_model(service):
+    told = service.sink("shadow")
+    return told["cherries"] > 30 and service.app.bundle.card.name == "candidate" and not told["disagree"]
+
+
+def test_what_a_fail_safe_made_of_a_verdict_does_not_count_as_the_networks_word():
+    at = Thresholds(accept=0.2, reject=0.8)
+    assert said_by_network(verdict("maybe", pit=0.01, reason="failsafe"), at) == "clean"
+    assert said_by_network(verdict("maybe", pit=0.01, reason="touching"), at) == "maybe"
+    assert said_by_network(verdict("maybe", pit=None, reason="not_finite"), at) == "maybe"
+    assert said_by_network(verdict("pit", pit=0.9, reason="touching"), at) == "pit"
+
+
+def test_credit_allows_so_many_a_minute_and_saves_no_more_than_a_minutes():
+    credit = Credit(2.0)
+    assert [credit.take(1000.0) for _ in range(3)] == [True, True, False]
+    assert [credit.take(1030.0) for _ in range(2)] == [True, False]
+    assert [credit.take(9000.0) for _ in range(3)] == [True, True, False]
+
+
+def test_a_candidate_without_a_bundle_is_refused_with_the_key():
+    with pytest.raises(ConfigError, match=r"shadow.*bundle is missing"):
+        decode_config("[shadow]\nenabled = true\n", "board.toml")
+
+
+def test_config_check_loads_the_candidate_and_names_it_or_what_is_wrong_with_it(tmp_path, tiny_bundle, candidate):
+    extra = '\n[shadow]\nenabled = true\nbundle = "{}"\n'
+    good = write_config(tmp_path / "good.toml", tiny_bundle, extra=extra.format(candidate))
+    assert "shadow      candidate@1.2.3" in run_pitcore("config", "check", good).stdout
+    bad = write_config(tmp_path / "bad.toml", tiny_bundle, extra=extra.format(tmp_path / "none"))
+    assert_one_clear_line(run_pitcore("config", "check", bad), "none", "no model bundle")
