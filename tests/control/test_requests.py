@@ -166,4 +166,4 @@ def test_only_what_must_not_be_done_late_carries_a_time(tmp_path, command, expir
         thread.join()
     assert set(heard[0]) == {"command", "args", "schema"} | ({"until_ns"} if expires else set())
     if expires:
-        assert 0 < heard[0]["until_ns"] - time.monotonic_ns() < 19e9
+        assert 0 < heard[0]["until_ns"] - time.monotonic_ns() < 59e9
