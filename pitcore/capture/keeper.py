@@ -32,7 +32,7 @@ from pitcore.config import CaptureConfig
 from pitcore.decision.policy import Shape
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.prepare import WHOLE_PX, Preparer, aligned_batch
-from pitcore.sinks.standing import Standing, why
+from pitcore.sinks.output_state import OutputState, reason_of
 from pitcore.verdict import Event, Verdict
 from pitcore.wall_clock import utc_now
 
@@ -63,7 +63,7 @@ class CropKeeper:
         self._waiting: queue.Queue[tuple[CaptureRecord, NDArray[np.uint8]] | None] = queue.Queue(config.queue)
         self._kept: Counter[str] = Counter()
         self._dropped = self._passed_over = 0
-        self._standing = Standing("capture", RETRY_S)
+        self._output_state = OutputState("capture", RETRY_S)
         self._ring: Ring | None = None
         self._tried_s = -RETRY_S
         self._closing = threading.Event()
@@ -139,7 +139,7 @@ class CropKeeper:
         ring = self._ring
         return {
             "kind": "capture",
-            **self._standing.status(),
+            **self._output_state.status(),
             "path": self._config.folder,
             "random": self._kept["random"],
             "doubtful": self._kept["doubtful"],
@@ -220,7 +220,7 @@ class CropKeeper:
         name = f"{kind}-{record.verdict.verdict}-{hashlib.sha256(content).hexdigest()[:12]}"
         if self._try(lambda: ring.add(name, content)):
             self._kept[kind] += 1
-            self._standing.works("crops are kept again")
+            self._output_state.works("crops are kept again")
         else:
             self._dropped += 1
 
@@ -237,9 +237,9 @@ class CropKeeper:
         return True
 
     def _fails(self, error: OSError) -> None:
-        cause = (error.strerror if error.errno in {errno.ENOSPC, errno.EBUSY} else None) or why(error)
+        cause = (error.strerror if error.errno in {errno.ENOSPC, errno.EBUSY} else None) or reason_of(error)
         reason = f"{self._config.folder}: no crop is kept: {cause}"
-        self._standing.fails(reason, "Free some space, or choose another [capture] folder.")
+        self._output_state.fails(reason, "Free some space, or choose another [capture] folder.")
 
 
 def trimmed(staged: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The candidate that judges beside the model of the board."""
+"""The section [shadow]: a candidate model that judges some frames in addition."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pitcore.config.section import Section
 
 
 class ShadowConfig(Section, frozen=True):
-    """A candidate judges some frames beside the model that decides, and changes no verdict. See docs/shadow.md.
+    """A candidate judges some frames in addition to the live model, and changes no verdict. See docs/shadow.md.
 
     Attributes:
         enabled: let the candidate judge.
         bundle: directory of the candidate.
         share: of the frames with cherries, judged by the candidate at most. It judges fewer if it has no time.
-        busy_limit: share of the frame time; while the loop needs more, the candidate rests.
+        busy_limit: share of the frame time; while the loop needs more, the candidate pauses.
         kept_per_minute: cherries on which the two disagree, kept in the folder of [capture] at most; 0 keeps none.
     """
 

@@ -18,7 +18,7 @@ from pitcore.errors import ControlError, NotRunningError
 
 TIMEOUT_S = 10.0
 RETRY_S = 0.01
-RELOAD_TIMEOUT_S = 120.0  # a slow board loads and proves the model in seconds; the service gives up long before
+RELOAD_TIMEOUT_S = 120.0  # a slow board loads and tests the model in seconds; the service stops waiting long before
 
 
 def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, timeout_s: float = TIMEOUT_S) -> Any:  # noqa: ANN401  JSON
@@ -36,12 +36,12 @@ def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, time
     """
     protocol.check_path(path)
     deadline = time.monotonic() + timeout_s
-    # A little before we give up, so that the answer still reaches us.
+    # Earlier than the own timeout, so that the answer still arrives.
     until_ns = int((deadline - timeout_s / 10) * 1e9) if command in EXPIRES else UNSET
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         _connect(connection, path, deadline)
         try:
-            with contextlib.suppress(BrokenPipeError):  # it may have refused us already, and said why
+            with contextlib.suppress(BrokenPipeError):  # the service may have refused, and sent the reason
                 connection.sendall(protocol.encode(Request(command, dict(args or {}), until_ns=until_ns)))
             line = _read_line(connection, deadline)
         except TimeoutError as error:
@@ -60,10 +60,10 @@ def ask(path: Path, command: str, args: Mapping[str, Any] | None = None, *, time
 def lives(path: Path) -> bool:
     """Return whether the service of a socket runs, even if it does not answer."""
     try:
-        # Not by its lock, which a service that starts at this moment would find taken.
+        # Does not try the lock: a service that starts at this moment would find it taken.
         pid = int(protocol.lock_path(path).read_bytes())
         os.kill(pid, 0)
-    except PermissionError:  # another's, and so there; or its file is closed to us, and nobody can tell
+    except PermissionError:  # it runs as another user; or the file is not accessible, and the state is unknown
         return True
     except (OSError, ValueError):
         return False
@@ -76,7 +76,7 @@ def _connect(connection: socket.socket, path: Path, deadline: float) -> None:
     while True:
         try:
             return connection.connect(str(path))
-        except BlockingIOError as error:  # more of us came at once than the service has taken yet
+        except BlockingIOError as error:  # more clients connect at once than the service has accepted
             if time.monotonic() >= deadline:
                 raise ControlError(f"{path}: the service accepts no connection; it hangs") from error
             time.sleep(RETRY_S)

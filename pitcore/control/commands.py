@@ -32,12 +32,12 @@ from pitcore.sinks.sink import Sink
 
 log = logging.getLogger(__name__)
 
-RELOAD_S = 90.0  # a slow board loads and proves a model in seconds
+RELOAD_S = 90.0  # a slow board loads and tests a model in seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Carries out the commands.
+    """Executes the commands.
 
     Attributes:
         app: the loop.
@@ -100,7 +100,7 @@ class Commands:
         )
 
     def _status(self, args: Mapping[str, Any], peer: Peer) -> Status:
-        del peer  # everybody who may connect may look
+        del peer  # everybody who may connect may read the status
         _check_args(args)
         return self.status()
 
@@ -117,7 +117,7 @@ class Commands:
         before = self.arming.state
         try:
             change()
-        finally:  # a disk that fails does not keep it armed
+        finally:  # disarms even if the disk fails
             changed = self.arming.state is not before
             if changed:
                 log.warning("%s by %s", word, by)

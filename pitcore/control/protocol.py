@@ -19,8 +19,8 @@ from pitcore.errors import ControlError
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_REPLY_BYTES = 1024 * 1024
 MAX_PATH_BYTES = 107  # sun_path of Linux's sockaddr_un, without its last zero byte
-EXPIRES = frozenset({"arm", "reload", "point", "test_valve"})  # must not be carried out after their client gave up
-URGENT = frozenset({"disarm"})  # is carried out whoever waits for it, and answered however many others ask
+EXPIRES = frozenset({"arm", "reload", "point", "test_valve"})  # must not be executed after their client stopped waiting
+URGENT = frozenset({"disarm"})  # executed even if nobody waits, and answered however many other clients there are
 BOARD_SOCKET = "/run/pitcore/control.sock"  # in every shipped board configuration
 
 
@@ -30,20 +30,20 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         command: its name.
         args: its arguments, by name.
-        until_ns: CLOCK_MONOTONIC after which it must not be carried out, since the client has stopped waiting.
+        until_ns: CLOCK_MONOTONIC after which it must not be executed, because the client has stopped waiting.
     """
 
     command: Annotated[str, Meta(max_length=64)]
     args: dict[str, Any] = msgspec.field(default_factory=dict)
     schema: Literal["pitcore.control/1"] = "pitcore.control/1"
-    until_ns: int | UnsetType = UNSET  # left out where it is not needed: an older service does not know it
+    until_ns: int | UnsetType = UNSET  # left out if not needed, because an older service refuses it
 
 
 class Reply(msgspec.Struct, frozen=True):
     """One answer.
 
     Attributes:
-        ok: the command was carried out.
+        ok: the command was executed.
         result: of the command.
         error: one line with the reason why it was not.
     """

@@ -28,8 +28,8 @@ from pitcore.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 
-NICENESS = 10  # a tenth of the weight of the loop, where both want one core
-TAKEN_WITHIN_S = 30.0  # by the loop, which looks after each frame and every 0.1 s while none comes: else it hangs
+NICENESS = 10  # a tenth of the weight of the loop, if both need one core
+TAKEN_WITHIN_S = 30.0  # the loop checks after each frame, and every 0.1 s without one; if it takes longer, it hangs
 
 
 class ReloadResult(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class ReloadResult(msgspec.Struct, frozen=True):
 
 
 @dataclass(eq=False, slots=True)
-class _Wish:
+class _Request:
     """A request for a reload. One whose client stopped waiting before it began is dropped."""
 
     by: str
@@ -70,8 +70,8 @@ class Reloader:
 
     def __init__(self, app: App, read_config: Callable[[], Config]) -> None:
         self._app, self._read_config = app, read_config
-        # SimpleQueue's `put` may be called in a signal handler even if it interrupts itself; no lock of ours could.
-        self._wishes: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
+        # SimpleQueue's `put` may be called in a signal handler even if it interrupts itself; no lock could.
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._offered: tuple[Loaded, str] | None = None
         self._replaced: Loaded | None = None
@@ -106,13 +106,13 @@ class Reloader:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._wishes.put(None)
+        self._requests.put(None)
         if self._thread.ident is not None:
             self._thread.join()
 
     def ask(self, by: str) -> None:
         """Request a reload and return. From any thread or a signal handler."""
-        self._wishes.put(_Wish(by))
+        self._requests.put(_Request(by))
 
     def ask_and_wait(self, by: str, timeout_s: float) -> ReloadResult:
         """Request a reload and wait for its end; not from the loop's thread.
@@ -120,12 +120,12 @@ class Reloader:
         Raises:
             ControlError: it did not end in time. A reload that has begun may still succeed; another one is dropped.
         """
-        wish = _Wish(by)
-        self._wishes.put(wish)
+        request = _Request(by)
+        self._requests.put(request)
         try:
-            return wish.answer.get(timeout=timeout_s)
+            return request.answer.get(timeout=timeout_s)
         except queue.Empty as error:
-            wish.given_up = True
+            request.given_up = True
             raise ControlError(
                 f"the reload did not end within {timeout_s:g} s; if it has started, it may still succeed; see "
                 "`pitcore status`"
@@ -136,7 +136,7 @@ class Reloader:
         if self._offered is None:
             return
         with self._changed:
-            if self._offered is not None:  # else it was withdrawn just now
+            if self._offered is not None:  # otherwise it was just withdrawn
                 (loaded, detail), self._offered = self._offered, None
                 self._changed.notify_all()
                 try:
@@ -150,27 +150,27 @@ class Reloader:
     def _serve(self) -> None:
         ended = False
         while not ended:
-            waiting = [self._wishes.get()]
-            while not self._wishes.empty():
-                waiting.append(self._wishes.get())
+            waiting = [self._requests.get()]
+            while not self._requests.empty():
+                waiting.append(self._requests.get())
             ended = None in waiting
-            wishes = [wish for wish in waiting if wish is not None and not wish.given_up]
-            if not wishes:
+            requests = [request for request in waiting if request is not None and not request.given_up]
+            if not requests:
                 continue
             self._busy = True
-            self._last = self._carry_out(", ".join(dict.fromkeys(wish.by for wish in wishes)), wishes[0].asked)
+            self._last = self._execute(", ".join(dict.fromkeys(request.by for request in requests)), requests[0].asked)
             self._busy = False
-            for wish in wishes:
-                wish.answer.put(self._last)
+            for request in requests:
+                request.answer.put(self._last)
 
-    def _carry_out(self, by: str, asked: float) -> ReloadResult:
+    def _execute(self, by: str, asked: float) -> ReloadResult:
         state: Literal["ok", "refused"] = "refused"
         try:
             detail = self._reload(by)
             state = "ok"
         except PitcoreError as error:
             detail = f"{error}; asked by {by}"
-        except Exception as error:  # a fault of ours must not end the service, which runs on with what it has
+        except Exception as error:  # a bug must not end the service, which continues with its present model
             log.exception("reload")
             detail = f"a fault of pitcore's: {type(error).__name__}, its log has the traceback; asked by {by}"
         if state == "ok":
@@ -208,11 +208,11 @@ class Reloader:
         afterwards.
         """
         alone = config.runtime.threads == 1 and config.runtime.workers == 1
-        with ThreadPoolExecutor(1, "pitcore-build", initializer=_go_second if alone else None) as builder:
+        with ThreadPoolExecutor(1, "pitcore-build", initializer=_lower_priority if alone else None) as builder:
             return builder.submit(self._app.prepare, config).result()
 
 
-def _go_second() -> None:
+def _lower_priority() -> None:
     """Lower the priority of this thread, if that is allowed."""
     with contextlib.suppress(OSError):
         thread = threading.get_native_id()

@@ -24,7 +24,7 @@ class RequestReader:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._buffer = b""
-        self._owes_newline = False  # the last request was whole without one
+        self._owes_newline = False  # the last request was complete without its newline
 
     def read(self, timeout_s: float) -> bytes | None:
         """Return the next request, or None at the end.
@@ -75,5 +75,5 @@ def is_given_up(request: Request, connection: socket.socket) -> bool:
     if isinstance(request.until_ns, int) and time.monotonic_ns() > request.until_ns:
         return True
     poll = select.poll()
-    poll.register(connection, 0)  # POLLHUP and POLLERR are always told
+    poll.register(connection, 0)  # POLLHUP and POLLERR are always reported
     return bool(poll.poll(0))

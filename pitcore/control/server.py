@@ -1,7 +1,7 @@
 """Answers at the control socket on separate threads. The loop over the frames never waits for it.
 
 Connections, the bytes of a request and the time to send it are bounded. An invalid request is answered by an error. A
-request whose client stopped waiting is not carried out. If all places are taken, the connection that was idle for
+request whose client stopped waiting is not executed. If all places are taken, the connection that was idle for
 longest is closed. Some places are reserved for urgent requests. This module does not know the commands.
 """
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 8
 URGENT_CONNECTIONS = 4  # more, for urgent requests only
 BUSY = f"{MAX_CONNECTIONS} connections are busy; try again later"
-ROOM_S = 1.0  # how long a connection waits until another that was let go has gone
+ROOM_S = 1.0  # longest time for which a new connection waits until a closed one has ended
 RETRY_S = 0.5
 REQUEST_S = 10.0  # from the connection, or the last answer, to the end of the request
 MODE = 0o660
@@ -128,7 +128,7 @@ class ControlServer:
         with self._guard:
             connections = dict(self._open)
         for connection in connections:
-            with contextlib.suppress(OSError):  # it may have ended by itself
+            with contextlib.suppress(OSError):  # it may have ended already
                 connection.shutdown(socket.SHUT_RD)
         for visit in connections.values():
             visit.thread.join(timeout=1.0)
@@ -141,7 +141,7 @@ class ControlServer:
             try:
                 connection, _ = self._listener.accept()
                 self._admit(connection)
-            except (OSError, RuntimeError) as error:  # shut down; or the machine has no descriptor or thread to give
+            except (OSError, RuntimeError) as error:  # shut down; or the machine has no free descriptor or thread
                 if not self._closing.wait(RETRY_S):
                     log.warning("control socket: a connection cannot be taken: %s", error)
 
@@ -149,7 +149,7 @@ class ControlServer:
         """Start a thread for a connection, or refuse it. Raises RuntimeError."""
         thread = threading.Thread(target=self._serve, args=(connection,), name="pitcore-control-peer", daemon=True)
         with self._guard:
-            urgent_only = self._staying() >= MAX_CONNECTIONS and not self._let_one_go()
+            urgent_only = self._staying() >= MAX_CONNECTIONS and not self._close_idle()
             is_room = self._guard.wait_for(lambda: len(self._open) < MAX_CONNECTIONS + URGENT_CONNECTIONS, ROOM_S)
             if is_room:
                 self._open[connection] = _Visit(thread, urgent_only, time.monotonic())
@@ -166,7 +166,7 @@ class ControlServer:
     def _staying(self) -> int:
         return sum(not visit.leaves for visit in self._open.values())
 
-    def _let_one_go(self) -> bool:
+    def _close_idle(self) -> bool:
         """Close the connection that was idle for longest; return False if none is idle."""
         waits = [
             (visit.idle_since, number, connection)
@@ -177,8 +177,8 @@ class ControlServer:
             return False
         _, _, connection = min(waits)
         self._open[connection].leaves = True
-        with contextlib.suppress(OSError):  # it may have ended by itself
-            connection.shutdown(socket.SHUT_RD)  # what it has sent is answered first
+        with contextlib.suppress(OSError):  # it may have ended already
+            connection.shutdown(socket.SHUT_RD)  # requests that it has sent are answered first
         return True
 
     def _dismiss(self, connection: socket.socket) -> None:
@@ -195,7 +195,7 @@ class ControlServer:
             while (line := reader.read(REQUEST_S)) is not None:
                 visit.idle_since = None
                 answer = self._answer(line, peer, connection, urgent_only=visit.urgent_only)
-                with contextlib.suppress(BrokenPipeError):  # its client has gone; what it sent before may be urgent
+                with contextlib.suppress(BrokenPipeError):  # its client has gone; an earlier request may be urgent
                     _send(connection, answer)
                 visit.idle_since = time.monotonic()
         except RequestTooLongError as error:
@@ -225,7 +225,7 @@ class ControlServer:
             return Reply(ok=True, result=msgspec.to_builtins(command(request.args, peer)))
         except PitcoreError as error:
             return Reply(ok=False, error=str(error))
-        except Exception as error:  # a fault of ours in one command must not end control of the service
+        except Exception as error:  # a bug in one command must not end the control server
             log.exception("control socket: a command failed")
             return Reply(ok=False, error=f"a fault of pitcore's: {type(error).__name__}; its log has the traceback")
 

@@ -16,7 +16,7 @@ from pitcore.line_watch.drift import DriftFigure
 from pitcore.loop.app import App
 from pitcore.loop.headroom import Headroom, headroom_of
 from pitcore.metrics import STAGES, Mark, Metrics, StageTimes
-from pitcore.sinks.recent import Noted
+from pitcore.sinks.recent import RecentEvent
 from pitcore.sinks.sink import ReportsStatus, Sink
 from pitcore.verdict import is_fault
 
@@ -185,7 +185,7 @@ class Status(msgspec.Struct, frozen=True):
     verdicts: dict[str, int]
     reasons: dict[str, int]
     events: dict[str, int]
-    last_events: tuple[Noted, ...]
+    last_events: tuple[RecentEvent, ...]
     latency_ms: dict[str, Percentiles]
     since_model: SinceModel
     sinks: list[dict[str, Any]]

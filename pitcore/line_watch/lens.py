@@ -1,9 +1,11 @@
 """Detects dirt on lens or glass: a spot that stays in place while the belt moves is not on the belt.
 
 Each frame adds one row of each plane, in cells of 16 px; every 8th row takes its turn, so the whole frame is covered
-every few seconds. Each cell keeps a running median, which passing cherries change little. A cell is dirty if its median
-differs from the median of its column. A defect of a whole column, such as a scratch along the belt, is not detected: it
-is part of what 'calibrate flat' measures.
+every few seconds. Each cell keeps the level that it has without cherries. It moves towards a cherry's level by less
+than away from it, so it stays near the belt's level unless three measurements in four are nearer to a cherry's: a
+dense flow of cherries changes it little, and dirt is in every measurement. A cell is dirty if its level differs from
+the median of its column. A defect of a whole column, such as a scratch along the belt, is not detected: it is part of
+what 'calibrate flat' measures.
 """
 
 from __future__ import annotations
@@ -13,32 +15,34 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore.config import Config
 from pitcore.frame import Plane
 from pitcore.preprocess.prepare import Preparer
 
 CELL_PX = 16
 ROW_STEP_PX = 8
-STEP_LEVELS = 0.8  # step of the running median each time its row is measured, in grey levels
+TOWARDS_LEVELS = 0.4  # step of a cell towards a cherry's level each time its row is measured, in grey levels
+AWAY_LEVELS = 1.2  # step back to the belt's level
+ANY_STEP = 65535  # a cell may move to whatever is measured
 SETTLED = 10  # measurements of each row before the first result
 MIN_CELLS = 2  # adjacent dirty cells that count as a spot; a single one may be a few hot pixels
 
 
 class LensCheck:
-    """Keeps the running medians of each plane.
+    """Keeps the level of each cell of each plane.
 
     Args:
-        plane_names: names of the planes, for messages.
-        shape: (H, W) of the planes.
-        dirt_levels: difference from the column's median above which a cell is dirty, in grey levels.
+        config: configuration of the board.
+        shape: (H, W) of the planes as they are searched.
     """
 
-    def __init__(self, plane_names: Sequence[str], shape: tuple[int, int], dirt_levels: float) -> None:
-        self._names, self._dirt = plane_names, dirt_levels
+    def __init__(self, config: Config, shape: tuple[int, int]) -> None:
+        self._names, self._dirt = config.frame.planes, config.line.dirt_levels
         self.cell_px = min(CELL_PX, shape[1])
         self._rows = max(1, shape[0] // ROW_STEP_PX)
         columns = shape[1] // self.cell_px
-        self._medians = np.zeros((self._rows, len(plane_names), columns), np.uint16)  # of a cell's sum
-        self._step = max(1, round(STEP_LEVELS * self.cell_px))
+        self._levels = np.zeros((self._rows, len(self._names), columns), np.uint16)  # times cell_px
+        self._first, self._later = (self._steps(config, away) for away in (255.0, AWAY_LEVELS))
         self._looks = 0
         self._due = False
         self._detail = ""
@@ -54,16 +58,25 @@ class LensCheck:
         Returns:
             The grey level of the belt in each plane.
         """
-        # Each pass starts one row later; otherwise a row would always see the same flights of the belt, or the same
-        # frames of an emulated loop.
-        at = (self._looks + self._looks // self._rows) % self._rows
-        medians, step = self._medians[at], self._step if moved else 0
-        levels = preparer.belt_levels(planes, at * ROW_STEP_PX, self.cell_px, step, medians)
-        if self._looks < self._rows:  # start with the belt's level, not with that of a cherry in the cell
-            medians[:] = np.rint(np.asarray(levels) * self.cell_px)[:, None]
+        # Each pass starts further on than the one before. The time between two measurements of a row differs, so no row
+        # always sees the same flight of the belt.
+        passes = self._looks // self._rows
+        at = (self._looks + passes * (passes + 1) // 2) % self._rows
+        cells = self._levels[at]
+        before = cells.astype(np.int32)
+        levels = preparer.belt_levels(planes, at * ROW_STEP_PX, self.cell_px, ANY_STEP if moved else 0, cells)
+        if passes:  # while the levels settle, a cherry of the first measurement is forgotten at once
+            fall, rise = self._first if passes < SETTLED else self._later
+            np.clip(cells, before - fall, before + rise, out=cells, casting="unsafe")
         self._looks += moved
         self._due = moved and self._looks % self._rows == 0 and self._looks >= SETTLED * self._rows
         return levels
+
+    def _steps(self, config: Config, away_levels: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return by how much a cell may fall and rise at a measurement: (P, 1) each, times cell_px."""
+        towards, away = (max(1, round(levels * self.cell_px)) for levels in (TOWARDS_LEVELS, away_levels))
+        is_bright = np.array([[polarity == "bright"] for polarity in config.segmentation.polarity])
+        return np.where(is_bright, away, towards), np.where(is_bright, towards, away)
 
     def dirty(self) -> bool | None:
         """Return True if there is dirt; None until every row was measured again."""
@@ -74,7 +87,7 @@ class LensCheck:
         return self._detail
 
     def _find(self) -> bool:
-        apart = self._medians - np.median(self._medians, axis=0)  # (rows, planes, columns)
+        apart = self._levels - np.median(self._levels, axis=0)  # (rows, planes, columns)
         dirty = np.abs(apart) > self._dirt * self.cell_px
         if not dirty.any():
             return False

@@ -91,7 +91,7 @@ class LineWatch:
         judging = self._judging = JudgingCheck()
         light = self._light = LightCheck(config)
         reference = self._reference = ReferenceCheck(config)
-        lens = self._lens = LensCheck(config.frame.planes, shape, rules.dirt_levels)
+        lens = self._lens = LensCheck(config, shape)
         planes = self._planes = PlanesCheck(rules.misaligned_px)
         identity = self._identity = IdentityCheck(config.frame.planes)
         stream = self._stream = StreamCheck(rules.foreign_share)

@@ -29,7 +29,7 @@ from pitcore.control.server import Peer
 from pitcore.errors import ControlError, PitcoreError
 from pitcore.metrics import Metrics
 from pitcore.outputs.topics import OFFLINE, Message, Topics, read_request
-from pitcore.sinks.standing import Standing, why
+from pitcore.sinks.output_state import OutputState, reason_of
 from pitcore.verdict import Event, Verdict
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class MqttOutput:
     def __init__(self, config: MqttConfig, metrics: Metrics) -> None:
         self._config, self._metrics = config, metrics
         self._topics = Topics(config)
-        self._standing = Standing("mqtt", RETRY_S)
+        self._output_state = OutputState("mqtt", RETRY_S)
         # Waiting frames. Both threads use both ends; each operation is atomic in CPython. Each count has one writer;
         # the counts give the number of waiting verdicts.
         self._buffer: deque[Frame] = deque()
@@ -109,7 +109,7 @@ class MqttOutput:
         if self._thread.ident is not None and not self._thread.is_alive():
             return status | {"state": "ended"}
         counts = {"sent": self._sent, "verdicts_waiting": self.waiting, "verdicts_lost": self._dropped}
-        return status | self._standing.status() | counts
+        return status | self._output_state.status() | counts
 
     def close(self) -> None:
         """Publish waiting verdicts for up to a second, and that the board is offline. Safe to call twice."""
@@ -122,7 +122,7 @@ class MqttOutput:
             try:
                 _Connection(self).run()
             except (OSError, ValueError) as error:  # ValueError: certificates and keys
-                self._fails(why(error) if isinstance(error, OSError) else str(error))
+                self._fails(reason_of(error) if isinstance(error, OSError) else str(error))
             except _EndedError as error:
                 self._fails(str(error))
             except Exception as error:  # nothing that a broker sends may end this thread
@@ -131,7 +131,7 @@ class MqttOutput:
             self._stopped.wait(RETRY_S)
 
     def _fails(self, reason: str) -> None:
-        self._standing.fails(
+        self._output_state.fails(
             f"{self._config.host}:{self._config.port}: {reason}", "Correct [mqtt], or check the broker"
         )
 
@@ -206,7 +206,7 @@ class _Connection:
         self._client.connect(config.host, config.port, KEEPALIVE_S, clean_start=True)
         try:
             self._wait_for_accepted()
-            self._output._standing.works(f"connected to {config.host}:{config.port} now")  # noqa: SLF001
+            self._output._output_state.works(f"connected to {config.host}:{config.port} now")  # noqa: SLF001
             self._begin()
             while not self._output._stopped.is_set():  # noqa: SLF001
                 self._turn(TURN_S)
@@ -347,5 +347,5 @@ def _tls(config: MqttConfig) -> ssl.SSLContext:
             file = config.cert_file
             context.load_cert_chain(config.cert_file, config.key_file, password="")
     except OSError as error:  # ssl.SSLError is one
-        raise ValueError(f"{file}: {why(error)}; it must be a readable certificate in PEM form") from error
+        raise ValueError(f"{file}: {reason_of(error)}; it must be a readable certificate in PEM form") from error
     return context

@@ -22,7 +22,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 from pitcore.config import MetricsConfig
 from pitcore.control.commands import Commands
 from pitcore.outputs.figures import ServiceCollector
-from pitcore.sinks.standing import Standing, why
+from pitcore.sinks.output_state import OutputState, reason_of
 from pitcore.verdict import Event, Verdict
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ class PrometheusOutput:
         self._config = config
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._standing = Standing("metrics", RETRY_S)
-        self._written = Standing("metrics", max(RETRY_S, config.every_s))
+        self._output_state = OutputState("metrics", RETRY_S)
+        self._written = OutputState("metrics", max(RETRY_S, config.every_s))
         self._stopped = threading.Event()
         self._tried = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -75,7 +75,7 @@ class PrometheusOutput:
             status["textfile"] = self._config.textfile
         if not all(thread.is_alive() for thread in self._threads):
             return status | {"state": "ended"}
-        return status | (self._standing if self._standing.failing else self._written).status()
+        return status | (self._output_state if self._output_state.failing else self._written).status()
 
     def close(self) -> None:
         """Stop, and remove the text file, whose figures would be out of date. Safe to call twice."""
@@ -93,8 +93,8 @@ class PrometheusOutput:
             try:
                 server = _server(self._config, self._registry)
             except OSError as error:
-                self._standing.fails(
-                    f"{self._config.bind}:{self._config.port} cannot be opened for listening: {why(error)}",
+                self._output_state.fails(
+                    f"{self._config.bind}:{self._config.port} cannot be opened for listening: {reason_of(error)}",
                     "Choose another port, or an address of this machine",
                 )
                 self._tried.set()
@@ -102,7 +102,7 @@ class PrometheusOutput:
                 continue
             with server:
                 self.port = server.server_port
-                self._standing.works(f"listens on {self._config.bind}:{self.port} now")
+                self._output_state.works(f"listens on {self._config.bind}:{self.port} now")
                 self._tried.set()
                 while not self._stopped.is_set():
                     server.handle_request()
@@ -116,7 +116,7 @@ class PrometheusOutput:
                 write_to_textfile(str(path), self._registry)
             except OSError as error:
                 self._written.fails(
-                    f"{path} cannot be written: {why(error)}",
+                    f"{path} cannot be written: {reason_of(error)}",
                     "Choose another textfile, or let the service write there (ReadWritePaths= in its unit)",
                 )
             else:

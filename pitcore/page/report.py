@@ -10,7 +10,7 @@ from html import escape
 
 from pitcore.page.shifts import Record
 from pitcore.page.tally import Count, zero
-from pitcore.page.words import ALARMS
+from pitcore.page.words import ALARMS, EVENTS
 from pitcore.verdict import VERDICTS, is_fault
 
 
@@ -31,12 +31,13 @@ def to_html(record: Record, shift_id: str, board: str) -> str:
     title = f"Shift {record.name}, {start:%A %d %B %Y}, {start:%H:%M} to {end:%H:%M}"
     total = record.total
     sums = [sum(column) for column in zip(*total, strict=True)]
+    pits = _share(sums[VERDICTS.index("pit")], sum(sums))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"></head>
 <body><main class="report"><nav><a href="/">Live page</a> · <a href="/shifts/{shift_id}.csv">CSV</a></nav>
 <h1>{escape(title)}</h1>
-<p>Board {escape(board)}. {sum(sums):,} cherries.</p>
+<p class="sums"><b>{sum(sums):,}</b> cherries, <b>{pits}</b> pits. Board {escape(board)}.</p>
 <h2>Verdicts</h2>
 {_table(["verdict", "cherries", "share"], [[name, f"{n:,}", _share(n, sum(sums))] for name, n in _named(sums)])}
 <h2>By hour</h2>
@@ -105,13 +106,18 @@ def _bars(hours: Mapping[str, Count]) -> str:
             f'<text x="{left + 24}" y="156" text-anchor="middle" font-size="14">{clock}</text>'
         )
     label = "Cherries of each hour, as in the table below; pits are dark"
-    size = f"0 0 {max(len(rows), 8) * width} 160"
-    return f'<svg class="bars" viewBox="{size}" role="img" aria-label="{label}">{"".join(parts)}</svg><p>{label}.</p>'
+    box = f'viewBox="0 0 {max(len(rows), 8) * width} 160" preserveAspectRatio="xMinYMid"'
+    return f'<svg class="bars" {box} role="img" aria-label="{label}">{"".join(parts)}</svg><p>{label}.</p>'
 
 
 def _faults(events: Mapping[str, int]) -> str:
     faults = sorted((name, number) for name, number in events.items() if is_fault(name) and number > 0)
     if not faults:
         return "<p>None.</p>"
-    rows = [[name, f"{number:,}", ALARMS[name].wrong if name in ALARMS else ""] for name, number in faults]
+    wrong = dict(EVENTS) | {name: alarm.wrong for name, alarm in ALARMS.items()}
+    rows = [[name, f"{number:,}", _sentence(wrong.get(name, ""))] for name, number in faults]
     return f'<div class="faults">{_table(["event", "how often", "what it means"], rows)}</div>'
+
+
+def _sentence(text: str) -> str:
+    return text and text[0].upper() + text[1:].removesuffix(".") + "."

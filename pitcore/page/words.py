@@ -1,4 +1,4 @@
-"""Texts of the page for reasons and alarms. They are those of docs/faults.md; a test compares the two."""
+"""Texts of the page for reasons, alarms and other events. They are those of docs/; a test compares them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ ALARMS: Mapping[str, AlarmText] = {
     ),
     "planes_swapped": AlarmText(
         "The cameras are exchanged: the plane top shows light through the cherries, bottom reflected light.",
-        "Exchange the ids or channels of the cameras in [source]; then pitcore calibrate exposure, flat and align.",
+        "Exchange the ids or channels of the cameras in [source]; then pitcore calibrate exposure, flat and align. "
+        "Two cameras on one side of the belt are not found.",
     ),
     "camera_frozen": AlarmText(
         "A camera repeats the same picture, or one plane of it. It is detected on an empty belt too.",
@@ -95,4 +96,28 @@ REASONS: Mapping[Reason, str] = {
     "overload": "There were more cherries in the frame than the board judges in time.",
     "not_finite": "The network gave no number: it is never clean.",
     "failsafe": "An alarm is on: nothing is clean until it is over.",
+}
+
+# What is wrong when an event comes that is no alarm: of a frame (docs/faults.md), of the valves (docs/actuation.md).
+EVENTS: Mapping[str, str] = {
+    "frames_dropped": "The queue was full: the board is too slow for this belt.",
+    "frames_lost": "The source skipped numbers.",
+    "frame_repeated": "The same number arrived twice.",
+    "frames_renumbered": "The source restarts its count.",
+    "frame_damaged": "A picture is incomplete or wrong: a JPEG without its end, a wrong checksum, an error of the "
+    "decoder or driver.",
+    "frame_black": "A plane is 0 in every pixel.",
+    "frame_flooded": "More foreground than max_foreground_share.",
+    "frame_unreadable": "More runs or things than the memory holds.",
+    "frame_stuck": "A plane repeats its last picture, pixel for pixel; or cherries did not move although the belt "
+    "moved.",
+    "belt_gap": "Belt passed between two frames.",
+    "logits_not_finite": "The network's answer for a cherry is NaN or infinite.",
+    "overload": "More cherries in a frame than max_cherries.",
+    "reject_late": "verdicts arrived after their cherry had reached the nozzle",
+    "reject_skipped": "a pulse fell between two readings of the encoder",
+    "belt_unjudged": "belt reached the nozzles without a verdict",
+    "valve_held": "the belt was stopped with an open valve, which was shut",
+    "encoder_lost": "edges that the kernel's buffer lost; they are counted by their numbers",
+    "encoder_glitch": "invalid edges: check cable, shield and debounce_us",
 }

@@ -1,4 +1,4 @@
-"""The service's side of sd_notify(3): one datagram to the socket that systemd names. Knows nothing of cameras."""
+"""Implements the service's side of sd_notify(3): sends datagrams to the socket that systemd names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOR_EVER_USEC = (1 << 64) - 1  # systemd's infinity
 
 
 def _watchdog_ns(usec: str) -> int | None:
-    """Return systemd's time in nanoseconds; None where no watchdog waits, see sd_watchdog_enabled(3)."""
+    """Return systemd's time in nanoseconds; None without a watchdog, see sd_watchdog_enabled(3)."""
     if not usec:
         return None
     if not (usec.isascii() and usec.isdigit() and len(usec) <= len(str(FOR_EVER_USEC))):
@@ -27,13 +27,13 @@ def _watchdog_ns(usec: str) -> int | None:
 
 
 class Notifier:
-    """Tells systemd how the service is. Where no systemd listens it says nothing, and that is no error.
+    """Reports the state of the service to systemd. Does nothing if the service was not started by systemd.
 
     Args:
-        environment: holds NOTIFY_SOCKET, and WATCHDOG_USEC and WATCHDOG_PID where a watchdog waits.
+        environment: contains NOTIFY_SOCKET, and with a watchdog WATCHDOG_USEC and WATCHDOG_PID.
 
     Attributes:
-        watchdog_ns: the watchdog kills whoever did not feed it for so long; None where there is none.
+        watchdog_ns: the watchdog kills the service if it is not fed for this time; None without a watchdog.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -41,10 +41,10 @@ class Notifier:
         meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self.watchdog_ns = _watchdog_ns(environment.get("WATCHDOG_USEC", "")) if self._address and meant else None
         self._channel: socket.socket | None = None
-        if self._address:  # opened once: the watchdog is fed even when this process can open no more files
+        if self._address:  # opened once, so that the watchdog is fed even if the process cannot open more files
             self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             weakref.finalize(self, self._channel.close)
-            self._channel.settimeout(0.0)  # a busy systemd must not hold up a frame; the next feeding is soon
+            self._channel.settimeout(0.0)  # a busy systemd must not delay a frame; the next message follows soon
 
     def tell(self, *assignments: str) -> None:
         """Send assignments such as ``READY=1``. Does nothing if systemd cannot be reached."""

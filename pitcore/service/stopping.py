@@ -1,8 +1,8 @@
-"""Ends the service within a limit after SIGTERM or SIGINT, whatever hangs.
+"""Ends the service within a limit after SIGTERM or SIGINT, even if something hangs.
 
-Python acts on a signal on the main thread, between two of its instructions: a call that does not return, into a
-network file system or a full pipe, would hold up the stop for ever. So the kernel's handler writes the signal's number
-to a socket, which a thread reads. What an orderly stop does is the caller's.
+Python handles a signal on the main thread, between two of its instructions. A call that does not return, for example to
+a network file system or a full pipe, would block the stop for ever. So the C handler writes the signal's number to a
+socket, which a thread reads. The caller implements the orderly stop.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ PACKAGE = Path(pitcore.__file__).parent
 
 
 class StopGuard:
-    """Takes the stop signals. For the main thread, once in a process.
+    """Handles the stop signals. For the main thread, once in a process.
 
     Args:
-        limit_s: from the signal to the end of the process.
-        stop: asks for an orderly stop; called on a thread, at the first signal.
-        shut: makes the belt safe; called on the thread when half of the limit passed.
-        busy_with: says what the main thread does, in words; may be empty.
+        limit_s: longest time from the signal to the end of the process.
+        stop: requests an orderly stop; called on a thread at the first signal.
+        shut: makes the belt safe; called on the thread after half of the limit.
+        busy_with: returns the present activity of the main thread, in words; may be empty.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class StopGuard:
         self._thread = threading.Thread(target=self._watch, name="pitcore-stop", daemon=True)
 
     def start(self) -> None:
-        """Take the signals from now on, until the process ends."""
+        """Handle the signals until the process ends."""
         signal.set_wakeup_fd(self._told.fileno(), warn_on_full_buffer=False)
         self._thread.start()
         for number in STOPS:
-            signal.signal(number, lambda *_: None)  # the thread acts on it
+            signal.signal(number, lambda *_: None)  # the thread handles it
 
     def _watch(self) -> None:
         while self._heard.recv(1)[0] not in STOPS:
@@ -65,7 +65,7 @@ class StopGuard:
         self._end()
 
     def _shut_quietly(self) -> None:
-        with contextlib.suppress(Exception):  # the main thread says what is wrong, if it can
+        with contextlib.suppress(Exception):  # the main thread reports the error if it can
             self._shut()
 
     def _end(self) -> None:
@@ -80,7 +80,7 @@ class StopGuard:
         os._exit(HungError.exit_code)
 
     def _place(self) -> str:
-        """Return where in this package the main thread is."""
+        """Return the position of the main thread in this package."""
         frame = sys._current_frames().get(self._main.ident or 0)  # noqa: SLF001  documented, for this use
         while frame is not None:
             path = Path(frame.f_code.co_filename)

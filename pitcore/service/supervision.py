@@ -1,9 +1,9 @@
-"""When the service is ready, and when its watchdog is fed.
+"""Decides when the service is ready, and when its watchdog is fed.
 
-The rule (``LoopPulse``) does no IO: every camera that should give frames gives them, the loop takes what they give, and
-some of it can be judged.
-An empty belt is no fault, for its frames come and are searched; nor is a belt that is stopped and triggers no camera. A
-thread of its own asks the rule and tells systemd, so that the watchdog is fed while the belt is stopped too.
+The rule (``LoopPulse``) does no IO: every required camera gives frames, the loop takes them, and some can be judged. An
+empty belt is no fault, because its frames arrive and are searched. A stopped belt that triggers no camera is no fault
+either. A separate thread applies the rule and notifies systemd, so that the watchdog is also fed while the belt is
+stopped.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pitcore.service.notify import Notifier
 
 log = logging.getLogger("pitcore.supervision")
 FEEDS_PER_WATCHDOG = 4  # so that one late frame never costs a restart
-ASK_S = 0.05  # until the service is ready
-UNJUDGED_S = 60.0  # a flooded belt has its alarm at once; only what lasts is worth the seconds of a restart
-SHORTEST_S = 0.01  # a watchdog that wants more is not fed in time
-STATUS_S = 1.0  # at least so often, watchdog or not
+ASK_S = 0.05  # interval of checks until the service is ready
+UNJUDGED_S = 60.0  # a flooded belt raises its alarm at once; only a lasting fault justifies the seconds of a restart
+SHORTEST_S = 0.01  # a shorter watchdog time is not supported
+STATUS_S = 1.0  # longest time between two messages, also without a watchdog
 
 
 class Progress(NamedTuple):
-    """What the loop did so far.
+    """Counts of the loop.
 
     Attributes:
         processed: frames that it took.
-        judged: of them; the others were not fit.
+        judged: processed frames that were judged; the others were not usable.
     """
 
     processed: int
@@ -38,10 +38,10 @@ class Progress(NamedTuple):
 
 
 class LoopPulse:
-    """Says of two moments whether the service lived between them.
+    """Compares two moments, and reports what stopped between them.
 
     Args:
-        limit_s: a camera silent for longer stands still.
+        limit_s: a camera that sends nothing for longer has stopped.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -52,11 +52,11 @@ class LoopPulse:
     def fault(
         self, cameras: tuple[CameraHealth, ...], progress: Progress, now_ns: int
     ) -> tuple[str, CameraHealth] | None:
-        """Return what stands still, in words, and the camera it concerns; None if all is well.
+        """Return what has stopped, in words, and the camera that it concerns; None without a fault.
 
         Args:
-            cameras: of the source, now.
-            progress: of the loop.
+            cameras: present state of the source's cameras.
+            progress: counts of the loop.
             now_ns: CLOCK_MONOTONIC.
         """
         silent = stalled(cameras, now_ns, self._limit_s)
@@ -82,14 +82,14 @@ class LoopPulse:
 
 
 class Supervisor:
-    """Tells systemd READY, WATCHDOG, STATUS and STOPPING at the right time, from a thread.
+    """Sends READY, WATCHDOG, STATUS and STOPPING to systemd at the right time, from a thread.
 
     Args:
-        notifier: to systemd.
-        limit_s: a camera silent for longer stands still.
-        health: of every camera; called from the thread.
-        progress: of the loop; called from the thread.
-        status: one line for `systemctl status`; called from the thread.
+        notifier: sends to systemd.
+        limit_s: a camera that sends nothing for longer has stopped.
+        health: returns the state of every camera; called on the thread.
+        progress: returns the counts of the loop; called on the thread.
+        status: returns one line for `systemctl status`; called on the thread.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Supervisor:
         self._thread.join()
 
     def stopping(self) -> None:
-        """Say that the service is on its way out, and feed no more. Safe in a signal handler, and more than once."""
+        """Report that the service stops, and stop feeding. Safe in a signal handler, and more than once."""
         if not self._stopped.is_set():
             self._stopped.set()
             self._notifier.tell("STOPPING=1", "STATUS=stopping")

@@ -1,5 +1,5 @@
-"""A candidate judges some frames beside the model that decides: disagreements are counted, no verdict is changed.
+"""Lets a candidate model judge some frames in addition: disagreements are counted, no verdict is changed.
 
-``beside`` is the service's side, ``candidate_process`` the process that runs the candidate, ``messages`` what they tell
-each other. docs/shadow.md is for people.
+``beside`` is the service's side, ``candidate_process`` runs the candidate in its own process, and ``messages`` defines
+the messages between them. docs/shadow.md is the user's guide.
 """

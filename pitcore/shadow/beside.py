@@ -1,8 +1,8 @@
-"""The service's side of the candidate: hands it frames, compares what it says, and counts.
+"""Implements the service's side of the candidate: sends it frames, compares its verdicts, and counts.
 
-The loop only copies the cherries of a frame into shared memory, and only while the candidate waits for work; the thread
-``pitcore-shadow`` does the rest. One frame is under way at a time, so a slow candidate judges fewer frames and nothing
-piles up. What the candidate says reaches no verdict, no valve and no output but this one.
+The loop only copies the cherries of a frame into shared memory, and only if the candidate is idle; the thread
+``pitcore-shadow`` does the rest. The candidate has one frame at a time, so a slow candidate judges fewer frames and no
+queue grows. The candidate's verdicts go to no verdict line, valve or other output.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from pitcore.metrics import Mark, Metrics
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.prepare import Preparer
 from pitcore.shadow.messages import MAX_MESSAGE_BYTES, Answer, Ask, CropMemory, Ready, Refused, Start
-from pitcore.sinks.standing import Standing
+from pitcore.sinks.output_state import OutputState
 from pitcore.verdict import Event, ModelRef, Reason, Verdict, VerdictName
 
 log = logging.getLogger("pitcore.shadow")
 
-RETRY_S = 60.0  # between two starts of the process
-LOOK_EVERY_S = 1.0  # at the headroom of the loop
-HANGS_S = 300.0  # for one frame: where every core is taken, it waits
+RETRY_S = 60.0  # time between two starts of the process
+LOOK_EVERY_S = 1.0  # interval of checking the headroom of the loop
+HANGS_S = 300.0  # limit for one frame; it may wait long for a free core
 END_S = 1.0
-SHAPES: frozenset[Reason] = frozenset({"touching", "foreign", "cut"})  # doubts that are of the shape, not of a network
-IDLE = True  # tests may run where no core is ever free
-Said = Ready | Answer | Refused
+SHAPES: frozenset[Reason] = frozenset({"touching", "foreign", "cut"})  # reasons of the shape, not of a network
+IDLE = True  # tests set it to False, because their machine may have no free core
+FromCandidate = Ready | Answer | Refused
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A frame whose crops are in the shared memory; ``kept`` are the places of those that [capture] keeps already."""
+    """A frame whose crops are in the shared memory; ``kept`` has the indices of crops that [capture] already keeps."""
 
     verdicts: Sequence[Verdict]
     shapes: Sequence[Shape]
@@ -63,12 +63,12 @@ class Shadow:
     """Implements ``sink.Sink``, ``sink.ReportsStatus``, ``pipeline.Keeper`` and ``opening.Publisher``.
 
     Args:
-        config: of the board; its shadow is enabled.
-        keeper: keeps cherries on which the two disagree; None where the board keeps none.
-        metrics: of the run. ``shadow`` counts cherries by "LIVE_CANDIDATE", for instance ``maybe_clean``.
+        config: of the board, with [shadow] enabled.
+        keeper: keeps cherries on which the two models disagree; None if the board keeps none.
+        metrics: of the run. ``shadow`` counts cherries by "LIVE_CANDIDATE", for example ``maybe_clean``.
 
     Raises:
-        OSError: there is no memory to share.
+        OSError: the shared memory cannot be created.
     """
 
     def __init__(self, config: Config, keeper: CropKeeper | None, metrics: Metrics) -> None:
@@ -79,16 +79,16 @@ class Shadow:
         self._crops = memory.crops
         self._credit = Credit(shadow.kept_per_minute)
         self._due, self._copied = 0.0, 0
-        self._works = False  # the candidate is ready, and the loop has time
-        self._holds = False  # a frame is under way: its crops must stay
+        self._works = False  # the candidate is ready and not paused
+        self._holds = False  # the candidate judges the crops in the shared memory
         self._orders: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._commands: Commands | None = None
         self._candidate: ModelRef | None = None
-        self._judges = ""  # hash of the model that it is compared with
+        self._judges = ""  # hash of the live model with which it is compared
         self._since: Mark = metrics.mark()
-        self._rests = False
+        self._paused = False
         self._looked_s = 0.0
-        self._standing = Standing("shadow", RETRY_S)
+        self._output_state = OutputState("shadow", RETRY_S)
         self._closing = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="pitcore-shadow", daemon=True)
@@ -99,7 +99,7 @@ class Shadow:
         self._thread.start()
 
     def cut(self, preparer: Preparer, planes: Sequence[NDArray[np.uint8]], asked: NDArray[np.int32]) -> None:
-        """Copy the cherries of a frame, if its turn has come and the candidate waits. Called while it is lent."""
+        """Copy the cherries of a frame if it is selected and the candidate is idle. The frame is still borrowed."""
         self._copied = 0
         if not len(asked):
             return
@@ -114,7 +114,7 @@ class Shadow:
         self._copied = len(asked)
 
     def judged(self, verdicts: Sequence[Verdict], shapes: Sequence[Shape], thresholds: Thresholds) -> None:
-        """Hand the cherries that were copied last to the candidate."""
+        """Give the cherries that were copied last to the candidate."""
         if not self._copied:
             return
         self._copied, self._holds = 0, True
@@ -127,14 +127,14 @@ class Shadow:
     def status(self) -> dict[str, Any]:
         """See ``sink.ReportsStatus``; from any thread. Counts are since the live model was loaded."""
         candidate = self._candidate
-        told = {"kind": "shadow", **self._standing.status(), "path": self._config.bundle}
+        status = {"kind": "shadow", **self._output_state.status(), "path": self._config.bundle}
         if candidate is not None:
-            told |= {"candidate": f"{candidate.name}@{candidate.version} ({candidate.sha256[:12]})"}
+            status |= {"candidate": f"{candidate.name}@{candidate.version} ({candidate.sha256[:12]})"}
         pairs = self._metrics.labels("shadow", self._since)
         frames = self._metrics.labels("shadow_frames", self._since)
         differ = {pair: count for pair, count in pairs.items() if len(set(pair.split("_"))) > 1}
-        return told | {
-            "rests": self._rests,
+        return status | {
+            "paused": self._paused,
             "frames": frames.get("judged", 0),
             "passed_over": frames.get("passed_over", 0),
             "cherries": sum(pairs.values()),
@@ -153,7 +153,7 @@ class Shadow:
         os.close(self._memory_fd)
 
     def _run(self) -> None:
-        """Keep a process running and asked, until the service ends."""
+        """Run the process, and start it again if it ends, until the service stops."""
         while not self._closing.is_set():
             try:
                 ours, self._process = start_child("pitcore.shadow.candidate_process", self._memory_fd)
@@ -169,17 +169,17 @@ class Shadow:
             self._closing.wait(RETRY_S)
 
     def _serve(self, connection: socket.socket) -> None:
-        """Ask until either side ends. Raises OSError."""
+        """Send frames until either side ends. Raises OSError."""
         connection.send(msgspec.msgpack.encode(self._start))
-        ready = self._hear(connection)
+        ready = self._receive(connection)
         if not isinstance(ready, Ready):
             return
         self._candidate = ModelRef(ready.name, ready.version, ready.sha256)
-        self._standing.works("the candidate judges again")
-        log.info("[shadow] %s@%s judges beside the model that decides", ready.name, ready.version)
+        self._output_state.works("the candidate judges again")
+        log.info("[shadow] %s@%s judges frames in addition to the live model", ready.name, ready.version)
         while not self._closing.is_set():
-            self._rests = self._must_rest()
-            self._works = not self._rests
+            self._paused = self._must_pause()
+            self._works = not self._paused
             try:
                 work = self._orders.get(timeout=LOOK_EVERY_S)
             except queue.Empty:
@@ -195,17 +195,17 @@ class Shadow:
                 self._holds = False
 
     def _ask(self, connection: socket.socket, work: _Work, candidate: ModelRef) -> bool:
-        """Have a frame judged and compare; False where there is no answer. Raises OSError."""
+        """Let the candidate judge a frame, and compare; return False without an answer. Raises OSError."""
         assert self._commands is not None  # noqa: S101  set before the thread starts
         ask = Ask(len(work.verdicts), self._commands.app.config.decision)
         connection.send(msgspec.msgpack.encode(ask))
-        answer = self._hear(connection)
+        answer = self._receive(connection)
         if isinstance(answer, Answer):
             self._compare(work, answer, candidate)
         return isinstance(answer, Answer)
 
-    def _hear(self, connection: socket.socket) -> Said | None:
-        """Return what the process says; None if it refused, hangs, or the service ends. Raises OSError."""
+    def _receive(self, connection: socket.socket) -> FromCandidate | None:
+        """Return the next message of the process; None if it refused, hangs, or the service ends. Raises OSError."""
         connection.settimeout(0.2)
         until_s = time.monotonic() + HANGS_S
         while not self._closing.is_set():
@@ -218,58 +218,58 @@ class Shadow:
                 continue
             if not raw:
                 raise ConnectionResetError
-            said: Said = msgspec.msgpack.decode(raw, type=Said)
-            if isinstance(said, Refused):
-                self._fails(said.reason)
+            message: FromCandidate = msgspec.msgpack.decode(raw, type=FromCandidate)
+            if isinstance(message, Refused):
+                self._fails(message.reason)
                 return None
-            return said
+            return message
         return None
 
-    def _must_rest(self) -> bool:
-        """Return whether the loop needs its time for itself; looked at once a second."""
+    def _must_pause(self) -> bool:
+        """Return whether the loop needs more of the frame time than allowed; checked once a second."""
         now_s = time.monotonic()
         if now_s - self._looked_s < LOOK_EVERY_S:
-            return self._rests
+            return self._paused
         self._looked_s = now_s
         headroom = headroom_of(self._metrics.work, time.monotonic_ns())
         return headroom is not None and headroom.used > self._config.busy_limit
 
     def _compare(self, work: _Work, answer: Answer, candidate: ModelRef) -> None:
-        """Count what the two say of each cherry, and have those kept on which they disagree."""
+        """Count the verdicts of both models for each cherry, and keep cherries on which they disagree."""
         model = work.verdicts[0].model.sha256
-        if model != self._judges:  # another live model: what was counted before says nothing of it
+        if model != self._judges:  # another live model: counts start again
             self._judges, self._since = model, self._metrics.mark()
         self._metrics.count("shadow_frames", "judged")
         thresholds = Thresholds(accept=answer.accept, reject=answer.reject)
         for place, (verdict, p_pit) in enumerate(zip(work.verdicts, answer.p_pit, strict=True)):
             if p_pit is None:
                 continue
-            live = said_by_network(verdict, work.thresholds)
+            live = network_verdict(verdict, work.thresholds)
             other = judge({"pit": p_pit}, _doubt(verdict), thresholds).verdict
             self._metrics.count("shadow", f"{live}_{other}")
             if live == other or self._keeper is None or place in work.kept or not self._credit.take(time.monotonic()):
                 continue
-            said = CandidateVerdict(candidate, other, p_pit, answer.accept, answer.reject)
-            pixels = self._crops[place].copy()  # the next frame takes its place
-            self._keeper.keep_disagreement(verdict, work.shapes[place], work.thresholds, pixels, said)
+            theirs = CandidateVerdict(candidate, other, p_pit, answer.accept, answer.reject)
+            pixels = self._crops[place].copy()  # the next frame overwrites it
+            self._keeper.keep_disagreement(verdict, work.shapes[place], work.thresholds, pixels, theirs)
 
     def _fails(self, reason: str) -> None:
         if not self._closing.is_set():
-            self._standing.fails(reason, "The belt is judged all the same; correct [shadow] bundle.")
+            self._output_state.fails(reason, "The belt is judged without it; correct [shadow] bundle.")
 
     def _end(self) -> None:
-        """End the process. A frame that waits is for the next one."""
+        """End the process. A waiting frame is for the next process."""
         self._works, self._candidate = False, None
         process, self._process = self._process, None
         if process is None:
             return
-        process.kill()  # it has nothing to save, and may wait long for a core in which to end
+        process.kill()  # it has no data to save, and may wait long for a core to end by itself
         with suppress(subprocess.TimeoutExpired):
             process.wait(END_S)
 
 
-def said_by_network(verdict: Verdict, thresholds: Thresholds) -> VerdictName:
-    """Return what a verdict was before any fail-safe: by the network's probability and the doubts of the shape."""
+def network_verdict(verdict: Verdict, thresholds: Thresholds) -> VerdictName:
+    """Return the verdict without fail-safe: from the network's probability and the shape."""
     if verdict.probabilities is None:
         return "maybe"
     return judge(verdict.probabilities, _doubt(verdict), thresholds).verdict

@@ -1,8 +1,8 @@
-"""The process that runs the candidate, which ``beside`` starts.
+"""Runs the candidate in a separate process, which ``beside`` starts.
 
-A process of its own, since a thread of low priority could hold the interpreter while another program has the core, and
-the loop would wait for it. Linux gives it only what no other program wants (SCHED_IDLE), and ends it first when memory
-is short. It ends when the service does.
+A thread of low priority would not do: it could hold the interpreter while another program has the core, and the loop
+would wait for it. Linux runs this process only when no other program needs the core (SCHED_IDLE), and kills it first if
+memory is short. It ends with the service.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PIECE = 8  # crops in one call of the network
 
 
 def main() -> None:
-    """Entry point. The last two arguments are the descriptors of socket and shared memory."""
+    """Run the process. The last two arguments are the descriptors of socket and shared memory."""
     connection, memory = begin_child()
     start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
     step_back(idle=start.idle)
-    with contextlib.suppress(OSError):  # the service is gone
+    with contextlib.suppress(OSError):  # the service has ended
         try:
             _serve(connection, memory, start)
         except PitcoreError as error:
@@ -45,9 +45,9 @@ def open_candidate(directory: str, planes: Sequence[str]) -> Bundle:
 
 
 def _serve(connection: socket.socket, memory: int, start: Start) -> None:
-    """Load the candidate, and judge what is asked until the service ends. Raises PitcoreError, OSError."""
+    """Load the candidate, and answer requests until the service ends. Raises PitcoreError, OSError."""
     bundle = open_candidate(start.bundle, start.planes)
-    classifier = Classifier(bundle, batch=PIECE)  # proves it
+    classifier = Classifier(bundle, batch=PIECE)  # runs the golden vectors
     crops = CropMemory(memory, start.capacity, len(start.planes)).crops
     _say(connection, Ready(bundle.card.name, bundle.card.version, bundle.sha256))
     while raw := connection.recv(MAX_MESSAGE_BYTES):

@@ -1,4 +1,4 @@
-"""What the service and the candidate's process tell each other: msgpack over a socket, crops in shared memory."""
+"""Messages between the service and the candidate's process: msgpack over a socket, crops in shared memory."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Start(msgspec.Struct, frozen=True):
     Attributes:
         bundle: directory of the candidate.
         planes: names, in order.
-        capacity: crops that the shared memory holds.
-        idle: take a core only while no other program wants it.
+        capacity: number of crops that fit in the shared memory.
+        idle: run only when no other program needs the core.
     """
 
     bundle: str
@@ -35,8 +35,8 @@ class Ask(msgspec.Struct, frozen=True):
     """Every other message of the service: judge the first ``count`` crops.
 
     Attributes:
-        count: of crops in the shared memory.
-        decision: of the board, now: the candidate's thresholds follow its operating point.
+        count: number of crops in the shared memory.
+        decision: present configuration of the board; the candidate uses the thresholds of its operating point.
     """
 
     count: int
@@ -44,7 +44,7 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The candidate is loaded and proved: its name, version and hash."""
+    """The candidate is loaded and tested: its name, version and hash."""
 
     name: str
     version: str
@@ -52,10 +52,10 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):
-    """What the candidate says of the crops.
+    """The candidate's verdicts of the crops.
 
     Attributes:
-        p_pit: calibrated probability of each; NaN where the network's answer is no number; None where every pixel of
+        p_pit: calibrated probability of each crop; NaN if the network's output is not finite; None if every pixel of
             the crop is zero.
         accept, reject: the candidate's thresholds.
     """
@@ -66,7 +66,7 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
-    """Why the candidate cannot be used; the process ends."""
+    """The reason why the candidate cannot be used; the process ends."""
 
     reason: str
 
@@ -75,9 +75,9 @@ class CropMemory:
     """The shared memory: the crops of one frame.
 
     Args:
-        fd: of a memfd of ``size`` bytes.
-        capacity: crops.
-        planes: of a crop.
+        fd: descriptor of a memfd of ``size`` bytes.
+        capacity: number of crops.
+        planes: number of planes of a crop.
 
     Attributes:
         crops: (capacity, WHOLE_PX, WHOLE_PX, planes) uint8, 64-byte aligned.
@@ -89,12 +89,12 @@ class CropMemory:
 
     @staticmethod
     def size(capacity: int, planes: int) -> int:
-        """Return how many bytes it takes."""
+        """Return its size in bytes."""
         return capacity * WHOLE_PX * WHOLE_PX * planes
 
     @classmethod
     def create(cls, capacity: int, planes: int) -> tuple[CropMemory, int]:
-        """Make one; returns it with its descriptor, which may be handed to another process. Raises OSError."""
+        """Create the memory; return it and its descriptor, which another process may inherit. Raises OSError."""
         fd = os.memfd_create("pitcore-shadow")
         os.ftruncate(fd, cls.size(capacity, planes))
         return cls(fd, capacity, planes), fd

@@ -1,4 +1,4 @@
-"""Tells the technician of events in the log: each kind at once, then summed up: a fault that stays cannot fill it."""
+"""Writes events to the log: the first of each kind at once, later ones as a count, so that a fault cannot fill it."""
 
 from __future__ import annotations
 
@@ -13,39 +13,43 @@ REPEAT_AFTER_NS = 10 * 10**9
 
 
 class EventLog:
-    """Logs the first event of a kind, then at most one line a kind every ten seconds, with how many there were.
+    """Logs the first event of a kind, then at most one line for each kind every ten seconds, with the number of events.
 
-    The verdict file has every single one. What was not told yet is reported on closing.
+    The verdict file has every event. ``close`` logs events that still wait.
 
     Args:
-        clock: nanoseconds that only grow.
+        clock: returns monotonic time, ns.
     """
 
     def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = clock
-        self._told_ns: dict[str, int] = {}
-        self._held: dict[str, tuple[int, Event]] = {}
+        self._logged_ns: dict[str, int] = {}
+        self._waiting: dict[str, tuple[int, Event]] = {}
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
-        """Log what is new or due; passed over are verdicts, and what control has logged itself."""
+        """Log events that are new or due, except those that the control server logs itself."""
         for record in records:
             if isinstance(record, Event) and record.event not in CONTROL_EVENTS:
-                events, _ = self._held.get(record.event, (0, record))
-                self._held[record.event] = (events + 1, record)
-        if self._held:
+                events, _ = self._waiting.get(record.event, (0, record))
+                self._waiting[record.event] = (events + 1, record)
+        if self._waiting:
             now_ns = self._clock()
-            due = [name for name in self._held if now_ns - self._told_ns.get(name, -REPEAT_AFTER_NS) >= REPEAT_AFTER_NS]
+            due = [
+                name
+                for name in self._waiting
+                if now_ns - self._logged_ns.get(name, -REPEAT_AFTER_NS) >= REPEAT_AFTER_NS
+            ]
             for name in due:
-                self._told_ns[name] = now_ns
-                self._tell(name)
+                self._logged_ns[name] = now_ns
+                self._log(name)
 
     def close(self) -> None:
-        """Log what was held back."""
-        for name in list(self._held):
-            self._tell(name)
+        """Log the waiting events."""
+        for name in list(self._waiting):
+            self._log(name)
 
-    def _tell(self, name: str) -> None:
-        events, last = self._held.pop(name)
+    def _log(self, name: str) -> None:
+        events, last = self._waiting.pop(name)
         fields = {"PITCORE_EVENT": name, "PITCORE_FRAME": str(last.seq), "PITCORE_TICK": str(last.tick)}
         if last.camera is not None:
             fields["PITCORE_CAMERA"] = last.camera

@@ -1,10 +1,10 @@
-"""Verdicts as JSON lines in a file that rotates by bytes and never holds half a line.
+"""Writes verdicts as JSON lines to a file that rotates by size and never contains half a line.
 
-A full or broken disk does not stop the belt: lines wait in bounded memory and are tried again with the
-next frame; what memory cannot hold is counted. ``close`` raises if lines were lost.
+A full or broken disk does not stop the belt: lines wait in bounded memory and are tried again with the next frame;
+lines beyond that memory are dropped and counted. ``close`` raises if lines were lost.
 
-A file that was removed or moved away is noticed with the next frame, and a new one is begun at the path. One process
-writes a file: the second is refused. A symbolic link is followed once, at the start.
+If the file was removed or moved away, the next frame starts a new one at the path. Only one process may write a file.
+A symbolic link is followed once, at the start.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class JsonlSink:
     """Appends records to ``path``.
 
     Args:
-        path: a regular file; its directory is made. A torn last line of an earlier run is cut off.
-        rotate_bytes: a block that would let the file grow beyond this starts a new one.
-        keep: rotated files that stay, ``path.1`` the youngest.
+        path: a regular file; its directory is created. An incomplete last line of an earlier run is cut off.
+        rotate_bytes: a block that would make the file larger than this starts a new one.
+        keep: number of rotated files; ``path.1`` is the newest.
         metrics: counts ``sink_lines``, ``sink_retries`` and ``sink_lines_lost``.
 
     Raises:
-        SinkError: the file cannot be opened, is another process's, or holds something else.
+        SinkError: the file cannot be opened, is in use by another process, or contains other data.
     """
 
     def __init__(self, path: Path, *, rotate_bytes: int, keep: int, metrics: Metrics) -> None:
@@ -49,7 +49,7 @@ class JsonlSink:
         self._waiting_bytes = 0
         self._failing = False
         try:
-            self._path = trusted(path)  # a link is not rotated, but what it points to
+            self._path = trusted(path)  # rotates the file that a link points to, not the link
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._fd, self._size = _open_whole(self._path)
         except OSError as error:
@@ -58,7 +58,7 @@ class JsonlSink:
             ) from error
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
-        """Append one line a record, or hold them until the disk takes them."""
+        """Append one line for each record, or keep the lines until the disk accepts them."""
         if records:
             block = encode_lines(records)
             self._waiting.append((block, len(records)))
@@ -73,7 +73,7 @@ class JsonlSink:
                 log.warning("%s: can be written again, no line waits", self._path)
 
     def status(self) -> dict[str, Any]:
-        """Return how the file fares; from any thread."""
+        """See ``sink.ReportsStatus``; from any thread."""
         return {
             "kind": "jsonl",
             "state": "failing" if self._failing else "ok",
@@ -85,7 +85,7 @@ class JsonlSink:
         }
 
     def close(self) -> None:
-        """Write what waits and close the file.
+        """Write the waiting lines and close the file.
 
         Raises:
             SinkError: lines were lost, now or earlier.
@@ -111,7 +111,7 @@ class JsonlSink:
             ) from cause
 
     def _drain(self) -> None:
-        """Write every waiting block. Raises OSError; what was not written still waits."""
+        """Write every waiting block. Raises OSError; unwritten blocks continue to wait."""
         self._follow_path()
         while self._waiting:
             block, lines = self._waiting[0]
@@ -123,7 +123,7 @@ class JsonlSink:
             self._metrics.count("sink_lines", by=lines)
 
     def _follow_path(self) -> None:
-        """Begin a new file if the one that is written is not at the path any more. Raises OSError."""
+        """Start a new file if the open one is no longer at the path. Raises OSError."""
         mine = os.fstat(self._fd)
         try:
             there = self._path.stat()
@@ -137,26 +137,26 @@ class JsonlSink:
         log.warning("%s: was removed or moved away; a new file is started", self._path)
 
     def _take(self, fd: int, size: int) -> None:
-        """Write to another file from now on."""
+        """Use another open file from now on."""
         os.close(self._fd)
         self._fd, self._size = fd, size
 
     def _append(self, block: bytes) -> None:
-        """Write a block wholly, or leave the file as it was and raise OSError."""
+        """Write a whole block, or leave the file unchanged and raise OSError."""
         view = memoryview(block)
         try:
             while view:
                 view = view[os.write(self._fd, view) :]
         except OSError:
-            with contextlib.suppress(OSError):  # on a device that cannot be cut there is no half line either
+            with contextlib.suppress(OSError):  # a device that cannot be truncated has no half line
                 os.ftruncate(self._fd, self._size)
             raise
         self._size += len(block)
 
     def _rotate(self) -> None:
-        """Move ``path`` to ``path.1``, that to ``path.2``, and restart."""
+        """Move ``path`` to ``path.1``, that to ``path.2`` and so on, and start a new file."""
         os.fsync(self._fd)
-        if self._path.exists():  # else an earlier try moved the files, and failed only to open the new one
+        if self._path.exists():  # otherwise an earlier try moved the files and failed to open the new one
             for age in range(self._keep, 0, -1):
                 older = self._path if age == 1 else self._rotated(age - 1)
                 with contextlib.suppress(FileNotFoundError):
@@ -167,7 +167,7 @@ class JsonlSink:
         return self._path.with_name(f"{self._path.name}.{age}")
 
     def _note_failure(self, error: OSError) -> None:
-        """Say once that the disk fails, and drop the oldest blocks beyond the bound, counted."""
+        """Log once that the disk fails; drop and count the oldest blocks beyond the limit."""
         self._metrics.count("sink_retries")
         if not self._failing:
             self._failing = True
@@ -179,9 +179,9 @@ class JsonlSink:
 
 
 def _open_whole(path: Path) -> tuple[int, int]:
-    """Open for appending, cut off a torn last line, and return descriptor and size. Raises OSError."""
-    check_regular(path)  # first: to open some devices is to act on them
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe may wait
+    """Open a file for appending, cut off an incomplete last line, and return descriptor and size. Raises OSError."""
+    check_regular(path)  # before opening, because opening some devices has an effect
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe could block
     fd = os.open(path, flags, 0o644)
     try:
         return fd, _made_whole(fd, path)
@@ -191,7 +191,7 @@ def _open_whole(path: Path) -> tuple[int, int]:
 
 
 def _made_whole(fd: int, path: Path) -> int:
-    """Take a file for this process alone, cut off a torn last line, and return its size. Raises OSError."""
+    """Lock a file for this process, cut off an incomplete last line, and return its size. Raises OSError."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -207,7 +207,7 @@ def _made_whole(fd: int, path: Path) -> int:
 
 
 def _end_of_last_line(fd: int, size: int) -> int:
-    """Return how many bytes of the file are whole lines."""
+    """Return the number of bytes up to the end of the last complete line."""
     end = size
     while end:
         start = max(0, end - 65536)

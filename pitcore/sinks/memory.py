@@ -23,4 +23,4 @@ class MemorySink:
                 self.events.append(record)
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no record waits."""

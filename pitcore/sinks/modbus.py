@@ -1,11 +1,11 @@
-"""Shows counts and the last verdicts to a PLC over Modbus TCP. Read only; the reject path never goes here.
+"""Shows counts and the last verdicts to a PLC over Modbus TCP. Read only; rejects do not use it.
 
-The server answers two functions, and everything about it is bounded: connections, bytes of a request, bytes that wait
-to be sent. When all places are taken, the connection that has been idle for longest makes room. An address that cannot
-be had is tried again until it can; the inspection does not wait for it.
+The server answers two functions, with limits on connections, bytes of a request, and bytes that wait to be sent. If all
+places are taken, the connection that was idle for longest is closed. If the address cannot be opened, the server tries
+again until it can; the inspection does not wait for it.
 
-A request is answered from one picture of all registers, so that what it reads belongs together. ``registers`` says what
-they hold. Source: "MODBUS Application Protocol Specification V1.1b3" and "MODBUS Messaging on TCP/IP Implementation
+A request is answered from one image of all registers, so that its values are of one moment. ``registers`` defines the
+registers. Source: "MODBUS Application Protocol Specification V1.1b3" and "MODBUS Messaging on TCP/IP Implementation
 Guide V1.0b", 2006.
 """
 
@@ -23,18 +23,18 @@ from typing import Any
 from pitcore.belt.lanes import Plan
 from pitcore.config import ModbusConfig
 from pitcore.metrics import Metrics
+from pitcore.sinks.output_state import OutputState, reason_of
 from pitcore.sinks.registers import SIZE, Registers
 from pitcore.sinks.sink import Armed
-from pitcore.sinks.standing import Standing, why
 from pitcore.verdict import VERDICTS, Event, Verdict
 
 log = logging.getLogger(__name__)
 
 START_S = 10.0
-RETRY_S = 5.0  # between two tries to listen
+RETRY_S = 5.0  # time between two tries to listen
 MAX_CLIENTS = 16
-BACKLOG = 8  # asyncio accepts so many connections in one go
-SAY_EVERY_S = 60.0  # that connections were closed to make room
+BACKLOG = 8  # connections that asyncio accepts at once
+SAY_EVERY_S = 60.0  # least time between two log lines
 HEADER = struct.Struct(">HHHB")  # transaction, protocol (0), bytes that follow the length field, unit
 MAX_FOLLOWING = 254  # bytes of a request after the length field: unit and 253 of the message
 MAX_WAITING = 64 * 1024  # bytes that a client may leave unread
@@ -49,7 +49,7 @@ def answer(request: bytes, image: Image) -> bytes:
     """Answer one request.
 
     Args:
-        request: function and what belongs to it, without the header.
+        request: function and its data, without the header.
         image: returns every register.
 
     Returns:
@@ -70,7 +70,7 @@ def answer(request: bytes, image: Image) -> bytes:
 
 
 class _Client(asyncio.Protocol):
-    """One connection: splits what comes into requests, and answers each in turn."""
+    """One connection: splits received data into requests, and answers each in order."""
 
     def __init__(self, clients: list[_Client], image: Image, made_room: Callable[[], None]) -> None:
         self._clients, self._image, self._made_room = clients, image, made_room
@@ -79,9 +79,10 @@ class _Client(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a place. The connection that has been idle for longest is the first of the list.
+        """Take a place. If there is none, close another connection.
 
-        Room is made by the oldest one that never asked for anything, so that no flood closes the PLC's.
+        This is the oldest one that never sent a request, so that a flood does not close the PLC's; if there is none,
+        the one that was idle for longest, which is the first of the list.
         """
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  a server makes no other
         self._transport = transport
@@ -93,18 +94,18 @@ class _Client(asyncio.Protocol):
             self._made_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Release the place."""
         del exc
         with contextlib.suppress(ValueError):
             self._clients.remove(self)
 
     def data_received(self, data: bytes) -> None:
-        """Answer every whole request; close a connection that sends something else."""
+        """Answer every complete request; close a connection that sends other data."""
         self._waiting += data
         while len(self._waiting) >= HEADER.size:
             transaction, protocol, following, unit = HEADER.unpack_from(self._waiting)
             if protocol != 0 or not 2 <= following <= MAX_FOLLOWING:
-                self.drop()  # whatever it speaks, no later byte of it can be told from a request
+                self.drop()  # the start of the next request is unknown
                 return
             end = HEADER.size - 1 + following
             if len(self._waiting) < end:
@@ -139,7 +140,7 @@ class ModbusSink:
         metrics: counts of the run.
 
     Attributes:
-        port: that it listens on; 0 while it does not.
+        port: port on which it listens; 0 while it does not.
     """
 
     def __init__(self, config: ModbusConfig, plan: Plan, arming: Armed, metrics: Metrics) -> None:
@@ -151,9 +152,9 @@ class ModbusSink:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Event | None = None
         self._tried = threading.Event()
-        self._standing = Standing("modbus", RETRY_S)
+        self._output_state = OutputState("modbus", RETRY_S)
         self._clients: list[_Client] = []
-        self._said_at = -SAY_EVERY_S
+        self._logged_at = -SAY_EVERY_S
         self.port = 0
         self._thread = threading.Thread(target=self._run, name="pitcore-modbus", daemon=True)
         self._thread.start()
@@ -169,11 +170,11 @@ class ModbusSink:
 
     def status(self) -> dict[str, Any]:
         """See ``sink.ReportsStatus``."""
-        told = {"kind": "modbus", "address": f"{self._config.bind}:{self.port or self._config.port}"}
+        status = {"kind": "modbus", "address": f"{self._config.bind}:{self.port or self._config.port}"}
         if not self._thread.is_alive():
-            return told | {"state": "ended"}
-        told |= self._standing.status()
-        return told if self._standing.failing else told | {"clients": len(self._clients)}
+            return status | {"state": "ended"}
+        status |= self._output_state.status()
+        return status if self._output_state.failing else status | {"clients": len(self._clients)}
 
     def close(self) -> None:
         """Stop the server. Safe to call twice."""
@@ -182,7 +183,7 @@ class ModbusSink:
             self._thread.join()
 
     def image(self) -> list[int]:
-        """Return every register as it is now."""
+        """Return the present value of every register."""
         metrics = self._metrics
         values = {
             "flags": int(self._arming.armed) | int(self._drives) << 1,
@@ -203,9 +204,9 @@ class ModbusSink:
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
-        """Listen, as soon as the address can be had, until the service stops."""
+        """Listen until the service stops; try again while the address cannot be opened."""
         self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
-        self._loop.set_exception_handler(self._said_by_asyncio)
+        self._loop.set_exception_handler(self._log_asyncio_error)
         while not self._done.is_set():
             try:
                 server = await self._loop.create_server(
@@ -220,7 +221,7 @@ class ModbusSink:
                     await asyncio.wait_for(self._done.wait(), RETRY_S)
                 continue
             self.port = server.sockets[0].getsockname()[1]
-            self._standing.works(f"listens on {self._config.bind}:{self.port} now")
+            self._output_state.works(f"listens on {self._config.bind}:{self.port} now")
             self._tried.set()
             await self._done.wait()
             server.close()
@@ -228,18 +229,18 @@ class ModbusSink:
                 client.drop()
 
     def _fails(self, error: OSError) -> None:
-        reason = f"{self._config.bind}:{self._config.port} cannot be opened for listening: {why(error)}"
-        self._standing.fails(reason, "Choose another port, or an address of this machine")
+        reason = f"{self._config.bind}:{self._config.port} cannot be opened for listening: {reason_of(error)}"
+        self._output_state.fails(reason, "Choose another port, or an address of this machine")
         self._tried.set()
 
     def _made_room(self) -> None:
-        """Report that there are more clients than places, once a minute at most."""
-        if time.monotonic() - self._said_at >= SAY_EVERY_S:
-            self._said_at = time.monotonic()
+        """Log that a connection was closed to make room, at most once a minute."""
+        if time.monotonic() - self._logged_at >= SAY_EVERY_S:
+            self._logged_at = time.monotonic()
             log.warning("[modbus] more than %d connections at once: the ones idle for longest are closed", MAX_CLIENTS)
 
-    def _said_by_asyncio(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Report what asyncio could not do, once a minute at most: it may be asked a thousand times a second."""
-        if time.monotonic() - self._said_at >= SAY_EVERY_S:
-            self._said_at = time.monotonic()
+    def _log_asyncio_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log an error of asyncio, at most once a minute: there may be a thousand a second."""
+        if time.monotonic() - self._logged_at >= SAY_EVERY_S:
+            self._logged_at = time.monotonic()
             log.warning("[modbus] %s: %s", context.get("message"), context.get("exception"))

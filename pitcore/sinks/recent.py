@@ -1,4 +1,4 @@
-"""The last events, for whoever asks what went wrong lately."""
+"""Keeps the last events, for the status."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pitcore.verdict import Event, Verdict
 from pitcore.wall_clock import utc_now
 
 
-class Noted(msgspec.Struct, frozen=True):
+class RecentEvent(msgspec.Struct, frozen=True):
     """An event and when it was emitted, RFC 3339 in UTC."""
 
     at: str
@@ -18,21 +18,21 @@ class Noted(msgspec.Struct, frozen=True):
 
 
 class RecentEvents:
-    """Keeps the last ``capacity`` events; verdicts pass by."""
+    """Keeps the last ``capacity`` events, and no verdicts."""
 
     def __init__(self, capacity: int = 20) -> None:
         self._capacity = capacity
-        self._events: tuple[Noted, ...] = ()  # replaced, never changed: who reads it keeps nobody waiting
+        self._events: tuple[RecentEvent, ...] = ()  # replaced, never changed, so that readers need no lock
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
         """Keep the events."""
-        noted = [Noted(utc_now(), record) for record in records if isinstance(record, Event)]
-        if noted:
-            self._events = (*self._events, *noted)[-self._capacity :]
+        events = [RecentEvent(utc_now(), record) for record in records if isinstance(record, Event)]
+        if events:
+            self._events = (*self._events, *events)[-self._capacity :]
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no record waits."""
 
-    def last(self) -> tuple[Noted, ...]:
+    def last(self) -> tuple[RecentEvent, ...]:
         """Return the last events, the oldest first; from any thread."""
         return self._events

@@ -1,4 +1,4 @@
-"""The Modbus registers: what stands where. Pure; ``modbus`` serves them, and docs/modbus.md is written from here.
+"""Defines the Modbus registers. Pure; ``modbus`` serves them, and docs/modbus.md is written from this module.
 
 Registers are 16-bit words, read only. A value of two words has its high word first; counts wrap to 0 after 2^32 - 1.
 """
@@ -61,11 +61,11 @@ ENTRY = (
 
 @dataclass(slots=True)
 class Registers:
-    """What the registers are filled from. Not locked: see ``modbus``.
+    """The data of the registers. Without a lock: see ``modbus``.
 
     Attributes:
         plan: where lanes are.
-        values: by the names of ``FIELDS``; those that are missing are 0.
+        values: values by the names of ``FIELDS``; missing ones are 0.
     """
 
     plan: Plan
@@ -103,12 +103,12 @@ class Registers:
 
 
 def _words(value: int, count: int) -> list[int]:
-    """Cut the low bits of a number into words, the high one first."""
+    """Split the low bits of a number into words, the high word first."""
     return [value >> shift & 0xFFFF for shift in range(16 * (count - 1), -1, -16)]
 
 
 def table() -> str:
-    """Return the map as it is in docs/modbus.md."""
+    """Return the table of docs/modbus.md."""
     lines = ["| register | words | name | meaning |", "|---|---|---|---|"]
     lines += [f"| {place.address} | {place.words} | `{place.name}` | {place.meaning} |" for place in FIELDS]
     lines += [

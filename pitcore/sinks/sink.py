@@ -1,4 +1,4 @@
-"""What a sink is. The implementations are beside this module."""
+"""Defines the interfaces of a sink. The implementations are in this package and in ``outputs``."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ class Sink(Protocol):
     """Takes the verdicts and events of each frame, in order, from one thread."""
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
-        """Take the records of one frame. Never raises for what time may fix (a full disk)."""
+        """Take the records of one frame. Does not raise for a fault that may pass (a full disk)."""
         ...
 
     def close(self) -> None:
-        """Write what is still held. Raises SinkError if something is lost by it."""
+        """Write the waiting records. Raises SinkError if some are lost."""
         ...
 
 
 @runtime_checkable
 class ReportsStatus(Protocol):
-    """What a sink is besides if `pitcore status` is to show it."""
+    """A sink that `pitcore status` shows."""
 
     def status(self) -> dict[str, Any]:
-        """Return what a technician should see, JSON-able; from any thread.
+        """Return the status for the technician, as values that JSON can encode; from any thread.
 
-        ``kind`` and ``state`` are always there; ``state`` is ``ok``, or one word for what is wrong.
+        It always has ``kind`` and ``state``; ``state`` is ``ok``, or one word for the fault.
         """
         ...
 
 
 def name_of(sink: Sink) -> str:
-    """Return what a person calls a sink, such as `sink jsonl out/verdicts.jsonl`."""
+    """Return the name of a sink for people, such as `sink jsonl out/verdicts.jsonl`."""
     if not isinstance(sink, ReportsStatus):
         return f"sink {type(sink).__name__}"
     told = sink.status()
@@ -43,12 +43,12 @@ def name_of(sink: Sink) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the technician should know of that was noticed between frames; it becomes an event of the next one.
+    """A message to the technician about something between frames; it becomes an event of the next frame.
 
     Attributes:
         event: short fixed name, for machines.
         detail: one sentence, for people.
-        count: how many things it concerns.
+        count: number of things that it concerns.
     """
 
     event: str
@@ -57,27 +57,27 @@ class Notice:
 
 
 class BeltSink(Sink, Protocol):
-    """A sink that acts on the belt, and so must know which stretch of it was judged."""
+    """A sink that acts on the belt, and needs to know which stretches were judged."""
 
     def judged(self, tick: int, t_ns: int, waiting_px: int = 0) -> None:
-        """Say that every thing in a frame has its verdict, and that ``emit`` had them all.
+        """Report that ``emit`` got the verdicts of all things in a frame.
 
         Args:
-            tick: of the frame.
-            t_ns: of its exposure, CLOCK_MONOTONIC.
-            waiting_px: length of belt at the entry edge on which things wait for the next frame: it is not judged.
+            tick: encoder tick of the frame.
+            t_ns: time of its exposure, CLOCK_MONOTONIC.
+            waiting_px: length of belt at the entry edge whose things wait for the next frame: it is not judged yet.
         """
         ...
 
     def notices(self) -> list[Notice]:
-        """Return what was noticed since the last call."""
+        """Return the notices since the last call."""
         ...
 
 
 class Armed(Protocol):
-    """Says whether valves may be driven. Read from any thread."""
+    """Has the armed state. Read from any thread."""
 
     @property
     def armed(self) -> bool:
-        """False is a dry run: everything is done but driving the lines."""
+        """True if valves may be driven; False in dry run, when everything else is done."""
         ...

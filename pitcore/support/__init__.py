@@ -1,1 +1,1 @@
-"""`pitcore support`: what helps to find a fault, in one file without secrets."""
+"""Implements `pitcore support`: collects the data to find a fault in one file without secrets."""

@@ -1,4 +1,4 @@
-"""Gathers what helps to find a fault, each part bounded, and packs it; a part that cannot be had says why."""
+"""Collects the data to find a fault, each part of limited size, and packs it. An unavailable part has the reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pitcore.errors import PitcoreError, SupportError
 from pitcore.output_path import cannot_be_written
 from pitcore.support.secrets import without_secrets
 
-MAX_PART_BYTES = 512 * 1024  # the end of a part is kept; all together stay below 6 MB before they are packed
+MAX_PART_BYTES = 512 * 1024  # only the end of a larger part is kept; all parts are less than 6 MB before packing
 COMMAND_S = 20.0
 BENCH_NAMES = ("bench.json", "out/bench.json", "/var/lib/pitcore/bench.json")
 
@@ -34,10 +34,10 @@ Part = Callable[[], str]
 
 
 def gather(config_path: Path | None) -> dict[str, str]:
-    """Return every part by its name in the archive, without secrets and bounded.
+    """Return every part by its name in the archive, without secrets and of limited size.
 
     Args:
-        config_path: of the board; None takes the installed one where there is one.
+        config_path: configuration of the board; None uses the installed one if it exists.
     """
     path = BOARD_CONFIG if config_path is None and BOARD_CONFIG.exists() else config_path
     parts: Mapping[str, Part] = {
@@ -57,7 +57,7 @@ def gather(config_path: Path | None) -> dict[str, str]:
 
 
 def attempt(part: Part) -> str:
-    """Return a part, or one line that says why it cannot be had: what is broken is what we want to hear of."""
+    """Return a part, or one line with the error: errors are what the reader looks for."""
     try:
         return part()
     except (PitcoreError, OSError, ValueError, subprocess.SubprocessError) as error:
@@ -65,7 +65,7 @@ def attempt(part: Part) -> str:
 
 
 def bounded(text: str) -> str:
-    """Return the end of a text that is too long, cut at a line."""
+    """Return the text, or if it is too long its end, cut at a line."""
     raw = text.encode()
     if len(raw) <= MAX_PART_BYTES:
         return text
@@ -83,7 +83,7 @@ def tail(path: Path) -> str:
 
 
 def bench() -> str:
-    """Return the last report of ``pitcore-bench --json``, where it is usually put."""
+    """Return the last report of ``pitcore-bench --json`` from its usual place."""
     found = [path for path in map(Path, BENCH_NAMES) if path.is_file()]
     if not found:
         return "not available: no report; make one with: pitcore-bench --json bench.json\n"
@@ -91,13 +91,13 @@ def bench() -> str:
 
 
 def versions() -> dict[str, Any]:
-    """Return this machine's facts and every Python package that pitcore sees."""
+    """Return facts about this machine, and every installed Python package."""
     packages = {one.metadata["Name"]: one.version for one in distributions()}
     return {"made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **machine.facts(), "packages": packages}
 
 
 def output(*command: str) -> str:
-    """Return what a program says; a program that is not there raises OSError."""
+    """Return the output of a program. Raises OSError if it is not installed."""
     done = subprocess.run(  # noqa: S603  fixed commands
         command, capture_output=True, text=True, errors="replace", timeout=COMMAND_S, check=False
     )
@@ -109,13 +109,13 @@ def pack(parts: Mapping[str, str], out: Path) -> None:
 
     Args:
         parts: text by name.
-        out: a file that is not there yet.
+        out: a file that does not exist yet.
 
     Raises:
-        SupportError: it is there already, or cannot be written.
+        SupportError: it exists, or cannot be written.
     """
     try:
-        opened = os.open(out, NEW_FILE, 0o600)  # what it holds is for whoever helps
+        opened = os.open(out, NEW_FILE, 0o600)  # readable only by the owner
     except OSError as error:
         raise SupportError(cannot_be_written(out, error)) from error
     try:
@@ -141,5 +141,5 @@ def _config(path: Path | None) -> Config:
 def _socket(path: Path | None) -> Path:
     try:
         return Path(load_config(path).control.socket)
-    except PitcoreError:  # a configuration that broke while the service runs on
+    except PitcoreError:  # the file was damaged while the service runs
         return Path(BOARD_SOCKET)

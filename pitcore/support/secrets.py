@@ -1,4 +1,4 @@
-"""Takes secrets out of text that leaves the board: pure, and rather too much than too little."""
+"""Removes secrets from text that leaves the board. Pure; in doubt it removes too much."""
 
 from __future__ import annotations
 

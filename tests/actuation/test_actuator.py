@@ -11,7 +11,7 @@ RUN_UP = FiringRules().jitter_ticks + 1  # a belt that stood runs when it has co
 
 
 class Line:
-    """A belt that goes tick by tick, and notes at which ticks each lane's valve was open."""
+    """Moves a belt tick by tick, and records the ticks at which each lane's valve was open."""
 
     def __init__(self, *, judge=True, start=0, plan=PLAN, **rules):
         self.actuator = Actuator(plan, FiringRules(**rules), start)
@@ -46,7 +46,7 @@ class Line:
 
 
 def judged_line(**rules):
-    """A line that has run so long that all belt before the nozzles was judged."""
+    """Return a line after a start-up run, so that all belt before the nozzles is judged."""
     line = Line(**rules).run(range(2000))
     line.notices()
     line.open = [set() for _ in PLAN.lanes]

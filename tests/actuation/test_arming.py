@@ -111,7 +111,7 @@ def test_the_file_is_one_whole_object(path):
 
 
 def while_the_disk_writes(monkeypatch, act):
-    """Have ``act`` happen once, when the state lies on disk and before who wrote it goes on."""
+    """Call ``act`` once, after the state was written to disk and before the writer continues."""
     written = arming_module.replace_file
 
     def slow(path, write):

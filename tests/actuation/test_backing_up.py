@@ -1,4 +1,4 @@
-"""A belt that backs up: what leaves by the entry edge is not judged any more, and what stays is."""
+"""Tests a belt that backs up: things that leave by the entry edge are forgotten, the others stay judged."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.actuation.valves import DISTANCE, PLAN, verdict
 
 
 def blind_until(line, tick):
-    """Run on with a camera that judges nothing more."""
+    """Run the belt further without judging frames."""
     line._judge = False
     return line.run(range(line.tick + 1, tick))
 
@@ -86,7 +86,7 @@ GAP = range(1870, 2300)  # ticks at which the belt is at row 0 that the frames a
 
 
 def line_with_a_gap_that_left():
-    """A line whose camera missed a stretch of belt, which then backed up beyond the entry edge and came again."""
+    """Return a line on which an unjudged stretch of belt backed up beyond the entry edge and returned."""
     line = judged_line()
     line._judge = False
     line.run(range(2000, 2600))

@@ -1,4 +1,4 @@
-"""The service's end of the valves, with the real valve process. Nothing here asserts how fast it is."""
+"""Tests the service's side of the valves with the real valve process. No test depends on its speed."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ class Switch:
 
 
 class Rig:
-    """A sink with its process; the belt runs from now on."""
+    """Return a sink with its valve process and a running belt."""
 
     def __init__(self, chip, *, armed=True):
         self.arming, self.metrics = Switch(armed=armed), Metrics()
@@ -59,7 +59,7 @@ def rig():
 
 
 def ends_with(rig, text):
-    """Wait until the sink says that its process is gone, and why."""
+    """Wait until the sink reports that its process ended, and return the reason."""
 
     def told():
         try:

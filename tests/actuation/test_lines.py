@@ -1,4 +1,4 @@
-"""The board's lines, over a chip in memory that speaks gpiod's own types. No machine of ours has a real one."""
+"""Tests the board's lines with a chip in memory that uses gpiod's types; no real chip is available."""
 
 import builtins
 import errno
@@ -15,7 +15,7 @@ from tests.actuation.valves import CONFIG
 
 
 class Clock:
-    """Nanoseconds that move when somebody sleeps, and when the test says so."""
+    """A clock in nanoseconds that advances by sleeping, and by the test."""
 
     def __init__(self):
         self.now_ns = 0
@@ -108,7 +108,7 @@ def test_valves_are_shut_from_the_start_only_changes_are_driven_and_shut_at_the_
 
 
 class Taking:
-    """A chip that notes how its lines are asked for."""
+    """A chip that records the requests for its lines."""
 
     def __init__(self, *, refuse_encoder=False):
         self.asked, self.closed, self._refuse = [], False, refuse_encoder

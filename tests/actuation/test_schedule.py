@@ -1,4 +1,4 @@
-"""Compiled and plain, one by one and against a model that keeps every tick in a set."""
+"""Tests the schedule, compiled and plain, also against a model that keeps every tick in a set."""
 
 import importlib.util
 import sys
@@ -13,7 +13,7 @@ SOURCE = Path(installed.__file__).with_name("schedule.py")  # a wheel has it bes
 
 
 def plain_module():
-    """The schedule as plain Python, beside the compiled one that an import finds."""
+    """Load the schedule as plain Python; an import finds the compiled one."""
     spec = importlib.util.spec_from_file_location("plain_schedule", SOURCE)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

@@ -1,4 +1,4 @@
-"""A person may be at the nozzles of a belt that is stopped: no valve opens there, whatever was or is judged."""
+"""Tests that no valve opens over a stopped belt, because a person may be at the nozzles."""
 
 import pytest
 
@@ -12,7 +12,7 @@ RULES = FiringRules()
 
 
 def run(actuator, ticks, now_ns):
-    """Bring the belt to each tick, 0.2 ms apart; return the valves open at each, and the time."""
+    """Move the belt to each tick, every 0.2 ms; return the open valves at each tick, and the time."""
     masks = []
     for tick in ticks:
         now_ns += MS // 5
@@ -21,7 +21,7 @@ def run(actuator, ticks, now_ns):
 
 
 def stand(actuator, tick, now_ns, for_ns=400 * MS):
-    """Let the belt stand; return the valves that were open at any moment."""
+    """Stop the belt for a time; return all valves that were open in it."""
     return {actuator.step(tick, now_ns + passed) for passed in range(0, for_ns, 10 * MS)}
 
 

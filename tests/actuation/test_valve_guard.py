@@ -1,4 +1,4 @@
-"""An open valve does not outlive a process that hangs, and no count that nobody read passes for the belt's place."""
+"""Tests that the guard shuts the valves of a process that hangs, and that stale counts are not used as positions."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ TICKS_PER_S = 2000.0
 
 
 class Rig:
-    """A process that is only there, and its guard, which looks every 10 ms of a clock of its own."""
+    """A process that does nothing, and its guard, which checks it every 10 ms of a simulated clock."""
 
     def __init__(self, *, refuses=False):
         self.process = subprocess.Popen(["sleep", "600"])
@@ -42,7 +42,7 @@ class Rig:
             raise SinkError("the line is another's")
 
     def look(self, for_ns, *, lives=False):
-        """Look for so long; return what was found at the end."""
+        """Run the guard for this time; return its last result."""
         found = None
         for _ in range(for_ns // (10 * MS)):
             self.now_ns += 10 * MS

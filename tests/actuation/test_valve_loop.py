@@ -1,4 +1,4 @@
-"""What the valve process does turn by turn, in real time over a chip in memory. Nothing here asserts how fast it is."""
+"""Tests the turns of the valve process, in real time with a chip in memory. No test depends on its speed."""
 
 import os
 import time
@@ -20,7 +20,7 @@ TICKS_PER_S = 4000.0
 
 
 class Rig:
-    """A loop with its chip; the belt runs from the first turn on."""
+    """A loop with its chip and a belt that runs from the first turn."""
 
     def __init__(self, *, armed=True):
         self.board, fd = ValveBoard.create()
@@ -95,7 +95,7 @@ def test_at_the_end_every_valve_is_shut_whatever_was_under_it(rig, broken):
 
 
 class LateMachine:
-    """A clock of its own: every sleeper is woken a millisecond late, and nothing takes no time."""
+    """A simulated clock: every sleep ends a millisecond late, and everything else takes some time."""
 
     LATE_NS = 1_000_000
 
@@ -111,7 +111,7 @@ class LateMachine:
 
 
 def virtual_loop(monkeypatch, config, ticks):
-    """A loop on such a machine, over a belt that makes these steps."""
+    """Return a loop with this clock and a belt that makes these steps."""
     machine = LateMachine()
     monkeypatch.setattr(valve_loop, "time", SimpleNamespace(monotonic_ns=machine.monotonic_ns, sleep=machine.sleep))
     board, fd = ValveBoard.create()
@@ -123,7 +123,7 @@ def virtual_loop(monkeypatch, config, ticks):
 
 
 def starts_late_us(monkeypatch, spin_share):
-    """Run a belt past thirty pits; return how late each pulse began."""
+    """Run a belt with thirty pits; return the delay of each pulse."""
     config = msgspec.structs.replace(CONFIG, spin_share=spin_share)
     machine, board, chip, loop = virtual_loop(monkeypatch, config, range(1, 20_000))
     start_ns = machine.now_ns
@@ -145,7 +145,7 @@ def test_a_machine_that_wakes_late_makes_no_pulse_late(monkeypatch):
 
 
 def gone(_actuator):
-    """What the process hears of a service that is no more."""
+    """The connection to a service that has ended."""
     return False
 
 

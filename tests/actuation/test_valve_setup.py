@@ -1,4 +1,4 @@
-"""What drives valves shut when nothing else does; over a chip in memory."""
+"""Tests the last resort that shuts valves, with a chip in memory."""
 
 import pytest
 

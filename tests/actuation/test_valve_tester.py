@@ -1,4 +1,4 @@
-"""The test of one valve: dry run, a stopped belt, a tenth of a second."""
+"""Tests the valve test: only in dry run, over a stopped belt, for a tenth of a second."""
 
 import os
 import time

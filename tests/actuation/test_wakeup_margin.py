@@ -1,4 +1,4 @@
-"""How long before a change the valve process is awake, over times that are handed in."""
+"""Tests how long before a change the valve process wakes up, with given times."""
 
 import pytest
 
@@ -17,7 +17,7 @@ S = 10**9
 
 
 def woken(late_ns, for_s, start_ns=0, margin=None):
-    """A margin that was woken every millisecond, each time as late."""
+    """Return a margin after wake-ups every millisecond, all with the same delay."""
     margin = WakeupMargin(0.2) if margin is None else margin
     for at_ns in range(start_ns, start_ns + round(for_s * S), 1_000_000):
         margin.woke(at_ns, at_ns + late_ns)

@@ -1,4 +1,4 @@
-"""A small line for the tests of what drives valves: two reject lanes and a review lane."""
+"""A small line for tests of valves: two reject lanes and a review lane."""
 
 from pitcore.belt.lanes import Lane, Plan
 from pitcore.config import ActuationConfig, EncoderConfig, LaneConfig

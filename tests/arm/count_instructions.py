@@ -1,10 +1,10 @@
-"""Counts the instructions of each piece of a frame's way on the emulated Arm cores, after `make test-arm`.
+"""Counts the instructions of each stage of a frame on the emulated Arm cores, after `make test-arm`.
 
     python tests/arm/count_instructions.py --write docs/performance/instructions.json
 
-Emulated time says nothing about a board, but the number of instructions is exact: each piece is done a few times and
-a few times more, and the difference divided, so that start and set-up drop out. `pitcore-tools performance` makes
-predictions of it.
+Emulated time says nothing about a board, but the number of instructions is exact. Each piece is run a few times, then
+a few times more; the difference is divided, so that set-up does not count. `pitcore-tools performance` makes
+predictions from it.
 """
 
 from __future__ import annotations

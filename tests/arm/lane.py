@@ -1,4 +1,4 @@
-"""Proves that pitcore gives the same verdicts on the boards as here: `make test-arm`.
+"""Checks that pitcore gives the same verdicts on emulated boards as on this machine: `make test-arm`.
 
     python tests/arm/lane.py                    every check on every machine
     python tests/arm/lane.py --crops 1000       the same, with more crops
@@ -115,7 +115,7 @@ def verdicts(machine: Machine) -> tuple[bool, str]:
 
 
 def workers(machine: Machine) -> tuple[bool, str]:
-    """Compare what several workers said with what one said, on this machine, which has judged."""
+    """Compare the verdicts of several workers with those of one worker, on this machine."""
     return compare(machine, tuple(map(shared, WORKERS[1:])))
 
 
@@ -184,13 +184,13 @@ def start(command: list[str], machine: Machine) -> subprocess.CompletedProcess[s
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the summary, or, after a failure, the end of what was said."""
+    """Return the summary, or after a failure the end of the output."""
     lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
     return lines[-1] if done.returncode == 0 and lines else "\n" + "\n".join(lines[-30:])
 
 
 def make_crops(folder: Path, count: int) -> None:
-    """Take real crops, evenly from all there are; where there are none, draw procedural ones."""
+    """Select real crops evenly from all; without real crops draw procedural ones."""
     place = Path(os.environ.get("PITCORE_DATA", ROOT.parent / "shared" / "cherries")) / "train"
     real = sorted(place.rglob("*.png"))
     chosen = real[:: max(1, len(real) // count)][:count]
@@ -207,7 +207,7 @@ def make_crops(folder: Path, count: int) -> None:
 
 
 def lay_out_arm64() -> None:
-    """Unpack Debian's arm64 Python, and let its pip install our wheel with what it needs."""
+    """Unpack Debian's arm64 Python, and let its pip install the wheel with its dependencies."""
     if not (ROOT_FS / "usr/bin/python3.11").exists():
         step("arm64 root")
         run_here(["tools/wheels/debian.sh", "--with-needs", "bookworm", "arm64", ROOT_FS, "python3.11", "libstdc++6"])
@@ -249,7 +249,7 @@ def build_native_tests() -> None:
 
 
 def step(name: str) -> None:
-    """Say what is being done."""
+    """Print the present step."""
     print(f"-- {name}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A piece of a frame's way, so many times: run on an emulated core by count_instructions.py.
+"""Runs one stage of a frame repeatedly, on an emulated core, for count_instructions.py.
 
 python workload.py FRAMES.npy PIECE REPEATS
 """

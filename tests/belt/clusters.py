@@ -1,4 +1,4 @@
-"""A belt of cherries in clusters, the boxes that the real search finds on it, and what the tracker makes of them.
+"""Simulates a belt with clusters of cherries, searches it with the real search, and runs the tracker on the boxes.
 
 Positions along the belt are in pixels and grow towards the feed, as in ``pitcore.belt.track`` for a positive scale.
 """
@@ -24,7 +24,7 @@ EDGE_PX = 4  # a middle so near to the first or last row may be cut off by noise
 
 @dataclass(frozen=True)
 class Cherries:
-    """What lies on the belt; arrays of one length, in pixels.
+    """The cherries on the belt; arrays of one length, in pixels.
 
     Attributes:
         x: of the middles, across the belt.
@@ -41,7 +41,7 @@ class Cherries:
 
 @dataclass(frozen=True)
 class Layout:
-    """How cherries are to lie.
+    """The arrangement of cherries.
 
     Attributes:
         size: of each cluster; 1 is a single cherry.
@@ -138,13 +138,13 @@ class Camera:
 
 
 def _within(start: int, length: int, end: int) -> slice:
-    """Return what of [start, start + length) lies in [0, end)."""
+    """Return the part of [start, start + length) that is in [0, end)."""
     return slice(min(max(0, start), end), max(0, min(end, start + length)))
 
 
 @dataclass
 class Outcome:
-    """What came of a belt.
+    """The result for one belt.
 
     Attributes:
         due: cherries whose middle was in the frame, of those in view when the belt began and when it ended too.
@@ -161,7 +161,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Encoder:
-    """How the belt's position becomes a tick.
+    """The conversion from the belt's position to a tick.
 
     Attributes:
         px_per_tick: scale; negative where the belt runs towards smaller rows.
@@ -173,7 +173,7 @@ class Encoder:
 
 
 def pass_by(cherries: Cherries, fronts_px: Sequence[int], encoder: Encoder = Encoder(), seed: int = 0) -> Outcome:
-    """Run a belt past the camera and hold every verdict's box against the cherries.
+    """Run a belt past the camera and compare the boxes of all verdicts with the cherries.
 
     Args:
         cherries: on the belt; those whose middle comes into a frame are due.
@@ -198,7 +198,7 @@ def pass_by(cherries: Cherries, fronts_px: Sequence[int], encoder: Encoder = Enc
 def follow(
     tracker: BeltTracker, camera: Camera, fronts_px: Sequence[int], encoder: Encoder = Encoder(), seed: int = 0
 ) -> Iterator[tuple[int, Selection, list[Box]]]:
-    """Show a tracker the belt at each position, and yield that, what it chose, and the boxes of all verdicts."""
+    """Give a tracker the belt at each position; yield the position, the chosen things and the boxes of all verdicts."""
     chance = np.random.default_rng(seed)
     for front in fronts_px:
         boxes, border = camera.take(front)
@@ -212,7 +212,7 @@ def follow(
 
 
 def in_boxes(cherries: Cherries, judged: Sequence[Box], front_px: int, px_per_tick: float) -> np.ndarray:
-    """Return for each cherry how many of the boxes of a frame hold its middle."""
+    """Return for each cherry the number of boxes of a frame that contain its middle."""
     counts, middle = np.zeros(len(cherries.x), int), np.clip(cherries.x, 0, WIDTH - 1)
     for x, y, width, height in judged:
         high = front_px - y if px_per_tick > 0 else front_px - HEIGHT + y + height

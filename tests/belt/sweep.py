@@ -1,4 +1,4 @@
-"""Whether every cherry gets a verdict however cherries lie and however far the belt runs between two frames.
+"""Checks that every cherry gets a verdict, for all arrangements of cherries and advances of the belt between frames.
 
 ``python -m tests.belt.sweep`` runs all combinations and ends with exit code 1 if a cherry was missed; the test suite
 runs ``REDUCED``. Drawn frames, the real search, the real tracker; no network. Each core that this process may use runs
@@ -39,7 +39,7 @@ class Case:
     seed: int
 
     def run(self, frames: int) -> Outcome:
-        """Run so many frames of it, or more where the belt advances little."""
+        """Run this number of frames, or more if the belt advances little."""
         chance = np.random.default_rng(self.seed)
         advances = chance.integers(2, 481, frames) if self.advance_px == UNEVEN else np.full(frames, self.advance_px)
         if advances.sum() < 2 * HEIGHT:
@@ -79,7 +79,7 @@ REDUCED = tuple(
 
 
 def main() -> int:
-    """Run every case and say what was missed."""
+    """Run every case and print the missed cherries."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="belts of each kind (default 1)")
     parser.add_argument("--frames", type=int, default=12, help="frames of each belt, at least (default 12)")

@@ -1,4 +1,4 @@
-"""The core's matching of spans, against the same in NumPy."""
+"""Compares the core's matching of spans with an implementation in NumPy."""
 
 import math
 

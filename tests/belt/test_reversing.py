@@ -21,7 +21,7 @@ STEADY = Encoder()
 
 
 def counted(tracker, belt, fronts, encoder=STEADY, seed=0):
-    """Return how many verdicts each cherry got, and how many things were said to leave before they were whole."""
+    """Return the number of verdicts of each cherry, and the number of things judged as `cut`."""
     counts, cut = np.zeros(len(belt.x), int), 0
     for front, chosen, judged in follow(tracker, Camera(belt, seed), fronts, encoder, seed):
         counts += in_boxes(belt, judged, front, encoder.px_per_tick)
@@ -75,7 +75,7 @@ def test_a_cherry_that_stays_on_the_belt_is_not_judged_again_and_not_taken_for_a
 
 
 def test_what_left_while_frames_could_not_be_searched_is_judged_when_it_comes():
-    """A hand in the picture floods it while somebody runs the belt back and lays other cherries down."""
+    """Frames are flooded by a hand while somebody runs the belt back and puts other cherries on it."""
     tracker, belt = tracker_of(Encoder()), cherries(1, 4)
     counted(tracker, belt, range(HEIGHT, TURN + 1, 100))
     for front in [*range(TURN, TURN - 800, -100), *range(TURN - 800, TURN, 100)]:

@@ -1,4 +1,4 @@
-"""A pit in a pair that touches must get air wherever in the pair it is."""
+"""Tests that a pit in a touching pair is hit wherever it is in the pair."""
 
 import numpy as np
 import pytest

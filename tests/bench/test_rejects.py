@@ -1,4 +1,4 @@
-"""The line in virtual time, reduced, and whether its account would notice what it is there to notice."""
+"""Runs the line in virtual time, reduced, and checks that its report detects injected errors."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def test_a_board_that_fires_nothing_is_found_out(monkeypatch):
 
 
 def even_run(shift=0, lanes=range(LANES), extra=()):
-    """Cherries on a belt at one tick a microsecond, and valves that do right but for a shift."""
+    """Cherries on a belt at one tick a microsecond, and valves that are correct except for a shift."""
     cherries = lay(800, 1)
     ticks = np.arange(1, int(cherries.due.max()) + 400)
     pulses = [

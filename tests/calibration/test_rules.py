@@ -1,4 +1,4 @@
-"""The rules of each step, on numbers whose answer is known."""
+"""Tests the rules of each step with numbers of known result."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Each step on the emulated belt: what was disturbed is measured, and the truth table comes back."""
+"""Tests each step on the emulated belt: it measures the disturbance, and the truth table is restored."""
 
 import msgspec
 import numpy as np

@@ -1,4 +1,4 @@
-"""What is in force, and the way back."""
+"""Tests the calibration in force, and the undoing of a step."""
 
 import msgspec
 import pytest

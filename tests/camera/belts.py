@@ -1,4 +1,4 @@
-"""Small belts that many camera tests look at."""
+"""Small belts for the camera tests."""
 
 import numpy as np
 from PIL import Image
@@ -38,7 +38,7 @@ def write_crop(path, pixels):
 
 
 def disc_crop(seed, side=60):
-    """A disc of random grey levels, nowhere zero, on nothing."""
+    """A disc of random grey levels above zero, on zero."""
     yy, xx = np.mgrid[:side, :side]
     disc = (yy - (side - 1) / 2) ** 2 + (xx - (side - 1) / 2) ** 2 < (side / 2 - 2) ** 2
     rng = np.random.default_rng(seed)

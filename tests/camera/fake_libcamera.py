@@ -21,7 +21,7 @@ ALIGN = 64  # of rows on a Raspberry Pi 5
 
 
 class Value:
-    """A bag of attributes that compares by identity, as most of libcamera's."""
+    """A class with any attributes that compares by identity, like most classes of libcamera."""
 
     def __init__(self, **given):
         vars(self).update(given)

@@ -1,7 +1,7 @@
 """picamera2 over cameras that do not exist: the names and signatures of the real one, and the faults of real cameras.
 
 Installed by ``tests.camera.board``. The buffers of a camera are a ring, rows padded as on a board, and one that was
-released is overwritten at once: whoever looks at it afterwards sees it. ``test_contract`` holds the signatures against
+released is overwritten at once, so that a later use is noticed. ``test_contract`` compares the signatures with
 those of the real picamera2.
 """
 
@@ -17,7 +17,7 @@ STRIDE = 128  # of YUV420 on a Raspberry Pi 5
 
 
 class Bench:
-    """What is connected, and what goes wrong with it. One for each test."""
+    """The connected cameras with their faults. One for each test."""
 
     def __init__(self):
         self.cameras = []
@@ -52,7 +52,7 @@ class Sensor:
 
 
 class Faults:
-    """What goes wrong with one camera; frames are named by their numbers.
+    """The faults of one camera; frames are given by their numbers.
 
     Attributes:
         startup: frames that still show another exposure.
@@ -235,7 +235,7 @@ class Picamera2:
 
     @property
     def lent(self):
-        """How many buffers are out of the ring."""
+        """Return the number of buffers that are lent."""
         return len(self.buffers) - len(self._free)
 
     def _unplugged(self):
@@ -315,7 +315,7 @@ class Picamera2:
 
 @contextlib.contextmanager
 def fresh_bench():
-    """Start with nothing connected, and leave no thread behind."""
+    """Start without cameras, and end all threads."""
     BENCH.__init__()
     try:
         yield BENCH

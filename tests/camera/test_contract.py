@@ -1,4 +1,4 @@
-"""The real picamera2 over a libcamera without a kernel: what the source relies on is there, and so in the fake."""
+"""Runs the source with the real picamera2 over a libcamera without a kernel, and compares the fake with it."""
 
 import gc
 import importlib
@@ -146,7 +146,7 @@ def test_a_camera_that_hangs_is_found_and_closed(cameras, source):
 
 
 def shows(camera, pictures, frozen_from=None):
-    """Have a camera show pictures one after the other, or one and the same from a number on."""
+    """Let a camera show these pictures in turn, or the same picture from a number on."""
 
     def scene(number):
         at = number if frozen_from is None else min(number, frozen_from)
@@ -177,7 +177,7 @@ def run_over(bundle, frames=None):
 @pytest.mark.parametrize("cherries", [0.0, 6.0], ids=["empty belt", "cherries"])
 @pytest.mark.parametrize("frozen", [(TOP,), (BOTTOM,), (TOP, BOTTOM)], ids=["top", "bottom", "both"])
 def test_a_frozen_camera_is_named_and_none_of_its_frames_judged(cameras, tiny_bundle, frozen, cherries):
-    """Stamps and numbers go on, and so does the other camera: only the picture tells."""
+    """Stamps, numbers and the other camera continue: only the picture shows the fault."""
     pictures = board.belt_pictures(240, 640, 120, cherries=cherries)
     for place, (name, camera) in enumerate(sorted(cameras.items(), reverse=True)):
         shows(camera, [planes[place] for planes in pictures], frozen_from=30 if name in frozen else None)

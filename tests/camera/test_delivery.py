@@ -1,4 +1,4 @@
-"""How frames are handed out must change nothing about what they show."""
+"""Tests that the way of delivery does not change the content of frames."""
 
 import numpy as np
 import pytest

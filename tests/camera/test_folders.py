@@ -1,4 +1,4 @@
-"""The walk through a folder of pictures names what it does not look at."""
+"""Tests that the walk through a folder of pictures reports skipped files."""
 
 import os
 import tempfile
@@ -23,7 +23,7 @@ def folder():
 
 
 def walked(folder):
-    """Walk as a user whom permissions hold back."""
+    """Walk as a user without permission for some folders."""
     is_root = os.geteuid() == 0
     if is_root:
         os.seteuid(NOBODY)

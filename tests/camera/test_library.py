@@ -1,4 +1,4 @@
-"""What is reported where picamera2 or PyAV cannot be imported: the traps that its users fall into."""
+"""Tests the messages if picamera2 or PyAV cannot be imported: the usual installation faults."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 
 def importable(tmp_path, monkeypatch, name, text):
-    """Let a module of this text be what ``import name`` finds."""
+    """Make ``import name`` find a module with this text."""
     (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, name, raising=False)

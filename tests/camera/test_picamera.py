@@ -138,7 +138,7 @@ def judged_over(source, config, seen, enough):
 
 
 def test_verdicts_over_cameras_are_those_of_the_belt_they_look_at(bench, tiny_bundle):
-    """Whoever read a view after its release would find it overwritten, and judge something else."""
+    """A view that is read after its release has been overwritten, so a wrong picture would be judged."""
     pictures, frames = board.belt_pictures(240, 640, 120), []
     sensors = [
         Sensor(name, by_time=True, scene=lambda slot, place=place: pictures[slot % len(pictures)][place])

@@ -16,7 +16,7 @@ from tests.camera.fake_picamera2 import Faults, Sensor
 
 
 class Belt:
-    """An encoder of 1000 ticks a second that stands from a moment on."""
+    """An encoder of 1000 ticks a second that stops at a given time."""
 
     def __init__(self):
         self.stands_ns = None

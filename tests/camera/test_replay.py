@@ -1,4 +1,4 @@
-"""What a reader may rely on after a recording was harmed, moved, or read twice."""
+"""Tests recordings that were damaged, moved or read twice."""
 
 import os
 import subprocess

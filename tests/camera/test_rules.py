@@ -1,4 +1,4 @@
-"""The rules of real cameras, apart from cameras: pairing, cadence, lock, clocks."""
+"""Tests the rules of real cameras without cameras: pairing, cadence, lock, clocks."""
 
 import time
 

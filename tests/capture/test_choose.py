@@ -1,4 +1,4 @@
-"""Which cherries are kept."""
+"""Tests which cherries are kept."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What the board keeps, over the real loop and a real disk."""
+"""Tests the kept cherries with the real loop and a real disk."""
 
 import collections
 import json
@@ -31,7 +31,7 @@ def capture(folder, **keys):
 
 
 def end(keeper):
-    """Close it, and wait until the disk has all: how fast is not asked."""
+    """Close the keeper, and wait without a limit until everything is on the disk."""
     keeper.close()
     keeper._thread.join(PATIENCE_S)
 

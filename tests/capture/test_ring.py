@@ -1,4 +1,4 @@
-"""The folder stays below its limit, whatever happens."""
+"""Tests that the folder always stays below its limit."""
 
 import datetime as dt
 import os
@@ -23,7 +23,7 @@ def names(folder):
 
 
 def taken(folder):
-    """What the disk says, temporary files included."""
+    """Return the size on the disk, temporary files included."""
     total = 0
     for entry in os.scandir(folder):
         try:

@@ -100,7 +100,7 @@ def test_the_shipped_board_shows_every_key_of_its_source(name, classes):
 @pytest.mark.parametrize("name", ["pi5-two-global-shutter", "pi4-one"])
 def test_the_valves_that_a_board_shows_can_be_uncommented(name):
     (board,) = (path for path in BOARDS if path.stem == name)
-    before, mark, rest = board.read_text().partition("# To be measured and then uncommented")
+    before, mark, rest = board.read_text().partition("# Measure and then uncomment")
     lines, blank, after = rest.partition("\n\n")
     first, *shown = lines.splitlines()
     driven = before + mark + first + "\n" + "\n".join(line.removeprefix("# ") for line in shown) + blank + after

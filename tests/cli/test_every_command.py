@@ -1,4 +1,4 @@
-"""Every command of every program, the next one as well: what no command may take, and streams that fail."""
+"""Tests all commands of all programs, also future ones: wrong arguments that each must refuse, and failing streams."""
 
 import fcntl
 import io
@@ -133,7 +133,7 @@ def refusal(place, value, *others):
 
 
 def _only_groups(invoke):
-    """Groups go on to their commands; a command that begins its work was not refused at the door."""
+    """A group continues with its command; a command that begins its work was not refused."""
 
     def only_groups(self, context):
         if not isinstance(self, click.Group):
@@ -234,7 +234,7 @@ STREAM_CASES = list(_stream_cases())
 
 @pytest.fixture(scope="module")
 def stream_results(tmp_path_factory):
-    """How each of the cases ended; several test processes of pytest-xdist share one run of them."""
+    """Return the result of each case; the processes of pytest-xdist share one run."""
     base = tmp_path_factory.getbasetemp()
     place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "streams"
     place.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What tests start by a fork ends and prints as the installed program does."""
+"""Tests that a forked program ends and prints like the installed program."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The service goes on whatever becomes of its standard streams, and what it opens never takes their numbers."""
+"""Tests that the service continues if its standard streams fail, and never reuses their file descriptors."""
 
 import subprocess
 import sys

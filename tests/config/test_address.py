@@ -1,4 +1,4 @@
-"""Addresses are judged when they are checked, and nothing that is shown holds a password."""
+"""Tests that addresses are checked with the configuration, and that no output contains a password."""
 
 import msgspec
 import pytest

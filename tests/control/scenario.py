@@ -1,4 +1,4 @@
-"""A service in this process: an endless belt, the loop on this thread, and a script that runs between its frames."""
+"""Runs a service in this process: an endless belt, the loop on this thread, and a script between the frames."""
 
 import time
 

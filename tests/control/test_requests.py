@@ -1,4 +1,4 @@
-"""Which requests are carried out: what its client gave up is not, and `disarm` always is."""
+"""Tests that a request is not executed if its client stopped waiting, and that `disarm` always is."""
 
 import json
 import socket
@@ -17,7 +17,7 @@ DISARM = b'{"command": "disarm", "args": {}}'
 
 
 class Service:
-    """A server whose commands note that they were carried out; ``hold`` works until it is let go."""
+    """A server whose commands record their execution; ``hold`` runs until it is released."""
 
     def __init__(self, path):
         self.path, self.done, self.held = path, [], threading.Semaphore(0)

@@ -25,7 +25,7 @@ def from_now_on(path):
 
 
 class Commanded(Faults):
-    """Faults that come when they are told to."""
+    """Faults that occur on command."""
 
     hang_at, freeze_at = from_now_on("/run/pitcore/hang"), from_now_on("/run/pitcore/freeze")
 

@@ -1,4 +1,4 @@
-"""What a board has besides an emulated belt, under the same systemd: valves, two cameras, a model that is updated."""
+"""Tests further parts of a board under the same systemd: valves, two cameras, an update of the model."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class BoardLane(ServiceLane):
         return self.failures
 
     def drives_valves_when_armed(self) -> None:
-        """Dry until armed; the valve process has its real-time priority inside the unit's limits; armed outlives it."""
+        """Test dry run until armed, the real-time priority, and the armed state after a restart."""
         self.configure(FRAME + BELT + VALVES)
         self.container.run("systemctl", "start", "pitcore")
         self.container.run("pitcore", "disarm", "--socket", "/run/pitcore/control.sock")
@@ -130,7 +130,7 @@ class BoardLane(ServiceLane):
         self.stops()
 
     def ends_with_its_valve_process(self) -> None:
-        """A valve process that is killed ends the service with a line of ours; systemd restarts both, armed."""
+        """Kill the valve process: the service ends with a message, and systemd restarts both, armed."""
         pid, restarts = self.container.show("MainPID"), int(self.container.show("NRestarts"))
         begin = time.monotonic()
         (valves,) = self.container.run("cat", f"/proc/{pid}/task/{pid}/children").stdout.split()
@@ -142,7 +142,7 @@ class BoardLane(ServiceLane):
         self.expect("valves killed", named, f"{time.monotonic() - begin:.1f} s; {said}")
 
     def is_shut_after_a_kill(self) -> None:
-        """Everything killed at once: systemd runs what shuts the valves, inside the unit's limits, and restarts."""
+        """Kill everything at once: systemd runs `pitcore shut-valves` within the unit's limits, and restarts."""
         restarts = int(self.container.show("NRestarts"))
         told = self.container.journal("-u", "pitcore").count("nothing to shut")  # what it says of a chip in memory
         self.container.run("systemctl", "kill", "--signal=KILL", "pitcore")
@@ -152,7 +152,7 @@ class BoardLane(ServiceLane):
         self.expect("all killed", now == told + 1, f"`pitcore shut-valves` ran {now - told} times")
 
     def survives_what_befalls_one_of_two_cameras(self) -> None:
-        """A camera that hangs, then one that freezes: named; the service restarts by itself, armed as before."""
+        """Let a camera hang, then freeze: it is named, and the service restarts by itself, armed as before."""
         self.configure(FRAME + CAMERAS, launcher="board_cameras.py")
         self.container.run("systemctl", "start", "pitcore")
         cameras = {camera["id"]: camera["frames"] for camera in self.status()["cameras"]}

@@ -1,4 +1,4 @@
-"""A clean Debian booted in a container, and what every lane asks of the service there."""
+"""Boots a clean Debian in a container, with the steps that all its tests use."""
 
 from __future__ import annotations
 

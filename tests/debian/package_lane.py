@@ -1,4 +1,4 @@
-"""Proves that the Debian package installs, works and goes without a trace: `make test-deb`.
+"""Tests that the Debian package installs, works and can be removed completely: `make test-deb`.
 
     python tests/debian/package_lane.py                 both architectures
     python tests/debian/package_lane.py --arch amd64    one

@@ -1,4 +1,4 @@
-"""Proves the service under a real systemd: `make test-systemd`.
+"""Tests the service under a real systemd: `make test-systemd`.
 
 Boots a clean Debian 12 in a container by systemd-nspawn, installs the package, and shows: ready only after a frame of
 every camera was processed; inside the unit's limits; a hung camera named, not fed, killed and restarted; arming that

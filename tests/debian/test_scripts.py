@@ -1,4 +1,4 @@
-"""What the package's scripts say to udev. That they run is shown by `make test-deb`, in a root without udev."""
+"""Tests the calls of udev in the package's scripts. `make test-deb` runs the scripts, in a root without udev."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the kernel of real boards says, as files below a folder. Sources: Raspberry Pi OS (bookworm) on each board."""
+"""Files of the kernel of real boards in a folder. Sources: Raspberry Pi OS (bookworm) on each board."""
 
 from pitcore.doctor.check import SystemRoot
 

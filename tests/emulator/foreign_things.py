@@ -1,4 +1,4 @@
-"""How many foreign things are called clean: ``python -m tests.emulator.foreign_things [--crops DIR]``.
+"""Measures how many foreign things are judged clean: ``python -m tests.emulator.foreign_things [--crops DIR]``.
 
 Draws leaves, pieces of stem and stones, searches each in a frame of its own, and judges it by the rules of
 ``[decision]`` and the bundled model at every operating point. Then the same for stricter bounds of ``min_plane_mean``,
@@ -37,7 +37,7 @@ CONFIG = Config(frame=FrameConfig(height_px=SIDE_PX, width_px=SIDE_PX), source=E
 
 @dataclass
 class Thing:
-    """What is known of a thing; ``shape`` is None where the search does not find it, ``p_pit`` where nobody asked."""
+    """A thing; ``shape`` is None if the search does not find it, ``p_pit`` if the network did not judge it."""
 
     kind: str
     shape: policy.Shape | None = None

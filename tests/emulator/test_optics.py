@@ -1,4 +1,4 @@
-"""What is disturbed on the emulated line, and what is not."""
+"""Tests which parts of the emulated line a disturbance changes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Measures what a second worker brings beside one, and beside layers that are split, with and without a busy neighbour.
+"""Compares one worker, two workers, and layers on two threads, with and without a busy process beside them.
 
 ``python -m tests.inference.scaling`` on a machine of two cores or more; about two minutes. All ways take turns.
 """

@@ -1,4 +1,4 @@
-"""Workers share a batch: the answers must not depend on how many there are, nor on which of them does what."""
+"""Tests that results depend neither on the number of workers nor on the distribution of the batch."""
 
 import gc
 import os
@@ -136,7 +136,7 @@ def test_the_threads_of_a_model_end_with_it(tiny_bundle):
 
 @pytest.mark.skipif(machine.usable_cores() < 2, reason="a machine of one core has no other core")
 def test_the_workers_leave_the_core_of_the_caller_to_it():
-    """Of threads on one core and an idle one beside it, Linux may move none for milliseconds."""
+    """Linux may leave two threads on one core for milliseconds although another core is idle."""
     allowed = os.sched_getaffinity(0)
     core, others = max(allowed), set(infer_threads())
     with Crew(3) as crew:

@@ -60,7 +60,7 @@ def test_the_workers_keep_flushing_when_the_caller_does_not(multiply_by_one):
 
 
 def test_a_session_made_on_another_thread_flushes_as_well_and_leaves_that_threads_mode(multiply_by_one):
-    """As a reload makes it: the loop's thread computes with workers that the reload's thread started."""
+    """Like after a reload: the loop's thread computes with workers that the reload's thread started."""
     made, modes = [], []
 
     def make():
@@ -78,7 +78,7 @@ def test_a_session_made_on_another_thread_flushes_as_well_and_leaves_that_thread
 
 
 def test_without_our_options_nothing_flushes(multiply_by_one):
-    """The control: else the tests above would pass on a machine that always flushes."""
+    """Control: without it the tests above would pass on a machine that always flushes."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 4
     assert flushed(ort.InferenceSession(multiply_by_one, options, providers=["CPUExecutionProvider"])) == 0.0

@@ -1,4 +1,4 @@
-"""What changed on the line is found by a figure; what only scatters, or comes with fewer pits, is no drift."""
+"""Tests that a change of the line is detected, and that neither scatter nor a smaller share of pits counts as drift."""
 
 import re
 
@@ -32,7 +32,7 @@ def cherries(random, count, light=1.0, area=2600.0, pits=0.1):
 
 
 def until_drift(check, items, a_frame=5):
-    """Return after how many cherries it warned; None if it did not."""
+    """Return the number of cherries until the warning; None without a warning."""
     for first in range(0, len(items), a_frame):
         check.add(items[first : first + a_frame], trusted=True)
         if check.drifted():

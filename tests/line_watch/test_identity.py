@@ -38,7 +38,7 @@ def test_cameras_put_right_again_stay_under_the_alarm(tiny_bundle):
 
 
 def test_a_calibrated_exposure_hides_exchanged_cameras(tiny_bundle):
-    """Calibration under exchanged cameras makes either plane as bright as its name wants it."""
+    """Calibration with exchanged cameras gives each plane the brightness of its name."""
     source = line_source(40, wrong(swapped=True))
     source.set_exposures([Exposure(743.0, 1.0), Exposure(1346.0, 1.0)])  # 156 and 210 for 210 and 156
     memory, _, _ = run_line(line_config(tiny_bundle), source)

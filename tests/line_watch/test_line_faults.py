@@ -1,4 +1,4 @@
-"""Each fault of the line, injected: found, named, met with its fail-safe, and over when it is over."""
+"""Injects each fault of the line: its alarm comes on, applies its fail-safe, and goes off after the fault."""
 
 import functools
 import re
@@ -32,7 +32,7 @@ FAULTS = Path(__file__).parent.parent.parent / "docs" / "faults.md"
 
 @functools.cache
 def flat_values():
-    """What 'calibrate flat' finds on the undisturbed belt; it asks no network."""
+    """Return the result of 'calibrate flat' on the undisturbed belt; it uses no network."""
     with survey_of(line_source(240), line_config("no bundle")) as survey:
         return measure_flat(survey, 240).values
 

@@ -1,4 +1,4 @@
-"""Does the belt move as the encoder says: with few cherries as well as with many, and backwards as well as forwards."""
+"""Tests the comparison of belt and encoder, with few and many cherries, backwards and forwards."""
 
 import pytest
 

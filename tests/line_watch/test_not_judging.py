@@ -1,4 +1,4 @@
-"""Frames come and belt goes by unjudged: an alarm at once, nothing clean while it is on, and no count that goes on."""
+"""Tests belt that passes unjudged: the alarm comes at once, nothing is clean, and frame counts stop."""
 
 import msgspec
 import pytest

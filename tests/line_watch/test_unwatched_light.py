@@ -1,4 +1,4 @@
-"""A fault of the light that no alarm can find is named, for each plane, for as long as it lasts."""
+"""Tests that each plane whose light cannot be watched is reported while this lasts."""
 
 import msgspec
 import pytest

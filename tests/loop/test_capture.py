@@ -14,7 +14,7 @@ SILENCE_S = 60.0  # longer than anything here takes
 
 
 class CountingSource:
-    """A source of numbered frames that keeps account of what it lent."""
+    """A source of numbered frames that records the lent frames."""
 
     geometry = Geometry(("top",), 4, 4, 1.0)
 

@@ -1,4 +1,4 @@
-"""What a board can judge: figures that can be worked out by hand, and the same rule for a service and a trial."""
+"""Tests the headroom with figures that can be computed by hand, for a service and for a trial."""
 
 import msgspec
 import pytest
@@ -20,7 +20,7 @@ MS = 1_000_000
 
 
 def work_of(frames, *, seqs=None, each=16, judged=None, period_ms=50, network_ms=32, other_ms=2):
-    """A service that judged so many frames, the last one at 100 s."""
+    """A service that judged this number of frames, the last one at 100 s."""
     work = Work()
     for index in range(frames):
         done_ns = 100_000 * MS - (frames - 1 - index) * period_ms * MS

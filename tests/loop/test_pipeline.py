@@ -274,7 +274,7 @@ def test_what_others_note_is_written_with_the_next_frame_and_at_the_end(tiny_bun
 
 
 class Valves(MemorySink):
-    """A belt sink that notes in which order it is told of frames."""
+    """A belt sink that records the order of its calls."""
 
     def __init__(self):
         super().__init__()

@@ -28,7 +28,7 @@ def board(tmp_path, bundled):
 
 @pytest.fixture
 def quick_place(tmp_path):
-    """A directory in memory where there is one: what is tried a thousand times need not wait for a disk."""
+    """A directory in memory if possible, so that a thousand trials need not wait for a disk."""
     memory = Path("/dev/shm")  # noqa: S108  removed below
     if not memory.is_dir():
         yield tmp_path

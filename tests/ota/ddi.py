@@ -1,4 +1,4 @@
-"""A hawkBit server, as far as a device sees one: the state machine of an action, and what each call answers.
+"""A hawkBit server as a device sees it: the state machine of an action, and the answer to each call.
 
 Built from the published API (https://eclipse.dev/hawkbit/rest-api/ddi/) and its description of the states
 (https://eclipse.dev/hawkbit/apis/ddi_api/). One tenant, one target.

@@ -1,6 +1,6 @@
-"""Disks that record, refuse, or take the process with them; and the scenarios they are tried on.
+"""Disks that record operations, refuse them, or kill the process at one; and the scenarios for them.
 
-Each is the real ``Disk``: what it does not spoil, it does.
+Each is the real ``Disk`` apart from its faults.
 """
 
 import errno
@@ -13,7 +13,7 @@ WRITES = {"create", "write", "mkdir"}  # what a full disk refuses
 
 
 class Recording(Disk):
-    """Keeps what it did, in order, with notes between."""
+    """Records its operations in order, with notes between them."""
 
     def __init__(self):
         self.done = []
@@ -23,7 +23,7 @@ class Recording(Disk):
         super().attempt(operation)
 
     def note(self, what):
-        """Say what has been promised by now."""
+        """Record the promises so far."""
         self.done.append(what)
 
     @property

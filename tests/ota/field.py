@@ -12,7 +12,7 @@ from tests.ota.server import serving
 
 
 class Past:
-    """How every field begins: an honest repository with two releases, and a board that has taken both."""
+    """Start of every test: an honest repository with two releases, both installed on a board."""
 
     def __init__(self, place):
         with serving(place) as site:
@@ -54,7 +54,7 @@ class Field:
         return caught.value.refusal
 
     def converges(self):
-        """The honest publisher goes on, and the board follows."""
+        """The honest publisher continues, and the board follows."""
         self.site.root, self.site.faults = self.publisher.directory, {}
         self.publisher.now += timedelta(hours=1)
         before = self.board.floors()

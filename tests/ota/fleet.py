@@ -29,7 +29,7 @@ class Today(Publisher):
         pass
 
     def bundle(self, version, *, stops_all=True, **options):
-        """A bundle that stops every cherry, or lets every one pass, which no gate takes."""
+        """A bundle that stops every cherry, or one that lets every cherry pass, which the gate refuses."""
         is_new = not (self.folder / f"bundle-{version}").exists()
         directory = super().bundle(version, **options)
         if is_new:

@@ -1,4 +1,4 @@
-"""Tiny networks with something wrong: their verdicts are those of ``tests.conftest.tiny_network``."""
+"""Tiny networks with faults; their verdicts are those of ``tests.conftest.tiny_network``."""
 
 import numpy as np
 import onnx
@@ -10,7 +10,7 @@ CHANNELS = 32
 
 
 def with_nan():
-    """Logits that are no numbers for a black crop, which the golden vectors do not have: + 0 * sqrt(mean - 50)."""
+    """Logits that are NaN for a black crop, which is not in the golden vectors: + 0 * sqrt(mean - 50)."""
     model = onnx.load_from_string(tiny_network())
     add_number(model, "fifty", 50)
     model.graph.node.append(helper.make_node("Sub", ["means", "fifty"], ["above"]))

@@ -1,4 +1,4 @@
-"""What a power cut may leave of recorded operations on a disk: the model of a file system that promises little.
+"""Computes the possible states of a disk after a power cut, for a file system with weak guarantees.
 
 Content is safe after ``sync`` of the file, a name after ``sync directory`` of its directory; a rename is atomic. What
 is not safe yet may have reached the disk or not, each operation by itself, in any order; of a write whose neighbours
@@ -143,7 +143,7 @@ class Recorded:
 
 
 def _moved(over, missing):
-    """What gave a name that a rename which arrived has moved: the file or directory itself cannot be missing then."""
+    """Operations that created a file or directory that a completed rename moved: these cannot be missing."""
     found = set()
     for at, rename in enumerate(over):
         if rename.kind == "rename" and at not in missing:

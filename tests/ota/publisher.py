@@ -1,4 +1,4 @@
-"""The real publisher, with its clock in the hand of the test; and what only an attacker would do with its keys."""
+"""The real publisher with a clock that the test sets, and operations that only an attacker would do with its keys."""
 
 import copy
 import json
@@ -122,7 +122,7 @@ def newest(directory, role):
 
 
 class Clock:
-    """The board's clock, in the hand of the test."""
+    """The board's clock, which the test sets."""
 
     def __init__(self, publisher):
         self.publisher, self.synced, self.ahead_s, self.fixed_s = publisher, True, 0.0, None

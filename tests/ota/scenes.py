@@ -1,4 +1,4 @@
-"""What the disks are tried on: a whole install in each of its forms, from a store that is made once and copied."""
+"""Scenes for the tests of disks: all forms of an install, from a store that is built once and copied."""
 
 import itertools
 import shutil
@@ -59,7 +59,7 @@ class Scene:
 
     @property
     def converges_to(self):
-        """What runs once a retry came through: a model that was rolled back is not taken again."""
+        """Return the model that runs after a successful retry: a model that was rolled back is not installed again."""
         return OLD if self.line in {Slow, Crashing} else NEW
 
 
@@ -129,7 +129,7 @@ def service_on(disk):
 
 
 def check(board: Board, scene: Scene) -> str:
-    """Hold the invariant against what is on disk, then start the service; return what it runs.
+    """Check the invariant on the disk, then start the service; return the model that it runs.
 
     Some verified model loads, and not a worse one than before; the state is one of the defined set; what it names is
     whole; the floor has not fallen.

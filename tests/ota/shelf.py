@@ -1,4 +1,4 @@
-"""A repository on a shelf: a directory with archives and patches that are offered as they are told to be.
+"""A repository as a directory with archives and patches, which the test offers.
 
 It implements the whole of ``Repository`` but the trust, which has tests of its own; fetching resumes and verifies.
 """

@@ -1,4 +1,4 @@
-"""Stores with models in them, made the way an install makes them but without one."""
+"""Builds stores with models as an install does, but directly."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Updates as programs on a whole board: a service that judges, and a disk that is full, read-only or rotten."""
+"""Tests updates as programs on a whole board: a running service, and a full, read-only or damaged disk."""
 
 import subprocess
 import tempfile

@@ -1,4 +1,4 @@
-"""A disk that refuses at any operation; a door that nothing goes round."""
+"""Tests a disk that fails at any operation, and that no code bypasses ``Disk``."""
 
 import errno
 import os

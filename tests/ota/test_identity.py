@@ -1,4 +1,4 @@
-"""Two boards have two identities, or the board says that it has none."""
+"""Tests that two boards have different identities, or that a board reports that it has none."""
 
 import pytest
 

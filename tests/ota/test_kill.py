@@ -1,4 +1,4 @@
-"""kill -9 before, after and in the midst of every operation on the disk, of updater and service alike."""
+"""Tests kill -9 before, after and during every disk operation of the updater and the service."""
 
 import os
 import warnings

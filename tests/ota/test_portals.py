@@ -1,4 +1,4 @@
-"""What networks put in the place of a repository's answer is blamed on the network, never on the publisher."""
+"""Tests that answers of proxies and login pages are reported as faults of the network, not of the publisher."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""The power goes at any moment of an install: what was not synced may be lost, whole or in part, in any order."""
+"""Tests a power cut at any moment of an install: unsynced operations may be lost, in part and in any order."""
 
 import itertools
 import shutil

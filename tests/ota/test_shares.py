@@ -1,4 +1,4 @@
-"""A model on trial is compared with the model before it, by what both call the cherries of one belt."""
+"""Tests the comparison of a model on trial with the previous model, by the verdicts of both."""
 
 import json
 from dataclasses import replace
@@ -124,7 +124,7 @@ def test_a_better_model_that_doubts_a_third_less_is_not_committed(board):
 
 
 def test_an_update_that_was_cut_short_forgets_what_the_model_before_said(board):
-    """The trial goes on in another process; what the model before called its cherries lies on the disk."""
+    """The trial continues in another process; the previous model's verdicts are on the disk."""
     with_card(board, "1.0.0", calibration=ALL_CLEAN)
     taken = board.line.reload
     board.line.reload = lambda: (_ for _ in ()).throw(KeyboardInterrupt)

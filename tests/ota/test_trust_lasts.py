@@ -1,4 +1,4 @@
-"""What a stick, a failing disk, rotated keys and a wrong clock do to a board's trust."""
+"""Tests a board's trust with a stick, a failing disk, rotated keys and a wrong clock."""
 
 import json
 import random

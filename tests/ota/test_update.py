@@ -1,4 +1,4 @@
-"""What is offered is fetched, proved, tried and committed, or refused and never tried again."""
+"""Tests that an offered model is fetched, tested, tried and committed, or refused and never tried again."""
 
 import dataclasses
 import io

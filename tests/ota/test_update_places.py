@@ -1,4 +1,4 @@
-"""`pitcore update` finds the repository where a user says it is, and keeps the password of none."""
+"""Tests that `pitcore update` finds the repository at the user's address, and stores no password."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Going back, and updates over what is damaged, full, left behind or in use."""
+"""Tests the way back to an earlier model, and updates of stores that are damaged, full, incomplete or in use."""
 
 import json
 import os

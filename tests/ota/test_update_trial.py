@@ -1,4 +1,4 @@
-"""A model on trial in a service that loses frames, dies, is deaf or stands still."""
+"""Tests a model on trial in a service that loses frames, crashes, does not answer or gets no frames."""
 
 import dataclasses
 
@@ -79,7 +79,7 @@ def test_without_a_service_the_trial_waits_for_one_and_is_no_success(board):
 
 
 class Deaf(Line):
-    """It runs, but cannot be spoken to: its socket is another's, or it is of another version."""
+    """The service runs, but cannot be asked: its socket belongs to another user, or it has another version."""
 
     def health(self):
         raise ControlError("Permission denied; become a member of the socket's group")
@@ -122,7 +122,7 @@ def test_a_service_that_cannot_take_the_model_keeps_the_old_one(board):
 
 
 class Failing(Disk):
-    """A card that does not give back what was written, so many times: reading is an I/O error."""
+    """A card that fails this number of times to read back what was written."""
 
     def __init__(self, times):
         self.times = times

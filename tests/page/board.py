@@ -94,6 +94,12 @@ def frame(tick=0, level=60):
     return Frame(tick, time.monotonic_ns(), tick, planes)
 
 
+def address_of(service, log):
+    """Wait for the page of a service, and return its address."""
+    service.wait_for_log("[page] listens on")
+    return log.read_text().split("[page] listens on ")[1].split()[0]
+
+
 @dataclass
 class Board:
     """A running page.

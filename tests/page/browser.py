@@ -1,28 +1,25 @@
 """A real browser, and `pitcore run` with its page: for the tests, and for the pictures of docs/page.md.
 
-Whoever imports it is skipped where playwright is absent; ``needs_browser`` and ``needs_axe`` mark what needs more.
+Whoever imports it is skipped where playwright is absent; ``needs_browser`` marks what needs Chromium too.
 """
 
 import json
-import os
 import shutil
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.cli.program import write_config
 from tests.cli.service import PATIENCE_S, Service, whole_lines
+from tests.page.axe import serious_faults
+from tests.page.board import address_of
 
 pytest.importorskip("uvicorn", reason="the pages need the extra `page`, or `label` of the tools")
 playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ROOT = Path(__file__).parents[2]
-AXE = Path(os.environ.get("PITCORE_AXE", ROOT / "build" / "browser" / "node_modules" / "axe-core" / "axe.min.js"))
 PATIENCE_MS = 1000 * PATIENCE_S
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="browser tests need Chromium: apt install chromium")
-needs_axe = pytest.mark.skipif(not AXE.exists(), reason="axe-core is absent: npm install axe-core, and set PITCORE_AXE")
 
 PAGE = """
 [page]
@@ -31,12 +28,6 @@ port = 0
 pictures_per_s = 10.0
 strips = 2
 """
-
-
-def address_of(service, log):
-    """Wait for the page of a service, and return its address."""
-    service.wait_for_log("[page] listens on")
-    return log.read_text().split("[page] listens on ")[1].split()[0]
 
 
 class Line:
@@ -101,11 +92,4 @@ class Visit:
         return self.page.inner_text(selector)
 
     def faults(self):
-        """What axe-core finds that is serious."""
-        self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("axe.run()")["violations"]
-        return [
-            (one["impact"], one["id"], [node["target"] for node in one["nodes"]])
-            for one in found
-            if one["impact"] in {"serious", "critical"}
-        ]
+        return serious_faults(self.page)

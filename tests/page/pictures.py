@@ -1,4 +1,5 @@
-"""Makes the pictures of docs/page.md: the page in a real browser, while the real service sorts the emulated belt.
+"""Makes the pictures of docs/page.md and docs/learning.md: the pages in a real browser, while the real service sorts
+the emulated belt. The crops of the label page are drawn.
 
     python -m tests.page.pictures docs/pictures
 
@@ -6,15 +7,19 @@ The belt shows a frame every two seconds, which a busy machine judges in time. I
 """
 
 import argparse
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+from pitcore_tools.train.procedural import draw
 from tests.cli.service import Service
-from tests.page.browser import Visit, address_of, open_browser, playwright
+from tests.page.board import address_of
+from tests.page.browser import Visit, open_browser, playwright
 
 MAX_BYTES = 250_000
 QUALITIES = (85, 75, 65)  # of JPEG, the first one with which a picture is small enough
-DESK, WHOLE, PHONE = (1152, 900), (1152, 1700), (390, 844)  # pixels
+DESK, WHOLE, PHONE = (1152, 900), (1152, 1740), (390, 844)  # pixels
 CHERRIES = 100  # on the page before the first picture
 CONFIG = """
 [source]
@@ -48,6 +53,10 @@ capture_timeout_s = 60.0
 enabled = true
 port = 0
 """
+SHOWN = (
+    "(wanted) => { const at = document.getElementById('work').dataset;"
+    " return document.getElementById('progress').textContent === wanted && at.crop && at.shown === at.crop; }"
+)
 DARK = "[source.disturbance]\nlight = [0.1, 1.0]\nfirst = 8\n"
 
 
@@ -115,10 +124,49 @@ def while_dark(browser, folder, keep):
         service.kill()
 
 
+def while_labelling(browser, folder, keep):
+    """Take the picture of the label page while people disagree."""
+    for _ in draw(folder / "drawn", 4, 20):
+        pass
+    command = [
+        sys.executable,
+        "-m",
+        "pitcore_tools",
+        "label",
+        folder / "drawn",
+        "--out",
+        folder / "labels",
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = process.stdout.readline().split("crops: ")[1].split()[0]
+            tab = browser.new_page(viewport={"width": DESK[0], "height": 800})
+            for person, keys in (("ben", "ccpccpcpcc"), ("anna", "ccpcppcp")):
+                tab.goto(url)
+                tab.fill("#by", person)
+                tab.keyboard.press("Enter")
+                for done, key in enumerate(keys):
+                    tab.wait_for_function(SHOWN, arg=f"{person}: {done} of 20")
+                    tab.keyboard.press(key)
+            tab.wait_for_function(SHOWN, arg=f"{person}: {len(keys)} of 20")
+            tab.wait_for_function("() => document.getElementById('agreement').textContent.includes('of 8 agreed')")
+            keep("label.png", tab)
+            tab.close()
+        finally:
+            process.terminate()
+
+
+SCENES = {"sorting": while_sorting, "dark": while_dark, "labelling": while_labelling}
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("out", type=Path, help="folder of the pictures")
-    out = options.parse_args().out
+    options.add_argument("--only", choices=SCENES, help="one scene; all without it")
+    asked = options.parse_args()
+    out = asked.out
     out.mkdir(parents=True, exist_ok=True)
 
     def keep(name, page):
@@ -136,8 +184,9 @@ def main():
 
     with tempfile.TemporaryDirectory() as name, playwright.sync_playwright() as driver:
         browser = open_browser(driver)
-        while_sorting(browser, Path(name), keep)
-        while_dark(browser, Path(name), keep)
+        for scene, play in SCENES.items():
+            if asked.only in {None, scene}:
+                play(browser, Path(name), keep)
         browser.close()
 
 

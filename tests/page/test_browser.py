@@ -13,7 +13,9 @@ import pytest
 from tests.camera.board import BOTTOM, programs_cameras, two_cameras
 from tests.cli.service import Service
 from tests.conftest import write_tiny_bundle
-from tests.page.browser import PAGE, Line, Visit, address_of, needs_axe, needs_browser, open_browser, playwright
+from tests.page.axe import needs_axe
+from tests.page.board import address_of
+from tests.page.browser import PAGE, Line, Visit, needs_browser, open_browser, playwright
 
 pytestmark = needs_browser
 

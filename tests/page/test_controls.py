@@ -7,7 +7,8 @@ import pytest
 from pitcore.page.roles import FILE, add_token
 from tests.cli.program import run_pitcore
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
-from tests.page.browser import Line, Visit, needs_axe, needs_browser, open_browser, playwright
+from tests.page.axe import needs_axe
+from tests.page.browser import Line, Visit, needs_browser, open_browser, playwright
 
 pytestmark = needs_browser
 

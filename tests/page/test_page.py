@@ -15,7 +15,7 @@ from pitcore.page.board_view import BoardView
 from pitcore.page.hand_over import lanes_of
 from pitcore.page.messages import Start, Update
 from pitcore.page.tally import Window
-from pitcore.page.words import ALARMS, REASONS
+from pitcore.page.words import ALARMS, EVENTS, REASONS
 from pitcore.palette import COLOURS, TINTS, hex_of
 from pitcore.verdict import Event, Reason
 from tests.page.board import LINE, Board, alarm, camera, frame, verdict
@@ -34,11 +34,22 @@ def board(tmp_path_factory):
 # Words and signs
 
 
+def rows_of(document, columns):
+    """Rows of a document's tables, by their first cell."""
+    lines = [line.strip("|").split("|") for line in (ROOT / "docs" / document).read_text().splitlines()]
+    rows = [[cell.strip().replace("`", "") for cell in line] for line in lines if line[0].startswith(" `")]
+    return {row[0]: row[1:] for row in rows if len(row) == columns}
+
+
 def test_an_alarm_has_the_words_of_the_handbook():
-    rows = [line.strip("|").split("|") for line in (ROOT / "docs" / "faults.md").read_text().splitlines()]
-    said = {row[0].strip(" `"): (row[1].strip(), row[4].strip()) for row in rows if len(row) == 5}
+    said = rows_of("faults.md", 5)
     for name in AlarmName.__args__:
-        assert tuple(ALARMS[name]) == tuple(text.replace("`", "") for text in said[name])
+        assert tuple(ALARMS[name]) == (said[name][0], said[name][3])
+
+
+def test_another_event_has_the_words_of_the_handbook():
+    said = rows_of("faults.md", 4) | rows_of("actuation.md", 2)
+    assert {name: cells[0] for name, cells in said.items()} == EVENTS
 
 
 def test_every_reason_is_explained():

@@ -17,7 +17,7 @@ from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import FrameWork, Metrics
 from pitcore.model_card import Thresholds
 from pitcore.shadow import beside
-from pitcore.shadow.beside import Shadow, said_by_network
+from pitcore.shadow.beside import Shadow, network_verdict
 from tests.capture.test_keeper import capture, end, kept
 from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
 from tests.conftest import write_tiny_bundle
@@ -138,7 +138,7 @@ def test_the_candidate_rests_while_the_loop_needs_its_time(tiny_bundle, candidat
         for seq in range(100):  # 10 ms of work in every 11
             done_ns = now_ns - (100 - seq) * 11_000_000
             shadow._metrics.work.add(FrameWork(done_ns, seq, 3, 3, 9_000_000, 1_000_000))
-        until(lambda: shadow.status()["rests"], "rest")
+        until(lambda: shadow.status()["paused"], "pause")
         run_scene(ListSource(still(*frames(5))), config_for(tiny_bundle), hooks=hooks)
         told = shadow.status()
     assert (told["frames"], told["passed_over"]) == (0, 5)
@@ -228,10 +228,10 @@ def _same_model(service):
 
 def test_what_a_fail_safe_made_of_a_verdict_does_not_count_as_the_networks_word():
     at = Thresholds(accept=0.2, reject=0.8)
-    assert said_by_network(verdict("maybe", pit=0.01, reason="failsafe"), at) == "clean"
-    assert said_by_network(verdict("maybe", pit=0.01, reason="touching"), at) == "maybe"
-    assert said_by_network(verdict("maybe", pit=None, reason="not_finite"), at) == "maybe"
-    assert said_by_network(verdict("pit", pit=0.9, reason="touching"), at) == "pit"
+    assert network_verdict(verdict("maybe", pit=0.01, reason="failsafe"), at) == "clean"
+    assert network_verdict(verdict("maybe", pit=0.01, reason="touching"), at) == "maybe"
+    assert network_verdict(verdict("maybe", pit=None, reason="not_finite"), at) == "maybe"
+    assert network_verdict(verdict("pit", pit=0.9, reason="touching"), at) == "pit"
 
 
 def test_credit_allows_so_many_a_minute_and_saves_no_more_than_a_minutes():

@@ -14,6 +14,7 @@ from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.train.dataset import prepare, read_crops, read_relabel, relabelled
 from pitcore_tools.train.procedural import draw
 from tests.cli.service import PATIENCE_S
+from tests.page.axe import needs_axe, serious_faults
 from tests.page.browser import needs_browser, open_browser, playwright
 
 TOOLS = (sys.executable, "-m", "pitcore_tools")
@@ -106,6 +107,8 @@ def started(browser):
 def test_twenty_crops_labelled_by_keyboard_are_what_training_reads(started, folder, truth, tmp_path):
     page = started(folder, tmp_path / "labels")
     page.begin("anna")
+    page.shown("none")
+    assert page.tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
     seen = page.label_all(lambda crop: truth[crop][0])
     page.text("#progress", "20 of 20")
     assert sorted(seen) == sorted(truth)
@@ -151,6 +154,26 @@ def test_undo_two_people_and_what_they_disagree_on(started, folder, truth, tmp_p
     page.text("#agreement", "0 to decide")
     table = read_relabel(tmp_path / "labels" / "labels.csv", LABELS, truth)
     assert {crop: LABELS[table[crop[:16]]] for crop in truth} == truth
+    page.close()
+
+
+@needs_axe
+def test_axe_finds_no_serious_fault(started, folder, tmp_path):
+    page = started(folder, tmp_path / "labels")
+    page.tab.goto(page.url)
+    assert serious_faults(page.tab) == []
+    page.begin("anna")
+    first = page.shown("none")
+    assert serious_faults(page.tab) == []
+    page.tab.keyboard.press("u")
+    page.shown(first)
+    page.begin("ben")
+    page.shown("none")
+    page.tab.keyboard.press("c")
+    page.text("#agreement", "1 to decide")
+    page.tab.keyboard.press("d")
+    page.text("#others", "anna: unsure")
+    assert serious_faults(page.tab) == []
     page.close()
 
 

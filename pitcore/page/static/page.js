@@ -8,6 +8,7 @@ const TINTS = { top: [255, 133, 128], bottom: [255, 189, 107] };
 const SILENT_MS = 2000; // if no event of the board arrives for longer, the page shows it
 const OLD_MS = 5000; // largest age of a picture while frames come, with any number of viewers
 const KEEP_LAST = 12;
+const HINT = "Open a cherry to see why: click it, or choose with the arrow keys and press Enter.";
 const MARGIN = 6;
 
 let setup = null;
@@ -41,6 +42,12 @@ function svg(tag, attributes = {}, ...children) {
 const number = (value) => Math.round(value).toLocaleString("en");
 const percent = (share, digits = 1) => (share === null || Number.isNaN(share) ? "–" : (100 * share).toFixed(digits) + " %");
 const setText = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+
+function clock(since) { // by the clock of whoever looks; the day too if it is another one
+  const at = new Date(since);
+  const day = at.toDateString() === new Date().toDateString() ? {} : { day: "numeric", month: "short" };
+  return at.toLocaleString("en-GB", { ...day, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+}
 
 function span(seconds) {
   if (seconds < 90) return Math.round(seconds) + " s";
@@ -179,11 +186,12 @@ function drawLast() {
   const wanted = [...last.values()].reverse();
   const have = [...list.children].map((node) => Number(node.dataset.id));
   if (wanted.every((cherry, at) => have[at] === cherry.id) && have.length === wanted.length) return;
-  list.replaceChildren(...wanted.map((cherry) => {
+  if (!wanted.length) list.replaceChildren(make("li", { className: "none" }, "None since this page was opened."));
+  else list.replaceChildren(...wanted.map((cherry) => {
     const image = make("img", { src: `cherry/${cherry.id}/0.png`, alt: "" });
     image.onerror = () => image.remove();
     const said = cherry.p === null ? cherry.reason || "" : percent(cherry.p, 0);
-    const button = make("button", { type: "button", className: cherry.verdict }, image, make("span", {}, `${cherry.verdict} ${said}`));
+    const button = make("button", { type: "button", className: cherry.verdict, ariaLabel: `${cherry.verdict} ${said}` }, image, make("span", {}, sign(cherry.verdict), said));
     button.onclick = () => openCherry(cherry.id);
     return make("li", { "data-id": cherry.id }, button);
   }));
@@ -222,7 +230,7 @@ $("strip").onkeydown = (event) => {
   } else if (event.key === "Escape") {
     hold(false);
     chosen = -1;
-    setText($("chosen"), "");
+    setText($("chosen"), HINT);
   }
 };
 $("picture").onclick = (event) => {
@@ -248,7 +256,7 @@ async function openCherry(id) {
     return;
   }
   const cherry = await answer.json();
-  setText($("cherry-title"), `Cherry ${id}: ${cherry.verdict}`);
+  $("cherry-title").replaceChildren(sign(cherry.verdict), `Cherry ${id}: ${cherry.verdict}`);
   $("cherry-title").className = cherry.verdict;
   $("planes").replaceChildren(...setup.planes.map((name, plane) => make("figure", {},
     make("img", { src: `cherry/${id}/${plane}.png`, alt: `the cherry in the plane ${name}` }), make("figcaption", {}, name))));
@@ -263,12 +271,13 @@ async function openCherry(id) {
 }
 
 function drawScale(pit, thresholds) {
-  const at = (share) => 10 + 580 * share;
+  const at = (share) => 4 + 592 * share;
   $("scale").setAttribute("aria-label", `Probability of a pit ${percent(pit)}; clean below ${percent(thresholds.accept)}, pit from ${percent(thresholds.reject)}`);
   const part = (from, to, colour) => svg("rect", { x: at(from), y: 14, width: Math.max(1, at(to) - at(from)), height: 12, fill: colour });
   $("scale").append(svg("svg", { viewBox: "0 0 600 40", preserveAspectRatio: "none", "aria-hidden": "true" },
     part(0, thresholds.accept, COLOURS.clean), part(thresholds.accept, thresholds.reject, COLOURS.maybe),
-    part(thresholds.reject, 1, COLOURS.pit), svg("rect", { x: at(pit) - 2, y: 2, width: 4, height: 36, fill: "#fff" })));
+    part(thresholds.reject, 1, COLOURS.pit), svg("rect", { x: at(pit) - 4, y: 2, width: 8, height: 36, fill: "#fff", stroke: "#000", "stroke-width": 2 })),
+  make("p", { ariaHidden: "true" }, ...["clean", "maybe", "pit"].map((name) => make("span", { className: name }, name))));
 }
 
 // Everything else --------------------------------------------------------------------------------------------------
@@ -289,16 +298,20 @@ function drawCounts() {
   const minutes = Math.max(counts.span_s, 1) / 60;
   if (!$("tiles").children.length) {
     $("tiles").replaceChildren(...told.verdicts.map((verdict) => make("li", { className: verdict, "data-verdict": verdict },
-      make("span", { className: "name" }, sign(verdict), verdict), make("span", { className: "share" }), make("span", { className: "number" }))));
+      make("span", { className: "name" }, sign(verdict), verdict), make("span", { className: "share" }), make("span", { className: "number" }, make("b"), make("span")))));
+    $("shares").replaceChildren(...told.verdicts.map((verdict) => make("i", { className: verdict })));
   }
   told.verdicts.forEach((verdict, at) => {
     const tile = $("tiles").children[at];
     setText(tile.querySelector(".share"), all ? percent(sums[at] / all) : "–");
-    setText(tile.querySelector(".number"), `${number(sums[at])}, ${number(sums[at] / minutes)} a minute`);
+    const [count, rate] = tile.querySelector(".number").children;
+    setText(count, number(sums[at]));
+    setText(rate, `${number(sums[at] / minutes)} a minute`);
     tile.dataset.count = sums[at];
+    $("shares").children[at].style.flexGrow = sums[at];
   });
   setText($("covers"), wish === "shift" && counts.name
-    ? `Shift ${counts.name} since ${counts.since}: ${number(all)} cherries`
+    ? `${number(all)} cherries, shift ${counts.name} since ${counts.since}`
     : `${number(all)} cherries in ${span(counts.span_s)}`);
   const rows = counts.lanes.map((lane, at) => [told.lanes[at], ...lane, lane.reduce((a, b) => a + b, 0)]);
   const key = JSON.stringify(rows);
@@ -310,32 +323,47 @@ function drawCounts() {
     ...row.slice(1).map((value) => make("td", {}, number(value))), make("td", {}, row.at(-1) ? percent(row[pit] / row.at(-1)) : "–"))));
 }
 
+const RATE_POINTS = 10; // over which the cherries a second are averaged
+const whole = (value) => number(Math.ceil(value));
+// Each shows the values of its keys; ``top`` is the least end of its scale, ``limit`` the greatest.
 const CHARTS = [
-  { title: "From exposure to verdict", keys: ["p99_ms", "p50_ms"], text: (p) => (p.p99_ms === null ? "–" : `${p.p99_ms.toFixed(0)} ms (p99), ${p.p50_ms.toFixed(0)} ms (p50)`) },
-  { title: "Headroom of the loop", keys: ["headroom"], top: 1, text: (p) => (p.headroom === null ? "–" : percent(p.headroom, 0)) },
-  { title: "Frames lost or dropped", keys: ["dropped"], sum: true, text: (p, all) => `${number(all)} in five minutes` },
-  { title: "Rejects too late", keys: ["late"], sum: true, text: (p, all) => `${number(all)} in five minutes` },
-  { title: "Cherries a second", keys: ["cherries"], text: (p) => p.cherries.toFixed(1) },
+  { title: "Exposure to verdict", keys: ["p50_ms", "p99_ms"], names: ["half in", "99 % in"], top: 50, text: (value) => `${number(value)} ms`, end: (value) => `${whole(value)} ms` },
+  { title: "Headroom of the loop", keys: ["headroom"], top: 1, limit: 1, text: (value) => percent(value, 0), end: (value) => percent(value, 0) },
+  { title: "Frames lost or dropped", keys: ["dropped"], top: 4, isSum: true, text: number, end: whole },
+  { title: "Rejects too late", keys: ["late"], top: 4, isSum: true, text: number, end: whole },
+  { title: "Cherries a second", keys: ["cherries"], top: 4, average: RATE_POINTS, text: (value) => value.toFixed(1), end: whole },
 ];
+
+function averaged(values, over) {
+  return values.map((_, at) => {
+    const near = values.slice(Math.max(0, at - over + 1), at + 1);
+    return near.reduce((sum, value) => sum + value, 0) / near.length;
+  });
+}
 
 function drawCharts() {
   if (!points.length) return;
   if (!$("charts").children.length) {
     $("charts").replaceChildren(...CHARTS.map((chart) => make("div", { className: "chart" },
-      make("h3", {}, make("span", {}, chart.title), make("b", {})), svg("svg", { viewBox: "0 0 300 60", preserveAspectRatio: "none", role: "img" }))));
+      make("h3", {}, make("span", {}, chart.title), make("span", { className: "now" }, ...chart.keys.map((_, at) =>
+        make("span", { className: chart.names ? `key ${at ? "second" : "first"}` : "" }, chart.names ? `${chart.names[at]} ` : "", make("b"))))),
+      make("div", { className: "area" }, svg("svg", { viewBox: "0 0 300 60", preserveAspectRatio: "none", role: "img" }), make("small", { ariaHidden: "true" })))));
   }
-  CHARTS.forEach((chart, at) => {
-    const [head, area] = $("charts").children[at].children;
-    const values = chart.keys.map((key) => points.map((point) => point[key]));
-    const top = chart.top || Math.max(1, ...values.flat().filter((value) => value !== null)) * 1.1;
-    const all = values[0].reduce((sum, value) => sum + (value || 0), 0);
-    const known = points.findLast((point) => point[chart.keys[0]] !== null);
-    const text = known ? chart.text(known, all) : "–";
-    setText(head.querySelector("b"), text);
-    area.setAttribute("aria-label", `${chart.title}: ${text}`);
-    area.replaceChildren(...values.map((row, which) => svg("polyline", {
+  CHARTS.forEach((chart, place) => {
+    const [head, area] = $("charts").children[place].children;
+    const rows = chart.keys.map((key) => points.map((point) => point[key])).map((row) => (chart.average ? averaged(row, chart.average) : row));
+    const top = chart.limit || Math.max(chart.top, ...rows.flat().filter((value) => value !== null));
+    const texts = rows.map((row) => {
+      const value = chart.isSum ? row.reduce((sum, one) => sum + (one || 0), 0) : row.findLast((one) => one !== null);
+      return value === undefined ? "–" : chart.text(value);
+    });
+    head.querySelectorAll("b").forEach((node, at) => setText(node, texts[at]));
+    setText(area.querySelector("small"), chart.end(top));
+    const graph = area.querySelector("svg");
+    graph.setAttribute("aria-label", `${chart.title}: ${texts.join(", ")}`);
+    graph.replaceChildren(...rows.map((row, which) => svg("polyline", {
       class: which ? "second" : "first",
-      points: row.map((value, index) => (value === null ? null : `${300 - (row.length - 1 - index)},${58 - 56 * value / top}`)).filter((p) => p).join(" "),
+      points: row.map((value, at) => (value === null ? null : `${300 - (row.length - 1 - at)},${58 - 54 * value / top}`)).filter((one) => one).join(" "),
     })));
   });
 }
@@ -347,8 +375,8 @@ function drawAlarms() {
   $("alarms").dataset.key = key;
   const effects = { alarm: "Verdicts are unchanged.", maybe: "Until it is over, no cherry is clean.", reject: "Until it is over, everything is rejected." };
   $("alarms").replaceChildren(...alarms.map((alarm) => make("article", { className: "alarm" },
-    make("h2", {}, `ALARM: ${alarm.name.replaceAll("_", " ")}`), make("p", {}, alarm.wrong), make("p", { className: "fix" }, `What to do: ${alarm.fix}`),
-    make("p", { className: "note" }, `${effects[alarm.failsafe] || ""} On since ${alarm.since.replace("T", " ").slice(0, 19)} UTC. Measured: ${alarm.detail}`))));
+    make("h2", {}, `ALARM: ${alarm.name.replaceAll("_", " ")}`), make("p", {}, alarm.wrong), make("p", { className: "fix" }, make("span", {}, "What to do: "), alarm.fix),
+    make("p", { className: "note" }, `${effects[alarm.failsafe] || ""} On since ${clock(alarm.since)}. Measured: ${alarm.detail}.`))));
 }
 
 function drawHealth() {
@@ -574,6 +602,7 @@ function connect() {
 }
 
 function begin() {
+  setText($("chosen"), HINT);
   const style = getComputedStyle(document.documentElement);
   for (const verdict of Object.keys(SIGNS)) COLOURS[verdict] = style.getPropertyValue(`--${verdict}`).trim();
   $("legend").replaceChildren(...Object.entries(SIGNS).map(([verdict, shape]) => make("li", { className: verdict, title: shape }, sign(verdict), verdict)));

@@ -40,6 +40,7 @@ async function show() {
   by("progress").textContent = state.deciding
     ? `${state.todo.length} to decide`
     : `${state.person}: ${state.done} of ${state.total}`;
+  by("bar").firstElementChild.style.width = state.total ? `${(100 * state.done) / state.total}%` : "0";
   by("others").textContent = crop === undefined
     ? (state.deciding ? "Nobody disagrees." : "All are labelled.")
     : said ? Object.entries(said).map(([name, word]) => `${name}: ${word}`).join("   ") : "";
