@@ -1,4 +1,4 @@
-"""Starts a process of ours beside the service, with the modules of the service, a socket and shared memory."""
+"""Starts a child process of the service, with the service's modules, a socket and shared memory."""
 
 from __future__ import annotations
 

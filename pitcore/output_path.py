@@ -123,7 +123,7 @@ def line_of(error: OSError) -> str | None:
         return None
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}; {_FIXES[error.errno]}"
-    if error.errno in _FULL:  # a file of ours has a name: `replace_file` gives it
+    if error.errno in _FULL:  # `replace_file` names the file
         return f"standard output: {error.strerror}; send it to a place with room"
     return None
 

@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
             return None
         module, _, name = self.members[cmd_name].place.partition(":")
         command = getattr(importlib.import_module(module), name)
-        assert isinstance(command, click.Command)  # noqa: S101  a fault of ours
+        assert isinstance(command, click.Command)  # noqa: S101  otherwise a bug
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

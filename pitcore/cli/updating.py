@@ -28,7 +28,7 @@ from pitcore.ota.trust import RepositorySource, TrustContext, TrustedRepository
 from pitcore.ota.update import Means, Updater
 from pitcore.plain_text import decode_text
 
-STICK_FOLDER = "pitcore"  # where `pitcore-tools package export-usb` is told to write
+STICK_FOLDER = "pitcore"  # folder of the repository on a stick, as docs/updates_publisher.md writes it
 
 
 def fleet(place: UpdateContext) -> Campaign:

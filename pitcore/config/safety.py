@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pitcore.config.calibration import PlaneCalibration
 
 DARKEST = 3.5  # grey levels; an empty belt below cannot be distinguished from the camera's black
-CAMERAS = (Picamera2SourceConfig, UvcSourceConfig)  # what stands over a real belt
+CAMERAS = (Picamera2SourceConfig, UvcSourceConfig)  # sources that are over a real belt
 STRENGTH = ("alarm", "maybe", "reject")
 
 

@@ -12,7 +12,7 @@ GreyMean = Annotated[float, Meta(ge=0.0, le=255.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=0)]
 MAX_SIDE_PX = 8192  # four times the widest camera we know of; the core's coordinates are 32-bit
-MIN_PX_PER_TICK = 1e-6  # either way; a belt that moves by less for each tick stands still
+MIN_PX_PER_TICK = 1e-6  # in either direction; a smaller value means no movement
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -119,14 +119,14 @@ SIDE = Judgement("side", None, None)
 
 
 def fail_safe(judgement: Judgement, failsafe: FailSafe) -> Judgement:
-    """Return what a judgement becomes while something is wrong with the line: never clean, unless it is only said."""
+    """Return a judgement while an alarm is on: not clean, unless the alarm is only reported."""
     if failsafe == "alarm" or judgement.verdict != "clean":
         return judgement
     return Judgement("maybe", "failsafe", judgement.probabilities)
 
 
 def action_of(verdict: VerdictName, actions: ActionsConfig, failsafe: FailSafe = "alarm") -> Action:
-    """Return what the line is to do with a verdict, and with any while the fail-safe rejects all."""
+    """Return the action for a verdict; reject for every verdict while the fail-safe rejects all."""
     if failsafe == "reject":
         return "reject"
     action: Action = getattr(actions, verdict)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def open_bundle(config: Config) -> Bundle:
-    """Load the model the configuration names, for whoever is not the service, and check that it fits the frame.
+    """Load the model that the configuration names, for commands other than the service; check that it fits the frame.
 
     Raises:
         BundleError, CardError: it is missing, altered or invalid, or wants other planes.

@@ -135,7 +135,7 @@ class MotionCheck:
             self._expected = self._known = 0
 
     def encoder_dead(self) -> bool | None:
-        """Return True if cherries move although the encoder stands still or jitters; None if there are too few."""
+        """Return True if cherries move although the encoder does not count or jitters; None if there are too few."""
         return self._dead
 
     def mismatch(self) -> bool | None:

@@ -30,7 +30,7 @@ class _Timex(ctypes.Structure):
 
 
 def read_clock() -> Time:
-    """Return the time, and whether a time service (ntpd, chrony or timesyncd) told the kernel that it is right."""
+    """Return the time, and whether a time service (ntpd, chrony or timesyncd) has synchronised the clock."""
     state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(_Timex()))
     return Time(time.time(), synced=state not in {_TIME_ERROR, -1})
 

@@ -17,7 +17,7 @@ from pitcore.model_card import Sha256
 from pitcore.ota.shares import Verdicts
 
 VERSION = 4
-UNJUDGED_LIMIT = 3  # then a model is not tried again: whatever keeps it from being judged here, it may be the model
+UNJUDGED_LIMIT = 3  # then a model is not tried again, because the model itself may be the cause
 SlotName = Literal["a", "b"]
 SLOTS: tuple[SlotName, SlotName] = ("a", "b")
 Transition = Callable[["State"], "State"]
@@ -106,7 +106,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 def empty(state: State, slot: SlotName) -> State:
-    """Forget what a slot holds, before its files change. Never for the active slot or one on trial."""
+    """Mark a slot as empty, before its files change. Never for the active slot or one on trial."""
     return _replace(state, **{slot: None})
 
 
@@ -216,7 +216,7 @@ def _from_2(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_3(fields: dict[str, Any]) -> dict[str, Any]:
-    """Version 3 did not note what the model before a trial called its cherries."""
+    """Migrate version 3, which did not have the verdicts of the previous model."""
     return fields | {"version": 4}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pitcore.errors import DataError
 
 if TYPE_CHECKING:
-    from torch import Tensor  # whoever has only arrays does not wait for torch
+    from torch import Tensor  # arrays alone need no import of torch
 
 _NAMED = 3  # tensors listed in one message
 
