@@ -44,6 +44,20 @@ def session_options(threads: int) -> ort.SessionOptions:
     return options
 
 
+def open_network(source: str | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+    """Load a network under the guard, which leaves the calling thread's mode as it was: ONNX Runtime changes it.
+
+    Args:
+        source: path of the network, or its content.
+        options: of the session.
+
+    Raises:
+        Exception: of ONNX Runtime; it cannot be loaded.
+    """
+    with FlushToZero():
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
 class Session:
     """One loaded model. Used by one thread at a time.
 
@@ -170,11 +184,10 @@ def _release(text: str) -> tuple[int, ...]:
 
 def _load(path: Path, threads: int) -> ort.InferenceSession:
     """Create the session under the guard, so that its workers inherit the mode on Arm."""
-    with FlushToZero():
-        try:
-            return ort.InferenceSession(str(path), session_options(threads), providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise BundleError(f"{path}: does not load: {first_line(error)}; export the model again") from error
+    try:
+        return open_network(str(path), session_options(threads))
+    except Exception as error:
+        raise BundleError(f"{path}: does not load: {first_line(error)}; export the model again") from error
 
 
 def _describe(values: dict[str, tuple[str, list[int]]]) -> str:

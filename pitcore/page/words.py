@@ -27,12 +27,12 @@ ALARMS: Mapping[str, AlarmText] = {
         "Two cameras on one side of the belt are not found.",
     ),
     "camera_frozen": AlarmText(
-        "A camera repeats the same picture, or one plane of it. It is detected on an empty belt too.",
+        "A camera repeats the same picture, or one plane of it. This is also detected on an empty belt.",
         "The service restarts by itself. If the alarm comes back, check the camera's cable and supply.",
     ),
     "light_off": AlarmText(
-        "The empty belt of a plane is below half of its level, or its reference strip where the belt is "
-        "too dark to tell; or frames are black.",
+        "The empty belt of a plane is below half of its level (its reference strip, if the belt is too dark); or "
+        "frames are black.",
         "Check the lamp, its supply and its cable.",
     ),
     "light_dim": AlarmText(
@@ -57,7 +57,7 @@ ALARMS: Mapping[str, AlarmText] = {
         "Check that no camera was moved; then pitcore calibrate align.",
     ),
     "nothing_seen": AlarmText(
-        "The belt moves and nothing that moves with it was seen for nothing_seen_s.",
+        "The belt moves, and for nothing_seen_s no thing was seen that moves with it.",
         "Check the feed, the light and the camera's view.",
     ),
     "encoder_dead": AlarmText(
@@ -70,7 +70,7 @@ ALARMS: Mapping[str, AlarmText] = {
     ),
     "belt_reversing": AlarmText(
         "The belt is more than 60 px behind where it was.",
-        "Nothing, if somebody ran the belt back: what left the frame by its entry edge is judged again. "
+        "Nothing, if somebody ran the belt back: things that left the frame by its entry edge are judged again. "
         "If the belt runs forward, exchange the encoder's channels A and B.",
     ),
     "only_foreign": AlarmText(
@@ -78,7 +78,7 @@ ALARMS: Mapping[str, AlarmText] = {
         "Check what is on the belt, and [decision] min_plane_mean, max_plane_mean.",
     ),
     "drift": AlarmText(
-        "Probability, size, brightness or verdict shares of the cherries left what was usual in the last weeks.",
+        "Probability, size, brightness or verdict shares of the cherries differ from those of the last weeks.",
         "The text names the figures: check lamps, glass and exposure, or see whether the kind of fruit changed.",
     ),
     "unlike_card": AlarmText(

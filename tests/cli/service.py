@@ -27,8 +27,8 @@ class Service:
         with log.open("ab") as output:
             self.process = Forked(program(), words, stdout=output, stderr=output, env=env)
 
-    def wait_for_log(self, text, times=1):
-        self.wait(lambda: self._log.read_text().count(text) >= times, f"{text!r} in the log")
+    def wait_for_log(self, text, times=1, patience_s=PATIENCE_S):
+        self.wait(lambda: self._log.read_text().count(text) >= times, f"{text!r} in the log", patience_s)
 
     def wait_for_line(self, path, wanted):
         def there():
@@ -45,8 +45,8 @@ class Service:
             self.process.kill()
             self.process.wait()
 
-    def wait(self, condition, what):
-        deadline = time.monotonic() + PATIENCE_S
+    def wait(self, condition, what, patience_s=PATIENCE_S):
+        deadline = time.monotonic() + patience_s
         while not condition():
             assert self.process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline, f"no {what}: {self._log.read_text()}"

@@ -9,8 +9,9 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from pitcore.inference.session import session_options
+from pitcore.inference.session import open_network, session_options
 from pitcore.preprocess import _core
+from tests.conftest import ROOT
 from tests.interpreter import run_script
 
 SUBNORMAL = np.float32(1e-40)
@@ -101,3 +102,22 @@ def test_importing_changes_no_mode(module):
         "assert _core.read_mode() & _core.FLUSH_BITS == 0\n"
     )
     run_script(code)
+
+
+def test_every_network_is_opened_by_the_function_that_leaves_the_callers_mode_as_it_was():
+    mine = {
+        ROOT / "pitcore" / "inference" / "session.py",
+        ROOT / "pitcore" / "doctor" / "software.py",
+    }  # under the guard
+    sources = [*(ROOT / "pitcore").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
+    opening = {path for path in sources if "InferenceSession(" in path.read_text(encoding="utf-8")}
+    assert opening == mine
+
+
+def test_opening_a_network_leaves_the_callers_mode_as_it_was(multiply_by_one):
+    before = np.full(4, SUBNORMAL) * np.ones(4, np.float32)
+    for _ in range(3):
+        open_network(multiply_by_one, session_options(1)).run(None, {"x": before, "one": np.ones(1, np.float32)})
+    after = np.full(4, SUBNORMAL) * np.ones(4, np.float32)
+    assert before.view(np.uint32).all()
+    assert (after.view(np.uint32) == before.view(np.uint32)).all()

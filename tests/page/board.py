@@ -18,7 +18,7 @@ from pitcore.page.messages import LineNow
 from pitcore.verdict import CODES, FrameRef, ModelRef, Verdict
 
 HEIGHT, WIDTH = 120, 320
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0  # the page process has a low priority, so on a busy machine it may wait for minutes
 MODEL = {"name": "net", "version": "1.0.0", "sha256": "ab" * 32, "directory": "/m", "point": "strict", "promise": "p"}
 LINE = LineNow(
     state="running",
@@ -96,7 +96,7 @@ def frame(tick=0, level=60):
 
 def address_of(service, log):
     """Wait for the page of a service, and return its address."""
-    service.wait_for_log("[page] listens on")
+    service.wait_for_log("[page] listens on", patience_s=PATIENCE_S)
     return log.read_text().split("[page] listens on ")[1].split()[0]
 
 

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from tests.cli.program import write_config
-from tests.cli.service import PATIENCE_S, Service, whole_lines
+from tests.cli.service import Service, whole_lines
 from tests.page.axe import serious_faults
-from tests.page.board import address_of
+from tests.page.board import PATIENCE_S, address_of
 
 pytest.importorskip("uvicorn", reason="the pages need the extra `page`, or `label` of the tools")
 playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright: pip install playwright")

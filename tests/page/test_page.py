@@ -35,8 +35,9 @@ def board(tmp_path_factory):
 
 
 def rows_of(document, columns):
-    """Rows of a document's tables, by their first cell."""
-    lines = [line.strip("|").split("|") for line in (ROOT / "docs" / document).read_text().splitlines()]
+    """Rows of a document's tables, by their first cell; without links to other documents."""
+    text = re.sub(r" \(\[[^]]*\]\([^)]*\)\)", "", (ROOT / "docs" / document).read_text())
+    lines = [line.strip("|").split("|") for line in text.splitlines()]
     rows = [[cell.strip().replace("`", "") for cell in line] for line in lines if line[0].startswith(" `")]
     return {row[0]: row[1:] for row in rows if len(row) == columns}
 

@@ -50,6 +50,14 @@ def start(archive, output, bundle, *more):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def ended(run):
+    """Return what a run printed; end with it if the run failed."""
+    said, _ = run.communicate()
+    if run.returncode:
+        sys.exit(f"exit code {run.returncode}:\n{said}")
+    return said
+
+
 def main():
     """Print what was found."""
     parser = argparse.ArgumentParser()
@@ -69,8 +77,8 @@ def main():
         run.kill()
         run.communicate()
         kept = len(list((output / "pieces").glob("*.msgpack")))
-        said, _ = start(archive, output, bundle, *more).communicate()
-        plain, _ = start(archive, Path(place) / "plain", bundle, "--plain").communicate()
+        said = ended(start(archive, output, bundle, *more))
+        plain = ended(start(archive, Path(place) / "plain", bundle, "--plain"))
         lines = (output / "verdicts.jsonl").read_bytes()
         names = [json.loads(line)["path"] for line in lines.splitlines()]
         equal = lines == (Path(place) / "plain" / "verdicts.jsonl").read_bytes()

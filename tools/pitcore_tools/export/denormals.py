@@ -13,7 +13,7 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
-from pitcore.inference.session import session_options
+from pitcore.inference.session import open_network, session_options
 from pitcore.preprocess._core import FlushToZero
 from pitcore_tools.export.graph import INPUT, OUTPUT, float_graph
 from pitcore_tools.export.subnormal import weights_of, with_weights, zeroed
@@ -103,8 +103,7 @@ def _session(model: onnx.ModelProto, *, guarded: bool) -> ort.InferenceSession:
     options = session_options(1) if guarded else ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    with FlushToZero():  # restores this thread's mode, which creating a session changes
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return open_network(model.SerializeToString(), options)
 
 
 def _run(variant: _Variant, crops: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from pitcore.errors import PublishError, first_line
-from pitcore.inference.session import INPUT, OUTPUT, session_options
+from pitcore.inference.session import INPUT, OUTPUT, open_network, session_options
 from pitcore.model_card import BUNDLE_FILES, DEFAULT_BUNDLE, load_bundle
 from pitcore.ota import archive
 from pitcore_tools.package.patches import WORTH, candidates
@@ -161,12 +161,10 @@ def _variant(directory: Path, chosen: Callable[[str], bool], change: Change) -> 
 
 def _golden(directory: Path, model: Path) -> bytes:
     """Return the golden vectors of a changed network: the same crops with new logits."""
-    import onnxruntime as ort  # noqa: PLC0415  only here: the rest of the publisher goes through Session
-
     with np.load(directory / "golden.npz", allow_pickle=False) as golden:
         crops = golden["crops"]
     try:
-        session = ort.InferenceSession(str(model), session_options(1), providers=["CPUExecutionProvider"])
+        session = open_network(str(model), session_options(1))
         logits = session.run([OUTPUT], {INPUT: crops})[0]
     except Exception as error:  # ONNX Runtime passes on any C++ exception
         raise PublishError(f"{directory}: the changed network does not run: {first_line(error)}") from error

@@ -19,6 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from pitcore.inference.session import open_network
 from pitcore_tools.export.graph import INPUT
 
 MAGIC = 7767517  # first line of a param text
@@ -61,7 +62,7 @@ def largest_inputs(model: onnx.ModelProto, pixels: NDArray[np.float32]) -> dict[
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
     probed.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    session = ort.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_network(probed.SerializeToString(), ort.SessionOptions())
     found = dict(zip(names, session.run(names, {INPUT: pixels}), strict=True))
     return {name: float(np.abs(values).max()) for name, values in (found | {INPUT: pixels}).items()}
 

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
 from pitcore.errors import BundleError
-from pitcore.inference.session import session_options
-from pitcore.preprocess._core import FlushToZero
+from pitcore.inference.session import open_network, session_options
 from pitcore_tools.export.graph import INPUT, OUTPUT, float_graph
 from pitcore_tools.networks.resnet import ResNet
 from pitcore_tools.networks.zoo import build
@@ -50,8 +48,7 @@ def torch_eager(architecture: str, planes: int, threads: int) -> Net:
 def onnxruntime_float(threads: int) -> Net:
     """Return a float ResNet18 of 128 px in ONNX Runtime."""
     options = session_options(threads)
-    with FlushToZero():
-        session = ort.InferenceSession(resnet18().SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_network(resnet18().SerializeToString(), options)
     return lambda crops: np.asarray(session.run([OUTPUT], {INPUT: to_nchw(crops)})[0])
 
 
@@ -59,8 +56,7 @@ def onnxruntime_int8(threads: int, calibration: Crops) -> Net:
     """Return the quantised ResNet18 of 128 px in ONNX Runtime; the gain of smaller crops is measured against it."""
     options = session_options(threads)
     graph = quantise(resnet18(), calibration, "minmax")
-    with FlushToZero():
-        session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_network(graph.SerializeToString(), options)
     return lambda crops: np.asarray(session.run([OUTPUT], {INPUT: crops})[0])
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from pitcore.config import Config
-from pitcore.inference.session import Session, session_options
+from pitcore.inference.session import Session, open_network, session_options
 from pitcore.model_card import Bundle
 from pitcore_tools.reference import BATCH, RING, OurSearch, copied, ring
 from pitcore_tools.timing import Floats, in_turns
@@ -105,7 +104,7 @@ def layers(bundle: Bundle) -> list[Layer]:
     )
     with tempfile.TemporaryDirectory(prefix="pitcore-profile-") as folder:
         options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
-        session = ort.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
+        session = open_network(str(bundle.model_path), options)
         for _ in range(PROFILED_RUNS):
             session.run(None, {session.get_inputs()[0].name: crops})
         events = json.loads(Path(session.end_profiling()).read_bytes())
@@ -150,7 +149,7 @@ def _multiplication() -> Callable[[], object]:
         [constant],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
-    session = ort.InferenceSession(model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"])
+    session = open_network(model.SerializeToString(), session_options(1))
     inputs = {"a": chance.integers(0, 256, (SIDE, SIDE), np.uint8)}
     return lambda: session.run(None, inputs)
 

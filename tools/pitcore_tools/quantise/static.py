@@ -27,9 +27,8 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from pitcore.errors import BundleError, DataError
 from pitcore.inference.crew import Crew
-from pitcore.inference.session import session_options
+from pitcore.inference.session import open_network, session_options
 from pitcore.machine import usable_cores
-from pitcore.preprocess import _core
 from pitcore_tools.export.graph import INPUT, OUTPUT
 from pitcore_tools.quantise.sums import Quantisation, exact_scales
 
@@ -183,8 +182,7 @@ def session_for(model: onnx.ModelProto, optimised: Path | None = None) -> ort.In
     options.log_severity_level = 3
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
-    with _core.FlushToZero():  # restores this thread's mode, which creating a session changes
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return open_network(model.SerializeToString(), options)
 
 
 def run(session: ort.InferenceSession, inputs: NDArray[np.uint8 | np.float32]) -> NDArray[np.float32]:
