@@ -362,6 +362,8 @@ def unread(path: Path, error: OSError, fix: str) -> BundleError:
     why = error.strerror or first_line(error)
     if error.errno in _FAULTS_OF_A_NAME:
         return BundleError(f"{path}: {why}; {fix}")
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return UnreadableBundleError(f"{path}: {why}; let this user read the model's folder and files")
     return UnreadableBundleError(f"{path}: {why}; `dmesg` says why; replace a failing card")
 
 

@@ -1,10 +1,12 @@
+import errno
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
 from pitcore.errors import BundleError, CardError
-from pitcore.model_card import ModelCard, load_bundle
+from pitcore.model_card import ModelCard, load_bundle, unread
 from tests.conftest import tiny_card, write_card
 
 
@@ -86,3 +88,8 @@ def test_a_missing_file_is_named(tiny_bundle):
 def test_a_folder_without_a_card_is_no_bundle(tmp_path):
     with pytest.raises(BundleError, match="no model bundle here"):
         load_bundle(tmp_path)
+
+
+def test_a_file_that_this_user_may_not_read_is_blamed_on_the_card():
+    message = str(unread(Path("/m/card.json"), PermissionError(errno.EACCES, "Permission denied"), ""))
+    assert message == "/m/card.json: Permission denied; let this user read the model's folder and files"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import click
 import msgspec
 
 from pitcore.camera.folders import walk
+from pitcore.camera.recording import MANIFEST
 from pitcore.cli.options import bundle_option, read_config
 from pitcore.cli.parameters import InputPath
 from pitcore.cli.progress import progress
@@ -67,9 +69,15 @@ def find_pictures(path: str) -> list[str]:
 
 
 def _joined(given: str, folder: Path) -> Iterator[str]:
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise ImageError(f"{given}: cannot be read: {error.strerror}; name a folder that this user may read") from error
     found = walk(folder)
     relative = [path.relative_to(folder).as_posix() for path in found.pictures]
     if not relative:
+        if (folder / MANIFEST).is_file():
+            raise ImageError(f"{given}: this is a recording, not a folder of crops; `pitcore replay DIR` judges it")
         besides = f" ({found})" if found.passed_over else ""
         raise ImageError(f"{given}: no PNG below this folder{besides}; give a folder that holds crop pictures")
     if found.passed_over:

@@ -47,7 +47,7 @@ class _AnyPath(click.Path):
     is_shared = False  # whether it may be an output beside another path of the same name
 
     def __init__(self, *, as_text: bool = False, folder: bool = False) -> None:
-        super().__init__(path_type=str if as_text else Path, file_okay=not folder, readable=not self.is_output)
+        super().__init__(path_type=str if as_text else Path, file_okay=not folder, readable=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """Return the path, or fail.

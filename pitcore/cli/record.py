@@ -104,6 +104,10 @@ def _keep(
                 bar.update(1)
         except RecordingError:
             raise  # says itself what is safe
+        except KeyboardInterrupt:
+            if ticks:
+                click.echo(f"\n{directory}: stopped by a signal; {len(ticks)} frames are recorded", err=True)
+            raise
         except SourceError as error:
             kept = f"; {len(ticks)} frames before it are recorded" if ticks else "; nothing is recorded"
             raise SourceError(f"{error}{kept}") from error

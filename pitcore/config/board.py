@@ -108,9 +108,12 @@ class Config(Section, frozen=True):
         if values is None:
             return
         have = (tuple(values.planes), values.height_px, values.width_px)
-        want = (self.frame.planes, self.frame.height_px, self.frame.width_px)
+        want = (tuple(self.frame.planes), self.frame.height_px, self.frame.width_px)
         if have != want:
-            raise ValueError(f"calibration was measured on {have}, but frame is {want}: calibrate again")
+            raise ValueError(
+                f"calibration was measured on {_shown(*have)}, but [frame] says {_shown(*want)}; correct [frame], or "
+                "calibrate again"
+            )
 
     def _check_actuation(self) -> None:
         """Refuse valves that cannot do the configured actions."""
@@ -155,3 +158,8 @@ class Config(Section, frozen=True):
     def sha256(self) -> str:
         """Return the hash of every value, including defaults: equal configurations have equal hashes."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+
+
+def _shown(planes: tuple[str, ...], height_px: int, width_px: int) -> str:
+    """Return planes and size of a frame as a message gives them: ``top + bottom, 500x2464 px``."""
+    return f"{' + '.join(planes)}, {height_px}x{width_px} px"

@@ -72,7 +72,8 @@ class FrameWatch:
         events, last = [], self._last_seq
         self._dropped += dropped
         if dropped:
-            detail = f"{dropped} frames dropped because the queue was full: the board is too slow for this belt"
+            frames = "1 frame" if dropped == 1 else f"{dropped} frames"
+            detail = f"{frames} dropped because the queue was full: the board is too slow for this belt"
             events.append(event_of(frame, "frames_dropped", detail, dropped))
         if frame.seq == last:
             events.append(event_of(frame, "frame_repeated", f"frame {frame.seq} arrived twice"))
@@ -83,7 +84,8 @@ class FrameWatch:
             events.append(event_of(frame, "frames_renumbered", detail))
         self._last_seq, self._dropped = frame.seq, 0
         if lost > 0:
-            events.append(event_of(frame, "frames_lost", f"{lost} frames did not arrive from the source", lost))
+            frames = "1 frame" if lost == 1 else f"{lost} frames"
+            events.append(event_of(frame, "frames_lost", f"{frames} did not arrive from the source", lost))
         return events, True
 
     def check_picture(self, frame: Frame) -> Event | None:

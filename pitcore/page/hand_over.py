@@ -94,6 +94,7 @@ class PageSink:
         self._free: deque[int] = deque(range(SLOTS))
         self._next_ns = 0
         self._is_watched = False
+        self._told = False  # whether the page process sent a reason
         self.looked_ns: int | None = None
         self.port = 0
         self._look: Callable[[], LineNow] | None = None
@@ -173,7 +174,7 @@ class PageSink:
                 self._begin()
                 self._send_all()
             except OSError as error:
-                self._fails(f"the page process is gone: {error.strerror or error}")
+                self._learn_why(error)
             self._end()
             if not self._closing.is_set():
                 if not self._failure:
@@ -241,7 +242,18 @@ class PageSink:
                 self.port, self._failure = int(reply[1:]), ""
                 log.info("[page] listens on %s", self.status()["address"])
             else:  # the reason why it does not listen
+                self._told = True
                 self._fails(reply.decode(errors="replace"))
+
+    def _learn_why(self, error: OSError) -> None:
+        """Report why the page process ended: by its last message, or by the error of the socket if it sent none."""
+        self._told = False
+        for _ in range(2):  # the first call may only return the error that the socket still holds
+            if self._connection is not None:
+                with suppress(OSError):
+                    self._receive()
+        if not self._told:
+            self._fails(f"the page process is gone: {error.strerror or error}")
 
     def _fails(self, reason: str) -> None:
         if reason != self._failure:

@@ -47,7 +47,7 @@ class JsonlSink:
         self._rotate_bytes, self._keep, self._metrics = rotate_bytes, keep, metrics
         self._waiting: deque[tuple[bytes, int]] = deque()  # blocks of whole lines, and their number of lines
         self._waiting_bytes = 0
-        self._failing = False
+        self._failure = ""  # why the disk does not accept lines now
         try:
             self._path = trusted(path)  # rotates the file that a link points to, not the link
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,15 +68,17 @@ class JsonlSink:
         except OSError as error:
             self._note_failure(error)
         else:
-            if self._failing:
-                self._failing = False
+            if self._failure:
+                self._failure = ""
                 log.warning("%s: can be written again, no line waits", self._path)
 
     def status(self) -> dict[str, Any]:
         """See ``sink.ReportsStatus``; from any thread."""
+        failure = self._failure
+        state = {"state": "failing", "reason": failure} if failure else {"state": "ok"}
         return {
             "kind": "jsonl",
-            "state": "failing" if self._failing else "ok",
+            **state,
             "path": str(self._path),
             "lines": self._metrics.value("sink_lines"),
             "bytes_waiting": self._waiting_bytes,
@@ -169,9 +171,9 @@ class JsonlSink:
     def _note_failure(self, error: OSError) -> None:
         """Log once that the disk fails; drop and count the oldest blocks beyond the limit."""
         self._metrics.count("sink_retries")
-        if not self._failing:
-            self._failing = True
+        if not self._failure:
             log.warning("%s: cannot write: %s; lines wait in memory", self._path, error.strerror)
+        self._failure = error.strerror or str(error)
         while self._waiting_bytes > MAX_WAITING_BYTES:
             block, lines = self._waiting.popleft()
             self._waiting_bytes -= len(block)

@@ -83,7 +83,7 @@ def test_a_calibration_of_other_frames_or_a_damaged_one_is_used(board):
     state = json.loads(path.read_text())
     path.write_text(json.dumps(state | {"width_px": 320}))
     demo = run_pitcore("demo", "--config", board, "--frames", "2", "--out", board.parent / "demo")
-    assert_one_clear_line(demo, "calibrate again")
+    assert_one_clear_line(demo, "0x320 px, but [frame] says top + bottom, ")
     path.write_text("{}")
     assert_one_clear_line(run_pitcore("demo", "--config", board, "--frames", "2"), "pitcore calibrate undo")
     undone = run_pitcore("calibrate", "undo", "--config", board)

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pitcore.cli.classify import find_pictures
+from pitcore.errors import ImageError
 from pitcore.loop.classifier import Classifier
 from pitcore.model_card import load_bundle
 from tests.cli.program import run_pitcore
@@ -45,6 +47,27 @@ def test_the_json_contract_to_the_letter(folder, tiny_bundle):
     assert [(line["verdict"], line["code"]) for line in lines] == [("maybe", 5), ("pit", 2), ("clean", 1)]
     assert [line["p_pit"] for line in lines] == [round(1 / (1 + np.exp(-m)), 6) for m in (0.25, 5.0, -5.0)]
     assert {line["model"] for line in lines} == {"tiny@1.2.3"}
+
+
+def test_a_recording_is_told_to_hold_no_png(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(ImageError, match="this is a recording, not a folder of crops; `pitcore replay DIR` judges it"):
+        find_pictures(str(tmp_path))
+
+
+def test_a_closed_folder_is_told_to_hold_no_png():
+    is_root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as made:  # every user may enter its parent, unlike that of pytest's folders
+        Path(made).chmod(0o000)
+        if is_root:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(ImageError, match="cannot be read: Permission denied; name a folder that this user may"):
+                find_pictures(made)
+        finally:
+            if is_root:
+                os.seteuid(0)
+            Path(made).chmod(0o700)
 
 
 def test_a_bad_picture_is_a_line_and_the_rest_go_on(folder, tiny_bundle):

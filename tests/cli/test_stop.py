@@ -123,6 +123,7 @@ def test_a_recording_that_was_stopped_keeps_every_frame_before_the_signal(tmp_pa
         assert recording.stop(number) == INTERRUPTED
     finally:
         recording.kill()
+    assert " frames are recorded\n" in (tmp_path / "log").read_text()
     kept = index.read_bytes().count(b"\n")
     done = run_pitcore("replay", tmp_path / "rec", "--config", config, "--out", tmp_path / "verdicts.jsonl")
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -198,6 +200,20 @@ def test_a_port_that_is_taken_is_told_and_tried_again(tmp_path, board):
     with Board(tmp_path, {"port": board.sink.port}) as other:
         other.wait(lambda: "cannot listen on" in other.sink.status().get("reason", ""), "the reason")
         assert other.sink.status()["state"] == "failing"
+
+
+def test_a_page_process_that_ends_at_once_takes_its_reason_with_it(tmp_path, monkeypatch):
+    def ends(_module, _memory_fd):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.send(b"the start, which it does not read")
+        theirs.send(b"it needs starlette, which is not installed")
+        theirs.close()
+        return ours, subprocess.Popen(["true"])
+
+    monkeypatch.setattr("pitcore.page.hand_over.start_child", ends)
+    with Board(tmp_path) as board:
+        board.wait(lambda: board.sink.status()["reason"] != "it has not started yet", "the reason")
+        assert board.sink.status()["reason"] == "it needs starlette, which is not installed"
 
 
 def test_a_page_process_that_is_killed_is_started_again(tmp_path, monkeypatch):

@@ -169,9 +169,11 @@ def test_the_status_tells_of_a_full_disk_while_it_is_full(small_disk):
     now = sink.status()
     assert (now["state"], now["lines_lost"]) == ("failing", 0)
     assert now["bytes_waiting"] > 0
+    assert now["reason"] == "No space left on device"
     filler.unlink()
     sink.emit([])
     assert sink.status()["state"] == "ok"
+    assert "reason" not in sink.status()
     assert sink.status()["lines"] == 100
     sink.close()
 
