@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 TO_THE_SERVICE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the service acts on them; a child ignores them
 
@@ -55,17 +57,15 @@ def begin_child() -> tuple[socket.socket, int]:
 
 
 def step_back(*, idle: bool) -> None:
-    """Let the inspection go first: for the processor, and when memory is short. Harmless where it is not allowed.
+    """Let the inspection go first: for the processor, and when memory is short. One may be refused, and the other done.
 
     Args:
         idle: take a core only while no other program wants it (SCHED_IDLE), else with a low priority.
     """
-    try:
+    with suppress(OSError):
         if idle:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         else:
             os.setpriority(os.PRIO_PROCESS, 0, 10)
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123  no file on a disk
-            file.write("800" if idle else "500")
-    except OSError:
-        return
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800" if idle else "500", encoding="ascii")

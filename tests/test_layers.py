@@ -95,3 +95,13 @@ def test_pybind11_stays_in_the_bindings():
         if path.suffix in {".h", ".cpp"} and "bindings" not in path.parts and "pybind11" in path.read_text()
     ]
     assert not offenders
+
+
+def test_every_network_is_opened_by_the_function_that_leaves_the_callers_mode_as_it_was():
+    mine = {
+        ROOT / "pitcore" / "inference" / "session.py",
+        ROOT / "pitcore" / "doctor" / "software.py",
+    }  # under the guard
+    sources = [*(ROOT / "pitcore").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
+    opening = {path for path in sources if "InferenceSession(" in path.read_text(encoding="utf-8")}
+    assert opening == mine

@@ -48,7 +48,7 @@ def check(path: Path, is_explained: bool) -> None:
     click.echo(f"  frame       {' + '.join(frame.planes)}, {frame.height_px}x{frame.width_px} px")
     click.echo(f"  model       {bundle.label} ({bundle.directory}); golden vectors reproduced here")
     if candidate is not None:
-        click.echo(f"  shadow      {candidate.label} ({candidate.directory}) judges beside it")
+        click.echo(f"  shadow      {candidate.label} ({candidate.directory}) judges some frames in addition")
     click.echo(f"  point       {operating.point}: {operating.promise}")
     click.echo(f"  thresholds  clean below {thresholds.accept}, pit from {thresholds.reject}")
     click.echo(f"  calibration {_calibration(loaded)}")

@@ -73,7 +73,7 @@ class Crew:
             pieces: how many there are.
 
         Raises:
-            Exception: the first that a call raised, after every thread has stopped.
+            Exception: one that a call raised, after every thread has stopped.
         """
         order = _Order(task, pieces)
         helpers = self._orders[: pieces - 1]  # one piece needs no help

@@ -106,10 +106,10 @@ class Shadow:
         self._due = min(1.0, self._due + self._config.share)
         if self._due < 1.0 - 1e-9:  # ten times 0.1 are less than 1
             return
+        self._due -= 1.0
         if not self._works or self._holds or len(asked) > len(self._crops):
             self._metrics.count("shadow_frames", "passed_over")
             return
-        self._due -= 1.0
         preparer.extract_whole(planes, asked, self._crops[: len(asked)])
         self._copied = len(asked)
 
@@ -165,6 +165,9 @@ class Shadow:
                         self._serve(ours)
                     except OSError:
                         self._fails("the process of the candidate ended, and the log or `dmesg` says why")
+                    except Exception as error:  # the line is judged in any case, and the candidate is tried again
+                        log.exception("[shadow] a bug in pitcore")
+                        self._fails(f"{type(error).__name__}; the log has the traceback")
                 self._end()
             self._closing.wait(RETRY_S)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
@@ -12,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from pitcore.config import Config, load_config
+from pitcore.service.stopping import STOPS
 from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
 from tests.cli.service import PATIENCE_S, Service
 from tests.cli.test_actuation import LINE
+from tests.conftest import ROOT
 
 HUNG, INTERRUPTED = 4, 130
 RUNTIME = "\n[runtime]\nstop_timeout_s = {}\n"
@@ -73,9 +77,18 @@ def test_a_stop_ends_the_service_while_the_server_never_answers(tmp_path, tiny_b
 
 
 def takes_signals(pid):
-    """Whether a process handles SIGTERM itself."""
+    """Whether a process handles every stop signal itself."""
     caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
-    return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+    return all(int(caught.split()[1], 16) >> (number - 1) & 1 for number in STOPS)
+
+
+def test_the_unit_kills_the_service_only_after_its_own_limit():
+    """Otherwise systemd would end it before it names what hangs."""
+    unit = (ROOT / "firmware_configs" / "systemd" / "pitcore.service").read_text()
+    (limit_s,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    configs = [Config(), *map(load_config, sorted((ROOT / "firmware_configs" / "boards").glob("*.toml")))]
+    assert len(configs) > 3
+    assert max(config.runtime.stop_timeout_s for config in configs) < int(limit_s)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -85,7 +98,7 @@ def test_a_stop_ends_a_command_that_reads_a_source_which_never_answers(
     tmp_path, tiny_bundle, silent_server, number, command, kind
 ):
     port, asked = silent_server
-    config = film_config(tmp_path, tiny_bundle, f"http://127.0.0.1:{port}/belt", 1.0)
+    config = film_config(tmp_path, tiny_bundle, f"http://127.0.0.1:{port}/belt")  # 1 s for the source, 4 s at most
     name = f"http://127.0.0.1:{port}/belt"
     if kind == "pipe":  # a recording on a disk that does not answer
         name = tmp_path / "old"
@@ -108,7 +121,7 @@ def test_a_stop_ends_a_command_that_reads_a_source_which_never_answers(
         reading.kill()
     said = (tmp_path / "log").read_text()
     assert said.count("\n") == 1
-    assert f"pitcore: the source {name} did not return within 0.25 s of the stop" in said
+    assert f"pitcore: the source {name} did not return within 1 s of the stop" in said
     assert not (tmp_path / "rec").exists()
     assert not list(tmp_path.glob("calibration.json*"))
 

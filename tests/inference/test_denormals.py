@@ -11,7 +11,6 @@ from onnx import TensorProto, helper
 
 from pitcore.inference.session import open_network, session_options
 from pitcore.preprocess import _core
-from tests.conftest import ROOT
 from tests.interpreter import run_script
 
 SUBNORMAL = np.float32(1e-40)
@@ -102,16 +101,6 @@ def test_importing_changes_no_mode(module):
         "assert _core.read_mode() & _core.FLUSH_BITS == 0\n"
     )
     run_script(code)
-
-
-def test_every_network_is_opened_by_the_function_that_leaves_the_callers_mode_as_it_was():
-    mine = {
-        ROOT / "pitcore" / "inference" / "session.py",
-        ROOT / "pitcore" / "doctor" / "software.py",
-    }  # under the guard
-    sources = [*(ROOT / "pitcore").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
-    opening = {path for path in sources if "InferenceSession(" in path.read_text(encoding="utf-8")}
-    assert opening == mine
 
 
 def test_opening_a_network_leaves_the_callers_mode_as_it_was(multiply_by_one):

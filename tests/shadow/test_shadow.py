@@ -123,6 +123,29 @@ def test_the_candidate_judges_its_share_of_the_frames(tiny_bundle, candidate):
     assert (told["frames"], told["passed_over"]) == (4, 0)
 
 
+def test_of_the_frames_that_find_the_candidate_busy_only_its_share_counts_as_passed_over(tiny_bundle, candidate):
+    with beside_scene(tiny_bundle, candidate, share=0.1) as (shadow, _):
+        ready(shadow)
+        os.kill(shadow._process.pid, signal.SIGSTOP)
+        run_scene(ListSource(still(*frames(40))), config_for(tiny_bundle), hooks=Hooks(keepers=[shadow]))
+        assert shadow.status()["passed_over"] == 3  # the 20th, 30th and 40th; the 10th waits for its answer
+        os.kill(shadow._process.pid, signal.SIGCONT)
+
+
+def test_a_bug_in_the_comparison_is_reported_and_the_candidate_comes_back(monkeypatch, caplog, tiny_bundle, candidate):
+    monkeypatch.setattr(beside, "RETRY_S", 0.1)
+    with beside_scene(tiny_bundle, candidate) as (shadow, hooks):
+        ready(shadow)
+        with monkeypatch.context() as broken:
+            broken.setattr(beside, "judge", None)
+            run_scene(ListSource(still(*frames(1))), config_for(tiny_bundle), hooks=hooks)
+            until(lambda: "[shadow] TypeError; the log has the traceback" in caplog.text, "report")
+            until(lambda: shadow.status()["state"] == "ok", "candidate")
+        ready(shadow)
+        run_scene(ListSource(still(*frames(2))), config_for(tiny_bundle), hooks=hooks)
+        assert shadow.status()["cherries"] == 6
+
+
 def test_the_candidate_gets_only_what_no_other_program_wants(monkeypatch, tiny_bundle, candidate):
     monkeypatch.setattr(beside, "IDLE", True)
     with beside_scene(tiny_bundle, candidate) as (shadow, _):
@@ -165,7 +188,7 @@ def test_a_candidate_that_is_killed_comes_back_and_the_belt_is_judged_meanwhile(
         os.kill(first, signal.SIGKILL)
         memory, _, _ = run_scene(ListSource(still(*frames(3))), config_for(tiny_bundle), hooks=Hooks(keepers=[shadow]))
         assert len(memory.verdicts) == 9
-        until(lambda: shadow._works and shadow._process.pid != first, "candidate")
+        until(lambda: shadow._works and getattr(shadow._process, "pid", first) != first, "candidate")
         until(lambda: not shadow._holds, "answer")
         before = shadow.status()["frames"]
         run_scene(ListSource(still(*frames(2))), config_for(tiny_bundle), hooks=hooks)

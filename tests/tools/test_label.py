@@ -59,7 +59,7 @@ class Page:
         """The crop whose pictures stand on the page, when it is another than before."""
         self.tab.wait_for_function(
             "before => { const at = document.getElementById('work').dataset;"
-            " return at.crop !== before && (at.crop === '' || at.shown === at.crop); }",
+            " return at.crop !== undefined && at.crop !== before && (at.crop === '' || at.shown === at.crop); }",
             arg=before,
         )
         return self.tab.get_attribute("#work", "data-crop")

@@ -20,7 +20,7 @@ from pitcore_tools.export.subnormal import SMALLEST_WEIGHT
 from pitcore_tools.networks.resnet import ResNet, Shape
 from pitcore_tools.quantise import static
 from pitcore_tools.quantise.bundle import GOLDEN_SEED
-from pitcore_tools.quantise.graph import check_export
+from pitcore_tools.quantise.graph import check_export, load_run
 from pitcore_tools.quantise.static import float_ops, op_histogram, quantise, run, session_for, to_nchw
 from pitcore_tools.train.dataset import read_crops
 from pitcore_tools.train.loop import MODEL, load_network, logits_of, train
@@ -166,6 +166,8 @@ def test_the_card_tells_the_board_what_the_held_out_crops_are_like(bundle, proce
     for name in ("pit_probability", "area_px", "mean_top", "mean_bottom"):
         figure = card.reference.figures[name]
         assert (sum(figure.clean), sum(figure.pit)) == (len(held_out) - pits, pits)
+    trained = load_run(bundle / "run", procedural_crops)  # each probability is counted with the label of its own crop
+    assert [crop.hash for crop in trained.pictures] == trained.held_out.hashes
     dark = min(crop.pixels[..., 0].sum() / (crop.pixels > 0).any(axis=2).sum() for crop in held_out)
     edges = card.reference.figures["mean_top"].edges
     assert dark < edges[0] < edges[-1] < 255

@@ -15,7 +15,7 @@ from pitcore.model_card import load_bundle
 from pitcore_tools.cli.main import pitcore_tools
 from tests.cli.program import assert_one_clear_line
 from tests.conftest import ROOT, write_tiny_bundle
-from tests.tools.test_package import Desk
+from tests.tools.desk import Desk
 from tests.tools.test_rescore import report_of, shards
 
 WIDE = "--gate-flips", "1.0", "--gate-clean", "1.0"
@@ -107,7 +107,7 @@ class TestGate:
         report = rescored(desk, bundle, "many")
         assert report_of(report.parent)["flipped"] == 24
         before = desk.files()
-        with pytest.raises(PublishError, match=r"24 of 24 verdicts would change \(100\.00%\), at most 5\.00% may"):
+        with pytest.raises(PublishError, match=r"24 of 24 verdicts would change \(100\.00%\), the limit is 5\.00%"):
             desk.add("1.1.0", "--gate", report)
         assert desk.files() == before
         desk.add("1.1.0", "--gate", report, *WIDE)  # a person looked at the report, and allows it

@@ -78,7 +78,7 @@ def rescore(
     output.mkdir(parents=True, exist_ok=True)
     lost = [piece for piece in missing(output, plan.pieces) if piece.id not in unread]
     if lost:
-        raise DataError(f"{output}: {len(lost)} pieces have no result; give the command again, it goes on")
+        raise DataError(f"{output}: {len(lost)} pieces have no result; run the command again to continue")
 
     def write(file: BinaryIO) -> None:
         for line in _lines(output, plan, reporter):

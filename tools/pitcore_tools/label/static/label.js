@@ -63,7 +63,7 @@ function tell(told) {
 }
 
 function wrong(error) {
-  by("wrong").textContent = error.message ? `${error.message}. Load this page again to go on.` : "";
+  by("wrong").textContent = error.message ? `${error.message}. Reload this page to continue.` : "";
 }
 
 async function load() {
@@ -120,7 +120,7 @@ const ACTS = {
   },
   d: () => {
     state.deciding = !state.deciding;
-    by("mode").lastChild.textContent = state.deciding ? " go on labelling" : " disagreements";
+    by("mode").lastChild.textContent = state.deciding ? " continue labelling" : " disagreements";
     queue(load);
   },
 };
