@@ -60,3 +60,11 @@ def test_every_method_that_a_story_names_is_there(page, members):
     named = MEMBER.findall((ROOT / "docs" / page).read_text())
     assert named
     assert [f"{owner}.{name}" for owner, name in named if name not in members.get(owner, ())] == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"], ids=str)
+def test_lines_of_text_are_at_most_120_characters(page):
+    """Tables and code are as wide as they are."""
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    wide = [at for at, line in enumerate(lines, 1) if len(line) > 120 and not line.startswith(("|", "    "))]
+    assert wide == []

@@ -129,11 +129,11 @@ def open_outputs(
     if page is not None:
         add(page)
     keeper = CropKeeper(config.capture) if config.capture.enabled else None
-    if keeper is not None:
-        add(keeper)
     shadow = Shadow(config, keeper, metrics) if config.shadow.enabled else None
     if shadow is not None:
-        add(shadow)
+        add(shadow)  # closed before the keeper, which stores its last disagreements
+    if keeper is not None:
+        add(keeper)
     keepers = [one for one in (keeper, shadow) if one is not None]  # the shadow goes by what the keeper chose
     return Outputs(tuple(sinks), recent, page, tuple(keepers))
 

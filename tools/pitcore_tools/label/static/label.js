@@ -53,6 +53,8 @@ async function show() {
     by(id).onload = resize;
     by(id).src = urls[place];
   }
+  await Promise.all(["top", "bottom"].map((id) => by(id).decode().catch(() => {}))); // it also fails if the picture changes
+  if (state.todo[0] !== crop) return;
   by("work").dataset.shown = crop;
   for (const next of state.todo.slice(1, 6)) for (const plane of [0, 1]) picture(next, plane);
 }
@@ -82,7 +84,7 @@ function queue(act) {
 
 function say(said) {
   const crop = state.todo[0];
-  if (crop === undefined) return;
+  if (crop === undefined || by("work").dataset.shown !== crop) return; // nobody has seen it yet
   const person = state.deciding ? "decision" : state.person;
   state.todo.shift();
   state.done += !state.deciding;
