@@ -153,7 +153,14 @@ class Mark:
 
 
 class Metrics:
-    """Everything counted in one run."""
+    """Everything counted in one run.
+
+    Attributes:
+        stages: durations of a frame, by stage.
+        work: what each of the last judged frames took.
+        network: verdicts of the network, by frame.
+        spare: from each verdict to act on until its valve must open; 0 if that time has passed.
+    """
 
     def __init__(self) -> None:
         self._writing = threading.Lock()  # of those who count; no reader takes it
@@ -161,6 +168,7 @@ class Metrics:
         self.stages = {name: StageTimes() for name in STAGES + PARTS}
         self.work = Work()
         self.network = RecentCounts(NETWORK)
+        self.spare = StageTimes()
 
     def count(self, name: str, label: str = "", by: int = 1) -> None:
         """Add to a counter, for instance ``count("frames_dropped", "queue_full")``."""

@@ -17,10 +17,11 @@ from typing import Any
 
 import msgspec
 
-from pitcore.actuation.actuator import FaultReporter, JudgedFrame, acts_of
+from pitcore.actuation.actuator import Act, FaultReporter, JudgedFrame, acts_of
 from pitcore.actuation.lines import import_gpiod, shut_lines
 from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.valve_guard import HUNG_NS, ValveGuard
+from pitcore.actuation.valve_loop import STOOD_NS
 from pitcore.actuation.valve_process import MAX_MESSAGE_BYTES, Answer, ChipChoice, RealChip, Start, Work
 from pitcore.actuation.valve_tester import LANES, TestResult
 from pitcore.belt.lanes import Plan
@@ -48,7 +49,7 @@ class GpioSink:
         config: lines, latency, limits, fail-safe.
         chip: the GPIO chip.
         arming: says whether lines may be driven.
-        metrics: gets the counts ``rejects`` and ``valve_openings``.
+        metrics: gets the counts ``rejects`` and ``valve_openings``, and ``spare``.
 
     Raises:
         SinkError: the chip or a line does not exist or is in use, or no process can be started.
@@ -56,7 +57,7 @@ class GpioSink:
 
     def __init__(self, plan: Plan, config: ActuationConfig, chip: ChipChoice, arming: Armed, metrics: Metrics) -> None:
         self._arming, self._metrics = arming, metrics
-        self._lanes, self._tests = len(plan.lanes), 0
+        self._plan, self._latency_ns, self._tests = plan, config.latency_us * 1000, 0
         self._reporter = FaultReporter(config.fail_safe)
         self._counted: dict[tuple[str, str], int] = {}
         self._reports_end = False  # True if ``close`` must report that the process failed
@@ -121,6 +122,7 @@ class GpioSink:
         acts = acts_of(records)
         if acts:
             self._send(Work(acts))
+            self._measure_spare(acts)
         self._count()
 
     def judged(self, tick: int, t_ns: int, waiting_px: int = 0) -> None:
@@ -139,7 +141,7 @@ class GpioSink:
     @property
     def lanes(self) -> int:
         """Number of valves; see ``control.valve_test.Valves``."""
-        return self._lanes
+        return len(self._plan.lanes)
 
     def test(self, lane: int) -> None:
         """Open the valve of a lane for a tenth of a second. Callable from any thread, one call at a time.
@@ -240,6 +242,20 @@ class GpioSink:
             return
         if raw and (reason := msgspec.msgpack.decode(raw, type=Answer).error):
             raise SinkError(reason)
+
+    def _measure_spare(self, acts: Sequence[Act]) -> None:
+        """Measure the time until the first valve of each thing must open. A stopped belt has none."""
+        history, now_ns = self._board.history, time.monotonic_ns()
+        tick, t_ns = history.tick, history.t_ns
+        ticks_per_s = history.ticks_per_s(t_ns)  # until the newest step: the valve process reads steps a little later
+        if ticks_per_s <= 0 or now_ns - t_ns > STOOD_NS:
+            return
+        for act in acts:
+            pulses = self._plan.pulses(act.tick, act.box, act.action, one_cherry=act.one_cherry)
+            if pulses:
+                ticks = min(pulse.on for pulse in pulses) - tick
+                due_ns = t_ns + int(ticks * 1e9 / ticks_per_s) - self._latency_ns
+                self._metrics.spare.add(max(0, due_ns - now_ns))
 
     def _count(self) -> None:
         """Update the metrics. Only the loop's thread calls this, because it writes all metrics."""

@@ -21,7 +21,7 @@ from pitcore.control import status
 from pitcore.control.commands import Commands
 from pitcore.errors import UpdateError
 from pitcore.loop.app import App
-from pitcore.metrics import BOUNDS_MS, Metrics
+from pitcore.metrics import BOUNDS_MS, Metrics, StageTimes
 from pitcore.ota.slots import Store
 from pitcore.sinks.sink import ReportsStatus, Sink
 from pitcore.verdict import VERDICTS
@@ -125,11 +125,15 @@ def _stages(metrics: Metrics) -> Metric:
         "Time of a frame in each stage; total is until its verdicts are made.",
         labels=["stage"],
     )
-    bounds = [*(f"{bound / 1000:g}" for bound in BOUNDS_MS), "+Inf"]
     for stage, times in metrics.stages.items():
-        spread = times.spread()
-        family.add_metric([stage], list(zip(bounds, accumulate(spread.counts), strict=True)), spread.sum_s)
+        _add_spread(family, [stage], times)
     return family
+
+
+def _add_spread(family: HistogramMetricFamily, labels: list[str], times: StageTimes) -> None:
+    bounds = [*(f"{bound / 1000:g}" for bound in BOUNDS_MS), "+Inf"]
+    spread = times.spread()
+    family.add_metric(labels, list(zip(bounds, accumulate(spread.counts), strict=True)), spread.sum_s)
 
 
 def _headroom(metrics: Metrics) -> Iterator[Metric]:
@@ -146,6 +150,13 @@ def _rejects(metrics: Metrics) -> Iterator[Metric]:
     scheduled, late = metrics.value("rejects", "scheduled"), metrics.value("rejects", "late")
     yield CounterMetricFamily("pitcore_reject_scheduled", "Verdicts to act on that came in time.", scheduled)
     yield CounterMetricFamily("pitcore_reject_late", "Verdicts to act on that came too late.", late)
+    spare = HistogramMetricFamily(
+        "pitcore_reject_spare_seconds",
+        "From a verdict to act on until its valve must open; 0 is too late.",
+        labels=[],
+    )
+    _add_spread(spare, [], metrics.spare)
+    yield spare
     openings = metrics.value("valve_openings", "driven")
     yield CounterMetricFamily("pitcore_valve_openings", "Openings of valves; none in dry run.", openings)
 

@@ -17,7 +17,7 @@ STALE_S = 1.0  # largest age of a picture of the belt, or three frames if the ca
 MAX_SEEN = 1500  # last verdicts, which may be in the next picture
 MAX_POINTS = 300  # points in each chart; one a second
 MINUTE_S, HOUR_S = 60.0, 3600.0
-SERIES = ("cherries", "p50_ms", "p99_ms", "dropped", "late", "headroom")
+SERIES = ("cherries", "p50_ms", "p99_ms", "dropped", "late", "headroom", "spare_ms")
 
 
 class BoardView:
@@ -46,6 +46,7 @@ class BoardView:
         self._point_s = now_s
         self._before = (now_s, 0, 0, 0, 0)
         self._frames_per_s = 0.0
+        self._spare_ms: list[float] = []  # since the last point
 
     @property
     def line(self) -> LineNow | None:
@@ -64,6 +65,8 @@ class BoardView:
         self.seen.extend(update.seen)
         if update.now is not None:
             self._now, self._looked_s = update.now, now_s
+            if update.now.spare_ms is not None:
+                self._spare_ms.append(update.now.spare_ms)
             if now_s - self._point_s >= 1.0:
                 self._point_s = now_s
                 self._add_point(update.now, now_s)
@@ -78,7 +81,8 @@ class BoardView:
         self._frames_per_s = max(0.99 * self._frames_per_s, frames / passed_s)
         latency = now.latency_ms or (None, None)
         headroom = None if now.busy is None else 1.0 - now.busy
-        values = (new / passed_s, latency[0], latency[1], float(drops), float(late), headroom)
+        spare_ms, self._spare_ms = min(self._spare_ms, default=None), []
+        values = (new / passed_s, latency[0], latency[1], float(drops), float(late), headroom, spare_ms)
         self._points.append(dict(zip(SERIES, values, strict=True)))
 
     def counts(self, now_s: float) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class LineLooker:
     def __init__(self, app: App, arming: Arming, reloader: Reloader, sinks: Sequence[Sink], page: PageSink) -> None:
         self._app, self._arming, self._reloader, self._sinks, self._page = app, arming, reloader, tuple(sinks), page
         self._started_ns = self._looked_ns = time.monotonic_ns()
-        self._judged = 0
+        self._judged = self._acted = 0
         self._machine_s, self._machine = -MACHINE_EVERY_S, machine_state()
 
     def look(self) -> LineNow:
@@ -48,6 +48,8 @@ class LineLooker:
             self._machine_s, self._machine = now_s, machine_state()
         before, self._judged = self._judged, metrics.stages["total"].count
         latency = metrics.stages["total"].percentiles_ms((50, 99), before)
+        acted, self._acted = self._acted, metrics.spare.count
+        spare = metrics.spare.percentiles_ms((0,), acted)
         last = self._reloader.last
         return LineNow(
             state=status.state_of(app),
@@ -65,6 +67,7 @@ class LineLooker:
             latency_ms=None if latency is None else (latency[0], latency[1]),
             busy=self._busy(self._judged - before),
             rejects=metrics.labels("rejects"),
+            spare_ms=None if spare is None else spare[0],
             sinks=status.sink_status(self._sinks),
             machine=self._machine,
             less_safe=weakened(config),

@@ -85,6 +85,8 @@ class LineNow(msgspec.Struct, frozen=True):
         latency_ms: p50 and p99 from exposure to verdict since the last message; None if no frame was judged.
         busy: share of the time since the last message in which the loop worked.
         rejects: numbers of rejects by outcome: scheduled, known, late, skipped.
+        spare_ms: least time from a verdict to act on until its valve must open, since the last message; None if there
+            was no such verdict.
         sinks: status of each sink.
         machine: temperature, throttling, load.
         points: operating points of the model's card.
@@ -108,6 +110,7 @@ class LineNow(msgspec.Struct, frozen=True):
     latency_ms: tuple[float, float] | None
     busy: float | None
     rejects: dict[str, int]
+    spare_ms: float | None
     sinks: list[dict[str, Any]]
     machine: dict[str, Any]
     less_safe: list[str]

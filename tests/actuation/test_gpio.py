@@ -12,10 +12,11 @@ import pytest
 
 from pitcore.actuation import gpio
 from pitcore.actuation.gpio import GpioSink
+from pitcore.actuation.valve_loop import STOOD_NS
 from pitcore.actuation.valve_process import Answer, PlayedChip, RealChip, Start, SteadyChip
 from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
-from tests.actuation.valves import CONFIG, DISTANCE, PLAN, verdict
+from tests.actuation.valves import CONFIG, DISTANCE, PLAN, PULSE, verdict
 
 PATIENCE_S = 60.0
 
@@ -79,6 +80,39 @@ def test_a_pit_is_fired_at_and_counted(rig):
     assert rig.metrics.value("valve_openings", "driven") == rig.sink.counts["openings"] >= 2
     assert rig.metrics.value("valve_openings", "dry_run") == 0
     assert rig.sink.status()["state"] == "ok"
+
+
+def test_the_time_to_spare_is_that_until_the_valve_opens(rig):
+    def measured():
+        at_row_0, begun_ns = rig.tick(), time.monotonic_ns()
+        rig.sink.emit([verdict(at_row_0), verdict(at_row_0, action="pass")])
+        due_ns = rig.start_ns + (at_row_0 + DISTANCE - PULSE // 2) * 500_000
+        return due_ns - time.monotonic_ns(), due_ns - begun_ns
+
+    wait_for(lambda: rig.tick() > 100, "belt")
+    while not rig.metrics.spare.count:  # a busy machine reads the belt too late to know its speed
+        least_ns, most_ns = measured()
+    (spare_ms,) = rig.metrics.spare.in_order_ms()
+    assert max(0, least_ns / 1e6 - 1) <= spare_ms <= most_ns / 1e6 + 1  # within two ticks
+
+
+def test_a_verdict_that_is_too_late_has_no_time_to_spare(rig):
+    wait_for(lambda: rig.tick() > 100, "belt")
+    while not rig.metrics.spare.count:
+        rig.sink.emit([verdict(rig.tick() - 2 * DISTANCE)])
+    assert rig.metrics.spare.in_order_ms().tolist() == [0.0]
+
+
+def test_a_stopped_belt_leaves_time_to_spare_unknown(tmp_path):
+    np.save(tmp_path / "steps.npy", np.stack([np.arange(1, 201) * 500_000, np.arange(1, 201)], axis=1))
+    rig = Rig(played(tmp_path))
+    try:
+        wait_for(lambda: rig.tick() == 200, "belt")
+        wait_for(lambda: time.monotonic_ns() - rig.sink._board.history.t_ns > STOOD_NS, "stop")
+        rig.sink.emit([verdict(500)])
+        assert rig.metrics.spare.count == 0
+    finally:
+        rig.sink.close()
 
 
 def test_arming_reaches_the_valves(rig):

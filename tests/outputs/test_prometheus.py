@@ -95,11 +95,14 @@ def test_what_is_scraped_is_what_the_service_counted(service):
 def test_arming_and_rejects_show(tmp_path, tiny_bundle):
     with RunningService(tmp_path, tiny_bundle, ON.format(port=0, textfile=tmp_path / "p.prom") + VALVES) as running:
         running.arming.arm("anna")
+        needed = ("pitcore_reject_scheduled_total", "pitcore_reject_spare_seconds_count")
         found = until(
-            lambda: (now := samples(scrape(port_of(running))))["pitcore_reject_scheduled_total"] and now, "rejects"
+            lambda: all((now := samples(scrape(port_of(running))))[name] for name in needed) and now, "rejects"
         )
         assert found["pitcore_armed"] == 1
         assert found["pitcore_reject_late_total"] >= 0
+        spare = "pitcore_reject_spare_seconds"
+        assert found[f'{spare}_bucket{{le="+Inf"}}'] == found[f"{spare}_count"]
         assert found['pitcore_output_ok{output="valves"}'] == 1
 
 

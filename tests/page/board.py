@@ -36,6 +36,7 @@ LINE = LineNow(
     latency_ms=(20.0, 30.0),
     busy=0.3,
     rejects={},
+    spare_ms=None,
     sinks=[],
     machine={"temperature_c": 51.0, "throttled": [], "load_average_1min": 1.0},
     less_safe=[],

@@ -192,6 +192,12 @@ def test_a_cherry_opens_by_keyboard_and_by_click(visit):
     visit.page.wait_for_selector("#cherry[open]")
 
 
+def test_a_line_without_valves_has_no_chart_of_the_time_to_spare(visit):
+    visit.page.wait_for_selector("#charts .chart")
+    assert "Rejects too late" in visit.text("#charts")
+    assert "Time to spare" not in visit.text("#charts")
+
+
 def test_a_phone_shows_everything_without_scrolling_sideways(browser, line):
     visit = Visit(browser, line.url, (360, 740))
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360

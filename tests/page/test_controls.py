@@ -97,6 +97,12 @@ def test_who_shows_no_token_finds_no_control(browser, board):
     visit.page.close()
 
 
+def test_a_chart_shows_the_least_time_to_spare_before_a_reject(browser, board):
+    visit = Visit(browser, board.line.url)
+    visit.wait(lambda: "least" in visit.text("#charts"), "a reject with its time to spare")
+    visit.page.close()
+
+
 def test_an_operator_arms_in_two_steps_and_disarms_in_one(board, log_in):
     visit = log_in("operator")
     assert visit.text("#who").startswith("anna, operator")

@@ -193,6 +193,13 @@ def test_an_alarm_comes_with_what_to_do():
     assert one.alarms()[0]["fix"] == "Check the lamp, its supply and its cable."
 
 
+def test_a_point_of_the_charts_has_the_least_time_to_spare_since_the_last_one():
+    one = view(100.0, spare_ms=80.0)
+    for now_s, spare_ms in ((100.5, 300.0), (101.1, None), (102.2, None)):
+        one.take(Update([[0, 0, 0, 0]], {}, [], None, msgspec.structs.replace(LINE, spare_ms=spare_ms)), now_s)
+    assert [point["spare_ms"] for point in one.points] == [80.0, None]
+
+
 # An output that fails
 
 

@@ -331,6 +331,7 @@ const CHARTS = [
   { title: "Headroom of the loop", keys: ["headroom"], top: 1, limit: 1, text: (value) => percent(value, 0), end: (value) => percent(value, 0) },
   { title: "Frames lost or dropped", keys: ["dropped"], top: 4, isSum: true, text: number, end: whole },
   { title: "Rejects too late", keys: ["late"], top: 4, isSum: true, text: number, end: whole },
+  { title: "Time to spare before a reject", keys: ["spare_ms"], top: 50, isLeast: true, needsValves: true, text: (value) => `least ${number(value)} ms`, end: (value) => `${whole(value)} ms` },
   { title: "Cherries a second", keys: ["cherries"], top: 4, average: RATE_POINTS, text: (value) => value.toFixed(1), end: whole },
 ];
 
@@ -350,11 +351,13 @@ function drawCharts() {
       make("div", { className: "area" }, svg("svg", { viewBox: "0 0 300 60", preserveAspectRatio: "none", role: "img" }), make("small", { ariaHidden: "true" })))));
   }
   CHARTS.forEach((chart, place) => {
+    $("charts").children[place].hidden = Boolean(chart.needsValves && told && told.line && !told.line.arming_possible);
     const [head, area] = $("charts").children[place].children;
     const rows = chart.keys.map((key) => points.map((point) => point[key])).map((row) => (chart.average ? averaged(row, chart.average) : row));
     const top = chart.limit || Math.max(chart.top, ...rows.flat().filter((value) => value !== null));
     const texts = rows.map((row) => {
-      const value = chart.isSum ? row.reduce((sum, one) => sum + (one || 0), 0) : row.findLast((one) => one !== null);
+      const known = row.filter((one) => one !== null);
+      const value = chart.isSum ? known.reduce((sum, one) => sum + one, 0) : chart.isLeast && known.length ? Math.min(...known) : known.at(-1);
       return value === undefined ? "–" : chart.text(value);
     });
     head.querySelectorAll("b").forEach((node, at) => setText(node, texts[at]));
