@@ -58,6 +58,11 @@ class BoardView:
         """The points of the charts, one a second, the oldest first; the keys are ``SERIES``."""
         return list(self._points)
 
+    @property
+    def _limit_s(self) -> float:
+        """The largest age of a picture that is current, in seconds."""
+        return STALE_S if not self._frames_per_s else max(STALE_S, 3 / self._frames_per_s)
+
     def take(self, update: Update, now_s: float) -> None:
         """Apply a message of the service."""
         self._updated_s = now_s
@@ -102,7 +107,7 @@ class BoardView:
             return {"why": "The inspection does not answer", "age_s": round(silent_s, 1)}
         if now is None or now.looked_ns is None:
             return None
-        limit_s = STALE_S if not self._frames_per_s else max(STALE_S, 3 / self._frames_per_s)
+        limit_s = self._limit_s
         due = [camera for camera in now.cameras if camera["state"] != "idle"]
         for camera in due:
             age_s = None if camera["age_s"] is None else camera["age_s"] + now_s - self._looked_s
@@ -150,6 +155,7 @@ class BoardView:
             "lanes": list(self.start.lanes),
             "headline": self.headline(now_s),
             "stale": self.stale(now_s),
+            "stale_after_s": round(self._limit_s, 2),
             "alarms": self.alarms(),
             "counts": self.counts(now_s),
             "total": self.total,

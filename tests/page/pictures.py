@@ -3,7 +3,7 @@ the emulated belt. The crops of the label page are drawn.
 
     python -m tests.page.pictures docs/pictures
 
-The belt shows a frame every two seconds, which a busy machine judges in time. It takes a few minutes.
+The belt shows a frame every two seconds, which a busy machine judges in time. It takes ten minutes.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from tests.page.browser import Visit, open_browser, playwright
 MAX_BYTES = 250_000
 QUALITIES = (85, 75, 65)  # of JPEG, the first one with which a picture is small enough
 DESK, WHOLE, PHONE = (1152, 900), (1152, 1740), (390, 844)  # pixels
-CHERRIES = 100  # on the page before the first picture
+CHERRIES = 100  # on the page before a picture
+FILLED_S = 330  # then the charts of five minutes are full
 CONFIG = """
 [source]
 kind = "emulated"
@@ -79,6 +80,7 @@ def while_sorting(browser, folder, keep):
     service, url = start(folder)
     try:
         visit = Visit(browser, url, WHOLE)
+        visit.page.wait_for_function(f"told && told.line && told.line.uptime_s > {FILLED_S}", timeout=0)
         while counted(visit) < CHERRIES or visit.text("#headline") != "SORTING" or len(visit.cherries()) < 8:
             visit.page.wait_for_timeout(200)
         keep("page.jpg", visit.page)

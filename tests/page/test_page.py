@@ -172,6 +172,16 @@ def test_a_camera_without_pictures_is_told_within_two_seconds():
     assert one.headline(100.5) == {"kind": "bad", "text": "NO PICTURE"}
 
 
+def test_a_slow_camera_is_not_stale_between_its_pictures():
+    one, slow = view(0.0), {"cameras": [camera(age_s=2.5)], "looked_ns": int(8e9)}
+    for second in range(1, 11):
+        frames = LINE.frames | {"processed": second // 2}
+        line = msgspec.structs.replace(LINE, frames=frames, **slow)
+        one.take(Update([[0, 0, 0, 0]], {}, [], None, line), float(second))
+    assert one.stale(10.0) is None
+    assert one.state(10.0)["stale_after_s"] > 2.5
+
+
 def test_frames_that_cannot_be_judged_make_the_picture_old():
     one = view(100.0, looked_ns=int(98.5e9))
     assert one.stale(100.0) == {"why": "No picture can be judged", "age_s": 1.5}

@@ -325,13 +325,14 @@ function drawCounts() {
 
 const RATE_POINTS = 10; // over which the cherries a second are averaged
 const whole = (value) => number(Math.ceil(value));
+const time = (ms) => (ms < 1000 ? `${number(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 // Each shows the values of its keys; ``top`` is the least end of its scale, ``limit`` the greatest.
 const CHARTS = [
-  { title: "Exposure to verdict", keys: ["p50_ms", "p99_ms"], names: ["half in", "99 % in"], top: 50, text: (value) => `${number(value)} ms`, end: (value) => `${whole(value)} ms` },
+  { title: "Exposure to verdict", keys: ["p50_ms", "p99_ms"], names: ["half in", "99 % in"], top: 50, text: time, end: time },
   { title: "Headroom of the loop", keys: ["headroom"], top: 1, limit: 1, text: (value) => percent(value, 0), end: (value) => percent(value, 0) },
   { title: "Frames lost or dropped", keys: ["dropped"], top: 4, isSum: true, text: number, end: whole },
   { title: "Rejects too late", keys: ["late"], top: 4, isSum: true, text: number, end: whole },
-  { title: "Time to spare before a reject", keys: ["spare_ms"], top: 50, isLeast: true, needsValves: true, text: (value) => `least ${number(value)} ms`, end: (value) => `${whole(value)} ms` },
+  { title: "Time to spare before a reject", keys: ["spare_ms"], top: 50, isLeast: true, needsValves: true, text: (value) => `least ${time(value)}`, end: time },
   { title: "Cherries a second", keys: ["cherries"], top: 4, average: RATE_POINTS, text: (value) => value.toFixed(1), end: whole },
 ];
 
@@ -376,10 +377,12 @@ function drawAlarms() {
   const key = JSON.stringify(alarms);
   if ($("alarms").dataset.key === key) return;
   $("alarms").dataset.key = key;
-  const effects = { alarm: "Verdicts are unchanged.", maybe: "Until it is over, no cherry is clean.", reject: "Until it is over, everything is rejected." };
+  const effects = { alarm: "Verdicts are unchanged.", maybe: "No cherry is clean until the alarm is over.", reject: "Everything is rejected until the alarm is over." };
+  const measured = (detail) => detail.split("; ").slice(0, -1).join("; ") || detail; // its last part is the effect
   $("alarms").replaceChildren(...alarms.map((alarm) => make("article", { className: "alarm" },
-    make("h2", {}, `ALARM: ${alarm.name.replaceAll("_", " ")}`), make("p", {}, alarm.wrong), make("p", { className: "fix" }, make("span", {}, "What to do: "), alarm.fix),
-    make("p", { className: "note" }, `${effects[alarm.failsafe] || ""} On since ${clock(alarm.since)}. Measured: ${alarm.detail}.`))));
+    make("h2", {}, `ALARM: ${alarm.name.replaceAll("_", " ")}`), make("p", { className: "effect" }, effects[alarm.failsafe] || ""),
+    make("p", {}, alarm.wrong), make("p", { className: "fix" }, make("span", {}, "What to do: "), alarm.fix),
+    make("p", { className: "note" }, `On since ${clock(alarm.since)}. Measured: ${measured(alarm.detail)}.`))));
 }
 
 function drawHealth() {
@@ -389,7 +392,7 @@ function drawHealth() {
   if ($("cameras").dataset.key !== key) {
     $("cameras").dataset.key = key;
     $("cameras").replaceChildren(...line.cameras.map((camera) => {
-      const old = camera.age_s !== null && camera.age_s > 1 && camera.state !== "idle";
+      const old = camera.age_s !== null && camera.age_s > told.stale_after_s && camera.state !== "idle";
       const kind = camera.state === "stalled" || old ? "bad" : camera.state === "ok" ? "good" : "wait";
       const lost = Object.entries(camera.lost).map(([cause, count]) => `${count} lost (${cause.replaceAll("_", " ")})`).join(", ");
       const age = camera.age_s === null ? "no picture yet" : old ? `last picture ${camera.age_s.toFixed(1)} s ago` : "";
