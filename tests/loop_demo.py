@@ -46,6 +46,8 @@ RECIPE = {
     "ema_decay": 0.95,
 }
 
+PATIENT = "[runtime]\ncapture_timeout_s = 60.0\n"  # on a busy machine the source may get no processor for long
+
 
 class Demo:
     """The loop, step by step.
@@ -72,12 +74,13 @@ class Demo:
 
     def belt(self):
         """Judge the belt and keep crops. Returns what was drawn, by frame and box of its verdict."""
-        config = decode_config(small_belt(cherries_per_frame=10.0), "board.toml")
+        config = decode_config(small_belt(cherries_per_frame=10.0) + PATIENT, "board.toml")
         source = EmulatedSource(belt_spec(config, frames=self._frames, ring=0))
         folder = str(self._place / "kept")
         keeper = CropKeeper(
             CaptureConfig(enabled=True, folder=folder, random_share=1.0, sample_seed=1, free_bytes=0, queue=10_000)
         )
+        self._stack.callback(keeper.close)  # before the directory goes, whatever fails
         memory, metrics, ticks = MemorySink(), Metrics(), []
         hooks = Hooks(observe=lambda frame: ticks.append(frame.tick), keepers=[keeper])
         app = App(config, source, Options([memory], hooks=hooks), metrics)

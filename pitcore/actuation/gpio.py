@@ -180,6 +180,7 @@ class GpioSink:
         if self._closing.is_set():
             return
         self._connection.close()  # the process ends when the connection closes
+        self._board.set("armed", int(self._arming.armed))  # it may end before the thread writes it
         try:
             self._process.wait(END_S)
         except subprocess.TimeoutExpired:

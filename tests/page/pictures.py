@@ -21,7 +21,7 @@ MAX_BYTES = 250_000
 QUALITIES = (85, 75, 65)  # of JPEG, the first one with which a picture is small enough
 DESK, WHOLE, PHONE = (1152, 900), (1152, 1740), (390, 844)  # pixels
 CHERRIES = 100  # on the page before a picture
-FILLED_S = 330  # then the charts of five minutes are full
+FILLED_S = 330  # after the start; then the charts of five minutes are full
 CONFIG = """
 [source]
 kind = "emulated"
@@ -80,7 +80,8 @@ def while_sorting(browser, folder, keep):
     service, url = start(folder)
     try:
         visit = Visit(browser, url, WHOLE)
-        visit.page.wait_for_function(f"told && told.line && told.line.uptime_s > {FILLED_S}", timeout=0)
+        while not visit.page.evaluate(f"told && told.line && told.line.uptime_s > {FILLED_S}"):
+            visit.page.wait_for_timeout(1000)
         while counted(visit) < CHERRIES or visit.text("#headline") != "SORTING" or len(visit.cherries()) < 8:
             visit.page.wait_for_timeout(200)
         keep("page.jpg", visit.page)
