@@ -3,7 +3,7 @@ the emulated belt. The crops of the label page are drawn.
 
     python -m tests.page.pictures docs/pictures
 
-The belt shows a frame every two seconds, which a busy machine judges in time. It takes ten minutes.
+The belt shows a frame every two seconds, which a busy machine judges in time. It takes a few minutes.
 """
 
 import argparse
@@ -21,7 +21,7 @@ MAX_BYTES = 250_000
 QUALITIES = (85, 75, 65)  # of JPEG, the first one with which a picture is small enough
 DESK, WHOLE, PHONE = (1152, 900), (1152, 1740), (390, 844)  # pixels
 CHERRIES = 100  # on the page before a picture
-FILLED_S = 330  # after the start; then the charts of five minutes are full
+FILLED_S = 75  # after the start; then the last minute is a whole one
 CONFIG = """
 [source]
 kind = "emulated"
@@ -164,6 +164,16 @@ def while_labelling(browser, folder, keep):
 SCENES = {"sorting": while_sorting, "dark": while_dark, "labelling": while_labelling}
 
 
+def taken(page, **kind):
+    """Take a picture while the page has a new picture of the belt; again if it became old meanwhile."""
+    while True:
+        while page.query_selector("#strip.old"):
+            page.wait_for_timeout(100)
+        raw = page.screenshot(**kind)
+        if not page.query_selector("#strip.old"):
+            return raw
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("out", type=Path, help="folder of the pictures")
@@ -173,11 +183,9 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
 
     def keep(name, page):
-        while page.query_selector("#strip.old"):
-            page.wait_for_timeout(100)
         for quality in QUALITIES:
             kind = {"type": "jpeg", "quality": quality} if name.endswith(".jpg") else {"full_page": True}
-            raw = page.screenshot(**kind)
+            raw = taken(page, **kind)
             if len(raw) <= MAX_BYTES:
                 break
         (out / name).write_bytes(raw)
