@@ -20,7 +20,7 @@ from pitcore.page.tally import Window
 from pitcore.page.words import ALARMS, EVENTS, REASONS
 from pitcore.palette import COLOURS, TINTS, hex_of
 from pitcore.verdict import Event, Reason
-from tests.page.board import LINE, Board, alarm, camera, frame, verdict
+from tests.page.board import LINE, Board, alarm, camera, frame, no_memory, verdict
 
 pytest.importorskip("uvicorn", reason="the live page needs the extra `page`")
 ROOT = Path(__file__).parents[2]
@@ -210,10 +210,27 @@ def test_a_page_process_that_ends_at_once_takes_its_reason_with_it(tmp_path, mon
         theirs.close()
         return ours, subprocess.Popen(["true"])
 
-    monkeypatch.setattr("pitcore.page.hand_over.start_child", ends)
+    monkeypatch.setattr("pitcore.sinks.child_output.start_child", ends)
     with Board(tmp_path) as board:
-        board.wait(lambda: board.sink.status()["reason"] != "it has not started yet", "the reason")
+        board.wait(lambda: board.sink.status()["state"] == "failing", "the reason")
         assert board.sink.status()["reason"] == "it needs starlette, which is not installed"
+
+
+def test_page_without_shared_memory_is_reported_as_failing_and_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("pitcore.page.hand_over.RETRY_S", 0.1)
+    with monkeypatch.context() as full:
+        full.setattr(os, "memfd_create", no_memory)
+        board = Board(tmp_path).__enter__()
+        try:
+            board.wait(lambda: board.sink.status()["state"] == "failing", "the reason")
+            assert "cannot be created: Cannot allocate memory" in board.sink.status()["reason"]
+            board.sink.observe(frame())
+            board.sink.emit([verdict()])
+            full.undo()
+            board.ready()
+            board.wait(lambda: sum(map(sum, board.state()["total"])) == 1, "the count")
+        finally:
+            board.sink.close()
 
 
 def test_a_page_process_that_is_killed_is_started_again(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from tests.capture.test_keeper import capture, end, kept
 from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
 from tests.conftest import write_tiny_bundle
 from tests.outputs.running import RunningService, until
-from tests.page.board import verdict
+from tests.page.board import no_memory, verdict
 from tests.scene import CLEAN, MAYBE, PIT, ListSource, config_for, planes_with, run_scene, still
 
 SQUARES = (20, 60, CLEAN), (120, 60, PIT), (220, 60, MAYBE)
@@ -194,6 +194,32 @@ def test_a_candidate_that_is_killed_comes_back_and_the_belt_is_judged_meanwhile(
         run_scene(ListSource(still(*frames(2))), config_for(tiny_bundle), hooks=hooks)
         told = shadow.status()
     assert (told["state"], told["frames"] - before) == ("ok", 2)
+
+
+def test_status_is_starting_until_the_candidate_is_ready(tiny_bundle, candidate):
+    config = config_for(tiny_bundle, shadow=ShadowConfig(enabled=True, bundle=str(candidate)))
+    shadow = Shadow(config, None, Metrics())
+    assert shadow.status()["state"] == "starting"
+    shadow.close()
+    with beside_scene(tiny_bundle, candidate) as (shadow, _):
+        ready(shadow)
+        assert shadow.status()["state"] == "ok"
+
+
+def test_shadow_without_shared_memory_is_reported_as_failing_and_tried_again(monkeypatch, tiny_bundle, candidate):
+    monkeypatch.setattr(beside, "RETRY_S", 0.1)
+    with monkeypatch.context() as full:
+        full.setattr(os, "memfd_create", no_memory)
+        with beside_scene(tiny_bundle, candidate) as (shadow, hooks):
+            until(lambda: shadow.status()["state"] == "failing", "reason")
+            assert "cannot be created: Cannot allocate memory" in shadow.status()["reason"]
+            keepers = Hooks(keepers=[shadow])
+            memory, _, _ = run_scene(ListSource(still(*frames(2))), config_for(tiny_bundle), hooks=keepers)
+            assert len(memory.verdicts) == 6
+            full.undo()
+            ready(shadow)
+            run_scene(ListSource(still(*frames(2))), config_for(tiny_bundle), hooks=hooks)
+            assert (shadow.status()["state"], shadow.status()["cherries"]) == ("ok", 6)
 
 
 def test_a_candidate_that_cannot_be_used_is_reported_in_one_line_and_the_belt_is_judged(tmp_path, tiny_bundle):
