@@ -1,6 +1,7 @@
 """A bad configuration or bundle is one line and exit code 2; ``config check`` stands for every command."""
 
 import json
+import os
 
 import pytest
 
@@ -51,6 +52,20 @@ def test_the_shipped_configurations_are_good():
 def test_a_bad_value_names_file_section_and_key(tmp_path, tiny_bundle, extra, parts):
     config = write_config(tmp_path / "board.toml", tiny_bundle, extra="\n" + extra)
     assert_one_clear_line(check(config), "board.toml" if "0.9" not in extra else "accept", *parts)
+
+
+@pytest.mark.parametrize("command", [("config", "check"), ("run", "--config")])
+@pytest.mark.parametrize(("place", "part"), [("folder", "directory"), ("pipe", "not a regular file"), ("other", "")])
+def test_check_and_run_refuse_the_same_sink_paths(tmp_path, tiny_bundle, command, place, part):
+    path = tmp_path / place
+    if place == "folder":
+        path.mkdir()
+    elif place == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("a file of somebody else\n")
+    config = write_config(tmp_path / "board.toml", tiny_bundle, sink=path)
+    assert_one_clear_line(run_pitcore(*command, config), str(path), part)
 
 
 @pytest.mark.parametrize("what", ["missing", "folder", "binary"])
