@@ -79,7 +79,7 @@ def test_a_fall_off_is_not_found_to_a_few_percent(width, middle):
     def light(at):
         return 1.0 - 0.3 * (at - middle) ** 2
 
-    found = flat.falloff(*cherries(width, light), width)
+    found = flat.falloff(*cherries(width, light), width, 60)
     at = np.linspace(-1, 1, width)
     assert not found.is_even
     assert np.abs(found.light - light(at) / light(at).max()).max() < 0.09
@@ -88,19 +88,22 @@ def test_a_fall_off_is_not_found_to_a_few_percent(width, middle):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_an_even_light_gets_a_flat_field_of_noise(seed):
-    found = flat.falloff(*cherries(2464, np.ones_like, count=1500, seed=seed), 2464)
+    found = flat.falloff(*cherries(2464, np.ones_like, count=1500, seed=seed), 2464, 60)
     assert found.is_even
 
 
 def test_a_side_without_cherries_is_guessed():
     x, means = cherries(2464, np.ones_like)
-    with pytest.raises(CalibrationError, match=r"flat: \d+ cherries between columns 2310 and 2464, but 40 are needed"):
-        flat.falloff(x[x < 2350], means[x < 2350], 2464)
+    with pytest.raises(
+        CalibrationError,
+        match=r"flat: 60 frames were measured: \d+ cherries are between columns 2310 and 2464",
+    ):
+        flat.falloff(x[x < 2350], means[x < 2350], 2464, 60)
 
 
 def test_a_light_beyond_correction_is_corrected():
     with pytest.raises(CalibrationError, match=r"of the light reaches the (left|right) side; fix or move the lamp"):
-        flat.falloff(*cherries(2464, lambda at: 1.0 - 0.75 * at**2, spread=0.05), 2464)
+        flat.falloff(*cherries(2464, lambda at: 1.0 - 0.75 * at**2, spread=0.05), 2464, 60)
 
 
 def test_cherries_are_part_of_the_empty_belt():
@@ -117,7 +120,7 @@ def test_cherries_are_part_of_the_empty_belt():
 def test_a_shift_is_not_found_to_a_tenth_of_a_pixel():
     points = np.random.default_rng(0).normal((6.3, -2.8), 0.8, (200, 2))
     points[::9] += 30.0  # neighbours taken for one thing
-    found = align.shift_of([tuple(point) for point in points])
+    found = align.shift_of([tuple(point) for point in points], 20)
     assert (found.dx_px, found.dy_px) == pytest.approx((6.3, -2.8), abs=0.2)
     assert found.whole_px == (6, -3)
     assert found.error_px < 0.15
@@ -132,14 +135,14 @@ def test_two_things_are_taken_for_one():
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([(1.0, 1.0)] * 59, "59 cherries are in both planes, but 60 are needed"),
+        ([(1.0, 1.0)] * 59, "align: 20 frames were measured: 59 cherries are in both planes, but 60 are needed"),
         ([(float(k % 40), 0.0) for k in range(80)], "the cherries disagree by"),
         ([(70.0, 0.0)] * 80, r"\(70, 0\) px, more than 64"),
     ],
 )
 def test_an_alignment_that_cannot_be_known_is_stored(points, message):
     with pytest.raises(CalibrationError, match=message):
-        align.shift_of(points)
+        align.shift_of(points, 20)
 
 
 def sights(scale, ticks, *, cherries=12, seed=0, moving=True):
@@ -174,7 +177,7 @@ def test_the_scale_is_not_found_to_a_thousandth(scale):
         (moves(0.5, range(0, 16000, 400), moving=False), "the encoder counts but the cherries do not move"),
         ([belt.Moved(0, 200.0, 5)] * 30, "cherries move but the encoder gives no ticks"),
         (moves(0.5, range(0, 2000, 400)), r"cherries were matched in \d pairs of frames, but 50 in 10 are needed"),
-        ([None] * 30, "belt: 0 cherries were matched in 0 pairs"),
+        ([None] * 30, "belt: 31 frames were measured: 0 cherries were matched in 0 pairs"),
         ([belt.Moved(400, 200.0 if k % 2 else 260.0, 5) for k in range(30)], "the pairs of frames disagree"),
     ],
 )

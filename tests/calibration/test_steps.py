@@ -128,9 +128,9 @@ def test_a_flat_field_on_an_even_belt_costs_the_search_its_speed(tiny_bundle):
 @pytest.mark.parametrize(
     ("fields", "measure", "message"),
     [
-        ({"shows": "nothing"}, measure_align, "align: 0 cherries are in both planes"),
-        ({"shows": "nothing"}, measure_belt, "belt: 0 cherries were matched"),
-        ({"shows": "nothing"}, measure_flat, "flat: 0 cherries between columns"),
+        ({"shows": "nothing"}, measure_align, "align: 20 frames were measured: 0 cherries are in both planes"),
+        ({"shows": "nothing"}, measure_belt, "belt: 40 frames were measured: 0 cherries were matched"),
+        ({"shows": "nothing"}, measure_flat, "flat: 27 frames were measured: 0 cherries are between columns"),
         ({"belt": "stands", "encoder": "dead"}, measure_belt, "belt: it is stopped; start the belt"),
         ({"belt": "stands"}, measure_belt, "the encoder counts but the cherries do not move"),
         ({"encoder": "dead"}, measure_belt, "cherries move but the encoder gives no ticks"),
