@@ -16,9 +16,10 @@ from pitcore.config import (
     emulated,
     load_config,
 )
-from tests.camera.board import BOTTOM, TOP, programs_cameras, two_cameras
+from tests.camera.board import BOTTOM, TOP, programs_cameras
 from tests.cli.program import run_pitcore
 from tests.cli.service import Service, whole_lines
+from tests.config_text import two_cameras
 from tests.conftest import ROOT
 
 BOARDS = sorted((ROOT / "firmware_configs" / "boards").glob("*.toml"))

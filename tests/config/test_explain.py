@@ -3,23 +3,11 @@ import pytest
 from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, decode_config, explain, load_config
 from pitcore.config.explain import meanings
 from tests.cli.program import run_pitcore
+from tests.config_text import camera_source
 from tests.conftest import ROOT
 
 BOARDS = sorted((ROOT / "firmware_configs" / "boards").glob("*.toml"))
-FILE = """
-[frame]
-height_px = 240
-[source]
-kind = "picamera2"
-px_per_s = 100.0
-[[source.cameras]]
-id = "one"
-planes = ["top"]
-[[source.cameras]]
-id = "two"
-planes = ["bottom"]
-gain = 2.0
-"""
+FILE = "[frame]\nheight_px = 240\n" + camera_source(10.0, ids=("one", "two")) + "gain = 2.0\n"
 
 
 def explained(text):

@@ -13,16 +13,10 @@ from roots import ROOT
 
 sys.path.insert(0, str(ROOT))
 from tests.camera.board import BOTTOM, TOP
+from tests.config_text import SMALL_FRAME, camera_source, small_belt
 from tests.ota.fleet import Today
 
-FRAME = """
-[frame]
-height_px = 240
-width_px = 640
-
-[runtime]
-stop_timeout_s = 30.0
-
+PLACES = """
 [sink]
 path = "/var/log/pitcore/verdicts.jsonl"
 
@@ -30,14 +24,11 @@ path = "/var/log/pitcore/verdicts.jsonl"
 socket = "/run/pitcore/control.sock"
 state_dir = "/var/lib/pitcore"
 """
-BELT = """
-[source]
-kind = "emulated"
-cherries_per_frame = 4.0
-advance_px = 120
-frames_per_s = 8.0
-ring_frames = 6
+RUNTIME = """
+[runtime]
+stop_timeout_s = 30.0
 """
+BELT = PLACES + RUNTIME + small_belt(frames_per_s=8.0)
 VALVES = """
 [actions]
 maybe = "reject"
@@ -52,18 +43,7 @@ lanes = [
   { line = 2, x_px = [320, 640], distance_ticks = 1500, pulse_ticks = 40 },
 ]
 """
-CAMERAS = f"""
-[source]
-kind = "picamera2"
-frames_per_s = 10.0
-px_per_s = 1200.0
-[[source.cameras]]
-id = "{TOP}"
-planes = ["top"]
-[[source.cameras]]
-id = "{BOTTOM}"
-planes = ["bottom"]
-"""
+CAMERAS = PLACES + RUNTIME + SMALL_FRAME + camera_source(10.0)
 MAX_EXPOSURE = 2.0
 UPDATES = """
 [model]
@@ -111,7 +91,7 @@ class BoardLane(ServiceLane):
 
     def drives_valves_when_armed(self) -> None:
         """Test dry run until armed, the real-time priority, and the armed state after a restart."""
-        self.configure(FRAME + BELT + VALVES)
+        self.configure(BELT + VALVES)
         self.container.run("systemctl", "start", "pitcore")
         self.container.run("pitcore", "disarm", "--socket", "/run/pitcore/control.sock")
         dry = self.valves()
@@ -153,7 +133,7 @@ class BoardLane(ServiceLane):
 
     def survives_what_befalls_one_of_two_cameras(self) -> None:
         """Let a camera hang, then freeze: it is named, and the service restarts by itself, armed as before."""
-        self.configure(FRAME + CAMERAS, launcher="board_cameras.py")
+        self.configure(CAMERAS, launcher="board_cameras.py")
         self.container.run("systemctl", "start", "pitcore")
         cameras = {camera["id"]: camera["frames"] for camera in self.status()["cameras"]}
         self.expect("two cameras", cameras.keys() == {TOP, BOTTOM} and min(cameras.values()) > 0, str(cameras))
@@ -180,7 +160,7 @@ class BoardLane(ServiceLane):
 
     def takes_a_new_model(self) -> None:
         """pitcore-update.service within its limits: from a folder to a committed model, while the belt is judged."""
-        self.configure(FRAME + BELT + UPDATES)
+        self.configure(BELT + UPDATES)
         self.container.run("systemctl", "start", "pitcore")
         before, pid = self.status()["model"], self.container.show("MainPID")
         done = self.container.run("systemctl", "start", "pitcore-update")

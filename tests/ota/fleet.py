@@ -10,7 +10,8 @@ from pitcore.control.remote import ask_status
 from pitcore.errors import ControlError
 from pitcore.ota.slots import Store
 from tests.cli.forks import Forked
-from tests.cli.program import program, run_pitcore, small_belt
+from tests.cli.program import program, run_pitcore
+from tests.config_text import small_belt
 from tests.conftest import write_card
 from tests.ota.publisher import Publisher
 

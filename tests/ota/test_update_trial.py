@@ -14,6 +14,11 @@ from tests.ota.board import BUNDLED, refused
 from tests.ota.line import GATE, Line
 
 
+def serve_impatiently(board, line):
+    """Start a service of this kind; a trial waits only a moment for it."""
+    board.line, board.gate = line(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+
+
 class Slow(Line):
     """A model that makes the line lose frames."""
 
@@ -63,7 +68,7 @@ class Dying(Line):
 
 
 def test_a_service_that_dies_and_stays_dead_rolls_the_trial_back(board):
-    board.line, board.gate = Dying(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+    serve_impatiently(board, Dying)
     board.install("1.0.0", 1)
     assert "the service died while it ran it" in refused(Refusal.TRIAL, board.install, "2.0.0", 2)
     assert board.line.start().label == "tiny@1.0.0"
@@ -104,7 +109,7 @@ class Idle(Line):
 
 
 def test_a_belt_that_stands_still_commits_nothing_and_blames_nobody(board):
-    board.line, board.gate = Idle(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+    serve_impatiently(board, Idle)
     assert board.install("1.0.0", 1).result == "on trial"
     assert (board.state.trial.slot, board.state.bad) == ("a", {})
     board.line = Line(board.store.root).start()
@@ -170,7 +175,7 @@ class Unheard(Line):
 
 
 def test_a_socket_that_closes_in_the_middle_of_the_gate_is_not_the_models_fault(board):
-    board.line, board.gate = Unheard(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+    serve_impatiently(board, Unheard)
     outcome = board.install("1.0.0", 1)
     assert outcome.result == "on trial"
     assert "could not be judged and stays on trial (try 1 of 3): the service runs, but did not" in outcome.message
@@ -180,7 +185,7 @@ def test_a_socket_that_closes_in_the_middle_of_the_gate_is_not_the_models_fault(
 
 
 def test_a_service_that_is_never_heard_keeps_no_later_release_away(board):
-    board.line, board.gate = Unheard(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+    serve_impatiently(board, Unheard)
     board.install("1.0.0", 1)
     assert board.updater().install().result == "on trial"
     assert "could not be judged 3 times" in refused(Refusal.TRIAL, board.updater().install)
@@ -206,7 +211,7 @@ def test_a_connection_that_breaks_while_the_service_changes_over_costs_nothing(b
 
 
 def test_a_service_that_never_changed_over_leaves_the_model_on_trial(board):
-    board.line, board.gate = CutOff(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+    serve_impatiently(board, CutOff)
     board.line.takes = False
     outcome = board.install("1.0.0", 1)
     assert outcome.result == "on trial"

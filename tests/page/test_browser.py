@@ -10,8 +10,9 @@ import signal
 
 import pytest
 
-from tests.camera.board import BOTTOM, programs_cameras, two_cameras
+from tests.camera.board import BOTTOM, programs_cameras
 from tests.cli.service import Service
+from tests.config_text import two_cameras
 from tests.conftest import write_tiny_bundle
 from tests.page.axe import needs_axe
 from tests.page.board import address_of
