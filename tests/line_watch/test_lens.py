@@ -81,6 +81,18 @@ def test_a_spot_that_is_wiped_off_stays_an_alarm():
     assert [wiped.look(glass) for _ in range(20 * PASS)][-1] is False
 
 
+@pytest.mark.parametrize(("polarity", "thing"), [("bright", BELT - 12), ("dark", BELT + 12)])
+@pytest.mark.parametrize("passes", [2, 8])
+def test_things_on_the_belt_while_the_levels_are_learned_raise_no_alarm(polarity, thing, passes):
+    """They differ from the belt in the direction in which cherries do not."""
+    glass = Glass(polarity=(polarity, polarity))
+    leaves, bare = Flow(0.15, 5, thing), Flow(0.0, 6)
+    for _ in range(passes * PASS):
+        leaves.look(glass)
+    for _ in range(40 * PASS):
+        assert not bare.look(glass), glass.check.describe()
+
+
 @pytest.mark.parametrize("share", [1.0, 0.997])
 def test_flights_of_the_belt_that_meet_a_row_at_each_look_are_taken_for_dirt(share):
     """A pass later, a row may meet the next flight at the same place, or almost."""
