@@ -67,7 +67,7 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_a_part_imports_only_what_lies_below_it(path):
+def test_a_package_imports_only_lower_layers(path):
     part = part_of(path)
     level = next(number for number, layer in enumerate(LAYERS) if part in layer)
     for name in imported(path):
@@ -97,7 +97,7 @@ def test_pybind11_stays_in_the_bindings():
     assert not offenders
 
 
-def test_every_network_is_opened_by_the_function_that_leaves_the_callers_mode_as_it_was():
+def test_networks_are_opened_only_by_the_function_that_restores_the_callers_mode():
     mine = {
         ROOT / "pitcore" / "inference" / "session.py",
         ROOT / "pitcore" / "doctor" / "software.py",

@@ -35,7 +35,7 @@ def test_counters_add_up_over_their_labels():
     assert metrics.value("never") == 0
 
 
-def test_what_came_since_a_mark_leaves_out_what_was_before():
+def test_counts_since_a_mark_exclude_earlier_ones():
     metrics = Metrics()
     metrics.count("events", "frame_black")
     metrics.count("verdicts", "clean", by=3)

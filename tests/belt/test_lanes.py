@@ -21,7 +21,7 @@ def placed(pulses):
 
 
 @pytest.mark.parametrize("px_per_tick", [0.5, -0.5, 3.0, -0.25])
-def test_a_pulse_stands_around_the_tick_at_which_the_centre_is_under_the_nozzle(px_per_tick):
+def test_a_pulse_is_centred_on_the_tick_at_which_the_cherry_is_under_the_nozzle(px_per_tick):
     made = plan(px_per_tick)
     row, tick = 170, 9000
     (pulse,) = made.pulses(tick, (20, row - 30, 60, 60), "reject")

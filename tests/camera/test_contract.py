@@ -59,7 +59,7 @@ def source(cameras):
     source.close()
 
 
-def test_the_real_library_is_what_is_tested(real):
+def test_the_contract_tests_use_the_real_library(real):
     assert "site-packages" in real.__file__
     assert real.Picamera2.__module__ == "picamera2.picamera2"
 

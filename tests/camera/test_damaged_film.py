@@ -101,7 +101,7 @@ def test_a_damaged_picture_is_found_and_a_whole_one_after_it_is_whole(whole, tmp
         assert not any(found[5:]), "a picture that needs no other starts again"
 
 
-def test_what_leans_on_a_damaged_picture_is_damaged_too(whole, tmp_path):
+def test_pictures_that_depend_on_a_damaged_picture_are_damaged(whole, tmp_path):
     bad = spoil(whole["mpeg4"], tmp_path / "bad.avi", DAMAGE["half"], bad=(2,))
     assert [bool(damage) for damage in damage_in(bad)] == [False, False, True, True, True, False, False, False]
 
@@ -126,7 +126,7 @@ def jpeg():
     return packets.getvalue()
 
 
-def test_a_jpeg_is_whole_with_its_end_marker_whatever_stands_behind_it():
+def test_a_jpeg_is_whole_with_its_end_marker_whatever_follows_it():
     whole = jpeg()
     assert jpeg_fault(whole) is None
     assert jpeg_fault(whole + bytes(500)) is None

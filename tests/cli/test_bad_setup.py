@@ -129,7 +129,7 @@ def test_a_damaged_bundle_is_named(tmp_path, damage):
 
 
 @pytest.mark.parametrize("damage", [wrong_input, no_network], ids=lambda damage: damage.__name__)
-def test_a_network_that_is_not_what_its_card_says_never_judges(tmp_path, damage):
+def test_a_network_that_does_not_match_its_card_is_refused(tmp_path, damage):
     bundle = write_tiny_bundle(tmp_path / "bundle")
     damage(bundle)
     config = write_config(tmp_path / "board.toml", bundle)
@@ -166,7 +166,7 @@ def test_the_version_is_the_packages():
     assert run_pitcore("--version").stdout.split()[-1] == __version__
 
 
-def test_a_name_with_a_newline_forges_no_second_line(tmp_path):
+def test_a_newline_in_a_name_does_not_add_a_line_to_the_message(tmp_path):
     folder = tmp_path / "a\npitcore: all is well"
     folder.mkdir()
     done = run_pitcore("replay", folder, "--out", tmp_path / "out.jsonl")

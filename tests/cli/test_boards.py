@@ -142,7 +142,7 @@ ENDING = {
 
 
 @pytest.mark.parametrize("fault", ENDING)
-def test_a_camera_that_fails_ends_the_service_with_its_name_so_that_it_is_started_anew(impatient, fault):
+def test_a_camera_that_fails_ends_the_service_with_its_name(impatient, fault):
     faults, said = ENDING[fault]
     done = run_pitcore("run", "--config", impatient, env=programs_cameras(faults={BOTTOM: faults}))
     assert done.returncode == 2

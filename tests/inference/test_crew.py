@@ -68,7 +68,7 @@ def test_all_threads_flush_subnormals_and_the_caller_gets_its_own_mode_back(crew
     assert flushes_subnormals() == before
 
 
-def test_what_a_worker_raises_reaches_the_caller_and_the_crew_goes_on(crew):
+def test_an_exception_of_a_worker_reaches_the_caller_and_the_workers_continue(crew):
     ours = crew(2)
     meeting = threading.Barrier(2)
 

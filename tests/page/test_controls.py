@@ -86,7 +86,7 @@ def log_in(browser, board):
         visit.page.close()
 
 
-def test_who_shows_no_token_finds_no_control(browser, board):
+def test_controls_are_hidden_without_a_token(browser, board):
     visit = Visit(browser, board.line.url)
     visit.page.wait_for_selector("#token")
     assert not visit.page.is_visible("#controls")
