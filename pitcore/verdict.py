@@ -113,6 +113,9 @@ def is_fault(event: str) -> bool:
     return event not in CONTROL_EVENTS and not event.endswith(CLEARED)
 
 
+_LINES = msgspec.json.Encoder()
+
+
 def encode_lines(records: Sequence[Verdict | Event]) -> bytes:
     """Encode records as JSON lines, each ended by a newline."""
-    return b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+    return _LINES.encode_lines(records)

@@ -7,7 +7,7 @@ import pytest
 from pitcore.camera.source import Exposure
 from pitcore.config import CameraConfig, LineConfig, Picamera2SourceConfig, decode_config
 from pitcore.errors import ConfigError
-from pitcore.line_watch.identity import IdentityCheck, differences
+from pitcore.line_watch.identity import IdentityCheck, difference
 from pitcore.loop.app import App, Options
 from pitcore.metrics import Metrics
 from pitcore.model_card import DEFAULT_BUNDLE
@@ -111,7 +111,19 @@ def test_an_empty_or_tiny_crop_has_no_difference():
     crops = np.zeros((3, 80, 80, 2), np.uint8)
     crops[1, 40, 40] = 255
     crops[2, 40, 40, 0] = 1
-    assert differences(crops).tolist() == [0.0, 0.0, 0.0]
+    assert [difference(crop) for crop in crops] == [0.0, 0.0, 0.0]
+
+
+def test_the_difference_is_that_of_the_means_over_middle_and_rim():
+    """A cherry of area A is compared within half the radius of a disc of area A, and beyond three quarters of it."""
+    y, x = np.mgrid[-19.5:20, -19.5:20]  # every second pixel of a crop of 80 px
+    for crop in np.load(DEFAULT_BUNDLE / "golden.npz")["crops"]:
+        seen = crop[::2, ::2].astype(float)
+        cherry = seen.any(axis=2)
+        share = np.hypot(x, y) / np.sqrt(cherry.sum() / np.pi)
+        parts = [seen[cherry & (share < 0.5)].mean(axis=0), seen[cherry & (share > 0.75)].mean(axis=0)]
+        contrast = np.log(parts[0] / parts[1])
+        assert difference(crop) == pytest.approx(contrast[0] - contrast[1], abs=1e-9)
 
 
 def test_a_fail_safe_that_allows_clean_under_exchanged_cameras_is_refused():
