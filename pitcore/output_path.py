@@ -40,7 +40,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a file holds, so that a file of another kind is not replaced.
+    """The kind of a file's content, so that a file of another kind is not replaced.
 
     Attributes:
         name: for messages, with its article.

@@ -1,4 +1,4 @@
-"""What many tests stand on: a tiny bundle whose verdicts can be worked out by hand."""
+"""Fixtures of many tests: a tiny bundle whose verdicts can be computed by hand."""
 
 import functools
 import hashlib

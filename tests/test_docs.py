@@ -1,4 +1,4 @@
-"""What the pages name is there. `make docs` checks the links of those in docs/."""
+"""Tests that the files and functions that pages name exist. `make docs` checks the links of those in docs/."""
 
 import ast
 import re
@@ -36,7 +36,7 @@ def test_every_file_that_a_page_names_exists(page):
 
 @pytest.fixture(scope="module")
 def members():
-    """What every class of pitcore has, by its name: methods, fields, and what its methods set."""
+    """Return methods, fields and attributes of every class of pitcore, by its name."""
     found = {}
     for path in (ROOT / "pitcore").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

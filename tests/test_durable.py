@@ -128,5 +128,5 @@ def test_a_process_killed_in_the_midst_leaves_the_old_content(place):
     process.wait()
     process.stdout.close()
     assert place.read_bytes() == OLD
-    replace_file(place, lambda file: file.write(NEW))  # the rest of the dead process is in nobody's way
+    replace_file(place, lambda file: file.write(NEW))  # the temporary file of the dead process does not disturb
     assert place.read_bytes() == NEW

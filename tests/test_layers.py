@@ -32,7 +32,7 @@ LOOP = {"loop"}
 SERVICES = {"control", "service", "doctor", "support", "bench", "outputs", "page", "capture", "shadow"}
 COMMANDS = {"cli"}
 LAYERS = [CONTRACTS, STAGES, ON_STAGES, WATCH, LOOP, SERVICES, COMMANDS]
-# The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt
+# The C++ core is in preprocess. Code that runs a network needs its crops' memory and its flush-to-zero guard; the belt
 # has its boxes matched there. Cameras stamp their frames with the belt's encoder, and the actuator fires by the belt's
 # schedule.
 ALLOWED_BETWEEN_STAGES = {

@@ -1,4 +1,4 @@
-"""Files from other desks are read as they were meant, or the character that nobody sees is named."""
+"""Files from other editors are read correctly, or the invisible character is named."""
 
 import pytest
 

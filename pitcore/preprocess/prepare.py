@@ -33,7 +33,7 @@ RUNS_PER_ROW = 128  # of a noisy row; a clean one of the reference load has abou
 
 @dataclass(frozen=True)
 class CropSpec:
-    """What a crop looks like; taken from a model card.
+    """Size and form of a crop; from a model card.
 
     Attributes:
         size_px: side S of the square crop, 16 to 1024.
@@ -50,7 +50,7 @@ class CropSpec:
 
 @dataclass(frozen=True)
 class SegmentSpec:
-    """What makes a pixel foreground, and which components count. One entry per plane in each tuple.
+    """Rules for foreground pixels and for components. One entry per plane in each tuple.
 
     Attributes:
         background: the empty belt: a level 0 to 255, a (W,) uint8 profile across the belt, or a (H, W) uint8 image.
@@ -182,7 +182,7 @@ class Preparer:
         self._extractor.extract(self._segmenter, planes, indices, out)
 
     def extract_whole(self, planes: Sequence[Plane], indices: NDArray[np.int32], out: NDArray[np.uint8]) -> None:
-        """Write components in their own size, whatever the model wants; what is larger loses its borders.
+        """Write components in their own size, not that of the model; larger ones lose their borders.
 
         Args:
             planes: as for ``extract``.

@@ -90,7 +90,7 @@ def test_disarming_again_after_the_disk_was_repaired_is_written_to_the_disk(path
     with pytest.raises(ControlError):
         arming.disarm("anna")
     path.rmdir()
-    path.write_bytes(armed)  # what a failing disk would still hold
+    path.write_bytes(armed)  # a failing disk would keep the old state
     arming.disarm("anna")
     assert not Arming(path).armed
 

@@ -150,7 +150,7 @@ def test_more_lanes_than_bits_are_refused(schedule):
 
 
 class Model:
-    """Every tick of every pulse in sets; slow and plain. The belt goes by single ticks."""
+    """A model of the schedule: every tick of every pulse in sets. Slow and simple. The belt moves tick by tick."""
 
     def __init__(self, jitter, reach):
         self.pending, self.fired, self.tick, self.front, self.open = set(), set(), 0, 0, False

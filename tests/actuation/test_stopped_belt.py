@@ -75,7 +75,7 @@ def test_a_pit_under_the_nozzle_of_a_creeping_belt_is_fired_at_when_the_belt_run
 def test_edges_read_after_the_belt_stopped_open_no_valve(monkeypatch):
     machine, _, chip, loop = virtual_loop(monkeypatch, CONFIG, range(1, 3000))
     loop.turn()
-    machine.now_ns += 5000 * MS  # the process did not run: meanwhile the belt came on, and stopped
+    machine.now_ns += 5000 * MS  # the process did not run while the belt moved and stopped
     before = len(chip.driven)
     for _ in range(100):
         loop.turn()

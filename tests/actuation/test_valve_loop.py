@@ -30,7 +30,7 @@ class Rig:
         self.chip = SimulatedChip(steady(lambda: self.start_ns, TICKS_PER_S))
         self.loop = ValveLoop(PLAN, CONFIG, Lines(self.chip, CONFIG), self.board)
         for tick in range(0, round(TICKS_PER_S * 2 * PATIENCE_S), 200):
-            self.loop.actuator.judged(tick, 0)  # whatever comes is judged; what is under the nozzles now is not
+            self.loop.actuator.judged(tick, 0)  # coming belt is judged; the belt under the nozzles is not
 
     def turn_until(self, condition, what):
         deadline = time.monotonic() + PATIENCE_S

@@ -92,7 +92,7 @@ def test_a_history_that_is_full_still_knows_the_newest_steps():
     for tick in range(1, 1001):
         history.append(tick * 10, tick)
     assert [history.tick_at(tick * 10 + 5) for tick in range(950, 1001)] == list(range(950, 1001))
-    assert history.tick_at(0) == 1000 - (64 - 8) + 1  # the oldest it may still tell
+    assert history.tick_at(0) == 1000 - (64 - 8) + 1  # the oldest tick that it must still know
 
 
 def test_speed_is_that_of_the_last_steps_and_falls_while_the_belt_is_stopped():

@@ -79,7 +79,7 @@ def test_frames_that_overlap_by_a_cherry_leave_no_stretch_unjudged(px_per_tick):
 
 
 def test_reach_is_from_the_last_row_seen_to_the_nearest_nozzle():
-    assert plan(0.5).reach_ticks == 1  # the nozzle stands where the frame ends
+    assert plan(0.5).reach_ticks == 1  # the nozzle is at the end of the frame
     assert plan(5.0).reach_ticks == 900
     assert plan(-0.5).reach_ticks == 1000
     assert plan(lanes=()).reach_ticks == 1

@@ -75,7 +75,7 @@ def test_a_cherry_that_stays_on_the_belt_is_not_judged_again_and_not_taken_for_a
 
 
 def test_a_cherry_that_left_while_frames_could_not_be_searched_is_judged_when_it_returns():
-    """Frames are flooded by a hand while somebody runs the belt back and puts other cherries on it."""
+    """A hand covers the frames while the belt runs back and gets other cherries."""
     tracker, belt = tracker_of(Encoder()), cherries(1, 4)
     counted(tracker, belt, range(HEIGHT, TURN + 1, 100))
     for front in [*range(TURN, TURN - 800, -100), *range(TURN - 800, TURN, 100)]:

@@ -156,7 +156,7 @@ def test_every_cherry_of_a_random_belt_gets_one_verdict(px_per_tick, seed):
 
 def test_a_cherry_that_left_by_the_entry_edge_is_judged_again_when_it_returns(tracker):
     assert update(tracker, 1000, (100, 50, 60, 60)).whole == [0]
-    update(tracker, 800)  # backwards: the cherry left, and somebody may have put another in its place
+    update(tracker, 800)  # backwards: the cherry left, and another one may be in its place
     assert update(tracker, 1000, (104, 52, 58, 58)).whole == [0]
 
 

@@ -119,7 +119,7 @@ def test_the_profile_of_the_empty_belt_ignores_cherries():
 
 def test_the_shift_of_the_planes_is_found_to_a_tenth_of_a_pixel():
     points = np.random.default_rng(0).normal((6.3, -2.8), 0.8, (200, 2))
-    points[::9] += 30.0  # neighbours taken for one thing
+    points[::9] += 30.0  # two cherries that were found as one thing
     found = align.shift_of([tuple(point) for point in points], 20)
     assert (found.dx_px, found.dy_px) == pytest.approx((6.3, -2.8), abs=0.2)
     assert found.whole_px == (6, -3)

@@ -103,7 +103,7 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 @pytest.mark.parametrize("forgiving", [False, True])
 def test_a_picture_with_right_chunks_and_wrong_pixels_is_refused(tmp_path, monkeypatch, what, forgiving):
-    monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", forgiving)  # of whoever shares the process
+    monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", forgiving)  # of other tests in the process
     chunk, said = BROKEN[what]
     (tmp_path / "bad.png").write_bytes(png(header(20, 8), chunk, (b"IEND", b"")))
     with pytest.raises(ImageError, match=rf"bad\.png: the PNG is damaged: .*({said})"):

@@ -32,7 +32,8 @@ KINDS = {  # codec: pixel format, container, options
     "libx264": ("yuv420p", "mkv", {"bf": "2", "g": "5"}),
     "mpeg4": ("yuv420p", "avi", {"g": "5"}),
 }
-INTRA = {"mjpeg", "png"}  # each picture stands for itself; FFV1 made here has the states of its coder from the first
+# Each picture can be decoded by itself; in the FFV1 that is made here each needs the coder's states from the first.
+INTRA = {"mjpeg", "png"}
 DAMAGE = {
     "half": lambda raw: raw[: len(raw) // 2],
     "half, then zeros": lambda raw: raw[: len(raw) // 2] + bytes(len(raw) - len(raw) // 2),

@@ -17,7 +17,7 @@ def look(check, frame):
 
 
 def found(pairs, noise="sensor"):
-    """What is found in each frame of (top, bottom) planes, a tenth of a second apart."""
+    """Return the finding in each frame of (top, bottom) planes; frames are a tenth of a second apart."""
     check = FrozenCheck(2, noise)
     return [look(check, Frame(seq, seq * 100_000_000, 0, pair)) for seq, pair in enumerate(pairs)]
 

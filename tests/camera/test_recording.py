@@ -124,7 +124,7 @@ def test_a_damaged_recording_is_refused_with_file_and_fix(folder, what):
     with pytest.raises(RecordingError, match=message) as caught:
         frames_of(ReplaySource(folder))
     assert str(folder) in str(caught.value)
-    assert ";" in str(caught.value)  # what is wrong; how to fix it
+    assert ";" in str(caught.value)  # the fault and the fix
 
 
 def test_damaged_truth_is_named_and_not_needed(folder):

@@ -124,9 +124,10 @@ def import_commands(command):
 
 
 def serve(requests):
-    """Fork for each request until nobody is left to ask; return, in what was forked, the request.
+    """Fork for each request until the tests close the socket. Return only in the forks, with the request.
 
-    Reports the number of each child, and how it ended. Coverage starts anew in each fork, so there is one a program.
+    Reports the number of each child, and how it ended. There is one fork for each program, because coverage starts
+    again in each.
     """
     running = {}  # descriptor of a child's process: its number, and where to report
     waiting = select.poll()
@@ -182,5 +183,5 @@ if __name__ == "__main__":
     os.environ.clear()
     os.environ.update(asked["environment"])
     sys.path[:0] = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
-    sys.argv, __package__ = asked["words"], None  # what click takes the program's name from
+    sys.argv, __package__ = asked["words"], None  # click takes the program's name from them
     module.main()

@@ -1,4 +1,4 @@
-"""A bad configuration or bundle is one line and exit code 2; ``config check`` stands for every command."""
+"""A bad configuration or bundle is one line and exit code 2. ``config check`` is tested in place of every command."""
 
 import json
 import os

@@ -19,7 +19,7 @@ from tests.cli.forks import PROGRAMS
 
 PATHS = (InputPath, OutputFile, OutputFolder)
 KNOWN = (*PATHS, Number, Text, click.IntRange, click.Choice, click.types.BoolParamType)
-READ_ONLY = "/sys/pitcore-test"  # nobody makes a file there, root included
+READ_ONLY = "/sys/pitcore-test"  # even root cannot make a file there
 LONG = {"peers", "denormals"}  # they measure, and read nothing that could be missing
 LONG_OPTIONS = {"rejects"}  # so does this
 FAILS_WITH_1 = {"doctor"}  # as its help says

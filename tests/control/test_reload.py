@@ -37,7 +37,7 @@ def test_the_loop_goes_on_while_a_model_loads_and_no_frame_is_lost(tiny_bundle, 
     go_on = threading.Event()
 
     def read_config():
-        assert go_on.wait(PATIENCE_S)  # the reload stands still here, and the belt must not
+        assert go_on.wait(PATIENCE_S)  # the reload waits here, and the belt must not
         return config_for(other)
 
     def script(run):
@@ -232,7 +232,7 @@ def test_each_client_gets_the_result_of_its_own_reload(tiny_bundle, other):
 def niceness_of_all_threads():
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+        with contextlib.suppress(ProcessLookupError):  # it has ended
             found.add(os.getpriority(os.PRIO_PROCESS, int(task.name)))
     return found
 
@@ -295,7 +295,7 @@ def test_a_reload_is_done_and_recorded_while_the_belt_is_stopped(tiny_bundle, ot
 
 @pytest.fixture
 def silent(tiny_bundle):
-    """A service whose loop does not run: nobody takes what a reload offers."""
+    """A service whose loop does not run, so that it never takes a reloaded model."""
     app = App(config_for(tiny_bundle), ListSource([]), Options(sinks=[]), Metrics())
     reloader = Reloader(app, lambda: config_for(tiny_bundle, decision=DecisionConfig(reject=0.5)))
     reloader.start()

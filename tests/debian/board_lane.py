@@ -60,7 +60,7 @@ selftest_latency_ratio = 1000.0
 
 
 def put_cameras(root: Path) -> None:
-    """Lay the tests' picamera2 into a root, beside the package."""
+    """Copy the tests' picamera2 into a root, beside the package."""
     shutil.copy(ROOT / "tests/debian/board_cameras.py", root / "usr/lib/board_cameras.py")
     place = root / "usr/lib/pitcore-tests/tests"
     (place / "camera").mkdir(parents=True)
@@ -71,7 +71,7 @@ def put_cameras(root: Path) -> None:
 
 
 def put_repository(root: Path) -> None:
-    """Lay a signed repository with one model into a root, as a stick that is mounted, and the keys that it trusts."""
+    """Put a signed repository with one model, like a mounted stick, and the trusted keys into a root."""
     with tempfile.TemporaryDirectory() as place:
         publisher = Today(place)
         publisher.ship("1.0.0")
@@ -124,7 +124,7 @@ class BoardLane(ServiceLane):
     def is_shut_after_a_kill(self) -> None:
         """Kill everything at once: systemd runs `pitcore shut-valves` within the unit's limits, and restarts."""
         restarts = int(self.container.show("NRestarts"))
-        told = self.container.journal("-u", "pitcore").count("nothing to shut")  # what it says of a chip in memory
+        told = self.container.journal("-u", "pitcore").count("nothing to shut")  # its text for a simulated chip
         self.container.run("systemctl", "kill", "--signal=KILL", "pitcore")
         wait_for("a restart", lambda: int(self.container.show("NRestarts")) > restarts)
         wait_for("ready again", lambda: self.container.show("ActiveState") == "active")
@@ -190,7 +190,7 @@ class BoardLane(ServiceLane):
         return next(sink for sink in self.status()["sinks"] if sink["kind"] == "valves")
 
     def has_real_time(self) -> None:
-        """The valve process runs as SCHED_FIFO at 40; on a machine whose root may not allow that, the journal tells."""
+        """Test that the valve process runs as SCHED_FIFO at 40, or that the journal says why it may not."""
         pid = self.container.show("MainPID")
         limits = self.container.run("cat", f"/proc/{pid}/limits").stdout
         (allowed,) = (int(line.split()[-1]) for line in limits.splitlines() if "realtime priority" in line)

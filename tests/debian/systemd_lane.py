@@ -91,7 +91,7 @@ class Lane(ServiceLane):
         )
 
     def lives_within_its_limits(self) -> None:
-        """The unit's exposure is at most 2.0, and the process has what it says."""
+        """Test that the unit's exposure is at most 2.0, and that the process has the unit's limits."""
         said = self.container.run("systemd-analyze", "security", "--no-pager", "pitcore.service").stdout.splitlines()
         found = re.search(r"pitcore.service: ([0-9.]+)", said[-1] if said else "")
         self.expect(

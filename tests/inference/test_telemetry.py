@@ -1,4 +1,4 @@
-"""ONNX Runtime's Linux builds name the machine and send events to their maker, unless told not to."""
+"""ONNX Runtime's Linux builds give the machine an id and send events to their maker, unless this is switched off."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Dirt on the glass is found, and a belt that only carries much is not taken for dirt."""
+"""Dirt on the glass is found, and a dense flow of cherries is not taken for dirt."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ class Glass:
 
 
 class Flow:
-    """Planes of a belt on which cherries lie at random, so many that they cover a share of it; one has a spot."""
+    """Planes of a belt with random cherries that cover a share of it; one plane has a spot."""
 
     def __init__(self, share, seed, fruit=FRUIT, spot=0.0):
         self._random = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ def drawn(config, frames):
 
 @functools.cache
 def values(belt_level):
-    """What 'calibrate flat' measures of a belt with cherries and strips on it."""
+    """Return the values that 'calibrate flat' measures on a belt with cherries and strips."""
     config = config_of("no bundle", belt(cherries_per_frame=6.0, belt_level=belt_level))
     with survey_of(drawn(config, 240), config) as survey:
         return measure_flat(survey, 240).values
@@ -197,7 +197,7 @@ def test_only_a_measured_strip_counts_as_a_light_reference():
 
 @pytest.mark.parametrize(("measured", "failsafe"), [(True, "alarm"), (False, "reject")])
 def test_nothing_seen_rejects_an_empty_black_belt_only_without_a_measured_strip(tiny_bundle, measured, failsafe):
-    """A spot that never moves lies in view, and is no cherry."""
+    """A spot that never moves is in view, and it is no cherry."""
     spot = SpotConfig(plane=1, x_px=300, y_px=120, radius_px=14, share=1.0, glow=40)
     config = config_of(tiny_bundle, belt(wrong(spots=(spot,)), cherries_per_frame=0.0, belt_level=0.0))
     config = msgspec.structs.replace(

@@ -140,7 +140,7 @@ def test_the_loop_does_other_work_while_no_frame_comes():
 
 
 class PipeSource(CountingSource):
-    """A source whose calls go into the kernel, where they wait for a pipe that nobody writes."""
+    """A source whose calls wait in the kernel for a pipe that nothing writes to."""
 
     def __init__(self, hangs_in, *, live):
         super().__init__(None, live=live)

@@ -1,6 +1,6 @@
-"""What an attacker or a broken mirror can do to a board's trust.
+"""Tests attacks of an attacker or a broken mirror on a board's trust.
 
-Each attack is refused by its own name, floors never fall, and the honest repository is followed again.
+Each attack is refused with its own reason, floors never fall, and the publisher's repository is accepted again.
 """
 
 import shutil

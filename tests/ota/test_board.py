@@ -114,7 +114,7 @@ def test_a_second_update_is_refused_while_one_runs_and_keeps_its_result(board):
 
 @pytest.fixture
 def small_board(short, site, publisher):
-    """A board whose store lies on a disk of 400 KiB of its own."""
+    """A board whose store has a disk of its own, of 400 KiB."""
     board = RealBoard(short / "board", site.url, publisher.root)
     board.store.root.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", board.store.root]
@@ -174,7 +174,7 @@ def test_a_damaged_slot_does_not_affect_the_running_model_and_the_status_says_ho
     network = board.store.slot("a") / "model.onnx"
     content = network.read_bytes()
     network.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert board.label() == "tiny@1.0.0"  # what runs is in memory
+    assert board.label() == "tiny@1.0.0"  # the running model is in memory
     status = board.update("status").stdout
     assert "ERROR  slot a (active) is damaged" in status
     assert "FIX  `pitcore update install` installs it again" in status

@@ -134,7 +134,7 @@ def test_damaged_and_truncated_patches_are_refused(applied, method):
         rotten = bytearray(patch)
         rotten[draw.randrange(len(patch))] ^= 1 << draw.randrange(8)
         for bad in (bytes(rotten), patch[: draw.randrange(len(patch))]):
-            with suppress(UpdateError):  # any other error fails the test; what passes, the caller's hash tells
+            with suppress(UpdateError):  # any other error fails the test; without one, the caller's hash decides
                 assert len(applied(method, old, bad, len(new))) == len(new)
 
 

@@ -38,7 +38,7 @@ def test_a_disk_error_at_any_operation_fails_only_the_update(stage, scene, code,
         disk = Refusing(number, code)
         board = stage.set_up(scene, disk)
         end = stage.play(board, disk)
-        # The patch is given up and the whole taken; an attempt that cannot be taken off leaves the model on trial.
+        # After a failed patch the full archive is fetched. If an attempt cannot be counted, the model stays on trial.
         assert end in {REFUSALS[code], "committed", "on trial"}, f"{where}: {end}"
         board = stage.open(scene)
         assert check(board, scene) == NEW or end != "committed", where

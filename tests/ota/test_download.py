@@ -70,7 +70,7 @@ def refused_on_a_kept_connection(site):
 
 
 def converges(site, part):
-    """The honest server completes whatever the fault left behind."""
+    """A server without the fault completes the download."""
     site.faults = {}
     fetch(site, part)
     assert part.read_bytes() == CONTENT

@@ -42,10 +42,10 @@ def record(stage, scene):
 
 
 class Inspector:
-    """Lays images out and holds the invariant against them; what was seen before costs nothing.
+    """Writes images to a disk and checks the invariant on them. Images that were checked before are skipped.
 
     Args:
-        stage, scene: what was played.
+        stage, scene: the scene that was played.
     """
 
     def __init__(self, stage, scene):

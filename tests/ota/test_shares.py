@@ -38,7 +38,7 @@ def test_a_model_that_calls_pits_clean_fails_the_share_check(count, shares):
 
 
 def test_a_good_model_fails_by_chance_no_more_often_than_allowed():
-    """Once in a thousand trials; here one whose stopped share lies on the bound itself."""
+    """The limit is once in a thousand trials. The stopped share of this model is on the bound itself."""
     rng = np.random.default_rng(1)
     honest = np.array([0.70, 0.075, 0.225])  # half of the doubt gone, a tenth fewer pits in the fruit
     failed = 0
@@ -49,7 +49,7 @@ def test_a_good_model_fails_by_chance_no_more_often_than_allowed():
 
 
 def test_wilson_limits_solve_their_equation():
-    """Each limit is a share from which the one that was seen lies as many deviations away as the confidence asks."""
+    """Each limit is the share whose distance to the observed share is Z standard deviations."""
     for limit in wilson(10, 100):
         assert abs(0.1 - limit) == pytest.approx(Z * np.sqrt(limit * (1 - limit) / 100))
     assert wilson(0, 0) == (0.0, 1.0)

@@ -116,7 +116,7 @@ def test_a_model_that_does_not_load_is_given_up_only_while_it_is_the_one_on_tria
     try_out(store, bundles[1], 2)
     candidate = next(models_to_load(store.root))
     store.change(lambda state: states.roll_back(state, "by hand"))
-    give_up(store.root, candidate, "slow")  # somebody was faster: the active model must not be hit
+    give_up(store.root, candidate, "slow")  # another process was faster: the active model must not be affected
     assert store.read().active == "a"
     later = try_out(store, bundles[2], 3)
     give_up(store.root, next(models_to_load(store.root)), "no network")

@@ -38,7 +38,7 @@ def test_a_stale_stick_is_refused_as_old_and_later_as_expired(field):
     field.converges()
 
 
-# The disk: what tuf keeps is gone, cut or rotten; the floors still hold.
+# The disk: tuf's files are missing, truncated or damaged; the floors still hold.
 
 
 @pytest.mark.parametrize("content", [b"", b"{", None])
@@ -102,7 +102,7 @@ def test_a_rotated_key_is_accepted_and_the_stolen_one_refused(field, role):
     elif role == "snapshot":
         list_snapshot(field, evil)
     assert field.refused() is Refusal.BAD_SIGNATURE
-    for online in ("snapshot", "timestamp"):  # whoever listed it has these keys as well
+    for online in ("snapshot", "timestamp"):  # the thief who listed it has these keys as well
         field.publisher.rotate(online)
     field.converges()
 
@@ -184,7 +184,7 @@ def test_a_signer_whose_clock_was_years_ahead_locks_out_no_board(field, tmp_path
     field.publisher.refresh()
     assert field.board.check().release_seq == 2
     field.board.clock.synced = False
-    assert field.board.check().release_seq == 2  # what a set clock contradicted is not held against one that is not
+    assert field.board.check().release_seq == 2  # a contradiction counts for a synchronised clock only
     new = BoardUnderTest(field.publisher, tmp_path / "new", field.site.url)
     new.clock.synced = False
     with pytest.raises(UpdateError):

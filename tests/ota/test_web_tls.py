@@ -19,7 +19,7 @@ from tests.ota.test_download import refused_on_a_kept_connection
 
 
 def certificate(folder):
-    """A certificate of 127.0.0.1 that vouches for itself, with its key."""
+    """A self-signed certificate of 127.0.0.1, with its key."""
     key = generate_private_key(SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)

@@ -39,7 +39,7 @@ class Play:
         self._out.flush()
 
     def add(self, version, **options):
-        """Sign a version and have nobody asked yet."""
+        """Sign a version that no board is asked to install yet."""
         self._publisher.bundle(version, **options)
         self._added[version] = added = self._publisher.add(version)
         self._publisher.release(added.target, 0.0)

@@ -1,4 +1,4 @@
-"""A live page without a service: the test tells what the loop would."""
+"""A live page without a service: the test sends the data that the loop would send."""
 
 import errno
 import http.client

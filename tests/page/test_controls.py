@@ -1,4 +1,4 @@
-"""What people with a token do at the live page, in a real browser, with a real service and simulated valves."""
+"""Tests the controls of the live page, in a real browser, with a real service and simulated valves."""
 
 import json
 

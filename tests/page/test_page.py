@@ -1,4 +1,4 @@
-"""What viewers see: counts, signs, the age of the picture, alarms."""
+"""Tests the data that viewers see: counts, signs, the age of the picture, alarms."""
 
 import os
 import re
@@ -256,7 +256,7 @@ def test_the_loop_does_not_wait_for_a_page_that_hangs(tmp_path):
                 board.sink.observe(frame(tick))
                 board.sink.emit([verdict(tick=tick)] * 20)
             assert len(board.sink._seen) <= 400
-            time.sleep(0.5)  # what the thread tells meanwhile is passed over
+            time.sleep(0.5)  # the page process does not read the thread's messages
         finally:
             os.kill(pid, signal.SIGCONT)
         board.wait(lambda: sum(map(sum, board.state()["total"])) == 60_000, "every count")

@@ -1,4 +1,4 @@
-"""What strangers, hostile pages and slow clients may not do."""
+"""Tests that strangers, hostile pages and slow clients are refused."""
 
 import contextlib
 import functools

@@ -150,7 +150,7 @@ def slow_segmenter():
 
 
 def test_the_lock_of_the_interpreter_is_free_while_segmenting():
-    # The scheduler may not let this thread run meanwhile; held, the lock never would.
+    # The scheduler may not run this thread in that time; if the lock were held, it would never run.
     assert any(ticked_while_segmenting() for _ in range(50))
 
 

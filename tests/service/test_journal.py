@@ -13,7 +13,7 @@ from pitcore.service.journal import JournalHandler, TerminalHandler, encode_fiel
 
 
 def decode(datagram):
-    """What journald makes of a datagram: both forms of the native protocol."""
+    """Decode a datagram as journald does: both forms of the native protocol."""
     fields = {}
     while datagram:
         line, _, rest = datagram.partition(b"\n")

@@ -1,4 +1,4 @@
-"""A candidate beside the model that decides: no verdict changes, and what it says differently is counted and kept."""
+"""Tests a candidate beside the live model: no verdict changes, and disagreements are counted and kept."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a board kept comes into an archive once."""
+"""Tests that each crop of a board comes into an archive once."""
 
 import shutil
 import signal
@@ -21,7 +21,7 @@ from tests.scene import ListSource, config_for, planes_with, run_scene, still  #
 
 
 def keep(bundle, folder, frames=4, first=0):
-    """What a board keeps of ``3 * frames`` cherries, each of another grey level."""
+    """Make the crops that a board keeps of ``3 * frames`` cherries, each with another grey level."""
     keeper = CropKeeper(CaptureConfig(enabled=True, folder=str(folder), random_share=1.0, free_bytes=0))
     pictures = [
         planes_with(*((20 + 100 * place, 60, 60 + first + 3 * seed + place) for place in range(3)), seed=seed)

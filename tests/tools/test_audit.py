@@ -110,7 +110,7 @@ def test_exact_duplicates_are_not_counted_as_the_same_cherry_again(data):
 
 @pytest.fixture
 def flipped(data, crops, tmp_path):
-    """A folder in which one pit lies among the clean, its hash, and the tables of two nets that know better."""
+    """A folder with one pit among the clean crops, its hash, and the tables of two nets that call it a pit."""
     shutil.move(path_of(data, 1, 7), data / "cherry_clean" / "moved.png")
     name = crop_hash(read_crop(data / "cherry_clean" / "moved.png"))
     wrong = load_labelled(data)

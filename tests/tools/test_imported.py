@@ -40,7 +40,7 @@ def stated(**values):
 
 
 def checkpoint_of(folder, architecture, classes, *, normalised=False):
-    """Write a net as another program would leave it, and return it; nobody changes it."""
+    """Write a net as another program would store it, and return it. Tests must not change it."""
     network = fitted(architecture, classes, normalised)
     torch.save({"model_state_dict": network.state_dict()}, folder / "best.pt")
     return network
@@ -77,7 +77,7 @@ def at_size(images):
 
 
 def as_picture(crops, *, normalised):
-    """What another program feeds its net: (N, 3, S, S) float, green zero, perhaps normalised."""
+    """The input of another program's net: (N, 3, S, S) float, green zero, perhaps normalised."""
     rgb = torch.zeros(len(crops), 3, *crops.shape[1:3])
     rgb[:, ::2] = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
     if normalised:

@@ -56,7 +56,7 @@ class Page:
         self.tab.keyboard.press("Enter")
 
     def shown(self, before=None):
-        """The crop whose pictures stand on the page, when it is another than before."""
+        """Return the crop on the page, once it is another than before."""
         self.tab.wait_for_function(
             "before => { const at = document.getElementById('work').dataset;"
             " return at.crop !== undefined && at.crop !== before && (at.crop === '' || at.shown === at.crop); }",

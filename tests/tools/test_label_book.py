@@ -1,4 +1,4 @@
-"""What people said of crops is kept, may be undone, and is compared."""
+"""Tests that labels of people are stored, can be undone, and are compared."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""What a publisher's machine can get wrong without any key: modes of files, its clock, a stick that is not mounted."""
+"""Tests faults of a publisher's machine: modes of files, its clock, a stick that is not mounted."""
 
 import os
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What a recipe may ask for besides the default: other starts, rates, losses, teachers, labels, processes."""
+"""Tests the options of a recipe: other starts, rates, losses, teachers, labels, processes."""
 
 import csv
 import subprocess
