@@ -94,7 +94,7 @@ class Play:
         return [first, last]
 
     def one_board(self):
-        """The beginning without phases."""
+        """Run the first part with one board, without phases."""
         self.add("1.0.0")
         board = self.board("board1")
         self.ask("1.0.0", 100)

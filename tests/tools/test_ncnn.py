@@ -29,7 +29,7 @@ def crops():
 
 
 def margins(logits):
-    """By how much one class is ahead of the other: what a verdict is made of."""
+    """Return the difference of the two logits, from which the verdict follows."""
     return logits[:, 1] - logits[:, 0]
 
 
