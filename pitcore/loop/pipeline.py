@@ -273,7 +273,7 @@ class Pipeline:
             )
 
     def _doubts(self, at: Searched, shapes: Sequence[policy.Shape]) -> list[Reason | None]:
-        """Return for each thing that the network judges why it may not be one clean cherry, by its shape."""
+        """Return the doubt about the shape of each thing that the network judges; None if there is none."""
         cut, limits = frozenset(at.chosen.cut), self._rules.config.decision
         return [
             "cut" if index in cut else policy.shape_reason(shape, limits)
