@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 NATIVE := build/native
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start hundreds of interpreters, and each would compile pitcore again.
+unexport PYTHONDONTWRITEBYTECODE
 CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 
 # Many tests wait: for a service, a timeout, a browser. So there are three test processes for two cores. Whoever has

@@ -1,7 +1,7 @@
 """pitcore: finds every cherry in a frame and says clean, maybe, pit or side.
 
 Importing this package loads no native code and changes no processor mode. It does switch ONNX Runtime's telemetry off,
-which by default names the machine and sends events to its maker: a board tells nobody anything.
+which by default names the machine and sends events to its maker: a board sends no data.
 """
 
 import os

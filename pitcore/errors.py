@@ -1,4 +1,4 @@
-"""The one tree of errors a user can meet.
+"""Defines every error that a user can get.
 
 Each message is one line that says what is wrong, where, and how to fix it. The command line prints
 it and exits with code 2; it never shows a traceback for an error of this tree. Programming errors are
@@ -63,7 +63,7 @@ class SinkError(PitcoreError):
 
 
 class ControlError(PitcoreError):
-    """What was asked of a running service, or of its control socket, and cannot be done."""
+    """A request to a running service, or to its control socket, that cannot be carried out."""
 
 
 class NotRunningError(ControlError):
@@ -79,7 +79,7 @@ class HungError(PitcoreError):
 
 
 class PageError(PitcoreError):
-    """What the live page needs and cannot have."""
+    """The live page lacks something that it needs."""
 
 
 class SupportError(PitcoreError):
@@ -91,7 +91,7 @@ class DataError(PitcoreError):
 
 
 class Refusal(StrEnum):
-    """Why an update was refused. The values are stable: they stand in status, in feedback and in tests."""
+    """The reason why an update was refused. The values are stable: status, feedback and tests contain them."""
 
     # The repository's word.
     BAD_SIGNATURE = "bad-signature"  # a wrong key, or fewer keys than the role's threshold

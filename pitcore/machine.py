@@ -1,4 +1,4 @@
-"""What the machine says of itself: processor, clock, heat, throttling, load. What it does not know is None."""
+"""Reads processor, clock, temperature, throttling and load of the machine. Unknown values are None."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Counts and durations of a run. What they are for, and how they leave the process, is not known here.
+"""Keeps counts and durations of a run.
 
-Whoever counts never waits for whoever reads: a reader copies what is there and takes no lock.
+The writer never waits for a reader: a reader copies the values and takes no lock.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class FrameWork(NamedTuple):
 
 
 class Work:
-    """What each of the last ``capacity`` judged frames took."""
+    """The work of each of the last ``capacity`` judged frames."""
 
     def __init__(self, capacity: int = 4096) -> None:
         self._rows = np.zeros((capacity, len(FrameWork._fields)), dtype=np.int64)

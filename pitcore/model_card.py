@@ -25,7 +25,7 @@ SCHEMAS = ("pitcore.card/1", SCHEMA)  # that are read
 BUNDLE_FILES = ("model.onnx", "calibration.json", "metrics.json", "config.yaml", "golden.npz")
 DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
 
-# What the names that a bundle brings can cause; every other error of a read is the disk's or the machine's.
+# Errors that the file names of a bundle can cause; every other error of a read comes from the disk or the machine.
 _FAULTS_OF_A_NAME = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -85,7 +85,7 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a point's thresholds were chosen by, and what they do to crops that the net was not trained on.
+    """The evidence for a point's thresholds, and their results on crops that the net was not trained on.
 
     Attributes:
         method: how the accept threshold was chosen, in words.
@@ -134,7 +134,7 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def promise(self) -> str:
-        """What the point promises, in words."""
+        """Return the promise of the point, in words."""
         found = self.evidence
         if found is None:
             return "the card makes no promise for it"
@@ -145,7 +145,7 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FigureCounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one figure is distributed over held-out crops.
+    """The distribution of one figure over held-out crops.
 
     Attributes:
         edges: rising; bins lie below the first, between two, and from the last on.
@@ -166,7 +166,7 @@ class FigureCounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What cherries are like that the model was tested on, for the watch of drift on the board.
+    """The distributions of the cherries that the model was tested on, for the drift check on the board.
 
     Attributes:
         how: which crops, in words.
@@ -182,14 +182,14 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the model needs to run."""
+    """Requirements of the model on the runtime."""
 
     onnxruntime_min: Annotated[str, Meta(pattern=r"^\d+\.\d+(\.\d+)?$")]
     opset: Annotated[int, Meta(ge=13, le=30)]
 
 
 class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What cards of every schema say. No field has a default.
+    """The fields of cards of every schema. No field has a default.
 
     Attributes:
         planes: names of the planes in channel order.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a file holds, so that a file of another kind is not replaced.
+    """The kind of a file's content, so that a file of another kind is not replaced.
 
     Attributes:
         name: for messages, with its article.
@@ -78,12 +79,24 @@ def try_file(path: Path, kind: Kind | None = None, *, makes_folders: bool = Fals
     """
     try:
         place = trusted(path)
-        check_regular(place)
-        if place.exists():
-            if is_new:
-                raise OutputError(f"{path}: is there already, and is never overwritten; name another file")
-            _check_kind(path, place, kind)
+        _check_present(path, place, kind)
+        if is_new and place.exists():
+            raise OutputError(f"{path}: is there already, and is never overwritten; name another file")
         _probe(_nearest(place.parent) if makes_folders else place.parent)
+    except OSError as error:
+        raise OutputError(cannot_be_written(path, error)) from error
+
+
+def check_file(path: Path, kind: Kind) -> None:
+    """Refuse a path that holds something else than a file of this kind. Whether this user may write is not checked.
+
+    Raises:
+        OutputError: says why, and what to do.
+    """
+    try:
+        place = trusted(path)
+        with suppress(PermissionError):  # the user who writes the file may look at it
+            _check_present(path, place, kind)
     except OSError as error:
         raise OutputError(cannot_be_written(path, error)) from error
 
@@ -128,9 +141,10 @@ def line_of(error: OSError) -> str | None:
     return None
 
 
-def _check_kind(path: Path, place: Path, kind: Kind | None) -> None:
-    """Refuse a file of another kind. Raises OutputError, OSError."""
-    if kind is None:
+def _check_present(path: Path, place: Path, kind: Kind | None) -> None:
+    """Refuse what is at a place, if it is no regular file or of another kind. Raises OutputError, OSError."""
+    check_regular(place)
+    if kind is None or not place.exists():
         return
     with place.open("rb") as file:
         start = file.read(kind.longest)

@@ -1,4 +1,4 @@
-"""Text files from other desks: editors and word processors put marks into them that nobody sees. Pure."""
+"""Reads text files of editors and word processors, which add invisible characters. Does no IO."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_MEANT = {  # what a word processor makes, and what was meant
+_MEANT = {  # typographic characters, and the plain ones that they replace
     **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"'),
     **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032", "'"),
     **dict.fromkeys("\u00a0\u2007\u202f\u2009\u3000", "a plain space"),

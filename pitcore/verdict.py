@@ -1,4 +1,4 @@
-"""What pitcore says of a cherry, and of the belt: the lines that every sink gets.
+"""Defines verdicts and events: the lines that every sink gets.
 
 Timings aside, equal input and equal model give byte-equal lines on every machine: probabilities are
 rounded to six places before they are stored here, and keys keep the order of the declaration.
@@ -19,7 +19,7 @@ VERDICTS: tuple[VerdictName, ...] = ("clean", "maybe", "pit", "side")
 SINGLE = frozenset({None, "uncertain", "not_finite"})  # reasons of verdicts on what is one whole cherry
 CONTROL_EVENTS = frozenset(
     {"armed", "disarmed", "reload_ok", "reload_refused", "valve_tested"}
-)  # what somebody asked for: no faults
+)  # requests of users: no faults
 CLEARED = "_cleared"  # ends the name of an event that says an alarm is over
 CODES: dict[VerdictName, int] = {"clean": 1, "pit": 2, "side": 3, "maybe": 5}  # the line's older codes
 
@@ -84,7 +84,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=False):
 
     @property
     def is_one_cherry(self) -> bool:
-        """Tell whether the thing has the shape of one whole cherry, so that its pit is near its middle."""
+        """Return whether the thing has the shape of one whole cherry, so that its pit is near its middle."""
         return self.verdict != "side" and self.reason in {None, "uncertain", "failsafe", "not_finite"}
 
 
@@ -109,10 +109,13 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def is_fault(event: str) -> bool:
-    """Tell by its name whether an event says that something is wrong."""
+    """Return whether an event with this name reports a fault."""
     return event not in CONTROL_EVENTS and not event.endswith(CLEARED)
+
+
+_LINES = msgspec.json.Encoder()
 
 
 def encode_lines(records: Sequence[Verdict | Event]) -> bytes:
     """Encode records as JSON lines, each ended by a newline."""
-    return b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+    return _LINES.encode_lines(records)

@@ -1,4 +1,4 @@
-"""The board's wall clock as text, for people and for files. What is measured goes by the monotonic clock instead."""
+"""Returns the board's wall clock as text, for people and files. Durations come from the monotonic clock."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from pitcore_tools.cli.train import DEFAULT_RECIPE
 from pitcore_tools.label.book import Book
 from pitcore_tools.label.crops import choose, crops_of
 from pitcore_tools.package import publish
-from tests.cli.program import small_belt
+from tests.config_text import small_belt
 from tests.ota.fleet import RealBoard, Today
 from tests.ota.server import serving
 

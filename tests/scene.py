@@ -1,4 +1,4 @@
-"""A belt of squares whose verdicts can be worked out by hand, for the loop and what stands around it.
+"""A belt of squares whose verdicts can be computed by hand, for tests of the loop and its surroundings.
 
 With the tiny bundle a square of side 56 and level L has the margin (L * 56^2 / 64^2 - 100) / 4: level 90 is clean,
 150 is a pit, 131 is maybe.

@@ -76,7 +76,7 @@ def test_a_board_may_be_stricter():
     assert effective_thresholds(CARD, board) == Thresholds(accept=0.1, reject=0.5)
 
 
-def test_without_a_wish_the_card_rules():
+def test_without_own_thresholds_those_of_the_card_are_used():
     assert effective_thresholds(CARD, DecisionConfig()) == CARD
 
 
@@ -198,7 +198,7 @@ def test_lanes_of_an_action_are_read_in_order():
         ('"simulated"', '"wired"', "choose one of: none, gpio, simulated"),
     ],
 )
-def test_valves_that_cannot_do_what_is_asked_are_refused_with_the_mend(old, new, fix):
+def test_valves_that_cannot_carry_out_the_configuration_are_refused_with_the_fix(old, new, fix):
     assert old in LANE
     with pytest.raises(ConfigError, match=fix):
         decode_config(LANE.replace(old, new, 1), "board.toml")
@@ -240,13 +240,13 @@ def test_an_emulated_loop_of_one_frame_would_look_like_a_frozen_camera():
         ('[mqtt]\ncommands = ["arm"]', r"\[mqtt\] commands\[0\]: .*; choose one of: status, disarm, reload"),
     ],
 )
-def test_outputs_that_cannot_work_are_refused_with_the_mend(text, said):
+def test_outputs_that_cannot_work_are_refused_with_the_fix(text, said):
     with pytest.raises(ConfigError, match=said):
         decode_config(text, "board.toml")
 
 
 @pytest.mark.parametrize(("host", "tls", "told"), [("broker", "false", 1), ("broker", "true", 0), ("::1", "false", 0)])
-def test_a_password_that_others_can_read_is_told_for_as_long_as_it_lasts(host, tls, told):
+def test_a_password_that_others_can_read_is_reported_as_long_as_it_lasts(host, tls, told):
     text = f'[mqtt]\nenabled = true\nhost = "{host}"\ntls = {tls}\nuser = "a"\npassword_file = "p"'
     said = weakened(decode_config(text, "board.toml"))
     assert len([line for line in said if "[mqtt] tls = false: the password" in line]) == told

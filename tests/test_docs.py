@@ -1,4 +1,4 @@
-"""What the pages name is there. `make docs` checks the links of those in docs/."""
+"""Tests that the files and functions that pages name exist. `make docs` checks the links of those in docs/."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
-def test_no_link_of_a_page_leads_nowhere(page):
+def test_every_link_of_a_page_has_its_target(page):
     targets = LINK.findall((ROOT / page).read_text())
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
@@ -29,14 +29,14 @@ def test_the_readme_stays_one_page_and_its_picture_small():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_file_that_a_page_names_is_there(page):
+def test_every_file_that_a_page_names_exists(page):
     named = PATH.findall(page.read_text())
     assert [path for path in named if not ((ROOT / path).exists() or (ROOT / "tools" / path).exists())] == []
 
 
 @pytest.fixture(scope="module")
 def members():
-    """What every class of pitcore has, by its name: methods, fields, and what its methods set."""
+    """Return methods, fields and attributes of every class of pitcore, by its name."""
     found = {}
     for path in (ROOT / "pitcore").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -56,7 +56,7 @@ def _names(of):
 
 
 @pytest.mark.parametrize("page", ["life_of_a_frame.md", "life_of_an_update.md"])
-def test_every_method_that_a_story_names_is_there(page, members):
+def test_every_method_that_a_life_of_page_names_exists(page, members):
     named = MEMBER.findall((ROOT / "docs" / page).read_text())
     assert named
     assert [f"{owner}.{name}" for owner, name in named if name not in members.get(owner, ())] == []

@@ -18,7 +18,7 @@ def place(tmp_path):
     return tmp_path / "state"
 
 
-def test_content_is_replaced_and_nothing_else_stays(place):
+def test_replacing_a_file_leaves_no_other_file(place):
     replace_file(place, lambda file: file.write(NEW))
     assert place.read_bytes() == NEW
     assert list(place.parent.iterdir()) == [place]
@@ -30,7 +30,7 @@ def test_a_new_file_can_be_made(tmp_path):
 
 
 @pytest.mark.parametrize("fault", [ValueError("not a number"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
-def test_a_writer_that_fails_leaves_the_old_content_and_no_rest(place, fault):
+def test_a_writer_that_fails_leaves_the_old_content_and_no_temporary_file(place, fault):
     def fail(file):
         file.write(NEW[:100])
         raise fault
@@ -43,7 +43,7 @@ def test_a_writer_that_fails_leaves_the_old_content_and_no_rest(place, fault):
 
 
 @pytest.mark.parametrize("pieces", [1, 1000], ids=["one large write", "many small ones, full when flushed"])
-def test_a_full_disk_leaves_the_old_content_and_no_rest(small_disk, pieces):
+def test_a_full_disk_leaves_the_old_content_and_no_temporary_file(small_disk, pieces):
     place = small_disk / "state"
     place.write_bytes(OLD)
     fits = small_disk / "ballast"
@@ -62,7 +62,7 @@ def test_a_full_disk_leaves_the_old_content_and_no_rest(small_disk, pieces):
     assert place.stat().st_size == 8000
 
 
-def test_a_directory_that_cannot_be_synced_is_told_and_the_new_content_stands(place, monkeypatch):
+def test_a_directory_that_cannot_be_synced_is_an_error_and_the_new_content_stays(place, monkeypatch):
     true_sync = os.fsync
 
     def refuse(fd):
@@ -128,5 +128,5 @@ def test_a_process_killed_in_the_midst_leaves_the_old_content(place):
     process.wait()
     process.stdout.close()
     assert place.read_bytes() == OLD
-    replace_file(place, lambda file: file.write(NEW))  # the rest of the dead process is in nobody's way
+    replace_file(place, lambda file: file.write(NEW))  # the temporary file of the dead process does not disturb
     assert place.read_bytes() == NEW

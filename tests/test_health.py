@@ -41,7 +41,7 @@ def test_a_stalled_camera_is_named_beside_a_good_one():
     assert bad.age_s(10 * SECOND_NS) == 8.0
 
 
-def test_the_emulated_belt_tells_its_progress_and_what_it_lost():
+def test_the_emulated_belt_reports_its_progress_and_lost_frames():
     source = EmulatedSource(small_spec(frames=4, ring=2), Delivery(), Faults(dropped=(1,)))
     assert source.health()[0].last_frame_ns is None
     source.start()
@@ -53,7 +53,7 @@ def test_the_emulated_belt_tells_its_progress_and_what_it_lost():
     assert before_ns <= health.last_frame_ns <= time.monotonic_ns()
 
 
-def test_a_recording_tells_its_progress_through_the_capture(tmp_path):
+def test_a_recording_reports_its_progress_through_the_capture(tmp_path):
     with Recorder(tmp_path, GEOMETRY) as recorder:
         for seq in range(2):
             recorder.write(Frame(seq, seq, seq, planes_with()))

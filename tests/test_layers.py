@@ -32,7 +32,7 @@ LOOP = {"loop"}
 SERVICES = {"control", "service", "doctor", "support", "bench", "outputs", "page", "capture", "shadow"}
 COMMANDS = {"cli"}
 LAYERS = [CONTRACTS, STAGES, ON_STAGES, WATCH, LOOP, SERVICES, COMMANDS]
-# The C++ core lies in preprocess. Whoever runs a network needs its crops' memory and its flush-to-zero guard; the belt
+# The C++ core is in preprocess. Code that runs a network needs its crops' memory and its flush-to-zero guard; the belt
 # has its boxes matched there. Cameras stamp their frames with the belt's encoder, and the actuator fires by the belt's
 # schedule.
 ALLOWED_BETWEEN_STAGES = {
@@ -67,7 +67,7 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_a_part_imports_only_what_lies_below_it(path):
+def test_a_package_imports_only_lower_layers(path):
     part = part_of(path)
     level = next(number for number, layer in enumerate(LAYERS) if part in layer)
     for name in imported(path):
@@ -97,7 +97,7 @@ def test_pybind11_stays_in_the_bindings():
     assert not offenders
 
 
-def test_every_network_is_opened_by_the_function_that_leaves_the_callers_mode_as_it_was():
+def test_networks_are_opened_only_by_the_function_that_restores_the_callers_mode():
     mine = {
         ROOT / "pitcore" / "inference" / "session.py",
         ROOT / "pitcore" / "doctor" / "software.py",

@@ -35,7 +35,7 @@ def test_counters_add_up_over_their_labels():
     assert metrics.value("never") == 0
 
 
-def test_what_came_since_a_mark_leaves_out_what_was_before():
+def test_counts_since_a_mark_exclude_earlier_ones():
     metrics = Metrics()
     metrics.count("events", "frame_black")
     metrics.count("verdicts", "clean", by=3)
@@ -57,7 +57,7 @@ def test_percentiles_since_a_mark_are_of_later_durations_only_and_survive_the_ri
         times.add(millisecond * 1_000_000)
     assert times.percentiles_ms((0, 100), since=4) == [5.0, 6.0]
     assert times.percentiles_ms((0, 100), since=6) is None
-    assert times.percentiles_ms((0, 100)) == [3.0, 6.0]  # what the ring holds
+    assert times.percentiles_ms((0, 100)) == [3.0, 6.0]  # the ring has this many durations
 
 
 def test_no_reader_takes_the_lock_of_those_who_count():

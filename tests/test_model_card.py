@@ -90,6 +90,6 @@ def test_a_folder_without_a_card_is_no_bundle(tmp_path):
         load_bundle(tmp_path)
 
 
-def test_a_file_that_this_user_may_not_read_is_blamed_on_the_card():
+def test_an_unreadable_file_is_not_blamed_on_the_card():
     message = str(unread(Path("/m/card.json"), PermissionError(errno.EACCES, "Permission denied"), ""))
     assert message == "/m/card.json: Permission denied; let this user read the model's folder and files"

@@ -81,7 +81,7 @@ def test_a_card_of_the_first_schema_has_the_one_point_strict(tiny_bundle):
     assert operating_point(card, DecisionConfig(point="throughput")).thresholds == card.thresholds
 
 
-def test_a_card_of_a_schema_to_come_is_refused_with_what_to_do(tiny_bundle):
+def test_a_card_of_a_later_schema_is_refused_with_the_fix(tiny_bundle):
     write_card(tiny_bundle, tiny_card(tiny_bundle) | {"schema": "pitcore.card/3"})
     with pytest.raises(CardError, match=r"schema pitcore\.card/3, but this pitcore reads .*; update pitcore"):
         load_bundle(tiny_bundle)

@@ -28,7 +28,7 @@ def shared(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["link", "way/mine", "way/new", "../shared/way/mine"])
-def test_a_link_that_a_stranger_planted_is_never_followed(shared, name):
+def test_a_link_of_another_user_is_never_followed(shared, name):
     with pytest.raises(OutputError, match=f"is a symbolic link of another user \\(uid {STRANGER}\\)"):
         try_file(shared / name)
     with pytest.raises(OSError, match="symbolic link of another user"):
@@ -37,12 +37,12 @@ def test_a_link_that_a_stranger_planted_is_never_followed(shared, name):
     assert not (shared.parent / "new").exists()
 
 
-def test_a_folder_behind_a_planted_link_is_refused(shared):
+def test_a_folder_behind_a_link_of_another_user_is_refused(shared):
     with pytest.raises(OutputError, match="symbolic link of another user"):
         try_folder(shared / "way" / "out")
 
 
-def test_a_link_of_ours_stays_and_its_file_is_replaced(tmp_path):
+def test_an_own_link_stays_and_its_file_is_replaced(tmp_path):
     (tmp_path / "file").write_text("old")
     (tmp_path / "link").symlink_to("file")
     replace_file(tmp_path / "link", lambda file: file.write(b"new"))
@@ -128,7 +128,7 @@ def test_names_of_one_file_are_the_same(tmp_path):
     assert not is_same(tmp_path / "file", tmp_path / "new")
 
 
-def test_an_error_nobody_explained_is_a_line_with_its_path():
+def test_an_unexpected_error_is_a_line_with_its_path():
     assert line_of(PermissionError(13, "Permission denied", "/a")) == (
         "/a: Permission denied; name a place that this user may use"
     )
@@ -136,7 +136,7 @@ def test_an_error_nobody_explained_is_a_line_with_its_path():
     assert line_of(OSError(9, "Bad file descriptor")) is None
 
 
-def test_the_temporary_name_is_not_told(tmp_path):
+def test_the_temporary_name_is_not_shown(tmp_path):
     with pytest.raises(OSError, match="No such file") as seen:
         replace_file(tmp_path / "no" / "file", lambda _: None)
     assert seen.value.filename == str(tmp_path / "no" / "file")

@@ -1,4 +1,4 @@
-"""Files from other desks are read as they were meant, or the character that nobody sees is named."""
+"""Files from other editors are read correctly, or the invisible character is named."""
 
 import pytest
 
@@ -34,12 +34,12 @@ def test_another_encoding_is_named(tmp_path, encoding, said):
         ("rotate_bytes = \u22121", r"line 2 has U\+2212 \(minus sign\): write - there"),
     ],
 )
-def test_what_a_word_processor_made_is_named_with_its_line(line, said):
+def test_typographic_characters_are_named_with_their_line(line, said):
     with pytest.raises(ConfigError, match=said):
         decode_config(f"[sink]\n{line}\n", "board.toml")
 
 
-def test_a_word_processors_character_in_a_text_or_comment_is_nobodys_fault():
+def test_typographic_characters_in_a_text_or_comment_are_accepted():
     assert (
         decode_config("[sink]  # \u201cthe\u00a0line\u201d\npath = '\u2019s.jsonl'", "x").sink.path == "\u2019s.jsonl"
     )

@@ -1,4 +1,4 @@
-"""What an installation refuses. A 32-bit Python under qemu-arm gave the same lines; see docs/arm.md."""
+"""Tests which systems an installation refuses. A 32-bit Python under qemu-arm gave the same lines; see docs/arm.md."""
 
 import subprocess
 import sys

@@ -85,22 +85,21 @@ class PySegmenter {
     return whole ? core_.segment_whole(views.frame()) : core_.segment(views.frame());
   }
 
-  // For each plane the level of the empty belt in a row; moves (P, n) `medians` towards the sums of cells of cell_px.
-  std::vector<double> follow_row(const py::object& planes, std::int64_t row, std::int64_t cell_px, std::int64_t step,
-                                 const py::object& medians) {
+  // For each plane the level of the empty belt in a row; writes the sums of its cells of cell_px to (P, n) `sums`.
+  std::vector<double> measure_row(const py::object& planes, std::int64_t row, std::int64_t cell_px,
+                                  const py::object& sums) {
     const SegmentParams& params = core_.params();
     const Planes views = require_planes(planes, params.planes, params.height_px, params.width_px);
     const std::int32_t y = require_range(row, "row", 0, params.height_px - 1);
     const std::int32_t cell = require_range(cell_px, "cell_px", 1, std::min(max_cell_px, params.width_px));
-    const std::int32_t most = require_range(step, "step", 0, 65535);
     const std::int32_t count = params.width_px / cell;
-    py::array out = require_array(medians, "medians", "uint16");
-    require_shape(out, "medians", {params.planes, count});
-    if (!out.writeable()) throw py::value_error("medians: must be writable");
+    py::array out = require_array(sums, "sums", "uint16");
+    require_shape(out, "sums", {params.planes, count});
+    if (!out.writeable()) throw py::value_error("sums: must be writable");
     auto* first = static_cast<std::uint16_t*>(out.mutable_data());
     std::vector<double> levels;
     for (const ImageView& plane : views.views) {
-      levels.push_back(pitcore::follow_row(plane, y, cell, most, first));
+      levels.push_back(pitcore::measure_row(plane, y, cell, first));
       first += count;
     }
     return levels;
@@ -234,8 +233,8 @@ void bind_frame(py::module_& module) {
       .def(
           "segment_whole", [](PySegmenter& self, const py::object& planes) { return self.segment(planes, true); },
           py::arg("planes"))
-      .def("follow_row", &PySegmenter::follow_row, py::arg("planes"), py::arg("row"), py::arg("cell_px"),
-           py::arg("step"), py::arg("medians"))
+      .def("measure_row", &PySegmenter::measure_row, py::arg("planes"), py::arg("row"), py::arg("cell_px"),
+           py::arg("sums"))
       .def("mask_centres", &PySegmenter::mask_centres, py::arg("planes"), py::arg("index"))
       .def_property_readonly("components", &components_of)
       .def_property_readonly("foreground_px", [](const PySegmenter& self) { return self.core().foreground_px(); })

@@ -26,8 +26,7 @@ void add_row(const std::uint64_t* bits, std::int32_t words, std::int32_t left, s
 
 }  // namespace
 
-double follow_row(const ImageView& plane, std::int32_t row, std::int32_t cell_px, std::int32_t step,
-                  std::uint16_t* medians) noexcept {
+double measure_row(const ImageView& plane, std::int32_t row, std::int32_t cell_px, std::uint16_t* sums) noexcept {
   if (!is_valid(plane) || row < 0 || row >= plane.height_px || cell_px < 1 || cell_px > max_cell_px ||
       cell_px > plane.width_px) {
     return -1.0;
@@ -37,10 +36,8 @@ double follow_row(const ImageView& plane, std::int32_t row, std::int32_t cell_px
   const std::uint8_t* const pixels = plane.row(row);
   std::uint16_t ordered[max_side_px];
   for (std::int32_t i = 0; i < count; ++i) {
-    const auto sum = static_cast<std::int32_t>(kernel.sum_row(pixels + size(i) * size(cell_px), cell_px));
-    ordered[i] = static_cast<std::uint16_t>(sum);
-    const std::int32_t median = medians[i];
-    medians[i] = static_cast<std::uint16_t>(std::clamp(sum, median - step, median + step));
+    sums[i] = static_cast<std::uint16_t>(kernel.sum_row(pixels + size(i) * size(cell_px), cell_px));
+    ordered[i] = sums[i];
   }
   std::uint16_t* const middle = ordered + count / 2;
   std::nth_element(ordered, middle, ordered + count);

@@ -32,7 +32,7 @@ DETAILS = {
     "encoder_lost": "encoder edges were lost before they could be read; they were counted by their numbers",
     "encoder_glitch": "encoder edges were invalid: check cable and shield, or set actuation.encoder.debounce_us",
 }
-COUNTED = (*DETAILS, "scheduled", "known", "openings")  # what ``Actuator.counts`` counts
+COUNTED = (*DETAILS, "scheduled", "known", "openings")  # keys of ``Actuator.counts``
 
 
 class Act(NamedTuple):

@@ -76,7 +76,7 @@ def text(content: dict[str, Any], total_ms: NDArray[np.float64]) -> str:
         f"  deadline       {run['within_deadline']:.3%} of frames within {run['deadline_ms']:.0f} ms",
         (
             f"  memory         {memory['end']:.0f} MB resident, of them {memory['emulator_ring']:.0f} MB the "
-            f"emulator's frames; {memory['per_1000_frames']:+.2f} MB in 1000 frames"
+            f"emulator's frames; {memory['per_1000_frames']:+z.2f} MB in 1000 frames"
         ),
     ]
     if content["once"]:

@@ -141,7 +141,7 @@ def text(trial: SwapTrial, load: Load) -> str:
         "a swap": f"{np.median(trial.swap_ms):.0f} ms p50, {max(trial.swap_ms):.0f} ms at most, beside the loop",
         "a frame": f"{p50:.1f} ms p50, {p99:.1f} ms p99, {longest:.1f} ms at most, from mid-exposure to its verdicts",
         "memory": f"{trial.rss_mb[0]:.1f} MB before, {trial.rss_mb[-1]:.1f} MB after, without the emulator's frames",
-        "growth": f"{trial.growth:+.1%} from the first ten swaps to the last ten (bar: {MAX_GROWTH:.0%})",
+        "growth": f"{trial.growth:+z.1%} from the first ten swaps to the last ten (bar: {MAX_GROWTH:.0%})",
     }
     failures = "; ".join(trial.failures)
     return "\n".join(

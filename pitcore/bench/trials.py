@@ -77,7 +77,7 @@ def sweep(config: Config, seconds: float, bar: Any) -> str:  # noqa: ANN401  cli
         x, y = np.array(measured).T
         slope, start = np.polyfit(x, y, 1)
         worst = float(np.abs(y - slope * x - start).max())
-        lines.append(f"  {way}: {start:.2f} ms a frame, {slope:.3f} ms a cherry; at most {worst:.2f} ms off the line")
+        lines.append(f"  {way}: {start:z.2f} ms a frame, {slope:z.3f} ms a cherry; at most {worst:.2f} ms off the line")
     rows = []
     for way in ways:
         alone = _shared(config, Load(REFERENCE_CHERRIES, None, each_s), way)

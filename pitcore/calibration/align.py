@@ -51,8 +51,12 @@ def displacement(centres: Sequence[Centre]) -> tuple[float, float] | None:
     return other_x - x, other_y - y
 
 
-def shift_of(displacements: Sequence[tuple[float, float]]) -> Shift:
+def shift_of(displacements: Sequence[tuple[float, float]], frames: int) -> Shift:
     """Return the median shift of the cherries.
+
+    Args:
+        displacements: (dx, dy) of each cherry, in px.
+        frames: number of measured frames, for the message.
 
     Raises:
         CalibrationError: there are too few cherries, they disagree, or the shift is too large.
@@ -60,8 +64,8 @@ def shift_of(displacements: Sequence[tuple[float, float]]) -> Shift:
     count = len(displacements)
     if count < MIN_CHERRIES:
         raise CalibrationError(
-            f"align: {count} cherries are in both planes, but {MIN_CHERRIES} are needed; run the belt with cherries on "
-            "it, or take more --frames"
+            f"align: {frames} frames were measured: {count} cherries are in both planes, but {MIN_CHERRIES} are "
+            "needed; run the belt with cherries on it, or take more --frames"
         )
     points = np.asarray(displacements)
     middle = np.median(points, axis=0)
@@ -73,7 +77,7 @@ def shift_of(displacements: Sequence[tuple[float, float]]) -> Shift:
         )
     if np.abs(middle).max() > MAX_SHIFT_PX:
         raise CalibrationError(
-            f"align: the planes are offset by ({middle[0]:.0f}, {middle[1]:.0f}) px, more than "
+            f"align: the planes are offset by ({middle[0]:z.0f}, {middle[1]:z.0f}) px, more than "
             f"{MAX_SHIFT_PX:g}; move the cameras closer to each other's picture first"
         )
     error_px = 1.2533 * scatter / count**0.5  # of a median

@@ -105,9 +105,9 @@ def scale_of(moves: Sequence[Moved | None]) -> Scale:
     cherries = sum(move.cherries for move in used)
     if cherries < MIN_CHERRIES or len(used) < MIN_PAIRS:
         raise CalibrationError(
-            f"belt: {cherries} cherries were matched in {len(used)} pairs of frames, but {MIN_CHERRIES} in "
-            f"{MIN_PAIRS} are needed; run the belt with cherries on it, slower if frames do not overlap, or "
-            "take more --frames"
+            f"belt: {len(moves) + 1} frames were measured: {cherries} cherries were matched in {len(used)} pairs of "
+            f"frames, but {MIN_CHERRIES} in {MIN_PAIRS} are needed; run the belt with cherries on it, slower if frames "
+            "do not overlap, or take more --frames"
         )
     return _fitted(used)
 

@@ -92,7 +92,7 @@ class Falloff:
 
 
 def falloff(
-    x_px: NDArray[np.float64], means: NDArray[np.float64], width_px: int, searched: slice | None = None
+    x_px: NDArray[np.float64], means: NDArray[np.float64], width_px: int, frames: int, searched: slice | None = None
 ) -> Falloff:
     """Fit the fall-off of the light to cherries.
 
@@ -100,6 +100,7 @@ def falloff(
         x_px: (N,) columns of the cherries' middles.
         means: (N,) mean grey levels of the cherries in one plane, uncorrected.
         width_px: width of the plane.
+        frames: number of measured frames, for the message.
         searched: columns where cherries can be; None is all columns.
 
     Raises:
@@ -112,10 +113,9 @@ def falloff(
     if counts.min() < MIN_IN_ZONE:
         poor = int(counts.argmin())
         raise CalibrationError(
-            f"flat: {counts[poor]} cherries between columns {first + poor * span // zones} and "
-            f"{first + (poor + 1) * span // zones}, but {MIN_IN_ZONE} are needed; spread cherries over the "
-            "whole width, "
-            "or take more --frames"
+            f"flat: {frames} frames were measured: {counts[poor]} cherries are between columns "
+            f"{first + poor * span // zones} and {first + (poor + 1) * span // zones}, but {MIN_IN_ZONE} are needed; "
+            "spread cherries over the whole width, or take more --frames"
         )
     middles = np.array([np.median(x_px[zone == number]) for number in range(zones)])
     levels = np.array([np.median(means[zone == number]) for number in range(zones)])

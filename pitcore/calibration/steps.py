@@ -180,10 +180,10 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
     searched = raw.columns(0)
     planed = _with(config, msgspec.structs.replace(values, planes=bare))
     fresh = Survey(survey.source, survey.read, planed, survey.progress)
-    places, means = _cherries(fresh, frames - frames // 3, raw)
+    places, means, looks = _cherries(fresh, frames - frames // 3, raw)
     planes, lines, parts = {}, [], []
     for number, name in enumerate(names):
-        fall = flat.falloff(places, means[:, number], width, searched)
+        fall = flat.falloff(places, means[:, number], width, looks, searched)
         light = np.ones(width) if fall.is_even else fall.light
         lit = means[:, number] / light[np.minimum(places.astype(int), width - 1)]
         planes[name] = msgspec.structs.replace(
@@ -207,8 +207,8 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
     return StepResult(msgspec.structs.replace(values, step="flat", planes=planes), lines, chart.sheet(parts))
 
 
-def _cherries(survey: Survey, frames: int, window: Window) -> tuple[Floats, Floats]:
-    """Return (N,) middles across the belt and (N, P) mean grey levels of single, whole cherries."""
+def _cherries(survey: Survey, frames: int, window: Window) -> tuple[Floats, Floats, int]:
+    """Return (N,) middles across the belt, (N, P) mean grey levels of single, whole cherries, and the frames."""
     limits, count = survey.config.decision, len(survey.config.frame.planes)
     places, means = [], []
     for look in survey.looks(frames, window):
@@ -220,7 +220,7 @@ def _cherries(survey: Survey, frames: int, window: Window) -> tuple[Floats, Floa
         means.append(things["plane_sum"][:, :count] / things["area"][:, None])
     if not places:
         raise CalibrationError("flat: no frame was left for the cherries; take more --frames")
-    return np.concatenate(places), np.concatenate(means)
+    return np.concatenate(places), np.concatenate(means), len(places)
 
 
 def _flat_line(name: str, old: PlaneCalibration, new: PlaneCalibration, fall: flat.Falloff) -> str:
@@ -252,23 +252,29 @@ def measure_align(survey: Survey, frames: int) -> StepResult:
     after, second = _shift(survey, frames - frames // 2, there)
     was, (dx, dy) = window_of(config).shift_px, before.whole_px
     lines = [
-        f"{config.frame.planes[1]} is offset by ({before.dx_px:+.2f}, {before.dy_px:+.2f}) px +-{before.error_px:.2f}",
+        f"{config.frame.planes[1]} is offset by {_pair(before)} px +-{before.error_px:.2f}",
         f"alignment {was} -> ({dx}, {dy}); frames become {there.shape[0]}x{there.shape[1]} px",
-        f"residual ({after.dx_px:+.2f}, {after.dy_px:+.2f}) px; {before.cherries} and {after.cherries} cherries",
+        f"residual {_pair(after)} px; {before.cherries} and {after.cherries} cherries",
     ]
-    parts = [chart.overlay(f"before: {before.dx_px:+.2f}, {before.dy_px:+.2f} px", first)]
-    parts += [chart.overlay(f"after: {after.dx_px:+.2f}, {after.dy_px:+.2f} px", second)]
+    parts = [chart.overlay(f"before: {_pair(before)} px", first)]
+    parts += [chart.overlay(f"after: {_pair(after)} px", second)]
     values = msgspec.structs.replace(_base(config), step="align", alignment=AlignmentConfig(dx_px=dx, dy_px=dy))
     return StepResult(values, lines, chart.sheet(parts))
+
+
+def _pair(shift: align.Shift) -> str:
+    return f"({shift.dx_px:+z.2f}, {shift.dy_px:+z.2f})"
 
 
 def _shift(survey: Survey, frames: int, window: Window) -> tuple[align.Shift, tuple[Plane, ...]]:
     displacements: list[tuple[float, float]] = []
     kept: tuple[Plane, ...] = ()
+    measured = 0
     for look in survey.looks(frames, window):
+        measured += 1
         displacements += _displacements(look)
         kept = tuple(plane.copy() for plane in look.frame.planes)  # copies: the frame is released before it is drawn
-    return align.shift_of(displacements), kept
+    return align.shift_of(displacements, measured), kept
 
 
 def _displacements(look: Look) -> list[tuple[float, float]]:
@@ -292,7 +298,7 @@ def measure_belt(survey: Survey, frames: int) -> StepResult:
     result = belt.scale_of(moves)
     old = survey.config.px_per_tick
     lines = [
-        f"px_per_tick {old:g} -> {result.px_per_tick:.5f} +-{result.error:.5f}: {result.px_per_tick / old - 1.0:+.2%}",
+        f"px_per_tick {old:g} -> {result.px_per_tick:.5f} +-{result.error:.5f}: {result.px_per_tick / old - 1.0:+z.2%}",
         f"{result.cherries} cherries matched in {result.pairs} pairs of frames",
     ]
     known = [move for move in moves if move is not None and move.ticks]

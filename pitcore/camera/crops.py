@@ -110,7 +110,7 @@ def _decode(content: bytes, path: Path | str) -> NDArray[np.uint8]:
             image.load()
             if mode == "RGB" and content[_HEADER_BYTES] == 8:
                 return np.asarray(image, np.uint8)
-    except (OSError, SyntaxError, ValueError, struct.error) as error:  # what Pillow raises for damaged files
+    except (OSError, SyntaxError, ValueError, struct.error) as error:  # Pillow raises these for damaged files
         raise ImageError(f"{path}: the PNG is damaged: {first_line(error)}; copy the file again") from error
     if mode == "RGB":  # Pillow silently drops the lower 8 of 16 bits
         raise ImageError(f"{path}: {content[_HEADER_BYTES]} bits a plane; save crops as 8-bit RGB PNG")

@@ -21,7 +21,7 @@ LINK = "link to a folder"
 
 
 class Entry(NamedTuple):
-    """What a walk found.
+    """An entry that a walk found.
 
     Attributes:
         path: of it.

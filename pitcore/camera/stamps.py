@@ -37,7 +37,7 @@ class StampClock:
             if 0 <= clock_ns - stamp_ns < OLDEST_NS:
                 return clock_ns - monotonic_ns
         raise SourceError(
-            f"{self._camera}: stamps its frames {(stamp_ns - monotonic_ns) / 1e9:+.1f} s from now, by a clock that is "
+            f"{self._camera}: stamps its frames {(stamp_ns - monotonic_ns) / 1e9:+z.1f} s from now, by a clock that is "
             "neither CLOCK_MONOTONIC nor CLOCK_BOOTTIME; rejects cannot be timed by it: update the camera's driver"
         )
 

@@ -13,6 +13,7 @@ from pitcore.doctor.load import check_load
 from pitcore.inference.choice import open_bundle
 from pitcore.inference.session import Session
 from pitcore.model_card import Bundle
+from pitcore.output_path import VERDICT_FILE, check_file
 from pitcore.shadow.candidate_process import open_candidate
 
 
@@ -28,8 +29,8 @@ def check(path: Path, is_explained: bool) -> None:
     """Check a configuration file and its model.
 
     Exit code 0 if both are good, 2 if not; the message names file, section and key. The model is loaded and computes
-    its golden vectors. Nothing is started: neither cameras nor the verdict file are opened. If no service runs, a few
-    drawn frames are judged to check that this machine keeps up with the belt.
+    its golden vectors. No camera is opened, and nothing is written to the verdict file. If no service runs, a few drawn
+    frames are judged to check that this machine keeps up with the belt.
 
     \b
     Examples:
@@ -37,6 +38,7 @@ def check(path: Path, is_explained: bool) -> None:
       pitcore config check --explain /etc/pitcore/board.toml
     """
     loaded = load_config(path)
+    check_file(Path(loaded.sink.path), VERDICT_FILE)
     bundle = open_bundle(loaded)
     runtime = loaded.runtime
     Session(bundle, capacity=runtime.max_cherries, threads=runtime.threads, sub_batch=runtime.sub_batch)  # proves it

@@ -60,7 +60,7 @@ class ReferenceConfig(Section, frozen=True):
         return slice(*self.x_px)
 
     def is_left(self, width_px: int) -> bool:
-        """Tell at which of the lateral edges it lies."""
+        """Return the lateral edge of the frame at which it is."""
         return sum(self.x_px) < width_px
 
     def edge_px(self, width_px: int) -> int:
@@ -68,7 +68,7 @@ class ReferenceConfig(Section, frozen=True):
         return (self.x_px[1] if self.is_left(width_px) else width_px - self.x_px[0]) + GUARD_PX
 
     def misfit(self, height_px: int, width_px: int) -> str | None:
-        """Return why it cannot lie in a plane of this size, or None."""
+        """Return why it does not fit in a plane of this size, or None."""
         rows, most_px = self.rows(height_px), int(MAX_STRIP_SHARE * width_px)
         if self.x_px[1] > width_px or rows.stop > height_px:
             return f"it lies outside the frame of {height_px}x{width_px} px"

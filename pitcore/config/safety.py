@@ -107,5 +107,5 @@ def _strip_level(config: Config, name: str) -> float | None:
 
 
 def _has_light_level(plane: PlaneCalibration) -> bool:
-    """Tell whether there is a level to compare with: of a belt that shows the lamp, of cherries, or of a strip."""
+    """Return whether there is a level to compare with: of a belt that shows the lamp, of cherries, or of a strip."""
     return bool(plane.cherry_level) or (plane.belt_level or 0.0) >= DARKEST or bool(plane.strip_level)

@@ -90,7 +90,7 @@ class DecisionConfig(Section, frozen=True):
 
 
 class ActionsConfig(Section, frozen=True):
-    """What the line does with each verdict.
+    """The action of the line for each verdict.
 
     Attributes:
         clean, maybe, pit, side: "pass", "review" or "reject"; a pit never passes.

@@ -19,7 +19,7 @@ PROBABILITY_PLACES = 6
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """What is known of a thing on the belt besides its pixels.
+    """Shape and brightness of a thing on the belt.
 
     Attributes:
         area_px: pixels of its mask.

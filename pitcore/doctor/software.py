@@ -121,7 +121,7 @@ def check_extras(config: Config, has_module: Callable[[str], bool]) -> Check:
 
 
 def has_module(name: str) -> bool:
-    """Tell whether a top-level module is installed, without importing it."""
+    """Return whether a top-level module is installed, without importing it."""
     return importlib.util.find_spec(name) is not None
 
 

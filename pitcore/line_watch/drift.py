@@ -248,7 +248,7 @@ class DriftCheck:
             change = (now[at] - usual.mean[at]) / usual.spread[at]
             changes.append(
                 f"{self.names[at]} {way} to {now[at]:.3g} in the last {NOW * BLOCK} cherries, usual is "
-                f"{usual.mean[at]:.3g} ({change:+.1f} spreads)"
+                f"{usual.mean[at]:.3g} ({change:+z.1f} spreads)"
             )
         more = f" and {len(over) - MOST_REPORTED} more figures" if len(over) > MOST_REPORTED else ""
         return f"{'; '.join(changes)}{more}; {self._advice(over)}"

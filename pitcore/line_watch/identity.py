@@ -8,7 +8,10 @@ checked.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,14 +61,13 @@ class IdentityCheck:
             return 0
         return LOOKS_WHEN_SURE if self._for >= SURE and not self._against else LOOKS
 
-    def add(self, crops: NDArray[np.uint8]) -> None:
-        """Take (N, S, S, P) uint8 crops of single cherries, zero outside the cherry."""
+    def add(self, crops: Sequence[NDArray[np.uint8]]) -> None:
+        """Take crops of single cherries, each (S, S, 2) uint8 and C-contiguous, zero outside the cherry."""
         if not self.applies or not len(crops):
             return
-        difference = differences(crops[: self.looks])
         sign = 1.0 if self._names[0] == REFLECTED else -1.0
-        for value in (sign * difference).tolist():
-            step = min(max(value, -LARGEST), LARGEST)
+        for crop in crops[: self.looks]:
+            step = min(max(sign * difference(crop), -LARGEST), LARGEST)
             self._against = min(max(0.0, self._against - step), 2 * SURE)
             self._for = min(max(0.0, self._for + step), 2 * SURE)
         self._fresh = True
@@ -90,26 +92,41 @@ class IdentityCheck:
         )
 
 
-def differences(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+def difference(crop: NDArray[np.uint8]) -> float:
     """Compare the contrast of middle and rim in the first plane with that in the second.
 
     Args:
-        crops: (N, S, S, 2) uint8, centred, zero outside the cherry.
+        crop: (S, S, 2) uint8, C-contiguous, centred, zero outside the cherry.
 
     Returns:
-        (N,) difference of ln(mean of the middle / mean of the rim) between the planes; 0 if a crop is too small or too
+        The difference of ln(mean of the middle / mean of the rim) between the planes; 0 if the crop is too small or too
         dark.
     """
-    seen = crops[:, ::STEP_PX, ::STEP_PX].astype(np.float32)  # copies: sums of bytes would overflow
-    count, rows, columns, planes = seen.shape
-    y, x = np.ogrid[:rows, :columns]
-    square = ((y - (rows - 1) / 2) ** 2 + (x - (columns - 1) / 2) ** 2).ravel()
-    pixels = seen.reshape(count, rows * columns, planes)
-    mask = (pixels[..., 0] > 0) | (pixels[..., 1] > 0)
-    radius = mask.sum(axis=1)[:, None] / np.pi  # squared
-    parts = np.stack((mask & (square < MIDDLE**2 * radius), mask & (square > RIM**2 * radius)), axis=1)
-    sums = parts.astype(np.float32) @ pixels  # (N, 2 parts, 2 planes)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        levels = np.log(sums / parts.sum(axis=2)[..., None])
-        difference = levels[:, 0, 0] - levels[:, 1, 0] - levels[:, 0, 1] + levels[:, 1, 1]
-    return np.where(np.isfinite(difference), difference, 0.0)
+    places, squares = _by_distance(len(crop))
+    pixels = crop.reshape(-1).take(places)
+    disc = np.count_nonzero(pixels[0] | pixels[1]) / np.pi  # squared radius of a disc of the cherry's area
+    middle_end, rim_start = bisect_left(squares, MIDDLE**2 * disc), bisect_right(squares, RIM**2 * disc)
+    if not middle_end:
+        return 0.0
+    sums = np.add.reduceat(pixels, [0, middle_end, rim_start], axis=1, dtype=np.int64).tolist()
+    (middle, _, rim), (other_middle, _, other_rim) = sums
+    if not middle * rim * other_middle * other_rim:
+        return 0.0
+    # Both planes have the same numbers of pixels in the middle and at the rim, so the sums have the ratio of the means.
+    return math.log(middle * other_rim / (rim * other_middle))
+
+
+@cache
+def _by_distance(side_px: int) -> tuple[NDArray[np.intp], list[float]]:
+    """Order the examined pixels of a square crop by their distance from its centre.
+
+    Returns:
+        (2, n) places of the first and the second plane's pixels in the crop's bytes, and the n squared distances, in
+        examined pixels.
+    """
+    count = -(-side_px // STEP_PX)
+    y, x = np.ogrid[:count, :count]
+    squares = ((y - (count - 1) / 2) ** 2 + (x - (count - 1) / 2) ** 2).ravel()
+    order = np.argsort(squares, kind="stable")
+    first = (STEP_PX * (y * side_px + x)).ravel()[order] * 2
+    return np.stack((first, first + 1)), squares[order].tolist()

@@ -3,9 +3,12 @@
 Each frame adds one row of each plane, in cells of 16 px; every 8th row takes its turn, so the whole frame is covered
 every few seconds. Each cell keeps the level that it has without cherries. It moves towards a cherry's level by less
 than away from it, so it stays near the belt's level unless three measurements in four are nearer to a cherry's: a
-dense flow of cherries changes it little, and dirt is in every measurement. A cell is dirty if its level differs from
-the median of its column. A defect of a whole column, such as a scratch along the belt, is not detected: it is part of
-what 'calibrate flat' measures.
+dense flow of cherries changes it little.
+
+A cell is dirty if both its level and its last measurement differ from the median of their column, in the same
+direction. Dirt is in every measurement. A thing on the belt is not: a leaf that is darker than the belt while the
+levels are learned would else be taken for dirt until the level has risen again, which takes minutes. A defect of a
+whole column, such as a scratch along the belt, is not detected: it is part of what 'calibrate flat' measures.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ CELL_PX = 16
 ROW_STEP_PX = 8
 TOWARDS_LEVELS = 0.4  # step of a cell towards a cherry's level each time its row is measured, in grey levels
 AWAY_LEVELS = 1.2  # step back to the belt's level
-ANY_STEP = 65535  # a cell may move to whatever is measured
 SETTLED = 10  # measurements of each row before the first result
 MIN_CELLS = 2  # adjacent dirty cells that count as a spot; a single one may be a few hot pixels
 
@@ -42,6 +44,7 @@ class LensCheck:
         self._rows = max(1, shape[0] // ROW_STEP_PX)
         columns = shape[1] // self.cell_px
         self._levels = np.zeros((self._rows, len(self._names), columns), np.uint16)  # times cell_px
+        self._measured = np.zeros_like(self._levels)  # the last measurement of each cell
         self._first, self._later = (self._steps(config, away) for away in (255.0, AWAY_LEVELS))
         self._looks = 0
         self._due = False
@@ -62,15 +65,23 @@ class LensCheck:
         # always sees the same flight of the belt.
         passes = self._looks // self._rows
         at = (self._looks + passes * (passes + 1) // 2) % self._rows
-        cells = self._levels[at]
-        before = cells.astype(np.int32)
-        levels = preparer.belt_levels(planes, at * ROW_STEP_PX, self.cell_px, ANY_STEP if moved else 0, cells)
-        if passes:  # while the levels settle, a cherry of the first measurement is forgotten at once
-            fall, rise = self._first if passes < SETTLED else self._later
-            np.clip(cells, before - fall, before + rise, out=cells, casting="unsafe")
+        levels = preparer.belt_levels(planes, at * ROW_STEP_PX, self.cell_px, self._measured[at])
+        if moved:
+            self._learn(at, passes)
         self._looks += moved
         self._due = moved and self._looks % self._rows == 0 and self._looks >= SETTLED * self._rows
         return levels
+
+    def _learn(self, at: int, passes: int) -> None:
+        """Move the levels of a row towards its last measurement; ``passes`` were measured before."""
+        cells, measured = self._levels[at], self._measured[at]
+        if not passes:
+            cells[:] = measured
+            return
+        # While the levels settle, a cherry of the first measurement is forgotten at once.
+        fall, rise = self._first if passes < SETTLED else self._later
+        before = cells.astype(np.int32)
+        np.clip(measured, before - fall, before + rise, out=cells, casting="unsafe")
 
     def _steps(self, config: Config, away_levels: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return by how much a cell may fall and rise at a measurement: (P, 1) each, times cell_px."""
@@ -87,8 +98,9 @@ class LensCheck:
         return self._detail
 
     def _find(self) -> bool:
-        apart = self._levels - np.median(self._levels, axis=0)  # (rows, planes, columns)
-        dirty = np.abs(apart) > self._dirt * self.cell_px
+        apart, last = (cells - np.median(cells, axis=0) for cells in (self._levels, self._measured))
+        limit = self._dirt * self.cell_px
+        dirty = np.where(apart > 0, np.minimum(apart, last) > limit, np.maximum(apart, last) < -limit)
         if not dirty.any():
             return False
         beside = dirty[1:] & dirty[:-1]

@@ -49,6 +49,6 @@ class PlanesCheck:
         """Return what was measured, and what to do."""
         dx, dy = self._shift
         return (
-            f"the planes are offset by ({dx:+.1f}, {dy:+.1f}) px; check that no camera was moved, then run "
+            f"the planes are offset by ({dx:+z.1f}, {dy:+z.1f}) px; check that no camera was moved, then run "
             "'pitcore calibrate align'"
         )

@@ -29,7 +29,7 @@ from pitcore.line_watch.planes import PlanesCheck
 from pitcore.line_watch.reference import ReferenceCheck
 from pitcore.line_watch.stream import StreamCheck
 from pitcore.preprocess.prepare import Preparer
-from pitcore.verdict import CLEARED, SINGLE, Event
+from pitcore.verdict import CLEARED, SINGLE, Event, Reason
 from pitcore.wall_clock import utc_now
 
 SELDOM = 4  # interval in frames at which planes are compared and slow changes are checked
@@ -184,23 +184,31 @@ class LineWatch:
         if self._frames % SELDOM == 0 and len(frame.planes) == 2:
             self._planes.add(frame.planes, preparer, seen.border)
 
-    def judge(self, frame: Frame, judged: Sequence[Item], crops: NDArray[np.uint8]) -> list[Event]:
+    def look_at_cherries(self, crops: NDArray[np.uint8], doubts: Sequence[Reason | None]) -> None:
+        """Examine some crops of a frame, before the network judged them.
+
+        Args:
+            crops: (N, S, S, P) uint8 crops of the things that the network judges.
+            doubts: why each of them may not be one whole cherry; None if it is one.
+        """
+        single = [at for at, doubt in enumerate(doubts) if doubt is None]
+        self._identity.add([crops[at] for at in single[: self._identity.looks]])
+
+    def judge(self, frame: Frame, judged: Sequence[Item]) -> list[Event]:
         """Evaluate the judgements of a frame.
 
         Args:
             frame: the same frame; its planes are not read.
             judged: shape and judgement of each thing that the network judged.
-            crops: (N, S, S, P) uint8 crops of the same things.
 
         Returns:
             Events of the alarms that came on or went off.
         """
-        single = [at for at, (_, judgement) in enumerate(judged) if judgement.reason in SINGLE]
-        self._identity.add(crops[single[: self._identity.looks]])  # copies the crops that are examined
         if judged and self._frames % 2 == 0:  # half of the frames are enough
             self._stream.add([judgement.reason for _, judgement in judged])
             if self._stream.tells_light:
-                self._light.add_cherries([judged[at][0].plane_means for at in single])
+                single = [shape for shape, judgement in judged if judgement.reason in SINGLE]
+                self._light.add_cherries([shape.plane_means for shape in single])
         self.drift.add(judged, trusted=not self._alarms.keys() - DRIFTS)
         events = self._run(frame, self._often)
         if self._frames % 2:

@@ -34,7 +34,7 @@ from pitcore.model_card import Thresholds
 from pitcore.preprocess.crop_writer import CropWriter
 from pitcore.preprocess.prepare import Preparer
 from pitcore.sinks.sink import BeltSink, Sink, name_of
-from pitcore.verdict import CODES, SINGLE, Event, LatencyUs, ModelRef, Verdict
+from pitcore.verdict import CODES, SINGLE, Event, LatencyUs, ModelRef, Reason, Verdict
 
 BOX = ["x", "y", "w", "h"]
 
@@ -208,13 +208,16 @@ class Pipeline:
             if self._hooks.observe is not None:
                 self._hooks.observe(arrival.frame)
         clock.mark("extract")
+        shapes = shapes_of(things, len(frame.planes), at.asked)
+        doubts = self._doubts(at, shapes)
+        stages.line.look_at_cherries(stages.crops.written(stages.session.batch, len(at.asked)), doubts)
+        clock.mark("decide")
         logits = stages.session.run(len(at.asked))
         clock.mark("infer")
-        shapes = shapes_of(things, len(frame.planes))
-        judged = self._judge(at, shapes, logits)
-        events += self._events_of(frame, at, logits)
-        items = [(shapes[index], judged[index]) for index in at.asked]
-        events += stages.line.judge(frame, items, stages.crops.written(stages.session.batch, len(at.asked)))
+        judged = self._judge(at, doubts, logits)
+        of_asked = [judged[index] for index in at.asked]
+        events += self._events_of(frame, at, of_asked)
+        events += stages.line.judge(frame, list(zip(shapes, of_asked, strict=True)))
         unseen = [(box, policy.judge_unseen("unseen")) for box in chosen.unseen]
         decided = unseen + [(chosen.box_of(index, seen.boxes), judged[index]) for index in sorted(judged)]
         clock.mark("decide")
@@ -225,14 +228,17 @@ class Pipeline:
             # With fail-safe "reject" the belt counts as not judged, because without light cherries are missed.
             stages.belt_sink.judged(frame.tick, frame.t_ns, chosen.waiting_px)
         if self._hooks.keepers:
-            verdict_of = dict(zip(sorted(judged), verdicts[len(unseen) :], strict=True))
-            of_asked, shapes_asked = [verdict_of[index] for index in at.asked], [shapes[index] for index in at.asked]
-            for keeper in self._hooks.keepers:
-                keeper.judged(of_asked, shapes_asked, self._rules.thresholds)
-        self._count_network(judged[index] for index in at.asked)
+            self._tell_keepers(at, dict(zip(sorted(judged), verdicts[len(unseen) :], strict=True)), shapes)
+        self._count_network(of_asked)
         self._metrics.count("judged")  # the watchdog relies on this counter
         clock.mark("emit")
         self._count(at, clock)
+
+    def _tell_keepers(self, at: Searched, verdicts: dict[int, Verdict], shapes: Sequence[policy.Shape]) -> None:
+        """Pass on the verdicts, by the index of the thing, and the shapes of what the network judged."""
+        of_asked = [verdicts[index] for index in at.asked]
+        for keeper in self._hooks.keepers:
+            keeper.judged(of_asked, shapes, self._rules.thresholds)
 
     def _find(self, arrival: Arrival, frame: Frame) -> tuple[list[Event], NDArray[np.void] | None]:
         """Search a frame. Return events and things; None if it cannot be searched, and the last event says why."""
@@ -266,14 +272,22 @@ class Pipeline:
                 "hangs; the service has to restart"
             )
 
-    def _judge(self, at: Searched, shapes: Sequence[policy.Shape], logits: NDArray[np.float32]) -> dict[int, Judgement]:
+    def _doubts(self, at: Searched, shapes: Sequence[policy.Shape]) -> list[Reason | None]:
+        """Return the doubt about the shape of each thing that the network judges; None if there is none."""
+        cut, limits = frozenset(at.chosen.cut), self._rules.config.decision
+        return [
+            "cut" if index in cut else policy.shape_reason(shape, limits)
+            for index, shape in zip(at.asked, shapes, strict=True)
+        ]
+
+    def _judge(
+        self, at: Searched, doubts: Sequence[Reason | None], logits: NDArray[np.float32]
+    ) -> dict[int, Judgement]:
         """Judge the selected things of a frame. Return judgements by the index of the thing."""
-        card, limits = self._stages.session.bundle.card, self._rules.config.decision
-        cut = frozenset(at.chosen.cut)
+        card = self._stages.session.bundle.card
         judged: dict[int, Judgement] = dict.fromkeys(at.chosen.side, policy.SIDE)
         judged |= dict.fromkeys(at.beyond, policy.judge_unseen("overload"))
-        for index, row in zip(at.asked, logits.tolist(), strict=True):
-            doubt = "cut" if index in cut else policy.shape_reason(shapes[index], limits)
+        for index, doubt, row in zip(at.asked, doubts, logits.tolist(), strict=True):
             shares = policy.probabilities(row, card.labels, card.calibration)
             judged[index] = policy.judge(shares, doubt, self._rules.thresholds)
         return judged
@@ -303,10 +317,10 @@ class Pipeline:
             for box, judgement in judged
         ]
 
-    def _events_of(self, frame: Frame, at: Searched, logits: NDArray[np.float32]) -> list[Event]:
+    def _events_of(self, frame: Frame, at: Searched, judged: Sequence[Judgement]) -> list[Event]:
         """Return the events of a searched frame that a technician should know."""
         events = []
-        unknown = len(logits) - int(np.isfinite(logits).all(axis=1).sum())
+        unknown = sum(judgement.probabilities is None for judgement in judged)  # by the network
         if unknown:
             detail = f"the network gave NaN or infinity for {unknown} cherries, they are `maybe`; replace the model"
             events.append(event_of(frame, "logits_not_finite", detail, unknown))
@@ -341,17 +355,19 @@ class Pipeline:
             self._emit(events, [])
 
     def _emit(self, events: Sequence[Event], verdicts: Sequence[Verdict]) -> None:
+        """Give the records of a frame to every sink, the valves first, and then count them."""
+        before = self.busy_with
+        records: list[Verdict | Event] = [*events, *verdicts]
+        for sink, sink_name in self._named_sinks:
+            self.busy_with = sink_name
+            sink.emit(records)
+        self.busy_with = before
         for event in events:
             self._metrics.count("events", event.event, event.count)
         for name, number in Counter(verdict.verdict for verdict in verdicts).items():
             self._metrics.count("verdicts", name, number)
         for reason, number in Counter(verdict.reason for verdict in verdicts if verdict.reason).items():
             self._metrics.count("reasons", reason, number)
-        before = self.busy_with
-        for sink, sink_name in self._named_sinks:
-            self.busy_with = sink_name
-            sink.emit([*events, *verdicts])
-        self.busy_with = before
 
     def _count_network(self, judged: Iterable[Judgement]) -> None:
         """Count the network's verdicts before a fail-safe. A model on trial is compared by them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,10 +39,13 @@ class Searched:
         return cls(FrameRef(frame.seq, frame.t_ns), frame.tick, chosen, indices[:most], indices[most:])
 
 
-def shapes_of(things: NDArray[np.void], planes: int) -> list[policy.Shape]:
-    """Return the shape of each thing for the policy. Converts whole columns, which is faster than single values."""
-    columns = [things[key].tolist() for key in ("area", "elongation", "ellipse_fill", "plane_sum")]
+SHAPE = ("area", "elongation", "ellipse_fill", "plane_sum")
+
+
+def shapes_of(things: NDArray[np.void], planes: int, wanted: Iterable[int]) -> list[policy.Shape]:
+    """Return the shapes of the wanted things. Converts whole columns, which is faster than single values."""
+    areas, elongations, fills, sums = (things[key].tolist() for key in SHAPE)
     return [
-        policy.Shape(area, elongation, fill, tuple(total / area for total in sums[:planes]))
-        for area, elongation, fill, sums in zip(*columns, strict=True)
+        policy.Shape(areas[at], elongations[at], fills[at], tuple([total / areas[at] for total in sums[at][:planes]]))
+        for at in wanted
     ]

@@ -9,7 +9,7 @@ from pitcore.verdict import LatencyUs
 
 
 class StageClock:
-    """Records the durations of one frame's stages; each lasts from the previous mark to its own.
+    """Records the durations of one frame's stages. The time from one mark to the next belongs to the next one's stage.
 
     Args:
         start_ns: start of the first stage, CLOCK_MONOTONIC: mid-exposure, or the time at which the frame was requested.
@@ -24,9 +24,9 @@ class StageClock:
         self.durations_ns: dict[str, int] = {}
 
     def mark(self, stage: str) -> None:
-        """End a stage and record its duration."""
+        """End a stage or a part of it: add the time since the last mark to the stage's duration."""
         now = time.monotonic_ns()
-        self.durations_ns[stage] = now - self.last_ns
+        self.durations_ns[stage] = self.durations_ns.get(stage, 0) + now - self.last_ns
         self.last_ns = now
 
     def total_ns(self, *, from_start: bool) -> int:

@@ -16,7 +16,7 @@ from pitcore.ota.slots import Store, installed_models
 from pitcore.ota.trial import UpdateOutcome
 from pitcore.ota.update import Updater
 
-# What goes away by itself: the action stays open, and the next poll tries again. Everything else ends it.
+# Temporary faults: the action stays open, and the next poll tries again. All others end it.
 _PASSING = {
     Refusal.UNREACHABLE,
     Refusal.UNAVAILABLE,

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 WRITTEN_S = 1_795_564_800.0  # 2026-11-25: this program did not run before it was written; raise it with each release
-_TIME_ERROR = 5  # what adjtimex(2) returns while no time service has set the clock
+_TIME_ERROR = 5  # adjtimex(2) returns it while no time service has set the clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ import zstandard
 from pitcore.errors import Refusal, UpdateError, first_line
 
 CHUNK = 256 * 1024
-MAX_WINDOW_BYTES = 512 * 1024 * 1024  # what `package add` never exceeds
+MAX_WINDOW_BYTES = 512 * 1024 * 1024  # the limit of `package add`
 TAKE_THE_WHOLE = "take the whole archive"
 _MAGIC, _HEADER, _CONTROL = b"BSDIFF40", 32, 24
 

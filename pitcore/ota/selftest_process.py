@@ -140,7 +140,7 @@ def _where(out: bytes) -> str:
     for line in out.splitlines():
         try:
             step = f"while: {msgspec.json.decode(line, type=Step).step}"
-        except msgspec.DecodeError:  # it was cut off in the midst of a line
+        except msgspec.DecodeError:  # it was cut off in the middle of a line
             break
     return step
 

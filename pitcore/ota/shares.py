@@ -21,7 +21,7 @@ STILL_STOPPED = {"maybe": 0.5, "pit": 0.9}  # shares of what the model before st
 LEAST_STOPPED = 0.01
 CHERRIES_WITHOUT_PAST = 1000  # needed to tell that: if none of 1,000 is stopped, the share is below it
 LEAST_BEFORE = 100  # cherries of the model before; fewer are no past
-Z = 3.0902  # of the normal distribution, one-sided: an honest model fails once in a thousand trials
+Z = 3.0902  # of the normal distribution, one-sided: a good model fails once in a thousand trials
 
 
 class Verdicts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +79,7 @@ def cherries_needed(before: Verdicts | None, wanted: int) -> int:
 
 
 def _is_known(before: Verdicts | None) -> bool:
-    """Tell whether the model before judged enough to compare with."""
+    """Return whether the previous model judged enough cherries to compare with."""
     return before is not None and before.total >= LEAST_BEFORE and before.stopped > 0
 
 

@@ -146,7 +146,7 @@ class TrustedRepository:
         return channel, listed
 
     def _refuse_leaps(self, metadata: TrustedMetadata, floors: Floors) -> None:
-        """Refuse and drop versions so high that no honest version could follow."""
+        """Refuse and drop versions so high that no further version could follow."""
         if leapt := metadata.forget_leaps(floors.roles):
             raise UpdateError(
                 Refusal.FAST_FORWARD,
@@ -247,7 +247,7 @@ class TrustedRepository:
 
 
 def _refuse_leap(release: ReleaseMetadata, floors: Floors, target: str) -> None:
-    """Refuse a number so high that no honest release could follow."""
+    """Refuse a number so high that no further release could follow."""
     if release.release_seq > floors.release_seq + MAX_STEP:
         raise UpdateError(
             Refusal.FAST_FORWARD,

@@ -8,10 +8,7 @@ is slow, data is skipped, so the loop never waits.
 from __future__ import annotations
 
 import logging
-import os
 import socket
-import subprocess
-import threading
 import time
 import uuid
 from collections import Counter, deque
@@ -23,7 +20,6 @@ from typing import Any
 import msgspec
 
 from pitcore.belt.lanes import Plan
-from pitcore.child_process import start_child
 from pitcore.config import Config
 from pitcore.frame import Frame
 from pitcore.page.messages import (
@@ -40,6 +36,7 @@ from pitcore.page.messages import (
     Update,
 )
 from pitcore.page.tally import zero
+from pitcore.sinks.child_output import Child, ChildOutput
 from pitcore.verdict import VERDICTS, Event, Verdict
 
 log = logging.getLogger("pitcore.page")
@@ -51,7 +48,7 @@ END_S = 2.0  # time for the page process to save the counts of the shift; less t
 _PLACES = {name: place for place, name in enumerate(VERDICTS)}
 
 
-class PageSink:
+class PageSink(ChildOutput):
     """Implements ``sink.Sink`` and ``sink.ReportsStatus``.
 
     Args:
@@ -61,16 +58,16 @@ class PageSink:
     Attributes:
         looked_ns: time of the last searched frame, CLOCK_MONOTONIC; None before the first.
         port: port on which the page listens; 0 before it does.
-
-    Raises:
-        OSError: the shared memory cannot be created.
     """
 
     def __init__(self, config: Config, plan: Plan) -> None:
         frame, page = config.frame, config.page
         names, self._lane_of = lanes_of(plan, frame.width_px, page.strips)
         shape = (frame.height_px, frame.width_px)
-        self._slots, self._memory_fd = FrameSlots.create(len(frame.planes), shape)
+        size = FrameSlots.size(len(frame.planes), shape)
+        child = Child("page", "pitcore.page.page_process", size, RETRY_S, END_S)
+        super().__init__(child, "The belt is judged without it.")
+        self._slots: FrameSlots | None = None  # set before there are viewers
         store = config.model.store
         self._start = Start(
             config=page,
@@ -94,15 +91,9 @@ class PageSink:
         self._free: deque[int] = deque(range(SLOTS))
         self._next_ns = 0
         self._is_watched = False
-        self._told = False  # whether the page process sent a reason
         self.looked_ns: int | None = None
         self.port = 0
         self._look: Callable[[], LineNow] | None = None
-        self._closing = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: socket.socket | None = None
-        self._failure = "it has not started yet"
-        self._thread = threading.Thread(target=self._run, name="pitcore-page", daemon=True)
 
     def start(self, look: Callable[[], LineNow]) -> None:
         """Start the thread, which starts the page process.
@@ -111,7 +102,7 @@ class PageSink:
             look: returns the state of the line; called on the thread ``pitcore-page``.
         """
         self._look = look
-        self._thread.start()
+        self.start_thread()
 
     def observe(self, frame: Frame) -> None:
         """Copy a searched frame, if a picture is due and there are viewers. Call it while the frame is borrowed."""
@@ -119,6 +110,7 @@ class PageSink:
         self.looked_ns = now_ns
         if not self._is_watched or now_ns < self._next_ns or not self._free or self._copied is not None:
             return
+        assert self._slots is not None  # noqa: S101  mapped before the process that reports viewers
         self._next_ns = now_ns + self._period_ns
         slot = self._free.popleft()
         for number, plane in enumerate(frame.planes):
@@ -155,55 +147,46 @@ class PageSink:
         """See ``sink.ReportsStatus``."""
         page = self._start.config
         scheme = "http" if page.certificate is None else "https"
-        status = {"kind": "page", "address": f"{scheme}://{page.bind}:{self.port or page.port}/"}
-        return status | ({"state": "failing", "reason": self._failure} if self._failure else {"state": "ok"})
+        address = f"{scheme}://{page.bind}:{self.port or page.port}/"
+        return {"kind": "page", "address": address, **self._output_state.status()}
 
-    def close(self) -> None:
-        """Send the last counts and end the page process. Safe to call twice."""
-        if self._closing.is_set():
-            return
-        self._closing.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-        os.close(self._memory_fd)
+    def map_memory(self, fd: int) -> None:
+        """See ``ChildOutput``."""
+        self._slots = FrameSlots(fd, len(self._start.planes), self._start.shape)
 
-    def _run(self) -> None:
-        """Keep a page process running and send messages to it, until ``close``."""
-        while not self._closing.is_set():
-            try:
-                self._begin()
-                self._send_all()
-            except OSError as error:
-                self._learn_why(error)
-            self._end()
-            if not self._closing.is_set():
-                if not self._failure:
-                    self._fails("the page process ended; see the log for the reason")
-                self._closing.wait(RETRY_S)
+    def wake(self) -> None:
+        """See ``ChildOutput``; ``serve`` looks ten times a second whether the service stops."""
 
-    def _begin(self) -> None:
-        """Start the page process. Raises OSError."""
-        ours, self._process = start_child("pitcore.page.page_process", self._memory_fd)
-        self._connection = ours
-        ours.settimeout(0.0)
-        ours.send(msgspec.msgpack.encode(self._start))
-        copied = self._copied  # read before `_ready`, because the loop moves a frame from here to there
-        used = {one.slot for one in (copied, *self._ready) if one is not None} | set(self._free)
-        self._free.extend(slot for slot in range(SLOTS) if slot not in used)  # slots of the previous process
+    def serve(self, connection: socket.socket) -> None:
+        """See ``ChildOutput``."""
+        connection.settimeout(0.0)
+        try:
+            connection.send(msgspec.msgpack.encode(self._start))
+            copied = self._copied  # read before `_ready`, because the loop moves a frame from here to there
+            used = {one.slot for one in (copied, *self._ready) if one is not None} | set(self._free)
+            self._free.extend(slot for slot in range(SLOTS) if slot not in used)  # slots of the previous process
+            self._send_all(connection)
+        except OSError:
+            for _ in range(2):  # the first call may only return the error that the socket still holds
+                with suppress(OSError):
+                    self._receive(connection)  # the last message of the process may have the reason
+            raise
+        finally:
+            self._is_watched = False
 
-    def _send_all(self) -> None:
+    def _send_all(self, connection: socket.socket) -> None:
         """Send messages until either side ends. Raises OSError."""
         looked_s = 0.0
         while not self._closing.wait(SEND_EVERY_S):
-            if not self._receive():
+            if not self._receive(connection):
                 return
             now = None
             if time.monotonic() - looked_s >= LOOK_EVERY_S and self._look is not None:
                 looked_s, now = time.monotonic(), self._look()
-            self._send(now)
-        self._send(None, last=True)
+            self._send(connection, now)
+        self._send(connection, None, last=True)
 
-    def _send(self, now: LineNow | None, *, last: bool = False) -> None:
+    def _send(self, connection: socket.socket, now: LineNow | None, *, last: bool = False) -> None:
         """Send what is new. If the socket is full, pictures and verdicts are skipped; counts are not lost.
 
         Raises:
@@ -215,19 +198,17 @@ class PageSink:
         while not raw or len(raw) > MAX_MESSAGE_BYTES:
             seen = seen if not raw else seen[len(seen) // 2 + 1 :]
             raw = msgspec.msgpack.encode(Update(self._counts, dict(self._events), seen, picture, now, last))
-        assert self._connection is not None  # noqa: S101  made by _begin
         try:
-            self._connection.send(raw)
+            connection.send(raw)
         except BlockingIOError:
             if picture is not None:
                 self._free.append(picture.slot)
 
-    def _receive(self) -> bool:
+    def _receive(self, connection: socket.socket) -> bool:
         """Process the replies of the page process. Return False if it is gone. Raises OSError."""
-        assert self._connection is not None  # noqa: S101  made by _begin
         while True:
             try:
-                reply = self._connection.recv(4096)
+                reply = connection.recv(4096)
             except BlockingIOError:
                 return True
             if not reply:
@@ -239,42 +220,11 @@ class PageSink:
             elif reply.isdigit():
                 self._free.append(int(reply))
             elif reply.startswith(b"@"):  # followed by the port on which it listens
-                self.port, self._failure = int(reply[1:]), ""
+                self.port = int(reply[1:])
+                self._works_again("the page is served again")
                 log.info("[page] listens on %s", self.status()["address"])
             else:  # the reason why it does not listen
-                self._told = True
                 self._fails(reply.decode(errors="replace"))
-
-    def _learn_why(self, error: OSError) -> None:
-        """Report why the page process ended: by its last message, or by the error of the socket if it sent none."""
-        self._told = False
-        for _ in range(2):  # the first call may only return the error that the socket still holds
-            if self._connection is not None:
-                with suppress(OSError):
-                    self._receive()
-        if not self._told:
-            self._fails(f"the page process is gone: {error.strerror or error}")
-
-    def _fails(self, reason: str) -> None:
-        if reason != self._failure:
-            log.warning("[page] %s; retry every %g s; the belt is judged in any case", reason, RETRY_S)
-        self._failure = reason
-
-    def _end(self) -> None:
-        """Let the page process end; kill it if it does not."""
-        self._is_watched = False
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if self._process is None:
-            return
-        try:
-            self._process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(END_S)
-        self._process = None
 
 
 def lanes_of(plan: Plan, width_px: int, strips: int) -> tuple[tuple[str, ...], list[int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 from typing import Any
 
 import msgspec
@@ -159,14 +158,3 @@ class FrameSlots:
     def size(planes: int, shape: tuple[int, int]) -> int:
         """Return the size of the shared memory in bytes."""
         return SLOTS * planes * shape[0] * shape[1]
-
-    @classmethod
-    def create(cls, planes: int, shape: tuple[int, int]) -> tuple[FrameSlots, int]:
-        """Create the shared memory. Return it and its descriptor, which may be passed to another process.
-
-        Raises:
-            OSError: there is not enough memory.
-        """
-        fd = os.memfd_create("pitcore-page")
-        os.ftruncate(fd, cls.size(planes, shape))
-        return cls(fd, planes, shape), fd

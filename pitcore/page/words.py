@@ -1,4 +1,4 @@
-"""Texts of the page for reasons, alarms and other events. They are those of docs/; a test compares them."""
+"""Texts of the page for reasons, alarms and other events. A test compares them with docs/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pitcore.verdict import Reason
 
 
 class AlarmText(NamedTuple):
-    """What is wrong, and what to do."""
+    """The fault, and the fix."""
 
     wrong: str
     fix: str
@@ -98,7 +98,7 @@ REASONS: Mapping[Reason, str] = {
     "failsafe": "An alarm is on: nothing is clean until it is over.",
 }
 
-# What is wrong when an event comes that is no alarm: of a frame (docs/faults.md), of the valves (docs/actuation.md).
+# Texts of events that are no alarms: of a frame (docs/faults.md), of the valves (docs/actuation.md).
 EVENTS: Mapping[str, str] = {
     "frames_dropped": "The queue was full: the board is too slow for this belt.",
     "frames_lost": "The source skipped numbers.",

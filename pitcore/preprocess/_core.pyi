@@ -79,10 +79,10 @@ class Segmenter:
     def segment_whole(self, planes: Sequence[NDArray[np.uint8]]) -> Status:
         """Take every pixel that is not zero as one component. Needs rules ``(0, 1, "bright", None)`` and ``any``."""
 
-    def follow_row(
-        self, planes: Sequence[NDArray[np.uint8]], row: int, cell_px: int, step: int, medians: NDArray[np.uint16]
+    def measure_row(
+        self, planes: Sequence[NDArray[np.uint8]], row: int, cell_px: int, sums: NDArray[np.uint16]
     ) -> list[float]:
-        """Move (P, W // cell_px) ``medians`` to the sums of a row's cells by at most step; return the median levels."""
+        """Write the sums of a row's cells to (P, W // cell_px) ``sums``; return the median cell's mean level."""
 
     def mask_centres(self, planes: Sequence[NDArray[np.uint8]], index: int) -> list[tuple[int, float, float]]:
         """Return (area, x, y) of each plane's own foreground in the box of a component of the last frame."""

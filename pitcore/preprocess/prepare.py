@@ -33,7 +33,7 @@ RUNS_PER_ROW = 128  # of a noisy row; a clean one of the reference load has abou
 
 @dataclass(frozen=True)
 class CropSpec:
-    """What a crop looks like; taken from a model card.
+    """Size and form of a crop; from a model card.
 
     Attributes:
         size_px: side S of the square crop, 16 to 1024.
@@ -50,7 +50,7 @@ class CropSpec:
 
 @dataclass(frozen=True)
 class SegmentSpec:
-    """What makes a pixel foreground, and which components count. One entry per plane in each tuple.
+    """Rules for foreground pixels and for components. One entry per plane in each tuple.
 
     Attributes:
         background: the empty belt: a level 0 to 255, a (W,) uint8 profile across the belt, or a (H, W) uint8 image.
@@ -150,22 +150,19 @@ class Preparer:
         """Components below the smallest area in the last frame."""
         return self._segmenter.specks
 
-    def belt_levels(
-        self, planes: Sequence[Plane], row: int, cell_px: int, step: int, medians: NDArray[np.uint16]
-    ) -> list[float]:
+    def belt_levels(self, planes: Sequence[Plane], row: int, cell_px: int, sums: NDArray[np.uint16]) -> list[float]:
         """Sum one row of each plane in cells, for a watch over light and lens.
 
         Args:
             planes: as for ``segment``.
             row: 0 to H - 1.
             cell_px: width of a cell, 1 to 256.
-            step: 0 to 65535.
-            medians: (P, W // cell_px) uint16, C-contiguous; each is moved towards its cell's sum by at most ``step``.
+            sums: (P, W // cell_px) uint16, C-contiguous; the sum of each cell is written to it.
 
         Returns:
             For each plane the median cell's mean grey level: the empty belt's, while cherries cover less than half.
         """
-        return self._segmenter.follow_row(planes, row, cell_px, step, medians)
+        return self._segmenter.measure_row(planes, row, cell_px, sums)
 
     def mask_centres(self, planes: Sequence[Plane], index: int) -> list[tuple[int, float, float]]:
         """Return (area in px, x, y) of each plane's own foreground in the box of a component of the last frame."""
@@ -185,7 +182,7 @@ class Preparer:
         self._extractor.extract(self._segmenter, planes, indices, out)
 
     def extract_whole(self, planes: Sequence[Plane], indices: NDArray[np.int32], out: NDArray[np.uint8]) -> None:
-        """Write components in their own size, whatever the model wants; what is larger loses its borders.
+        """Write components in their own size, not that of the model; larger ones lose their borders.
 
         Args:
             planes: as for ``extract``.

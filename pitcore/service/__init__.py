@@ -1,1 +1,1 @@
-"""What makes `pitcore run` a good service under systemd: readiness, the watchdog, the journal."""
+"""Integrates `pitcore run` with systemd: readiness, the watchdog, the journal."""

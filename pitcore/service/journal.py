@@ -30,11 +30,11 @@ def start_logging(*, is_silent: bool = False) -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[JournalHandler(SOCKET)])
     else:
         logging.basicConfig(level=logging.INFO, format=TERMINAL_FORMAT, handlers=[TerminalHandler()])
-    logging.getLogger("tuf").setLevel(logging.WARNING)  # what it refuses is reported once, by our line
+    logging.getLogger("tuf").setLevel(logging.WARNING)  # its errors are reported once, by our line
 
 
 def reads_stderr(environment: Mapping[str, str]) -> bool:
-    """Tell whether standard error is the stream that systemd connected to journald, see systemd.exec(5)."""
+    """Return whether standard error is the stream that systemd connected to journald, see systemd.exec(5)."""
     try:
         status = os.fstat(2)
     except OSError:  # closed

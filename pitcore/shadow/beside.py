@@ -8,14 +8,10 @@ queue grows. The candidate's verdicts go to no verdict line, valve or other outp
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import socket
-import subprocess
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +22,6 @@ from numpy.typing import NDArray
 from pitcore.capture.choose import Credit
 from pitcore.capture.keeper import CropKeeper
 from pitcore.capture.record import CandidateVerdict
-from pitcore.child_process import start_child
 from pitcore.config import Config
 from pitcore.control.commands import Commands
 from pitcore.decision.policy import Shape, judge
@@ -35,7 +30,7 @@ from pitcore.metrics import Mark, Metrics
 from pitcore.model_card import Thresholds
 from pitcore.preprocess.prepare import Preparer
 from pitcore.shadow.messages import MAX_MESSAGE_BYTES, Answer, Ask, CropMemory, Ready, Refused, Start
-from pitcore.sinks.output_state import OutputState
+from pitcore.sinks.child_output import Child, ChildOutput
 from pitcore.verdict import Event, ModelRef, Reason, Verdict, VerdictName
 
 log = logging.getLogger("pitcore.shadow")
@@ -43,7 +38,6 @@ log = logging.getLogger("pitcore.shadow")
 RETRY_S = 60.0  # time between two starts of the process
 LOOK_EVERY_S = 1.0  # interval of checking the headroom of the loop
 HANGS_S = 300.0  # limit for one frame; it may wait long for a free core
-END_S = 1.0
 SHAPES: frozenset[Reason] = frozenset({"touching", "foreign", "cut"})  # reasons of the shape, not of a network
 IDLE = True  # tests set it to False, because their machine may have no free core
 FromCandidate = Ready | Answer | Refused
@@ -59,24 +53,24 @@ class _Work:
     kept: frozenset[int]
 
 
-class Shadow:
+class Shadow(ChildOutput):
     """Implements ``sink.Sink``, ``sink.ReportsStatus``, ``pipeline.Keeper`` and ``opening.Publisher``.
 
     Args:
         config: of the board, with [shadow] enabled.
         keeper: keeps cherries on which the two models disagree; None if the board keeps none.
         metrics: of the run. ``shadow`` counts cherries by "LIVE_CANDIDATE", for example ``maybe_clean``.
-
-    Raises:
-        OSError: the shared memory cannot be created.
     """
 
     def __init__(self, config: Config, keeper: CropKeeper | None, metrics: Metrics) -> None:
         shadow, planes = config.shadow, config.frame.planes
         self._config, self._keeper, self._metrics = shadow, keeper, metrics
         self._start = Start(str(shadow.bundle), planes, config.runtime.max_cherries, IDLE)
-        memory, self._memory_fd = CropMemory.create(self._start.capacity, len(planes))
-        self._crops = memory.crops
+        size = CropMemory.size(self._start.capacity, len(planes))
+        # It is killed at once: it has no data to save, and may wait long for a core to end by itself.
+        child = Child("shadow", "pitcore.shadow.candidate_process", size, RETRY_S, end_s=0.0)
+        super().__init__(child, "The belt is judged without it; correct [shadow] bundle.")
+        self._crops: NDArray[np.uint8] | None = None  # set before the candidate is ready
         self._credit = Credit(shadow.kept_per_minute)
         self._due, self._copied = 0.0, 0
         self._works = False  # the candidate is ready and not paused
@@ -88,15 +82,11 @@ class Shadow:
         self._since: Mark = metrics.mark()
         self._paused = False
         self._looked_s = 0.0
-        self._output_state = OutputState("shadow", RETRY_S)
-        self._closing = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._run, name="pitcore-shadow", daemon=True)
 
     def publish(self, commands: Commands) -> None:
         """See ``opening.Publisher``."""
         self._commands = commands
-        self._thread.start()
+        self.start_thread()
 
     def cut(self, preparer: Preparer, planes: Sequence[NDArray[np.uint8]], asked: NDArray[np.int32]) -> None:
         """Copy the cherries of a frame if it is selected and the candidate is idle. The frame is still borrowed."""
@@ -107,7 +97,7 @@ class Shadow:
         if self._due < 1.0 - 1e-9:  # ten times 0.1 are less than 1
             return
         self._due -= 1.0
-        if not self._works or self._holds or len(asked) > len(self._crops):
+        if self._crops is None or not self._works or self._holds or len(asked) > len(self._crops):
             self._metrics.count("shadow_frames", "passed_over")
             return
         preparer.extract_whole(planes, asked, self._crops[: len(asked)])
@@ -142,34 +132,20 @@ class Shadow:
             **{pair.replace("_", "_to_"): count for pair, count in differ.items()},
         }
 
-    def close(self) -> None:
-        """End the process. Safe to call twice."""
-        if self._closing.is_set():
-            return
-        self._closing.set()
+    def wake(self) -> None:
+        """See ``ChildOutput``."""
         self._orders.put(None)
-        if self._thread.ident is not None:
-            self._thread.join()
-        os.close(self._memory_fd)
 
-    def _run(self) -> None:
-        """Run the process, and start it again if it ends, until the service stops."""
-        while not self._closing.is_set():
-            try:
-                ours, self._process = start_child("pitcore.shadow.candidate_process", self._memory_fd)
-            except OSError as error:
-                self._fails(f"the process of the candidate cannot be started: {error.strerror or error}")
-            else:
-                with ours:
-                    try:
-                        self._serve(ours)
-                    except OSError:
-                        self._fails("the process of the candidate ended, and the log or `dmesg` says why")
-                    except Exception as error:  # the line is judged in any case, and the candidate is tried again
-                        log.exception("[shadow] a bug in pitcore")
-                        self._fails(f"{type(error).__name__}; the log has the traceback")
-                self._end()
-            self._closing.wait(RETRY_S)
+    def map_memory(self, fd: int) -> None:
+        """See ``ChildOutput``."""
+        self._crops = CropMemory(fd, self._start.capacity, len(self._start.planes)).crops
+
+    def serve(self, connection: socket.socket) -> None:
+        """See ``ChildOutput``."""
+        try:
+            self._serve(connection)
+        finally:
+            self._works, self._candidate = False, None
 
     def _serve(self, connection: socket.socket) -> None:
         """Send frames until either side ends. Raises OSError."""
@@ -178,7 +154,7 @@ class Shadow:
         if not isinstance(ready, Ready):
             return
         self._candidate = ModelRef(ready.name, ready.version, ready.sha256)
-        self._output_state.works("the candidate judges again")
+        self._works_again("the candidate judges again")
         log.info("[shadow] %s@%s judges frames in addition to the live model", ready.name, ready.version)
         while not self._closing.is_set():
             self._paused = self._must_pause()
@@ -253,22 +229,9 @@ class Shadow:
             if live == other or self._keeper is None or place in work.kept or not self._credit.take(time.monotonic()):
                 continue
             theirs = CandidateVerdict(candidate, other, p_pit, answer.accept, answer.reject)
+            assert self._crops is not None  # noqa: S101  mapped before the process starts
             pixels = self._crops[place].copy()  # the next frame overwrites it
             self._keeper.keep_disagreement(verdict, work.shapes[place], work.thresholds, pixels, theirs)
-
-    def _fails(self, reason: str) -> None:
-        if not self._closing.is_set():
-            self._output_state.fails(reason, "The belt is judged without it; correct [shadow] bundle.")
-
-    def _end(self) -> None:
-        """End the process. A waiting frame is for the next process."""
-        self._works, self._candidate = False, None
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()  # it has no data to save, and may wait long for a core to end by itself
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(END_S)
 
 
 def network_verdict(verdict: Verdict, thresholds: Thresholds) -> VerdictName:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 
 import msgspec
 import numpy as np
@@ -91,10 +90,3 @@ class CropMemory:
     def size(capacity: int, planes: int) -> int:
         """Return its size in bytes."""
         return capacity * WHOLE_PX * WHOLE_PX * planes
-
-    @classmethod
-    def create(cls, capacity: int, planes: int) -> tuple[CropMemory, int]:
-        """Create the memory; return it and its descriptor, which another process may inherit. Raises OSError."""
-        fd = os.memfd_create("pitcore-shadow")
-        os.ftruncate(fd, cls.size(capacity, planes))
-        return cls(fd, capacity, planes), fd

@@ -1,1 +1,1 @@
-"""Where verdicts go."""
+"""Outputs for verdicts: files, PLC, log, memory."""

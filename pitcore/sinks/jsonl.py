@@ -52,6 +52,7 @@ class JsonlSink:
             self._path = trusted(path)  # rotates the file that a link points to, not the link
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._fd, self._size = _open_whole(self._path)
+            self._file = _identity(os.fstat(self._fd))
         except OSError as error:
             raise SinkError(
                 f"{path}: verdicts cannot be written: {error.strerror}; choose another [sink] path"
@@ -126,12 +127,11 @@ class JsonlSink:
 
     def _follow_path(self) -> None:
         """Start a new file if the open one is no longer at the path. Raises OSError."""
-        mine = os.fstat(self._fd)
         try:
-            there = self._path.stat()
+            there = _identity(os.stat(self._path))  # noqa: PTH116  with every frame: `Path.stat` takes longer
         except FileNotFoundError:
             there = None
-        if there is not None and (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
+        if there == self._file:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._take(*_open_whole(self._path))
@@ -141,7 +141,7 @@ class JsonlSink:
     def _take(self, fd: int, size: int) -> None:
         """Use another open file from now on."""
         os.close(self._fd)
-        self._fd, self._size = fd, size
+        self._fd, self._size, self._file = fd, size, _identity(os.fstat(fd))
 
     def _append(self, block: bytes) -> None:
         """Write a whole block, or leave the file unchanged and raise OSError."""
@@ -178,6 +178,10 @@ class JsonlSink:
             block, lines = self._waiting.popleft()
             self._waiting_bytes -= len(block)
             self._metrics.count("sink_lines_lost", by=lines)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _open_whole(path: Path) -> tuple[int, int]:

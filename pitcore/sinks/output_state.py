@@ -1,4 +1,4 @@
-"""Keeps the state of an optional output: it works, or it fails for a reason and is tried again.
+"""Keeps the state of an optional output: it starts, it works, or it fails for a reason and is tried again.
 
 An output that cannot start, or that fails later, never stops the inspection. A failure is logged once for each reason,
 and shown in the status until the output works again. The output itself decides when to try again.
@@ -20,11 +20,13 @@ class OutputState:
     Args:
         section: section of the configuration, such as ``modbus``.
         retry_s: time between two tries, for the log.
+        starting: True if the output does not work before the first ``works``.
     """
 
-    def __init__(self, section: str, retry_s: float) -> None:
+    def __init__(self, section: str, retry_s: float, *, starting: bool = False) -> None:
         self._section, self._retry_s = section, retry_s
-        self._reason = ""  # empty while the output works
+        self._reason = ""  # empty while the output does not fail
+        self._starting = starting
 
     def fails(self, reason: str, fix: str) -> None:
         """Set the state to failing, and log it if the reason is new.
@@ -41,7 +43,7 @@ class OutputState:
         """Set the state to ok, and log the message if the output failed before."""
         if self._reason:
             log.info("[%s] %s", self._section, message)
-        self._reason = ""
+        self._reason, self._starting = "", False
 
     @property
     def failing(self) -> bool:
@@ -51,7 +53,9 @@ class OutputState:
     def status(self) -> dict[str, Any]:
         """Return ``state``, and ``reason`` if the output fails; see ``sink.ReportsStatus``."""
         reason = self._reason
-        return {"state": "failing", "reason": reason} if reason else {"state": "ok"}
+        if reason:
+            return {"state": "failing", "reason": reason}
+        return {"state": "starting" if self._starting else "ok"}
 
 
 def reason_of(error: OSError) -> str:

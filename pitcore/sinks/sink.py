@@ -28,7 +28,7 @@ class ReportsStatus(Protocol):
     def status(self) -> dict[str, Any]:
         """Return the status for the technician, as values that JSON can encode; from any thread.
 
-        It always has ``kind`` and ``state``; ``state`` is ``ok``, or one word for the fault.
+        It always has ``kind`` and ``state``; ``state`` is ``ok``, ``starting``, or one word for the fault.
         """
         ...
 

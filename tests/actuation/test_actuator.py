@@ -118,7 +118,7 @@ def test_a_verdict_one_tick_late_is_in_time():
     assert line.notices() == {}
 
 
-def test_what_lies_before_the_nozzles_at_the_start_was_never_judged_and_is_rejected():
+def test_belt_before_the_nozzles_at_the_start_is_unjudged_and_rejected():
     line = Line().run(range(2000))
     first_judged = -300  # the row at the frame's far end at tick 0
     assert line.open[0] == set(range(RUN_UP, first_judged + DISTANCE + HALF))
@@ -174,7 +174,7 @@ def test_a_late_verdict_on_belt_that_the_fail_safe_rejected_is_still_counted_as_
     assert line.notices() == {"belt_unjudged": 1, "reject_late": 1}
 
 
-def test_a_valve_that_is_open_while_the_belt_stands_is_closed_and_goes_on_with_the_belt():
+def test_an_open_valve_closes_when_the_belt_stops_and_opens_when_it_runs_again():
     line = judged_line(max_on_ns=50_000_000)
     line.take([verdict(1900)])
     line.run(range(2000, 2901))
@@ -193,7 +193,7 @@ def test_no_valve_opens_before_the_belt_has_run():
     assert line.open[0] == {3, 4}
 
 
-def test_a_trembling_belt_does_not_keep_a_valve_open():
+def test_encoder_jitter_does_not_keep_a_valve_open():
     line = judged_line(max_on_ns=50_000_000)
     line.take([verdict(1900)])
     line.run(range(2000, 2901))
@@ -224,7 +224,7 @@ def test_a_slow_valve_is_switched_earlier_by_as_far_as_the_belt_runs_meanwhile(t
     assert line.open[0] == {tick - lead for tick in ticks(1900 + DISTANCE)}
 
 
-def test_what_is_on_its_way_to_the_nozzles_is_known_until_it_has_passed():
+def test_cherries_on_their_way_to_the_nozzles_are_counted_until_they_have_passed():
     line = judged_line()
     line.take([verdict(1900), verdict(1900, tick=2100), verdict(1950, x=150), verdict(1800, action="review")])
     line.run(range(2000, 2900))
@@ -235,7 +235,7 @@ def test_what_is_on_its_way_to_the_nozzles_is_known_until_it_has_passed():
     assert line.actuator.ahead() == 0
 
 
-def test_a_pit_on_belt_that_the_fail_safe_rejects_is_on_its_way_all_the_same():
+def test_a_pit_on_belt_that_the_fail_safe_rejects_is_counted_as_on_its_way():
     line = judged_line()
     line.actuator.judged(8000, 0)
     line.take([verdict(5000)])

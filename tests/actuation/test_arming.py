@@ -21,7 +21,7 @@ def test_a_new_board_is_in_dry_run(path):
     assert not path.parent.exists()
 
 
-def test_armed_or_not_survives_a_restart_with_who_and_when(path):
+def test_armed_state_survives_a_restart_with_user_and_time(path):
     state = Arming(path).arm("anna")
     again = Arming(path)
     assert again.armed
@@ -53,7 +53,7 @@ def test_a_state_that_cannot_be_trusted_is_dry_run_and_the_log_says_so(path, raw
     assert "the air jet is in dry run" in caplog.text
 
 
-def test_arming_that_cannot_be_kept_does_not_arm(path):
+def test_arming_that_cannot_be_stored_does_not_arm(path):
     path.parent.write_text("")
     arming = Arming(path)
     with pytest.raises(ControlError, match="nothing changed; fix the disk"):
@@ -61,7 +61,7 @@ def test_arming_that_cannot_be_kept_does_not_arm(path):
     assert not arming.armed
 
 
-def test_disarming_works_at_once_even_if_it_cannot_be_kept(path):
+def test_disarming_works_at_once_even_if_it_cannot_be_stored(path):
     arming = Arming(path)
     arming.arm("anna")
     path.unlink()
@@ -72,7 +72,7 @@ def test_disarming_works_at_once_even_if_it_cannot_be_kept(path):
     assert not arming.armed
 
 
-def test_who_comes_second_changes_nothing(path):
+def test_second_request_for_the_same_arming_state_changes_nothing(path):
     arming = Arming(path)
     first = arming.arm("anna")
     assert arming.arm("bert") is first
@@ -81,7 +81,7 @@ def test_who_comes_second_changes_nothing(path):
     assert Arming(path).state == state
 
 
-def test_disarming_again_after_the_disk_was_mended_reaches_the_disk(path):
+def test_disarming_again_after_the_disk_was_repaired_is_written_to_the_disk(path):
     arming = Arming(path)
     arming.arm("anna")
     armed = path.read_bytes()
@@ -90,7 +90,7 @@ def test_disarming_again_after_the_disk_was_mended_reaches_the_disk(path):
     with pytest.raises(ControlError):
         arming.disarm("anna")
     path.rmdir()
-    path.write_bytes(armed)  # what a failing disk would still hold
+    path.write_bytes(armed)  # a failing disk would keep the old state
     arming.disarm("anna")
     assert not Arming(path).armed
 
@@ -122,7 +122,7 @@ def while_the_disk_writes(monkeypatch, act):
     monkeypatch.setattr(arming_module, "replace_file", slow)
 
 
-def test_arming_that_the_disk_held_up_until_it_was_given_up_does_not_arm(path, monkeypatch):
+def test_arming_that_timed_out_while_the_disk_hung_does_not_arm(path, monkeypatch):
     arming, gave_up = Arming(path), []
     while_the_disk_writes(monkeypatch, lambda: gave_up.append(True))
     with pytest.raises(ControlError, match="took too long"):
@@ -131,7 +131,7 @@ def test_arming_that_the_disk_held_up_until_it_was_given_up_does_not_arm(path, m
     assert not Arming(path).armed
 
 
-def test_disarming_does_not_wait_for_an_arming_that_the_disk_holds_up(path, monkeypatch):
+def test_disarming_does_not_wait_for_an_arming_that_hangs_on_the_disk(path, monkeypatch):
     arming, disarming = Arming(path), []
 
     def disarm():

@@ -122,7 +122,7 @@ def test_arming_reaches_the_valves(rig):
     wait_for(lambda: rig.sink._board.get("armed"), "armed valves")
 
 
-def test_what_happened_between_frames_is_told_once(rig):
+def test_events_between_frames_are_reported_once(rig):
     wait_for(lambda: rig.tick() > DISTANCE, "belt")
     assert "belt_unjudged" in [notice.event for notice in rig.sink.notices()]
     rig.sink.emit([verdict(rig.tick() - 2 * DISTANCE)])
@@ -157,7 +157,7 @@ def test_a_process_that_is_killed_is_found_while_no_frame_comes(rig):
         rig.sink.notices()
 
 
-def test_a_process_that_is_killed_while_the_service_stops_is_told(rig):
+def test_a_valve_process_that_is_killed_while_the_service_stops_is_reported(rig):
     wait_for(lambda: rig.sink._board.get("alive_ns"), "first turn")
     os.kill(rig.sink._process.pid, signal.SIGKILL)
     with pytest.raises(SinkError, match="killed by signal 9; the valves were shut"):
@@ -165,14 +165,14 @@ def test_a_process_that_is_killed_while_the_service_stops_is_told(rig):
     rig.sink.close()
 
 
-def test_a_process_that_is_killed_is_told_by_whatever_is_sent_to_it_next(rig):
+def test_a_killed_valve_process_is_reported_by_the_next_message_to_it(rig):
     os.kill(rig.sink._process.pid, signal.SIGKILL)
     rig.sink._process.wait(PATIENCE_S)
     with pytest.raises(SinkError, match="killed by signal 9; the valves were shut"):
         rig.sink.judged(0, 0)
 
 
-def test_a_process_that_cannot_be_started_is_one_line_of_ours(monkeypatch):
+def test_a_valve_process_that_cannot_be_started_is_a_one_line_error(monkeypatch):
     def refused(*_, **__):
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
@@ -181,7 +181,7 @@ def test_a_process_that_cannot_be_started_is_one_line_of_ours(monkeypatch):
         Rig(SteadyChip(2000.0))
 
 
-def test_what_is_let_through_at_the_end_is_told(rig, caplog):
+def test_cherries_that_pass_at_the_end_are_reported(rig, caplog):
     rig.sink.emit([verdict(1 << 30), verdict((1 << 30) + 500)])
     wait_for(lambda: rig.sink.counts["scheduled"] == 2, "schedule")
     rig.sink.close()
@@ -200,7 +200,7 @@ def test_disarming_reaches_the_valves_while_the_service_stops(rig):
     wait_for(lambda: rig.sink.counts["scheduled"] == 1, "schedule")
     rig.sink.close()
     assert not rig.sink._board.get("armed")
-    assert not rig.sink._board.get("let_through")  # nothing is let through in a dry run
+    assert not rig.sink._board.get("let_through")  # in a dry run no cherry counts as passed
 
 
 def test_a_process_that_hangs_ends_the_service(rig):
@@ -231,16 +231,16 @@ def test_a_signal_while_the_process_starts_does_not_end_it(number):
     assert process.wait(PATIENCE_S) == 0
 
 
-def test_the_process_ends_when_the_service_is_gone_without_a_word(rig):
+def test_the_valve_process_ends_when_the_service_was_killed(rig):
     rig.sink._connection.close()
     assert rig.sink._process.wait(PATIENCE_S) == 0
 
 
-def test_a_process_that_breaks_says_why(tmp_path):
+def test_a_valve_process_that_fails_reports_the_reason(tmp_path):
     with pytest.raises(SinkError, match=r"the valve process ended: .*nowhere.npy.*; the valves are shut"):
         Rig(played(tmp_path, "nowhere"))
 
 
-def test_a_chip_that_is_not_there_is_the_services_error_too():
+def test_a_missing_gpio_chip_is_an_error_of_the_service():
     with pytest.raises(SinkError, match="no GPIO chip is labelled `pinctrl-nowhere`"):
         Rig(RealChip("pinctrl-nowhere"))

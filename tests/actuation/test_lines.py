@@ -37,7 +37,7 @@ def walk(ticks):
     return [(1000 * (number + 1), tick) for number, tick in enumerate(ticks)]
 
 
-def test_the_decoder_counts_what_the_belt_did():
+def test_the_decoder_counts_the_movement_of_the_belt():
     ticks = [*range(1, 50), *range(48, 20, -1), *range(22, 60)]
     lines, _, clock = lines_over(walk(ticks))
     decoder = QuadratureDecoder(*lines.levels())
@@ -152,7 +152,7 @@ def test_a_line_that_another_program_holds_is_named_and_the_valves_given_back():
     assert chip.closed
 
 
-def test_a_chip_is_found_by_its_label_or_the_labels_are_told(tmp_path):
+def test_a_chip_is_found_by_its_label_or_the_known_labels_are_listed(tmp_path):
     with pytest.raises(SinkError, match=r"no GPIO chip is labelled `pinctrl-rp1`; there is none that can be opened;"):
         open_chip("pinctrl-rp1", tmp_path)
     (tmp_path / "gpiochip0").write_text("not a device")

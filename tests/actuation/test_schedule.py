@@ -90,7 +90,7 @@ def test_a_belt_that_backs_up_in_a_pulse_closes_and_fires_the_rest_later(schedul
     assert open_ticks(made, range(80, 200)) == list(range(121, 140))
 
 
-def test_a_belt_that_trembles_keeps_an_open_valve_open(schedule):
+def test_encoder_jitter_keeps_an_open_valve_open(schedule):
     made = schedule.Schedule(1, 2, 1000)
     made.add(0, 100, 140)
     open_ticks(made, range(111))
@@ -98,14 +98,14 @@ def test_a_belt_that_trembles_keeps_an_open_valve_open(schedule):
     assert open_ticks(made, range(111, 200)) == list(range(111, 140))
 
 
-def test_a_belt_that_trembles_at_the_end_of_a_pulse_does_not_fire_it_again(schedule):
+def test_encoder_jitter_at_the_end_of_a_pulse_does_not_fire_it_again(schedule):
     made = schedule.Schedule(1, 2, 1000)
     made.add(0, 100, 140)
     open_ticks(made, range(141))
     assert not any(made.advance(tick) for tick in [139, 140, 138, 141, 139] * 20)
 
 
-def test_what_is_judged_anew_after_the_belt_backed_up_to_the_cameras_is_fired_at_again(schedule):
+def test_a_thing_that_is_judged_again_after_the_belt_backed_up_is_fired_at_again(schedule):
     made = schedule.Schedule(1, 2, 1000)
     made.add(0, 1100, 1140)
     open_ticks(made, range(1200))
@@ -150,7 +150,7 @@ def test_more_lanes_than_bits_are_refused(schedule):
 
 
 class Model:
-    """Every tick of every pulse in sets; slow and plain. The belt goes by single ticks."""
+    """A model of the schedule: every tick of every pulse in sets. Slow and simple. The belt moves tick by tick."""
 
     def __init__(self, jitter, reach):
         self.pending, self.fired, self.tick, self.front, self.open = set(), set(), 0, 0, False
@@ -191,7 +191,7 @@ class Model:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_every_belt_and_every_order_of_verdicts_fires_what_the_plain_sets_say(seed):
+def test_every_belt_and_every_order_of_verdicts_fires_the_ticks_of_the_set_model(seed):
     rng = np.random.default_rng(seed)
     jitter, reach = int(rng.integers(0, 4)), int(rng.integers(50, 400))
     made = [module.Schedule(1, jitter, reach) for module in (PLAIN, installed)]

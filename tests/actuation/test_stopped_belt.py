@@ -26,7 +26,7 @@ def stand(actuator, tick, now_ns, for_ns=400 * MS):
 
 
 @pytest.mark.parametrize("tick", [1, -1, RULES.jitter_ticks])
-def test_a_tremble_after_a_fresh_start_opens_no_valve(tick):
+def test_encoder_jitter_after_a_start_opens_no_valve(tick):
     actuator = Actuator(PLAN, RULES)
     assert stand(actuator, 0, 0) == {0}
     assert stand(actuator, tick, MINUTE_NS) == {0}
@@ -34,7 +34,7 @@ def test_a_tremble_after_a_fresh_start_opens_no_valve(tick):
 
 
 @pytest.mark.parametrize("at_row_0", [2000 - DISTANCE, 1990 - DISTANCE, 1900 - DISTANCE])
-def test_a_late_verdict_at_a_belt_that_has_stood_for_ten_minutes_opens_no_valve_until_the_belt_runs(at_row_0):
+def test_a_late_verdict_on_a_belt_that_stopped_ten_minutes_ago_opens_no_valve_until_the_belt_runs(at_row_0):
     actuator = Actuator(PLAN, RULES)
     for tick in range(0, 3000, 100):
         actuator.judged(tick, 0)
@@ -48,7 +48,7 @@ def test_a_late_verdict_at_a_belt_that_has_stood_for_ten_minutes_opens_no_valve_
     assert masks[-1] & 1
 
 
-def test_belt_that_the_fail_safe_rejects_opens_no_valve_while_it_stands():
+def test_belt_that_the_fail_safe_rejects_opens_no_valve_while_it_is_stopped():
     actuator = Actuator(PLAN, RULES)
     _, now_ns = run(actuator, range(2001), 0)  # nothing is judged
     assert actuator.step(2000, now_ns) & 3 == 3
@@ -56,7 +56,7 @@ def test_belt_that_the_fail_safe_rejects_opens_no_valve_while_it_stands():
     assert stand(actuator, 2001, now_ns + MINUTE_NS) == {0}
 
 
-def test_a_pit_under_the_nozzle_of_a_belt_that_creeps_is_made_up_for_when_it_runs():
+def test_a_pit_under_the_nozzle_of_a_creeping_belt_is_fired_at_when_the_belt_runs():
     actuator = Actuator(PLAN, RULES)
     for tick in range(0, 4000, 100):
         actuator.judged(tick, 0)
@@ -75,14 +75,14 @@ def test_a_pit_under_the_nozzle_of_a_belt_that_creeps_is_made_up_for_when_it_run
 def test_edges_read_after_the_belt_stopped_open_no_valve(monkeypatch):
     machine, _, chip, loop = virtual_loop(monkeypatch, CONFIG, range(1, 3000))
     loop.turn()
-    machine.now_ns += 5000 * MS  # the process did not run: meanwhile the belt came on, and stopped
+    machine.now_ns += 5000 * MS  # the process did not run while the belt moved and stopped
     before = len(chip.driven)
     for _ in range(100):
         loop.turn()
     assert 1 not in [level for _, _, level in chip.driven][before:]
 
 
-def test_arming_at_a_belt_that_stands_opens_no_valve(monkeypatch):
+def test_arming_at_a_stopped_belt_opens_no_valve(monkeypatch):
     machine, board, chip, loop = virtual_loop(monkeypatch, CONFIG, range(1, 3000))
     board.set("armed", 0)
     while board.history.tick < 2999:

@@ -67,7 +67,7 @@ def test_an_open_valve_is_shut_within_200_ms_of_a_process_that_hangs(rig):
     assert (rig.process.returncode, rig.shut) == (-signal.SIGKILL, 1)
 
 
-def test_a_process_that_hangs_with_its_valves_shut_is_given_a_second(rig):
+def test_a_hanging_process_whose_valves_are_shut_has_a_second_to_recover(rig):
     assert rig.look(HUNG_NS - 10 * MS) is None
     assert "with its valves shut" in rig.look(100 * MS)
     assert rig.shut == 1
@@ -81,7 +81,7 @@ def test_a_process_that_was_killed_has_its_valves_shut_by_the_service(rig):
     assert rig.shut == 1
 
 
-def test_valves_that_cannot_be_shut_are_not_said_to_be(caplog):
+def test_valves_that_cannot_be_shut_are_not_reported_as_shut(caplog):
     rig = Rig(refuses=True)
     rig.process.kill()
     rig.process.wait()
@@ -89,7 +89,7 @@ def test_valves_that_cannot_be_shut_are_not_said_to_be(caplog):
     assert "the valves cannot be shut: the line is another's" in caplog.text
 
 
-def test_a_machine_that_stopped_altogether_is_no_process_that_hangs():
+def test_a_pause_of_the_whole_machine_is_not_taken_for_a_hanging_process():
     silence = Silence(0)
     assert silence.update(1, 10 * MS) == 0
     assert silence.update(1, 5000 * MS) < BOUND_NS / 2

@@ -30,7 +30,7 @@ class Rig:
         self.chip = SimulatedChip(steady(lambda: self.start_ns, TICKS_PER_S))
         self.loop = ValveLoop(PLAN, CONFIG, Lines(self.chip, CONFIG), self.board)
         for tick in range(0, round(TICKS_PER_S * 2 * PATIENCE_S), 200):
-            self.loop.actuator.judged(tick, 0)  # whatever comes is judged; what is under the nozzles now is not
+            self.loop.actuator.judged(tick, 0)  # coming belt is judged; the belt under the nozzles is not
 
     def turn_until(self, condition, what):
         deadline = time.monotonic() + PATIENCE_S
@@ -149,7 +149,7 @@ def gone(_actuator):
     return False
 
 
-def test_what_comes_to_its_nozzle_within_a_second_is_fired_at_though_the_service_has_gone(monkeypatch):
+def test_a_pit_that_reaches_its_nozzle_within_a_second_is_fired_at_although_the_service_has_ended(monkeypatch):
     _, board, chip, loop = virtual_loop(monkeypatch, CONFIG, range(1, 9000))
     for tick in range(0, 9000, 200):
         loop.actuator.judged(tick, 0)
@@ -163,7 +163,7 @@ def test_what_comes_to_its_nozzle_within_a_second_is_fired_at_though_the_service
     assert board.get("let_through") == 0
 
 
-def test_what_is_farther_away_is_let_through_and_counted(monkeypatch):
+def test_a_pit_that_is_farther_away_passes_and_is_counted(monkeypatch):
     machine, board, chip, loop = virtual_loop(monkeypatch, CONFIG, range(1, 9000))
     for tick in range(0, 6000, 200):  # and the last one, from 6000 on, as part of what the fail-safe rejects
         loop.actuator.judged(tick, 0)
@@ -179,7 +179,7 @@ def test_what_is_farther_away_is_let_through_and_counted(monkeypatch):
 
 
 @pytest.mark.parametrize(("armed", "last_tick", "let_through"), [(False, 9000, 0), (True, 500, 1)])
-def test_neither_a_dry_run_nor_a_belt_that_stands_is_waited_for(monkeypatch, armed, last_tick, let_through):
+def test_the_end_waits_neither_in_dry_run_nor_for_a_stopped_belt(monkeypatch, armed, last_tick, let_through):
     machine, board, chip, loop = virtual_loop(monkeypatch, CONFIG, range(1, last_tick))
     board.set("armed", int(armed))
     loop.actuator.take(acts_of([verdict(2000)]))
@@ -200,7 +200,7 @@ def test_frames_get_the_tick_the_belt_had_at_their_exposure(rig):
         assert rig.board.history.tick_at(at_ns - 1) == tick - 1
 
 
-def test_two_maps_of_one_board_are_one(rig):
+def test_two_mappings_of_the_shared_state_show_the_same_values(rig):
     here, fd = ValveBoard.create()
     there = ValveBoard(fd)
     os.close(fd)

@@ -26,10 +26,10 @@ def test_lines_that_a_killed_service_left_open_are_driven_shut(monkeypatch, acti
 
 
 @pytest.mark.parametrize("kind", ["none", "simulated"])
-def test_where_no_line_is_driven_there_is_nothing_to_shut(kind):
+def test_a_board_without_driven_lines_has_nothing_to_shut(kind):
     assert valves.shut_valves(config_of(kind=kind)) == 0
 
 
-def test_a_chip_that_is_not_there_is_an_error_of_ours():
+def test_a_missing_gpio_chip_is_a_pitcore_error():
     with pytest.raises(SinkError, match="no GPIO chip is labelled `pinctrl-nowhere`"):
         valves.shut_valves(config_of(kind="gpio", chip="pinctrl-nowhere"))

@@ -61,7 +61,7 @@ def test_arming_closes_the_valve(board):
     assert tester.mask(NOW + 1, EDGE, armed=True) == 0
 
 
-def test_what_was_asked_while_armed_does_not_wait_for_dry_run(board):
+def test_a_valve_test_that_was_requested_while_armed_is_not_carried_out_later(board):
     tester = asked(board)
     assert tester.mask(NOW, EDGE, armed=True) == 0
     assert tester.mask(NOW + 1, EDGE, armed=False) == 0
@@ -108,12 +108,12 @@ def test_a_test_that_waits_too_long_is_over(monkeypatch):
 
 
 @pytest.mark.parametrize("lane", [0, 3])
-def test_a_lane_that_is_not_there_is_refused(lane):
+def test_a_missing_lane_is_refused(lane):
     with pytest.raises(ControlError, match="the lanes are 1 to 2"):
         ValveTest(Valves()).prepare(lane)
 
 
-def test_a_board_without_valves_says_so():
+def test_a_board_without_valves_is_refused():
     with pytest.raises(ControlError, match="drives no valves"):
         ValveTest(None).prepare(1)
 

@@ -24,7 +24,7 @@ def woken(late_ns, for_s, start_ns=0, margin=None):
     return margin
 
 
-def test_nothing_is_taken_for_granted_at_the_start():
+def test_the_margin_is_large_at_the_start():
     assert WakeupMargin(0.2).lead_ns == MOST_NS
 
 
@@ -33,7 +33,7 @@ def test_on_a_punctual_machine_sleeping_ends_shortly_before_a_change():
     assert margin.lead_ns == pytest.approx(40_000 + MARGIN_NS, rel=0.01)
 
 
-def test_one_late_wake_up_is_reckoned_with_for_seconds_and_then_forgotten():
+def test_one_late_wake_up_enlarges_the_margin_for_seconds():
     margin = woken(40_000, 60)
     margin.woke(60 * S, 60 * S + 1_000_000)
     assert margin.lead_ns == 1_000_000 + MARGIN_NS
@@ -41,13 +41,13 @@ def test_one_late_wake_up_is_reckoned_with_for_seconds_and_then_forgotten():
     assert margin.latest_ns == pytest.approx(1_000_000 / 2.718, rel=0.02)
 
 
-def test_no_wake_up_is_so_late_that_all_time_would_be_spun_away():
+def test_a_very_late_wake_up_does_not_make_the_loop_poll_all_the_time():
     margin = woken(40_000, 1)
     margin.woke(2 * S, 3 * S)
     assert margin.lead_ns == MOST_NS
 
 
-def test_no_more_is_spun_away_than_the_share():
+def test_polling_takes_at_most_the_allowed_share():
     margin = WakeupMargin(0.1)
     spun_ns, now_ns = 0, 0
     while now_ns < 20 * S:
@@ -58,18 +58,18 @@ def test_no_more_is_spun_away_than_the_share():
     assert spun_ns == pytest.approx(0.1 * (20 * S + SAVED_NS), rel=0.01)
 
 
-def test_a_rest_saves_up_for_a_second_and_no_longer():
+def test_unused_polling_time_is_saved_for_at_most_a_second():
     margin = WakeupMargin(0.1)
     assert margin.may_spin(3600 * S)
     margin.spun(round(0.1 * SAVED_NS))
     assert not margin.may_spin(3600 * S)
 
 
-def test_a_share_of_nothing_never_spins():
+def test_a_share_of_zero_never_polls():
     assert not WakeupMargin(0.0).may_spin(3600 * S)
 
 
-def test_short_gaps_are_not_noted_and_others_with_what_another_program_took_of_them():
+def test_only_long_gaps_are_noted_with_the_time_that_other_programs_took():
     queued = [0, 7000, 7500]
     margin = WakeupMargin(0.2)
     margin.woke(0, 10 * PAUSE_NS)

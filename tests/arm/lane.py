@@ -48,7 +48,7 @@ def main() -> None:
     begin = time.monotonic()
 
     shutil.rmtree(WORK, ignore_errors=True)
-    # Everything runs from here, where no checkout can stand in for the installed package.
+    # Everything runs from here, so that the installed package is imported and not a checkout.
     shutil.copytree(ROOT / "tests", WORK / "tests", ignore=shutil.ignore_patterns("__pycache__", "arm"))
     shutil.copy(ROOT / "pyproject.toml", WORK)
     lay_out_arm64()

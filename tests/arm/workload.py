@@ -45,7 +45,7 @@ def main(frames: Path, piece: str, repeats: int) -> None:
             case "track":
                 tracker.update(number * 1000, things[BOX].tolist(), things["border"].tolist())
             case "decide":
-                for row, shape in zip(logits, shapes_of(things, len(card.planes)), strict=True):
+                for row, shape in zip(logits, shapes_of(things, len(card.planes), chosen.tolist()), strict=True):
                     doubt = policy.shape_reason(shape, config.decision)
                     policy.judge(policy.probabilities(row, card.labels, card.calibration), doubt, card.thresholds)
             case "infer-1":

@@ -29,7 +29,7 @@ def test_each_edge_of_two_channels_is_a_step_forwards_and_backwards():
 
 
 @pytest.mark.parametrize("phase", range(4))
-def test_the_count_starts_right_whatever_the_levels_are(phase):
+def test_the_count_is_right_for_every_level_of_the_lines_at_the_start(phase):
     decoder = QuadratureDecoder(*PERIOD[phase])
     assert counts(decoder, walk([1, 1, -1, 1, 1], start=phase)) == [1, 2, 1, 2, 3]
     assert decoder.glitches == 0
@@ -62,7 +62,7 @@ def test_an_edge_to_the_level_the_line_has_is_a_glitch_and_no_step():
     assert decoder.glitches == 1
 
 
-def test_a_belt_that_trembles_on_an_edge_stays_where_it_is():
+def test_encoder_jitter_on_an_edge_does_not_move_the_count():
     decoder = QuadratureDecoder()
     counts(decoder, walk([1] * 7 + [-1, 1] * 50))
     assert (decoder.tick, decoder.lost, decoder.glitches) == (7, 0, 0)
@@ -92,10 +92,10 @@ def test_a_history_that_is_full_still_knows_the_newest_steps():
     for tick in range(1, 1001):
         history.append(tick * 10, tick)
     assert [history.tick_at(tick * 10 + 5) for tick in range(950, 1001)] == list(range(950, 1001))
-    assert history.tick_at(0) == 1000 - (64 - 8) + 1  # the oldest it may still tell
+    assert history.tick_at(0) == 1000 - (64 - 8) + 1  # the oldest tick that it must still know
 
 
-def test_speed_is_that_of_the_last_steps_and_falls_while_the_belt_stands():
+def test_speed_is_that_of_the_last_steps_and_falls_while_the_belt_is_stopped():
     history = TickHistory()
     assert history.ticks_per_s(5) == 0.0
     for tick in range(1, 101):

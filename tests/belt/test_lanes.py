@@ -21,7 +21,7 @@ def placed(pulses):
 
 
 @pytest.mark.parametrize("px_per_tick", [0.5, -0.5, 3.0, -0.25])
-def test_a_pulse_stands_around_the_tick_at_which_the_centre_is_under_the_nozzle(px_per_tick):
+def test_a_pulse_is_centred_on_the_tick_at_which_the_cherry_is_under_the_nozzle(px_per_tick):
     made = plan(px_per_tick)
     row, tick = 170, 9000
     (pulse,) = made.pulses(tick, (20, row - 30, 60, 60), "reject")
@@ -79,7 +79,7 @@ def test_frames_that_overlap_by_a_cherry_leave_no_stretch_unjudged(px_per_tick):
 
 
 def test_reach_is_from_the_last_row_seen_to_the_nearest_nozzle():
-    assert plan(0.5).reach_ticks == 1  # the nozzle stands where the frame ends
+    assert plan(0.5).reach_ticks == 1  # the nozzle is at the end of the frame
     assert plan(5.0).reach_ticks == 900
     assert plan(-0.5).reach_ticks == 1000
     assert plan(lanes=()).reach_ticks == 1

@@ -37,17 +37,17 @@ def test_matches_are_those_of_numpy(seed):
     assert matched(*arguments, share, (back, 50.0, 150.0)) == both.any(axis=1).tolist()
 
 
-def test_nothing_matches_nothing():
+def test_empty_inputs_have_no_match():
     assert matched([], [(0.0, 1.0, 0.0, 1.0)], 8.0, 0.5) == []
     assert matched([(0.0, 1.0, 0.0, 1.0)], [], 8.0, 0.5) == [False]
 
 
-def test_what_has_no_area_or_is_not_a_number_matches_nothing():
+def test_boxes_without_area_and_nan_have_no_match():
     whole = [(0.0, 10.0, 0.0, 10.0)]
     assert matched([(5.0, 5.0, 0.0, 10.0), (math.nan, 10.0, 0.0, 10.0)], whole, 8.0, 0.1) == [False, False]
 
 
 @pytest.mark.parametrize("spans_", [[(0.0, 1.0)], [("a", 1.0, 0.0, 1.0)], 3])
-def test_what_is_no_span_is_refused(spans_):
+def test_invalid_spans_are_refused(spans_):
     with pytest.raises(TypeError):
         matched(spans_, [], 1.0, 0.5)

@@ -74,8 +74,8 @@ def test_a_cherry_that_stays_on_the_belt_is_not_judged_again_and_not_taken_for_a
     assert not (there + again)[stayed].any()
 
 
-def test_what_left_while_frames_could_not_be_searched_is_judged_when_it_comes():
-    """Frames are flooded by a hand while somebody runs the belt back and puts other cherries on it."""
+def test_a_cherry_that_left_while_frames_could_not_be_searched_is_judged_when_it_returns():
+    """A hand covers the frames while the belt runs back and gets other cherries."""
     tracker, belt = tracker_of(Encoder()), cherries(1, 4)
     counted(tracker, belt, range(HEIGHT, TURN + 1, 100))
     for front in [*range(TURN, TURN - 800, -100), *range(TURN - 800, TURN, 100)]:
@@ -86,7 +86,7 @@ def test_what_left_while_frames_could_not_be_searched_is_judged_when_it_comes():
     assert (counts[shown] == 1).all()
 
 
-def test_what_passed_the_nozzles_and_comes_back_was_missed_and_is_judged_again():
+def test_a_cherry_that_passed_the_nozzles_and_returns_is_judged_again():
     tracker = BeltTracker(HEIGHT, 1.0, TOLERANCE_PX, remembered_px=100)
     tracker.update(1000, [(100, 200, 60, 60)], [0])
     tracker.update(1400, [], [])

@@ -33,7 +33,7 @@ def test_a_pit_in_a_pair_gets_air_over_its_middle_in_its_own_lane(px_per_tick):
         x, row = middles[0]
         lane = next(number for number, place in enumerate(LANES) if place.x_px[0] <= x < place.x_px[1])
         due = 9000 - row / px_per_tick + LANES[lane].distance_ticks
-        reach = 60 / 2 - 1  # the pulse of a single cherry covers so much on either side; a tick goes by rounding
+        reach = 60 / 2 - 1  # the pulse of a single cherry covers so much on either side; rounding takes a tick
         own = [pulse for pulse in pulses if pulse.lane == lane]
         assert own, "the lane in which the pit lies does not fire"
         assert own[0].on <= due - reach, "the pit passes before the valve opens"

@@ -72,7 +72,7 @@ def test_a_cherry_that_left_between_two_frames_is_unseen_and_not_forgotten(track
     assert update(tracker, 1000).unseen == []
 
 
-def test_the_end_of_the_belt_hands_out_what_still_waits(tracker):
+def test_the_end_of_the_belt_returns_all_waiting_cherries(tracker):
     update(tracker, 0, (100, 0, 60, 30))
     assert tracker.finish().unseen == [(100, 0, 60, 30)]
     assert tracker.finish().unseen == []
@@ -89,7 +89,7 @@ def test_a_cherry_that_ran_together_with_a_judged_one_is_not_lost(tracker):
     assert merged.whole == [0]
 
 
-def test_neighbours_are_told_apart(tracker):
+def test_neighbouring_cherries_are_distinguished(tracker):
     update(tracker, 0, (100, 100, 60, 60))
     again = update(tracker, 100, (100, 200, 60, 60), (164, 200, 60, 60), (100, 136, 60, 60))
     assert again.whole == [1, 2]
@@ -100,14 +100,14 @@ def test_encoder_noise_within_the_tolerance_makes_no_second_verdict(tracker):
     assert update(tracker, ADVANCE, (100, 50 + ADVANCE + 7, 60, 60)).whole == []
 
 
-def test_an_encoder_reset_forgets_and_does_not_swallow(tracker):
+def test_an_encoder_reset_forgets_old_cherries_and_loses_no_new_one(tracker):
     update(tracker, 100_000, (100, 50, 60, 60), (500, 0, 60, 20))
     after = update(tracker, 0, (100, 50, 60, 60))
     assert after.whole == [0]
     assert len(after.unseen) == 1
 
 
-def test_what_was_entering_when_all_was_forgotten_is_handed_out_once(tracker):
+def test_cherries_that_were_entering_at_a_reset_are_returned_once(tracker):
     """The encoder is dead: its count stays, and what was entering is gone in the next frame."""
     update(tracker, 0, (100, 0, 60, 30), (300, 200, 60, 60))
     tracker.forget()
@@ -118,7 +118,7 @@ def test_what_was_entering_when_all_was_forgotten_is_handed_out_once(tracker):
     assert update(tracker, 0).unseen == []
 
 
-def test_what_was_entering_in_the_last_frame_of_a_dead_encoder_is_handed_out_at_the_end(tracker):
+def test_cherries_that_were_entering_in_the_last_frame_of_a_dead_encoder_are_returned_at_the_end(tracker):
     update(tracker, 0, (100, 0, 60, 30))
     tracker.forget()
     assert tracker.finish().unseen == [(100, 0, 60, 30)]
@@ -154,9 +154,9 @@ def test_every_cherry_of_a_random_belt_gets_one_verdict(px_per_tick, seed):
     assert verdicts.tolist() == [1] * len(cherries)
 
 
-def test_what_left_by_the_entry_edge_is_judged_again_when_the_belt_comes_back(tracker):
+def test_a_cherry_that_left_by_the_entry_edge_is_judged_again_when_it_returns(tracker):
     assert update(tracker, 1000, (100, 50, 60, 60)).whole == [0]
-    update(tracker, 800)  # backwards: the cherry left, and somebody may have put another in its place
+    update(tracker, 800)  # backwards: the cherry left, and another one may be in its place
     assert update(tracker, 1000, (104, 52, 58, 58)).whole == [0]
 
 
@@ -192,7 +192,7 @@ def test_a_cherry_that_came_by_the_exit_edge_in_part_and_was_not_seen_again_is_u
     assert update(tracker, 2100).unseen == [(100, 590, 60, 20)]
 
 
-def test_a_cherry_at_the_entry_edge_of_a_belt_that_trembles_waits(tracker):
+def test_a_cherry_at_the_entry_edge_waits_while_the_encoder_jitters(tracker):
     for tick in (2000, 1999, 2000, 1999):
         assert update(tracker, tick, (100, 0, 60, 30)).whole == []
     assert update(tracker, 2200, (100, 170, 60, 60)).whole == [0]

@@ -98,7 +98,7 @@ def test_noise_is_not_called_a_difference(old, new, verdict):
         ((*QUICK, "--json", "no/such/folder.json"), "cannot be written"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_one_clear_line(words, said):
+def test_an_impossible_request_is_a_one_line_error(words, said):
     with pytest.raises((ConfigError, OutputError), match=said):
         command(*words)
 
@@ -127,7 +127,7 @@ def test_no_frame_keeps_memory():
     assert found.peak_kb < 500  # a frame has 2464 kB
 
 
-def test_facts_of_a_board_are_read_where_there_are_any(tmp_path, monkeypatch):
+def test_board_facts_are_read_where_the_system_has_them(tmp_path, monkeypatch):
     for name, text in (("throttled", "50005\n"), ("temp", "61300\n"), ("scaling_cur_freq", "2400000\n")):
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(machine, "THROTTLED", tmp_path / "throttled")

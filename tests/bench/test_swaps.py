@@ -37,7 +37,7 @@ def test_ten_swaps_of_the_default_model_lose_nothing_and_every_line_names_its_mo
         ({"rss_mb": [100.0] * 10 + [106.0] * 10}, "memory grew by 6.0%"),
     ],
 )
-def test_whatever_is_not_as_it_must_be_is_named(fault, said):
+def test_every_violated_condition_is_named(fault, said):
     good = {"swaps": 20, "offered": 10, "processed": 10, "changes": 20 + WARM_UP_SWAPS, "rss_mb": [100.0] * 21}
     assert SwapTrial(**good).failures == []
     (found,) = SwapTrial(**good | fault).failures

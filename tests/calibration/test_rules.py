@@ -20,12 +20,12 @@ def histogram(levels):
     return zones
 
 
-def test_the_dark_ends_of_the_lamp_count_for_its_brightness():
+def test_dark_ends_of_the_lamp_do_not_count_for_its_brightness():
     assert exposure.brightness(histogram([80, 150, 140, 70]), 20) == exposure.Brightness(150.0, 0.0)
     assert exposure.brightness(histogram([80, 255, 140, 70]), 20).clipped == 1.0
 
 
-def test_too_few_cherries_are_taken_for_a_measurement():
+def test_too_few_cherries_are_refused():
     with pytest.raises(CalibrationError, match=r"12000 are needed; run the belt with cherries on it"):
         exposure.brightness(np.zeros((exposure.ZONES, 256), np.int64), 20)
 
@@ -39,7 +39,7 @@ def test_too_few_cherries_are_taken_for_a_measurement():
         (exposure.Brightness(150.0, 0.1), Exposure(930.0, 1.0)),  # bright enough, but its lights clip
     ],
 )
-def test_the_next_exposure_does_not_go_straight_to_the_target(seen, wanted):
+def test_the_next_exposure_goes_straight_to_the_target(seen, wanted):
     assert exposure.next_exposure(Exposure(1000.0, 1.0), seen, 156.0, LIMITS) == wanted
 
 
@@ -53,14 +53,14 @@ def test_the_next_exposure_does_not_go_straight_to_the_target(seen, wanted):
         ((100.0, 100.0), False),
     ],
 )
-def test_of_two_planes_with_one_exposure_the_brighter_is_not_the_one_that_decides(levels, reached):
+def test_the_brighter_plane_decides_a_shared_exposure(levels, reached):
     seen = [exposure.Brightness(level, 0.0) for level in levels]
     assert exposure.is_reached(seen, (156.0, 210.0)[: len(levels)]) == reached
     assert not exposure.is_reached([exposure.Brightness(156.0, 0.2)], (156.0,))
 
 
 @pytest.mark.parametrize(("level", "fix"), [(1.0, "more light, or a wider lens"), (250.0, "dim the lamp")])
-def test_an_exposure_beyond_the_camera_is_asked_for(level, fix):
+def test_an_exposure_beyond_the_limits_of_the_camera_is_refused(level, fix):
     now = Exposure(1000.0 if level < 9 else 21.0, 1.0)
     with pytest.raises(CalibrationError, match=fix):
         exposure.next_exposure(now, exposure.Brightness(level, 0.0), 156.0, LIMITS)
@@ -75,11 +75,11 @@ def cherries(width, light, count=2000, spread=0.25, seed=0):
 
 @pytest.mark.parametrize("width", [640, 2464])
 @pytest.mark.parametrize("middle", [-0.3, 0.0, 0.2])
-def test_a_fall_off_is_not_found_to_a_few_percent(width, middle):
+def test_the_fall_off_of_the_light_is_found_to_a_few_percent(width, middle):
     def light(at):
         return 1.0 - 0.3 * (at - middle) ** 2
 
-    found = flat.falloff(*cherries(width, light), width)
+    found = flat.falloff(*cherries(width, light), width, 60)
     at = np.linspace(-1, 1, width)
     assert not found.is_even
     assert np.abs(found.light - light(at) / light(at).max()).max() < 0.09
@@ -87,23 +87,26 @@ def test_a_fall_off_is_not_found_to_a_few_percent(width, middle):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_an_even_light_gets_a_flat_field_of_noise(seed):
-    found = flat.falloff(*cherries(2464, np.ones_like, count=1500, seed=seed), 2464)
+def test_even_light_gets_no_flat_field(seed):
+    found = flat.falloff(*cherries(2464, np.ones_like, count=1500, seed=seed), 2464, 60)
     assert found.is_even
 
 
-def test_a_side_without_cherries_is_guessed():
+def test_a_side_without_cherries_is_refused():
     x, means = cherries(2464, np.ones_like)
-    with pytest.raises(CalibrationError, match=r"flat: \d+ cherries between columns 2310 and 2464, but 40 are needed"):
-        flat.falloff(x[x < 2350], means[x < 2350], 2464)
+    with pytest.raises(
+        CalibrationError,
+        match=r"flat: 60 frames were measured: \d+ cherries are between columns 2310 and 2464",
+    ):
+        flat.falloff(x[x < 2350], means[x < 2350], 2464, 60)
 
 
-def test_a_light_beyond_correction_is_corrected():
+def test_light_beyond_correction_is_refused():
     with pytest.raises(CalibrationError, match=r"of the light reaches the (left|right) side; fix or move the lamp"):
-        flat.falloff(*cherries(2464, lambda at: 1.0 - 0.75 * at**2, spread=0.05), 2464)
+        flat.falloff(*cherries(2464, lambda at: 1.0 - 0.75 * at**2, spread=0.05), 2464, 60)
 
 
-def test_cherries_are_part_of_the_empty_belt():
+def test_the_profile_of_the_empty_belt_ignores_cherries():
     random = np.random.default_rng(1)
     profile, level = flat.BeltProfile(100), np.linspace(5.0, 9.0, 100)
     for _ in range(12):
@@ -114,16 +117,16 @@ def test_cherries_are_part_of_the_empty_belt():
     assert flat.belt_level(profile.levels()) == pytest.approx(6.9, abs=0.3)
 
 
-def test_a_shift_is_not_found_to_a_tenth_of_a_pixel():
+def test_the_shift_of_the_planes_is_found_to_a_tenth_of_a_pixel():
     points = np.random.default_rng(0).normal((6.3, -2.8), 0.8, (200, 2))
-    points[::9] += 30.0  # neighbours taken for one thing
-    found = align.shift_of([tuple(point) for point in points])
+    points[::9] += 30.0  # two cherries that were found as one thing
+    found = align.shift_of([tuple(point) for point in points], 20)
     assert (found.dx_px, found.dy_px) == pytest.approx((6.3, -2.8), abs=0.2)
     assert found.whole_px == (6, -3)
     assert found.error_px < 0.15
 
 
-def test_two_things_are_taken_for_one():
+def test_masks_of_two_things_give_no_displacement():
     assert align.displacement([(900, 10.0, 10.0), (950, 13.0, 8.0)]) == (3.0, -2.0)
     assert align.displacement([(900, 10.0, 10.0), (1900, 13.0, 8.0)]) is None
     assert align.displacement([(900, 10.0, 10.0), (0, 0.0, 0.0)]) is None
@@ -132,14 +135,14 @@ def test_two_things_are_taken_for_one():
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([(1.0, 1.0)] * 59, "59 cherries are in both planes, but 60 are needed"),
+        ([(1.0, 1.0)] * 59, "align: 20 frames were measured: 59 cherries are in both planes, but 60 are needed"),
         ([(float(k % 40), 0.0) for k in range(80)], "the cherries disagree by"),
         ([(70.0, 0.0)] * 80, r"\(70, 0\) px, more than 64"),
     ],
 )
-def test_an_alignment_that_cannot_be_known_is_stored(points, message):
+def test_an_alignment_that_cannot_be_measured_is_refused(points, message):
     with pytest.raises(CalibrationError, match=message):
-        align.shift_of(points)
+        align.shift_of(points, 20)
 
 
 def sights(scale, ticks, *, cherries=12, seed=0, moving=True):
@@ -161,7 +164,7 @@ def moves(*arguments, **named):
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.4987, -0.5])
-def test_the_scale_is_not_found_to_a_thousandth(scale):
+def test_the_belt_scale_is_found_to_a_thousandth(scale):
     found = belt.scale_of(moves(scale, range(0, 16000, 400) if scale > 0 else range(0, -16000, -400)))
     assert found.px_per_tick == pytest.approx(scale, rel=1e-3)
     assert 0 < found.error < 1e-3 * abs(scale)
@@ -174,10 +177,10 @@ def test_the_scale_is_not_found_to_a_thousandth(scale):
         (moves(0.5, range(0, 16000, 400), moving=False), "the encoder counts but the cherries do not move"),
         ([belt.Moved(0, 200.0, 5)] * 30, "cherries move but the encoder gives no ticks"),
         (moves(0.5, range(0, 2000, 400)), r"cherries were matched in \d pairs of frames, but 50 in 10 are needed"),
-        ([None] * 30, "belt: 0 cherries were matched in 0 pairs"),
+        ([None] * 30, "belt: 31 frames were measured: 0 cherries were matched in 0 pairs"),
         ([belt.Moved(400, 200.0 if k % 2 else 260.0, 5) for k in range(30)], "the pairs of frames disagree"),
     ],
 )
-def test_a_scale_that_cannot_be_known_is_stored(given, message):
+def test_a_belt_scale_that_cannot_be_measured_is_refused(given, message):
     with pytest.raises(CalibrationError, match=message):
         belt.scale_of(given)

@@ -36,14 +36,14 @@ def scored(config, source):
     return score(source.all_truths(), memory.verdicts, ticks, source.geometry), metrics
 
 
-def test_the_emulated_belt_is_no_adjustable_source():
+def test_the_emulated_belt_is_an_adjustable_source():
     source = line_source(1)
     assert isinstance(source, Adjustable)
     checked: Source = source
     assert checked.geometry.width_px == 640
 
 
-def test_a_disturbed_line_does_not_recover_after_all_four_steps(tiny_bundle):
+def test_a_disturbed_line_recovers_after_all_four_steps(tiny_bundle):
     fields = {"light": (0.5, 1.3), "edge_light": (0.45, 0.5), "shift_px": (7, -5)}
     config = line_config(tiny_bundle, belt=BeltConfig(px_per_tick=0.3))
     source = msgspec.structs.replace(config.source, true_px_per_tick=0.5)
@@ -68,7 +68,7 @@ def test_a_disturbed_line_does_not_recover_after_all_four_steps(tiny_bundle):
     assert metrics_after.value("reasons", "foreign") < metrics_before.value("reasons", "foreign") / 3
 
 
-def test_exposure_leaves_a_plane_clipped_or_dark(tiny_bundle):
+def test_the_exposure_step_leaves_no_plane_clipped_or_dark(tiny_bundle):
     source = line_source(None, wrong(light=(0.3, 3.0)))
     outcome = measured(line_config(tiny_bundle), source, measure_exposure, 16, TARGETS)
     top, bottom = source.exposures
@@ -77,7 +77,7 @@ def test_exposure_leaves_a_plane_clipped_or_dark(tiny_bundle):
     assert "run 'pitcore calibrate flat'" in outcome.lines[-1]
 
 
-def test_two_planes_of_one_camera_are_given_two_exposures(tiny_bundle):
+def test_planes_of_one_camera_get_one_exposure(tiny_bundle):
     config = line_config(tiny_bundle)
     camera = CameraConfig(id="one", planes=("top", "bottom"), channels=("red", "blue"))
     colour = msgspec.structs.replace(config, source=Picamera2SourceConfig(cameras=(camera,), px_per_s=2400.0))
@@ -88,13 +88,13 @@ def test_two_planes_of_one_camera_are_given_two_exposures(tiny_bundle):
     assert bottom.exposure_us == pytest.approx(1580, rel=0.25)  # as bright as the brighter plane allows
 
 
-def test_a_recording_is_exposed_anew(tiny_bundle, tmp_path):
+def test_the_exposure_step_refuses_a_recording(tiny_bundle, tmp_path):
     with pytest.raises(CalibrationError, match="a recording keeps the light it was made with"):
         measured(line_config(tiny_bundle), recorded(tmp_path / "rec", line_source(4)), measure_exposure, 4, TARGETS)
 
 
 @pytest.mark.parametrize("measure", [measure_flat, measure_align, measure_belt])
-def test_a_camera_that_froze_is_measured(tiny_bundle, measure):
+def test_a_frozen_camera_is_refused(tiny_bundle, measure):
     source = line_source(240, wrong(frozen=(False, True), first=20))
     with pytest.raises(SourceError, match="plane bottom: its camera sends one and the same picture"):
         measured(line_config(tiny_bundle), source, measure, 240)
@@ -109,7 +109,7 @@ def recorded(folder, source):
     return ReplaySource(folder)
 
 
-def test_a_recording_tells_other_values_than_the_belt_it_shows(tiny_bundle, tmp_path):
+def test_a_recording_gives_the_same_calibration_as_the_live_belt(tiny_bundle, tmp_path):
     config, disturbance = line_config(tiny_bundle), wrong(shift_px=(-4, 3), edge_light=(0.5, 0.6))
     replay = recorded(tmp_path / "rec", line_source(240, disturbance))
     for measure in (measure_flat, measure_align, measure_belt):
@@ -117,7 +117,7 @@ def test_a_recording_tells_other_values_than_the_belt_it_shows(tiny_bundle, tmp_
         assert measured(config, replay, measure, 240).values == live.values
 
 
-def test_a_flat_field_on_an_even_belt_costs_the_search_its_speed(tiny_bundle):
+def test_an_even_belt_gets_no_flat_field(tiny_bundle):
     values = measured(line_config(tiny_bundle), line_source(300), measure_flat, 300).values
     for plane in values.planes.values():
         assert plane.flat_field == ()
@@ -128,20 +128,20 @@ def test_a_flat_field_on_an_even_belt_costs_the_search_its_speed(tiny_bundle):
 @pytest.mark.parametrize(
     ("fields", "measure", "message"),
     [
-        ({"shows": "nothing"}, measure_align, "align: 0 cherries are in both planes"),
-        ({"shows": "nothing"}, measure_belt, "belt: 0 cherries were matched"),
-        ({"shows": "nothing"}, measure_flat, "flat: 0 cherries between columns"),
+        ({"shows": "nothing"}, measure_align, "align: 20 frames were measured: 0 cherries are in both planes"),
+        ({"shows": "nothing"}, measure_belt, "belt: 40 frames were measured: 0 cherries were matched"),
+        ({"shows": "nothing"}, measure_flat, "flat: 27 frames were measured: 0 cherries are between columns"),
         ({"belt": "stands", "encoder": "dead"}, measure_belt, "belt: it is stopped; start the belt"),
         ({"belt": "stands"}, measure_belt, "the encoder counts but the cherries do not move"),
         ({"encoder": "dead"}, measure_belt, "cherries move but the encoder gives no ticks"),
     ],
 )
-def test_what_cannot_be_measured_is_stored(tiny_bundle, fields, measure, message):
+def test_a_step_that_cannot_measure_is_refused(tiny_bundle, fields, measure, message):
     with pytest.raises(CalibrationError, match=message):
         measured(line_config(tiny_bundle), line_source(40, wrong(**fields)), measure, 40)
 
 
-def test_an_aligned_frame_is_a_copy_or_its_boxes_are_of_the_wrong_plane(tiny_bundle):
+def test_an_aligned_frame_is_a_view_with_boxes_of_the_first_plane(tiny_bundle):
     config = line_config(tiny_bundle)
     values = measured(config, line_source(60, wrong(shift_px=(9, 6))), measure_align, 60).values
     shifted, _, app = run_line(with_values(config, values), line_source(40, wrong(shift_px=(9, 6))))

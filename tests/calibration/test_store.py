@@ -23,7 +23,7 @@ def scales(path):
     return None if found is None else found.belt.px_per_tick
 
 
-def test_undo_does_not_go_back_step_by_step_to_no_calibration_at_all(tmp_path):
+def test_undo_goes_back_step_by_step_to_no_calibration(tmp_path):
     path = tmp_path / "board" / "calibration.json"
     for number, scale in enumerate((0.5, 0.6, 0.7), 1):
         assert store.save(path, made(scale)).serial == number
@@ -35,7 +35,7 @@ def test_undo_does_not_go_back_step_by_step_to_no_calibration_at_all(tmp_path):
         store.undo(path)
 
 
-def test_a_state_is_overwritten_after_an_undo(tmp_path):
+def test_a_step_after_an_undo_overwrites_no_earlier_state(tmp_path):
     path = tmp_path / "calibration.json"
     for scale in (0.5, 0.6):
         store.save(path, made(scale))
@@ -46,7 +46,7 @@ def test_a_state_is_overwritten_after_an_undo(tmp_path):
     assert (store.undo(path).serial, scales(path)) == (1, 0.5)
 
 
-def test_a_damaged_file_cannot_be_mended_by_undo(tmp_path):
+def test_undo_replaces_a_damaged_file(tmp_path):
     path = tmp_path / "calibration.json"
     store.save(path, made(0.5))
     path.write_text("{")
@@ -56,7 +56,7 @@ def test_a_damaged_file_cannot_be_mended_by_undo(tmp_path):
     assert scales(path) == 0.5
 
 
-def test_a_history_that_is_gone_is_not_named(tmp_path):
+def test_a_missing_earlier_state_is_named(tmp_path):
     path = tmp_path / "calibration.json"
     for scale in (0.5, 0.6):
         store.save(path, made(scale))
@@ -66,7 +66,7 @@ def test_a_history_that_is_gone_is_not_named(tmp_path):
     assert scales(path) == 0.6
 
 
-def test_a_folder_that_cannot_be_used_is_not_named(tmp_path):
+def test_an_unusable_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"calibration\.json: .*; correct \[calibration\] file"):
         store.save(tmp_path / "file" / "calibration.json", made(0.5))
@@ -79,7 +79,7 @@ def test_a_folder_that_cannot_be_used_is_not_named(tmp_path):
         ("flat_field", (255,) * 320, "int` >= 256"),
     ],
 )
-def test_a_profile_of_the_wrong_kind_is_taken(tmp_path, field, value, message):
+def test_a_profile_of_the_wrong_length_or_range_is_refused(tmp_path, field, value, message):
     path = tmp_path / "calibration.json"
     raw = msgspec.to_builtins(made(0.5))
     raw["planes"]["top"][field] = value
@@ -89,7 +89,7 @@ def test_a_profile_of_the_wrong_kind_is_taken(tmp_path, field, value, message):
 
 
 @pytest.mark.parametrize("px_per_tick", [0.0, -1e-7])
-def test_a_belt_scale_of_nothing_makes_every_cherry_after_the_first_a_known_one(tmp_path, px_per_tick):
+def test_a_belt_scale_of_zero_is_refused(tmp_path, px_per_tick):
     path = tmp_path / "calibration.json"
     raw = msgspec.to_builtins(made(0.5))
     raw["belt"]["px_per_tick"] = px_per_tick
@@ -99,7 +99,7 @@ def test_a_belt_scale_of_nothing_makes_every_cherry_after_the_first_a_known_one(
 
 
 @pytest.mark.parametrize("content", [b"[frame]\n", b"{}", b""])
-def test_undo_never_deletes_a_file_that_is_no_calibration(tmp_path, content):
+def test_undo_deletes_no_other_file(tmp_path, content):
     path = tmp_path / "calibration.json"
     path.write_bytes(content)
     with pytest.raises(CalibrationError, match="no calibration, or damaged, and none before"):

@@ -80,34 +80,6 @@ def belt_pictures(height_px, width_px, advance_px, count=12, cherries=None):
     return pictures
 
 
-def two_cameras(frames_per_s, *, patience_s):
-    """The configuration of a board with two small cameras, as ``programs_cameras`` connects them.
-
-    Args:
-        frames_per_s: of each.
-        patience_s: with a camera that sends nothing, at the start and later.
-    """
-    return f"""
-[frame]
-height_px = 240
-width_px = 640
-[source]
-kind = "picamera2"
-frames_per_s = {frames_per_s}
-startup_s = {patience_s}
-px_per_s = {120.0 * frames_per_s}
-[[source.cameras]]
-id = "{TOP}"
-planes = ["top"]
-[[source.cameras]]
-id = "{BOTTOM}"
-planes = ["bottom"]
-[runtime]
-capture_timeout_s = {patience_s}
-stop_timeout_s = 60.0
-"""
-
-
 def programs_cameras(**more):
     """The environment of a program that finds two small cameras, or others.
 

@@ -56,8 +56,8 @@ class Faults:
 
     Attributes:
         startup: frames that still show another exposure.
-        never_locks: as if the sensor knew better.
-        unlock: frames whose exposure is suddenly another.
+        never_locks: the sensor never takes the requested exposure.
+        unlock: frames with another exposure.
         dropped: never leave the sensor.
         repeated: delivered twice, with the same stamp.
         stale: delivered with a stamp two seconds old.

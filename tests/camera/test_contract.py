@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def real():
     """The real picamera2, imported over the stubs."""
     for name in [name for name in sys.modules if name.partition(".")[0] in {"picamera2", "libcamera"}]:
-        del sys.modules[name]  # what another test tried to import
+        del sys.modules[name]  # another test may have tried to import it
     stubs = fake_libcamera.stubs()
     sys.modules |= stubs
     try:
@@ -59,7 +59,7 @@ def source(cameras):
     source.close()
 
 
-def test_the_real_library_is_what_is_tested(real):
+def test_the_contract_tests_use_the_real_library(real):
     assert "site-packages" in real.__file__
     assert real.Picamera2.__module__ == "picamera2.picamera2"
 
@@ -215,7 +215,7 @@ def test_an_exposure_set_while_it_runs_reaches_the_sensor(cameras, source):
     source.start()
     source.read(PATIENCE_S).release()
     source.set_exposures([Exposure(900.0), Exposure(500.0)])
-    cameras[TOP].started_with["ExposureTime"] = 900  # as a sensor that keeps what it was told
+    cameras[TOP].started_with["ExposureTime"] = 900  # like a sensor that keeps its settings
     for _ in range(500):  # frames from before the change may still wait to be read
         source.read(PATIENCE_S).release()
         if source.health()[0].locked:

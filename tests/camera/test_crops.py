@@ -103,7 +103,7 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 @pytest.mark.parametrize("forgiving", [False, True])
 def test_a_picture_with_right_chunks_and_wrong_pixels_is_refused(tmp_path, monkeypatch, what, forgiving):
-    monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", forgiving)  # of whoever shares the process
+    monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", forgiving)  # of other tests in the process
     chunk, said = BROKEN[what]
     (tmp_path / "bad.png").write_bytes(png(header(20, 8), chunk, (b"IEND", b"")))
     with pytest.raises(ImageError, match=rf"bad\.png: the PNG is damaged: .*({said})"):
@@ -169,7 +169,7 @@ def test_a_missing_picture_is_named(tmp_path):
         read_crop(tmp_path / "none.png")
 
 
-def test_the_hash_knows_pixels_and_shape_and_nothing_else(tmp_path):
+def test_the_hash_depends_on_pixels_and_shape_only(tmp_path):
     pixels = disc_crop(3)
     save(tmp_path / "a.png", np.dstack([pixels[..., 0], 0 * pixels[..., 0], pixels[..., 1]]), compress_level=9)
     assert crop_hash(read_crop(tmp_path / "a.png")) == crop_hash(pixels)
@@ -264,7 +264,7 @@ def test_a_crop_that_would_lie_over_another_or_the_edge_is_refused(tmp_path, hei
         belt_of(small_spec(frames=None, width_px=400), crops=RealCrops(tmp_path))
 
 
-def test_crops_that_are_not_there_are_named(tmp_path):
+def test_missing_crops_are_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: no such folder; name the folder that holds cherry_clean"):
         EmulatedSource(small_spec(), crops=RealCrops(tmp_path / "nowhere"))
 
@@ -300,7 +300,7 @@ def test_real_crops_lie_on_the_belt_pixel_for_pixel(real_crops):
     assert len(checked) == 40
 
 
-def test_what_lies_beside_the_classes_or_cannot_be_used_is_named(tmp_path, caplog):
+def test_files_beside_the_classes_and_unusable_files_are_named(tmp_path, caplog):
     write_crops(tmp_path, 2)
     write_crop(tmp_path / "cherry_maybe" / "a.png", disc_crop(1))
     write_crop(tmp_path / "loose.png", disc_crop(1))

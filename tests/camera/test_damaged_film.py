@@ -32,7 +32,8 @@ KINDS = {  # codec: pixel format, container, options
     "libx264": ("yuv420p", "mkv", {"bf": "2", "g": "5"}),
     "mpeg4": ("yuv420p", "avi", {"g": "5"}),
 }
-INTRA = {"mjpeg", "png"}  # each picture stands for itself; FFV1 made here has the states of its coder from the first
+# Each picture can be decoded by itself; in the FFV1 that is made here each needs the coder's states from the first.
+INTRA = {"mjpeg", "png"}
 DAMAGE = {
     "half": lambda raw: raw[: len(raw) // 2],
     "half, then zeros": lambda raw: raw[: len(raw) // 2] + bytes(len(raw) - len(raw) // 2),
@@ -101,7 +102,7 @@ def test_a_damaged_picture_is_found_and_a_whole_one_after_it_is_whole(whole, tmp
         assert not any(found[5:]), "a picture that needs no other starts again"
 
 
-def test_what_leans_on_a_damaged_picture_is_damaged_too(whole, tmp_path):
+def test_pictures_that_depend_on_a_damaged_picture_are_damaged(whole, tmp_path):
     bad = spoil(whole["mpeg4"], tmp_path / "bad.avi", DAMAGE["half"], bad=(2,))
     assert [bool(damage) for damage in damage_in(bad)] == [False, False, True, True, True, False, False, False]
 
@@ -126,7 +127,7 @@ def jpeg():
     return packets.getvalue()
 
 
-def test_a_jpeg_is_whole_with_its_end_marker_whatever_stands_behind_it():
+def test_a_jpeg_is_whole_with_its_end_marker_whatever_follows_it():
     whole = jpeg()
     assert jpeg_fault(whole) is None
     assert jpeg_fault(whole + bytes(500)) is None

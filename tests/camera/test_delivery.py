@@ -39,7 +39,7 @@ def test_the_truth_does_not_depend_on_the_order_in_which_it_is_asked(sections):
     assert sorted(asked.values(), key=lambda truth: truth.id) == EmulatedSource(spec).all_truths()
 
 
-def test_every_exposure_has_noise_of_its_own():
+def test_every_exposure_has_different_noise():
     spec = small_spec(frames=5, cherries_per_frame=0.0)  # the grain of the belt repeats after four frames
     noisy, still = belt_of(spec), belt_of(small_spec(frames=5, cherries_per_frame=0.0, noise=0.0))
     assert np.array_equal(still[0][3], still[4][3])
@@ -70,7 +70,7 @@ def test_a_paced_belt_stamps_frames_at_their_own_rate():
     ]
 
 
-def test_a_belt_that_ended_while_the_reader_slept_still_gives_its_last_frame_which_tells_of_the_others():
+def test_a_belt_that_ended_while_the_reader_slept_gives_its_last_frame_with_the_number_of_lost_ones():
     source = EmulatedSource(small_spec(frames=4), Delivery(paced=True, buffers=1))
     source.start()
     source._start_ns -= 10_000_000_000  # as if the reader had slept for ten seconds
@@ -80,7 +80,7 @@ def test_a_belt_that_ended_while_the_reader_slept_still_gives_its_last_frame_whi
     assert source.lost == 3
 
 
-def test_a_buffer_goes_round_and_brings_new_pixels_each_time():
+def test_a_buffer_is_reused_with_new_pixels():
     source = EmulatedSource(small_spec(frames=6), Delivery(buffers=2))
     source.start()
     buffers, pictures = [], set()
@@ -119,7 +119,7 @@ def test_a_refused_read_loses_neither_frame_nor_fault():
     assert source.injected == [Injected(1, "black")]
 
 
-def test_an_endless_belt_that_drops_every_frame_is_refused_for_it_would_never_return():
+def test_an_endless_belt_that_drops_every_frame_is_refused():
     with pytest.raises(ConfigError, match=r"faults: dropped = 1\.0"):
         EmulatedSource(small_spec(frames=None), faults=Faults(dropped=1.0))
     assert belt_of(small_spec(frames=4), faults=Faults(dropped=1.0)) == []

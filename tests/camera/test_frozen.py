@@ -17,7 +17,7 @@ def look(check, frame):
 
 
 def found(pairs, noise="sensor"):
-    """What is found in each frame of (top, bottom) planes, a tenth of a second apart."""
+    """Return the finding in each frame of (top, bottom) planes; frames are a tenth of a second apart."""
     check = FrozenCheck(2, noise)
     return [look(check, Frame(seq, seq * 100_000_000, 0, pair)) for seq, pair in enumerate(pairs)]
 
@@ -38,18 +38,18 @@ def test_the_first_frame_that_repeats_a_picture_is_found_with_its_plane_and_sinc
     assert said[4:] == [(planes[0], pytest.approx(0.1 * times)) for times in (0, 1, 2, 3)]
 
 
-def test_a_single_repeat_after_a_long_stand_of_the_belt_is_not_taken_for_a_long_freeze():
+def test_one_repeated_picture_after_a_long_stop_of_the_belt_is_not_a_long_freeze():
     check = FrozenCheck(2, "sensor")
     look(check, Frame(0, 0, 0, EMPTY[0]))
     assert look(check, Frame(1, 600_000_000_000, 1, EMPTY[0])) == (0, 0.0)
 
 
-def test_a_camera_that_wakes_up_is_well_again():
+def test_a_camera_that_sends_new_pictures_again_is_no_longer_frozen():
     pairs = [*frozen(EMPTY[:6], (1,)), *EMPTY[6:]]
     assert [one is not None for one in found(pairs)] == [False] * 4 + [True] * 2 + [False] * 2
 
 
-def test_a_picture_alike_in_the_sample_alone_is_another():
+def test_a_picture_that_is_equal_in_the_sample_only_is_not_a_repeat():
     planes = [[top.copy(), bottom.copy()] for top, bottom in EMPTY]
     for _, bottom in planes:
         bottom[:] = 0
@@ -58,7 +58,7 @@ def test_a_picture_alike_in_the_sample_alone_is_another():
     assert found([tuple(pair) for pair in planes]) == [None] * 8
 
 
-def test_a_sensor_with_a_quiet_middle_whose_rest_goes_on_is_not_frozen():
+def test_a_sensor_with_constant_pixels_in_the_middle_only_is_not_frozen():
     pairs = [(top.copy(), bottom) for top, bottom in EMPTY]
     for number, (top, _) in enumerate(pairs):
         top[:] = EMPTY[0][0]
@@ -75,12 +75,12 @@ def test_a_dark_picture_that_repeats_is_found_once_it_was_compared_whole():
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_a_plane_that_is_all_black_or_all_white_is_no_frozen_one(level):
+def test_an_all_black_or_all_white_plane_is_not_frozen(level):
     clipped = np.full((HEIGHT, WIDTH), level, np.uint8)
     assert found([(top, clipped.copy()) for top, _ in EMPTY]) == [None] * 8
 
 
-def test_what_compression_left_alike_in_the_sample_is_not_frozen_but_what_is_alike_whole_is():
+def test_pictures_that_compression_made_equal_in_the_sample_are_frozen_only_if_they_are_equal_as_a_whole():
     flat = [np.full((HEIGHT, WIDTH), 6, np.uint8) for _ in range(8)]
     for number, plane in enumerate(flat[:5]):
         plane[0, number] = 7
@@ -92,7 +92,7 @@ def test_a_film_may_repeat_its_pictures():
     assert found([EMPTY[0]] * 8, noise="none") == [None] * 8
 
 
-def test_a_picture_that_came_with_padded_rows_is_known_again():
+def test_a_repeated_picture_with_padded_rows_is_recognised():
     padded = np.zeros((HEIGHT, WIDTH + 32), np.uint8)
     padded[:, :WIDTH] = EMPTY[0][0]
     other = np.full_like(padded, 99)

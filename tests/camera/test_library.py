@@ -41,7 +41,7 @@ def failing(importing):
     ],
     ids=["libcamera", "another", "numpy ABI", "shared object"],
 )
-def test_each_trap_of_picamera2_is_told_with_its_mend(tmp_path, monkeypatch, text, said):
+def test_each_known_problem_of_picamera2_is_reported_with_its_fix(tmp_path, monkeypatch, text, said):
     importable(tmp_path, monkeypatch, "picamera2", text)
     monkeypatch.setattr(sys, "prefix", sys.base_prefix)
     told = failing(library.picamera2)
@@ -49,13 +49,13 @@ def test_each_trap_of_picamera2_is_told_with_its_mend(tmp_path, monkeypatch, tex
     assert "venv" not in told
 
 
-def test_in_a_virtual_environment_it_is_told_how_to_let_it_see_apts_packages(tmp_path, monkeypatch):
+def test_in_a_virtual_environment_the_message_says_how_to_use_the_packages_of_apt(tmp_path, monkeypatch):
     importable(tmp_path, monkeypatch, "picamera2", "import libcamera")
     monkeypatch.setattr(sys, "prefix", "/home/pi/env")
     assert failing(library.picamera2).endswith("python3 -m venv --system-site-packages /home/pi/env")
 
 
-def test_a_missing_film_library_is_told_with_its_mend(tmp_path, monkeypatch):
+def test_a_missing_video_library_is_reported_with_its_fix(tmp_path, monkeypatch):
     importable(tmp_path, monkeypatch, "av", "raise ImportError('libavcodec.so.62')")
     assert failing(library.av) == "PyAV cannot be imported (libavcodec.so.62): pip install 'pitcore[video]'"
 
@@ -69,7 +69,7 @@ def test_a_board_configuration_on_a_machine_without_cameras_is_one_clear_line(tm
     assert_one_clear_line(done, "no module libcamera", "sudo apt install python3-picamera2 python3-libcamera")
 
 
-def test_nothing_of_a_camera_is_imported_before_one_is_wanted():
+def test_camera_libraries_are_imported_only_when_a_camera_is_used():
     code = "import sys, pitcore.loop.app, pitcore.cli.run; print({'picamera2', 'libcamera', 'av'} & set(sys.modules))"
     done = run_python(code)
     assert done == "set()"

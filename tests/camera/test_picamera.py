@@ -105,7 +105,7 @@ def test_no_view_is_read_after_its_buffer_went_back_and_every_buffer_goes_back(b
     assert all(camera.lent == 0 and camera.closed for camera in bench.opened)
 
 
-def test_a_reader_that_sleeps_loses_the_oldest_and_never_starves_the_camera(bench, opened):
+def test_a_slow_reader_loses_the_oldest_frames_and_the_camera_keeps_its_buffers(bench, opened):
     source = opened()
     take(source, 1)
     target = {name: bench.by_id(name).number + 15 for name in (TOP, BOTTOM)}
@@ -119,7 +119,7 @@ def test_a_reader_that_sleeps_loses_the_oldest_and_never_starves_the_camera(benc
     assert all(camera.starved == 0 for camera in bench.opened)
 
 
-def test_a_source_can_be_started_anew(bench, opened):
+def test_a_source_can_be_started_again(bench, opened):
     source = opened()
     take(source, 3)
     source.close()
@@ -162,7 +162,7 @@ def test_verdicts_over_cameras_are_those_of_the_belt_they_look_at(bench, tiny_bu
     assert over_cameras == over_pictures
 
 
-def test_two_cameras_out_of_step_are_told_apart_from_a_broken_one(opened):
+def test_cameras_out_of_step_are_distinguished_from_a_broken_camera(opened):
     source = opened(
         Sensor(TOP),
         Sensor(BOTTOM, faults=Faults(late_ns=8_000_000)),
@@ -221,6 +221,6 @@ def test_a_new_exposure_holds_from_the_first_frame_handed_out(bench, opened):
         ([Exposure(500.0, 99.0), Exposure(500.0)], "is beyond"),
     ],
 )
-def test_an_exposure_that_cannot_be_is_refused_with_the_limits(wanted, said):
+def test_an_impossible_exposure_is_refused_with_the_limits(wanted, said):
     with pytest.raises(SourceError, match=said):
         board.source_of().set_exposures(wanted)

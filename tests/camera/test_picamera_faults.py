@@ -139,7 +139,7 @@ def test_a_camera_that_never_sends_a_frame_is_named(opened):
     ],
     ids=["none", "another clock"],
 )
-def test_frames_that_no_reject_could_be_timed_by_end_the_service_with_the_cameras_name(opened, faults, said):
+def test_frames_whose_time_cannot_be_used_end_the_service_with_the_name_of_the_camera(opened, faults, said):
     _, error = read_until_it_breaks(opened(Sensor(TOP), Sensor(BOTTOM, faults=faults)))
     assert said in str(error)
     assert f"camera bottom ({BOTTOM})" in str(error)
@@ -162,7 +162,7 @@ def test_frames_that_no_reject_could_be_timed_by_end_the_service_with_the_camera
     ],
     ids=["busy", "no memory", "no buffers", "permission", "start"],
 )
-def test_a_camera_that_cannot_be_opened_is_named_with_the_mend_and_the_other_is_given_back(bench, opened, faults, said):
+def test_a_camera_that_cannot_be_opened_is_named_with_the_fix_and_the_other_is_closed(bench, opened, faults, said):
     with pytest.raises(SourceError) as caught:
         opened(Sensor(TOP), Sensor(BOTTOM, faults=faults))
     assert str(caught.value).startswith(f"camera bottom ({BOTTOM}) cannot be ")

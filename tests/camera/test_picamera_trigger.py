@@ -37,7 +37,7 @@ def trigger_mode(tmp_path, monkeypatch):
     return path
 
 
-def test_a_triggered_camera_is_not_told_a_frame_time_and_is_exposed_by_the_pulse(bench, opened, trigger_mode):
+def test_a_triggered_camera_gets_no_frame_time_and_is_exposed_by_the_pulse(bench, opened, trigger_mode):
     sensors = [Sensor(name, frame_us=20_000) for name in (TOP, BOTTOM)]
     source = opened(*sensors, config=board.source_config(**TRIGGERED), ticks=Belt())
     frames = take(source, 5)
@@ -48,7 +48,7 @@ def test_a_triggered_camera_is_not_told_a_frame_time_and_is_exposed_by_the_pulse
     assert source.health()[0].locked.exposure_us == 500
 
 
-def test_the_exposure_of_a_triggered_camera_is_not_ours_to_set(trigger_mode):
+def test_setting_the_exposure_of_a_triggered_camera_is_refused(trigger_mode):
     source = board.source_of(board.source_config(**TRIGGERED), ticks=Belt())
     source.set_exposures([Exposure(500.0, 4.0), Exposure(500.0)])
     assert source.exposures[0].gain == 4.0
@@ -64,7 +64,7 @@ def test_pulses_that_brought_no_frame_are_counted(opened, trigger_mode):
     assert {plane: lost["sensor"] for plane, lost in lost_of(source).items()} == {"top": 2, "bottom": 2}
 
 
-def test_no_frame_is_missed_while_the_belt_stands_and_the_service_can_be_stopped(opened, trigger_mode):
+def test_no_frame_counts_as_missing_while_the_belt_is_stopped_and_the_service_can_be_stopped(opened, trigger_mode):
     belt = Belt()
     sensors = [Sensor(name, frame_us=20_000, faults=Faults(hang_at=5)) for name in (TOP, BOTTOM)]
     belt.stands_ns = time.monotonic_ns()
@@ -101,9 +101,7 @@ def test_a_triggered_camera_that_sends_nothing_while_the_belt_runs_is_named(open
         (None, TRIGGERED, "an external trigger needs the IMX296 and its driver"),
     ],
 )
-def test_a_sensor_that_waits_for_other_pulses_than_configured_is_told_how_to_change(
-    opened, trigger_mode, mode, config, said
-):
+def test_a_wrong_trigger_mode_is_reported_with_the_command_that_changes_it(opened, trigger_mode, mode, config, said):
     if mode is None:
         trigger_mode.unlink()
     else:

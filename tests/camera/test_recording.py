@@ -35,7 +35,7 @@ def folder(tmp_path, belt):
     return tmp_path / "rec"
 
 
-def test_what_was_recorded_is_played_to_the_last_bit(folder, belt):
+def test_a_recording_is_played_bit_for_bit(folder, belt):
     played = frames_of(ReplaySource(folder))
     assert [frame[:3] for frame in played] == [frame[:3] for frame in belt]
     assert all(np.array_equal(a[3], b[3]) for a, b in zip(played, belt, strict=True))
@@ -118,13 +118,13 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_a_damaged_recording_is_refused_with_file_and_mend(folder, what):
+def test_a_damaged_recording_is_refused_with_file_and_fix(folder, what):
     act, message = DAMAGE[what]
     act(folder)
     with pytest.raises(RecordingError, match=message) as caught:
         frames_of(ReplaySource(folder))
     assert str(folder) in str(caught.value)
-    assert ";" in str(caught.value)  # what is wrong; how to fix it
+    assert ";" in str(caught.value)  # the fault and the fix
 
 
 def test_damaged_truth_is_named_and_not_needed(folder):
@@ -135,14 +135,14 @@ def test_damaged_truth_is_named_and_not_needed(folder):
     assert len(frames_of(source)) == 5
 
 
-def test_an_altered_frame_is_played_only_if_nobody_wants_to_know(folder, belt):
+def test_an_altered_frame_is_played_only_without_verification(folder, belt):
     damage(folder / "frames.raw", 1_000_000)
     played = frames_of(ReplaySource(folder, verify=False))
     assert (np.stack([frame[3] for frame in played]) != np.stack([frame[3] for frame in belt])).sum() == 1
 
 
 @pytest.mark.parametrize("cut", [1, 20])
-def test_a_torn_last_line_is_left_out_and_said(folder, cut):
+def test_an_incomplete_last_line_is_left_out_and_reported(folder, cut):
     content = (folder / "index.jsonl").read_bytes()
     (folder / "index.jsonl").write_bytes(content[:-cut])
     source = ReplaySource(folder)

@@ -32,7 +32,7 @@ def folder(tmp_path, belt):
     return tmp_path / "rec"
 
 
-def test_half_a_frame_behind_the_last_line_is_left_out_and_said(folder):
+def test_half_a_frame_after_the_last_line_is_left_out_and_reported(folder):
     with (folder / "frames.raw").open("ab") as file:
         file.write(b"\x55" * 1000)
     source = ReplaySource(folder)
@@ -40,7 +40,7 @@ def test_half_a_frame_behind_the_last_line_is_left_out_and_said(folder):
     assert source.torn
 
 
-def test_a_line_cut_short_is_said_even_when_no_pixels_stand_behind_the_others(folder):
+def test_an_incomplete_line_is_reported_even_without_further_pixels(folder):
     (folder / "index.jsonl").write_bytes((folder / "index.jsonl").read_bytes()[:-9])
     (folder / "frames.raw").write_bytes((folder / "frames.raw").read_bytes()[: 3 * 2 * 200 * 600])
     source = ReplaySource(folder)
@@ -48,7 +48,7 @@ def test_a_line_cut_short_is_said_even_when_no_pixels_stand_behind_the_others(fo
     assert source.torn
 
 
-def test_a_sound_recording_is_not_called_torn(folder):
+def test_a_complete_recording_is_not_reported_as_incomplete(folder):
     source = ReplaySource(folder)
     assert len(frames_of(source)) == 4
     assert not source.torn
@@ -97,7 +97,7 @@ def test_any_difference_from_the_configuration_is_refused(folder, other):
     assert ReplaySource(folder, expected=GEOMETRY).geometry == GEOMETRY
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(RecordingError, match=r"nowhere/manifest\.json: No such file"):
         ReplaySource(tmp_path / "nowhere")
 
@@ -163,7 +163,7 @@ def test_a_disk_that_is_full_within_a_line_leaves_no_half_line(tmp_path):
     assert [frame[3].max() for frame in frames_of(ReplaySource(folder))] == list(range(lines))
 
 
-def test_pixels_are_forced_to_disk_before_the_lines_that_vouch_for_them(tmp_path, belt, monkeypatch):
+def test_pixels_are_synced_to_disk_before_their_lines(tmp_path, belt, monkeypatch):
     synced, real = [], os.fsync
     with Recorder(tmp_path / "rec", GEOMETRY, sync_every=2) as recorder:
         monkeypatch.setattr(

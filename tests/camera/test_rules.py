@@ -27,7 +27,7 @@ class Steps:
         return min(t_ns, self.stops_ns) // MS
 
 
-def test_of_two_frames_apart_the_older_is_alone_and_the_later_waits():
+def test_of_two_frames_that_are_no_pair_the_older_is_dropped_and_the_later_waits():
     pairing = Pairing(2, 10 * MS, 3)
     pairing.add(0, 0, "top 0")
     pairing.add(1, 20 * MS, "bottom 1")
@@ -47,7 +47,7 @@ def test_a_pair_is_closer_than_the_tolerance(apart_ns, pair):
 
 
 @pytest.mark.parametrize(("others", "cause"), [(0, "unpaired"), (1, "queue_full")])
-def test_a_full_queue_gives_up_its_oldest_and_says_whose_fault_it_is(others, cause):
+def test_a_full_queue_drops_its_oldest_frame_and_names_the_cause(others, cause):
     pairing = Pairing(2, 10 * MS, 2)
     for number in range(others):
         pairing.add(1, number, f"bottom {number}")
@@ -75,7 +75,7 @@ def test_a_triggered_camera_is_counted_by_pulses_however_slow_the_belt_runs():
     assert standing.steps(0, 10_000 * MS) == 1, "no frame is lost while the belt is stopped"
 
 
-def test_no_frame_is_due_while_the_belt_that_triggers_stands():
+def test_no_frame_is_due_while_a_triggering_belt_is_stopped():
     assert FreeRunning(50_000).due(NOW, NOW + 51 * MS)
     assert not FreeRunning(50_000).due(NOW, NOW + 49 * MS)
     assert Triggered(Steps(), every=100).due(0, 200 * MS)
@@ -98,7 +98,7 @@ GOOD = {"ExposureTime": 500, "AnalogueGain": 2.0, "FrameDuration": 50_000}
         ({"FrameDuration": None}, "frame time is not reported"),
     ],
 )
-def test_a_frame_that_is_not_as_asked_is_told_apart_from_a_sensors_steps(changes, said):
+def test_a_frame_with_a_wrong_exposure_is_distinguished_from_rounding_of_the_sensor(changes, said):
     differs = Lock(500, 2.0, 50_000).differs(GOOD | changes)
     assert differs.startswith(said)
     assert bool(differs) == bool(said)

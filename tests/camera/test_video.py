@@ -95,7 +95,7 @@ def test_a_frame_is_a_window_of_the_film_and_grey_is_its_luma(belt, film):
     assert np.abs(grey[2][3][0] - (0.299 * red + 0.587 * green + 0.114 * blue)).max() < 3
 
 
-def test_a_film_is_judged_like_the_belt_it_was_taken_of(film, tiny_bundle):
+def test_a_film_gets_the_verdicts_of_the_belt_it_shows(film, tiny_bundle):
     frame = FrameConfig(height_px=SPEC.height_px, width_px=SPEC.width_px)
     config = Config(
         frame=frame,
@@ -131,7 +131,7 @@ def test_a_frame_outlives_its_film(belt, film):
         ("text.mkv", b"no film", "cannot be opened: Invalid data"),
     ],
 )
-def test_what_is_no_film_is_one_clear_line(tmp_path, name, content, said):
+def test_a_file_that_is_no_film_is_a_one_line_error(tmp_path, name, content, said):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError) as caught:
@@ -166,7 +166,7 @@ def server_of():
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp", "tcp"])
-def test_a_server_that_sends_nothing_is_a_fault_after_its_time(server_of, monkeypatch, scheme):
+def test_a_server_that_sends_nothing_is_a_fault_after_the_timeout(server_of, monkeypatch, scheme):
     monkeypatch.setattr(video, "OPEN_S", 0.3)
     url = f"{scheme}://127.0.0.1:{server_of(b'')}/belt"
     with pytest.raises(SourceError) as caught:
@@ -190,7 +190,7 @@ def test_a_server_that_falls_silent_is_a_fault_and_what_it_sent_is_judged(film, 
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
-def test_what_is_no_regular_file_is_no_film(tmp_path, kind):
+def test_a_film_must_be_a_regular_file(tmp_path, kind):
     path = {"pipe": tmp_path / "pipe", "device": Path("/dev/zero"), "folder": tmp_path}[kind]
     if kind == "pipe":
         os.mkfifo(path)
@@ -280,13 +280,13 @@ def test_a_live_camera_that_hangs_is_found_and_named(live):
     assert source.live
 
 
-def test_a_camera_that_is_not_there_is_one_clear_line(tmp_path):
+def test_a_missing_camera_is_a_one_line_error(tmp_path):
     with pytest.raises(SourceError) as caught:
         UvcSource(UvcSourceConfig(device=str(tmp_path / "video7")), GEOMETRY, TICKS).start()
     assert str(caught.value).startswith(f"{tmp_path / 'video7'}: no such camera; plug it in")
 
 
-def test_what_is_no_camera_is_named_when_it_is_read(tmp_path):
+def test_a_device_that_is_no_camera_is_named_when_it_is_read(tmp_path):
     (tmp_path / "file").write_bytes(b"no camera")
     source = UvcSource(UvcSourceConfig(device=str(tmp_path / "file")), GEOMETRY, TICKS)
     source.start()

@@ -59,7 +59,7 @@ def test_a_maybe_is_kept_under_its_reason(reason):
     assert reason in why(chooser(), "maybe", pit=None, reason=reason)[0]
 
 
-def test_doubtful_ones_beyond_the_minute_are_passed_over_and_counted():
+def test_doubtful_cherries_above_the_limit_a_minute_are_skipped_and_counted():
     one = chooser(doubtful_per_minute=6.0)
     told = [why(one, "maybe", pit=0.5, reason="uncertain", at_s=1.0) for _ in range(10)]
     assert [bool(reasons) for reasons, _ in told] == [True] * 6 + [False] * 4

@@ -61,7 +61,7 @@ def test_a_smaller_limit_holds_from_the_start(tmp_path):
     assert names(tmp_path) == added[-4:]
 
 
-def test_what_is_too_old_goes_and_a_clock_that_was_not_set_ages_nothing(tmp_path):
+def test_old_crops_are_removed_unless_the_clock_was_not_set(tmp_path):
     now = dt.datetime.now(dt.UTC)
     stamps = [now - 2 * DAY, dt.datetime(1970, 1, 1, tzinfo=dt.UTC), now - DAY / 2, now + 3 * DAY]
     files = [f"{number:012d}-{at:%Y%m%dT%H%M%SZ}-a.png" for number, at in enumerate(stamps, 1)]
@@ -71,7 +71,7 @@ def test_what_is_too_old_goes_and_a_clock_that_was_not_set_ages_nothing(tmp_path
     assert names(tmp_path) == files[1:]
 
 
-def test_files_of_others_stay_and_are_not_counted(tmp_path, caplog):
+def test_foreign_files_stay_and_are_not_counted(tmp_path, caplog):
     (tmp_path / "notes.txt").write_bytes(b"x" * 100_000)
     (tmp_path / "000000000001-20260101T000000Z-a.png").symlink_to(tmp_path / "notes.txt")
     one = ring(tmp_path)

@@ -124,38 +124,52 @@ def import_commands(command):
 
 
 def serve(requests):
-    """Fork for each request until nobody is left to ask; return, in what was forked, the request."""
+    """Fork for each request until the tests close the socket. Return only in the forks, with the request.
+
+    Reports the number of each child, and how it ended. There is one fork for each program, because coverage starts
+    again in each.
+    """
+    running = {}  # descriptor of a child's process: its number, and where to report
+    waiting = select.poll()
+    waiting.register(requests, select.POLLIN)
     while True:
-        message, fds, _, _ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 4)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if not message:
-            os._exit(0)
-        if os.fork() == 0:
-            requests.close()
+        for ready, _ in waiting.poll():
+            if ready in running:
+                waiting.unregister(ready)
+                report_end(*running.pop(ready))
+                os.close(ready)
+                continue
+            message, fds, _, _ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 4)
+            if not message:
+                os._exit(0)
             *streams, answer = fds
-            for number, fd in enumerate(streams):
-                os.dup2(fd, number)
-                os.close(fd)
             child = os.fork()
             if child == 0:
-                os.close(answer)
+                requests.close()
+                for number, fd in enumerate(streams):
+                    os.dup2(fd, number)
+                for fd in [*fds, *running, *(other for _, other in running.values())]:
+                    os.close(fd)
                 return json.loads(message)
-            report(child, answer)
-        for fd in fds:
-            os.close(fd)
+            for fd in streams:  # else a reader of the child's pipes waits for this process too
+                os.close(fd)
+            report(answer, child)
+            process = os.pidfd_open(child)
+            running[process] = child, answer
+            waiting.register(process, select.POLLIN)
 
 
-def report(child, answer):
-    """Write the number of a child, and how it ended; does not return."""
-    os.close(0), os.close(1), os.close(2)  # else a reader of the child's pipes waits for this process too
-    with contextlib.suppress(OSError):  # the test is gone
-        os.write(answer, f"{child}\n".encode())
+def report_end(child, answer):
+    """Report how a child ended, which has ended."""
     _, status = os.waitpid(child, 0)
+    report(answer, os.waitstatus_to_exitcode(status))
+    os.close(answer)
+
+
+def report(answer, number):
+    """Write a number to a test, unless the test is gone."""
     with contextlib.suppress(OSError):
-        os.write(answer, f"{os.waitstatus_to_exitcode(status)}\n".encode())
-    os._exit(0)
+        os.write(answer, f"{number}\n".encode())
 
 
 if __name__ == "__main__":
@@ -169,5 +183,5 @@ if __name__ == "__main__":
     os.environ.clear()
     os.environ.update(asked["environment"])
     sys.path[:0] = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
-    sys.argv, __package__ = asked["words"], None  # what click takes the program's name from
+    sys.argv, __package__ = asked["words"], None  # click takes the program's name from them
     module.main()

@@ -5,24 +5,7 @@ import sys
 from pathlib import Path
 
 from tests.cli.forks import run_forked
-
-FRAMES_PER_S = 25.0  # a service at 100 leaves a slow machine no time for the test
-
-
-def small_belt(*, frames_per_s=FRAMES_PER_S, cherries_per_frame=4.0):
-    """Return the frame and the source of a configuration: a small emulated belt."""
-    return f"""
-[frame]
-height_px = 240
-width_px = 640
-
-[source]
-kind = "emulated"
-cherries_per_frame = {cherries_per_frame}
-advance_px = 120
-frames_per_s = {frames_per_s}
-ring_frames = 6
-"""
+from tests.config_text import FRAMES_PER_S, small_belt
 
 
 def program():

@@ -91,7 +91,7 @@ def test_a_plc_sees_the_service_run_and_valves_open_only_while_it_is_armed(line)
     service.wait(lambda: plc("flags") == 0b10, "dry run")
     assert service.stop() == 0
     events = {json.loads(text).get("event") for text in (place / "v.jsonl").read_text().splitlines()}
-    assert "belt_unjudged" in events  # what lay before the nozzles at the start
+    assert "belt_unjudged" in events  # the belt before the nozzles at the start
     assert "Traceback" not in (place / "log").read_text()
 
 

@@ -1,6 +1,7 @@
-"""A bad configuration or bundle is one line and exit code 2; ``config check`` stands for every command."""
+"""A bad configuration or bundle is one line and exit code 2. ``config check`` is tested in place of every command."""
 
 import json
+import os
 
 import pytest
 
@@ -51,6 +52,20 @@ def test_the_shipped_configurations_are_good():
 def test_a_bad_value_names_file_section_and_key(tmp_path, tiny_bundle, extra, parts):
     config = write_config(tmp_path / "board.toml", tiny_bundle, extra="\n" + extra)
     assert_one_clear_line(check(config), "board.toml" if "0.9" not in extra else "accept", *parts)
+
+
+@pytest.mark.parametrize("command", [("config", "check"), ("run", "--config")])
+@pytest.mark.parametrize(("place", "part"), [("folder", "directory"), ("pipe", "not a regular file"), ("other", "")])
+def test_check_and_run_refuse_the_same_sink_paths(tmp_path, tiny_bundle, command, place, part):
+    path = tmp_path / place
+    if place == "folder":
+        path.mkdir()
+    elif place == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("a file of somebody else\n")
+    config = write_config(tmp_path / "board.toml", tiny_bundle, sink=path)
+    assert_one_clear_line(run_pitcore(*command, config), str(path), part)
 
 
 @pytest.mark.parametrize("what", ["missing", "folder", "binary"])
@@ -114,7 +129,7 @@ def test_a_damaged_bundle_is_named(tmp_path, damage):
 
 
 @pytest.mark.parametrize("damage", [wrong_input, no_network], ids=lambda damage: damage.__name__)
-def test_a_network_that_is_not_what_its_card_says_never_judges(tmp_path, damage):
+def test_a_network_that_does_not_match_its_card_is_refused(tmp_path, damage):
     bundle = write_tiny_bundle(tmp_path / "bundle")
     damage(bundle)
     config = write_config(tmp_path / "board.toml", bundle)
@@ -151,7 +166,7 @@ def test_the_version_is_the_packages():
     assert run_pitcore("--version").stdout.split()[-1] == __version__
 
 
-def test_a_name_with_a_newline_forges_no_second_line(tmp_path):
+def test_a_newline_in_a_name_does_not_add_a_line_to_the_message(tmp_path):
     folder = tmp_path / "a\npitcore: all is well"
     folder.mkdir()
     done = run_pitcore("replay", folder, "--out", tmp_path / "out.jsonl")

@@ -16,9 +16,10 @@ from pitcore.config import (
     emulated,
     load_config,
 )
-from tests.camera.board import BOTTOM, TOP, programs_cameras, two_cameras
+from tests.camera.board import BOTTOM, TOP, programs_cameras
 from tests.cli.program import run_pitcore
 from tests.cli.service import Service, whole_lines
+from tests.config_text import two_cameras
 from tests.conftest import ROOT
 
 BOARDS = sorted((ROOT / "firmware_configs" / "boards").glob("*.toml"))
@@ -141,7 +142,7 @@ ENDING = {
 
 
 @pytest.mark.parametrize("fault", ENDING)
-def test_a_camera_that_fails_ends_the_service_with_its_name_so_that_it_is_started_anew(impatient, fault):
+def test_a_camera_that_fails_ends_the_service_with_its_name(impatient, fault):
     faults, said = ENDING[fault]
     done = run_pitcore("run", "--config", impatient, env=programs_cameras(faults={BOTTOM: faults}))
     assert done.returncode == 2

@@ -33,7 +33,7 @@ def calibrate(step, board, *options):
     return done.stdout
 
 
-def test_the_truth_table_does_not_come_back_after_a_calibration_nor_the_old_one_after_undo(board):
+def test_calibration_restores_the_truth_table_and_undo_the_table_from_before(board):
     before = board.read_text()
 
     def missed():
@@ -64,12 +64,12 @@ def test_the_truth_table_does_not_come_back_after_a_calibration_nor_the_old_one_
     assert board.read_text() == before
 
 
-def test_trying_stores_something(board):
+def test_try_stores_nothing(board):
     assert "nothing stored (--try)" in calibrate("belt", board, "--frames", "120", "--try")
     assert not list(board.parent.glob("calibration.json*"))
 
 
-def test_a_recording_cannot_be_measured(board):
+def test_calibrate_measures_alignment_but_not_exposure_on_a_recording(board):
     recording = board.parent / "rec"
     assert run_pitcore("record", recording, "--config", board, "--frames", "60").returncode == 0
     assert "alignment (0, 0) -> (7, -4)" in calibrate("align", board, "--recording", recording, "--frames", "60")
@@ -77,7 +77,7 @@ def test_a_recording_cannot_be_measured(board):
     assert_one_clear_line(done, "a recording keeps the light it was made with; calibrate on the live cameras")
 
 
-def test_a_calibration_of_other_frames_or_a_damaged_one_is_used(board):
+def test_a_calibration_of_other_frames_or_a_damaged_one_is_refused(board):
     calibrate("belt", board, "--frames", "120")
     path = board.parent / "calibration.json"
     state = json.loads(path.read_text())
@@ -101,13 +101,13 @@ def test_a_calibration_of_other_frames_or_a_damaged_one_is_used(board):
         (("undo", "--config", "{board}"), "nothing to undo: no calibration is in force"),
     ],
 )
-def test_what_cannot_be_done_is_not_one_clear_line(board, arguments, fix):
+def test_an_impossible_calibration_is_a_one_line_error(board, arguments, fix):
     done = run_pitcore("calibrate", *[word.format(board=board) for word in arguments])
     assert_one_clear_line(done, fix)
     assert not list(board.parent.glob("calibration.json*"))
 
 
-def test_a_configuration_without_a_place_for_the_result_is_not_named(tmp_path, tiny_bundle):
+def test_a_configuration_without_a_calibration_file_is_named(tmp_path, tiny_bundle):
     board = write_config(tmp_path / "board.toml", tiny_bundle)
     done = run_pitcore("calibrate", "belt", "--config", board)
     assert_one_clear_line(done, "[calibration] file is not set, so there is no place for the result")

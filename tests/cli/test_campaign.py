@@ -30,7 +30,7 @@ def once(config, *more):
     return run_pitcore("update", "campaign", "--once", "--config", config, *more)
 
 
-def test_orders_are_taken_and_answered(board):
+def test_orders_of_the_server_are_carried_out_and_answered(board):
     config, server = board
     done = once(config, "--json")
     assert done.returncode == 0, done.stderr
@@ -51,7 +51,7 @@ def test_a_board_without_a_token_or_a_fleet_says_what_to_set(board, tmp_path):
     assert_one_clear_line(once(config), "[hawkbit] url")
 
 
-def test_a_server_that_is_away_is_said_in_one_line(board):
+def test_an_unreachable_server_is_a_one_line_error(board):
     config, server = board
     server.answer = (503, None)
     assert_one_clear_line(once(config), "503", "tried again later")

@@ -38,7 +38,7 @@ def folder(tmp_path):
     return place
 
 
-def test_the_json_contract_to_the_letter(folder, tiny_bundle):
+def test_classify_prints_the_documented_json(folder, tiny_bundle):
     done = run_pitcore("classify", f"{folder}/", "--json", "--bundle", tiny_bundle)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -49,13 +49,13 @@ def test_the_json_contract_to_the_letter(folder, tiny_bundle):
     assert {line["model"] for line in lines} == {"tiny@1.2.3"}
 
 
-def test_a_recording_is_told_to_hold_no_png(tmp_path):
+def test_the_message_for_a_recording_names_pitcore_replay(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(ImageError, match="this is a recording, not a folder of crops; `pitcore replay DIR` judges it"):
         find_pictures(str(tmp_path))
 
 
-def test_a_closed_folder_is_told_to_hold_no_png():
+def test_the_message_for_an_unreadable_folder_says_that_it_cannot_be_read():
     is_root = os.geteuid() == 0
     with tempfile.TemporaryDirectory() as made:  # every user may enter its parent, unlike that of pytest's folders
         Path(made).chmod(0o000)
@@ -99,7 +99,7 @@ def test_nothing_to_classify_is_one_clear_line(tmp_path, tiny_bundle, what):
     assert done.stderr.count("\n") == 1
 
 
-def test_text_for_people(folder, tiny_bundle):
+def test_classify_prints_text_for_people(folder, tiny_bundle):
     done = run_pitcore("classify", folder / "b.png", "--bundle", tiny_bundle)
     assert done.stdout == f"clean  0.006693 {folder}/b.png\n"
 
@@ -139,7 +139,7 @@ def test_a_picture_for_which_the_network_gives_no_number_is_maybe_and_said(folde
     assert done.stderr == "1 of 3 pictures: the network gave NaN or infinity, so they are maybe\n"
 
 
-def test_what_a_walk_passes_over_is_named_and_no_name_forges_a_line_or_ends_the_run(folder, tmp_path, tiny_bundle):
+def test_skipped_files_are_named_and_no_name_adds_a_line_or_ends_the_run(folder, tmp_path, tiny_bundle):
     write_png(tmp_path / "store" / "x.png", crop(80))
     (folder / "link").symlink_to(tmp_path / "store")
     (folder / "c.jpg").write_bytes(b"\xff\xd8")

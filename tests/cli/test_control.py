@@ -38,7 +38,7 @@ def status_of(place):
     return json.loads(done.stdout)
 
 
-def test_status_for_people_and_for_programs_tell_the_same(place, service):
+def test_status_as_text_and_as_json_agree(place, service):
     service.wait_for_line(place / "v.jsonl", lambda line: line["schema"] == "pitcore.verdict/1")
     now = status_of(place)
     assert now["schema"] == "pitcore.status/1"
@@ -62,7 +62,7 @@ def test_status_for_people_and_for_programs_tell_the_same(place, service):
         assert part in said
 
 
-def test_an_alarm_is_not_shown_with_its_mend_nor_when_it_is_over(tmp_path, tiny_bundle):
+def test_an_alarm_is_shown_with_its_fix_until_it_is_over(tmp_path, tiny_bundle):
     dark = "[source.disturbance]\nlight = [0.0, 1.0]\nfirst = 20\n"
     board = write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl")
     text = board.read_text()
@@ -91,7 +91,7 @@ def test_stricter_thresholds_show(place, service):
     assert "clean below 0.1, pit from 0.8; stricter than the card's 0.2 and 0.8" in control(place, "status").stdout
 
 
-def test_armed_survives_being_killed_and_is_shown_with_who(place, service):
+def test_the_armed_state_survives_a_kill_and_is_shown_with_the_user(place, service):
     done = control(place, "arm")
     assert done.returncode == 0
     assert done.stdout.startswith("armed, by ")
@@ -135,7 +135,7 @@ def test_a_refused_reload_is_one_line_here_and_a_reason_in_status(place, service
     assert service.stop() == 0
 
 
-def test_a_service_whose_file_has_become_bad_can_still_be_asked_why(place, service):
+def test_status_works_while_the_configuration_file_is_broken(place, service):
     good = (place / "board.toml").read_text()
     (place / "board.toml").write_text(good + "\n[decision]\nreject = 7\n")
     assert_one_clear_line(control(place, "reload"), "reload refused", "[decision] reject")
@@ -145,7 +145,7 @@ def test_a_service_whose_file_has_become_bad_can_still_be_asked_why(place, servi
     assert run_pitcore("status", "--socket", place / "c.sock").returncode == 0
 
 
-def test_a_second_service_on_the_same_socket_never_touches_the_firsts_files(place, service):
+def test_a_second_service_on_the_same_socket_changes_no_file_of_the_first(place, service):
     service.wait_for_line(place / "v.jsonl", lambda line: line["schema"] == "pitcore.verdict/1")
     assert_one_clear_line(
         control(place, "run"), "another service runs here", str(service.process.pid), "[control] socket"

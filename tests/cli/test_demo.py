@@ -75,7 +75,7 @@ def write_crops(folder, count=12):
     return held
 
 
-def test_crops_on_the_belt_are_told_apart_by_whether_the_model_trained_on_them(tmp_path, small, tiny_bundle):
+def test_crops_on_the_belt_are_counted_apart_by_whether_the_model_trained_on_them(tmp_path, small, tiny_bundle):
     held = write_crops(tmp_path / "crops")
     assert 0 < held < 24
     (tiny_bundle / "metrics.json").write_text(
@@ -90,7 +90,7 @@ def test_crops_on_the_belt_are_told_apart_by_whether_the_model_trained_on_them(t
     assert "clean" in done.stdout
 
 
-def test_a_bundle_that_does_not_tell_its_split_is_named(tmp_path, small):
+def test_a_bundle_without_its_split_is_named(tmp_path, small):
     write_crops(tmp_path / "crops", count=2)
     done = run_pitcore("demo", "--config", small, "--crops", tmp_path / "crops", "--out", tmp_path / "out")
     assert done.returncode == 2

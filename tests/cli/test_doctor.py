@@ -7,7 +7,7 @@ from tests.cli.program import run_pitcore, write_config
 pytestmark = pytest.mark.usefixtures("tmp_path")
 
 
-def test_this_machine_is_looked_over_and_each_line_has_its_mend(tmp_path, tiny_bundle):
+def test_doctor_checks_this_machine_and_gives_each_line_a_fix(tmp_path, tiny_bundle):
     config = write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl")
     done = run_pitcore("doctor", "--config", config, cwd=tmp_path)
     assert done.returncode in {0, 1}, done.stderr
@@ -21,7 +21,7 @@ def test_this_machine_is_looked_over_and_each_line_has_its_mend(tmp_path, tiny_b
         assert bool(check["fix"]) == (check["status"] in {"warn", "fail"}), check
 
 
-def test_a_board_that_must_not_go_to_the_line_so_is_exit_code_1(tmp_path, tiny_bundle):
+def test_doctor_exits_with_1_for_a_board_that_is_not_ready(tmp_path, tiny_bundle):
     config = write_config(tmp_path / "board.toml", tiny_bundle, extra="\n[decision]\nreject = 7\n")
     done = run_pitcore("doctor", "--config", config, "--json", cwd=tmp_path)
     assert done.returncode == 1

@@ -19,7 +19,7 @@ from tests.cli.forks import PROGRAMS
 
 PATHS = (InputPath, OutputFile, OutputFolder)
 KNOWN = (*PATHS, Number, Text, click.IntRange, click.Choice, click.types.BoolParamType)
-READ_ONLY = "/sys/pitcore-test"  # nobody makes a file there, root included
+READ_ONLY = "/sys/pitcore-test"  # even root cannot make a file there
 LONG = {"peers", "denormals"}  # they measure, and read nothing that could be missing
 LONG_OPTIONS = {"rejects"}  # so does this
 FAILS_WITH_1 = {"doctor"}  # as its help says
@@ -162,7 +162,7 @@ def test_a_number_that_is_not_finite_is_refused(place, value):
 
 @parameters(OutputFile)
 @pytest.mark.parametrize("kind", ["character device", "named pipe", "socket"])
-def test_an_output_that_is_no_file_is_refused_by_name_and_left(place, tmp_path, kind):
+def test_an_output_that_is_no_regular_file_is_refused_and_unchanged(place, tmp_path, kind):
     output = tmp_path / "output"
     if kind == "named pipe":
         os.mkfifo(output)
@@ -258,7 +258,7 @@ def run_stream_cases(place):
         [STREAM_CASES[number]["program"], *STREAM_CASES[number]["arguments"][:3], STREAM_CASES[number]["streams"]]
     ),
 )
-def test_streams_that_fail_end_no_command_with_a_traceback(stream_results, number):
+def test_failing_streams_cause_no_traceback(stream_results, number):
     case, result = STREAM_CASES[number], stream_results[number]
     is_help = "--help" in case["arguments"]
     fails_with_1 = FAILS_WITH_1 & {case["program"], *case["arguments"]}

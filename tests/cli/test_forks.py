@@ -29,7 +29,7 @@ def test_a_forked_program_has_the_environment_and_the_modules_that_it_is_given(t
     assert "this one" in done.stderr
 
 
-def test_a_forked_program_that_a_signal_ends_says_so(tmp_path):
+def test_a_forked_program_reports_the_signal_that_ended_it(tmp_path):
     with Path("/dev/full").open("w") as nowhere:
         process = Forked(program(), ["demo", "--out", tmp_path / "out"], stdout=nowhere, stderr=nowhere)
     with pytest.raises(subprocess.TimeoutExpired):

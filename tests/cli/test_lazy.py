@@ -13,7 +13,7 @@ HEAVY = ("numpy", "onnxruntime", "torch", "scipy", "sklearn")
 
 
 @pytest.mark.parametrize("program", ["pitcore", "pitcore-tools"])
-def test_the_list_of_commands_says_something_else_than_their_help(program):
+def test_the_list_of_commands_has_the_first_line_of_each_help(program):
     module, name = PROGRAMS[program]
     group = getattr(pytest.importorskip(module), name)
     context = click.Context(group)
@@ -37,14 +37,14 @@ finally:
 
 
 @pytest.mark.parametrize("program", ["pitcore", "pitcore-tools"])
-def test_help_waits_for_the_imports_of_every_command(program):
+def test_help_imports_no_command(program):
     assert imported(program, "--help") == []
 
 
 @pytest.mark.parametrize("command", ["evaluate", "package", "rescore", "pull"])
-def test_a_command_without_torch_waits_for_torch(command):
+def test_commands_without_torch_do_not_import_it(command):
     assert {"torch", "scipy", "sklearn"} & set(imported("pitcore-tools", command, "--help")) == set()
 
 
-def test_an_unknown_command_is_imported():
+def test_an_unknown_command_imports_nothing():
     assert pitcore.get_command(click.Context(pitcore), "os") is None

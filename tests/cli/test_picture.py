@@ -34,7 +34,7 @@ def where(strip, verdict):
     return (rows.min(), rows.max(), columns.min(), columns.max()) if len(rows) else None
 
 
-def test_both_planes_stand_below_a_legend_with_every_sign():
+def test_both_planes_are_drawn_below_a_legend_with_every_sign():
     picture = drawn([judged("pit", (100, 60, 60, 50))])
     assert picture.shape == (BAR_PX + 2 * (HEIGHT + MARGIN_PX), WIDTH, 3)
     for strip in strips(picture):

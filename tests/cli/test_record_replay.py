@@ -40,7 +40,7 @@ def test_a_replay_is_the_same_byte_for_byte_on_one_core_and_on_several(tmp_path,
     assert len(written) == 1
 
 
-def test_a_replay_says_what_the_demo_said_on_the_same_belt(tmp_path, recording, small):
+def test_a_replay_gives_the_verdicts_of_the_demo_on_the_same_belt(tmp_path, recording, small):
     assert replay(recording, small, tmp_path / "replay.jsonl").returncode == 0
     demo = run_pitcore("demo", "--config", small, "--frames", "12", "--seed", "5", "--out", tmp_path / "demo")
     assert demo.returncode == 0
@@ -68,7 +68,7 @@ def test_a_recording_without_truth_is_counted(tmp_path, recording, small):
     assert "missed" not in done.stdout
 
 
-def test_a_torn_recording_is_played_up_to_its_last_whole_frame(tmp_path, recording, small):
+def test_an_incomplete_recording_is_played_up_to_its_last_whole_frame(tmp_path, recording, small):
     index = (recording / "index.jsonl").read_bytes()
     (recording / "index.jsonl").write_bytes(index[:-10])
     done = replay(recording, small, tmp_path / "v.jsonl")

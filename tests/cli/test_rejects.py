@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 
-def test_the_command_tells_virtual_and_real_time_and_what_the_schedule_costs():
+def test_the_command_reports_virtual_and_real_time_and_the_cost_of_the_schedule():
     command = [Path(sys.executable).with_name("pitcore-bench"), "--rejects", "1000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode in {0, 3}, done.stderr  # 3: a pulse of the real-time run was off

@@ -22,7 +22,7 @@ def service(place):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_service_ends_with_0_when_told_to_and_leaves_whole_lines(place, service, number):
+def test_the_service_ends_with_0_after_a_stop_signal_and_leaves_whole_lines(place, service, number):
     service.wait_for_line(place / "v.jsonl", lambda line: line["schema"] == "pitcore.verdict/1")
     assert service.stop(number) == 0
     text = (place / "v.jsonl").read_text()
@@ -77,7 +77,7 @@ def test_a_sink_that_cannot_be_written_is_one_clear_line(tmp_path, tiny_bundle):
     assert_one_clear_line(run_pitcore("run", "--config", config), "v.jsonl", "choose another [sink] path")
 
 
-def test_a_model_that_computes_something_else_here_never_starts(tmp_path):
+def test_a_model_that_fails_its_golden_vectors_does_not_start(tmp_path):
     bundle = write_tiny_bundle(tmp_path / "shifted", golden_shift=0.5)
     config = write_config(tmp_path / "board.toml", bundle, sink=tmp_path / "v.jsonl")
     assert_one_clear_line(run_pitcore("run", "--config", config), "golden vectors are off")

@@ -1,4 +1,4 @@
-"""The service ends within its limit after a stop signal, whatever hangs: real servers, real pipes, real processes."""
+"""The service ends within its limit after a stop signal, even if a call hangs: real servers, pipes, processes."""
 
 import contextlib
 import os
@@ -162,7 +162,7 @@ def test_a_pipe_or_device_as_the_verdict_file_is_one_clear_line(tmp_path, tiny_b
     assert not place.is_file()
 
 
-# The service's own parts, with a sink whose call into the kernel never returns: nobody writes the pipe that it reads.
+# The service's own parts, with a sink that reads a pipe which nothing writes to, so its call never returns.
 HANGING_SINK = """
 import os, sys
 from pathlib import Path

@@ -20,7 +20,7 @@ with open(sys.argv[1], "w") as told:
 
 
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-", ">&-", "<&-"])
-def test_a_closed_stream_is_the_null_device_and_no_file_of_ours(tmp_path, closed):
+def test_a_closed_stream_becomes_the_null_device(tmp_path, closed):
     told = tmp_path / "told"
     command = f'exec "$0" -c "$1" "$2" </dev/null >/dev/null 2>/dev/null {closed}'
     subprocess.run(["sh", "-c", command, sys.executable, NUMBERS, told], check=True)

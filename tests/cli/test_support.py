@@ -22,7 +22,7 @@ def read(path):
         return {member.name.partition("/")[2]: archive.extractfile(member).read().decode() for member in archive}
 
 
-def test_one_file_holds_what_helps_and_says_why_a_part_is_missing(place):
+def test_a_support_file_has_every_part_or_the_reason_why_it_is_missing(place):
     done = run_pitcore("support", "--config", place / "board.toml", "--out", place / "s.tar.gz", cwd=place)
     assert done.returncode == 0, done.stderr
     parts = read(place / "s.tar.gz")
@@ -36,7 +36,7 @@ def test_one_file_holds_what_helps_and_says_why_a_part_is_missing(place):
     assert "Traceback" not in done.stderr
 
 
-def test_secrets_stay_at_home_and_parts_are_bounded(place):
+def test_a_support_file_has_no_secrets_and_bounded_parts(place):
     run_pitcore("support", "--config", place / "board.toml", "--out", place / "s.tar.gz", cwd=place)
     parts = read(place / "s.tar.gz")
     assert "models.example" in parts["config.toml"]

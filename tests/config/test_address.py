@@ -50,7 +50,7 @@ def test_the_fleets_address_is_checked_too(url):
 
 
 @pytest.mark.parametrize("url", ["/media/stick", "stick", "HTTP://host", "file:///media/stick", "https://a:b@host/x"])
-def test_what_can_be_used_is_taken(url):
+def test_usable_addresses_are_accepted(url):
     assert UpdateConfig(url=url).url == url
     assert is_address(url) is (":" in url)
     assert HawkbitConfig(url="HTTPS://host/x").url == "HTTPS://host/x"

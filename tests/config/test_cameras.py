@@ -66,12 +66,12 @@ BAD = [
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_what_a_board_may_have_is_taken(text):
+def test_valid_camera_configurations_are_accepted(text):
     decode_config(text, "board.toml")
 
 
 @pytest.mark.parametrize(("text", "said"), BAD)
-def test_a_mistake_is_told_with_section_key_and_mend(text, said):
+def test_a_mistake_is_reported_with_section_key_and_fix(text, said):
     with pytest.raises(ConfigError, match=rf"^board\.toml: .*{said}") as caught:
         decode_config(text, "board.toml")
     assert "\n" not in str(caught.value)

@@ -35,7 +35,7 @@ def test_the_belt_has_the_cameras_frames_rate_and_speed():
 
 
 @pytest.mark.parametrize("speed", [{}, {"px_per_s": 1e5}], ids=["unknown", "more than a frame"])
-def test_a_belt_that_would_pass_unseen_moves_by_two_thirds_of_a_frame(speed):
+def test_a_belt_that_is_too_fast_for_its_frames_moves_by_two_thirds_of_a_frame(speed):
     assert emulated(board(frames_per_s=10.0, **speed)).source.advance_px == 1088 * 2 // 3
 
 

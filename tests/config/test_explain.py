@@ -3,23 +3,11 @@ import pytest
 from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, decode_config, explain, load_config
 from pitcore.config.explain import meanings
 from tests.cli.program import run_pitcore
+from tests.config_text import camera_source
 from tests.conftest import ROOT
 
 BOARDS = sorted((ROOT / "firmware_configs" / "boards").glob("*.toml"))
-FILE = """
-[frame]
-height_px = 240
-[source]
-kind = "picamera2"
-px_per_s = 100.0
-[[source.cameras]]
-id = "one"
-planes = ["top"]
-[[source.cameras]]
-id = "two"
-planes = ["bottom"]
-gain = 2.0
-"""
+FILE = "[frame]\nheight_px = 240\n" + camera_source(10.0, ids=("one", "two")) + "gain = 2.0\n"
 
 
 def explained(text):
@@ -37,7 +25,7 @@ def test_a_meaning_belongs_to_a_key_that_exists(kind):
     assert set(meanings(kind)) == set(kind.__struct_fields__)
 
 
-def test_a_value_is_told_with_its_default_and_whether_the_file_gave_it():
+def test_a_value_is_explained_with_its_default_and_origin():
     told = explained(FILE)
     height = told["frame", "height_px"]
     assert (height.value, height.default, height.given) == ("240", "500", True)
@@ -48,7 +36,7 @@ def test_a_value_is_told_with_its_default_and_whether_the_file_gave_it():
     assert told["source", "picture_px"].value == "left out"
 
 
-def test_the_cameras_are_told_apart():
+def test_each_camera_is_explained_separately():
     told = explained(FILE)
     assert told["source.cameras[0]", "id"].value == '"one"'
     assert told["source.cameras[0]", "id"].default == "must be given"
@@ -57,7 +45,7 @@ def test_the_cameras_are_told_apart():
     assert told["source.cameras[1]", "planes"].value == '["bottom"]'
 
 
-def test_every_section_is_told_of_an_empty_file():
+def test_an_empty_file_explains_every_section():
     told = explained("")
     assert {section.partition(".")[0] for section, _ in told} == set(Config.__struct_fields__) - {"schema"}
     assert not any(one.given for one in told.values())

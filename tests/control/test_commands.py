@@ -37,7 +37,7 @@ def run_script(tiny_bundle, tmp_path):
     return run_script
 
 
-def test_the_status_tells_what_runs_and_what_it_counted(run_script, tmp_path):
+def test_the_status_has_the_running_model_and_its_counts(run_script, tmp_path):
     seen = []
 
     def script(run, commands):
@@ -64,7 +64,7 @@ def test_the_status_tells_what_runs_and_what_it_counted(run_script, tmp_path):
     assert not last.arming.armed
 
 
-def test_what_a_model_is_judged_by_counts_from_when_it_was_taken(run_script, tmp_path):
+def test_counts_of_a_trial_start_when_the_model_was_loaded(run_script, tmp_path):
     other = write_tiny_bundle(tmp_path / "other")
     write_card(other, tiny_card(other) | {"version": "2.0.0", "thresholds": {"accept": 0.1, "reject": 0.4}})
     seen = []
@@ -94,7 +94,7 @@ def test_what_a_model_is_judged_by_counts_from_when_it_was_taken(run_script, tmp
     assert now["reload"]["state"] == "ok"
 
 
-def test_arming_is_written_down_with_who_and_stands_in_the_verdict_file(run_script):
+def test_arming_is_stored_with_the_user_and_written_to_the_verdict_file(run_script):
     answers = []
 
     def script(run, commands):
@@ -112,7 +112,7 @@ def test_arming_is_written_down_with_who_and_stands_in_the_verdict_file(run_scri
     assert run.events == [("armed", "armed by anna"), ("disarmed", "disarmed by bert as root")]
 
 
-def test_who_is_not_root_cannot_act_in_anothers_name(run_script):
+def test_only_root_may_act_in_the_name_of_another_user(run_script):
     answers = []
 
     def script(run, commands):
@@ -124,7 +124,7 @@ def test_who_is_not_root_cannot_act_in_anothers_name(run_script):
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 65, 7])
-def test_a_name_that_is_none_is_refused(run_script, name):
+def test_an_invalid_user_name_is_refused(run_script, name):
     def script(run, commands):
         yield
         with pytest.raises(ControlError, match="sudo_user is not a user name"):
@@ -158,7 +158,7 @@ def test_disarming_with_a_broken_disk_disarms_and_says_what_a_restart_would_do(r
     assert [event for event, _ in run_script(script).events] == ["armed", "disarmed"]
 
 
-def test_a_camera_is_shown_as_what_it_is():
+def test_the_status_of_a_camera_has_its_state():
     now = camera_status(
         (
             CameraHealth("first", ("top",), 0, None),

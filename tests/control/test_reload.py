@@ -37,7 +37,7 @@ def test_the_loop_goes_on_while_a_model_loads_and_no_frame_is_lost(tiny_bundle, 
     go_on = threading.Event()
 
     def read_config():
-        assert go_on.wait(PATIENCE_S)  # the reload stands still here, and the belt must not
+        assert go_on.wait(PATIENCE_S)  # the reload waits here, and the belt must not
         return config_for(other)
 
     def script(run):
@@ -170,7 +170,7 @@ def test_a_model_that_fails_its_golden_vectors_never_judges(tiny_bundle, tmp_pat
     assert {line.verdict for line in run.memory.verdicts} == {"maybe"}
 
 
-def test_a_fault_of_ours_in_a_reload_ends_neither_the_service_nor_later_reloads(tiny_bundle, other, caplog):
+def test_a_bug_in_a_reload_ends_neither_the_service_nor_later_reloads(tiny_bundle, other, caplog):
     answers = [RuntimeError("a bug"), config_for(other)]
 
     def read_config():
@@ -190,7 +190,7 @@ def test_a_fault_of_ours_in_a_reload_ends_neither_the_service_nor_later_reloads(
     assert "a bug" in caplog.text  # with its traceback
 
 
-def test_wishes_that_come_during_a_reload_are_served_by_one_more(tiny_bundle, other, caplog):
+def test_requests_during_a_reload_are_served_by_one_further_reload(tiny_bundle, other, caplog):
     caplog.set_level(logging.INFO)
     first, go_on, reads = threading.Event(), threading.Event(), []
 
@@ -215,7 +215,7 @@ def test_wishes_that_come_during_a_reload_are_served_by_one_more(tiny_bundle, ot
     assert run.reloader.last.by == "SIGHUP, bert"
 
 
-def test_who_waits_gets_the_result_of_his_own_reload(tiny_bundle, other):
+def test_each_client_gets_the_result_of_its_own_reload(tiny_bundle, other):
     results = []
 
     def script(run):
@@ -232,7 +232,7 @@ def test_who_waits_gets_the_result_of_his_own_reload(tiny_bundle, other):
 def niceness_of_all_threads():
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+        with contextlib.suppress(ProcessLookupError):  # it has ended
             found.add(os.getpriority(os.PRIO_PROCESS, int(task.name)))
     return found
 
@@ -273,7 +273,7 @@ class StandingBelt(ListSource):
         return super().read(timeout_s)
 
 
-def test_a_reload_is_taken_and_written_down_while_the_belt_stands(tiny_bundle, other):
+def test_a_reload_is_done_and_recorded_while_the_belt_is_stopped(tiny_bundle, other):
     source, memory, asked = StandingBelt(), MemorySink(), []
 
     def between_frames():
@@ -295,7 +295,7 @@ def test_a_reload_is_taken_and_written_down_while_the_belt_stands(tiny_bundle, o
 
 @pytest.fixture
 def silent(tiny_bundle):
-    """A service whose loop does not run: nobody takes what a reload offers."""
+    """A service whose loop does not run, so that it never takes a reloaded model."""
     app = App(config_for(tiny_bundle), ListSource([]), Options(sinks=[]), Metrics())
     reloader = Reloader(app, lambda: config_for(tiny_bundle, decision=DecisionConfig(reject=0.5)))
     reloader.start()
@@ -314,7 +314,7 @@ def test_a_reload_that_the_loop_never_takes_is_withdrawn(silent, monkeypatch):
     assert app.now is before
 
 
-def test_the_end_of_the_service_refuses_what_waits_and_does_not_wait_for_it(silent):
+def test_the_end_of_the_service_refuses_waiting_reloads(silent):
     app, reloader = silent
     before, results = app.now, []
     waiting = threading.Thread(target=lambda: results.append(reloader.ask_and_wait("anna", PATIENCE_S)))
@@ -328,7 +328,7 @@ def test_the_end_of_the_service_refuses_what_waits_and_does_not_wait_for_it(sile
     assert app.now is before
 
 
-def test_who_waits_too_long_is_told_that_it_may_still_happen(tiny_bundle):
+def test_a_client_that_times_out_is_told_that_the_reload_may_still_happen(tiny_bundle):
     app = App(config_for(tiny_bundle), ListSource([]), Options(sinks=[]), Metrics())
     reloader = Reloader(app, lambda: config_for(tiny_bundle))  # not started yet
     with pytest.raises(ControlError, match=r"did not end within 0\.01 s; if it has started, it may still succeed"):

@@ -66,7 +66,7 @@ def test_arming_whose_time_is_over_is_not_carried_out_later(service):
 
 
 @pytest.mark.parametrize(("command", "is_done"), [("arm", False), ("disarm", True)])
-def test_what_a_client_asked_for_who_has_gone_is_carried_out_only_if_it_disarms(service, command, is_done):
+def test_a_request_of_a_disconnected_client_is_carried_out_only_if_it_disarms(service, command, is_done):
     with connect(service.path) as connection:
         service.hold([connection])
         connection.sendall(b'{"command": "%s"}\n' % command.encode())
@@ -74,7 +74,7 @@ def test_what_a_client_asked_for_who_has_gone_is_carried_out_only_if_it_disarms(
     assert service.done == (["hold", command] if is_done else ["hold"])
 
 
-def test_a_client_that_only_sends_no_more_still_wants_its_answer(service):
+def test_a_client_that_closed_its_sending_side_gets_its_answer(service):
     with connect(service.path) as connection:
         connection.sendall(b'{"command": "arm"}\n')
         connection.shutdown(socket.SHUT_WR)
@@ -109,7 +109,7 @@ def test_half_a_request_at_the_end_is_not_carried_out(service):
     assert service.done == []
 
 
-def test_idle_connections_shut_nobody_out_the_oldest_makes_room(service, connections):
+def test_the_oldest_idle_connection_is_closed_for_a_new_one(service, connections):
     for connection in connections:
         connection.sendall(DISARM + b"\n")
         assert said(connection)["ok"]
@@ -119,7 +119,7 @@ def test_idle_connections_shut_nobody_out_the_oldest_makes_room(service, connect
     assert said(connections[1])["ok"]
 
 
-def test_busy_connections_shut_disarm_out_of_nothing(service, connections):
+def test_disarm_gets_a_place_while_all_connections_are_busy(service, connections):
     service.hold(connections)
     with pytest.raises(ControlError, match=f"{MAX_CONNECTIONS} connections are busy; try again later"):
         ask(service.path, "arm")
@@ -130,7 +130,7 @@ def test_busy_connections_shut_disarm_out_of_nothing(service, connections):
         connection.close()
 
 
-def test_more_than_all_places_are_bounded_and_come_free(service, connections):
+def test_connections_beyond_all_places_wait_until_one_is_free(service, connections):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pitcore.control.server.ROOM_S", 0.05)
         patch.setattr("pitcore.control.server.URGENT_CONNECTIONS", 0)
@@ -146,7 +146,7 @@ def test_more_than_all_places_are_bounded_and_come_free(service, connections):
 @pytest.mark.parametrize(
     ("command", "expires"), [("arm", True), ("reload", True), ("disarm", False), ("status", False)]
 )
-def test_only_what_must_not_be_done_late_carries_a_time(tmp_path, command, expires):
+def test_only_requests_that_must_not_be_late_carry_a_deadline(tmp_path, command, expires):
     """An older service refuses what it does not know; it must still take `disarm`."""
     path = tmp_path / "c.sock"
     heard = []

@@ -85,7 +85,7 @@ def test_an_answer_is_what_the_command_returned(server, path):
     assert ask(path, "echo", {"a": [1, "ü"]}) == {"a": [1, "ü"]}
 
 
-def test_the_kernel_says_who_asks_not_the_client(server, path):
+def test_the_user_of_a_request_comes_from_the_kernel(server, path):
     user = pwd.getpwuid(os.getuid()).pw_name
     assert ask(path, "who", {"user": "somebody else"}) == [os.getpid(), os.getuid(), user]
 
@@ -96,14 +96,14 @@ def test_a_refusal_reaches_the_caller_as_its_own_line(server, path):
 
 
 @pytest.mark.parametrize(("command", "kind"), [("fail", "RuntimeError"), ("give_no_json", "TypeError")])
-def test_a_fault_in_a_command_is_told_and_the_next_is_answered(server, path, caplog, command, kind):
+def test_a_bug_in_a_command_is_reported_and_the_next_request_is_answered(server, path, caplog, command, kind):
     with pytest.raises(ControlError, match=f"a fault of pitcore's: {kind}"):
         ask(path, command)
     assert "Traceback" in caplog.text
     assert ask(path, "echo") == {}
 
 
-def test_a_machine_short_of_threads_loses_one_connection_and_not_control(server, path, monkeypatch, caplog):
+def test_a_failed_thread_start_closes_one_connection_only(server, path, monkeypatch, caplog):
     def no_thread(self):
         monkeypatch.undo()
         raise RuntimeError("can't start new thread")
@@ -152,7 +152,7 @@ def ended(connection):
         return True
 
 
-def test_who_never_finishes_a_request_is_let_go(server, path, monkeypatch):
+def test_a_client_that_never_finishes_a_request_is_disconnected(server, path, monkeypatch):
     monkeypatch.setattr(server_module, "REQUEST_S", 0.2)
     with connect(path) as connection:
         connection.sendall(b'{"command":')
@@ -160,7 +160,7 @@ def test_who_never_finishes_a_request_is_let_go(server, path, monkeypatch):
     assert ask(path, "echo") == {}
 
 
-def test_a_client_that_goes_away_in_the_middle_harms_nobody(server, path):
+def test_a_client_that_disconnects_in_a_request_does_not_affect_others(server, path):
     for _ in range(3 * MAX_CONNECTIONS):
         with connect(path) as connection:
             connection.sendall(b'{"command": "echo"')
@@ -186,7 +186,7 @@ sys.exit("let in")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
-def test_a_stranger_is_kept_out_and_told_the_mend():
+def test_a_user_outside_the_group_is_refused_with_the_fix():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # only the socket's own mode keeps him out
         running = ControlServer(Path(folder) / "c.sock")
@@ -256,7 +256,7 @@ def test_a_place_that_cannot_be_used_is_one_line(tmp_path):
         ControlServer(tmp_path / ("long" * 30))
 
 
-def test_a_service_that_does_not_answer_is_told_after_the_time(path):
+def test_a_service_that_does_not_answer_is_reported_after_the_timeout(path):
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(path))
@@ -274,7 +274,7 @@ def test_a_service_that_does_not_answer_is_told_after_the_time(path):
         (b'{"ok": false}\n', "the service refused `status`"),
     ],
 )
-def test_an_answer_of_something_else_is_one_clear_error(path, answer, said):
+def test_an_answer_of_another_program_is_a_one_line_error(path, answer, said):
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))

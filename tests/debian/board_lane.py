@@ -13,16 +13,10 @@ from roots import ROOT
 
 sys.path.insert(0, str(ROOT))
 from tests.camera.board import BOTTOM, TOP
+from tests.config_text import SMALL_FRAME, camera_source, small_belt
 from tests.ota.fleet import Today
 
-FRAME = """
-[frame]
-height_px = 240
-width_px = 640
-
-[runtime]
-stop_timeout_s = 30.0
-
+PLACES = """
 [sink]
 path = "/var/log/pitcore/verdicts.jsonl"
 
@@ -30,14 +24,11 @@ path = "/var/log/pitcore/verdicts.jsonl"
 socket = "/run/pitcore/control.sock"
 state_dir = "/var/lib/pitcore"
 """
-BELT = """
-[source]
-kind = "emulated"
-cherries_per_frame = 4.0
-advance_px = 120
-frames_per_s = 8.0
-ring_frames = 6
+RUNTIME = """
+[runtime]
+stop_timeout_s = 30.0
 """
+BELT = PLACES + RUNTIME + small_belt(frames_per_s=8.0)
 VALVES = """
 [actions]
 maybe = "reject"
@@ -52,18 +43,7 @@ lanes = [
   { line = 2, x_px = [320, 640], distance_ticks = 1500, pulse_ticks = 40 },
 ]
 """
-CAMERAS = f"""
-[source]
-kind = "picamera2"
-frames_per_s = 10.0
-px_per_s = 1200.0
-[[source.cameras]]
-id = "{TOP}"
-planes = ["top"]
-[[source.cameras]]
-id = "{BOTTOM}"
-planes = ["bottom"]
-"""
+CAMERAS = PLACES + RUNTIME + SMALL_FRAME + camera_source(10.0)
 MAX_EXPOSURE = 2.0
 UPDATES = """
 [model]
@@ -80,7 +60,7 @@ selftest_latency_ratio = 1000.0
 
 
 def put_cameras(root: Path) -> None:
-    """Lay the tests' picamera2 into a root, beside the package."""
+    """Copy the tests' picamera2 into a root, beside the package."""
     shutil.copy(ROOT / "tests/debian/board_cameras.py", root / "usr/lib/board_cameras.py")
     place = root / "usr/lib/pitcore-tests/tests"
     (place / "camera").mkdir(parents=True)
@@ -91,7 +71,7 @@ def put_cameras(root: Path) -> None:
 
 
 def put_repository(root: Path) -> None:
-    """Lay a signed repository with one model into a root, as a stick that is mounted, and the keys that it trusts."""
+    """Put a signed repository with one model, like a mounted stick, and the trusted keys into a root."""
     with tempfile.TemporaryDirectory() as place:
         publisher = Today(place)
         publisher.ship("1.0.0")
@@ -111,7 +91,7 @@ class BoardLane(ServiceLane):
 
     def drives_valves_when_armed(self) -> None:
         """Test dry run until armed, the real-time priority, and the armed state after a restart."""
-        self.configure(FRAME + BELT + VALVES)
+        self.configure(BELT + VALVES)
         self.container.run("systemctl", "start", "pitcore")
         self.container.run("pitcore", "disarm", "--socket", "/run/pitcore/control.sock")
         dry = self.valves()
@@ -144,7 +124,7 @@ class BoardLane(ServiceLane):
     def is_shut_after_a_kill(self) -> None:
         """Kill everything at once: systemd runs `pitcore shut-valves` within the unit's limits, and restarts."""
         restarts = int(self.container.show("NRestarts"))
-        told = self.container.journal("-u", "pitcore").count("nothing to shut")  # what it says of a chip in memory
+        told = self.container.journal("-u", "pitcore").count("nothing to shut")  # its text for a simulated chip
         self.container.run("systemctl", "kill", "--signal=KILL", "pitcore")
         wait_for("a restart", lambda: int(self.container.show("NRestarts")) > restarts)
         wait_for("ready again", lambda: self.container.show("ActiveState") == "active")
@@ -153,7 +133,7 @@ class BoardLane(ServiceLane):
 
     def survives_what_befalls_one_of_two_cameras(self) -> None:
         """Let a camera hang, then freeze: it is named, and the service restarts by itself, armed as before."""
-        self.configure(FRAME + CAMERAS, launcher="board_cameras.py")
+        self.configure(CAMERAS, launcher="board_cameras.py")
         self.container.run("systemctl", "start", "pitcore")
         cameras = {camera["id"]: camera["frames"] for camera in self.status()["cameras"]}
         self.expect("two cameras", cameras.keys() == {TOP, BOTTOM} and min(cameras.values()) > 0, str(cameras))
@@ -180,7 +160,7 @@ class BoardLane(ServiceLane):
 
     def takes_a_new_model(self) -> None:
         """pitcore-update.service within its limits: from a folder to a committed model, while the belt is judged."""
-        self.configure(FRAME + BELT + UPDATES)
+        self.configure(BELT + UPDATES)
         self.container.run("systemctl", "start", "pitcore")
         before, pid = self.status()["model"], self.container.show("MainPID")
         done = self.container.run("systemctl", "start", "pitcore-update")
@@ -210,7 +190,7 @@ class BoardLane(ServiceLane):
         return next(sink for sink in self.status()["sinks"] if sink["kind"] == "valves")
 
     def has_real_time(self) -> None:
-        """The valve process runs as SCHED_FIFO at 40; on a machine whose root may not allow that, the journal tells."""
+        """Test that the valve process runs as SCHED_FIFO at 40, or that the journal says why it may not."""
         pid = self.container.show("MainPID")
         limits = self.container.run("cat", f"/proc/{pid}/limits").stdout
         (allowed,) = (int(line.split()[-1]) for line in limits.splitlines() if "realtime priority" in line)

@@ -90,7 +90,7 @@ class ServiceLane:
             self.container.run("systemctl", "daemon-reload")
 
     def status(self) -> dict:
-        """Return what the service tells over its socket."""
+        """Return the status of the service from its socket."""
         done = self.container.run("pitcore", "status", "--json", "--socket", "/run/pitcore/control.sock")
         if done.returncode != 0:
             sys.exit(f"pitcore status: {done.stderr}\n{self.container.journal('-u', 'pitcore', '-n', '30')}")

@@ -15,7 +15,7 @@ from machines import ARM_CORES, CPUINFO  # noqa: E402  the cores that the Arm la
 
 CACHE = ROOT / "build" / "roots"
 MIRROR = "http://deb.debian.org/debian"
-PACKAGES = "systemd,systemd-sysv,dbus,udev,python3,libstdc++6"  # what the package depends on, and a bus for systemctl
+PACKAGES = "systemd,systemd-sysv,dbus,udev,python3,libstdc++6"  # dependencies, and a bus for systemctl
 
 
 def clean_root(arch: str) -> Path:

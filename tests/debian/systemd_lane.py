@@ -16,32 +16,18 @@ import sys
 import time
 from pathlib import Path
 
-from board_lane import MAX_EXPOSURE, BoardLane, put_cameras, put_repository
+from board_lane import MAX_EXPOSURE, PLACES, BoardLane, put_cameras, put_repository
 from booted import Container, ServiceLane, wait_for
 from roots import ROOT, copy_of, mounted, need, package, run_in
 
-BELT = """
-[frame]
-height_px = 240
-width_px = 640
+from tests.config_text import small_belt
 
-[source]
-kind = "emulated"
-cherries_per_frame = 4.0
-advance_px = 120
-frames_per_s = 4.0
-ring_frames = 6
-
+BELT = f"""
+{PLACES}
+{small_belt(frames_per_s=4.0)}
 [runtime]
 queue_frames = 64
 stop_timeout_s = 30.0
-
-[sink]
-path = "/var/log/pitcore/verdicts.jsonl"
-
-[control]
-socket = "/run/pitcore/control.sock"
-state_dir = "/var/lib/pitcore"
 """
 
 
@@ -105,7 +91,7 @@ class Lane(ServiceLane):
         )
 
     def lives_within_its_limits(self) -> None:
-        """The unit's exposure is at most 2.0, and the process has what it says."""
+        """Test that the unit's exposure is at most 2.0, and that the process has the unit's limits."""
         said = self.container.run("systemd-analyze", "security", "--no-pager", "pitcore.service").stdout.splitlines()
         found = re.search(r"pitcore.service: ([0-9.]+)", said[-1] if said else "")
         self.expect(

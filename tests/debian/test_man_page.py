@@ -33,7 +33,7 @@ def test_an_example_keeps_its_lines_and_no_line_is_indented(page):
 
 
 @pytest.mark.parametrize("name", GENERATOR["COMMANDS"])
-def test_groff_has_nothing_to_say_about_a_page(name):
+def test_groff_reports_no_warning_for_a_page(name):
     if shutil.which("groff") is None:
         pytest.skip("no groff here")
     command = ["groff", "-man", "-Tutf8", "-ww", "-z"]

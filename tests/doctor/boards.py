@@ -37,7 +37,7 @@ PI4 = PI5 | {
 
 
 def board(root, files, **changes):
-    """Lay a board's files out; a change of None takes a file away."""
+    """Write the files of a board; a change of None removes a file."""
     for name, text in (files | {key: value for key, value in changes.items() if "/" in key}).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ def test_devices_that_we_may_not_open_are_named(tmp_path):
     assert "usermod -aG video,gpio" in check.fix
 
 
-def test_a_service_user_outside_the_groups_is_told_of(tmp_path):
+def test_a_service_user_outside_the_groups_is_reported(tmp_path):
     group = "video:x:44:pi\ngpio:x:986:pi,pitcore\n"
     check = devices.check_permissions(board(tmp_path, PI5 | {"etc/group": group}), lambda _: True)
     assert check.status == "fail"
@@ -77,9 +77,7 @@ def test_camera_memory_that_is_short_says_how_much_to_reserve(tmp_path, files, n
 
 
 @pytest.mark.parametrize(("kept", "status"), [("Y\n", "warn"), ("N\n", "ok")])
-def test_a_kernel_that_leaves_the_lines_of_a_killed_program_driven_is_told_where_lines_are_driven(
-    tmp_path, kept, status
-):
+def test_a_kernel_that_keeps_lines_driven_after_a_kill_is_reported_where_lines_are_driven(tmp_path, kept, status):
     pi5 = board(tmp_path, PI5 | {"sys/module/pinctrl_rp1/parameters/persist_gpio_outputs": kept})
     chips = {"pinctrl-rp1": "/dev/gpiochip0"}
     check = devices.check_gpio(pi5, chips, "pinctrl-rp1")
@@ -94,7 +92,7 @@ def test_the_gpio_chip_is_found_by_its_label_whatever_its_number(tmp_path):
     assert devices.check_gpio(pi5, {"pinctrl-rp1": "/dev/gpiochip0"}, None).status == "ok"  # the board's own
 
 
-def test_a_label_that_is_not_there_fails_only_where_lines_are_driven(tmp_path):
+def test_a_missing_chip_label_fails_only_where_lines_are_driven(tmp_path):
     pi5 = board(tmp_path, PI5)
     check = devices.check_gpio(pi5, {"pinctrl-bcm2711": "/dev/gpiochip0"}, "pinctrl-rp1")
     assert check.status == "fail"

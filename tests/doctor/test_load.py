@@ -13,7 +13,7 @@ def test_a_board_that_keeps_up_is_ok():
     assert check.found == "this machine judges 1043 cherries a second, the belt carries 326: 31% of the frame time"
 
 
-def test_a_board_that_does_not_keep_up_is_told_of_with_both_figures_and_the_cores_that_are_idle():
+def test_a_board_that_does_not_keep_up_is_reported_with_both_figures_and_its_idle_cores():
     check = judge_load(Headroom(1.8, 180.0, 326.4), workers=1, cores=4, who="this machine")
     assert check.status == "warn"
     assert "judges 180 cherries a second, the belt carries 326: 180% of the frame time" in check.found

@@ -8,7 +8,7 @@ TEMP = "sys/class/thermal/thermal_zone0/temp"
 CLOCK = "sys/devices/system/clocksource/clocksource0/current_clocksource"
 
 
-def test_a_good_board_needs_no_mend(tmp_path):
+def test_a_good_board_gets_no_advice(tmp_path):
     pi5 = board(tmp_path, PI5)
     checks = [
         processor.check_features(pi5, "neon"),
@@ -23,7 +23,7 @@ def test_a_good_board_needs_no_mend(tmp_path):
     assert checks[2].found == "52 C"
 
 
-def test_a_processor_without_dot_product_is_told_of(tmp_path):
+def test_a_processor_without_dot_product_is_reported(tmp_path):
     check = processor.check_features(board(tmp_path, PI4), "neon")
     assert check.status == "warn"
     assert "Cortex-A72" in check.found
@@ -40,19 +40,19 @@ def test_an_x86_is_judged_by_the_same_rule(tmp_path, flag, status):
     assert "Pi 5" not in check.fix, "a workstation is not compared with a board"
 
 
-def test_a_scalar_kernel_or_no_proc_is_told_of(tmp_path):
+def test_a_scalar_kernel_or_a_missing_proc_is_reported(tmp_path):
     assert "64-bit Arm" in processor.check_features(board(tmp_path, PI5), "scalar").fix
     assert "mount /proc" in processor.check_features(board(tmp_path / "none", {}), "neon").fix
 
 
-def test_a_clock_that_waits_for_load_is_told_of(tmp_path):
+def test_a_clock_that_scales_with_load_is_reported(tmp_path):
     check = processor.check_governor(board(tmp_path, PI4))
     assert (check.status, check.found) == ("warn", "ondemand")
     assert "scaling_governor" in check.fix
 
 
 @pytest.mark.parametrize(("milli", "status"), [("74000", "ok"), ("75000", "warn"), ("84000", "fail")])
-def test_heat_is_told_before_it_throttles(tmp_path, milli, status):
+def test_heat_is_reported_before_it_throttles(tmp_path, milli, status):
     check = processor.check_heat(board(tmp_path, PI5 | {TEMP: milli}))
     assert check.status == status
     assert ("heat sink" in check.fix) == (status != "ok")
@@ -67,7 +67,7 @@ def test_heat_is_told_before_it_throttles(tmp_path, milli, status):
         ("e0000", "warn", "throttling has been", "heat sink"),
     ],
 )
-def test_throttling_names_its_cause_and_its_mend(tmp_path, word, status, found, fix):
+def test_throttling_is_reported_with_cause_and_fix(tmp_path, word, status, found, fix):
     check = processor.check_throttling(board(tmp_path, PI5 | {THROTTLED: word}))
     assert check.status == status
     assert found in check.found
@@ -79,11 +79,11 @@ def test_the_firmware_is_found_whatever_its_bus_is_called(tmp_path):
     assert processor.check_throttling(board(tmp_path, {word: "50005\n"})).status == "fail"
 
 
-def test_a_coarse_clock_source_is_told_of(tmp_path):
+def test_a_coarse_clock_source_is_reported(tmp_path):
     assert processor.check_clock_source(board(tmp_path, PI5 | {CLOCK: "hpet"})).status == "warn"
 
 
-def test_a_wall_clock_that_nothing_keeps_or_that_stands_before_the_installation_is_told_of(tmp_path):
+def test_a_wall_clock_without_synchronisation_or_before_the_installation_is_reported(tmp_path):
     alone = board(tmp_path, {"run/nothing": ""})
     assert processor.check_time(alone, now_s=2.0, built_s=1.0).status == "warn"
     check = processor.check_time(alone, now_s=1.0, built_s=2.0)

@@ -21,13 +21,13 @@ def test_the_network_that_doctor_carries_multiplies_by_one_and_is_made_as_said()
     assert onnx.ModelProto.FromString(software.MULTIPLY) == made
 
 
-def test_workers_that_flush_are_seen_to_flush(monkeypatch):
+def test_workers_that_flush_pass(monkeypatch):
     monkeypatch.setattr(software, "TRIES", 2000)  # however busy the machine is, in one of them a worker takes part
     check = software.check_flush_to_zero()
     assert check.status == "ok" or len(os.sched_getaffinity(0)) == 1
 
 
-def test_workers_that_do_not_flush_are_told_of(monkeypatch):
+def test_workers_that_do_not_flush_are_reported(monkeypatch):
     class Nothing:
         def __enter__(self):
             return self
@@ -51,7 +51,7 @@ def test_a_bad_configuration_fails_with_its_own_words(tmp_path):
     assert "pitcore config check" in check.fix
 
 
-def test_an_emulated_belt_on_a_board_is_told_of(tmp_path):
+def test_an_emulated_belt_on_a_board_is_reported(tmp_path):
     (tmp_path / "board.toml").write_text('[source]\nkind = "emulated"\n')
     check, config = software.check_config(tmp_path / "board.toml")
     assert (check.status, config) == ("warn", Config())
@@ -87,7 +87,7 @@ def test_an_altered_model_and_one_that_computes_something_else_fail(tmp_path, ti
         ("ImportError: libcamera.so.0.5: cannot open shared object file", "--reinstall"),
     ],
 )
-def test_each_way_in_which_picamera2_does_not_load_has_its_mend(said, fix):
+def test_each_way_in_which_picamera2_does_not_load_has_its_fix(said, fix):
     def failing(code):
         return subprocess.CompletedProcess([], 1, "", f"Traceback ...\n{said}\n")
 

@@ -32,19 +32,19 @@ def test_a_disk_with_room_is_good_and_left_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize(("free", "status"), [(GB, "warn"), (GB // 10, "fail")])
-def test_a_disk_that_verdicts_would_fill_is_told_of(tmp_path, free, status):
+def test_a_disk_that_verdicts_would_fill_is_reported(tmp_path, free, status):
     check = system.check_disk(config_for(tmp_path), lambda _: free)
     assert check.status == status
     assert "lower [sink] keep" in check.fix
 
 
-def test_room_that_verdicts_take_already_counts_as_theirs(tmp_path):
+def test_space_that_verdicts_use_already_counts_as_available_to_them(tmp_path):
     with (tmp_path / "v.jsonl.1").open("wb") as file:
         file.truncate(GB)
     assert system.check_disk(config_for(tmp_path), lambda _: GB // 2).status == "ok"
 
 
-def test_a_folder_that_cannot_be_written_fails_with_its_mend(tmp_path, small_disk):
+def test_a_folder_that_cannot_be_written_fails_with_its_fix(tmp_path, small_disk):
     (small_disk / "full").write_bytes(b"x" * 64 * 1024)
     check = system.check_disk(config_for(small_disk), lambda _: GB)
     assert check.status == "fail"
@@ -69,12 +69,12 @@ def test_the_folder_may_be_missing_yet(tmp_path):
         ({"LoadState": "not-found"}, "skip", "not installed"),
     ],
 )
-def test_each_state_of_the_service_has_its_word(changes, status, words):
+def test_each_state_of_the_service_has_its_text(changes, status, words):
     check = system.check_service(shown(**changes))
     assert check.status == status
     assert words in check.found + check.fix
     assert bool(check.fix) == (status in {"warn", "fail"})
 
 
-def test_without_systemd_there_is_no_service_to_ask():
+def test_without_systemd_the_service_check_is_skipped():
     assert system.check_service(None).status == "skip"

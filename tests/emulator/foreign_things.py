@@ -90,7 +90,7 @@ def looked_at(patches: Iterable[tuple[str, np.ndarray]], session: Session | None
         if not len(things):
             continue
         largest = int(things["area"].argmax())
-        found[-1].shape = shapes_of(things, 2)[largest]
+        found[-1].shape = shapes_of(things, 2, [largest])[0]
         if session is not None and found[-1].doubt() is None:
             writer.write(tuple(planes), np.array([largest], np.int32), session.batch[len(asked) : len(asked) + 1])
             asked.append(found[-1])

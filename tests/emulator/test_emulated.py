@@ -42,7 +42,7 @@ def test_another_process_draws_the_same_bytes():
     assert there.strip() == hashlib.sha256(here).hexdigest()
 
 
-def test_a_source_that_is_started_again_begins_anew():
+def test_a_source_that_is_started_again_begins_at_its_first_frame():
     source = EmulatedSource(small_spec(frames=3))
     assert same(frames_of(source), frames_of(source))
 
@@ -187,7 +187,7 @@ def test_a_held_frame_keeps_its_pixels_while_others_come_and_go():
     assert np.array_equal(np.stack(held.planes), before)
 
 
-def test_a_reader_that_never_releases_is_told_so():
+def test_a_reader_that_never_releases_gets_an_error():
     source = EmulatedSource(small_spec(frames=8), Delivery(buffers=2))
     source.start()
     _held = [source.read(1.0), source.read(1.0)]
@@ -215,7 +215,7 @@ def test_a_paced_belt_does_not_wait_for_a_slow_reader():
     assert source.lost == frame.seq
 
 
-def test_a_paced_belt_says_when_the_reader_is_not_patient_enough():
+def test_a_paced_belt_reports_a_timeout_that_is_too_short():
     source = EmulatedSource(small_spec(ring=2, frames=None, frames_per_s=0.01), Delivery(paced=True))
     source.start()
     source.read(1.0).release()
@@ -248,7 +248,7 @@ def test_the_truth_of_an_endless_belt_cannot_be_listed():
         ("frames_per_s", 0.0),
     ],
 )
-def test_a_belt_that_cannot_be_names_the_key(key, value):
+def test_an_impossible_belt_is_refused_with_its_key(key, value):
     with pytest.raises(ConfigError, match=key):
         small_spec(**{key: value})
 

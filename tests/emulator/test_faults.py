@@ -127,6 +127,6 @@ def test_a_share_hits_about_that_many_frames_and_the_same_ones_each_time():
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_a_share_that_cannot_be_is_refused_by_name(share):
+def test_an_impossible_share_is_refused_by_name(share):
     with pytest.raises(ConfigError, match=r"faults: stuck = .* is outside 0\.\.1"):
         Faults(stuck=share)

@@ -11,13 +11,13 @@ def things():
 
 
 @pytest.mark.parametrize("kind", ["stone", "stem"])
-def test_a_stone_or_a_piece_of_stem_may_be_clean(things, kind):
+def test_stones_and_stems_are_never_clean(things, kind):
     doubts = {thing.doubt() for thing in things if thing.kind == kind}
     assert doubts
     assert None not in doubts
 
 
-def test_most_leaves_may_be_clean_and_stricter_bounds_stop_none_of_them(things):
+def test_less_than_half_of_the_leaves_pass_the_shape_rules_and_stricter_bounds_halve_them(things):
     leaves = [thing for thing in things if thing.kind == "leaf"]
     by_default = [leaf for leaf in leaves if leaf.doubt() is None]
     assert 0 < len(by_default) < len(leaves) / 2  # docs/verdicts.md says how many the network then calls clean

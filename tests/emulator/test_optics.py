@@ -20,7 +20,7 @@ def straight():
 
 
 @pytest.mark.parametrize("ring", [0, 8])
-def test_frames_before_and_after_a_disturbance_are_altered(ring):
+def test_a_disturbance_changes_only_its_own_frames(ring):
     spec = small_spec(ring=ring)
     plain = [planes for *_, planes in belt_of(spec)]
     found = disturbed(spec=spec, light=(0.5, 1.0), shift_px=(3, 2), first=3, last=5)
@@ -28,20 +28,20 @@ def test_frames_before_and_after_a_disturbance_are_altered(ring):
     assert same == [True] * 3 + [False] * 3 + [True] * 2
 
 
-def test_a_lamps_share_reaches_another_plane_or_leaves_none_dark():
+def test_a_dim_lamp_changes_only_its_own_plane():
     for plain, found in zip(straight(), disturbed(light=(0.5, 1.0)), strict=True):
         bright = plain[0] > 60
         assert found[0][bright] == pytest.approx(plain[0][bright] * 0.5, abs=1.0)
         assert np.array_equal(found[1], plain[1])
 
 
-def test_a_sensor_in_the_dark_gives_zeros_instead_of_noise():
+def test_a_sensor_in_the_dark_shows_noise():
     for _, bottom in disturbed(light=(1.0, 0.0)):
         assert 0.2 < bottom.mean() < 1.5
         assert bottom.max() < 15
 
 
-def test_light_falls_off_in_the_middle_or_fades_at_once():
+def test_light_falls_off_at_the_edge_and_fades_over_the_frames():
     plain, found = straight()[0], disturbed(edge_light=(0.5, 1.0))[0]
     bright = plain[0] > 60
     ratio = np.divide(found[0], plain[0], where=bright, out=np.zeros(plain[0].shape))
@@ -55,14 +55,14 @@ def test_light_falls_off_in_the_middle_or_fades_at_once():
     assert shares[-1] < 0.75
 
 
-def test_the_second_camera_does_not_look_aside_by_whole_pixels():
+def test_a_shift_moves_the_second_plane_by_whole_pixels():
     for plain, found in zip(straight(), disturbed(shift_px=(5, -3)), strict=True):
         things, moved = plain[1] > 60, found[1] > 60
         assert np.array_equal(moved[10:200, 45:600], things[13:203, 40:595])
         assert np.array_equal(found[0][:, 50:600] > 60, plain[0][:, 50:600] > 60)
 
 
-def test_dirt_moves_with_the_belt_or_lies_on_the_other_glass():
+def test_dirt_stays_in_place_in_one_plane():
     spot = SpotConfig(plane=1, x_px=350, y_px=100, radius_px=10, share=0.0, glow=90)
     for plain, found in zip(straight(), disturbed(spots=(spot,)), strict=True):
         assert (found[1][93:108, 343:358] == 90).all()
@@ -71,7 +71,7 @@ def test_dirt_moves_with_the_belt_or_lies_on_the_other_glass():
         assert np.array_equal(found[0], plain[0])
 
 
-def test_a_standing_belt_moves_or_its_noise_stands_too():
+def test_a_stopped_belt_keeps_its_cherries_and_changes_its_noise():
     frames = disturbed(belt="stands")
     assert all(
         np.array_equal(frames[0] > 60, later > 60) or np.mean((frames[0] > 60) ^ (later > 60)) < 1e-3
@@ -80,23 +80,23 @@ def test_a_standing_belt_moves_or_its_noise_stands_too():
     assert not np.array_equal(frames[0], frames[1])
 
 
-def test_a_dead_encoder_counts():
+def test_a_dead_encoder_keeps_its_count():
     ticks = [
         tick for _, _, tick, _ in belt_of(small_spec(), disturbance=DisturbanceConfig(encoder="dead", first=2, last=5))
     ]
     assert ticks == [0, 240, 480, 480, 480, 480, 1440, 1680]
 
 
-def test_an_empty_belt_shows_cherries():
+def test_an_empty_belt_shows_no_cherries():
     assert max(planes.max() for planes in disturbed(spec=small_spec(noise=0.0), shows="nothing")) < 30
 
 
-def test_faults_of_frames_undo_what_is_wrong_with_the_line():
+def test_frame_faults_keep_the_disturbance_of_the_line():
     source = EmulatedSource(small_spec(), faults=Faults(torn=(3,)), disturbance=DisturbanceConfig(light=(0.0, 1.0)))
     assert max(planes[0].max() for *_, planes in frames_of(source)) < 15
 
 
-def test_an_exposure_shows_too_early_or_never():
+def test_a_new_exposure_holds_after_the_settle_frames():
     source = EmulatedSource(small_spec())
     source.start()
     means = []
@@ -118,7 +118,7 @@ def test_an_exposure_shows_too_early_or_never():
         ([Exposure(1000.0, 99.0)] * 2, "gain 99 is beyond"),
     ],
 )
-def test_an_exposure_that_no_camera_has_is_taken(wanted, message):
+def test_an_impossible_exposure_is_refused(wanted, message):
     source = EmulatedSource(small_spec())
     before = source.exposures
     with pytest.raises(SourceError, match=message):

@@ -41,7 +41,7 @@ def test_a_cherry_judged_in_two_frames_is_a_double():
     assert (found.misses, found.stray, dict(found.confusion)) == ([], [], {})
 
 
-def test_a_verdict_where_nothing_lies_is_stray():
+def test_a_verdict_on_empty_belt_is_stray():
     wrong = judged("pit", (400, 25, 60, 50))
     found = score([CHERRY], [judged("clean", AROUND), wrong], TICKS, GEOMETRY)
     assert found.stray == [wrong]

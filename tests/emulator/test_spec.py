@@ -46,7 +46,7 @@ def test_a_loop_too_short_for_a_cherry_is_refused():
         small_spec(ring=1, advance_px=120)
 
 
-def test_bounds_themselves_are_taken():
+def test_values_on_their_bounds_are_accepted():
     spec = small_spec(height_px=64, width_px=16384, pit_share=1.0, touching_share=0.0, noise=20.0, frames=0)
     assert EmulatedSource(spec).geometry.width_px == 16384
 

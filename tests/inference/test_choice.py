@@ -57,7 +57,7 @@ def test_a_trial_that_the_boards_configuration_does_not_allow_is_rolled_back(sto
     assert store.read().is_bad(release)
 
 
-def test_a_trial_that_the_disk_stops_giving_while_it_loads_is_not_called_bad(store, tmp_path, monkeypatch):
+def test_a_trial_whose_files_become_unreadable_is_not_marked_bad(store, tmp_path, monkeypatch):
     commit(store, bundle_of(tmp_path / "v1", "1.0.0"), 1)
     release = try_out(store, bundle_of(tmp_path / "v2", "2.0.0"), 2)
     load = session._load
@@ -88,7 +88,7 @@ def test_with_no_working_model_in_the_store_the_bundled_one_runs(store, tmp_path
     assert loaded(store) == BUNDLED
 
 
-def test_a_configuration_that_a_committed_model_forbids_is_told_not_passed_over(store, tmp_path):
+def test_a_configuration_that_the_committed_model_forbids_is_an_error(store, tmp_path):
     commit(store, bundle_of(tmp_path / "v1", "1.0.0"), 1)
     with pytest.raises(ConfigError, match=r"accept = 0\.9 is looser"):
         loaded(store, decision=DecisionConfig(accept=0.9, reject=None))

@@ -68,7 +68,7 @@ def test_all_threads_flush_subnormals_and_the_caller_gets_its_own_mode_back(crew
     assert flushes_subnormals() == before
 
 
-def test_what_a_worker_raises_reaches_the_caller_and_the_crew_goes_on(crew):
+def test_an_exception_of_a_worker_reaches_the_caller_and_the_workers_continue(crew):
     ours = crew(2)
     meeting = threading.Barrier(2)
 
@@ -93,7 +93,7 @@ def test_pieces_are_of_a_size_with_which_all_workers_end_together(count, workers
 
 def judged_by_the_busiest(count, workers, size):
     judged = [0] * workers
-    for start in range(0, count, size):  # equal cores: whoever is free first takes the next piece
+    for start in range(0, count, size):  # equal cores: the worker that is free first takes the next piece
         judged[judged.index(min(judged))] += min(size, count - start)
     assert sum(judged) == count
     return max(judged)

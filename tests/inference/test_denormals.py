@@ -92,7 +92,7 @@ def test_making_a_session_leaves_the_callers_mode_as_it_was(multiply_by_one):
 
 
 @pytest.mark.parametrize("module", ["pitcore", "pitcore.preprocess._core", "pitcore.loop.app", "pitcore.cli.run"])
-def test_importing_changes_no_mode(module):
+def test_importing_does_not_change_the_floating_point_mode(module):
     code = (
         "import importlib\n"
         f"importlib.import_module({module!r})\n"

@@ -67,5 +67,5 @@ def test_every_pair_of_codes_adds_to_the_nearest_code(name, parameters, tmp_path
     np.testing.assert_array_equal(codes[0], np.rint(in_codes))
 
 
-def test_the_bundled_model_has_eight_of_them():
+def test_the_bundled_model_has_eight_sums():
     assert len(ADDITIONS) == 8

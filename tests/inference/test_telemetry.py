@@ -1,4 +1,4 @@
-"""ONNX Runtime's Linux builds name the machine and send events to their maker, unless told not to."""
+"""ONNX Runtime's Linux builds give the machine an id and send events to their maker, unless this is switched off."""
 
 import os
 
@@ -20,5 +20,5 @@ def files_made(home, code):
     return sorted(path.name for path in home.rglob("*") if path.is_file())
 
 
-def test_a_board_never_gets_a_device_id_nor_a_queue_of_events_to_send(tmp_path):
+def test_onnx_runtime_creates_no_device_id_and_no_telemetry_queue(tmp_path):
     assert files_made(tmp_path, SESSION) == []

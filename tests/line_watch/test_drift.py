@@ -50,7 +50,7 @@ def test_a_lamp_at_80_percent_is_found_within_500_cherries_and_nothing_in_20000_
     assert re.search(r"brightness of plane (top|bottom) fell to \d+ .* usual is \d+ \(-\d", check.describe())
 
 
-def test_larger_fruit_is_told_with_figure_and_direction():
+def test_larger_fruit_is_reported_with_figure_and_direction():
     random, check = np.random.default_rng(4), DriftCheck(PLANES, "k", RULES)
     assert until_drift(check, cherries(random, 2000)) is None
     assert until_drift(check, cherries(random, 1000, area=3000.0)) is not None
@@ -81,7 +81,7 @@ def test_nothing_is_learned_while_another_alarm_is_on():
     assert all(figure.usual is None for figure in check.figures())
 
 
-def test_what_is_usual_outlives_a_restart_and_days_are_bounded(tmp_path):
+def test_usual_values_survive_a_restart_and_the_number_of_days_is_bounded(tmp_path):
     random, day = np.random.default_rng(8), ["2026-06-01"]
     rules = DriftConfig(learn_cherries=1000, days=3)
     check = DriftCheck(PLANES, "k", rules, today=lambda: day[0])
@@ -102,13 +102,13 @@ def test_what_is_usual_outlives_a_restart_and_days_are_bounded(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"key": 1}', b"\xff\xfe"])
-def test_a_spoilt_memory_does_not_count(tmp_path, content):
+def test_a_damaged_file_of_usual_values_is_ignored(tmp_path, content):
     path = tmp_path / "drift.json"
     path.write_bytes(content)
     assert DriftMemory(path).load() is None
 
 
-def test_a_memory_with_too_few_figures_does_not_count(tmp_path):
+def test_a_file_with_too_few_usual_values_is_ignored(tmp_path):
     path = tmp_path / "drift.json"
     state = DriftCheck(PLANES, "k", RULES).state
     path.write_bytes(msgspec.json.encode(msgspec.structs.replace(state, figures=state.figures[:2])))
@@ -143,7 +143,7 @@ def test_fewer_pits_than_the_card_has_are_no_drift_and_their_share_is_found():
     assert card.pit_share == pytest.approx(0.03, abs=0.015)
 
 
-def test_darker_cherries_than_the_card_has_are_unlike_it():
+def test_cherries_that_are_darker_than_those_of_the_card_are_drift():
     random = np.random.default_rng(10)
     card = CardCheck(reference(random), PLANES, 0.25)
     check = DriftCheck(PLANES, "k", RULES, card)

@@ -43,7 +43,7 @@ def test_a_gap_that_the_queue_explains_is_no_loss(watch):
     assert names(events) == [("frames_dropped", 2)]
 
 
-def test_a_camera_that_counts_anew_is_judged_and_told(watch):
+def test_a_camera_whose_numbers_restart_is_judged_and_reported(watch):
     _, (events, is_new), (later, later_is_new) = arrivals(watch, (500, 0), (0, 0), (1, 0))
     assert (names(events), is_new) == ([("frames_renumbered", 1)], True)
     assert (later, later_is_new) == ([], True)
@@ -55,12 +55,12 @@ def test_the_last_number_again_is_not_judged_again(watch):
     assert (later, later_is_new) == ([], True)
 
 
-def test_frames_dropped_before_the_first_one_are_told(watch):
+def test_frames_dropped_before_the_first_one_are_reported(watch):
     ((events, is_new),) = arrivals(watch, (4, 4))
     assert (names(events), is_new) == ([("frames_dropped", 4)], True)
 
 
-def test_frames_dropped_before_a_repeated_one_are_told_once_and_are_no_loss(watch):
+def test_frames_dropped_before_a_repeated_one_are_reported_once_and_not_as_lost(watch):
     _, (events, is_new), (later, _), (last, _) = arrivals(watch, (5, 0), (5, 2), (9, 0), (11, 0))
     assert (names(events), is_new) == ([("frames_dropped", 2), ("frame_repeated", 1)], False)
     assert names(later) == [("frames_lost", 1)]  # 6 and 7 were dropped, 8 never came
@@ -90,7 +90,7 @@ def test_a_dark_belt_is_not_a_black_plane(watch):
     ],
     ids=["one plane", "three planes", "too high", "one too narrow"],
 )
-def test_planes_other_than_configured_are_refused_with_both_sizes_and_the_mend(watch, planes):
+def test_planes_other_than_configured_are_refused_with_both_sizes_and_the_fix(watch, planes):
     promise = rf"promises 2 \(top, bottom\) of \({HEIGHT}, {WIDTH}\); set \[frame\] to what the source gives$"
     with pytest.raises(FrameError, match=promise) as refused:
         watch.check_arrival(frame(4, planes=planes), 0)

@@ -7,7 +7,7 @@ import pytest
 from pitcore.camera.source import Exposure
 from pitcore.config import CameraConfig, LineConfig, Picamera2SourceConfig, decode_config
 from pitcore.errors import ConfigError
-from pitcore.line_watch.identity import IdentityCheck, differences
+from pitcore.line_watch.identity import IdentityCheck, difference
 from pitcore.loop.app import App, Options
 from pitcore.metrics import Metrics
 from pitcore.model_card import DEFAULT_BUNDLE
@@ -22,7 +22,7 @@ def mine(memory):
 
 
 @pytest.mark.parametrize("first", [0, 30])
-def test_pits_under_exchanged_cameras_are_called_clean(first, tiny_bundle):
+def test_exchanged_cameras_raise_an_alarm_and_no_cherry_is_clean(first, tiny_bundle):
     memory, _, app = run_line(line_config(tiny_bundle), line_source(first + 40, wrong(swapped=True, first=first)))
     (raised,) = mine(memory)
     assert first <= raised.seq < first + WITHIN
@@ -31,13 +31,13 @@ def test_pits_under_exchanged_cameras_are_called_clean(first, tiny_bundle):
     assert not [one for one in memory.verdicts if one.frame.seq >= raised.seq and one.verdict == "clean"]
 
 
-def test_cameras_put_right_again_stay_under_the_alarm(tiny_bundle):
+def test_the_alarm_ends_when_the_cameras_are_exchanged_back(tiny_bundle):
     memory, _, app = run_line(line_config(tiny_bundle), line_source(60, wrong(swapped=True, first=10, last=29)))
     assert [event.event for event in mine(memory)] == ["planes_swapped", "planes_swapped_cleared"]
     assert app.alarms == ()
 
 
-def test_a_calibrated_exposure_hides_exchanged_cameras(tiny_bundle):
+def test_exchanged_cameras_are_found_despite_a_calibrated_exposure(tiny_bundle):
     """Calibration with exchanged cameras gives each plane the brightness of its name."""
     source = line_source(40, wrong(swapped=True))
     source.set_exposures([Exposure(743.0, 1.0), Exposure(1346.0, 1.0)])  # 156 and 210 for 210 and 156
@@ -45,7 +45,7 @@ def test_a_calibrated_exposure_hides_exchanged_cameras(tiny_bundle):
     assert [event.seq < WITHIN for event in mine(memory)] == [True]
 
 
-def test_a_sparse_belt_hides_exchanged_cameras(tiny_bundle):
+def test_exchanged_cameras_are_found_on_a_sparse_belt(tiny_bundle):
     memory, _, _ = run_line(line_config(tiny_bundle), line_source(40, wrong(swapped=True), cherries_per_frame=2.0))
     assert [event.seq < 2 * WITHIN for event in mine(memory)] == [True]
 
@@ -58,7 +58,7 @@ def on_cameras(bundle):
 
 
 @pytest.mark.parametrize("cherries_per_frame", [0.5, 6.0])
-def test_the_first_cherries_under_exchanged_cameras_are_called_clean(cherries_per_frame, tiny_bundle):
+def test_the_first_cherries_under_exchanged_cameras_are_not_clean(cherries_per_frame, tiny_bundle):
     """The tiny network calls all of them clean."""
     source = line_source(120, wrong(swapped=True), cherries_per_frame=cherries_per_frame)
     memory, _, app = run_line(on_cameras(tiny_bundle), source)
@@ -68,7 +68,7 @@ def test_the_first_cherries_under_exchanged_cameras_are_called_clean(cherries_pe
 
 
 @pytest.mark.parametrize("cherries_per_frame", [0.5, 6.0])
-def test_an_honest_line_sends_more_than_its_first_cherries_to_a_person(cherries_per_frame, tiny_bundle):
+def test_a_correct_line_sends_only_its_first_cherries_to_review(cherries_per_frame, tiny_bundle):
     config = on_cameras(tiny_bundle)
     memory, metrics = MemorySink(), Metrics()
     source = line_source(120, cherries_per_frame=cherries_per_frame)
@@ -81,7 +81,7 @@ def test_an_honest_line_sends_more_than_its_first_cherries_to_a_person(cherries_
     assert app.now.stages.line.failsafe == "alarm"
 
 
-def test_planes_that_tell_nothing_are_held_back_for_ever():
+def test_planes_without_a_difference_are_not_held_back_for_ever():
     check = IdentityCheck(("top", "bottom"))
     for _ in range(13):
         assert check.is_open
@@ -100,20 +100,32 @@ def test_the_order_of_the_planes_decides_what_is_exchanged(names):
         assert check.swapped() is is_swapped
 
 
-def test_planes_of_other_names_are_said_to_be_exchanged():
+def test_planes_with_other_names_are_not_checked():
     check = IdentityCheck(("left", "right"))
     check.add(np.load(DEFAULT_BUNDLE / "golden.npz")["crops"][..., ::-1])
     assert not check.applies
     assert check.swapped() is None
 
 
-def test_an_empty_or_tiny_crop_ends_the_service():
+def test_an_empty_or_tiny_crop_has_no_difference():
     crops = np.zeros((3, 80, 80, 2), np.uint8)
     crops[1, 40, 40] = 255
     crops[2, 40, 40, 0] = 1
-    assert differences(crops).tolist() == [0.0, 0.0, 0.0]
+    assert [difference(crop) for crop in crops] == [0.0, 0.0, 0.0]
 
 
-def test_what_was_judged_in_the_wrong_light_may_be_clean():
+def test_the_difference_is_that_of_the_means_over_middle_and_rim():
+    """A cherry of area A is compared within half the radius of a disc of area A, and beyond three quarters of it."""
+    y, x = np.mgrid[-19.5:20, -19.5:20]  # every second pixel of a crop of 80 px
+    for crop in np.load(DEFAULT_BUNDLE / "golden.npz")["crops"]:
+        seen = crop[::2, ::2].astype(float)
+        cherry = seen.any(axis=2)
+        share = np.hypot(x, y) / np.sqrt(cherry.sum() / np.pi)
+        parts = [seen[cherry & (share < 0.5)].mean(axis=0), seen[cherry & (share > 0.75)].mean(axis=0)]
+        contrast = np.log(parts[0] / parts[1])
+        assert difference(crop) == pytest.approx(contrast[0] - contrast[1], abs=1e-9)
+
+
+def test_a_fail_safe_that_allows_clean_under_exchanged_cameras_is_refused():
     with pytest.raises(ConfigError, match="planes_swapped must not be `alarm`"):
         decode_config('[failsafe]\nplanes_swapped = "alarm"', "board.toml")

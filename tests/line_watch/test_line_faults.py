@@ -110,7 +110,7 @@ def recorded(folder, source):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_fault_of_the_line_is_not_found_or_never_over(case, calibrated, tmp_path):
+def test_each_fault_of_the_line_raises_and_clears_its_alarm(case, calibrated, tmp_path):
     """On a recording of it, where that is not too long."""
     _, frames, name, within, over, text = CASES[case]
     source = suffering(case)
@@ -137,7 +137,7 @@ def test_a_fault_of_the_line_is_not_found_or_never_over(case, calibrated, tmp_pa
 
 
 @pytest.mark.parametrize("case", ["light off in one plane", "encoder dead"])
-def test_a_recording_under_a_fault_says_other_than_the_line_did(case, calibrated, tmp_path):
+def test_a_recording_under_a_fault_gives_the_events_of_the_line(case, calibrated, tmp_path):
     live, _, _ = run_line(calibrated, suffering(case))
     replayed, metrics, _ = run_line(calibrated, recorded(tmp_path / "rec", suffering(case)))
     assert replayed.events == live.events
@@ -146,7 +146,7 @@ def test_a_recording_under_a_fault_says_other_than_the_line_did(case, calibrated
 
 
 @pytest.mark.parametrize("with_calibration", [True, False])
-def test_an_ordinary_belt_raises_an_alarm(with_calibration, calibrated, tiny_bundle):
+def test_an_ordinary_belt_raises_no_alarm(with_calibration, calibrated, tiny_bundle):
     config = calibrated if with_calibration else line_config(tiny_bundle)
     memory, metrics, app = run_line(config, line_source(3000, ring=62, seed=7))
     assert metrics.value("frames") == 3000
@@ -154,14 +154,14 @@ def test_an_ordinary_belt_raises_an_alarm(with_calibration, calibrated, tiny_bun
     assert app.alarms == ()
 
 
-def test_a_belt_that_stops_and_starts_raises_an_alarm(calibrated):
+def test_a_belt_that_stops_and_starts_raises_no_alarm(calibrated):
     stopped = wrong(belt="stands", encoder="dead", first=40, last=400)
     memory, _, _ = run_line(calibrated, line_source(500, stopped))
     assert line_events(memory) == []
 
 
 @pytest.mark.parametrize("px_per_tick", [0.3, 0.8])
-def test_a_wrong_scale_is_not_noticed(px_per_tick, tiny_bundle):
+def test_a_wrong_belt_scale_raises_encoder_mismatch(px_per_tick, tiny_bundle):
     config = line_config(tiny_bundle, belt=BeltConfig(px_per_tick=px_per_tick))
     source = msgspec.structs.replace(config.source, true_px_per_tick=0.5)
     memory, _, app = run_line(msgspec.structs.replace(config, source=source), line_source(150))
@@ -172,7 +172,7 @@ def test_a_wrong_scale_is_not_noticed(px_per_tick, tiny_bundle):
     assert "run 'pitcore calibrate belt'" in alarm.detail
 
 
-def test_with_a_dead_encoder_cherries_pass_unjudged(calibrated):
+def test_cherries_are_judged_with_a_dead_encoder(calibrated):
     """The same place of the frame is another cherry each time; none may count as known."""
     memory, _, _ = run_line(calibrated, line_source(160, wrong(encoder="dead", first=20)))
     judged = [verdict.frame.seq for verdict in memory.verdicts]
@@ -180,7 +180,7 @@ def test_with_a_dead_encoder_cherries_pass_unjudged(calibrated):
     assert late > 0.6 * early > 60
 
 
-def test_an_alarm_is_forgotten_by_a_reload(calibrated):
+def test_an_alarm_survives_a_reload(calibrated):
     metrics, memory = Metrics(), MemorySink()
     source = line_source(80, wrong(light=(0.0, 1.0), first=20))
     app = App(calibrated, source, Options(sinks=[memory]), metrics)
@@ -190,7 +190,7 @@ def test_an_alarm_is_forgotten_by_a_reload(calibrated):
     assert [alarm.name for alarm in app.alarms] == ["light_off"]
 
 
-def test_a_fail_safe_made_stricter_by_a_reload_waits_for_the_next_alarm(calibrated):
+def test_a_fail_safe_made_stricter_by_a_reload_applies_at_once(calibrated):
     mild = msgspec.structs.replace(calibrated, failsafe=FailsafeConfig(light_dim="alarm"))
     app = App(mild, line_source(160, wrong(light=(0.7, 1.0), first=20)), Options(sinks=[MemorySink()]), Metrics())
     app.run()
@@ -204,7 +204,7 @@ def test_a_fail_safe_made_stricter_by_a_reload_waits_for_the_next_alarm(calibrat
     assert (after.since, after.since_seq) == (alarm.since, alarm.since_seq)
 
 
-def test_an_alarm_stays_for_ever_after_the_calibration_is_undone(calibrated, tiny_bundle):
+def test_an_alarm_ends_when_the_calibration_is_undone(calibrated, tiny_bundle):
     source = line_source(160, wrong(light=(0.7, 1.0), first=20))
     app = App(calibrated, source, Options(sinks=[MemorySink()]), Metrics())
     app.run()
@@ -213,12 +213,12 @@ def test_an_alarm_stays_for_ever_after_the_calibration_is_undone(calibrated, tin
     assert app.alarms == ()
 
 
-def test_a_board_that_never_measured_its_belt_is_not_told_to(tiny_bundle):
+def test_an_alarm_of_an_uncalibrated_board_names_the_calibration(tiny_bundle):
     memory, _, _ = run_line(line_config(tiny_bundle), line_source(30, wrong(light=(0.0, 1.0))))
     assert "; if it is on, run 'pitcore calibrate flat'" in line_events(memory)[0].detail
 
 
-def test_black_frames_of_an_uncalibrated_dark_belt_are_no_missing_light(tiny_bundle):
+def test_black_frames_of_an_uncalibrated_dark_belt_raise_light_off(tiny_bundle):
     config = line_config(tiny_bundle)
     dark = msgspec.structs.replace(config.segmentation, background=(0, 0))
     source = line_source(60, wrong(light=(0.0, 0.0), first=20, last=40), noise=0.0)
@@ -228,7 +228,7 @@ def test_black_frames_of_an_uncalibrated_dark_belt_are_no_missing_light(tiny_bun
     assert "black" in line_events(memory)[0].detail
 
 
-def test_what_was_judged_without_light_may_be_clean():
+def test_a_fail_safe_that_allows_clean_without_light_is_refused():
     with pytest.raises(
         ConfigError, match="light_off must not be `alarm`: what was judged without light is never clean"
     ):
@@ -237,7 +237,7 @@ def test_what_was_judged_without_light_may_be_clean():
         decode_config('[failsafe]\nlens_dirty = "ignore"', "board.toml")
 
 
-def test_a_latch_flickers():
+def test_a_latch_changes_only_after_several_findings_in_a_row():
     latch = Latch(3, 2)
     found = [True, True, False, True, True, None, True, True, False, True, False, None, False, False]
     changes = [latch.update(bad=bad) for bad in found]
@@ -245,12 +245,12 @@ def test_a_latch_flickers():
 
 
 @pytest.mark.parametrize("name", AlarmName.__args__)
-def test_an_alarm_has_no_row_in_the_table_for_the_technician(name):
+def test_every_alarm_has_a_row_in_the_fault_table(name):
     rows = [line for line in FAULTS.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}`")]
     assert len(rows) == 1
     assert rows[0].count("|") == 6
 
 
-def test_the_small_belt_is_not_the_one_the_tests_speak_of():
+def test_the_small_belt_has_the_size_that_the_tests_assume():
     geometry = line_source(1).geometry
     assert (geometry.height_px, geometry.width_px) == (HEIGHT, WIDTH)

@@ -24,7 +24,7 @@ def test_one_cherry_that_moves_while_the_encoder_stands_is_enough():
     assert found == [None, True, True, True, True]
 
 
-def test_cherries_that_come_and_go_on_a_sparse_belt_tell_it_as_well():
+def test_single_cherries_on_a_sparse_belt_show_a_dead_encoder():
     motion = check()
     frames = ((), ((300, 200, 60, 60),), (), ((900, 100, 60, 60),))
     found = [show(motion, number, 1000, *boxes) for number, boxes in enumerate(frames)]
@@ -33,7 +33,7 @@ def test_cherries_that_come_and_go_on_a_sparse_belt_tell_it_as_well():
 
 @pytest.mark.parametrize("ticks", [(0, 1), (0, 1, 0, -1), (0, 1, 1, 0), (0, 1, 2, 3, 4, 5)], ids=str)
 @pytest.mark.parametrize("count", [1, 24])
-def test_cherries_that_move_while_the_encoder_trembles_are_a_dead_encoder(ticks, count):
+def test_cherries_that_move_while_the_encoder_jitters_show_a_dead_encoder(ticks, count):
     motion = check()
     found = []
     for number in range(8):
@@ -44,7 +44,7 @@ def test_cherries_that_move_while_the_encoder_trembles_are_a_dead_encoder(ticks,
 
 
 @pytest.mark.parametrize("advance", [1, -1, 2, 20])
-def test_cherries_on_a_slow_belt_are_no_dead_encoder(advance):
+def test_cherries_on_a_slow_belt_show_no_dead_encoder(advance):
     motion = check()
     for number in range(300):
         low = advance * 0.5 * number % 700 - 100
@@ -53,18 +53,18 @@ def test_cherries_on_a_slow_belt_are_no_dead_encoder(advance):
         assert not show(motion, number, 1000 + advance * number, *boxes)
 
 
-def test_cherries_that_lie_still_while_the_encoder_trembles_are_no_dead_encoder():
+def test_cherries_that_lie_still_while_the_encoder_jitters_show_no_dead_encoder():
     motion = check()
     found = [show(motion, number, 1000 + number % 2, (300, 200 + number % 2, 60, 60)) for number in range(6)]
     assert found == [None] + [False] * 5
 
 
-def test_an_empty_standing_belt_tells_nothing():
+def test_an_empty_stopped_belt_gives_no_finding():
     motion = check()
     assert [show(motion, number, 1000) for number in range(4)] == [None] * 4
 
 
-def test_cherries_that_lie_still_are_no_dead_encoder():
+def test_cherries_that_lie_still_show_no_dead_encoder():
     motion = check()
     found = [show(motion, number, 1000, (300, 200 + number % 2, 60, 60)) for number in range(4)]
     assert found == [None, False, False, False]
@@ -80,7 +80,7 @@ def test_a_belt_that_runs_back_is_reported_until_it_is_where_it_was(scale):
     assert said == [False, False, False, True, True, False, False]
 
 
-def test_a_trembling_belt_does_not_reverse():
+def test_encoder_jitter_is_not_a_reversing_belt():
     motion = check()
     for number in range(20):
         show(motion, number, 1000 + 3 * (number % 2))
@@ -95,7 +95,7 @@ def test_after_a_reset_of_the_encoder_the_belt_counts_from_there():
     assert not motion.reversing()
 
 
-def test_a_blob_that_does_not_move_with_the_belt_is_nothing_seen():
+def test_a_blob_that_does_not_move_with_the_belt_does_not_prevent_nothing_seen():
     motion = MotionCheck(500, 0.5, 8.0, nothing_seen_s=1.0)
     for number in range(30):
         show(motion, number, 1000 + 100 * number, (700, 240, 50, 50))
@@ -104,14 +104,14 @@ def test_a_blob_that_does_not_move_with_the_belt_is_nothing_seen():
     assert not motion.nothing_seen()
 
 
-def test_a_belt_that_stands_now_and_then_resets_the_timer_of_a_blob():
+def test_a_belt_that_stops_now_and_then_does_not_reset_the_timer():
     motion = MotionCheck(500, 0.5, 8.0, nothing_seen_s=1.0)
     for number in range(60):
         show(motion, number, 1000 + 100 * (number - number // 10), (700, 240, 50, 50))
     assert motion.nothing_seen()
 
 
-def test_a_reflex_that_flickers_resets_the_timer():
+def test_a_flickering_reflection_does_not_reset_the_timer():
     motion = MotionCheck(500, 0.5, 8.0, nothing_seen_s=1.0)
     shows = [number % 7 in {0, 1, 4} for number in range(60)]  # two spots, one of them now and then
     for number, is_there in enumerate(shows):
@@ -120,7 +120,7 @@ def test_a_reflex_that_flickers_resets_the_timer():
     assert motion.nothing_seen()
 
 
-def test_cherries_that_come_one_by_one_are_a_flickering_reflex():
+def test_cherries_that_come_one_by_one_are_not_taken_for_a_flickering_reflection():
     """Fed in lanes, each is in nearly the same place of a frame as one before it, but not of the same size."""
     motion = MotionCheck(500, 0.5, 8.0, nothing_seen_s=1.0)
     for number in range(200):
@@ -131,7 +131,7 @@ def test_cherries_that_come_one_by_one_are_a_flickering_reflex():
 
 @pytest.mark.parametrize("advance_px", [2, -2, 12, -12])
 @pytest.mark.parametrize("length_px", [50, 300])
-def test_cherries_on_a_slow_belt_are_nothing_seen(advance_px, length_px):
+def test_cherries_on_a_slow_belt_do_not_raise_nothing_seen(advance_px, length_px):
     """A cherry, or a chain of them, is nearly where it was in the frame before."""
     motion = MotionCheck(500, advance_px / 4, 8.0, nothing_seen_s=1.0)
     for number in range(200):
@@ -141,7 +141,7 @@ def test_cherries_on_a_slow_belt_are_nothing_seen(advance_px, length_px):
         assert not motion.nothing_seen()
 
 
-def test_an_empty_slow_belt_is_not_found():
+def test_an_empty_slow_belt_raises_nothing_seen():
     motion = MotionCheck(500, 0.5, 8.0, nothing_seen_s=1.0)
     for number in range(60):
         show(motion, number, 1000 + 4 * number)

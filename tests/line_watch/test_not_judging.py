@@ -14,7 +14,7 @@ def alarms(memory):
     return [event for event in memory.events if event.event.startswith("not_judging")]
 
 
-def test_frames_flooded_by_light_raise_the_alarm_and_are_counted_by_nothing_that_says_it_works(tiny_bundle):
+def test_frames_flooded_by_light_raise_the_alarm_and_do_not_count_as_judged(tiny_bundle):
     source = line_source(140, wrong(light=(4.0, 4.0), first=FIRST, last=LAST))
     memory, metrics, _ = run_line(line_config(tiny_bundle), source)
     raised, cleared = alarms(memory)
@@ -53,7 +53,7 @@ def faults(check, latest):
 
 
 @pytest.mark.parametrize("order", [[None, "frame_flooded"] * TOO_MANY, ["belt_gap"] * TOO_MANY])
-def test_half_of_the_latest_frames_is_found_in_whatever_order(order):
+def test_half_of_the_latest_frames_raises_the_alarm_in_any_order(order):
     assert faults(JudgingCheck(), order) is True
 
 

@@ -48,7 +48,7 @@ def drawn(config, frames):
 
 @functools.cache
 def values(belt_level):
-    """What 'calibrate flat' measures of a belt with cherries and strips on it."""
+    """Return the values that 'calibrate flat' measures on a belt with cherries and strips."""
     config = config_of("no bundle", belt(cherries_per_frame=6.0, belt_level=belt_level))
     with survey_of(drawn(config, 240), config) as survey:
         return measure_flat(survey, 240).values
@@ -67,7 +67,7 @@ def raised(memory, *names):
     return [(event.event, event.seq) for event in memory.events if event.event in names]
 
 
-def test_the_strips_are_not_measured():
+def test_calibrate_flat_measures_the_strips():
     planes = values(0.0).planes
     for plane in planes.values():
         assert plane.strip_level == pytest.approx(150, abs=1.5)
@@ -76,7 +76,7 @@ def test_the_strips_are_not_measured():
 
 @pytest.mark.parametrize("plane", [0, 1])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.82])
-def test_a_lamp_that_fails_over_a_black_and_empty_belt_is_not_found(tiny_bundle, share, plane):
+def test_a_lamp_that_fails_over_a_black_and_empty_belt_is_found(tiny_bundle, share, plane):
     light = (share, 1.0) if plane == 0 else (1.0, share)
     memory, app = run(tiny_bundle, wrong(light=light, first=FIRST), FIRST + 12)
     ((_, seq),) = raised(memory, "reference_strip")
@@ -91,7 +91,7 @@ def test_a_lamp_that_fails_over_a_black_and_empty_belt_is_not_found(tiny_bundle,
 
 
 @pytest.mark.parametrize("what", ["dirty", "covered", "sunlit"])
-def test_a_dirty_covered_or_sunlit_strip_is_not_found(tiny_bundle, what):
+def test_a_dirty_covered_or_sunlit_strip_raises_its_alarm(tiny_bundle, what):
     fields = {"dirty": (0.75, 0), "covered": (0.0, 20), "sunlit": (1.0, 60)}[what]
     spots = tuple(
         SpotConfig(plane=0, x_px=16, y_px=y, radius_px=30, share=fields[0], glow=fields[1]) for y in range(0, 240, 24)
@@ -103,13 +103,13 @@ def test_a_dirty_covered_or_sunlit_strip_is_not_found(tiny_bundle, what):
 
 
 @pytest.mark.parametrize("belt_level", [0.0, 6.4])
-def test_a_strip_under_good_light_raises_an_alarm(tiny_bundle, belt_level):
+def test_a_strip_under_good_light_raises_no_alarm(tiny_bundle, belt_level):
     memory, app = run(tiny_bundle, None, 300, belt_level=belt_level, cherries_per_frame=6.0)
     assert app.alarms == ()
     assert {event.event for event in memory.events} <= {"overload"}
 
 
-def test_a_strip_is_judged_as_a_cherry_or_hides_one(tiny_bundle):
+def test_a_strip_is_not_judged_and_hides_no_cherry(tiny_bundle):
     config = config_of(tiny_bundle, belt(cherries_per_frame=6.0))
     source = drawn(config, 60)
     memory, _, app = run_line(config, source)
@@ -126,7 +126,7 @@ def test_a_strip_is_judged_as_a_cherry_or_hides_one(tiny_bundle):
     assert {verdict.verdict for verdict in touching} == {"side"}  # the strip may hide the rest of it
 
 
-def test_a_shifted_plane_is_searched_where_its_strip_lies():
+def test_a_shifted_plane_is_not_searched_at_its_strip():
     strip = (ReferenceConfig(plane="bottom", x_px=(0, 32)),)
     config = config_of("no bundle", belt(), strip)
     assert window_of(config, (10, 0)).columns(1) == slice(40, 640)
@@ -136,7 +136,7 @@ def test_a_shifted_plane_is_searched_where_its_strip_lies():
     assert window_of(right, (10, 0)).columns(1) == slice(10, 600)
 
 
-def test_the_strips_brightness_is_taken_for_that_of_cherries(tiny_bundle):
+def test_the_brightness_of_a_strip_does_not_change_the_exposure(tiny_bundle):
     config = config_of(tiny_bundle, belt(cherries_per_frame=6.0))
     bare = config_of(tiny_bundle, belt(cherries_per_frame=6.0), ())
     found = []
@@ -155,7 +155,7 @@ def test_the_strips_brightness_is_taken_for_that_of_cherries(tiny_bundle):
         ((2.0, 1.0), "is overexposed .*: a lamp that fades would not show"),
     ],
 )
-def test_a_strip_that_shows_nothing_is_measured(tiny_bundle, light, message):
+def test_a_strip_that_cannot_be_measured_is_refused(tiny_bundle, light, message):
     config = config_of(tiny_bundle, belt(wrong(light=light), cherries_per_frame=6.0))
     with (
         survey_of(drawn(config, 240), config) as survey,
@@ -175,18 +175,18 @@ def test_a_strip_that_shows_nothing_is_measured(tiny_bundle, light, message):
         ('plane = "top"\nx_px = [0, 48]\ny_px = [490, 400]', "must have 8 px each way"),
     ],
 )
-def test_a_strip_in_the_way_of_cherries_is_accepted(said, message):
+def test_a_strip_in_the_way_of_cherries_is_refused(said, message):
     with pytest.raises(ConfigError, match=message):
         decode_config(f"[[line.reference]]\n{said}\n", "board.toml")
 
 
-def test_two_strips_of_one_plane_are_accepted():
+def test_two_strips_of_one_plane_are_refused():
     one = '[[line.reference]]\nplane = "top"\nx_px = [0, 48]\n'
     with pytest.raises(ConfigError, match="two strips of one plane"):
         decode_config(one + one, "board.toml")
 
 
-def test_a_strip_that_was_not_measured_counts_as_a_witness():
+def test_only_a_measured_strip_counts_as_a_light_reference():
     config = config_of("no bundle", belt(belt_level=0.0))
     black = msgspec.structs.replace(config.segmentation, background=(3, 3))
     config = msgspec.structs.replace(config, segmentation=black)
@@ -196,8 +196,8 @@ def test_a_strip_that_was_not_measured_counts_as_a_witness():
 
 
 @pytest.mark.parametrize(("measured", "failsafe"), [(True, "alarm"), (False, "reject")])
-def test_an_empty_black_belt_is_blown_off_all_night_or_a_blind_one_passes(tiny_bundle, measured, failsafe):
-    """A spot that never moves lies in view, and is no cherry."""
+def test_nothing_seen_rejects_an_empty_black_belt_only_without_a_measured_strip(tiny_bundle, measured, failsafe):
+    """A spot that never moves is in view, and it is no cherry."""
     spot = SpotConfig(plane=1, x_px=300, y_px=120, radius_px=14, share=1.0, glow=40)
     config = config_of(tiny_bundle, belt(wrong(spots=(spot,)), cherries_per_frame=0.0, belt_level=0.0))
     config = msgspec.structs.replace(
@@ -211,7 +211,7 @@ def test_an_empty_black_belt_is_blown_off_all_night_or_a_blind_one_passes(tiny_b
     assert {verdict.box[0] for verdict in memory.verdicts} <= set(range(280, 292))  # the spot is searched
 
 
-def test_an_explicit_alarm_on_a_blind_line_is_not_said():
+def test_a_weaker_nothing_seen_is_reported_on_a_line_without_a_light_reference():
     config = config_of("no bundle", belt(), ())
     black = msgspec.structs.replace(config.segmentation, background=(2, 2))
     mild = decode_config('[failsafe]\nnothing_seen = "alarm"', "board.toml").failsafe
@@ -220,7 +220,7 @@ def test_an_explicit_alarm_on_a_blind_line_is_not_said():
     assert weakened(msgspec.structs.replace(config, failsafe=mild)) == []
 
 
-def test_an_alarm_stays_after_its_strip_is_taken_out_of_the_configuration(tiny_bundle):
+def test_an_alarm_ends_when_its_strip_is_removed_from_the_configuration(tiny_bundle):
     config = config_of(tiny_bundle, belt(wrong(light=(0.8, 1.0)), cherries_per_frame=6.0))
     config = msgspec.structs.replace(config, calibration=CalibrationConfig(values=values(6.4)))
     app = App(config, drawn(config, 12), Options(sinks=[MemorySink()]), Metrics())
@@ -230,6 +230,6 @@ def test_an_alarm_stays_after_its_strip_is_taken_out_of_the_configuration(tiny_b
     assert "reference_strip" not in {alarm.name for alarm in app.alarms}
 
 
-def test_a_frame_too_small_for_the_strip_is_not_named():
+def test_a_frame_too_small_for_the_strip_is_named():
     frame = FrameConfig(height_px=240, width_px=320)
     assert "within 20 px" in ReferenceConfig(plane="top", x_px=(0, 48)).misfit(frame.height_px, frame.width_px)

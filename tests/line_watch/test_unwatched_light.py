@@ -24,25 +24,25 @@ def calibrated(top, bottom):
 
 
 @pytest.mark.parametrize("name", ["pi4-one", "pi5-two-global-shutter", "webcam"])
-def test_a_board_with_a_camera_and_no_calibration_is_passed_over(name):
+def test_a_board_with_cameras_and_no_calibration_is_reported(name):
     (said,) = weakened(load_config(BOARDS / f"{name}.toml", calibrated=False))
     assert said.startswith("plane top, bottom: not calibrated")
     assert "a change of the light is not detected" in said
 
 
-def test_a_calibration_file_that_is_not_there_is_not_named():
+def test_a_missing_calibration_file_is_named():
     (said,) = weakened(load_config(BOARDS / "pi5-two-global-shutter.toml", calibrated=False))
     assert "(there is no file /var/lib/pitcore/calibration.json)" in said
 
 
-def test_a_calibration_of_exposure_alone_counts_as_one_of_the_light():
+def test_a_calibration_of_exposure_alone_does_not_calibrate_the_light():
     exposed = {"exposure_us": 700.0, "gain": 1.0}
     config = calibrated(exposed, exposed)
     assert not LightCheck(config).is_calibrated
     assert any(said.startswith("plane top, bottom: not calibrated") for said in weakened(config))
 
 
-def test_one_lamp_over_a_belt_too_dark_for_it_is_hidden_by_the_other():
+def test_a_belt_too_dark_for_one_lamp_is_reported_for_its_plane():
     config = calibrated(LEVELS, LEVELS | {"belt_level": 2.0})
     (said,) = weakened(config)
     assert said.startswith("plane bottom: the empty belt is darker than 3.5 grey levels")
@@ -50,7 +50,7 @@ def test_one_lamp_over_a_belt_too_dark_for_it_is_hidden_by_the_other():
     assert said.endswith("until then a belt that is empty for 60 s is rejected")
 
 
-def test_a_strip_over_a_dark_belt_does_not_count_or_counts_before_it_was_measured():
+def test_a_strip_over_a_dark_belt_counts_once_it_was_measured():
     strip = ReferenceConfig(plane="bottom", x_px=(0, 48))
     dark = calibrated(LEVELS, LEVELS | {"belt_level": 2.0})
     (said,) = weakened(msgspec.structs.replace(dark, line=LineConfig(reference=(strip,))))
@@ -62,5 +62,5 @@ def test_a_strip_over_a_dark_belt_does_not_count_or_counts_before_it_was_measure
     assert said.startswith("plane bottom: the empty belt is darker")
 
 
-def test_a_calibrated_board_is_said_to_be_less_safe():
+def test_a_calibrated_board_is_not_reported_as_less_safe():
     assert weakened(calibrated(LEVELS, LEVELS)) == []

@@ -166,7 +166,7 @@ def test_a_reload_that_needs_a_restart_is_refused_and_the_old_goes_on(tiny_bundl
 
 
 @pytest.mark.parametrize("key", ["queue_frames", "capture_timeout_s"])
-def test_a_reload_that_would_change_the_queue_is_refused_and_not_passed_over(tiny_bundle, key):
+def test_a_reload_that_would_change_the_queue_is_refused(tiny_bundle, key):
     run = Reloading(config_for(tiny_bundle), config_for(tiny_bundle, runtime=RuntimeConfig(**{key: 5})), THREE)
     assert str(run.refusal).startswith(f"[runtime] {key} changed: this needs a restart")
 

@@ -90,7 +90,7 @@ def test_frames_still_waiting_at_a_stop_are_given_back():
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_a_broken_source_ends_the_loop_with_its_own_message(live):
+def test_a_failing_source_ends_the_loop_with_its_own_message(live):
     source = CountingSource(10, live=live, fail_at=3)
     capture = Capture(source, queue_frames=8, timeout_s=1.0)
     seen = []
@@ -123,7 +123,7 @@ def test_a_stop_from_another_thread_ends_a_wait_for_a_silent_camera():
     assert len(seen) <= 2
 
 
-def test_while_no_frame_comes_the_loop_is_free_for_other_things():
+def test_the_loop_does_other_work_while_no_frame_comes():
     source = CountingSource(3, live=True, gate=threading.Event())
     capture = Capture(source, queue_frames=4, timeout_s=SILENCE_S)
     calls = []
@@ -140,7 +140,7 @@ def test_while_no_frame_comes_the_loop_is_free_for_other_things():
 
 
 class PipeSource(CountingSource):
-    """A source whose calls go into the kernel, where they wait for a pipe that nobody writes."""
+    """A source whose calls wait in the kernel for a pipe that nothing writes to."""
 
     def __init__(self, hangs_in, *, live):
         super().__init__(None, live=live)

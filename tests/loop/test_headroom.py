@@ -52,7 +52,7 @@ def test_cherries_beyond_the_limit_of_a_frame_count_as_brought_and_cost_as_much_
     assert found.used == pytest.approx((2 + 64) / 50)
 
 
-def test_a_camera_that_counts_anew_does_not_make_the_belt_run_backwards():
+def test_a_restart_of_the_frame_numbers_does_not_make_the_belt_run_backwards():
     assert headroom_of(work_of(4, seqs=[7, 8, 0, 1]), NOW_NS).used == pytest.approx((2 + 32) / 50)
 
 
@@ -90,7 +90,7 @@ def test_a_ring_that_is_full_keeps_the_last_frames_in_order():
     assert work.since(5)[:, 1].tolist() == [6, 7]
 
 
-def test_the_belt_brings_the_reference_load_unless_the_configuration_says_what_it_brings():
+def test_the_belt_carries_the_reference_load_unless_the_configuration_has_another():
     assert brought_per_s(Config()) == pytest.approx(24 * 340 / 500 * 20)
     (board,) = (ROOT / "firmware_configs" / "boards").glob("pi5-*.toml")
     assert brought_per_s(load_config(board)) == pytest.approx(24 * 680 / 1088 * 10)

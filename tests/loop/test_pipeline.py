@@ -48,7 +48,7 @@ def said(memory):
     return [(line.verdict, line.reason) for line in memory.verdicts]
 
 
-def test_each_square_gets_the_verdict_that_can_be_worked_out(tiny_bundle):
+def test_each_square_gets_the_computed_verdict(tiny_bundle):
     planes = planes_with((20, 60, CLEAN), (120, 60, PIT), (220, 60, MAYBE))
     memory, metrics, app = run_scene(ListSource(still(planes)), config_for(tiny_bundle))
     expected = []
@@ -83,14 +83,14 @@ def test_a_square_that_was_never_whole_is_judged_and_never_clean(tiny_bundle):
     assert said(memory) == [("maybe", "cut")]
 
 
-def test_what_left_between_two_frames_is_unseen_and_named(tiny_bundle):
+def test_a_cherry_that_left_between_two_frames_is_reported_as_unseen(tiny_bundle):
     frames = moving([(100, 48, CLEAN)], [40, 600])
     memory, _, _ = run_scene(ListSource(frames), config_for(tiny_bundle))
     assert said(memory) == [("maybe", "unseen")]
     assert memory.verdicts[0].probabilities is None
 
 
-def test_what_was_entering_when_the_belt_ended_is_unseen(tiny_bundle):
+def test_a_cherry_that_was_entering_when_the_belt_ended_is_unseen(tiny_bundle):
     memory, _, _ = run_scene(ListSource(moving([(100, 48, CLEAN)], [40])), config_for(tiny_bundle))
     assert said(memory) == [("maybe", "unseen")]
 
@@ -112,7 +112,7 @@ def test_dark_things_are_foreign(tiny_bundle):
     assert said(memory) == [("maybe", "foreign")]
 
 
-def test_an_empty_frame_says_nothing_and_the_belt_goes_on(tiny_bundle):
+def test_an_empty_frame_gives_no_event(tiny_bundle):
     frames = still(planes_with(), planes_with(), planes_with((100, 60, PIT)))
     memory, metrics, _ = run_scene(ListSource(frames), config_for(tiny_bundle))
     assert said(memory) == [("pit", None)]
@@ -240,7 +240,7 @@ def test_a_sink_that_fails_to_close_does_not_keep_the_others_open(tiny_bundle):
     assert len(closed) == 3
 
 
-def test_a_frame_of_another_shape_than_promised_stops_with_the_mend(tiny_bundle):
+def test_a_frame_of_another_shape_than_configured_ends_the_run_with_the_fix(tiny_bundle):
     source = ListSource(still(planes_with(height=100)))
     with pytest.raises(FrameError, match=r"set \[frame\] to what the source gives"):
         run_scene(source, config_for(tiny_bundle))
@@ -261,7 +261,7 @@ def test_stricter_thresholds_of_the_board_are_in_force(tiny_bundle):
     assert said(memory) == [("pit", None)]
 
 
-def test_what_others_note_is_written_with_the_next_frame_and_at_the_end(tiny_bundle):
+def test_events_of_other_threads_are_written_with_the_next_frame_and_at_the_end(tiny_bundle):
     memory, frames = MemorySink(), still(planes_with((100, 60, CLEAN)), planes_with((101, 60, CLEAN)))
     notes = [("armed", "armed by anna"), ("disarmed", "disarmed by bert")]
     hooks = Hooks(between_frames=lambda: app.note(*notes.pop(0)))
@@ -295,7 +295,7 @@ class Valves(MemorySink):
         return notices
 
 
-def test_valves_hear_which_belt_is_judged_after_its_verdicts_and_of_no_frame_that_was_not_searched(tiny_bundle):
+def test_valves_get_the_judged_belt_after_its_verdicts_and_only_of_searched_frames(tiny_bundle):
     black = (np.zeros((HEIGHT, WIDTH), np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8))
     frames = still(planes_with((100, 60, PIT)), black, planes_with((100, 60, CLEAN), seed=1), planes_with(seed=2))
     valves, metrics = Valves(), Metrics()
@@ -307,7 +307,7 @@ def test_valves_hear_which_belt_is_judged_after_its_verdicts_and_of_no_frame_tha
     assert metrics.value("events", "reject_late") == 2
 
 
-def test_what_waits_at_the_entry_edge_is_not_judged_for_the_valves_nor_counted(tiny_bundle):
+def test_things_that_wait_at_the_entry_edge_count_as_unjudged_for_the_valves(tiny_bundle):
     frames = [(0, 0, planes_with((100, -20, PIT))), (1, 120, planes_with((100, 40, PIT), seed=1))]
     valves, metrics = Valves(), Metrics()
     App(config_for(tiny_bundle), ListSource(frames), Options([valves], belt_sink=valves), metrics).run()
@@ -336,7 +336,7 @@ class BrokenValves(Valves):
         raise SinkError("the valve process is gone")
 
 
-def test_valves_that_are_gone_end_the_service_though_no_frame_comes(tiny_bundle):
+def test_a_missing_valve_process_ends_the_service_even_without_frames(tiny_bundle):
     source, valves = StandingBelt(), BrokenValves()
     app = App(config_for(tiny_bundle), source, Options([valves], belt_sink=valves), Metrics())
     with pytest.raises(SinkError, match="the valve process is gone"):

@@ -17,7 +17,7 @@ TEST(a_row_is_summed_to_its_last_byte_and_no_further) {
     for (std::int32_t x = 0; x < width; ++x) plane.at(1, x) = 7;
     for (const std::int32_t cell : {1, 5, 16}) {
       std::vector<std::uint16_t> sums(static_cast<std::size_t>(width / cell) + 1, 9999);
-      const double level = pitcore::follow_row(plane.view(), 1, cell, 65535, sums.data());
+      const double level = pitcore::measure_row(plane.view(), 1, cell, sums.data());
       if (cell > width) {
         CHECK(level < 0.0 && sums[0] == 9999);
         continue;
@@ -32,11 +32,11 @@ TEST(a_row_is_summed_to_its_last_byte_and_no_further) {
 TEST(a_row_out_of_bounds_is_refused) {
   Plane plane(2, 300);
   std::uint16_t sum = 1;
-  CHECK(pitcore::follow_row(plane.view(), 2, 300, 1, &sum) < 0.0);
-  CHECK(pitcore::follow_row(plane.view(), -1, 16, 1, &sum) < 0.0);
-  CHECK(pitcore::follow_row(plane.view(), 0, 0, 1, &sum) < 0.0);
-  CHECK(pitcore::follow_row(plane.view(), 0, 257, 1, &sum) < 0.0);
-  CHECK(pitcore::follow_row({}, 0, 1, 1, &sum) < 0.0);
+  CHECK(pitcore::measure_row(plane.view(), 2, 300, &sum) < 0.0);
+  CHECK(pitcore::measure_row(plane.view(), -1, 16, &sum) < 0.0);
+  CHECK(pitcore::measure_row(plane.view(), 0, 0, &sum) < 0.0);
+  CHECK(pitcore::measure_row(plane.view(), 0, 257, &sum) < 0.0);
+  CHECK(pitcore::measure_row({}, 0, 1, &sum) < 0.0);
   CHECK(sum == 1);
 }
 

@@ -26,8 +26,8 @@ class Board:
 
     Args:
         place: bundles are made here, and a store where none is given.
-        bundled: stands for the model that came with pitcore.
-        store, shelf: that are there already.
+        bundled: used as the model that came with pitcore.
+        store, shelf: existing ones.
     """
 
     def __init__(self, place, bundled, store=None, shelf=None):

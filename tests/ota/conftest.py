@@ -13,7 +13,7 @@ from tests.ota.stores import bundle_of
 
 @pytest.fixture
 def bundled(tmp_path, monkeypatch):
-    """Stands for the model that came with pitcore: small, so fast."""
+    """A small and fast model, used as the one that came with pitcore."""
     bundle = bundle_of(tmp_path / "bundled", "0.0.1")
     monkeypatch.setattr(slots, "DEFAULT_BUNDLE", bundle)
     return bundle

@@ -23,10 +23,10 @@ class Hawkbit:
         self.actions, self.attributes, self.wants_attributes = {}, {}, True
         self.log = []  # (action, execution, finished, details)
         self.calls = []
-        self.links = None  # what links begin with, where that is not the server's address
+        self.links = None  # the beginning of links, if it is not the server's address
         self.answer = None  # (status, body): what every call gets instead
 
-    # What an operator does.
+    # Actions of an operator.
 
     def assign(self, name, version, *, metadata=(), part="model", **orders):
         """Assign a distribution set with one software module; what was assigned before is canceled."""
@@ -51,7 +51,7 @@ class Hawkbit:
     def status(self, number):
         return self.actions[number]["status"]
 
-    # What a device sees.
+    # Requests of a device.
 
     def base(self):
         links = {}

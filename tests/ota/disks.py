@@ -9,7 +9,7 @@ import signal
 
 from pitcore.ota.disk import Disk, Operation
 
-WRITES = {"create", "write", "mkdir"}  # what a full disk refuses
+WRITES = {"create", "write", "mkdir"}  # operations that a full disk refuses
 
 
 class Recording(Disk):

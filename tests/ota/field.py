@@ -1,4 +1,4 @@
-"""A board, its honest publisher, and a site that an attacker can take over."""
+"""A board, its publisher, and a web site that an attacker can take over."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from tests.ota.server import serving
 
 
 class Past:
-    """Start of every test: an honest repository with two releases, both installed on a board."""
+    """Start of every test: the publisher's repository with two releases, both installed on a board."""
 
     def __init__(self, place):
         with serving(place) as site:
@@ -37,7 +37,7 @@ class Field:
         self.first, self.second, self.old = past.first, past.second, tmp_path / "old"
 
     def evil(self):
-        """A copy of the repository, served instead of the honest one."""
+        """A copy of the repository, served instead of the publisher's."""
         self.site.root = self.publisher.snapshot_of_everything("evil")
         return self.site.root
 
@@ -54,7 +54,7 @@ class Field:
         return caught.value.refusal
 
     def converges(self):
-        """The honest publisher continues, and the board follows."""
+        """Release by the publisher, and install on the board."""
         self.site.root, self.site.faults = self.publisher.directory, {}
         self.publisher.now += timedelta(hours=1)
         before = self.board.floors()

@@ -10,7 +10,8 @@ from pitcore.control.remote import ask_status
 from pitcore.errors import ControlError
 from pitcore.ota.slots import Store
 from tests.cli.forks import Forked
-from tests.cli.program import program, run_pitcore, small_belt
+from tests.cli.program import program, run_pitcore
+from tests.config_text import small_belt
 from tests.conftest import write_card
 from tests.ota.publisher import Publisher
 
@@ -42,7 +43,7 @@ class RealBoard:
     """One board, and the supervisor that starts its service again when it dies.
 
     Args:
-        place: its directory; short, since a socket lies in it.
+        place: its directory; a short path, because it holds a socket.
         url: of the repository.
         root: provisioned ``root.json``.
         options: of ``[update]``, beyond what makes a test quick.
@@ -100,7 +101,7 @@ class RealBoard:
         return (self.place / "log").read_text()
 
     def label(self):
-        """What runs, as the service says; waits until it answers."""
+        """Return the running model as the service reports it. Waits until the service answers."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Gateway:
-    """Where it listens, and what it was asked; ``path`` and ``headers`` of each request."""
+    """Its address, and ``path`` and ``headers`` of each request."""
 
     url: str
     requests: list = field(default_factory=list)

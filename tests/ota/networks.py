@@ -1,4 +1,4 @@
-"""Tiny networks with faults; their verdicts are those of ``tests.conftest.tiny_network``."""
+"""Tiny networks with faults; they give the verdicts of ``tests.conftest.tiny_network``."""
 
 import numpy as np
 import onnx

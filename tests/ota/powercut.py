@@ -88,7 +88,7 @@ class Recorded:
         self._tree, self._root, self._done = tree, root, done
 
     def without(self, index):
-        """The same, but for one fsync that was left out."""
+        """Return the same operations without one of the fsyncs."""
         assert self._done[index].kind in SYNCS
         return Recorded(self._tree, self._root, [entry for at, entry in enumerate(self._done) if at != index])
 
@@ -153,7 +153,7 @@ def _moved(over, missing):
 
 
 def _names_in(operation, directory):
-    """Tell whether an operation changes names in a directory."""
+    """Return whether an operation changes names in a directory."""
     if operation.kind == "write":
         return False
     return (operation.target or operation.path).parent == directory
@@ -180,7 +180,7 @@ def tree_of(root):
 
 
 def write_image(image, root):
-    """Lay an image out on a real disk."""
+    """Write an image to a real disk."""
     for path, content in sorted(image, key=lambda entry: len(entry[0])):
         place = root.joinpath(*path)
         if content is None:

@@ -87,7 +87,7 @@ class Publisher:
         repository.publish()
         repository.commit()
 
-    # What an attacker does, or a fault.
+    # Actions of an attacker, and faults.
 
     def snapshot_of_everything(self, name):
         """A copy of the repository as it is now, to be served later."""
@@ -106,7 +106,7 @@ class Publisher:
         (path.parent / name).write_bytes(md.to_bytes())
 
     def name_in_channel(self, target, percent=100.0):
-        """What the holder of the channel's key can do: name anything."""
+        """Write any channel file, as the holder of the channel's key can."""
         repository = self.open()
         entry = Entry(target, percent, "s" * 16)
         write_channel(repository, Channel("pitcore.channel/1", "stable", (entry,)))

@@ -76,7 +76,7 @@ class Stage:
 
     Args:
         place: an empty directory.
-        bundled: stands for the model that came with pitcore.
+        bundled: used as the model that came with pitcore.
     """
 
     def __init__(self, place: Path, bundled: Path):
@@ -98,7 +98,7 @@ class Stage:
         return self.open(scene, disk)
 
     def open(self, scene: Scene, disk=None) -> Board:
-        """Return the board as it lies there now, its service restarted."""
+        """Return the board as it is on the disk, with its service restarted."""
         store = Store(self.place / "now" / "store", disk)
         board = Board(self._original.place, self.bundled, store, Shelf(disk))
         board.bundles = self._original.bundles

@@ -202,9 +202,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request, client_address):
-        if not isinstance(
-            sys.exc_info()[1], ConnectionError | ssl.SSLError
-        ):  # clients that give up are what is tested here
+        if not isinstance(sys.exc_info()[1], ConnectionError | ssl.SSLError):  # the tests have clients that give up
             super().handle_error(request, client_address)
 
 

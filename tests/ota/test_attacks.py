@@ -1,6 +1,6 @@
-"""What an attacker or a broken mirror can do to a board's trust.
+"""Tests attacks of an attacker or a broken mirror on a board's trust.
 
-Each attack is refused by its own name, floors never fall, and the honest repository is followed again.
+Each attack is refused with its own reason, floors never fall, and the publisher's repository is accepted again.
 """
 
 import shutil
@@ -132,7 +132,7 @@ REPOSITORY = {
 
 
 @pytest.mark.parametrize("name", REPOSITORY)
-def test_a_false_repository_is_refused_and_the_honest_one_followed_again(field, name):
+def test_a_forged_repository_is_refused_and_the_real_one_accepted_again(field, name):
     attack, expected = REPOSITORY[name]
     attack(field)
     assert field.refused() is expected
@@ -172,7 +172,7 @@ def test_a_stolen_channel_key_cannot_bring_an_older_or_a_foreign_model(field, na
     field.converges()
 
 
-def test_a_stolen_models_key_cannot_number_so_high_that_nothing_follows(field):
+def test_a_stolen_models_key_cannot_use_a_release_number_that_blocks_later_ones(field):
     honest = field.publisher.snapshot_of_everything("honest")
     field.publisher.ship("6.6.6", number=2**40)
     assert field.refused() is Refusal.FAST_FORWARD
@@ -238,7 +238,7 @@ def test_a_fault_on_the_way_of_metadata_has_its_own_refusal(field, role, fault, 
     field.converges()
 
 
-def test_metadata_that_drip_are_too_slow(field):
+def test_metadata_that_arrive_byte_by_byte_are_too_slow(field):
     field.site.faults = {"timestamp": "drip"}
     clock = count(0.0, 1.0).__next__
     field.board.fetcher = lambda: Fetcher(SpeedLimits(min_rate=100, check_s=10**6), clock)
@@ -247,7 +247,7 @@ def test_metadata_that_drip_are_too_slow(field):
     field.converges()
 
 
-def test_many_files_that_each_come_in_time_still_end_together(field):
+def test_the_time_limit_holds_for_all_files_together(field):
     clock = count(0.0, 1.0).__next__
     field.board.fetcher = lambda: Fetcher(SpeedLimits(min_rate=0.001, check_s=4), clock)
     assert field.refused() is Refusal.TOO_SLOW

@@ -103,7 +103,7 @@ def test_a_socket_that_is_removed_while_the_gate_looks_blames_no_model(short, si
         board.kill()
 
 
-def test_a_second_update_is_told_that_one_is_under_way_and_leaves_its_last_word_alone(board):
+def test_a_second_update_is_refused_while_one_runs_and_keeps_its_result(board):
     assert board.updated("check")["result"] == "available"
     with board.store.updating():
         answer = board.updated("install")
@@ -114,7 +114,7 @@ def test_a_second_update_is_told_that_one_is_under_way_and_leaves_its_last_word_
 
 @pytest.fixture
 def small_board(short, site, publisher):
-    """A board whose store lies on a disk of 400 KiB of its own."""
+    """A board whose store has a disk of its own, of 400 KiB."""
     board = RealBoard(short / "board", site.url, publisher.root)
     board.store.root.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", board.store.root]
@@ -168,13 +168,13 @@ def test_on_a_read_only_disk_the_old_model_runs_on_and_the_status_names_the_card
     assert small_board.updated("rollback")["result"] == "rolled back"
 
 
-def test_a_rotten_slot_leaves_the_running_model_alone_and_the_status_says_how_to_have_it_again(board):
+def test_a_damaged_slot_does_not_affect_the_running_model_and_the_status_says_how_to_restore_it(board):
     bundled = board.start().label()
     assert board.updated("install")["result"] == "committed"
     network = board.store.slot("a") / "model.onnx"
     content = network.read_bytes()
     network.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert board.label() == "tiny@1.0.0"  # what runs is in memory
+    assert board.label() == "tiny@1.0.0"  # the running model is in memory
     status = board.update("status").stdout
     assert "ERROR  slot a (active) is damaged" in status
     assert "FIX  `pitcore update install` installs it again" in status
@@ -192,7 +192,7 @@ MISSING = {
 
 
 @pytest.mark.parametrize("what", MISSING)
-def test_a_board_that_is_not_set_up_is_told_what_is_missing(board, what):
+def test_a_board_that_is_not_set_up_reports_what_is_missing(board, what):
     start = {"no store": "store = ", "no url": "url = ", "no root": "nothing"}[what]
     lines = [line for line in board.config.read_text().splitlines() if not line.startswith(start)]
     board.config.write_text("\n".join(lines))

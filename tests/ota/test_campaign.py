@@ -56,7 +56,7 @@ def fleet(tmp_path, bundled):
         yield Fleet(tmp_path, site, server)
 
 
-def test_a_poll_without_orders_says_what_this_board_is(fleet):
+def test_a_poll_without_orders_reports_the_attributes_of_the_board(fleet):
     polled = fleet.poll()
     assert (polled.sleep_s, polled.message) == (60.0, "no orders")
     assert fleet.server.attributes == {"arch": "aarch64", "model": "tiny@0.0.1"}
@@ -64,7 +64,7 @@ def test_a_poll_without_orders_says_what_this_board_is(fleet):
     assert [method for method, _ in fleet.server.calls] == ["GET", "PUT", "GET"]  # once is enough
 
 
-def test_an_ordered_model_is_installed_and_success_said_after_commit(fleet):
+def test_an_ordered_model_is_installed_and_success_reported_after_commit(fleet):
     fleet.publisher.add("1.0.0")
     fleet.publisher.add("1.1.0")
     first = fleet.server.assign("tiny", "1.0.0")  # the server selects; the newest is not asked for
@@ -123,7 +123,7 @@ def test_a_model_that_no_offline_key_signed_is_not_taken_whoever_selects_it(flee
 
 
 @pytest.mark.parametrize("target", ["../../etc/passwd", "channels/stable.json"])
-def test_a_name_from_the_server_reaches_no_file(fleet, target):
+def test_a_name_from_the_server_is_never_used_as_a_path(fleet, target):
     number = fleet.server.assign("tiny", "1.0.0", metadata=[("pitcore.target", target)])
     fleet.poll()
     assert fleet.server.status(number) == "ERROR"
@@ -218,7 +218,7 @@ def test_a_set_without_a_model_is_refused(fleet, part):
         ),
     ],
 )
-def test_a_server_that_answers_otherwise_is_refused_and_nothing_changes(fleet, answer, refusal):
+def test_an_invalid_answer_of_the_server_is_refused_and_nothing_changes(fleet, answer, refusal):
     fleet.server.answer = answer
     with pytest.raises(UpdateError) as caught:
         fleet.poll()
@@ -246,7 +246,7 @@ def test_another_token_is_refused(fleet):
 
 
 @pytest.mark.parametrize("content", ["", "SECRET\nSECRET", "SECRET SECRET"])
-def test_a_file_that_holds_no_token_is_told_without_showing_it(tmp_path, content):
+def test_a_file_without_a_token_is_reported_without_its_content(tmp_path, content):
     (tmp_path / "token").write_text(content)
     said = HawkbitConfig(url="http://localhost", controller_id="board", token_file=str(tmp_path / "token"))
     place = UpdateContext(Config(hawkbit=said), None, new_store(tmp_path / "store"), None, tmp_path / "socket")
@@ -256,7 +256,7 @@ def test_a_file_that_holds_no_token_is_told_without_showing_it(tmp_path, content
     assert "SECRET" not in str(caught.value)
 
 
-def test_a_token_that_an_editor_saved_with_a_byte_order_mark_is_the_same_token(fleet, tmp_path):
+def test_a_byte_order_mark_before_a_token_is_ignored(fleet, tmp_path):
     (tmp_path / "token").write_bytes(AUTHORIZATION.split()[1].encode("utf-8-sig") + b"\r\n")
     said = HawkbitConfig(url=fleet.server.url, controller_id="board-1", token_file=str(tmp_path / "token"))
     place = UpdateContext(Config(hawkbit=said), None, fleet.store, None, tmp_path / "socket")

@@ -89,7 +89,7 @@ def test_custom_data_out_of_its_bounds_is_refused(wrong):
 
 
 @pytest.mark.parametrize("wrong", [{"arch": ["x86_64"]}, {"contract": "pitcore.card/3"}, {"onnxruntime_min": "1.22.1"}])
-def test_a_model_for_another_machine_is_left_alone(wrong):
+def test_a_model_for_another_machine_is_not_installed(wrong):
     fits = msgspec.convert(release(arch=["x86_64", "aarch64"]), ReleaseMetadata)
     check_fits(fits, MACHINE, "models/m.tar")
     with pytest.raises(UpdateError) as refused:
@@ -98,7 +98,7 @@ def test_a_model_for_another_machine_is_left_alone(wrong):
 
 
 @pytest.mark.parametrize("percent", [float("nan"), float("inf"), -0.01, 100.01])
-def test_a_share_that_no_channel_could_be_read_with_again_is_refused_when_it_is_made(percent):
+def test_a_share_that_cannot_be_read_again_is_refused_when_it_is_written(percent):
     with pytest.raises(ValueError, match="is not a share of the boards"):
         Entry("models/m.tar", percent, "0123456789")
 

@@ -5,7 +5,7 @@ import pytest
 from pitcore.ota.clock import Time, judge, read_clock
 
 
-def test_the_clock_is_read_and_left_alone():
+def test_the_clock_is_read_and_never_set():
     before = time.time()
     reading = read_clock()
     assert before <= reading.now_s <= time.time()

@@ -56,7 +56,7 @@ def test_a_patch_makes_the_new_archive_to_the_bit(applied, method):
     assert applied(method, old, patch, len(new)) == new
 
 
-def test_nothing_in_common_and_an_empty_difference_still_apply(applied):
+def test_patches_of_unrelated_and_of_equal_files_can_be_applied(applied):
     for old, new in ((b"a" * 5000, bytes(range(256)) * 9), (b"abc", b"abc" * 3)):
         assert applied("bsdiff4", old, bsdiff4.diff(old, new), len(new)) == new
 
@@ -94,7 +94,7 @@ BAD_BSDIFF = {
 
 
 @pytest.mark.parametrize("name", BAD_BSDIFF)
-def test_a_patch_that_lies_about_itself_is_refused(applied, name):
+def test_a_patch_with_false_lengths_is_refused(applied, name):
     with pytest.raises(UpdateError) as refused:
         applied("bsdiff4", b"0123456789", BAD_BSDIFF[name], 10)
     assert refused.value.refusal in {Refusal.CORRUPT_PATCH, Refusal.PATCH_BOMB}
@@ -116,7 +116,7 @@ class FullDisk(io.RawIOBase):
 
 
 @pytest.mark.parametrize("method", MAKE)
-def test_a_disk_that_fills_up_while_a_patch_is_applied_is_told_as_such(tmp_path, method):
+def test_a_disk_that_fills_up_while_a_patch_is_applied_is_reported(tmp_path, method):
     old, new = versions()
     (tmp_path / "base").write_bytes(old)
     (tmp_path / "patch").write_bytes(MAKE[method](old, new))
@@ -126,7 +126,7 @@ def test_a_disk_that_fills_up_while_a_patch_is_applied_is_told_as_such(tmp_path,
 
 
 @pytest.mark.parametrize("method", MAKE)
-def test_bit_rot_and_truncation_never_pass_as_the_new_archive(applied, method):
+def test_damaged_and_truncated_patches_are_refused(applied, method):
     old, new = versions()
     patch = MAKE[method](old, new)
     draw = random.Random(7)  # noqa: S311  data for a test
@@ -134,7 +134,7 @@ def test_bit_rot_and_truncation_never_pass_as_the_new_archive(applied, method):
         rotten = bytearray(patch)
         rotten[draw.randrange(len(patch))] ^= 1 << draw.randrange(8)
         for bad in (bytes(rotten), patch[: draw.randrange(len(patch))]):
-            with suppress(UpdateError):  # any other error fails the test; what passes, the caller's hash tells
+            with suppress(UpdateError):  # any other error fails the test; without one, the caller's hash decides
                 assert len(applied(method, old, bad, len(new))) == len(new)
 
 

@@ -25,7 +25,7 @@ def stage(quick_place, quick_bundled):
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("code", REFUSALS, ids=errno.errorcode.get)
 @pytest.mark.parametrize("scene", [INSTALL, BY_PATCH], ids=lambda scene: scene.name)
-def test_a_disk_that_refuses_at_any_operation_costs_only_the_update(stage, scene, code, step):
+def test_a_disk_error_at_any_operation_fails_only_the_update(stage, scene, code, step):
     recording = Recording()
     stage.play(stage.set_up(scene, recording), recording)
     refused = [
@@ -38,7 +38,7 @@ def test_a_disk_that_refuses_at_any_operation_costs_only_the_update(stage, scene
         disk = Refusing(number, code)
         board = stage.set_up(scene, disk)
         end = stage.play(board, disk)
-        # The patch is given up and the whole taken; an attempt that cannot be taken off leaves the model on trial.
+        # After a failed patch the full archive is fetched. If an attempt cannot be counted, the model stays on trial.
         assert end in {REFUSALS[code], "committed", "on trial"}, f"{where}: {end}"
         board = stage.open(scene)
         assert check(board, scene) == NEW or end != "committed", where
@@ -51,7 +51,7 @@ def test_a_disk_that_refuses_at_any_operation_costs_only_the_update(stage, scene
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
 
 
-def test_nothing_in_an_install_changes_the_disk_but_through_the_door(stage):
+def test_an_install_changes_the_disk_only_through_the_disk_class(stage):
     """An audit hook sees what Python does to files; it cannot be taken out again, so it lives in a child."""
     board = stage.set_up(BY_PATCH)
     reading, writing = os.pipe()

@@ -70,7 +70,7 @@ def refused_on_a_kept_connection(site):
 
 
 def converges(site, part):
-    """The honest server completes whatever the fault left behind."""
+    """A server without the fault completes the download."""
     site.faults = {}
     fetch(site, part)
     assert part.read_bytes() == CONTENT
@@ -82,13 +82,13 @@ def test_a_whole_file_comes_in_one_request(site, part):
     assert site.requests == [("model.tar", "")]
 
 
-def test_a_complete_part_asks_for_nothing(site, part):
+def test_a_complete_partial_file_needs_no_request(site, part):
     part.write_bytes(CONTENT)
     fetch(site, part)
     assert site.requests == []
 
 
-def test_it_goes_on_where_an_earlier_try_stopped(site, part):
+def test_a_download_continues_where_it_stopped(site, part):
     part.write_bytes(CONTENT[:200_000])
     fetch(site, part)
     assert part.read_bytes() == CONTENT
@@ -96,7 +96,7 @@ def test_it_goes_on_where_an_earlier_try_stopped(site, part):
 
 
 @pytest.mark.parametrize("fault", ["range-ignored", "range-refused", "range-misplaced"])
-def test_a_server_that_cannot_resume_begins_anew(site, part, fault):
+def test_a_download_restarts_if_the_server_cannot_resume(site, part, fault):
     site.faults = {"model": fault}
     part.write_bytes(CONTENT[:200_000])
     fetch(site, part)
@@ -110,7 +110,7 @@ def test_a_part_of_another_file_does_not_stop_the_right_one(site, part, left):
     assert part.read_bytes() == CONTENT
 
 
-def test_a_breaking_connection_is_taken_up_again_within_one_call(site, part):
+def test_a_broken_connection_is_resumed_within_one_call(site, part):
     site.faults, site.times = {"model": "truncated"}, 3
     fetch(site, part)
     assert part.read_bytes() == CONTENT
@@ -159,7 +159,7 @@ def test_a_404_in_the_middle_of_a_resume_ends_and_is_not_asked_again(site, part)
     converges(site, part)
 
 
-def test_a_drip_that_never_pauses_is_still_too_slow(site, part):
+def test_a_download_below_the_least_rate_is_too_slow(site, part):
     site.faults = {"model": "drip"}
     clock = itertools.count(0.0, 1.0).__next__  # each look at it takes a second: no waiting
     slow = SpeedLimits(silence_s=30, min_rate=100, window_s=30, spare_s=10**6)
@@ -175,14 +175,14 @@ def test_a_file_that_comes_steadily_but_too_late_ends_at_the_deadline(site, part
     converges(site, part)
 
 
-def test_headers_that_drip_are_hung_up_on_at_the_deadline(site, part):
+def test_slow_headers_are_aborted_at_the_deadline(site, part):
     site.faults = {"model": "dripped-headers"}
     limits = SpeedLimits(silence_s=30, min_rate=10**9, window_s=30, spare_s=0.3)
     assert refused(site, part, limits=limits) is Refusal.TOO_SLOW
     converges(site, part)
 
 
-def test_headers_that_drip_over_a_connection_that_was_kept_open_are_hung_up_on_too(site):
+def test_slow_headers_on_a_reused_connection_are_aborted_at_the_deadline(site):
     refused_on_a_kept_connection(site)
 
 
@@ -200,12 +200,12 @@ def test_a_wrong_url_says_so(site, part, url):
 
 
 class TestStick:
-    def test_a_file_is_read_and_gone_on_with(self, site, part):
+    def test_a_file_url_is_read_and_resumed(self, site, part):
         part.write_bytes(CONTENT[:1000])
         fetch(site, part, url=(site.root / "model.tar").as_uri())
         assert part.read_bytes() == CONTENT
 
-    def test_what_is_not_there_says_so(self, site, part):
+    def test_a_missing_file_url_is_reported(self, site, part):
         assert refused(site, part, url=(site.root / "other.tar").as_uri()) is Refusal.NOT_FOUND
 
     def test_a_pipe_a_directory_and_a_link_are_not_read(self, site, part):

@@ -12,21 +12,21 @@ def health(frames, troubles=0, infer_ms=10.0):
 START = health(2)
 
 
-def test_too_few_frames_tell_nothing_yet():
+def test_too_few_frames_give_no_result():
     assert judge(GATE, None, START, health(101, troubles=99)) is None
 
 
-def test_a_model_that_does_what_it_must_passes():
+def test_a_good_model_passes():
     assert judge(GATE, None, START, health(102)) == Passed()
 
 
 @pytest.mark.parametrize(("troubles", "passes"), [(12, True), (13, False)])
-def test_troubles_are_held_against_what_was_usual_on_this_line(troubles, passes):
+def test_faults_are_compared_with_those_that_are_usual_on_this_line(troubles, passes):
     before = health(1000, troubles=100)  # a line with a bad camera: one frame in ten
     assert isinstance(judge(GATE, before, START, health(102, troubles)), Passed if passes else Failed)
 
 
-def test_troubles_without_a_past_are_held_against_none():
+def test_faults_without_a_history_are_compared_with_none():
     found = judge(GATE, None, START, health(102, 3))
     assert found == Failed("3 events in 100 frames, 0.0 in 100 frames are usual")
 

@@ -54,7 +54,7 @@ def refused(call, *arguments):
         gzip.compress(METADATA, mtime=0),
     ],
 )
-def test_an_answer_of_the_network_is_told_from_metadata(answer):
+def test_a_login_page_of_the_network_is_distinguished_from_metadata(answer):
     with gateway(200, {"Content-Type": "application/json"}, answer) as site:
         error = refused(fetched, f"{site.url}/metadata/timestamp.json")
     assert error.refusal is Refusal.CAPTIVE_PORTAL
@@ -62,7 +62,7 @@ def test_an_answer_of_the_network_is_told_from_metadata(answer):
     assert "publish" not in str(error)
 
 
-def test_a_page_is_told_from_an_archive_however_small_the_pieces_it_comes_in():
+def test_a_login_page_is_distinguished_from_an_archive_for_pieces_of_any_size():
     page = (bytes([letter]) for letter in b"\xef\xbb\xbf \n<html>")
     assert refused(list, checked(page, URL)).refusal is Refusal.CAPTIVE_PORTAL
     archive = [b"\x00", b"\xef", b"card.json", b"<html>"]
@@ -76,7 +76,7 @@ def test_metadata_under_a_wrong_type_are_taken():
     check_text_file(b'{"schema":"pitcore.channel/1"', URL)
 
 
-def test_a_server_that_compresses_is_told_to_stop_and_a_patch_keeps_its_name():
+def test_a_server_that_compresses_is_refused_with_the_fix_and_a_patch_keeps_its_name():
     answer = (200, {"Content-Encoding": "gzip"}, gzip.compress(METADATA, mtime=0))
     with gateway(*answer) as site:
         error = refused(fetched, f"{site.url}/metadata/timestamp.json")
@@ -85,7 +85,7 @@ def test_a_server_that_compresses_is_told_to_stop_and_a_patch_keeps_its_name():
     check_headers({"Content-Encoding": "zstd"}, "http://host/models/a.from-1.zstd")
 
 
-def test_a_busy_server_is_not_blamed_on_the_url_and_is_asked_once():
+def test_a_busy_server_is_reported_as_busy_and_asked_once():
     with gateway(503, {"Retry-After": "120"}, b"") as site:
         error = refused(fetched, f"{site.url}/metadata/timestamp.json")
     assert error.refusal is Refusal.UNAVAILABLE

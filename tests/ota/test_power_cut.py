@@ -42,10 +42,10 @@ def record(stage, scene):
 
 
 class Inspector:
-    """Lays images out and holds the invariant against them; what was seen before costs nothing.
+    """Writes images to a disk and checks the invariant on them. Images that were checked before are skipped.
 
     Args:
-        stage, scene: what was played.
+        stage, scene: the scene that was played.
     """
 
     def __init__(self, stage, scene):
@@ -82,7 +82,7 @@ class Inspector:
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
-def test_a_power_cut_leaves_a_verified_model_and_keeps_every_promise(stage, scene, step, capsys):
+def test_a_power_cut_leaves_a_verified_model_and_every_committed_state(stage, scene, step, capsys):
     recorded = record(stage, scene)
     inspector = Inspector(stage, scene)
     images = itertools.islice(recorded.images(), 0, None, step)
@@ -94,7 +94,7 @@ def test_a_power_cut_leaves_a_verified_model_and_keeps_every_promise(stage, scen
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("scene", [INSTALL, FRESH], ids=lambda scene: scene.name)
-def test_without_any_one_of_its_fsyncs_an_install_breaks_a_promise(stage, scene, step, capsys):
+def test_every_fsync_of_an_install_is_needed(stage, scene, step, capsys):
     recorded = record(stage, scene)
     inspector = Inspector(stage, scene)
     lines, needless = [], []

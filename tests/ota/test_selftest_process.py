@@ -40,7 +40,7 @@ def test_a_running_model_that_is_broken_does_not_stop_its_replacement(tmp_path, 
     assert SelfTest(CHILD, PATIENT)(bundle_of(tmp_path / "new", "2.0.0"), good).ratio is None
 
 
-def test_numbers_that_are_none_are_found_beyond_the_golden_vectors(tmp_path, good):
+def test_nan_results_are_found_beyond_the_golden_vectors(tmp_path, good):
     bundle = bundle_of(tmp_path / "nan", "2.0.0", network=with_nan())
     assert "black crops give logits that are no numbers" in fails(bundle, good)
 
@@ -77,7 +77,7 @@ def test_a_model_that_hangs_is_ended_and_the_step_is_named(good):
     assert "it did not end within 2 s, while: loading the network" in message
 
 
-def test_a_model_that_takes_its_process_down_is_named_by_signal_and_step(good):
+def test_a_model_that_crashes_its_process_is_reported_with_signal_and_step(good):
     message = fails(good, good, program("os.kill(os.getpid(), 11)"))
     assert "its process was killed by SIGSEGV, while: loading the network" in message
 
@@ -106,7 +106,7 @@ def test_a_self_test_that_the_kernel_killed_for_memory_blames_no_model(good):
 
 
 @pytest.mark.parametrize("name", ["card.json", "model.onnx", "golden.npz"])
-def test_a_bundle_that_the_disk_does_not_give_blames_no_model(tmp_path, good, name):
+def test_an_unreadable_bundle_is_not_blamed_on_the_model(tmp_path, good, name):
     bundle = bundle_of(tmp_path / "new", "2.0.0")
     (bundle / name).unlink()
     (bundle / name).symlink_to("/proc/self/mem")  # reading its first byte is an I/O error
@@ -114,7 +114,7 @@ def test_a_bundle_that_the_disk_does_not_give_blames_no_model(tmp_path, good, na
     assert f"{name}: Input/output error; `dmesg` says why; replace a failing card" in message
 
 
-def test_a_bundle_without_a_file_that_its_card_names_is_the_publishers_fault(tmp_path, good):
+def test_a_bundle_without_a_file_of_its_card_is_blamed_on_the_model(tmp_path, good):
     bundle = bundle_of(tmp_path / "new", "2.0.0")
     (bundle / "golden.npz").unlink()
     assert "golden.npz: No such file or directory; the bundle is incomplete" in fails(bundle, good)

@@ -23,7 +23,7 @@ def of(count, shares):
 
 @pytest.mark.parametrize("count", [300, 1000, 4800, 100_000])
 @pytest.mark.parametrize("third", [0.0, 1 / 3])
-def test_an_honest_model_that_doubts_a_third_less_is_rolled_back(count, third):
+def test_a_better_model_with_a_third_less_maybe_passes_the_share_check(count, third):
     clean, maybe, pit = LIKE
     better = of(count, (clean + maybe * third, maybe * (1 - third), pit))
     assert stops_too_few(USUAL, better) is None
@@ -31,14 +31,14 @@ def test_an_honest_model_that_doubts_a_third_less_is_rolled_back(count, third):
 
 @pytest.mark.parametrize("count", [300, 1000, 4800])
 @pytest.mark.parametrize("shares", [(1.0, 0.0, 0.0), (0.85, 0.0, 0.15), (0.8, 0.1, 0.1)])
-def test_a_model_that_calls_pits_clean_is_committed(count, shares):
+def test_a_model_that_calls_pits_clean_fails_the_share_check(count, shares):
     found = stops_too_few(USUAL, of(count, shares))
     assert found is not None
     assert "the model before: 60.0 % clean, 15.0 % maybe, 25.0 % pit of 4800" in found
 
 
-def test_an_honest_model_fails_by_chance_more_often_than_it_may():
-    """Once in a thousand trials; here one whose stopped share lies on the bound itself."""
+def test_a_good_model_fails_by_chance_no_more_often_than_allowed():
+    """The limit is once in a thousand trials. The stopped share of this model is on the bound itself."""
     rng = np.random.default_rng(1)
     honest = np.array([0.70, 0.075, 0.225])  # half of the doubt gone, a tenth fewer pits in the fruit
     failed = 0
@@ -48,8 +48,8 @@ def test_an_honest_model_fails_by_chance_more_often_than_it_may():
     assert failed <= 16
 
 
-def test_wilsons_limits_are_those_of_his_formula():
-    """Each limit is a share from which the one that was seen lies as many deviations away as the confidence asks."""
+def test_wilson_limits_solve_their_equation():
+    """Each limit is the share whose distance to the observed share is Z standard deviations."""
     for limit in wilson(10, 100):
         assert abs(0.1 - limit) == pytest.approx(Z * np.sqrt(limit * (1 - limit) / 100))
     assert wilson(0, 0) == (0.0, 1.0)
@@ -57,7 +57,7 @@ def test_wilsons_limits_are_those_of_his_formula():
     assert wilson(50, 50)[1] == 1.0
 
 
-def test_a_board_without_a_past_takes_a_model_that_calls_everything_clean():
+def test_a_board_without_a_history_refuses_a_model_that_calls_everything_clean():
     gate = Gate(frames=100, max_infer_ms=0.0)
     start, all_clean = Health("1" * 64, 2, 0, None), of(CHERRIES_WITHOUT_PAST, (1.0, 0.0, 0.0))
     found = judge(gate, None, start, Health("1" * 64, 300, 0, None, all_clean), None)
@@ -69,7 +69,7 @@ def test_a_board_without_a_past_takes_a_model_that_calls_everything_clean():
     assert judge(gate, None, start, Health("1" * 64, 300, 0, None, ordinary), None) == Passed()
 
 
-def test_an_empty_belt_proves_a_model():
+def test_an_empty_belt_gives_no_result():
     start = Health("1" * 64, 2, 0, None)
     assert judge(Gate(max_infer_ms=0.0), None, start, Health("1" * 64, 9999, 0, None), USUAL) is None
 
@@ -109,7 +109,7 @@ def with_card(board, version, **changes):
 ALL_CLEAN = {"method": "platt", "slope": 1.0, "intercept": -100.0}
 
 
-def test_a_card_that_calls_everything_clean_is_committed(board):
+def test_a_card_that_calls_everything_clean_is_rolled_back(board):
     with_card(board, "1.0.0", calibration=ALL_CLEAN)
     said = refused(Refusal.TRIAL, board.install, "1.0.0", 1)
     assert "rolled back and will not be installed again: it lets too many cherries pass: 100.0 % clean" in said
@@ -117,13 +117,13 @@ def test_a_card_that_calls_everything_clean_is_committed(board):
     assert board.state.trial is None
 
 
-def test_a_better_model_that_doubts_a_third_less_is_not_committed(board):
+def test_a_better_model_with_a_third_less_maybe_is_committed(board):
     with_card(board, "1.0.0", thresholds={"accept": 0.4, "reject": 0.8})
     assert board.install("1.0.0", 1).result == "committed"
     assert board.line.label == "tiny@1.0.0"
 
 
-def test_an_update_that_was_cut_short_forgets_what_the_model_before_said(board):
+def test_an_interrupted_update_keeps_the_verdict_shares_of_the_previous_model(board):
     """The trial continues in another process; the previous model's verdicts are on the disk."""
     with_card(board, "1.0.0", calibration=ALL_CLEAN)
     taken = board.line.reload

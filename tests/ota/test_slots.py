@@ -44,7 +44,7 @@ def test_the_committed_model_comes_before_the_previous_and_the_bundled(store, bu
     assert offered(models_to_load(store.root)) == [("active", "2.0.0"), ("previous", "1.0.0"), BUNDLED]
 
 
-def test_an_attempt_is_off_the_disk_before_the_model_on_trial_is_handed_out(store, bundles):
+def test_an_attempt_is_counted_on_the_disk_before_the_model_on_trial_is_returned(store, bundles):
     commit(store, bundles[0], 1)
     try_out(store, bundles[1], 2, attempts=2)
     for left in (1, 0):
@@ -54,7 +54,7 @@ def test_an_attempt_is_off_the_disk_before_the_model_on_trial_is_handed_out(stor
     assert store.read().bad
 
 
-def test_who_only_looks_never_gets_a_model_on_trial_and_spends_nothing(store, bundles):
+def test_a_reader_never_gets_a_model_on_trial_and_uses_no_attempt(store, bundles):
     commit(store, bundles[0], 1)
     try_out(store, bundles[1], 2)
     before = store.state_path.read_bytes()
@@ -78,7 +78,7 @@ def test_a_clean_stop_refunds_only_the_model_that_is_on_trial(store, bundles):
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "other bundle"])
-def test_a_rotten_active_slot_is_passed_over_for_the_previous_model(store, bundles, damage, caplog):
+def test_a_damaged_active_slot_is_skipped_for_the_previous_model(store, bundles, damage, caplog):
     commit(store, bundles[0], 1)
     commit(store, bundles[1], 2)
     network = store.slot("b") / "model.onnx"
@@ -102,7 +102,7 @@ def test_with_both_slots_broken_the_bundled_model_is_left(store, bundles):
     assert offered(models_to_load(store.root)) == [BUNDLED]
 
 
-def test_a_rotten_trial_is_dropped_and_may_be_had_again(store, bundles):
+def test_a_damaged_trial_is_dropped_and_may_be_installed_again(store, bundles):
     commit(store, bundles[0], 1)
     release = try_out(store, bundles[1], 2)
     os.truncate(store.slot("b") / "card.json", 0)
@@ -116,7 +116,7 @@ def test_a_model_that_does_not_load_is_given_up_only_while_it_is_the_one_on_tria
     try_out(store, bundles[1], 2)
     candidate = next(models_to_load(store.root))
     store.change(lambda state: states.roll_back(state, "by hand"))
-    give_up(store.root, candidate, "slow")  # somebody was faster: the active model must not be hit
+    give_up(store.root, candidate, "slow")  # another process was faster: the active model must not be affected
     assert store.read().active == "a"
     later = try_out(store, bundles[2], 3)
     give_up(store.root, next(models_to_load(store.root)), "no network")
@@ -137,7 +137,7 @@ def test_a_disk_that_takes_no_write_never_loads_a_model_on_trial(store, bundles,
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 300], ids=["zero bytes", "no version", "zeros"])
-def test_one_damaged_copy_of_the_state_costs_nothing(store, bundles, content):
+def test_one_damaged_copy_of_the_state_is_ignored(store, bundles, content):
     commit(store, bundles[0], 1)
     for path in (store.state_path, store.backup_path):
         whole = path.read_bytes()
@@ -147,7 +147,7 @@ def test_one_damaged_copy_of_the_state_costs_nothing(store, bundles, content):
         path.write_bytes(whole)
 
 
-def test_the_later_copy_counts_and_the_next_change_mends_both(store, bundles):
+def test_the_later_copy_counts_and_the_next_change_rewrites_both(store, bundles):
     commit(store, bundles[0], 1)
     older = store.state_path.read_bytes()
     commit(store, bundles[1], 2)
@@ -202,7 +202,7 @@ def test_two_updates_never_run_at_once(store):
         pass
 
 
-def test_a_lock_dies_with_its_process(store):
+def test_a_lock_ends_with_its_process(store):
     hold = "import sys; from pathlib import Path; from pitcore.ota.slots import Store\n"
     hold += "with Store(Path(sys.argv[1])).updating():\n print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", hold, str(store.root)]

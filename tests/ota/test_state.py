@@ -70,7 +70,7 @@ def test_going_back_without_a_trial_leaves_the_active_model_for_the_previous_the
     assert back(state) == state
 
 
-def test_a_damaged_trial_is_dropped_without_blame():
+def test_a_damaged_trial_is_dropped_and_not_marked_bad():
     state = states.drop_trial(after(trial(ONE)))
     assert (state.trial, state.a, state.bad) == (None, None, {})
 

@@ -38,7 +38,7 @@ def test_a_stale_stick_is_refused_as_old_and_later_as_expired(field):
     field.converges()
 
 
-# The disk: what tuf keeps is gone, cut or rotten; the floors still hold.
+# The disk: tuf's files are missing, truncated or damaged; the floors still hold.
 
 
 @pytest.mark.parametrize("content", [b"", b"{", None])
@@ -70,7 +70,7 @@ def test_one_copy_of_the_floors_may_be_lost(field, name, content):
     assert field.board.check().release_seq == 2
 
 
-def test_both_copies_rotten_is_said_and_not_taken_for_a_fresh_board(field):
+def test_two_damaged_copies_are_reported_and_not_taken_for_a_new_board(field):
     for name in ("floors.json", "floors.2.json"):
         content = bytearray((field.board.directory / name).read_bytes())
         content[random.Random(1).randrange(60, len(content) - 70)] ^= 4  # noqa: S311  data for a test
@@ -80,7 +80,7 @@ def test_both_copies_rotten_is_said_and_not_taken_for_a_fresh_board(field):
     assert caught.value.refusal is Refusal.STORAGE
 
 
-def test_what_tuf_left_half_written_is_cleared_away(field):
+def test_partial_files_of_tuf_are_removed(field):
     left = field.board.directory / "metadata" / "tmpab12cd"
     left.write_bytes(b"{")
     field.board.check()
@@ -91,7 +91,7 @@ def test_what_tuf_left_half_written_is_cleared_away(field):
 
 
 @pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets", "models", "channel-stable"])
-def test_a_rotated_key_is_followed_and_the_stolen_one_shut_out(field, role):
+def test_a_rotated_key_is_accepted_and_the_stolen_one_refused(field, role):
     stolen = field.publisher.open().keys.of(setup.key_ids(field.publisher.open(), role))
     field.publisher.rotate(role)
     assert field.board.check().release_seq == 2
@@ -102,7 +102,7 @@ def test_a_rotated_key_is_followed_and_the_stolen_one_shut_out(field, role):
     elif role == "snapshot":
         list_snapshot(field, evil)
     assert field.refused() is Refusal.BAD_SIGNATURE
-    for online in ("snapshot", "timestamp"):  # whoever listed it has these keys as well
+    for online in ("snapshot", "timestamp"):  # the thief who listed it has these keys as well
         field.publisher.rotate(online)
     field.converges()
 
@@ -115,7 +115,7 @@ def test_all_root_keys_can_be_replaced_one_after_the_other(field):
     field.converges()
 
 
-def test_after_a_fast_forward_within_reason_a_rotated_key_starts_anew(field):
+def test_after_a_bounded_fast_forward_attack_a_rotated_key_resets_the_versions(field):
     evil = field.evil()
     field.publisher.resign(evil, "timestamp", raise_version(900_000))
     field.board.check()  # nothing is wrong with it that a board could see
@@ -159,21 +159,21 @@ def test_a_new_board_whose_clock_never_ran_judges_by_the_signatures_it_sees(fiel
 
 
 @pytest.mark.parametrize("years", [10, 90])
-def test_a_clock_years_ahead_that_nobody_vouches_for_is_named_and_mends_itself(field, years):
+def test_an_unconfirmed_clock_years_ahead_is_named_and_corrected_later(field, years):
     field.board.clock.ahead_s, field.board.clock.synced = years * 365.25 * 86400, False
     assert field.refused() is Refusal.CLOCK
     field.board.clock.ahead_s, field.board.clock.synced = 0.0, True
     field.converges()
 
 
-def test_a_time_service_that_lies_by_ten_years_does_not_poison_the_floor(field):
+def test_a_time_service_that_is_ten_years_off_does_not_raise_the_time_floor(field):
     field.board.clock.ahead_s = 10 * 365.25 * 86400
     assert field.refused() is Refusal.EXPIRED
     field.board.clock.ahead_s = 0.0
     field.converges()
 
 
-def test_a_signer_whose_clock_was_years_ahead_shuts_no_board_out(field, tmp_path, monkeypatch):
+def test_a_signer_whose_clock_was_years_ahead_locks_out_no_board(field, tmp_path, monkeypatch):
     monkeypatch.setattr(
         repository, "read_clock", lambda: Time(0.0, synced=True)
     )  # a time service put the signer's clock right
@@ -184,7 +184,7 @@ def test_a_signer_whose_clock_was_years_ahead_shuts_no_board_out(field, tmp_path
     field.publisher.refresh()
     assert field.board.check().release_seq == 2
     field.board.clock.synced = False
-    assert field.board.check().release_seq == 2  # what a set clock contradicted is not held against one that is not
+    assert field.board.check().release_seq == 2  # a contradiction counts for a synchronised clock only
     new = BoardUnderTest(field.publisher, tmp_path / "new", field.site.url)
     new.clock.synced = False
     with pytest.raises(UpdateError):

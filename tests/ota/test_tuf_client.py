@@ -124,7 +124,7 @@ def root(repository):
     return (repository.directory / "metadata" / "1.root.json").read_bytes()
 
 
-def test_init_asks_nobody_and_refresh_asks_for_each_role_once(client, root):
+def test_init_sends_no_request_and_refresh_one_for_each_role(client, root):
     assert client.init(root) == 0
     assert client.site.requests == []
     assert client.refresh() == 0
@@ -139,7 +139,7 @@ def test_a_refresh_before_init_and_one_without_a_url_end_with_1(client):
 
 
 @pytest.mark.parametrize("damage", ["unsigned", "not a root", "empty"])
-def test_a_wrong_first_root_asks_nobody(client, root, damage):
+def test_a_wrong_first_root_sends_no_request(client, root, damage):
     content = json.loads(root)
     if damage == "unsigned":
         content["signatures"][0]["sig"] = "00" * 70
@@ -217,7 +217,7 @@ def test_an_older_timestamp_ends_with_1_and_the_newer_one_stays(client, reposito
 
 
 @pytest.mark.parametrize("role", ["root", "timestamp", "snapshot", "targets"])
-def test_a_file_emptied_by_a_power_cut_heals(client, root, role):
+def test_a_file_emptied_by_a_power_cut_is_fetched_again(client, root, role):
     client.init(root)
     assert client.refresh() == 0
     (client.metadata / f"{role}.json").write_bytes(b"")

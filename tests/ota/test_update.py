@@ -30,11 +30,11 @@ def test_the_next_release_goes_into_the_other_slot_and_the_last_stays(board):
     assert (board.state.active, board.state.previous, board.line.label) == ("a", "b", "tiny@3.0.0")
 
 
-def test_nothing_on_offer_is_no_fault(board):
+def test_an_empty_channel_is_no_fault(board):
     assert board.updater().check().result == board.updater().install().result == "none"
 
 
-def test_what_came_with_pitcore_is_current_when_it_is_on_offer(board):
+def test_the_bundled_model_is_current_when_it_is_on_offer(board):
     board.shelf.put(board.bundled, 1)
     assert board.updater().install().result == "current"
 
@@ -93,7 +93,7 @@ def spoil(board, offer, how):
         ("gone", "does not have it"),
     ],
 )
-def test_a_patch_that_does_not_do_is_told_and_the_whole_is_taken(board, how, said):
+def test_a_patch_that_fails_is_reported_and_the_full_archive_is_used(board, how, said):
     board.install("1.0.0", 1)
     offer = board.shelf.put(board.bundle("2.0.0"), 2, bases=[board.bundle("1.0.0")])
     spoil(board, offer, how)
@@ -163,7 +163,7 @@ def test_an_archive_that_holds_no_bundle_is_refused_and_writes_nothing_outside(b
     assert board.install("2.0.0", 2).result == "committed"
 
 
-def test_bytes_that_are_not_what_was_signed_are_not_the_models_fault(board):
+def test_bytes_that_differ_from_the_signed_ones_are_not_blamed_on_the_model(board):
     offer = board.shelf.put(board.bundle("1.0.0"), 1)
     board.shelf.files[offer.target] = b"x" * offer.length
     refused(Refusal.WRONG_HASH, board.updater().install)

@@ -44,7 +44,7 @@ def test_nothing_is_fetched_into_a_slot_that_is_on_trial(board):
     assert board.line.start().label == "tiny@1.0.0"
 
 
-def test_a_model_that_failed_leaves_nothing_in_the_way(board):
+def test_a_failed_model_does_not_block_later_ones(board):
     refused(Refusal.SELF_TEST, board.install, "2.0.0", 2, golden_shift=1.0)
     assert [entry.name for entry in board.store.staging.iterdir()] in ([], ["unpacked"])
 
@@ -59,7 +59,7 @@ def test_a_second_update_waits_for_nobody_and_says_why(board):
             assert "another update is under way" in refused(Refusal.BUSY, call)
 
 
-def test_a_rotten_active_model_is_left_and_had_again(board):
+def test_a_damaged_active_model_is_left_and_installed_again(board):
     board.install("1.0.0", 1)
     board.install("2.0.0", 2)
     os.truncate(board.store.slot("b") / "model.onnx", 10)
@@ -70,7 +70,7 @@ def test_a_rotten_active_model_is_left_and_had_again(board):
     assert any("the active model is damaged and left" in line for line in board.told)
 
 
-def test_with_both_models_rotten_the_bundled_one_runs_until_the_next_install(board):
+def test_with_both_models_damaged_the_bundled_one_runs_until_the_next_install(board):
     board.install("1.0.0", 1)
     board.install("2.0.0", 2)
     for slot in ("a", "b"):
@@ -109,7 +109,7 @@ def test_an_update_that_does_not_fit_touches_nothing_and_says_what_it_needs(boar
     assert (board.state.previous, board.line.label) == ("a", "tiny@2.0.0")
 
 
-def test_what_an_update_left_behind_is_swept_by_the_next(board):
+def test_files_that_an_update_left_are_removed_by_the_next(board):
     (board.store.staging / "unpacked").mkdir()
     (board.store.staging / "unpacked" / "model.onnx").write_bytes(b"old")
     (board.store.staging / f"{'9' * 64}.part").write_bytes(b"old")
@@ -119,7 +119,7 @@ def test_what_an_update_left_behind_is_swept_by_the_next(board):
 
 
 @pytest.mark.parametrize("rotten", [b"", b"{", b'{"at": "\xff"}'])
-def test_a_rotten_note_of_the_last_update_does_not_hide_the_rest(board, rotten):
+def test_a_damaged_record_of_the_last_update_does_not_hide_the_rest(board, rotten):
     (board.store.root / "last.json").write_bytes(rotten)
     found = look(board.store, None)
     assert (found.last, found.role) == (None, "bundled")
@@ -140,7 +140,7 @@ def test_two_first_updates_at_once_make_one_store(tmp_path):
     assert store.read() == states.State()
 
 
-def test_who_may_not_write_is_told_to_act_as_the_service_not_as_root(board, monkeypatch):
+def test_a_user_without_write_access_is_told_to_use_the_service_user(board, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may always, and tests may run as root
     fixes = [trouble.fix for trouble in look(board.store, None).troubles if "not writable" in trouble.what]
     assert ["sudo -u pitcore" in fix for fix in fixes] == [True]

@@ -14,6 +14,11 @@ from tests.ota.board import BUNDLED, refused
 from tests.ota.line import GATE, Line
 
 
+def serve_impatiently(board, line):
+    """Start a service of this kind; a trial waits only a moment for it."""
+    board.line, board.gate = line(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+
+
 class Slow(Line):
     """A model that makes the line lose frames."""
 
@@ -63,7 +68,7 @@ class Dying(Line):
 
 
 def test_a_service_that_dies_and_stays_dead_rolls_the_trial_back(board):
-    board.line, board.gate = Dying(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+    serve_impatiently(board, Dying)
     board.install("1.0.0", 1)
     assert "the service died while it ran it" in refused(Refusal.TRIAL, board.install, "2.0.0", 2)
     assert board.line.start().label == "tiny@1.0.0"
@@ -87,7 +92,7 @@ class Deaf(Line):
     reload = health
 
 
-def test_a_service_that_cannot_be_spoken_to_is_not_the_models_fault(board):
+def test_an_unreachable_service_is_not_blamed_on_the_model(board):
     board.line = Deaf(board.store.root).start()
     assert "become a member of the socket's group" in refused(Refusal.NOT_SET_UP, board.install, "1.0.0", 1)
     assert (board.state.trial, board.state.bad) == (None, {})
@@ -103,8 +108,8 @@ class Idle(Line):
         return Health(found.model_sha256, 0, 0, None)
 
 
-def test_a_belt_that_stands_still_commits_nothing_and_blames_nobody(board):
-    board.line, board.gate = Idle(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+def test_a_stopped_belt_leaves_the_model_on_trial(board):
+    serve_impatiently(board, Idle)
     assert board.install("1.0.0", 1).result == "on trial"
     assert (board.state.trial.slot, board.state.bad) == ("a", {})
     board.line = Line(board.store.root).start()
@@ -135,7 +140,7 @@ class Failing(Disk):
             operation.path.symlink_to("/proc/self/mem")
 
 
-def test_a_disk_that_does_not_give_the_files_is_not_the_models_fault_and_nothing_is_fetched_again(board):
+def test_a_disk_that_cannot_be_read_is_not_blamed_on_the_model_and_nothing_is_fetched_again(board):
     board.store.disk = Failing(1)
     message = refused(Refusal.UNJUDGED, board.install, "1.0.0", 1)
     assert "Input/output error" in message
@@ -148,7 +153,7 @@ def test_a_disk_that_does_not_give_the_files_is_not_the_models_fault_and_nothing
     assert board.state.unjudged == {}
 
 
-def test_what_the_machine_can_never_judge_is_given_up_after_a_few_times_and_told(board):
+def test_a_model_that_cannot_be_judged_is_refused_after_three_tries(board):
     board.store.disk = Failing(100)
     for _ in range(2):
         refused(Refusal.UNJUDGED, board.install, "1.0.0", 1)
@@ -169,8 +174,8 @@ class Unheard(Line):
         return super().health()
 
 
-def test_a_socket_that_closes_in_the_middle_of_the_gate_is_not_the_models_fault(board):
-    board.line, board.gate = Unheard(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+def test_a_socket_that_closes_during_the_gate_is_not_blamed_on_the_model(board):
+    serve_impatiently(board, Unheard)
     outcome = board.install("1.0.0", 1)
     assert outcome.result == "on trial"
     assert "could not be judged and stays on trial (try 1 of 3): the service runs, but did not" in outcome.message
@@ -179,8 +184,8 @@ def test_a_socket_that_closes_in_the_middle_of_the_gate_is_not_the_models_fault(
     assert board.updater().install().result == "committed"
 
 
-def test_a_service_that_is_never_heard_keeps_no_later_release_away(board):
-    board.line, board.gate = Unheard(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+def test_a_service_that_never_answers_does_not_block_later_releases(board):
+    serve_impatiently(board, Unheard)
     board.install("1.0.0", 1)
     assert board.updater().install().result == "on trial"
     assert "could not be judged 3 times" in refused(Refusal.TRIAL, board.updater().install)
@@ -199,14 +204,14 @@ class CutOff(Line):
         raise ControlError("the service went away: Connection reset by peer")
 
 
-def test_a_connection_that_breaks_while_the_service_changes_over_costs_nothing(board):
+def test_a_connection_that_breaks_during_the_change_of_models_is_tolerated(board):
     board.line = CutOff(board.store.root).start()
     assert board.install("1.0.0", 1).result == "committed"
     assert any("did not confirm that it loaded it" in line for line in board.told)
 
 
-def test_a_service_that_never_changed_over_leaves_the_model_on_trial(board):
-    board.line, board.gate = CutOff(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+def test_a_service_that_never_loaded_the_model_leaves_it_on_trial(board):
+    serve_impatiently(board, CutOff)
     board.line.takes = False
     outcome = board.install("1.0.0", 1)
     assert outcome.result == "on trial"

@@ -19,7 +19,7 @@ from tests.ota.test_download import refused_on_a_kept_connection
 
 
 def certificate(folder):
-    """A certificate of 127.0.0.1 that vouches for itself, with its key."""
+    """A self-signed certificate of 127.0.0.1, with its key."""
     key = generate_private_key(SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -57,14 +57,14 @@ def fetch(site, part, limits):
         fetcher.close()
 
 
-def test_a_server_nobody_vouches_for_is_not_spoken_to(site, tmp_path):
+def test_a_server_with_an_untrusted_certificate_is_refused(site, tmp_path):
     with pytest.raises(UpdateError) as caught:
         fetch(site, tmp_path / "part", SpeedLimits())
     assert caught.value.refusal is Refusal.UNREACHABLE
     assert site.requests == []
 
 
-def test_a_file_comes_over_tls_and_a_drip_is_hung_up_on(site, tmp_path, monkeypatch):
+def test_a_file_comes_over_tls_and_a_slow_one_is_aborted(site, tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls.pem"))
     site.faults = {"model": "dripped-headers"}
     with pytest.raises(UpdateError) as caught:
@@ -75,6 +75,6 @@ def test_a_file_comes_over_tls_and_a_drip_is_hung_up_on(site, tmp_path, monkeypa
     assert (tmp_path / "part").stat().st_size == 250_000
 
 
-def test_a_drip_over_a_tls_connection_that_was_kept_open_is_hung_up_on(site, tmp_path, monkeypatch):
+def test_a_slow_file_on_a_reused_tls_connection_is_aborted(site, tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls.pem"))
     refused_on_a_kept_connection(site)

@@ -39,7 +39,7 @@ class Play:
         self._out.flush()
 
     def add(self, version, **options):
-        """Sign a version and have nobody asked yet."""
+        """Sign a version that no board is asked to install yet."""
         self._publisher.bundle(version, **options)
         self._added[version] = added = self._publisher.add(version)
         self._publisher.release(added.target, 0.0)
@@ -94,7 +94,7 @@ class Play:
         return [first, last]
 
     def one_board(self):
-        """The beginning without phases."""
+        """Run the first part with one board, without phases."""
         self.add("1.0.0")
         board = self.board("board1")
         self.ask("1.0.0", 100)

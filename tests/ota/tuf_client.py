@@ -55,7 +55,7 @@ def init(given: dict[str, Path], root: Path) -> None:
     except OSError as error:
         raise storage_error(root, error) from error
     disk = Disk()
-    disk.replace(directory / PROVISIONED, content)  # stays, whatever happens to what is fetched later
+    disk.replace(directory / PROVISIONED, content)  # stays, also if later files cannot be fetched
     disk.replace(directory / "root.json", content)
 
 

@@ -16,7 +16,7 @@ from pitcore.loop.app import App, Options, open_line
 from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
 from pitcore.outputs.opening import open_outputs
-from tests.cli.program import small_belt
+from tests.config_text import small_belt
 
 PATIENCE_S = 60.0
 

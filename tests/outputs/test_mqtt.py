@@ -159,7 +159,7 @@ def test_a_broker_that_is_killed_and_restarted_under_load_blocks_nothing_and_has
     assert len(set(frames)) > 10
 
 
-def test_a_broker_that_takes_nothing_more_blocks_nothing_and_loses_nothing_that_fits(
+def test_a_broker_that_stops_reading_blocks_nothing_and_loses_nothing_within_the_buffer(
     tmp_path, tiny_bundle, broker, watcher
 ):
     with RunningService(tmp_path, tiny_bundle, ON.format(port=broker.port)) as running:
@@ -210,7 +210,7 @@ def test_beyond_the_bound_the_oldest_go_first_and_are_counted():
     assert [frame[0].tick for frame in output._buffer] == [second[0].tick, output._buffer[1][0].tick, 2150]
 
 
-def test_a_broker_that_is_not_there_stops_nothing(tmp_path, tiny_bundle, caplog):
+def test_a_missing_broker_does_not_stop_the_service(tmp_path, tiny_bundle, caplog):
     with RunningService(tmp_path, tiny_bundle, ON.format(port=free_port())) as running:
         until(lambda: running.metrics.value("judged") > 20, "judged frames")
         told = until(lambda: (now := running.sink("mqtt"))["state"] == "failing" and now, "failing output")
@@ -218,7 +218,7 @@ def test_a_broker_that_is_not_there_stops_nothing(tmp_path, tiny_bundle, caplog)
     assert len([one for one in caplog.records if "tried again every" in one.message]) == 1
 
 
-def test_name_and_password_are_wanted_taken_from_the_file_and_never_told(tmp_path, tiny_bundle, monkeypatch, caplog):
+def test_name_and_password_come_from_the_file_and_are_never_shown(tmp_path, tiny_bundle, monkeypatch, caplog):
     monkeypatch.setattr(mqtt, "RETRY_S", 0.1)
     need("mosquitto", "mosquitto")
     place = tmp_path / "broker"
@@ -338,7 +338,7 @@ def test_a_command_that_the_broker_kept_is_not_carried_out(tmp_path, tiny_bundle
         ("pitcore/a/cmd/disarm", b'{"id": "' + b"a" * 10_000_000 + b'"}'),
     ],
 )
-def test_what_is_no_command_is_refused(topic, payload):
+def test_invalid_commands_are_refused(topic, payload):
     with pytest.raises(ControlError):
         read_request(topic, payload, ("disarm",))
 
@@ -368,7 +368,7 @@ def test_home_assistant_finds_each_value_where_the_status_has_it(tmp_path, tiny_
 @pytest.mark.parametrize(
     ("name", "fits"), [("line-3", "line-3"), ("/base/axi/pcie@1", "base_axi_pcie_1"), ("+/#", "board"), ("é", "board")]
 )
-def test_nothing_in_a_topic_means_something_to_the_broker(name, fits):
+def test_topics_have_no_wildcards_of_the_broker(name, fits):
     assert topics.fit(name) == fits
 
 

@@ -65,7 +65,7 @@ def port_of(service):
     return urllib.parse.urlsplit(service.sink("metrics")["address"]).port
 
 
-def test_what_is_scraped_is_what_the_service_counted(service):
+def test_scraped_figures_are_those_of_the_service(service):
     before, found, after = service.metrics.mark(), samples(scrape(port_of(service))), service.metrics.mark()
 
     def between(name, key, label=""):
@@ -106,7 +106,7 @@ def test_arming_and_rejects_show(tmp_path, tiny_bundle):
         assert found['pitcore_output_ok{output="valves"}'] == 1
 
 
-def test_promtool_finds_nothing_to_mend_in_names_and_texts(service):
+def test_promtool_accepts_names_and_texts(service):
     done = subprocess.run(
         [need("promtool", "prometheus"), "check", "metrics"],
         input=scrape(port_of(service)),
@@ -147,7 +147,7 @@ def test_a_textfile_that_cannot_be_written_is_shown_and_written_as_soon_as_it_ca
         until(lambda: running.sink("metrics")["state"] == "ok", "working output")
 
 
-def test_a_port_that_is_taken_stops_nothing_and_is_had_as_soon_as_it_is_free(tmp_path, tiny_bundle, monkeypatch):
+def test_a_port_in_use_stops_nothing_and_is_opened_as_soon_as_it_is_free(tmp_path, tiny_bundle, monkeypatch):
     monkeypatch.setattr(prometheus, "RETRY_S", 0.02)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -296,7 +296,7 @@ def test_every_query_of_the_dashboard_returns_data_and_an_alarm_of_the_line_fire
 CASES = ROOT / "tests" / "outputs" / "rules_test.yml"
 
 
-def test_each_alert_fires_where_it_should_and_none_on_a_line_that_is_well():
+def test_each_alert_fires_in_its_case_and_none_on_a_good_line():
     done = subprocess.run(
         [need("promtool", "prometheus"), "test", "rules", CASES], capture_output=True, text=True, check=False
     )

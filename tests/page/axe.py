@@ -1,4 +1,4 @@
-"""What axe-core finds on a page: `npm install axe-core` in build/browser, or PITCORE_AXE names its axe.min.js."""
+"""Runs axe-core on a page: `npm install axe-core` in build/browser, or PITCORE_AXE names its axe.min.js."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ needs_axe = pytest.mark.skipif(not AXE.exists(), reason="axe-core is absent: npm
 
 
 def serious_faults(tab):
-    """What axe-core finds in a tab of the browser that is serious or critical."""
+    """Return the serious and critical findings of axe-core in a tab of the browser."""
     tab.evaluate(AXE.read_text())
     found = tab.evaluate("axe.run()")["violations"]
     return [

@@ -1,7 +1,9 @@
-"""A live page without a service: the test tells what the loop would."""
+"""A live page without a service: the test sends the data that the loop would send."""
 
+import errno
 import http.client
 import json
+import os
 import socket
 import time
 from dataclasses import dataclass, field
@@ -93,6 +95,11 @@ def verdict(name="clean", *, tick=0, x=100, y=40, reason=None, pit=0.01):
 def frame(tick=0, level=60):
     planes = tuple(np.full((HEIGHT, WIDTH), level + 40 * number, np.uint8) for number in range(2))
     return Frame(tick, time.monotonic_ns(), tick, planes)
+
+
+def no_memory(*_):
+    """Replaces ``os.memfd_create`` on a machine without free memory."""
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
 def address_of(service, log):

@@ -1,6 +1,6 @@
 """A real browser, and `pitcore run` with its page: for the tests, and for the pictures of docs/page.md.
 
-Whoever imports it is skipped where playwright is absent; ``needs_browser`` marks what needs Chromium too.
+Tests that import it are skipped without playwright. ``needs_browser`` marks those that need Chromium too.
 """
 
 import json

@@ -10,8 +10,9 @@ import signal
 
 import pytest
 
-from tests.camera.board import BOTTOM, programs_cameras, two_cameras
+from tests.camera.board import BOTTOM, programs_cameras
 from tests.cli.service import Service
+from tests.config_text import two_cameras
 from tests.conftest import write_tiny_bundle
 from tests.page.axe import needs_axe
 from tests.page.board import address_of
@@ -43,7 +44,7 @@ def visit(browser, line):
     one.page.close()
 
 
-def test_rings_move_with_the_belt(visit):
+def test_markers_move_with_the_belt(visit):
     def where():
         return {cherry["id"]: cherry["y"] for cherry in visit.cherries()}
 
@@ -143,7 +144,7 @@ def test_a_camera_that_stalls_greys_the_picture_with_its_age_and_its_name(browse
         service.kill()
 
 
-def test_the_page_complains_of_nothing_and_asks_nobody_else(visit, line):
+def test_the_page_logs_no_error_and_requests_nothing_from_other_hosts(visit, line):
     visit.page.wait_for_timeout(3000)
     assert visit.complaints == []
     assert visit.asked <= {line.url.split("/")[2], ""}

@@ -1,4 +1,4 @@
-"""What people with a token do at the live page, in a real browser, with a real service and simulated valves."""
+"""Tests the controls of the live page, in a real browser, with a real service and simulated valves."""
 
 import json
 
@@ -86,7 +86,7 @@ def log_in(browser, board):
         visit.page.close()
 
 
-def test_who_shows_no_token_finds_no_control(browser, board):
+def test_controls_are_hidden_without_a_token(browser, board):
     visit = Visit(browser, board.line.url)
     visit.page.wait_for_selector("#token")
     assert not visit.page.is_visible("#controls")

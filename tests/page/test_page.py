@@ -1,4 +1,4 @@
-"""What viewers see: counts, signs, the age of the picture, alarms."""
+"""Tests the data that viewers see: counts, signs, the age of the picture, alarms."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from pitcore.page.tally import Window
 from pitcore.page.words import ALARMS, EVENTS, REASONS
 from pitcore.palette import COLOURS, TINTS, hex_of
 from pitcore.verdict import Event, Reason
-from tests.page.board import LINE, Board, alarm, camera, frame, verdict
+from tests.page.board import LINE, Board, alarm, camera, frame, no_memory, verdict
 
 pytest.importorskip("uvicorn", reason="the live page needs the extra `page`")
 ROOT = Path(__file__).parents[2]
@@ -44,13 +44,13 @@ def rows_of(document, columns):
     return {row[0]: row[1:] for row in rows if len(row) == columns}
 
 
-def test_an_alarm_has_the_words_of_the_handbook():
+def test_an_alarm_has_the_texts_of_the_fault_table():
     said = rows_of("faults.md", 5)
     for name in AlarmName.__args__:
         assert tuple(ALARMS[name]) == (said[name][0], said[name][3])
 
 
-def test_another_event_has_the_words_of_the_handbook():
+def test_another_event_has_the_text_of_the_fault_table():
     said = rows_of("faults.md", 4) | rows_of("actuation.md", 2)
     assert {name: cells[0] for name, cells in said.items()} == EVENTS
 
@@ -67,7 +67,7 @@ def test_the_page_has_the_colours_of_the_other_pictures():
         assert f"{name}: [{', '.join(str(round(255 * share)) for share in tint)}]" in script
 
 
-def test_the_page_asks_nothing_of_anybody_else():
+def test_the_page_requests_nothing_from_other_hosts():
     for path in STATIC.iterdir():
         found = re.findall(r"https?://[^\s\"'`)]+", path.read_text())
         assert set(found) <= {"http://www.w3.org/2000/svg"}, path
@@ -84,7 +84,7 @@ def test_a_window_counts_what_came_within_its_span():
     assert count[0][0] == pytest.approx(600, abs=10)
 
 
-def test_a_window_that_began_lately_says_so():
+def test_a_window_that_is_not_full_yet_says_so():
     window = Window(1, 60.0)
     window.update(0.0, [[0, 0, 0, 0]])
     count, span_s = window.update(5.0, [[7, 0, 0, 0]])
@@ -140,7 +140,7 @@ def test_a_viewer_gets_the_picture_with_its_cherries(board):
     assert board.ask(f"/cherry/{mine[0]}/2.png")[0] == 404
 
 
-def test_no_frame_is_copied_while_nobody_looks(tmp_path):
+def test_no_frame_is_copied_without_viewers(tmp_path):
     with Board(tmp_path) as board:
         board.ready()
         board.sink.observe(frame())
@@ -165,7 +165,7 @@ def test_a_fresh_picture_is_not_stale():
     assert one.headline(100.2)["text"] == "SORTING"
 
 
-def test_a_camera_without_pictures_is_told_within_two_seconds():
+def test_a_camera_without_pictures_is_reported_within_two_seconds():
     one = view(100.0, cameras=[camera(age_s=0.8)])
     assert one.stale(100.1) is None
     assert one.stale(100.5) == {"why": "Camera top + bottom sends no picture", "age_s": 1.3}
@@ -187,17 +187,17 @@ def test_frames_that_cannot_be_judged_make_the_picture_old():
     assert one.stale(100.0) == {"why": "No picture can be judged", "age_s": 1.5}
 
 
-def test_a_service_that_hangs_is_told():
+def test_a_hanging_service_is_reported():
     assert view(100.0).stale(102.0) == {"why": "The inspection does not answer", "age_s": 2.0}
 
 
-def test_a_belt_that_stands_is_no_fault():
+def test_a_stopped_belt_is_no_fault():
     one = view(100.0, cameras=[camera(state="idle", age_s=50.0)], looked_ns=int(50e9))
     assert one.stale(100.0) is None
     assert one.headline(100.0)["text"] == "BELT STOPPED"
 
 
-def test_an_alarm_comes_with_what_to_do():
+def test_an_alarm_is_shown_with_its_fix():
     one = view(100.0, alarms=[alarm("light_off")])
     assert one.headline(100.1) == {"kind": "bad", "text": "ALARM"}
     assert one.alarms()[0]["fix"] == "Check the lamp, its supply and its cable."
@@ -213,13 +213,13 @@ def test_a_point_of_the_charts_has_the_least_time_to_spare_since_the_last_one():
 # An output that fails
 
 
-def test_a_port_that_is_taken_is_told_and_tried_again(tmp_path, board):
+def test_a_port_in_use_is_reported_and_tried_again(tmp_path, board):
     with Board(tmp_path, {"port": board.sink.port}) as other:
         other.wait(lambda: "cannot listen on" in other.sink.status().get("reason", ""), "the reason")
         assert other.sink.status()["state"] == "failing"
 
 
-def test_a_page_process_that_ends_at_once_takes_its_reason_with_it(tmp_path, monkeypatch):
+def test_the_reason_of_a_page_process_that_ends_at_once_is_reported(tmp_path, monkeypatch):
     def ends(_module, _memory_fd):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.send(b"the start, which it does not read")
@@ -227,10 +227,27 @@ def test_a_page_process_that_ends_at_once_takes_its_reason_with_it(tmp_path, mon
         theirs.close()
         return ours, subprocess.Popen(["true"])
 
-    monkeypatch.setattr("pitcore.page.hand_over.start_child", ends)
+    monkeypatch.setattr("pitcore.sinks.child_output.start_child", ends)
     with Board(tmp_path) as board:
-        board.wait(lambda: board.sink.status()["reason"] != "it has not started yet", "the reason")
+        board.wait(lambda: board.sink.status()["state"] == "failing", "the reason")
         assert board.sink.status()["reason"] == "it needs starlette, which is not installed"
+
+
+def test_page_without_shared_memory_is_reported_as_failing_and_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("pitcore.page.hand_over.RETRY_S", 0.1)
+    with monkeypatch.context() as full:
+        full.setattr(os, "memfd_create", no_memory)
+        board = Board(tmp_path).__enter__()
+        try:
+            board.wait(lambda: board.sink.status()["state"] == "failing", "the reason")
+            assert "cannot be created: Cannot allocate memory" in board.sink.status()["reason"]
+            board.sink.observe(frame())
+            board.sink.emit([verdict()])
+            full.undo()
+            board.ready()
+            board.wait(lambda: sum(map(sum, board.state()["total"])) == 1, "the count")
+        finally:
+            board.sink.close()
 
 
 def test_a_page_process_that_is_killed_is_started_again(tmp_path, monkeypatch):
@@ -256,7 +273,7 @@ def test_the_loop_does_not_wait_for_a_page_that_hangs(tmp_path):
                 board.sink.observe(frame(tick))
                 board.sink.emit([verdict(tick=tick)] * 20)
             assert len(board.sink._seen) <= 400
-            time.sleep(0.5)  # what the thread tells meanwhile is passed over
+            time.sleep(0.5)  # the page process does not read the thread's messages
         finally:
             os.kill(pid, signal.SIGCONT)
         board.wait(lambda: sum(map(sum, board.state()["total"])) == 60_000, "every count")

@@ -1,4 +1,4 @@
-"""What strangers, hostile pages and slow clients may not do."""
+"""Tests that strangers, hostile pages and slow clients are refused."""
 
 import contextlib
 import functools
@@ -64,7 +64,7 @@ DEEDS = [
 
 
 @pytest.mark.parametrize(("path", "body", "needed"), DEEDS)
-def test_a_deed_needs_its_role(board, path, body, needed):
+def test_each_action_needs_its_role(board, path, body, needed):
     assert board.write(path, body)[0] == 401
     for role in ROLES:
         cookie = log_in(board, board.tokens[role]).split(";")[0]
@@ -94,7 +94,7 @@ def test_a_cookie_cannot_be_read_by_scripts_nor_sent_by_other_sites(board):
     assert board.tokens["viewer"].lower() not in cookie
 
 
-def test_a_wrong_token_counts_nowhere(board):
+def test_a_wrong_token_is_refused_everywhere(board):
     for token in ("", "x" * 300, None, 7, board.tokens["viewer"][:-1]):
         assert board.write("/session", {"token": token})[0] == 401
 
@@ -133,12 +133,12 @@ def test_a_form_of_another_site_cannot_write(board):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:80", "a@b"])
-def test_a_name_that_is_not_ours_is_refused(board, host):
+def test_a_foreign_host_name_is_refused(board, host):
     assert board.ask("/state", host=host)[0] == 421
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8480", "127.0.0.1:1", "[::1]:8480", socket.gethostname()])
-def test_our_own_names_are_answered(board, host):
+def test_own_host_names_are_answered(board, host):
     assert board.ask("/", host=host)[0] == 200
 
 
@@ -156,7 +156,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_path_leads_out(board, path):
+def test_no_path_leaves_the_static_folder(board, path):
     status, _, raw = board.ask(path)
     assert status in {400, 404}
     assert b"root:" not in raw
@@ -191,7 +191,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("sent", HOSTILE, ids=range(len(HOSTILE)))
-def test_what_is_no_request_of_ours_changes_nothing(board, sent):
+def test_invalid_requests_change_nothing(board, sent):
     said = board.raw(sent)
     first = said.split(b"\r\n")[0]
     assert b" 500 " not in first
@@ -212,7 +212,7 @@ def test_every_answer_forbids_what_the_page_does_not_need(board):
         assert "access-control-allow-origin" not in found
 
 
-def test_whoever_sends_slowly_is_disconnected(board):
+def test_slow_senders_are_disconnected(board):
     with socket.create_connection(("127.0.0.1", board.sink.port), PATIENCE_S) as slow:
         slow.sendall(b"GET / HTTP/1.1\r\nHost: ")
         with contextlib.suppress(ConnectionError):
@@ -275,7 +275,7 @@ def test_https_is_served_with_certificate_and_key(tmp_path):
         assert board.raw(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")[:8] != b"HTTP/1.1"
 
 
-def test_a_certificate_that_cannot_be_used_is_told(tmp_path):
+def test_an_unusable_certificate_is_reported(tmp_path):
     broken = tmp_path / "page.crt"
     broken.write_text("no certificate")
     with Board(tmp_path, {"certificate": str(broken), "key": str(broken)}) as board:
@@ -285,7 +285,7 @@ def test_a_certificate_that_cannot_be_used_is_told(tmp_path):
 # Tokens on disk
 
 
-def test_the_file_of_tokens_is_its_owners_alone(tmp_path):
+def test_the_token_file_is_readable_by_its_owner_only(tmp_path):
     path = tmp_path / "state" / FILE
     add_token(path, "operator", "anna")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -294,7 +294,7 @@ def test_the_file_of_tokens_is_its_owners_alone(tmp_path):
         read_tokens(path)
 
 
-def test_a_file_of_tokens_that_others_read_opens_nothing(tmp_path):
+def test_a_token_file_that_others_can_read_is_refused(tmp_path):
     with Board(tmp_path) as board:
         board.ready()
         path = tmp_path / "state" / FILE

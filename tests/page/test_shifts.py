@@ -106,14 +106,14 @@ def test_old_shifts_are_removed(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_damaged_file_ends_nothing(tmp_path):
+def test_a_damaged_shift_file_does_not_end_the_page(tmp_path):
     (tmp_path / "2026-07-01T0600.json").write_bytes(b"\0" * 100)
     one = book(tmp_path)
     one.update(at("2026-07-01T07:00"), 0.0, count(5), {})
     assert one.past() == [] or one.read("2026-07-01T0600").total[0][2] == 5
 
 
-def test_a_full_disk_is_told_and_counts_stay(tmp_path):
+def test_a_full_disk_is_reported_and_counts_stay(tmp_path):
     (tmp_path / "file").write_text("")
     one = book(tmp_path / "file" / "shifts")
     one.update(at("2026-07-01T07:00"), 100.0, count(5), {})
@@ -122,7 +122,7 @@ def test_a_full_disk_is_told_and_counts_stay(tmp_path):
     assert current["lanes"] == count(5)
 
 
-def test_csv_and_page_tell_the_same(tmp_path):
+def test_csv_and_page_agree(tmp_path):
     one = book(tmp_path)
     one.update(at("2026-07-01T07:00"), 0.0, count(1200), {"light_off": 1, "armed": 1})
     record = one.read("2026-07-01T0600")
@@ -138,7 +138,7 @@ def test_csv_and_page_tell_the_same(tmp_path):
     assert "&lt;board&gt;" in page
 
 
-def test_a_shift_is_served_and_its_name_leads_nowhere_else(tmp_path):
+def test_a_shift_is_served_by_its_name_and_no_other_file(tmp_path):
     pytest.importorskip("uvicorn", reason="the live page needs the extra `page`")
     with Board(tmp_path) as board:
         board.ready()

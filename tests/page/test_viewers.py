@@ -13,7 +13,7 @@ NUMBER, STALLED = 20, 4
 MOST_MB = 300  # a viewer who reads nothing may hold what the kernel and 64 KB take
 
 
-def test_viewers_who_read_nothing_are_dropped_and_the_others_go_on(tmp_path):
+def test_viewers_that_read_nothing_are_disconnected_and_the_others_continue(tmp_path):
     with Board(tmp_path, {"pictures_per_s": 10.0}) as board:
         board.ready()
         noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH), np.uint8)

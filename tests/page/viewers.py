@@ -1,4 +1,4 @@
-"""What many viewers cost the line: one service, with and without viewers in turn.
+"""Measures the cost of many viewers: one service, with and without viewers in turn.
 
     python -m tests.page.viewers --seconds 120            # 50 viewers, 10 of them read nothing
 
@@ -117,7 +117,7 @@ def latencies_ms(path, start):
 
 @dataclass
 class Turn:
-    """What was measured in one turn. Memory is the most that was seen; ``heard`` is of the viewer who got least."""
+    """Measurements of one turn. Memory is the maximum; ``heard`` is that of the viewer that got the fewest bytes."""
 
     viewers: int
     latencies_ms: list

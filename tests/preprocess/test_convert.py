@@ -13,7 +13,7 @@ OFFSET = (-0.485 / 0.229, 0.25, 0.0)
 
 @pytest.mark.parametrize("planes", [1, 2, 3])
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
-def test_a_float_is_rounded_once_or_lands_in_another_place(planes, layout):
+def test_converted_values_and_their_places_equal_numpys(planes, layout):
     batch = np.random.default_rng(planes).integers(0, 256, (3, 17, 17, planes), np.uint8)
     scale, offset = SCALE[:planes], OFFSET[:planes]
     wanted = batch.astype(np.float32) * np.float32(scale) + np.float32(offset)
@@ -26,7 +26,7 @@ def test_a_float_is_rounded_once_or_lands_in_another_place(planes, layout):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("count", [0, 1, 7])
-def test_a_batch_is_not_aligned_or_not_empty(dtype, count):
+def test_a_batch_is_aligned_and_writable(dtype, count):
     batch = aligned_batch(count, (17, 17, 3), dtype)
     assert batch.shape == (count, 17, 17, 3)
     assert batch.dtype == dtype
@@ -63,7 +63,7 @@ OUT = aligned_batch(2, (8, 8, 1), np.float32)
         ({"out": np.broadcast_to(OUT[:1], OUT.shape)}, "out: must be C-contiguous"),
     ],
 )
-def test_an_argument_of_the_wrong_kind_is_converted_in_silence(changes, message):
+def test_a_conversion_argument_of_the_wrong_kind_is_refused(changes, message):
     arguments = {"batch": BATCH, "layout": "NHWC", "scale": (1.0,), "offset": (0.0,), "out": OUT}
     with pytest.raises((TypeError, ValueError), match=message):
         to_float(**(arguments | changes))

@@ -70,7 +70,7 @@ def corrected(plane, gain):
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("planes", [1, 2])
-def test_a_crop_at_the_dark_end_of_the_lamp_stays_dark(policy, planes):
+def test_a_flat_field_corrects_the_pixels_of_a_crop(policy, planes):
     random = np.random.default_rng(planes)
     height, width, count = 41, 131, planes
     frame = tuple(random.integers(0, 256, (height, width), np.uint8) for _ in range(count))
@@ -96,7 +96,7 @@ def test_a_crop_at_the_dark_end_of_the_lamp_stays_dark(policy, planes):
 @pytest.mark.parametrize(
     "box", [(1, 1), (5, 9), (16, 16), (17, 16), (15, 17), (40, 3), (3, 40), (31, 37), (50, 50), (1, 99)]
 )
-def test_a_box_is_placed_or_scaled_differently_from_exact_arithmetic(policy, box):
+def test_a_box_is_placed_and_scaled_as_by_exact_arithmetic(policy, box):
     h, w = box
     planes = tuple(np.zeros((60, 120), np.uint8) for _ in range(2))
     random = np.random.default_rng(h * w)
@@ -109,7 +109,7 @@ def test_a_box_is_placed_or_scaled_differently_from_exact_arithmetic(policy, box
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_neighbour_inside_the_box_shows_in_the_crop(policy):
+def test_a_neighbour_inside_the_box_is_masked(policy):
     plane = np.zeros((30, 40), np.uint8)
     plane[5:25, 5] = plane[24, 5:25] = 100  # an L
     plane[8:12, 12:16] = 200  # inside its box
@@ -123,7 +123,7 @@ def test_a_neighbour_inside_the_box_shows_in_the_crop(policy):
 
 @pytest.mark.parametrize("policy", ["centre", "shrink"])
 @pytest.mark.parametrize("planes", [1, 2, 3, 4])
-def test_a_cherry_that_fits_is_changed(policy, planes):
+def test_a_cherry_that_fits_is_copied_unchanged(policy, planes):
     random = np.random.default_rng(planes)
     frame = tuple(np.zeros((70, 71), np.uint8) for _ in range(planes))
     inside = np.hypot(*(np.indices((63, 63)) - 31)) < 31
@@ -138,7 +138,7 @@ def test_a_cherry_that_fits_is_changed(policy, planes):
     assert out.sum() == wanted.sum()
 
 
-def test_fit_is_far_from_pillows_antialiased_bilinear():
+def test_fit_differs_by_at_most_one_from_pillows_bilinear():
     image = np.random.default_rng(4).integers(1, 256, (90, 61), np.uint8)
     ours = crop_from_image(image[:, :, None], CropSpec(64, "fit", 1))[:, :, 0]
     width = int(Fraction(61 * 64, 90) + Fraction(1, 2))
@@ -155,14 +155,14 @@ def test_fit_is_far_from_pillows_antialiased_bilinear():
         ("fit", "dff0fb3bb1bf7f879b34b938a2e2613390d38064ec2e9c60be24a0ac13d9b049"),
     ],
 )
-def test_the_bytes_of_a_crop_change_between_machines_or_versions(policy, sha256):
+def test_the_bytes_of_a_crop_have_the_known_hash(policy, sha256):
     y, x = np.indices((120, 150))
     disc = (y - 60) ** 2 + (x - 70) ** 2 < 50**2
     planes = tuple(((y * k + x * 7) % 255 + 1).astype(np.uint8) * disc for k in (3, 5))
     assert hashlib.sha256(crops_of(planes, CropSpec(64, policy, 2)).tobytes()).hexdigest() == sha256
 
 
-def test_components_are_written_in_another_order_than_asked():
+def test_crops_are_written_in_the_requested_order():
     plane = np.zeros((20, 90), np.uint8)
     for i in range(4):
         plane[2:6, 5 + 20 * i : 9 + 20 * i] = 10 + i
@@ -173,7 +173,7 @@ def test_components_are_written_in_another_order_than_asked():
     assert out.max(axis=(1, 2, 3)).tolist() == [13, 10, 10, 12, 11]
 
 
-def test_an_empty_choice_is_refused():
+def test_an_empty_choice_is_accepted():
     searching = preparer((20, 20), CropSpec(16, "centre", 1))
     planes = (np.zeros((20, 20), np.uint8),)
     searching.segment(planes)
@@ -212,7 +212,7 @@ INDICES = np.zeros(1, np.int32)
         (INDICES, None, "out: expected a NumPy array of uint8, got NoneType"),
     ],
 )
-def test_an_argument_of_the_wrong_kind_is_written_through(indices, out, message):
+def test_an_extract_argument_of_the_wrong_kind_is_refused(indices, out, message):
     searching = preparer((20, 20), CropSpec(16, "centre", 1))
     planes = (np.full((20, 20), 9, np.uint8),)
     searching.segment(planes)
@@ -220,13 +220,13 @@ def test_an_argument_of_the_wrong_kind_is_written_through(indices, out, message)
         searching.extract(planes, indices, out)
 
 
-def test_a_component_is_cut_out_before_there_is_any():
+def test_extracting_a_missing_component_is_refused():
     searching = preparer((20, 20), CropSpec(16, "centre", 1))
     with pytest.raises(ValueError, match=r"indices\[0\]: 0 is not one of the 0 components"):
         searching.extract((np.zeros((20, 20), np.uint8),), INDICES, aligned())
 
 
-def test_an_extractor_for_small_frames_reads_a_large_one():
+def test_an_extractor_for_small_frames_refuses_a_large_one():
     planes = (np.full((20, 21), 9, np.uint8),)
     segmenter = _core.Segmenter((20, 21), ((0, 1, "bright", None),), "any", 1, (100, 10))
     segmenter.segment(planes)
@@ -238,13 +238,13 @@ def test_an_extractor_for_small_frames_reads_a_large_one():
     ("size", "resize", "message"),
     [(15, "fit", "size_px: expected 16 to 1024, got 15"), (16, "crop", "resize: expected one of 'centre', 'shrink'")],
 )
-def test_an_impossible_crop_is_taken(size, resize, message):
+def test_an_impossible_crop_is_refused(size, resize, message):
     with pytest.raises(ValueError, match=message):
         _core.Extractor(size, resize, 20)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_training_sees_other_bytes_than_the_board(policy):
+def test_training_sees_the_bytes_of_the_board(policy):
     planes = tuple(np.zeros((200, 300), np.uint8) for _ in range(2))
     disc = np.hypot(*(np.indices((81, 81)) - 40)) < 40
     for k, plane in enumerate(planes):
@@ -255,7 +255,7 @@ def test_training_sees_other_bytes_than_the_board(policy):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_pieces_of_one_crop_are_lost(policy):
+def test_all_pieces_of_a_crop_image_are_kept(policy):
     image = np.zeros((60, 70, 2), np.uint8)
     image[10:20, 12:20, 0] = 50
     image[30:33, 40:50, 1] = 60
@@ -265,7 +265,7 @@ def test_pieces_of_one_crop_are_lost(policy):
         np.testing.assert_array_equal(crop[:, :, p], slow(box[:, :, p], 32, policy))
 
 
-def test_a_crop_image_with_other_strides_is_read_wrongly():
+def test_a_crop_image_with_other_strides_is_read_correctly():
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     spec = CropSpec(32, "fit", 3)
     np.testing.assert_array_equal(
@@ -273,7 +273,7 @@ def test_a_crop_image_with_other_strides_is_read_wrongly():
     )
 
 
-def test_a_given_output_is_not_used():
+def test_a_given_output_is_used():
     out = aligned((1, 16, 16, 1))
     image = np.full((4, 4, 1), 7, np.uint8)
     result = crop_from_image(image, CropSpec(16, "centre", 1), out[0])
@@ -282,7 +282,7 @@ def test_a_given_output_is_not_used():
 
 
 @pytest.mark.parametrize("side", [1, 4096])
-def test_the_smallest_or_largest_crop_image_fails(side):
+def test_the_smallest_and_largest_crop_images_are_accepted(side):
     assert crop_from_image(np.full((side, 1, 1), 9, np.uint8), CropSpec(16, "fit", 1)).max() == 9
     assert crop_from_image(np.full((1, side, 1), 9, np.uint8), CropSpec(16, "shrink", 1)).max() == 9
 
@@ -298,6 +298,6 @@ def test_the_smallest_or_largest_crop_image_fails(side):
         (np.ones((4097, 1, 2), np.uint8), "a 4097x1 image is not a crop"),
     ],
 )
-def test_an_image_that_is_no_crop_is_taken(image, message):
+def test_an_image_that_is_no_crop_is_refused(image, message):
     with pytest.raises(ImageError, match=message):
         crop_from_image(image, CropSpec(16, "centre", 2))

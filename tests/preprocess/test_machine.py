@@ -23,7 +23,7 @@ def product():
     return (np.full(64, TINY) * np.float32(1.0)).max()
 
 
-def test_the_guard_does_not_flush_or_does_not_give_the_mode_back():
+def test_the_guard_flushes_and_restores_the_mode():
     assert not _core.flushes_subnormals()
     assert product() > 0
     before = _core.read_mode()
@@ -36,7 +36,7 @@ def test_the_guard_does_not_flush_or_does_not_give_the_mode_back():
     assert product() > 0
 
 
-def test_an_error_inside_the_guard_leaves_the_mode_changed():
+def test_an_error_inside_the_guard_restores_the_mode():
     def fail():
         with _core.FlushToZero():
             raise KeyError
@@ -46,7 +46,7 @@ def test_an_error_inside_the_guard_leaves_the_mode_changed():
     assert not _core.flushes_subnormals()
 
 
-def test_guards_inside_one_another_end_early():
+def test_nested_guards_end_with_the_outermost():
     with _core.FlushToZero():
         with _core.FlushToZero():
             assert _core.flushes_subnormals()
@@ -54,7 +54,7 @@ def test_guards_inside_one_another_end_early():
     assert not _core.flushes_subnormals()
 
 
-def test_the_guard_reaches_another_thread():
+def test_the_guard_does_not_affect_another_thread():
     entered, done = threading.Event(), threading.Event()
     seen = []
 
@@ -72,7 +72,7 @@ def test_the_guard_reaches_another_thread():
     assert seen == [False]
 
 
-def test_a_guard_is_used_twice_at_once():
+def test_a_guard_cannot_be_entered_twice():
     guard = _core.FlushToZero()
     with guard, pytest.raises(RuntimeError, match="entered already"):
         guard.__enter__()
@@ -83,7 +83,7 @@ def test_a_guard_is_used_twice_at_once():
         guard.__exit__(None, None, None)
 
 
-def test_a_guard_is_left_on_another_thread():
+def test_a_guard_cannot_be_left_on_another_thread():
     guard = _core.FlushToZero()
     messages = []
 
@@ -102,7 +102,7 @@ def test_a_guard_is_left_on_another_thread():
     assert "left on another thread" in messages[0]
 
 
-def test_importing_or_computing_changes_the_mode():
+def test_importing_and_computing_do_not_change_the_mode():
     script = """
 import numpy as np
 assert np.full(64, np.float32(1e-40)).max() * np.float32(1) > 0
@@ -120,7 +120,7 @@ assert np.full(64, np.float32(1e-40)).max() * np.float32(1) > 0
     run_script(script, "-W", "error")
 
 
-def test_a_subnormal_scale_is_not_flushed_while_converting():
+def test_a_subnormal_scale_is_flushed_while_converting():
     batch = np.ones((1, 4, 4, 1), np.uint8)
     out = aligned_batch(1, (4, 4, 1), np.float32)
     out[:] = 5
@@ -128,7 +128,7 @@ def test_a_subnormal_scale_is_not_flushed_while_converting():
     assert not out.any()
 
 
-def test_an_unknown_kernel_is_taken_or_scalar_is_missing():
+def test_an_unknown_kernel_is_refused_and_scalar_is_available():
     assert _core.kernels()[-1] == "scalar"
     assert _core.active_kernel() == _core.kernels()[0]
     with pytest.raises(ValueError, match=r"no kernel is called 'mmx'; known are auto, .*scalar"):
@@ -150,7 +150,7 @@ def slow_segmenter():
 
 
 def test_the_lock_of_the_interpreter_is_free_while_segmenting():
-    # The scheduler may not let this thread run meanwhile; held, the lock never would.
+    # The scheduler may not run this thread in that time; if the lock were held, it would never run.
     assert any(ticked_while_segmenting() for _ in range(50))
 
 
@@ -174,7 +174,7 @@ def ticked_while_segmenting():
     return any(begin + (end - begin) / 4 < tick < end - (end - begin) / 4 for tick in ticks)
 
 
-def test_two_threads_share_a_segmenter_and_race():
+def test_two_threads_cannot_use_one_segmenter_at_once():
     segmenter = slow_segmenter()
     refused = []
 
@@ -204,7 +204,7 @@ def signature_of(documented):
     return arguments_of(tree.body[0])
 
 
-def test_the_stub_names_what_the_module_does_not_have_or_misses_what_it_has():
+def test_the_stub_matches_the_module():
     nodes = ast.parse(STUB.read_text()).body
     functions = {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
     classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}

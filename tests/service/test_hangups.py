@@ -24,5 +24,5 @@ def test_a_signal_while_the_service_starts_does_not_end_it_and_is_acted_on_once(
     assert reloads(before=3) == ["1", "2"]
 
 
-def test_without_a_signal_nothing_is_asked_for():
+def test_without_a_signal_nothing_is_requested():
     assert reloads(before=0) == ["0", "1"]

@@ -13,7 +13,7 @@ from pitcore.service.journal import JournalHandler, TerminalHandler, encode_fiel
 
 
 def decode(datagram):
-    """What journald makes of a datagram: both forms of the native protocol."""
+    """Decode a datagram as journald does: both forms of the native protocol."""
     fields = {}
     while datagram:
         line, _, rest = datagram.partition(b"\n")
@@ -74,7 +74,7 @@ def test_an_endless_message_is_cut_and_still_arrives(journald, log):
     assert 1000 < len(received(journald)["MESSAGE"]) < 100_000
 
 
-def test_a_journal_that_does_not_keep_up_costs_records_that_are_counted_and_no_time(journald, log):
+def test_a_slow_journal_loses_counted_records_and_does_not_block(journald, log):
     for number in range(3000):
         log.info("%d %s", number, "x" * 1000)
     kept = 0
@@ -108,7 +108,7 @@ def test_on_a_terminal_the_log_goes_to_standard_error():
     assert done.stderr == "INFO root: there\n"
 
 
-def test_the_library_of_the_updates_tells_nothing_beside_our_line():
+def test_the_update_library_logs_nothing_itself():
     code = (
         "import logging; from pitcore.service.journal import start_logging; start_logging(); "
         "logging.getLogger('tuf.api').info('No signature'); logging.getLogger('tuf.api').warning('odd')"
@@ -121,7 +121,7 @@ def test_a_fault_of_both_cameras_is_found_under_either():
     assert encode_fields({"PITCORE_CAMERA": ("top", "bottom")}) == b"PITCORE_CAMERA=top\nPITCORE_CAMERA=bottom\n"
 
 
-def test_what_a_full_standard_error_does_not_take_goes_to_the_journal(journald, monkeypatch):
+def test_lines_that_do_not_fit_in_standard_error_go_to_the_journal(journald, monkeypatch):
     monkeypatch.setattr(journal_module, "SOCKET", Path(journald.getsockname()))
     logger = logging.Logger("pitcore.test")
     with contextlib.suppress(OSError), Path("/dev/full").open("w", encoding="utf-8", buffering=1) as full:

@@ -31,12 +31,12 @@ def test_an_abstract_socket_is_reached():
         assert listening.recv(100) == b"READY=1"
 
 
-def test_without_systemd_or_with_one_that_is_gone_nothing_happens(tmp_path):
+def test_without_a_running_systemd_nothing_happens(tmp_path):
     Notifier({}).tell("READY=1")
     Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).tell("READY=1")
 
 
-def test_a_systemd_that_does_not_read_never_holds_up_the_service(systemd):
+def test_a_systemd_that_does_not_read_does_not_block_the_service(systemd):
     notifier = Notifier(environment_of(systemd))
     for _ in range(2000):  # far more than any socket buffer queues
         notifier.tell("WATCHDOG=1", "STATUS=" + "x" * 1000)
@@ -59,6 +59,6 @@ def test_the_watchdog_is_taken_from_what_systemd_says(systemd, more, expected_ns
 
 
 @pytest.mark.parametrize("usec", ["infinity", "5s", "-1", "1.5", " 5", "\u00b2", "\u0665", "9" * 5000])
-def test_a_watchdog_time_that_is_none_is_said_and_waited_for_by_nobody(systemd, caplog, usec):
+def test_an_invalid_watchdog_time_is_reported_and_ignored(systemd, caplog, usec):
     assert Notifier(environment_of(systemd, WATCHDOG_USEC=usec)).watchdog_ns is None
     assert "is not a time, so the watchdog is not fed" in caplog.text

@@ -58,13 +58,13 @@ def test_frames_of_which_none_can_be_judged_for_a_minute_do_not_feed_the_watchdo
     assert pulse.fault((camera("top", 9999, 9999 * S),), Progress(9999, 8), 9999 * S) is None
 
 
-def test_a_belt_that_stands_for_long_between_frames_is_not_taken_for_one_that_is_not_judged():
+def test_a_long_stop_between_frames_is_not_taken_for_unjudged_frames():
     pulse = LoopPulse(1.0)
     for second in range(1, 1000, 10):
         assert pulse.fault((camera("top", 20, S, due=False),), Progress(20, 7), second * S) is None
 
 
-def test_a_belt_that_stands_and_triggers_no_camera_is_no_fault():
+def test_a_stopped_belt_that_triggers_no_camera_is_no_fault():
     pulse = LoopPulse(1.0)
     for second in (1, 100, 200):
         assert pulse.fault((camera("top", 20, S, due=False),), Progress(20, 20), second * S) is None
@@ -112,7 +112,7 @@ def line(tmp_path):
         yield Line(listening)
 
 
-def test_ready_is_told_only_when_every_camera_gave_a_frame(line):
+def test_ready_is_sent_only_after_a_frame_of_every_camera(line):
     line.going = {"top"}
     with line.supervisor:
         while line.processed < 3:
@@ -126,7 +126,7 @@ def test_ready_is_told_only_when_every_camera_gave_a_frame(line):
         assert line.wait_for("WATCHDOG=1") == "WATCHDOG=1\nSTATUS=fine"
 
 
-def test_a_camera_that_hangs_is_not_fed_but_named_to_systemd_and_once_in_the_log(line, caplog):
+def test_a_hanging_camera_stops_the_watchdog_and_is_named_to_systemd_and_once_in_the_log(line, caplog):
     with caplog.at_level(logging.INFO), line.supervisor:
         line.wait_for("WATCHDOG=1")
         line.going = {"top"}
@@ -148,7 +148,7 @@ def test_a_watchdog_of_any_time_is_fed(line, usec):
         patient.wait_for("WATCHDOG=1")
 
 
-def test_stopping_is_told_once_and_nothing_is_fed_after_it(line):
+def test_stopping_is_sent_once_and_the_watchdog_is_not_fed_afterwards(line):
     with line.supervisor:
         line.wait_for("WATCHDOG=1")
         line.supervisor.stopping()

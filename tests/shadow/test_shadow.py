@@ -1,4 +1,4 @@
-"""A candidate beside the model that decides: no verdict changes, and what it says differently is counted and kept."""
+"""Tests a candidate beside the live model: no verdict changes, and disagreements are counted and kept."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.capture.test_keeper import capture, end, kept
 from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
 from tests.conftest import write_tiny_bundle
 from tests.outputs.running import RunningService, until
-from tests.page.board import verdict
+from tests.page.board import no_memory, verdict
 from tests.scene import CLEAN, MAYBE, PIT, ListSource, config_for, planes_with, run_scene, still
 
 SQUARES = (20, 60, CLEAN), (120, 60, PIT), (220, 60, MAYBE)
@@ -75,7 +75,7 @@ def frames(number):
     return [planes_with(*((x, 60 + at, level) for x, _, level in SQUARES), seed=at) for at in range(number)]
 
 
-def test_verdict_lines_are_equal_to_the_byte_with_a_candidate_that_says_something_else(tiny_bundle, candidate):
+def test_verdict_lines_are_byte_equal_with_a_candidate_that_disagrees(tiny_bundle, candidate):
     alone, _, _ = run_scene(ListSource(still(*frames(6))), config_for(tiny_bundle), timings=False)
     with beside_scene(tiny_bundle, candidate) as (shadow, hooks):
         ready(shadow)
@@ -85,7 +85,7 @@ def test_verdict_lines_are_equal_to_the_byte_with_a_candidate_that_says_somethin
     assert (told["frames"], told["cherries"], told["disagree"], told["maybe_to_pit"]) == (6, 18, 6, 6)
 
 
-def test_the_model_itself_as_its_candidate_never_disagrees_whatever_the_thing(tiny_bundle):
+def test_a_model_never_disagrees_with_itself(tiny_bundle):
     touching = planes_with((20, 60, CLEAN), (76, 60, PIT), (200, 60, CLEAN))
     with beside_scene(tiny_bundle, tiny_bundle) as (shadow, hooks):
         ready(shadow)
@@ -95,7 +95,7 @@ def test_the_model_itself_as_its_candidate_never_disagrees_whatever_the_thing(ti
     assert (told["cherries"], told["disagree"]) == (len(memory.verdicts), 0)
 
 
-def test_a_disagreement_is_kept_once_with_what_both_said_and_no_more_than_allowed(tmp_path, tiny_bundle, candidate):
+def test_a_disagreement_is_kept_once_with_both_verdicts_and_within_the_limit(tmp_path, tiny_bundle, candidate):
     keeper = CropKeeper(capture(tmp_path / "ring", random_share=0.0, doubtful_per_minute=1.0, near_log_odds=0.0))
     with beside_scene(tiny_bundle, candidate, keeper, kept_per_minute=3.0) as (shadow, hooks):
         ready(shadow)
@@ -146,7 +146,7 @@ def test_a_bug_in_the_comparison_is_reported_and_the_candidate_comes_back(monkey
         assert shadow.status()["cherries"] == 6
 
 
-def test_the_candidate_gets_only_what_no_other_program_wants(monkeypatch, tiny_bundle, candidate):
+def test_the_candidate_runs_only_when_no_other_program_needs_the_core(monkeypatch, tiny_bundle, candidate):
     monkeypatch.setattr(beside, "IDLE", True)
     with beside_scene(tiny_bundle, candidate) as (shadow, _):
         pid = until(lambda: shadow._process, "process").pid
@@ -154,7 +154,7 @@ def test_the_candidate_gets_only_what_no_other_program_wants(monkeypatch, tiny_b
         until(lambda: Path(f"/proc/{pid}/oom_score_adj").read_text() == "800\n", "score")
 
 
-def test_the_candidate_rests_while_the_loop_needs_its_time(tiny_bundle, candidate):
+def test_the_candidate_pauses_while_the_loop_is_busy(tiny_bundle, candidate):
     with beside_scene(tiny_bundle, candidate) as (shadow, hooks):
         ready(shadow)
         now_ns = beside.time.monotonic_ns()
@@ -196,6 +196,32 @@ def test_a_candidate_that_is_killed_comes_back_and_the_belt_is_judged_meanwhile(
     assert (told["state"], told["frames"] - before) == ("ok", 2)
 
 
+def test_status_is_starting_until_the_candidate_is_ready(tiny_bundle, candidate):
+    config = config_for(tiny_bundle, shadow=ShadowConfig(enabled=True, bundle=str(candidate)))
+    shadow = Shadow(config, None, Metrics())
+    assert shadow.status()["state"] == "starting"
+    shadow.close()
+    with beside_scene(tiny_bundle, candidate) as (shadow, _):
+        ready(shadow)
+        assert shadow.status()["state"] == "ok"
+
+
+def test_shadow_without_shared_memory_is_reported_as_failing_and_tried_again(monkeypatch, tiny_bundle, candidate):
+    monkeypatch.setattr(beside, "RETRY_S", 0.1)
+    with monkeypatch.context() as full:
+        full.setattr(os, "memfd_create", no_memory)
+        with beside_scene(tiny_bundle, candidate) as (shadow, hooks):
+            until(lambda: shadow.status()["state"] == "failing", "reason")
+            assert "cannot be created: Cannot allocate memory" in shadow.status()["reason"]
+            keepers = Hooks(keepers=[shadow])
+            memory, _, _ = run_scene(ListSource(still(*frames(2))), config_for(tiny_bundle), hooks=keepers)
+            assert len(memory.verdicts) == 6
+            full.undo()
+            ready(shadow)
+            run_scene(ListSource(still(*frames(2))), config_for(tiny_bundle), hooks=hooks)
+            assert (shadow.status()["state"], shadow.status()["cherries"]) == ("ok", 6)
+
+
 def test_a_candidate_that_cannot_be_used_is_reported_in_one_line_and_the_belt_is_judged(tmp_path, tiny_bundle):
     torn = write_tiny_bundle(tmp_path / "torn")
     (torn / "model.onnx").write_bytes(b"torn")
@@ -227,7 +253,7 @@ port = 0
 """
 
 
-def test_a_running_service_tells_of_its_candidate_and_starts_the_counts_again_with_another_model(tmp_path, tiny_bundle):
+def test_the_status_shows_the_candidate_and_counts_restart_with_another_model(tmp_path, tiny_bundle):
     candidate = other(tmp_path / "candidate", intercept=12.0)  # drawn cherries have a margin of about -12
     with RunningService(tmp_path, tiny_bundle, SERVICE.format(bundle=candidate)) as service:
         until(lambda: service.sink("shadow")["cherries"] > 30, "cherries")
@@ -249,7 +275,7 @@ def _same_model(service):
     return told["cherries"] > 30 and service.app.bundle.card.name == "candidate" and not told["disagree"]
 
 
-def test_what_a_fail_safe_made_of_a_verdict_does_not_count_as_the_networks_word():
+def test_the_comparison_uses_verdicts_without_fail_safe():
     at = Thresholds(accept=0.2, reject=0.8)
     assert network_verdict(verdict("maybe", pit=0.01, reason="failsafe"), at) == "clean"
     assert network_verdict(verdict("maybe", pit=0.01, reason="touching"), at) == "maybe"
@@ -257,7 +283,7 @@ def test_what_a_fail_safe_made_of_a_verdict_does_not_count_as_the_networks_word(
     assert network_verdict(verdict("pit", pit=0.9, reason="touching"), at) == "pit"
 
 
-def test_credit_allows_so_many_a_minute_and_saves_no_more_than_a_minutes():
+def test_credit_allows_its_limit_a_minute_and_saves_at_most_one_minute():
     credit = Credit(2.0)
     assert [credit.take(1000.0) for _ in range(3)] == [True, True, False]
     assert [credit.take(1030.0) for _ in range(2)] == [True, False]

@@ -46,7 +46,7 @@ lanes = [{{ line = 1, x_px = [0, 640], distance_ticks = 1500, pulse_ticks = 40 }
 
 @dataclass
 class Found:
-    """What came of a flood.
+    """The result of a flood.
 
     Attributes:
         opened: connections that the service accepted.

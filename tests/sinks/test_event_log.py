@@ -30,7 +30,7 @@ def told(caplog):
     return lambda: [record.getMessage() for record in caplog.records]
 
 
-def test_the_first_event_of_a_kind_is_told_at_once_with_camera_and_frame(clock, told, caplog):
+def test_the_first_event_of_a_kind_is_logged_at_once_with_camera_and_frame(clock, told, caplog):
     EventLog(clock).emit([event(3, camera="top")])
     assert told() == ["frame_black at frame 3: detail 3"]
     fields = caplog.records[0].journal
@@ -62,7 +62,7 @@ def test_one_kind_never_hides_another(clock, told):
     assert told()[-1] == "belt_gap at frame 1: detail 1"
 
 
-def test_what_was_held_is_told_when_its_time_is_there_though_it_never_came_again(clock, told):
+def test_held_events_are_logged_when_due_without_a_further_event(clock, told):
     log = EventLog(clock)
     log.emit([event(0)])
     log.emit([event(1)])

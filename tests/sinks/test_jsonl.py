@@ -51,7 +51,7 @@ def test_rotation_keeps_whole_lines_and_the_youngest_files(tmp_path):
     assert all(file.stat().st_size <= 4096 for file in files)
 
 
-def test_a_torn_last_line_of_an_earlier_run_is_cut_off(tmp_path):
+def test_an_incomplete_last_line_of_an_earlier_run_is_cut_off(tmp_path):
     path = tmp_path / "v.jsonl"
     whole = encode_lines([event(1), event(2)])
     path.write_bytes(whole + b'{"sche')
@@ -62,7 +62,7 @@ def test_a_torn_last_line_of_an_earlier_run_is_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize("torn", [b'{"schema":"pitcore.verdict/1"' + b"x" * 200_000, b'{"sch', bytes(4096)])
-def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path, torn):
+def test_a_file_with_one_incomplete_line_becomes_empty(tmp_path, torn):
     path = tmp_path / "v.jsonl"
     path.write_bytes(torn)
     opened(path).close()
@@ -158,7 +158,7 @@ for seq in range(10**9):
     assert len(found) > 2000
 
 
-def test_the_status_tells_of_a_full_disk_while_it_is_full(small_disk):
+def test_the_status_shows_a_full_disk_while_it_is_full(small_disk):
     metrics = Metrics()
     sink = JsonlSink(small_disk / "v.jsonl", rotate_bytes=1 << 20, keep=1, metrics=metrics)
     assert sink.status()["state"] == "ok"
@@ -179,7 +179,7 @@ def test_the_status_tells_of_a_full_disk_while_it_is_full(small_disk):
 
 
 @pytest.mark.parametrize("how", ["removed", "moved", "folder removed"])
-def test_a_file_that_is_gone_is_begun_again_and_the_status_says_so(tmp_path, how, caplog):
+def test_a_removed_file_is_started_again_and_the_status_says_so(tmp_path, how, caplog):
     path, metrics = tmp_path / "log" / "v.jsonl", Metrics()
     sink = opened(path, metrics=metrics)
     sink.emit([event(1)])
@@ -219,7 +219,7 @@ def test_a_link_stays_and_what_it_points_to_is_rotated(tmp_path):
     assert (target.parent / "v.jsonl.1").exists()
 
 
-def test_a_pipe_or_a_device_is_no_place_for_verdicts(tmp_path):
+def test_a_pipe_or_a_device_as_verdict_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/null")):
         with pytest.raises(SinkError, match=r"is a (named pipe|character device)"):

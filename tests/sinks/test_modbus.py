@@ -92,7 +92,7 @@ def test_disarming_shows_at_once(served):
         assert client.read_input_registers(2, 1)[0] & 1 == int(armed)
 
 
-def test_the_ring_keeps_the_newest_and_each_where_its_number_says(served):
+def test_the_ring_keeps_the_newest_verdicts_at_the_places_of_their_numbers(served):
     sink, client, _, _ = served
     sink.emit([verdict(1000 + number) for number in range(1, 3 * RING_ENTRIES + 8)])
     newest = value(client.read_input_registers(0, 60), "newest")
@@ -110,7 +110,7 @@ def test_a_plc_can_write_nothing_and_read_nothing_beyond_the_map(served):
     assert client.read_input_registers(0, 1) == [1]
 
 
-def test_there_are_no_coils_which_would_be_bits_that_mean_nothing(served):
+def test_reading_coils_is_refused(served):
     _, client, _, _ = served
     for read in (client.read_coils, client.read_discrete_inputs):
         assert read(0, 16) is None
@@ -118,7 +118,7 @@ def test_there_are_no_coils_which_would_be_bits_that_mean_nothing(served):
     assert client.read_holding_registers(0, 1) == [1]
 
 
-def test_an_address_that_is_taken_is_reported_and_had_as_soon_as_it_is_free(monkeypatch):
+def test_an_address_in_use_is_reported_and_opened_as_soon_as_it_is_free(monkeypatch):
     monkeypatch.setattr(modbus, "RETRY_S", 0.02)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What a board kept comes into an archive once."""
+"""Tests that each crop of a board comes into an archive once."""
 
 import shutil
 import signal
@@ -21,7 +21,7 @@ from tests.scene import ListSource, config_for, planes_with, run_scene, still  #
 
 
 def keep(bundle, folder, frames=4, first=0):
-    """What a board keeps of ``3 * frames`` cherries, each of another grey level."""
+    """Make the crops that a board keeps of ``3 * frames`` cherries, each with another grey level."""
     keeper = CropKeeper(CaptureConfig(enabled=True, folder=str(folder), random_share=1.0, free_bytes=0))
     pictures = [
         planes_with(*((20 + 100 * place, 60, 60 + first + 3 * seed + place) for place in range(3)), seed=seed)
@@ -55,7 +55,7 @@ def _bare(one):
     return Archived(one.sha256, one.crop, one.name.rpartition(": ")[2], one.record, one.png)
 
 
-def test_a_copy_under_another_name_and_a_shard_twice_count_once(tiny_bundle, tmp_path):
+def test_copies_of_a_shard_count_once(tiny_bundle, tmp_path):
     files = keep(tiny_bundle, tmp_path / "ring", frames=1)
     pull(tmp_path / "ring", tmp_path / "archive")
     shutil.copy(files[0], tmp_path / "ring" / files[0].name.replace("000000000001", "000000000009"))
@@ -81,7 +81,7 @@ def test_any_store_of_fsspec_takes_an_archive(tiny_bundle, tmp_path):
     assert len(list(archive.read())) == 3
 
 
-def test_columns_are_there_for_whoever_asks(tiny_bundle, tmp_path):
+def test_columns_of_the_archive_can_be_read(tiny_bundle, tmp_path):
     keep(tiny_bundle, tmp_path / "ring", frames=1)
     pull(tmp_path / "ring", tmp_path / "archive")
     rows = pa.parquet.read_table(tmp_path / "archive").to_pylist()
@@ -117,7 +117,7 @@ def test_a_pull_that_is_killed_goes_on_and_each_crop_is_there_once(tiny_bundle, 
     assert sorted(_bare(one).name for one in Archive(str(tmp_path / "archive")).read()) == [one.name for one in files]
 
 
-def test_what_is_no_archive_is_named(tmp_path):
+def test_an_invalid_archive_is_named(tmp_path):
     with pytest.raises(DataError, match="no crops"):
         list(Archive(str(tmp_path / "none")).read())
     (tmp_path / "a.parquet").write_bytes(b"no shard")

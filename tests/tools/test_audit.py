@@ -67,7 +67,7 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def test_a_picture_that_lies_twice_is_found_whatever_its_file_is_called(data):
+def test_duplicate_pictures_are_found_under_any_file_name(data):
     shutil.copy(path_of(data, 1), data / "cherry_pit" / "again.png")
     (group,) = exact_groups(load_labelled(data))
     assert {crop.path.name for crop in group} == {"again.png", path_of(data, 1, 1).name}
@@ -110,7 +110,7 @@ def test_exact_duplicates_are_not_counted_as_the_same_cherry_again(data):
 
 @pytest.fixture
 def flipped(data, crops, tmp_path):
-    """A folder in which one pit lies among the clean, its hash, and the tables of two nets that know better."""
+    """A folder with one pit among the clean crops, its hash, and the tables of two nets that call it a pit."""
     shutil.move(path_of(data, 1, 7), data / "cherry_clean" / "moved.png")
     name = crop_hash(read_crop(data / "cherry_clean" / "moved.png"))
     wrong = load_labelled(data)
@@ -136,13 +136,13 @@ def test_a_flipped_label_is_found_drawn_and_turned_in_training(flipped, tmp_path
     assert changed == [name]
 
 
-def test_one_net_alone_turns_no_label_it_only_leaves_the_crop_out(flipped, tmp_path):
+def test_one_net_alone_excludes_a_crop_and_changes_no_label(flipped, tmp_path):
     data, name, (one, _) = flipped
     assert run(data, tmp_path / "out", "--logits", one).exit_code == 0
     assert read_relabel(tmp_path / "out" / "relabel.csv", LABELS) == {name[:16]: None}
 
 
-def test_a_label_is_not_suspect_where_one_net_defends_it(flipped, tmp_path):
+def test_a_label_is_not_suspect_if_one_net_agrees_with_it(flipped, tmp_path):
     data, _, (one, two) = flipped
     write_logits(two, table_of(load_labelled(data), 2))
     result = run(data, tmp_path / "out", "--logits", one, "--logits", two)
@@ -162,7 +162,7 @@ def test_only_crops_that_every_net_judged_count(crops):
     assert found.probabilities.shape == (2, len(crops[::2]))
 
 
-def test_a_table_given_twice_is_no_second_opinion(crops):
+def test_a_table_given_twice_counts_once(crops):
     with pytest.raises(DataError, match="independent nets"):
         gather({"a": table_of(crops, 1), "b": table_of(crops, 1)}, {crop.hash: crop.label for crop in crops})
 
@@ -242,7 +242,7 @@ def work_tree(tmp_path):
     return tree
 
 
-def test_no_crop_lands_where_git_could_commit_it(untouched, work_tree, tmp_path):
+def test_sheets_are_refused_in_a_folder_that_git_tracks(untouched, work_tree, tmp_path):
     (tmp_path / "link").symlink_to(work_tree)
     for out in (work_tree / "audit", work_tree / "a" / "b", tmp_path / "link" / "audit", work_tree):
         result = run(untouched, out)
@@ -251,7 +251,7 @@ def test_no_crop_lands_where_git_could_commit_it(untouched, work_tree, tmp_path)
     assert sorted(path.name for path in work_tree.iterdir()) == [".git", ".gitignore"]
 
 
-def test_a_folder_that_git_ignores_will_do(untouched, work_tree):
+def test_sheets_are_written_to_a_folder_that_git_ignores(untouched, work_tree):
     assert run(untouched, work_tree / "kept_out" / "audit").exit_code == 0
     status = subprocess.run(["git", "-C", work_tree, "status", "--short"], capture_output=True, text=True, check=True)
     assert status.stdout == "?? .gitignore\n"
@@ -266,7 +266,7 @@ def test_a_persons_decisions_on_an_earlier_audit_are_not_overwritten(untouched, 
     assert (tmp_path / "out" / "relabel.csv").read_text() == "mine"
 
 
-def test_what_cannot_be_audited_is_one_clear_line(data, crops, tmp_path):
+def test_an_impossible_audit_is_a_one_line_error(data, crops, tmp_path):
     write_logits(tmp_path / "l.csv", table_of(crops, 1))
     path_of(data, 0).unlink()
     (tmp_path / "empty" / "cherry_clean").mkdir(parents=True)

@@ -60,7 +60,7 @@ def test_the_truth_lies_in_the_intervals_as_often_as_they_say():
     assert min(held.values()) >= least * lines, held
 
 
-def test_where_no_error_was_found_the_interval_still_says_what_may_be():
+def test_the_interval_is_not_empty_without_errors():
     strata = {"clean": Stratum(1800, 200, 0), "maybe": Stratum(150, 100, 20), "pit": Stratum(50, 50, 50)}
     found = {rate.name: rate for rate in rates(strata)}
     among = found["pits among those said clean"]
@@ -110,7 +110,7 @@ def test_from_the_belt_to_the_rates(tiny_bundle, tmp_path):
     )
 
 
-def test_a_sample_asks_for_so_many_of_each_verdict_in_an_order_that_says_nothing(tiny_bundle, tmp_path):
+def test_a_sample_has_the_requested_number_of_each_verdict_in_random_order(tiny_bundle, tmp_path):
     keeper = CropKeeper(capture(tmp_path / "ring", random_share=1.0))
     frames = [
         planes_with(*((20 + 100 * place, 60 + seed % 5, 84 + 3 * seed + place) for place in range(3)), seed=seed)

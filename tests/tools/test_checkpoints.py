@@ -72,7 +72,7 @@ def test_what_holds_more_than_tensors_is_refused_with_the_line_that_saves_it_rig
         (b"PK\x03\x04 and no more", "not a checkpoint of torch: .*; copy it again"),
     ],
 )
-def test_what_is_no_checkpoint_is_one_clear_line(tmp_path, content, said):
+def test_an_invalid_checkpoint_is_a_one_line_error(tmp_path, content, said):
     (tmp_path / "best.pt").write_bytes(content)
     with pytest.raises(DataError, match=said) as caught:
         read_state(tmp_path / "best.pt")

@@ -155,7 +155,7 @@ def taught(crops: Crops, steps: int, resume_at: int | None = None) -> Lesson:
     return lesson
 
 
-def test_a_student_learns_what_the_teachers_said() -> None:
+def test_a_student_learns_the_answers_of_its_teachers() -> None:
     crops = some_crops()
     lesson = taught(crops, 100)  # the running average follows slowly: at 60 it is right by a hair
     where = crops.of_folds([0])
@@ -164,7 +164,7 @@ def test_a_student_learns_what_the_teachers_said() -> None:
     assert torch.equal((margins.mean(1) > 0).long(), crops.labels[where])
 
 
-def test_a_broken_lesson_goes_on_to_the_same_weights() -> None:
+def test_an_interrupted_training_resumes_to_the_same_weights() -> None:
     crops = some_crops(20)
     whole, broken = taught(crops, 6).learners[0], taught(crops, 6, resume_at=4).learners[0]
     for one, other in zip(whole.average.state_dict().values(), broken.average.state_dict().values(), strict=True):
@@ -236,7 +236,7 @@ def test_every_entry_of_the_catalogue_can_be_read_and_its_teachers_exist() -> No
             assert isinstance(catalogue.load(other), Teacher), name
 
 
-def test_a_name_that_is_not_there_is_answered_with_those_that_are() -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"there are .*teacher-lite0"):
         catalogue.load("nobody")
     result = CliRunner().invoke(pitcore_tools, ["distil", "teach", "teachers", "--data", "."])

@@ -14,7 +14,7 @@ from pitcore_tools.evaluate.figures import Share
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits, write_logits
 
 
-def test_wilson_interval_is_the_textbooks():
+def test_wilson_interval_has_the_published_value():
     low, high = Share(8, 10).interval
     assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)  # Wilson 1927, n = 10, p = 0.8
     assert math.isnan(Share(0, 0).value)
@@ -44,7 +44,7 @@ def test_platt_finds_the_curve_that_made_the_labels():
     assert figures.fit_platt(labels, margins) == (pytest.approx(0.5, abs=0.03), pytest.approx(-0.7, abs=0.06))
 
 
-def test_calibration_error_is_zero_for_a_prophet_and_large_for_a_braggart():
+def test_calibration_error_is_zero_for_perfect_and_large_for_overconfident_probabilities():
     rng = np.random.default_rng(1)
     truth = rng.random(30_000)
     labels = (rng.random(30_000) < truth).astype(np.int64)

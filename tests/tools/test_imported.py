@@ -40,7 +40,7 @@ def stated(**values):
 
 
 def checkpoint_of(folder, architecture, classes, *, normalised=False):
-    """Write a net as another program would leave it, and return it; nobody changes it."""
+    """Write a net as another program would store it, and return it. Tests must not change it."""
     network = fitted(architecture, classes, normalised)
     torch.save({"model_state_dict": network.state_dict()}, folder / "best.pt")
     return network
@@ -77,7 +77,7 @@ def at_size(images):
 
 
 def as_picture(crops, *, normalised):
-    """What another program feeds its net: (N, 3, S, S) float, green zero, perhaps normalised."""
+    """The input of another program's net: (N, 3, S, S) float, green zero, perhaps normalised."""
     rgb = torch.zeros(len(crops), 3, *crops.shape[1:3])
     rgb[:, ::2] = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
     if normalised:
@@ -99,7 +99,7 @@ def their_answer(network, crops, *, normalised):
         pytest.param("resnet50", False, marks=pytest.mark.full),
     ],
 )
-def test_an_imported_net_says_what_it_said_where_it_was_trained(architecture, normalised, tmp_path):
+def test_an_imported_net_gives_the_outputs_of_its_training_framework(architecture, normalised, tmp_path):
     theirs = checkpoint_of(tmp_path, architecture, 2, normalised=normalised)
     import_checkpoint(tmp_path / "best.pt", stated(normalised=normalised), tmp_path / "run")
     recipe, ours = load_network(tmp_path / "run")
@@ -111,7 +111,7 @@ def test_an_imported_net_says_what_it_said_where_it_was_trained(architecture, no
     )
 
 
-def test_labels_in_another_order_are_put_into_ours(tmp_path):
+def test_labels_in_another_order_are_reordered(tmp_path):
     theirs = checkpoint_of(tmp_path, "resnet18", 3)
     import_checkpoint(tmp_path / "best.pt", stated(labels=["pit", "clean", "maybe"]), tmp_path / "run")
     recipe, ours = load_network(tmp_path / "run")
@@ -192,7 +192,7 @@ def test_a_board_judges_crops_by_a_bundle_of_every_kind(classes, architecture, o
     assert verdict.p_pit == pytest.approx(wanted, abs=1e-4 if options else 0.1)
 
 
-def test_a_normalised_net_is_not_quantised_in_silence(tmp_path, procedural_crops):
+def test_quantising_a_normalised_net_is_reported(tmp_path, procedural_crops):
     checkpoint_of(tmp_path, "resnet18", 2)
     run = tmp_path / "run"
     assert "float alone" in command("import", tmp_path / "best.pt", "--size", 64, "--normalised", "--out", run)
@@ -200,7 +200,7 @@ def test_a_normalised_net_is_not_quantised_in_silence(tmp_path, procedural_crops
         command("quantise", run, "--data", procedural_crops, "--out", tmp_path / "bundle")
 
 
-def test_a_net_whose_labels_are_in_another_order_is_found_out(tmp_path, procedural_crops):
+def test_a_net_with_exchanged_labels_is_detected(tmp_path, procedural_crops):
     checkpoint_of(tmp_path, "resnet18", 2)
     command("import", tmp_path / "best.pt", "--size", 64, "--labels", "pit,clean", "--out", tmp_path / "run")
     with pytest.raises(DataError, match="are its labels in another order"):

@@ -56,7 +56,7 @@ class Page:
         self.tab.keyboard.press("Enter")
 
     def shown(self, before=None):
-        """The crop whose pictures stand on the page, when it is another than before."""
+        """Return the crop on the page, once it is another than before."""
         self.tab.wait_for_function(
             "before => { const at = document.getElementById('work').dataset;"
             " return at.crop !== undefined && at.crop !== before && (at.crop === '' || at.shown === at.crop); }",
@@ -127,7 +127,7 @@ def test_twenty_crops_labelled_by_keyboard_are_what_training_reads(started, fold
 
 
 @needs_browser
-def test_undo_two_people_and_what_they_disagree_on(started, folder, truth, tmp_path):
+def test_label_page_supports_undo_two_people_and_their_disagreements(started, folder, truth, tmp_path):
     page = started(folder, tmp_path / "labels")
     page.begin("anna")
     first = page.shown("none")

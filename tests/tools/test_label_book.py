@@ -1,4 +1,4 @@
-"""What people said of crops is kept, may be undone, and is compared."""
+"""Tests that labels of people are stored, can be undone, and are compared."""
 
 import csv
 
@@ -8,7 +8,7 @@ from pitcore.errors import DataError
 from pitcore_tools.label.book import Book, kappa_of
 
 
-def test_a_book_goes_on_where_it_was_and_the_last_word_counts(tmp_path):
+def test_a_label_book_is_continued_and_the_last_label_counts(tmp_path):
     crops = [f"{number:064x}" for number in range(1 << 60, (1 << 60) + 3)]
     crops = [crop[::-1] for crop in crops]
     book = Book(tmp_path, crops)
@@ -24,13 +24,13 @@ def test_a_book_goes_on_where_it_was_and_the_last_word_counts(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "Anna", "labels", "a" * 33, "-a", "ä"])
-def test_a_name_that_is_no_file_s_is_refused(tmp_path, name):
+def test_a_name_that_is_no_file_name_is_refused(tmp_path, name):
     with pytest.raises(DataError, match="not a valid name"):
         Book(tmp_path, ["ab" * 32]).say(name, "ab" * 32, "pit")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_crop_that_is_not_there_and_a_word_of_ones_own_are_refused(tmp_path):
+def test_an_unknown_crop_and_an_unknown_label_are_refused(tmp_path):
     book = Book(tmp_path, ["ab" * 32])
     with pytest.raises(DataError, match="no such crop"):
         book.say("anna", "cd" * 32, "pit")
@@ -38,7 +38,7 @@ def test_a_crop_that_is_not_there_and_a_word_of_ones_own_are_refused(tmp_path):
         book.say("anna", "ab" * 32, "stone")
 
 
-def test_kappa_is_cohens():
+def test_kappa_has_the_published_value():
     pairs = [("yes", "yes")] * 20 + [("yes", "no")] * 5 + [("no", "yes")] * 10 + [("no", "no")] * 15
     assert kappa_of(pairs) == pytest.approx(0.4)
     assert kappa_of([("yes", "yes")] * 3) is None

@@ -17,7 +17,7 @@ def nets():
 
 
 def crops():
-    """Discs of many sizes and brightnesses: pictures that a network of any weights tells apart."""
+    """Discs of many sizes and brightnesses, for which a network with any weights gives different outputs."""
     chance = np.random.default_rng(5)
     rows, columns = np.mgrid[:PX, :PX]
     pixels = np.zeros((COUNT, PX, PX, 2), np.uint8)
@@ -29,7 +29,7 @@ def crops():
 
 
 def margins(logits):
-    """By how much one class is ahead of the other: what a verdict is made of."""
+    """Return the difference of the two logits, from which the verdict follows."""
     return logits[:, 1] - logits[:, 0]
 
 

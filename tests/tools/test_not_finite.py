@@ -67,7 +67,7 @@ def test_export_refuses_what_only_its_batch_norm_makes_infinite(tmp_path):
 
 
 @pytest.mark.parametrize("words", [("export", "--out", "a.onnx"), ("quantise", "--data", "DATA", "--out", "bundle")])
-def test_a_run_whose_weights_are_not_finite_goes_no_further(tmp_path, procedural_crops, words, monkeypatch):
+def test_quantise_refuses_a_run_with_weights_that_are_not_finite(tmp_path, procedural_crops, words, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command("import", checkpoint(tmp_path / "best.pt"), "--size", 48, "--out", "run")
     weights = torch.load(tmp_path / "run" / MODEL)

@@ -60,7 +60,7 @@ class TestAdd:
         with pytest.raises(PublishError, match="version of its own"):
             begun.add("1.0.0")
 
-    def test_the_way_back_is_the_old_archive_under_a_new_number(self, begun):
+    def test_going_back_publishes_the_old_archive_under_a_new_number(self, begun):
         old, new = (json.loads(begun.add(version).stdout)["target"] for version in ("1.0.0", "1.1.0"))
         begun.run("release", "stable", new, "--percent", 100, "--yes")
         with pytest.raises(PublishError, match="no board goes back"):
@@ -112,7 +112,7 @@ class TestWithdraw:
         with pytest.raises(PublishError, match="not in this repository"):
             begun.run("withdraw", third, "--yes")
 
-    def test_after_a_thief_a_number_above_his_can_be_given(self, begun):
+    def test_after_a_key_theft_a_higher_release_number_can_be_chosen(self, begun):
         begun.add("1.0.0")
         with pytest.raises(PublishError, match="used already"):
             begun.add("1.1.0", "--number", 1)
@@ -120,14 +120,14 @@ class TestWithdraw:
 
 
 class TestPatches:
-    def test_the_smallest_is_kept(self):
+    def test_the_smallest_patch_is_kept(self):
         draw = np.random.default_rng(1)
         base = draw.bytes(200_000)
         full = base[:100_000] + draw.bytes(100) + base[100_000:]
         kept = patches.best_patch(base, full)
         assert len(kept.content) == min(len(patch.content) for patch in patches.candidates(base, full)) < 1000
 
-    def test_one_that_saves_little_is_dropped(self):
+    def test_a_patch_that_saves_little_is_dropped(self):
         draw = np.random.default_rng(2)
         base = draw.bytes(100_000)
         assert patches.best_patch(base, draw.bytes(100_000)) is None
@@ -136,14 +136,14 @@ class TestPatches:
 
 
 class TestRelease:
-    def test_a_share_must_be_said(self, begun):
+    def test_a_rollout_needs_a_share(self, begun):
         target = json.loads(begun.add("1.0.0").stdout)["target"]
         result = begun.run("release", "stable", target, "--yes")
         assert result.exit_code == 2
         assert "--percent" in result.output
 
     @pytest.mark.parametrize("share", ["nan", "inf", "-1", "101"])
-    def test_what_is_no_share_is_never_published(self, begun, share):
+    def test_an_invalid_share_is_never_published(self, begun, share):
         target = json.loads(begun.add("1.0.0").stdout)["target"]
         result = begun.run("release", "stable", target, "--percent", share, "--yes")
         assert result.exit_code == 2
@@ -158,14 +158,14 @@ class TestRelease:
         assert "is lost, and this release is written alone" in said
         assert begun.verify()["phases"][0]["percent"] == 1
 
-    def test_a_script_must_say_yes(self, begun):
+    def test_a_script_needs_the_option_yes(self, begun):
         target = json.loads(begun.add("1.0.0").stdout)["target"]
         before = begun.files()
         with pytest.raises(PublishError, match="--yes"):
             begun.run("release", "stable", target, "--percent", 1)
         assert begun.files() == before
 
-    def test_a_person_is_asked_and_may_say_no(self, begun, monkeypatch):
+    def test_a_person_is_asked_for_confirmation(self, begun, monkeypatch):
         target = json.loads(begun.add("1.0.0").stdout)["target"]
         before = begun.files()
         monkeypatch.setattr("pitcore_tools.cli.package_options.is_asked", lambda: True)
@@ -179,12 +179,12 @@ class TestRelease:
         ("channel", "target", "says"),
         [("beta", "models/tiny-1.0.0.tar", "there are stable"), ("stable", "models/tiny-9.tar", "package list")],
     )
-    def test_what_is_not_there_says_what_is(self, begun, channel, target, says):
+    def test_an_unknown_channel_or_release_is_refused_with_the_known_ones(self, begun, channel, target, says):
         begun.add("1.0.0")
         with pytest.raises(PublishError, match=says):
             begun.run("release", channel, target, "--percent", 1, "--yes")
 
-    def test_fewer_boards_than_before_says_what_that_does_not_do(self, begun):
+    def test_a_smaller_share_warns_that_installed_boards_keep_the_model(self, begun):
         target = json.loads(begun.add("1.0.0").stdout)["target"]
         begun.run("release", "stable", target, "--percent", 50, "--yes")
         assert "keep it" in begun.run("release", "stable", target, "--percent", 0, "--yes").stdout

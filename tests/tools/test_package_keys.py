@@ -13,7 +13,7 @@ from tests.tools.desk import Desk
 
 
 class TestKeys:
-    def test_they_are_for_their_owner_alone_encrypted_and_outside_the_repository(self, begun):
+    def test_keys_are_encrypted_readable_by_their_owner_only_and_outside_the_repository(self, begun):
         keys = sorted(begun.keys.rglob("*.pem"))
         assert len(keys) == 8
         for key in keys:
@@ -21,7 +21,7 @@ class TestKeys:
             assert (b"ENCRYPTED" in key.read_bytes()) == ("offline" in key.parts)
         assert not any(b"PRIVATE" in content for content in begun.files().values())
 
-    def test_others_may_not_read_a_key_that_is_used(self, begun):
+    def test_a_key_that_others_can_read_is_refused(self, begun):
         (begun.keys / "online" / "timestamp-1.pem").chmod(0o644)
         with pytest.raises(PublishError, match="chmod 600"):
             begun.run("refresh")

@@ -20,7 +20,7 @@ PI5, PI4 = BOARDS
 COUNTS = Path(__file__).parents[2] / "docs" / "performance" / "instructions.json"
 
 
-def test_the_slowest_roof_decides():
+def test_the_slowest_limit_of_the_roofline_model_decides():
     decoding = predict(PI5, instructions=4.8e6)
     assert decoding.expected == pytest.approx(1.0)  # two a cycle at 2.4 GHz
     assert (decoding.best, decoding.worst) == pytest.approx((0.5, 2.0))
@@ -31,7 +31,7 @@ def test_the_slowest_roof_decides():
     assert (reading.best, reading.expected, reading.worst) == pytest.approx((1.0, 2.0, 4.0))
 
 
-def test_the_kernel_model_gives_back_what_it_was_taken_from():
+def test_the_kernel_model_reproduces_its_measurements():
     assert boards.kernel_ms(PI5, boards.NCNN_MACS) == pytest.approx(boards.NCNN_MS)
     assert boards.kernel_ms(PI4, 1e6) / boards.kernel_ms(PI5, 1e6) == pytest.approx(4 * 2.4 / 1.8)
 
@@ -71,7 +71,7 @@ def test_the_committed_counts_are_of_the_bundled_model():
         report.boards(counts | {"model": "other@1.0.0"}, load_bundle(DEFAULT_BUNDLE), [], Config(), COUNTS.parent)
 
 
-def test_a_real_boards_report_stands_beside_its_prediction(tmp_path):
+def test_the_report_of_a_real_board_is_shown_beside_its_prediction(tmp_path):
     counts, bundle = boards.read_counts(COUNTS), load_bundle(DEFAULT_BUNDLE)
     layers = [roofline.Layer("conv1/Conv", "QLinearConv", 100_000_000, 1, 1.0)]
     stages = {name: {"percentiles": [7.25]} for name in ("search", "track", "extract", "infer", "decide")}

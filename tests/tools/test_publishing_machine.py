@@ -1,4 +1,4 @@
-"""What a publisher's machine can get wrong without any key: modes of files, its clock, a stick that is not mounted."""
+"""Tests faults of a publisher's machine: modes of files, its clock, a stick that is not mounted."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -56,7 +56,7 @@ def test_verify_names_what_it_cannot_look_at(tmp_path):
         verify(publisher.directory)
 
 
-def test_a_clock_that_lost_its_battery_signs_nothing(tmp_path):
+def test_a_clock_that_was_reset_signs_nothing(tmp_path):
     publisher = Publisher(tmp_path)
     publisher.now = datetime(1970, 1, 2, tzinfo=UTC)
     with pytest.raises(PublishError, match="the clock says 1970-01-02"):
@@ -84,5 +84,5 @@ SECOND = Path("/dev/shm")  # noqa: S108  nothing is written there
 
 
 @pytest.mark.skipif(SECOND.stat().st_dev == Path("/").stat().st_dev, reason="needs a second file system")
-def test_a_mounted_file_system_of_its_own_is_a_stick():
+def test_a_separate_mounted_file_system_is_accepted_as_a_stick():
     check_is_stick(SECOND / "pitcore", Path(__file__).parent)

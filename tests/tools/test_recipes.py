@@ -1,4 +1,4 @@
-"""What a recipe may ask for besides the default: other starts, rates, losses, teachers, labels, processes."""
+"""Tests the options of a recipe: other starts, rates, losses, teachers, labels, processes."""
 
 import csv
 import subprocess
@@ -64,7 +64,7 @@ def test_recipes_in_a_ring_are_refused(tmp_path):
         ("version: v2", "version 'v2' fits no model card: give three numbers"),
     ],
 )
-def test_what_does_not_go_together_is_refused(tiny_recipe, tmp_path, changes, said):
+def test_incompatible_options_of_a_recipe_are_refused(tiny_recipe, tmp_path, changes, said):
     (tmp_path / "base.yaml").write_text(recipe_yaml(tiny_recipe))
     (tmp_path / "own.yaml").write_text(f"base: base.yaml\n{changes}\n")
     with pytest.raises(ConfigError, match=said):
@@ -120,7 +120,7 @@ def test_a_teacher_that_saw_what_is_held_out_is_refused(run, tmp_path):
             run("student", **leak)
 
 
-def test_what_a_teacher_saw_its_student_saw(run, tmp_path):
+def test_crops_of_a_teacher_count_as_training_crops_of_its_student(run, tmp_path):
     run("grandmother", held_out_fold=1)
     run("mother", init=str(tmp_path / "grandmother" / MODEL))
     run("other", held_out_fold=0)

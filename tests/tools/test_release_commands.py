@@ -31,7 +31,9 @@ def counts(figure):
 
 
 class TestReference:
-    def test_it_counts_every_crop_of_the_fold_and_leaves_the_network_as_it_was(self, tiny_bundle, procedural_crops):
+    def test_reference_counts_every_crop_of_the_fold_and_does_not_change_the_network(
+        self, tiny_bundle, procedural_crops
+    ):
         before = load_bundle(tiny_bundle)
         network = (tiny_bundle / "model.onnx").read_bytes()
         tool("reference", tiny_bundle, "1.2.4", "--data", procedural_crops)
@@ -113,14 +115,14 @@ class TestGate:
         desk.add("1.1.0", "--gate", report, *WIDE)  # a person looked at the report, and allows it
         assert desk.files() != before
 
-    def test_the_report_of_another_model_opens_no_gate(self, desk):
+    def test_a_report_of_another_model_does_not_open_the_release_gate(self, desk):
         desk.bundle("1.1.0")
         before = desk.files()
         with pytest.raises(PublishError, match=r"is of tiny@1\.0\.0 .*not of tiny@1\.1\.0; rescore again"):
             desk.add("1.1.0", "--gate", desk.report, *WIDE)
         assert desk.files() == before
 
-    def test_a_report_that_compares_nothing_opens_no_gate(self, desk, tmp_path):
+    def test_a_report_without_comparisons_does_not_open_the_release_gate(self, desk, tmp_path):
         crops = tmp_path / "crops"
         crops.mkdir()
         (crops / "one.png").write_bytes(encode_crop(render_crop(7, 0)[0]))

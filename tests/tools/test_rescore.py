@@ -1,4 +1,4 @@
-"""Rescoring an archive: each crop exactly once, with the verdicts of `classify`, whatever is killed or comes twice."""
+"""Tests rescoring of an archive: each crop once, with the verdicts of `classify`, after kills and with duplicates."""
 
 import hashlib
 import json

@@ -29,7 +29,7 @@ def test_drawn_crops_are_those_of_the_renderer_and_lie_in_their_class(tmp_path):
     assert (read_crop(tmp_path / "drawn" / "cherry_pit" / "procedural-9-000003.png") == render_crop(9, 3)[0]).all()
 
 
-def test_drawing_again_adds_what_lacks_and_never_mixes_seeds(tmp_path):
+def test_drawing_again_adds_the_missing_crops_and_never_mixes_seeds(tmp_path):
     list(draw(tmp_path / "drawn", 9, 4))
     first = tmp_path / "drawn" / "cherry_clean" / "procedural-9-000000.png"
     before = first.stat().st_mtime_ns
@@ -40,7 +40,7 @@ def test_drawing_again_adds_what_lacks_and_never_mixes_seeds(tmp_path):
         list(draw(tmp_path / "drawn", 8, 4))
 
 
-def test_the_bundled_net_knows_procedural_cherries_it_never_saw(procedural_crops):
+def test_the_bundled_net_classifies_unseen_procedural_cherries(procedural_crops):
     """Trained on real crops alone; if this falls, the renderer has drifted away from real cherries."""
     found = json.loads(called("score", DEFAULT_BUNDLE, "--data", procedural_crops, "--json"))
     assert found["accuracy"]["value"] >= 0.85

@@ -37,7 +37,7 @@ def test_what_is_too_small_is_found_even_where_the_thread_flushes():
     assert (tiny.tensor, tiny.count, tiny.subnormal, tiny.of) == ("v", 4, 2, 10)
 
 
-def test_a_poisoned_graph_is_poisoned_by_as_much_as_asked_and_can_be_cleaned(graph):
+def test_a_graph_gets_the_requested_share_of_subnormal_weights_and_can_be_cleaned(graph):
     assert find(weights_of(graph)) == []
     found = find(weights_of(poisoned(graph, 0.25)))
     total = sum(tiny.of for tiny in found)
@@ -87,7 +87,7 @@ def test_a_bundle_is_not_rewritten_behind_its_hashes(tmp_path):
         command("inspect", "--zero", tmp_path / "out")
 
 
-def test_the_bundled_model_holds_none():
+def test_the_bundled_model_has_no_subnormal_weights():
     assert "subnormal   none" in command("inspect")
 
 

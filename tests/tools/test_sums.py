@@ -47,7 +47,7 @@ def test_a_sum_that_machines_round_differently_is_not_exact(first, second, why):
     assert exact_sum(first, second, of(1)) is None, why
 
 
-def test_a_half_beyond_the_range_does_no_harm():
+def test_a_half_beyond_the_range_is_harmless():
     assert exact_sum(of(0.5), of(1), of(1)) is None
     assert exact_sum(of(0.5, 255), of(1, 255), of(1)) is not None  # never above zero
 

@@ -38,7 +38,7 @@ def test_a_turned_cherry_gets_the_same_logits(symmetry, stem, architecture):
     assert mirrored == (symmetry == "mirrors")
 
 
-def test_a_free_network_tells_turned_cherries_apart():
+def test_an_untied_network_distinguishes_turned_cherries():
     made, crops = network("none"), torch.rand(3, 2, 33, 33)
     with torch.no_grad():
         assert not torch.allclose(made(torch.rot90(crops, 1, (2, 3))), made(crops), atol=1e-3)

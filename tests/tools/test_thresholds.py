@@ -30,7 +30,7 @@ def drawn(count, seed, folds=1):
     return HeldOut(hashes, rng.integers(0, folds, count), labels, margins, margins + 0.01)
 
 
-def test_the_promise_holds_as_often_as_it_says():
+def test_the_bound_on_missed_pits_holds_with_its_confidence():
     """Draw many calibration sets; the share of pits that truly pass must exceed the promise in at most 5 % of them."""
     rng = np.random.default_rng(0)
     broken, rounds, pits = 0, 2000, 400
@@ -41,7 +41,7 @@ def test_the_promise_holds_as_often_as_it_says():
     assert broken / rounds > 0.01, "a threshold that low gives away too much"
 
 
-def test_the_threshold_is_the_highest_that_keeps_the_promise():
+def test_the_threshold_is_the_highest_that_keeps_the_bound():
     probabilities = np.arange(1, 401) / 1000
     chosen = accept_threshold(np.ones(400, np.int64), probabilities, 0.05, 0.95)
     assert binom.cdf(chosen.missed, 400, 0.05) <= 0.05 < binom.cdf(chosen.missed + 1, 400, 0.05)
@@ -77,7 +77,7 @@ def test_tiers_are_scored_on_folds_they_were_not_chosen_by():
         tiers(labels, probabilities, np.zeros(400, np.int64), 0.02)
 
 
-def test_more_caution_means_more_review():
+def test_a_stricter_bound_means_more_review():
     rows = report.find(drawn(4000, 2), WISH).tiers
     review = [row.review.value for row in rows]
     assert review == sorted(review)
@@ -90,7 +90,7 @@ def test_exact_duplicates_count_once():
     assert report.find(twice, WISH).accepted.pits == int(one.labels.sum())
 
 
-def test_a_promise_is_about_one_net():
+def test_a_bound_needs_the_scores_of_one_net():
     found = report.find(drawn(2000, 4, folds=5), WISH)
     assert found.accepted is None
     assert "5 nets" in report.text(found, WISH)
@@ -106,7 +106,7 @@ def run(*arguments):
     return CliRunner().invoke(pitcore_tools, ["thresholds", *map(str, arguments)])
 
 
-def test_the_command_prints_the_promise_and_draws(logits, tmp_path):
+def test_the_command_prints_the_bound_and_draws_the_curve(logits, tmp_path):
     result = run("--logits", logits, "--fold", 1, "--max-miss", 0.03, "--plot", tmp_path / "t.png")
     assert result.exit_code == 0, result.output
     assert "with 95.0% confidence at most 3.00% of pits pass" in result.output
@@ -124,7 +124,7 @@ def test_the_command_prints_the_promise_and_draws(logits, tmp_path):
         (["--plot", "/nowhere/t.png"], "cannot be written"),
     ],
 )
-def test_what_cannot_be_done_is_one_clear_line(logits, arguments, said):
+def test_an_impossible_request_is_a_one_line_error(logits, arguments, said):
     result = run("--logits", logits, *arguments)
     assert isinstance(result.exception, DataError | OutputError)
     assert said in str(result.exception)

@@ -33,7 +33,7 @@ def weights(run):
     return torch.load(run / MODEL, weights_only=True)
 
 
-def test_a_run_is_the_same_again(tiny_recipe, procedural_crops, tmp_path):
+def test_a_run_is_reproducible(tiny_recipe, procedural_crops, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     short = changed(tiny_recipe, epochs=2)
     train(short, procedural_crops, first, lambda _: None)
@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint_is_a_clear_error(tiny_recipe, procedural_crops, tm
         train(tiny_recipe, procedural_crops, tmp_path, lambda _: None)
 
 
-def test_duplicates_never_stand_on_both_sides_of_the_split(tmp_path):
+def test_duplicates_are_never_on_both_sides_of_the_split(tmp_path):
     rng = np.random.default_rng(0)
     for label, folder in enumerate(("cherry_clean", "cherry_pit")):
         for index in range(40):

@@ -1,4 +1,4 @@
-"""Prints debian/copyright for what lies in a folder of installed wheels: pitcore, and each module it brings along."""
+"""Prints debian/copyright for a folder of installed wheels: pitcore, and each module that it includes."""
 
 from __future__ import annotations
 

@@ -10,12 +10,10 @@ namespace pitcore {
 
 constexpr std::int32_t max_cell_px = 256;  // the sum of as many bytes fits 16 bits
 
-// Sums the row's pixels in cells of `cell_px`; pixels left over at the right are ignored. Moves each of the
-// width_px / cell_px medians towards its cell's sum, by at most `step`: over many frames this is a running median that
-// passing cherries change little. Returns the mean grey level of the median cell, which is that of the empty belt if
-// cherries cover less than half of the row. Negative: the row or the size of a cell is out of bounds.
-double follow_row(const ImageView& plane, std::int32_t row, std::int32_t cell_px, std::int32_t step,
-                  std::uint16_t* medians) noexcept;
+// Sums the row's pixels in cells of `cell_px`, and writes the width_px / cell_px sums; pixels left over at the right
+// are ignored. Returns the mean grey level of the median cell, which is that of the empty belt if cherries cover less
+// than half of the row. Negative: the row or the size of a cell is out of bounds, and nothing is written.
+double measure_row(const ImageView& plane, std::int32_t row, std::int32_t cell_px, std::uint16_t* sums) noexcept;
 
 // One plane's own foreground.
 struct MaskCentre {

@@ -18,7 +18,7 @@ namespace pitcore {
 enum class Polarity { bright, dark };
 enum class Combine { any, all };  // in how many planes a pixel must stand out
 
-// When a pixel of one plane stands out from the belt.
+// When a pixel of one plane differs from the belt.
 struct PlaneRule {
   // Borrowed while the segmenter exists; data null: `level` everywhere. A row stride of 0 is one row for all rows:
   // a profile across the belt, which stays in the nearest cache.

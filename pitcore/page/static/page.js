@@ -403,7 +403,7 @@ function drawHealth() {
   const machine = line.machine;
   const throttled = machine.throttled || [];
   const hot = throttled.filter((text) => text.includes(" now"));
-  const failing = line.sinks.filter((sink) => sink.state !== "ok");
+  const failing = line.sinks.filter((sink) => sink.state !== "ok" && sink.state !== "starting");
   fill($("machine"), {
     temperature: machine.temperature_c === null ? "not known here" : `${machine.temperature_c.toFixed(0)} °C`,
     throttling: machine.throttled === null ? "not known here" : throttled.join(", ") || "none",

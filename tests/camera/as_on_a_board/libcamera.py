@@ -1,4 +1,4 @@
-"""What ``import libcamera`` finds in a program that a test starts with this folder on its path."""
+"""The module that ``import libcamera`` loads in a program that a test starts with this folder on its path."""
 
 from tests.camera.board import libcamera_module
 

@@ -1,4 +1,4 @@
-"""What ``import picamera2`` finds in a program that a test starts with this folder on its path.
+"""The module that ``import picamera2`` loads in a program that a test starts with this folder on its path.
 
 ``PITCORE_TEST_CAMERAS`` says what is connected: JSON, a list of objects with id, plane, height_px, width_px,
 advance_px, faults and lit_at_us. The cameras look at the emulated belt.

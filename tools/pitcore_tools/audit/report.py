@@ -156,4 +156,4 @@ def _pair_words(pair: NearPair) -> str:
 def _outlier_words(outlier: Outlier) -> str:
     if outlier.feature == TOUCHES_BORDER or math.isnan(outlier.deviations):
         return FEATURES[outlier.feature]
-    return f"{FEATURES[outlier.feature]} {outlier.value:.4g}, {outlier.deviations:+.1f} deviations"
+    return f"{FEATURES[outlier.feature]} {outlier.value:.4g}, {outlier.deviations:+z.1f} deviations"

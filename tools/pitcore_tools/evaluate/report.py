@@ -44,7 +44,7 @@ def text(held_out: HeldOut) -> str:
         test = found["mcnemar"]
         difference = nets["int8"].shares["accuracy"].value - nets["float"].shares["accuracy"].value
         lines.append(
-            f"  int8 - float          {difference * 100:+.2f} points; only float right {test['only_float_right']}, "
+            f"  int8 - float          {difference * 100:+z.2f} points; only float right {test['only_float_right']}, "
             f"only int8 right {test['only_int8_right']}, McNemar exact p = {test['p']:.3f}"
         )
     ece, name = found[f"ece_{ships}"], f"calibration ({ships})"

@@ -109,7 +109,7 @@ def quantisation_table(results: Path) -> str:
         labels, both = held_out.labels, (held_out.float_margins, held_out.int8_margins)
         before, after = (figures.confusion(labels, margins).shares["accuracy"].value for margins in both)
         only_float, only_int8, p = figures.mcnemar(labels, *both)
-        shares = [f"{before:.2%}", f"{after:.2%}", f"{(after - before) * 100:+.2f}"]
+        shares = [f"{before:.2%}", f"{after:.2%}", f"{(after - before) * 100:+z.2f}"]
         rows.append([name, str(len(labels)), *shares, str(only_float), str(only_int8), f"{p:.2f}"])
     head = ["net", "crops", "float", "int8", "points", "only float right", "only int8 right", "McNemar p"]
     return markdown(head, rows)
@@ -161,4 +161,4 @@ def _against(base: HeldOut, other: HeldOut) -> str:
     mine, theirs = (np.array(side) for side in zip(*shared, strict=True))
     labels = other.labels[theirs]
     worse, better, p = figures.mcnemar(labels, base.float_margins[mine], other.float_margins[theirs])
-    return f"{(better - worse) / len(labels) * 100:+.2f} points (p = {p:.2f})"
+    return f"{(better - worse) / len(labels) * 100:+z.2f} points (p = {p:.2f})"

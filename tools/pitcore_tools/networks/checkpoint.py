@@ -20,7 +20,7 @@ from pitcore.errors import DataError, first_line
 from pitcore_tools.networks.finite import refuse_not_finite
 
 HOW_TO_SAVE = 'save it where it was trained with torch.save(model.state_dict(), "weights.pt")'
-_INSIDE = ("state_dict", "model_state_dict", "model", "net", "model_ema")  # where others keep the state dict
+_INSIDE = ("state_dict", "model_state_dict", "model", "net", "model_ema")  # keys of the state dict in other programs
 # Prefixes of names from wrappers: DataParallel and SWA, torch.compile, Lightning and others.
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
 _COUNTERS = {"n_averaged"}  # counters of SWA, which are not weights
