@@ -7,7 +7,7 @@
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The C++ core: segmentation, extraction, conversion, flush-to-zero. See _core.pyi.";
-  module.attr("INTERFACE") = 3;  // increase it, here and in prepare.py, if Python needs a new function of the core
+  module.attr("INTERFACE") = 4;  // increase it, here and in prepare.py, if Python needs a new function of the core
   module.attr("ALIGNMENT_BYTES") = static_cast<int>(pitcore::alignment_bytes);
   pitcore::bindings::bind_belt(module);
   pitcore::bindings::bind_frame(module);

@@ -17,7 +17,7 @@ from pitcore.errors import FrameError, ImageError, SegmentationError
 from pitcore.frame import Plane
 from pitcore.preprocess import _core
 
-if getattr(_core, "INTERFACE", 1) != 3:  # an editable checkout moved on, its compiled core did not
+if getattr(_core, "INTERFACE", 1) != 4:  # an editable checkout moved on, its compiled core did not
     raise ImportError(
         f"{_core.__file__} is older or newer than the Python beside it; build it again: pip install --editable . "
         "(in a worktree: python setup.py build_ext --inplace)"
