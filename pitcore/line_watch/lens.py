@@ -1,14 +1,15 @@
 """Detects dirt on lens or glass: a spot that stays in place while the belt moves is not on the belt.
 
 Each frame adds one row of each plane, in cells of 16 px; every 8th row takes its turn, so the whole frame is covered
-every few seconds. Each cell keeps the level that it has without cherries. It moves towards a cherry's level by less
-than away from it, so it stays near the belt's level unless three measurements in four are nearer to a cherry's: a
-dense flow of cherries changes it little.
+every few seconds. Each cell keeps the level that it has without cherries. It moves towards a cherry's level by a third
+of the step away from it, so it settles at the quartile of its measurements that is on the belt's side. Cherries change
+it little if they cover the cell in clearly fewer than three measurements in four.
 
-A cell is dirty if both its level and its last measurement differ from the median of their column, in the same
-direction. Dirt is in every measurement. A thing on the belt is not: a leaf that is darker than the belt while the
-levels are learned would else be taken for dirt until the level has risen again, which takes minutes. A defect of a
-whole column, such as a scratch along the belt, is not detected: it is part of what 'calibrate flat' measures.
+A spot is reported if its level and its last measurement both differ from the median of their column, in the same
+direction. A thing on the belt, such as a leaf that is darker than the belt while the levels are learned, changes a
+level for minutes, but it is not in later measurements. The spot is gone only when the levels are normal: a cherry that
+covers it at the last measurement hides it, but does not clean it. A defect of a whole column, such as a scratch along
+the belt, is not detected: it is part of what 'calibrate flat' measures.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ ROW_STEP_PX = 8
 TOWARDS_LEVELS = 0.4  # step of a cell towards a cherry's level each time its row is measured, in grey levels
 AWAY_LEVELS = 1.2  # step back to the belt's level
 SETTLED = 10  # measurements of each row before the first result
-MIN_CELLS = 2  # adjacent dirty cells that count as a spot; a single one may be a few hot pixels
 
 
 class LensCheck:
@@ -90,26 +90,28 @@ class LensCheck:
         return np.where(is_bright, away, towards), np.where(is_bright, towards, away)
 
     def dirty(self) -> bool | None:
-        """Return True if there is dirt; None until every row was measured again."""
+        """Return True if there is dirt, False if all levels are normal.
+
+        Return None until every row was measured again, and if a level is not normal but its last measurement is.
+        """
         return self._find() if self._due else None
 
     def describe(self) -> str:
         """Return where the dirt is, and what to do."""
         return self._detail
 
-    def _find(self) -> bool:
+    def _find(self) -> bool | None:
         apart, last = (cells - np.median(cells, axis=0) for cells in (self._levels, self._measured))
         limit = self._dirt * self.cell_px
-        dirty = np.where(apart > 0, np.minimum(apart, last) > limit, np.maximum(apart, last) < -limit)
-        if not dirty.any():
+        if not _spots(np.abs(apart) > limit).any():
             return False
-        beside = dirty[1:] & dirty[:-1]
+        shown = _spots(np.where(apart > 0, np.minimum(apart, last) > limit, np.maximum(apart, last) < -limit))
         for plane, name in enumerate(self._names):
-            cells = np.argwhere(beside[:, plane])
-            if len(cells) >= MIN_CELLS - 1:
+            cells = np.argwhere(shown[:, plane])
+            if len(cells):
                 self._detail = self._detail_of(name, apart[:, plane], cells)
                 return True
-        return False
+        return None
 
     def _detail_of(self, name: str, apart: NDArray[np.float64], cells: NDArray[np.intp]) -> str:
         (top, left), (bottom, right) = cells.min(axis=0).tolist(), cells.max(axis=0).tolist()
@@ -120,3 +122,8 @@ class LensCheck:
             f"{top * ROW_STEP_PX} to {(bottom + 2) * ROW_STEP_PX} does not move with the belt, {kind}; "
             "clean lens, glass and lamp"
         )
+
+
+def _spots(dirty: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the cells that are dirty like the cell below them; a single one may be a few hot pixels."""
+    return dirty[1:] & dirty[:-1]

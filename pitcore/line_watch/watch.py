@@ -112,7 +112,8 @@ class LineWatch:
             "belt_reversing": _Check(motion.reversing, motion.describe_reversing, Latch(1, 1)),
             "encoder_mismatch": _Check(motion.mismatch, motion.describe_mismatch, Latch(2, 1)),
         }
-        # Run only in frames whose rows were measured. Dirt is a median over many passes, so one finding is enough.
+        # Run only in frames whose rows were measured. The lens check's levels come from many measurements, so one
+        # finding is enough; it finds no dirt only when the levels are normal.
         self._by_rows: dict[AlarmName, _Check] = {
             "light_off": _Check(self._light_off, self._describe_light_off, Latch(2, 2)),
             "lens_dirty": _Check(lens.dirty, lens.describe, Latch(1, 1)),
