@@ -179,8 +179,10 @@ class GpioSink:
         """
         if self._closing.is_set():
             return
+        # Arming may have changed since the thread wrote it last, and the process acts on it until its end.
+        self._board.set("armed", int(self._arming.armed))
         self._connection.close()  # the process ends when the connection closes
-        self._board.set("armed", int(self._arming.armed))  # it may end before the thread writes it
+        self._board.set("armed", int(self._arming.armed))
         try:
             self._process.wait(END_S)
         except subprocess.TimeoutExpired:
@@ -247,7 +249,7 @@ class GpioSink:
     def _measure_spare(self, acts: Sequence[Act]) -> None:
         """Measure the time until the first valve of each thing must open. A stopped belt has none."""
         history, now_ns = self._board.history, time.monotonic_ns()
-        tick, t_ns = history.tick, history.t_ns
+        t_ns, tick = history.newest
         ticks_per_s = history.ticks_per_s(t_ns)  # until the newest step: the valve process reads steps a little later
         if ticks_per_s <= 0 or now_ns - t_ns > STOOD_NS:
             return

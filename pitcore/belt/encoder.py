@@ -156,14 +156,19 @@ class TickHistory:
     @property
     def tick(self) -> int:
         """Return the newest count; 0 before the first edge."""
+        return self.newest[1]
+
+    @property
+    def newest(self) -> tuple[int, int]:
+        """Return time and count of the newest step; zeros before the first. Both are of the same step."""
         count = self._count[0]
-        return self._ticks[(count - 1) & self._mask] if count else 0
+        newest = (count - 1) & self._mask
+        return (self._t_ns[newest], self._ticks[newest]) if count else (0, 0)
 
     @property
     def t_ns(self) -> int:
         """Return the time of the newest step; 0 before the first."""
-        count = self._count[0]
-        return self._t_ns[(count - 1) & self._mask] if count else 0
+        return self.newest[0]
 
     def append(self, t_ns: int, tick: int) -> None:
         """Record a step. Times must not fall."""
@@ -195,6 +200,6 @@ class TickHistory:
         back = min(steps, count - 1, self._readable - 1)
         if back < 1:
             return 0.0
-        then = (count - 1 - back) & self._mask
-        span_ns = max(now_ns, self.t_ns) - self._t_ns[then]
-        return (self.tick - self._ticks[then]) * 1e9 / span_ns if span_ns > 0 else 0.0
+        newest, then = (count - 1) & self._mask, (count - 1 - back) & self._mask
+        span_ns = max(now_ns, self._t_ns[newest]) - self._t_ns[then]
+        return (self._ticks[newest] - self._ticks[then]) * 1e9 / span_ns if span_ns > 0 else 0.0

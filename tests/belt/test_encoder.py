@@ -95,6 +95,14 @@ def test_a_history_that_is_full_still_knows_the_newest_steps():
     assert history.tick_at(0) == 1000 - (64 - 8) + 1  # the oldest tick that it must still know
 
 
+def test_the_newest_step_has_its_time_and_its_count():
+    history = TickHistory(capacity=64)
+    assert (history.newest, history.t_ns, history.tick) == ((0, 0), 0, 0)
+    for step in range(1, 131):
+        history.append(step * 1000, -step)
+        assert history.newest == (history.t_ns, history.tick) == (step * 1000, -step)
+
+
 def test_speed_is_that_of_the_last_steps_and_falls_while_the_belt_is_stopped():
     history = TickHistory()
     assert history.ticks_per_s(5) == 0.0
