@@ -213,8 +213,8 @@ def _rollout(config: Config, running_sha256: str) -> Iterator[Metric]:
 
 def _outputs(sinks: tuple[Sink, ...], metrics: Metrics) -> Iterator[Metric]:
     statuses = [sink.status() for sink in sinks if isinstance(sink, ReportsStatus)]
-    works = {one["kind"]: one["state"] in {"ok", "starting"} for one in statuses}
-    yield _gauge("pitcore_output_ok", "0 while the output fails; `pitcore status` has the reason.", works, "output")
+    works = {one["kind"]: one["state"] == "ok" for one in statuses}
+    yield _gauge("pitcore_output_ok", "0 while the output starts or fails; see `pitcore status`.", works, "output")
     lost = {kind: metrics.value(name) for kind, name in LOST.items() if kind in works}
     yield _counter("pitcore_output_lost", "Lines or verdicts that the output had to drop.", lost, "output")
 

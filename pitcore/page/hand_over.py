@@ -66,7 +66,7 @@ class PageSink(ChildOutput):
         shape = (frame.height_px, frame.width_px)
         size = FrameSlots.size(len(frame.planes), shape)
         child = Child("page", "pitcore.page.page_process", size, RETRY_S, END_S)
-        super().__init__(child, "The belt is judged without it.")
+        super().__init__(child)
         self._slots: FrameSlots | None = None  # set before there are viewers
         store = config.model.store
         self._start = Start(

@@ -69,7 +69,7 @@ class Shadow(ChildOutput):
         size = CropMemory.size(self._start.capacity, len(planes))
         # It is killed at once: it has no data to save, and may wait long for a core to end by itself.
         child = Child("shadow", "pitcore.shadow.candidate_process", size, RETRY_S, end_s=0.0)
-        super().__init__(child, "The belt is judged without it; correct [shadow] bundle.")
+        super().__init__(child)
         self._crops: NDArray[np.uint8] | None = None  # set before the candidate is ready
         self._credit = Credit(shadow.kept_per_minute)
         self._due, self._copied = 0.0, 0
@@ -192,14 +192,15 @@ class Shadow(ChildOutput):
                 raw = connection.recv(MAX_MESSAGE_BYTES)
             except TimeoutError:
                 if time.monotonic() > until_s:
-                    self._fails(f"the candidate said nothing for {HANGS_S:g} s")
+                    reason = f"the candidate said nothing for {HANGS_S:g} s"
+                    self._fails(reason, "It runs only while a core is free: see `top`.")
                     return None
                 continue
             if not raw:
                 raise ConnectionResetError
             message: FromCandidate = msgspec.msgpack.decode(raw, type=FromCandidate)
             if isinstance(message, Refused):
-                self._fails(message.reason)
+                self._fails(message.reason, "Correct [shadow] bundle.")
                 return None
             return message
         return None

@@ -21,6 +21,7 @@ from pitcore.sinks.output_state import OutputState, reason_of
 log = logging.getLogger(__name__)
 
 KILL_S = 2.0  # time for a killed process to end
+UNAFFECTED = "The belt is judged without it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,10 @@ class ChildOutput(ABC):
 
     Args:
         child: the process.
-        fix: what the log says after each new reason of a failure.
     """
 
-    def __init__(self, child: Child, fix: str) -> None:
-        self._child, self._fix = child, fix
+    def __init__(self, child: Child) -> None:
+        self._child = child
         self._output_state = OutputState(child.section, child.retry_s, starting=True)
         self._closing = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,14 +91,27 @@ class ChildOutput(ABC):
         while not self._closing.is_set():
             self._has_reason = False
             try:
-                connection = self._begin()
-            except OSError as error:
-                self._fails(f"its shared memory or its process cannot be created: {reason_of(error)}")
-            else:
-                with connection:
-                    self._serve_once(connection)
-                self._end()
+                self._run_once()
+            except Exception as error:  # the belt is judged in any case, and the process is started again
+                log.exception("[%s] a bug in pitcore", self._child.section)
+                self._fails(f"{type(error).__name__}; the log has the traceback")
             self._closing.wait(self._child.retry_s)
+
+    def _run_once(self) -> None:
+        """Start the process, talk to it until either side ends, and end it."""
+        try:
+            connection = self._begin()
+        except OSError as error:
+            self._fails(
+                f"its shared memory or its process cannot be created: {reason_of(error)}",
+                "The board may be out of processes, files or memory: see TasksMax= of the unit and `pitcore doctor`.",
+            )
+            return
+        try:
+            with connection:
+                self._serve_once(connection)
+        finally:
+            self._end()
 
     def _begin(self) -> socket.socket:
         """Create the memory if there is none, and start the process. Raises OSError."""
@@ -115,15 +128,16 @@ class ChildOutput(ABC):
         return connection
 
     def _serve_once(self, connection: socket.socket) -> None:
-        """Talk to the process until it ends, and report why it ended."""
+        """Talk to the process until either side ends, and report why."""
+        reason = "its process ended, and the log or `dmesg` says why"
         try:
-            with suppress(OSError):
-                self.serve(connection)
-        except Exception as error:  # the belt is judged in any case, and the process is started again
-            log.exception("[%s] a bug in pitcore", self._child.section)
-            self._fails(f"{type(error).__name__}; the log has the traceback")
+            self.serve(connection)
+        except (ConnectionResetError, BrokenPipeError):
+            pass  # the process ended
+        except OSError as error:
+            reason = f"the connection to its process failed: {reason_of(error)}"
         if not self._has_reason:
-            self._fails("its process ended, and the log or `dmesg` says why")
+            self._fails(reason)
 
     def _end(self) -> None:
         """Let the process end; kill it if it does not."""
@@ -142,8 +156,13 @@ class ChildOutput(ABC):
         self._has_reason = False
         self._output_state.works(message)
 
-    def _fails(self, reason: str) -> None:
-        """Report that the output fails, unless the service stops."""
+    def _fails(self, reason: str, fix: str = "") -> None:
+        """Report that the output fails, unless the service stops.
+
+        Args:
+            reason: one line.
+            fix: how to fix it, one sentence; empty if the reason says it.
+        """
         self._has_reason = True
         if not self._closing.is_set():
-            self._output_state.fails(reason, self._fix)
+            self._output_state.fails(reason, f"{UNAFFECTED} {fix}".rstrip())

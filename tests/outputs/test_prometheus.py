@@ -13,12 +13,16 @@ import pytest
 import yaml
 
 from pitcore import machine
-from pitcore.config import MetricsConfig
+from pitcore.config import MetricsConfig, ShadowConfig
+from pitcore.metrics import Metrics
 from pitcore.outputs import prometheus
-from pitcore.outputs.figures import ServiceCollector
+from pitcore.outputs.figures import ServiceCollector, _outputs
 from pitcore.outputs.prometheus import MAX_CONNECTIONS, PrometheusOutput
+from pitcore.shadow.beside import Shadow
+from pitcore.sinks.jsonl import JsonlSink
 from tests.conftest import ROOT
 from tests.outputs.running import RunningService, free_port, need, until
+from tests.scene import config_for
 
 RULES = ROOT / "firmware_configs" / "prometheus" / "pitcore.rules.yml"
 DASHBOARD = ROOT / "firmware_configs" / "grafana" / "pitcore.json"
@@ -104,6 +108,17 @@ def test_arming_and_rejects_show(tmp_path, tiny_bundle):
         spare = "pitcore_reject_spare_seconds"
         assert found[f'{spare}_bucket{{le="+Inf"}}'] == found[f"{spare}_count"]
         assert found['pitcore_output_ok{output="valves"}'] == 1
+
+
+def test_an_output_is_ok_only_when_it_works(tmp_path, tiny_bundle):
+    """An output whose process hangs at its start stays in the state `starting`."""
+    shadow = Shadow(config_for(tiny_bundle, shadow=ShadowConfig(enabled=True, bundle="x")), None, Metrics())
+    lines = JsonlSink(tmp_path / "verdicts.jsonl", rotate_bytes=1 << 20, keep=1, metrics=Metrics())
+    ok, _ = _outputs((shadow, lines), Metrics())
+    assert shadow.status()["state"] == "starting"
+    assert {sample.labels["output"]: sample.value for sample in ok.samples} == {"shadow": 0, "jsonl": 1}
+    shadow.close()
+    lines.close()
 
 
 def test_promtool_accepts_names_and_texts(service):

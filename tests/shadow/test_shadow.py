@@ -206,13 +206,17 @@ def test_status_is_starting_until_the_candidate_is_ready(tiny_bundle, candidate)
         assert shadow.status()["state"] == "ok"
 
 
-def test_shadow_without_shared_memory_is_reported_as_failing_and_tried_again(monkeypatch, tiny_bundle, candidate):
+def test_shadow_without_shared_memory_is_reported_as_failing_and_tried_again(
+    monkeypatch, caplog, tiny_bundle, candidate
+):
     monkeypatch.setattr(beside, "RETRY_S", 0.1)
     with monkeypatch.context() as full:
         full.setattr(os, "memfd_create", no_memory)
         with beside_scene(tiny_bundle, candidate) as (shadow, hooks):
             until(lambda: shadow.status()["state"] == "failing", "reason")
             assert "cannot be created: Cannot allocate memory" in shadow.status()["reason"]
+            assert "out of processes, files or memory" in caplog.text
+            assert "bundle" not in caplog.text
             keepers = Hooks(keepers=[shadow])
             memory, _, _ = run_scene(ListSource(still(*frames(2))), config_for(tiny_bundle), hooks=keepers)
             assert len(memory.verdicts) == 6
@@ -222,7 +226,26 @@ def test_shadow_without_shared_memory_is_reported_as_failing_and_tried_again(mon
             assert (shadow.status()["state"], shadow.status()["cherries"]) == ("ok", 6)
 
 
-def test_a_candidate_that_cannot_be_used_is_reported_in_one_line_and_the_belt_is_judged(tmp_path, tiny_bundle):
+def test_a_bug_at_the_start_is_reported_and_the_candidate_is_started_again(monkeypatch, caplog, tiny_bundle, candidate):
+    monkeypatch.setattr(beside, "RETRY_S", 0.1)
+    with monkeypatch.context() as broken:
+        broken.setattr("pitcore.sinks.child_output.start_child", None)
+        with beside_scene(tiny_bundle, candidate) as (shadow, _):
+            until(lambda: shadow.status()["state"] == "failing", "reason")
+            assert shadow.status()["reason"] == "TypeError; the log has the traceback"
+            assert "Traceback" in caplog.text
+            broken.undo()
+            ready(shadow)
+
+
+def test_a_connection_that_fails_is_not_reported_as_a_process_that_ended(tiny_bundle, tmp_path):
+    too_long = tmp_path / ("x" * (1 << 23))  # more than a socket sends as one message
+    with beside_scene(tiny_bundle, too_long) as (shadow, _):
+        until(lambda: shadow.status()["state"] == "failing", "reason")
+        assert shadow.status()["reason"] == "the connection to its process failed: Message too long"
+
+
+def test_a_candidate_that_cannot_be_used_is_reported_in_one_line_and_the_belt_is_judged(tmp_path, tiny_bundle, caplog):
     torn = write_tiny_bundle(tmp_path / "torn")
     (torn / "model.onnx").write_bytes(b"torn")
     shifted = write_tiny_bundle(tmp_path / "shifted", golden_shift=0.5)
@@ -238,6 +261,7 @@ def test_a_candidate_that_cannot_be_used_is_reported_in_one_line_and_the_belt_is
         assert len(memory.verdicts) == 3
         assert said in reason
         assert "\n" not in reason
+        assert "The belt is judged without it. Correct [shadow] bundle." in caplog.messages[-1]
 
 
 SERVICE = """
