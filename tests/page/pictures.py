@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from pitcore_tools.train.procedural import draw
@@ -21,6 +22,7 @@ MAX_BYTES = 250_000
 QUALITIES = (85, 75, 65)  # of JPEG, the first one with which a picture is small enough
 DESK, WHOLE, PHONE = (1152, 900), (1152, 1740), (390, 844)  # pixels
 CHERRIES = 100  # on the page before a picture
+PATIENCE_S = 600.0  # time-out of each wait; a busy machine needs minutes for a hundred cherries
 FILLED_S = 75  # after the start; then the last minute is a whole one
 CONFIG = """
 [source]
@@ -58,6 +60,7 @@ SHOWN = (
     "(wanted) => { const at = document.getElementById('work').dataset;"
     " return document.getElementById('progress').textContent === wanted && at.crop && at.shown === at.crop; }"
 )
+LOADED = "[...document.querySelectorAll('#planes img')].every((one) => one.complete)"
 DARK = "[source.disturbance]\nlight = [0.1, 1.0]\nfirst = 8\n"
 
 
@@ -75,20 +78,32 @@ def counted(visit):
     return sum(int(tile.get_attribute("data-count") or 0) for tile in tiles)
 
 
+def wait_for(page, condition, what):
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"after {PATIENCE_S:g} s there is still no picture: {what} did not come")
+        page.wait_for_timeout(200)
+
+
+def is_sorting(visit):
+    """Whether the page shows a belt with enough cherries, on which nothing is wrong."""
+    return counted(visit) >= CHERRIES and visit.text("#headline") == "SORTING" and len(visit.cherries()) >= 8
+
+
 def while_sorting(browser, folder, keep):
     """Take the pictures of a belt on which nothing is wrong."""
     service, url = start(folder)
     try:
         visit = Visit(browser, url, WHOLE)
-        while not visit.page.evaluate(f"told && told.line && told.line.uptime_s > {FILLED_S}"):
-            visit.page.wait_for_timeout(1000)
-        while counted(visit) < CHERRIES or visit.text("#headline") != "SORTING" or len(visit.cherries()) < 8:
-            visit.page.wait_for_timeout(200)
+        started = f"told && told.line && told.line.uptime_s > {FILLED_S}"
+        wait_for(visit.page, lambda: visit.page.evaluate(started), "a full minute")
+        wait_for(visit.page, lambda: is_sorting(visit), "a belt that is sorted")
         keep("page.jpg", visit.page)
         visit.page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
         phone = Visit(browser, url, PHONE)
-        while counted(phone) < CHERRIES:
-            phone.page.wait_for_timeout(200)
+        wait_for(phone.page, lambda: counted(phone) >= CHERRIES, "cherries on the phone")
         keep("page_phone.jpg", phone.page)
         phone.page.close()
         visit.page.focus("#strip")
@@ -98,8 +113,7 @@ def while_sorting(browser, folder, keep):
                 break
         visit.page.keyboard.press("Enter")
         visit.page.wait_for_selector("#cherry[open]")
-        while not visit.page.evaluate("[...document.querySelectorAll('#planes img')].every((one) => one.complete)"):
-            visit.page.wait_for_timeout(100)
+        wait_for(visit.page, lambda: visit.page.evaluate(LOADED), "the pictures of a cherry")
         keep("page_cherry.jpg", visit.page)
         visit.page.close()
         service.stop()
@@ -166,12 +180,17 @@ SCENES = {"sorting": while_sorting, "dark": while_dark, "labelling": while_label
 
 def taken(page, **kind):
     """Take a picture while the page has a new picture of the belt; again if it became old meanwhile."""
-    while True:
-        while page.query_selector("#strip.old"):
-            page.wait_for_timeout(100)
+    raw = b""
+
+    def is_new():
+        nonlocal raw
+        if page.query_selector("#strip.old"):
+            return False
         raw = page.screenshot(**kind)
-        if not page.query_selector("#strip.old"):
-            return raw
+        return not page.query_selector("#strip.old")
+
+    wait_for(page, is_new, "a new picture of the belt")
+    return raw
 
 
 def main():
