@@ -137,7 +137,9 @@ def test_disarming_does_not_wait_for_an_arming_that_hangs_on_the_disk(path, monk
     def disarm():
         disarming.append(threading.Thread(target=arming.disarm, args=("bert",)))
         disarming[0].start()
+        deadline = time.monotonic() + 60
         while not arming._disarmed:  # it did not wait for the disk to say so
+            assert time.monotonic() < deadline
             time.sleep(0.001)
 
     while_the_disk_writes(monkeypatch, disarm)

@@ -319,8 +319,10 @@ def test_the_end_of_the_service_refuses_waiting_reloads(silent):
     before, results = app.now, []
     waiting = threading.Thread(target=lambda: results.append(reloader.ask_and_wait("anna", PATIENCE_S)))
     waiting.start()
+    deadline = time.monotonic() + PATIENCE_S
     while not reloader.busy and not results:
-        pass
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
     reloader.close()
     waiting.join()
     assert results[0].state == "refused"

@@ -113,7 +113,9 @@ def test_a_stop_from_another_thread_ends_a_wait_for_a_silent_camera():
 
     looking = threading.Thread(target=look, daemon=True)
     looking.start()
+    deadline = time.monotonic() + 60
     while not source.sent:
+        assert time.monotonic() < deadline
         time.sleep(0.001)
     capture.stop()
     source.gate.set()  # as a camera whose frame comes after all
