@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from pitcore.actuation.arming import ArmingState
-from pitcore.config import Config, operating_point
+from pitcore.config import Config, FailSafe, operating_point
 from pitcore.control.reload import ReloadResult
 from pitcore.health import CameraHealth, LockedPicture, stalled
 from pitcore.line_watch.card_drift import CardFigure
@@ -134,7 +134,7 @@ class AlarmStatus(msgspec.Struct, frozen=True):
     detail: str
     since: str
     since_seq: int
-    failsafe: str
+    failsafe: FailSafe
 
 
 class DriftStatus(msgspec.Struct, frozen=True):

@@ -7,6 +7,12 @@ from typing import Literal
 
 from pitcore.config.line import AlarmName, FailSafe
 
+CONSEQUENCES: dict[FailSafe, str] = {
+    "alarm": "verdicts are unchanged",
+    "maybe": "until it is off, nothing is clean",
+    "reject": "until it is off, everything is rejected",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
@@ -26,6 +32,16 @@ class Alarm:
     since_seq: int
     since_ns: int
     failsafe: FailSafe
+
+
+def detail_of(finding: str, failsafe: FailSafe) -> str:
+    """Return the detail of an alarm: what was found and what to do, and what happens to verdicts."""
+    return f"{finding}; {CONSEQUENCES[failsafe]}"
+
+
+def finding_of(detail: str, failsafe: FailSafe) -> str:
+    """Return the detail of an alarm without what happens to verdicts."""
+    return detail.removesuffix(f"; {CONSEQUENCES[failsafe]}")
 
 
 class Latch:

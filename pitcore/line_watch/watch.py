@@ -16,7 +16,7 @@ from pitcore.belt.track import Box, Selection
 from pitcore.config import AlarmName, Config, FailSafe, failsafe_of
 from pitcore.config.safety import CAMERAS
 from pitcore.frame import Frame
-from pitcore.line_watch.alarm import Alarm, Latch
+from pitcore.line_watch.alarm import Alarm, Latch, detail_of, finding_of
 from pitcore.line_watch.drift import DriftCheck, Item
 from pitcore.line_watch.drift_memory import DriftMemory
 from pitcore.line_watch.frame_watch import event_of
@@ -35,11 +35,6 @@ from pitcore.wall_clock import utc_now
 SELDOM = 4  # interval in frames at which planes are compared and slow changes are checked
 STRENGTH: tuple[FailSafe, ...] = ("alarm", "maybe", "reject")
 DRIFTS: frozenset[AlarmName] = frozenset({"drift", "unlike_card"})
-CONSEQUENCES: dict[FailSafe, str] = {
-    "alarm": "verdicts are unchanged",
-    "maybe": "until it is off, nothing is clean",
-    "reject": "until it is off, everything is rejected",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,14 +264,14 @@ class LineWatch:
 
     def _raised(self, frame: Frame, name: AlarmName, detail: str) -> Event:
         failsafe = failsafe_of(self._config, name)
-        text = f"{detail}; {CONSEQUENCES[failsafe]}"
+        text = detail_of(detail, failsafe)
         self._alarms = {**self._alarms, name: Alarm(name, text, utc_now(), frame.seq, frame.t_ns, failsafe)}
         return event_of(frame, name, text)
 
     def _as_configured(self, alarm: Alarm) -> Alarm:
         failsafe = failsafe_of(self._config, alarm.name)
-        finding = alarm.detail.removesuffix(CONSEQUENCES[alarm.failsafe])
-        return replace(alarm, failsafe=failsafe, detail=finding + CONSEQUENCES[failsafe])
+        finding = finding_of(alarm.detail, alarm.failsafe)
+        return replace(alarm, failsafe=failsafe, detail=detail_of(finding, failsafe))
 
     def _cleared(self, frame: Frame, name: AlarmName) -> Event:
         lasted_s = (frame.t_ns - self._alarms[name].since_ns) / 1e9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec import to_builtins
 
@@ -13,6 +14,7 @@ from pitcore.actuation.valve_setup import belt_plan
 from pitcore.config import weakened
 from pitcore.control import status
 from pitcore.control.reload import Reloader
+from pitcore.line_watch.alarm import CONSEQUENCES, finding_of
 from pitcore.loop.app import App
 from pitcore.machine import state as machine_state
 from pitcore.page.hand_over import PageSink
@@ -61,7 +63,7 @@ class LineLooker:
             arming_possible=bool(belt_plan(config).lanes),
             model=to_builtins(status.model_status(app)),
             frames=to_builtins(status.frames_status(app, config)),
-            alarms=to_builtins(status.alarm_status(app)),
+            alarms=[_alarm(one) for one in status.alarm_status(app)],
             cameras=to_builtins(status.camera_status(app.health(), config.runtime.capture_timeout_s)),
             looked_ns=self._page.looked_ns,
             latency_ms=None if latency is None else (latency[0], latency[1]),
@@ -86,3 +88,9 @@ class LineLooker:
         means = [stage.percentiles_ms((50,), max(0, stage.count - frames)) for stage in stages]
         worked_ms = frames * sum(mean[0] for mean in means if mean is not None)
         return min(1.0, worked_ms * 1e6 / max(1, self._looked_ns - before_ns))
+
+
+def _alarm(alarm: status.AlarmStatus) -> dict[str, Any]:
+    """Return an alarm for viewers, with what was measured and what happens to verdicts as separate texts."""
+    texts = {"measured": finding_of(alarm.detail, alarm.failsafe), "effect": CONSEQUENCES[alarm.failsafe]}
+    return {**to_builtins(alarm), **texts}

@@ -78,8 +78,9 @@ class LineNow(msgspec.Struct, frozen=True):
         state, version, uptime_s: state, version and uptime of the service.
         armed, armed_by, armed_at: whether, by whom and when the air jets were armed.
         arming_possible: True if this board drives valves.
-        model, frames, alarms, cameras: as in ``pitcore status``; see ``pitcore.control.status``, which is not imported
-            here because it imports the loop.
+        model, frames, cameras: as in ``pitcore status``; see ``pitcore.control.status``, which is not imported here
+            because it imports the loop.
+        alarms: as in ``pitcore status``, with the parts of ``detail``: ``measured``, and ``effect`` on verdicts.
         looked_ns: time of the last frame that could be searched, CLOCK_MONOTONIC; None before the first.
         latency_ms: p50 and p99 from exposure to verdict since the last message; None if no frame was judged.
         busy: share of the time since the last message in which the loop worked.

@@ -120,6 +120,10 @@ def test_a_frozen_camera_greys_the_picture_and_is_an_alarm(browser, tmp_path, ti
         assert "No picture can be judged" in visit.text("#stale")
         visit.wait(lambda: "camera frozen" in visit.text("#alarms").lower(), "the alarm")
         assert "check the camera's cable and supply" in visit.text("#alarms")
+        assert "Measured: plane bottom: the camera repeats the same picture, it hangs; check its cable and supply." in (
+            visit.text("#alarms")
+        )
+        assert "Until it is off, nothing is clean." in visit.text("#alarms")
         visit.page.close()
     finally:
         line.service.kill()

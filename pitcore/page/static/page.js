@@ -377,12 +377,11 @@ function drawAlarms() {
   const key = JSON.stringify(alarms);
   if ($("alarms").dataset.key === key) return;
   $("alarms").dataset.key = key;
-  const effects = { alarm: "Verdicts are unchanged.", maybe: "No cherry is clean until the alarm is over.", reject: "Everything is rejected until the alarm is over." };
-  const measured = (detail) => detail.split("; ").slice(0, -1).join("; ") || detail; // its last part is the effect
+  const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
   $("alarms").replaceChildren(...alarms.map((alarm) => make("article", { className: "alarm" },
-    make("h2", {}, `ALARM: ${alarm.name.replaceAll("_", " ")}`), make("p", { className: "effect" }, effects[alarm.failsafe] || ""),
+    make("h2", {}, `ALARM: ${alarm.name.replaceAll("_", " ")}`), make("p", { className: "effect" }, sentence(alarm.effect)),
     make("p", {}, alarm.wrong), make("p", { className: "fix" }, make("span", {}, "What to do: "), alarm.fix),
-    make("p", { className: "note" }, `On since ${clock(alarm.since)}. Measured: ${measured(alarm.detail)}.`))));
+    make("p", { className: "note" }, `On since ${clock(alarm.since)}. Measured: ${alarm.measured}.`))));
 }
 
 function drawHealth() {
