@@ -19,7 +19,7 @@ from pitcore_tools.distil.handover import hand_over
 from pitcore_tools.distil.packing import pack_crops
 from pitcore_tools.distil.pool import Answered, draw_pool, from_bytes, to_bytes
 from pitcore_tools.distil.students import build_student, student_lesson, student_margins
-from pitcore_tools.distil.views import Jitter, draw, eight, middle, render
+from pitcore_tools.distil.views import Jitter, draw, eight, middle, oriented, render
 from pitcore_tools.evaluate.logits import read_logits
 from pitcore_tools.networks.imagenet import SOURCES, ImageNet, folded, load_by_order
 from pitcore_tools.train.loop import load_network, seen_by
@@ -69,6 +69,12 @@ def test_the_eight_orientations_differ_and_begin_with_the_one_as_given() -> None
     views = eight(picture)
     assert torch.equal(views[0], picture)
     assert len({tuple(view.flatten().tolist()) for view in views}) == 8
+
+
+def test_each_picture_gets_its_own_orientation() -> None:
+    pictures = torch.rand(8, 2, 6, 6)
+    expected = torch.stack([eight(pictures)[number][number] for number in range(8)])
+    assert torch.equal(oriented(pictures, torch.arange(8)), expected)
 
 
 def test_no_view_of_a_pool_shows_a_crop_of_the_held_out_fold() -> None:
@@ -200,7 +206,7 @@ def test_students_are_scored_on_the_fold_that_they_never_saw(tmp_path: Path, mon
             ]
             assert content["margins"].shape == (8, 8)
     network = build_student(SMALL)
-    network.load_state_dict(torch.load(run.weights_path(place, "small", 0), weights_only=True))
+    network.load_state_dict(torch.load(run.weights_path(place.runs, "small", 0), weights_only=True))
 
 
 def test_a_student_is_handed_over_as_a_run_that_the_quantiser_can_load(tmp_path: Path) -> None:
@@ -208,10 +214,10 @@ def test_a_student_is_handed_over_as_a_run_that_the_quantiser_can_load(tmp_path:
     place = place_at(tmp_path, crops)
     name = "quarter-fine-64-taught"
     network = build_student(catalogue.student(name))
-    path = run.weights_path(place, name, 3)
+    path = run.weights_path(place.runs, name, 3)
     path.parent.mkdir(parents=True)
     torch.save(network.state_dict(), path)
-    hand_over(name, 3, place, "0.4.0", tmp_path / "run")
+    hand_over(name, 3, place, tmp_path / "run", "0.4.0")
     recipe, loaded = load_network(tmp_path / "run")
     assert (recipe.held_out_fold, recipe.crop_size_px, recipe.stem) == (3, 64, "fine")
     assert torch.equal(loaded.state_dict()["fc.weight"], network.state_dict()["fc.weight"])

@@ -10,7 +10,7 @@ import torch
 from pitcore.cli.parameters import InputPath, OutputFile, OutputFolder, Text
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS
-from pitcore_tools.distil.handover import hand_over
+from pitcore_tools.distil.handover import VERSION, hand_over
 from pitcore_tools.distil.packing import load_crops, pack_crops, pack_weights
 from pitcore_tools.distil.report import held_out, taught_table
 from pitcore_tools.distil.run import VIEWS_EACH, Length, Workspace, answer, learn, teach
@@ -128,7 +128,7 @@ def learn_command(names: tuple[str, ...], epochs: int, folds: tuple[int, ...], *
 @distil.command(name="run-folder")
 @click.argument("name", type=Text())
 @click.option("--fold", required=True, type=click.IntRange(0, FOLDS - 1), help="Fold that was not used for training.")
-@click.option("--version", default="0.4.0", show_default=True, type=Text(), help="Version of the model.")
+@click.option("--version", default=VERSION, show_default=True, type=Text(), help="Version of the model.")
 @click.option("--out", required=True, type=OutputFolder(), help="Folder to write.")
 @DATA
 @click.option("--runs", default=Path("out/distil"), show_default=True, type=InputPath(), help="Folder of weights.")
@@ -140,7 +140,7 @@ def run_folder(name: str, fold: int, version: str, out: Path, data: Path, runs: 
       pitcore-tools distil run-folder quarter-fine-72-taught --fold 0 --data DIR --out out/student
       pitcore-tools quantise out/student --data DIR --out out/bundle
     """
-    hand_over(name, fold, _place(data, runs, COMMITTED, 2, "cpu"), version, out)
+    hand_over(name, fold, _place(data, runs, COMMITTED, 2, "cpu"), out, version)
     click.echo(f"{out}: run `pitcore-tools quantise {out} --data {data} --out BUNDLE`")
 
 

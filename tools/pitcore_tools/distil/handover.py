@@ -16,10 +16,11 @@ from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.train.loop import CONFIG, MODEL, SEEN
 from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
 
+VERSION = "0.4.0"  # of the next bundled model
 BASE = Path(__file__).parents[1] / "train" / "configs" / "base.yaml"
 
 
-def hand_over(name: str, fold: int, place: Workspace, version: str, out: Path) -> None:
+def hand_over(name: str, fold: int, place: Workspace, out: Path, version: str = VERSION) -> None:
     """Write ``config.yaml``, ``model_best.pt`` and ``trained_on.txt`` of a student into ``out``.
 
     Raises:
@@ -27,16 +28,16 @@ def hand_over(name: str, fold: int, place: Workspace, version: str, out: Path) -
         DataError: the student was not trained.
     """
     recipe = recipe_of(name, fold, version)
-    weights = load_tensors(weights_path(place, name, fold))
-    refuse_not_finite(weights_path(place, name, fold), weights.items())
+    weights = load_tensors(weights_path(place.runs, name, fold))
+    refuse_not_finite(weights_path(place.runs, name, fold), weights.items())
     seen = [place.crops.hashes[index] for index in place.crops.without(fold).tolist()]
     out.mkdir(parents=True, exist_ok=True)
-    save_weights(out / MODEL, {key: value.float() for key, value in weights.items()})
     replace_file(out / SEEN, lambda file: file.write("\n".join(seen).encode()))
     replace_file(out / CONFIG, lambda file: file.write(recipe_yaml(recipe).encode()))
+    save_weights(out / MODEL, {key: value.float() for key, value in weights.items()})
 
 
-def recipe_of(name: str, fold: int, version: str) -> Recipe:
+def recipe_of(name: str, fold: int, version: str = VERSION) -> Recipe:
     """Return a student's recipe in the format of other nets. Raises ConfigError."""
     student, jitter = catalogue.student(name), Jitter()
     content = {

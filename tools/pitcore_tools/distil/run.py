@@ -72,11 +72,11 @@ class Workspace:
 def teach(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS)) -> None:
     """Fine-tune a teacher for each fold without weights, and score it on that fold."""
     teacher = catalogue.teacher(name)
-    missing = [fold for fold in folds if not weights_path(place, name, fold).exists()]
+    missing = [fold for fold in folds if not weights_path(place.runs, name, fold).exists()]
     made = {fold: teacher_lesson(teacher, place.crops, fold, 1_000 + 17 * fold, place.packed) for fold in missing}
     _follow({_checkpoint(place, name, fold): lesson for fold, lesson in made.items()}, place, name)
     for fold, lesson in made.items():
-        _save(weights_path(place, name, fold), lesson.learners[0].average.state_dict())
+        _save(weights_path(place.runs, name, fold), lesson.learners[0].average.state_dict())
     for fold in folds:
         path = margins_path(place.results, name, fold)
         if not path.exists():
@@ -111,7 +111,7 @@ def learn(names: Sequence[str], place: Workspace, length: Length, folds: Sequenc
     teachers = students[0].teachers
     if any(student.teachers != teachers for student in students):
         raise DataError(f"{', '.join(names)}: they have different teachers; run `learn` for each of them alone")
-    missing = [fold for fold in folds if not all(weights_path(place, name, fold).exists() for name in names)]
+    missing = [fold for fold in folds if not all(weights_path(place.runs, name, fold).exists() for name in names)]
     made: dict[int, Lesson] = {}
     for fold in missing:
         steps = MOST_ROUNDS if length.seconds else max(1, length.epochs * (len(place.crops.without(fold)) // BATCH))
@@ -120,11 +120,11 @@ def learn(names: Sequence[str], place: Workspace, length: Length, folds: Sequenc
     _follow({_checkpoint(place, label, fold): lesson for fold, lesson in made.items()}, place, label, length.seconds)
     for fold, lesson in made.items():
         for name, learner in zip(names, lesson.learners, strict=True):
-            _save(weights_path(place, name, fold), learner.average.state_dict())
+            _save(weights_path(place.runs, name, fold), learner.average.state_dict())
     for name, student in zip(names, students, strict=True):
         for fold in folds:
             network = build_student(student)
-            network.load_state_dict(_load(weights_path(place, name, fold)))
+            network.load_state_dict(_load(weights_path(place.runs, name, fold)))
             where = place.crops.of_folds([fold])
             network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
             margins = student_margins(network, student.size_px, place.crops.pixels[where], place.batch)
@@ -136,7 +136,7 @@ def ask(name: str, fold: int, place: Workspace) -> Asked:
     """Return a fine-tuned teacher. Raises DataError if it has no weights."""
     teacher = catalogue.teacher(name)
     network = ImageNet(SOURCES[teacher.source], 2)
-    network.load_state_dict(_load(weights_path(place, name, fold)))
+    network.load_state_dict(_load(weights_path(place.runs, name, fold)))
     kind = torch.bfloat16 if multiplies_bfloat16(place.device) else torch.float32
     return Asked(teacher, folded(network).to(place.device, kind, memory_format=torch.channels_last))  # type: ignore[call-overload]  # torch's stub lacks it
 
@@ -161,9 +161,9 @@ def answered(teachers: Sequence[str], fold: int, place: Workspace) -> Answered:
     return Answered(draw_pool(place.crops, fold, len(said) // count), said.to(place.device))
 
 
-def weights_path(place: Workspace, name: str, fold: int) -> Path:
+def weights_path(runs: Path, name: str, fold: int) -> Path:
     """Return the path of a net's weights."""
-    return place.runs / name / f"fold{fold}" / "weights.pt"
+    return runs / name / f"fold{fold}" / "weights.pt"
 
 
 def margins_path(results: Path, name: str, fold: int) -> Path:

@@ -1,4 +1,9 @@
-"""Trains small nets on the teachers' answers to a pool of views; several sizes share the same pictures."""
+"""Trains small nets on the teachers' answers to a pool of views; several sizes share the same pictures.
+
+A student gets each view in a random one of its eight orientations, and the answer that the teachers gave to the view
+as drawn. So one answer teaches eight pictures, and the student averages over the orientations, in which a teacher's
+answers differ by chance.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ from pitcore_tools.distil.crops import Crops
 from pitcore_tools.distil.fit import Learner, Lesson, autocast, multiplies_bfloat16, one_cycle, permutations
 from pitcore_tools.distil.pool import Answered
 from pitcore_tools.distil.teachers import padded
-from pitcore_tools.distil.views import eight, middle
+from pitcore_tools.distil.views import eight, middle, oriented
 from pitcore_tools.networks.resnet import ResNet, Shape
 
 BATCH = 128
@@ -56,6 +61,7 @@ def student_lesson(students: Sequence[Student], crops: Crops, answered: Answered
         rate = lesson.rate()
         with torch.no_grad():
             pixels = pool.pictures(crops, entries, largest, largest)
+            pixels = oriented(pixels, torch.randint(8, (batch,), device=device))
         pit = said[entries]
         for student, learner in zip(students, learners, strict=True):
             seen = middle(pixels, student.size_px).contiguous(memory_format=torch.channels_last)

@@ -84,6 +84,19 @@ def eight(crops: Tensor) -> list[Tensor]:
     return [torch.rot90(picture, turns, (2, 3)) for picture in (crops, crops.flip(3)) for turns in range(4)]
 
 
+def oriented(pictures: Tensor, orientations: Tensor) -> Tensor:
+    """Return each of (B, planes, S, S) pictures in one of the eight orientations of ``eight``.
+
+    Args:
+        pictures: the pictures.
+        orientations: (B,) int64 in 0..7: quarter turns, and 4 more if mirrored first.
+    """
+    number = orientations.view(-1, 1, 1, 1)
+    result = torch.where(number >= 4, pictures.flip(3), pictures)
+    result = torch.where(number % 2 == 1, result.rot90(1, (2, 3)), result)
+    return torch.where(number % 4 >= 2, result.rot90(2, (2, 3)), result)
+
+
 def middle(crops: Tensor, size_px: int) -> Tensor:
     """Return the middle (B, planes, size_px, size_px) of a batch (B, planes, N, N), as a view."""
     start = (crops.shape[2] - size_px) // 2
