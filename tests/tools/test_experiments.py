@@ -2,7 +2,9 @@
 
 import fcntl
 import json
+import os
 import shutil
+import time
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +15,13 @@ import torch
 import yaml
 from click.testing import CliRunner
 
+from pitcore.camera.crops import fold_of
 from pitcore.errors import ConfigError, DataError
 from pitcore_tools.cli.experiments import COMMITTED
 from pitcore_tools.cli.main import pitcore_tools
+from pitcore_tools.distil.catalogue import student
+from pitcore_tools.distil.crops import FOLDS
+from pitcore_tools.distil.students import build_student
 from pitcore_tools.documents import filled
 from pitcore_tools.evaluate.logits import HeldOut, read_logits, write_logits
 from pitcore_tools.experiments import experiment as experiments
@@ -49,7 +55,7 @@ def one_thread():
 
 
 def workplace(folder, crops):
-    return Workplace(crops, folder / "runs", folder / "results", "cpu", folder / "configs")
+    return Workplace(crops, folder / "runs", folder / "students", folder / "results", "cpu", folder / "configs")
 
 
 def make_workplace(tmp_path, procedural_crops):
@@ -123,6 +129,36 @@ def test_a_whole_experiment_leaves_runs_and_the_logits_of_every_crop_once(done):
     assert joined.has_int8
     for name, fold in zip(joined.hashes, joined.folds, strict=True):
         assert int(name[:8], 16) % 3 == fold
+
+
+def test_a_student_is_scored_with_its_own_weights(tmp_path, procedural_crops):
+    place = workplace(tmp_path, procedural_crops)
+    place.configs.mkdir()
+    row = ROWS | {"folds": [3], "notes_errors": False, "student": "quarter-fine-64-taught"}
+    (place.configs / "student.yaml").write_text(yaml.safe_dump(row))
+    with pytest.raises(DataError, match=r"fold3/weights\.pt"):
+        go("student", place)
+    network = build_student(student("quarter-fine-64-taught"))
+    weights = place.students / "quarter-fine-64-taught" / "fold3" / "weights.pt"
+    weights.parent.mkdir(parents=True)
+    torch.save(network.state_dict(), weights)
+    assert go("student", place)
+    scored = read_logits(place.results / "student.csv")
+    crops = {crop.hash[:HASH_DIGITS]: crop for crop in read_crops(procedural_crops)}
+    assert scored.hashes == sorted(name for name in crops if fold_of(name, FOLDS) == 3)
+    assert scored.has_int8
+    torch.save({name: value * 1.1 for name, value in network.state_dict().items()}, weights)  # it learned again
+    later = time.time() + 60.0
+    os.utime(weights, (later, later))
+    assert go("student", place)
+    assert not np.array_equal(read_logits(place.results / "student.csv").margins, scored.margins)
+
+
+@pytest.mark.parametrize("both", [{}, {"recipe": {"epochs": 1}, "student": "quarter-fine-64-taught"}])
+def test_an_experiment_has_either_a_recipe_or_a_student(tmp_path, both):
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(ROWS | {"folds": [0]} | both))
+    with pytest.raises(ConfigError, match="either a recipe or a student"):
+        experiments.load("x", tmp_path)
 
 
 def test_a_second_stage_starts_from_the_first_and_knows_its_errors(done):

@@ -50,25 +50,34 @@ def list_() -> None:
 @click.argument("name", type=Text())
 @click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
 @click.option("--runs", default=Path("out/experiments"), show_default=True, type=OutputFolder())
+@click.option(
+    "--students",
+    default=Path("out/distil"),
+    show_default=True,
+    type=OutputFolder(),
+    help="Folder of weights from `distil learn`.",
+)
 @click.option("--results", default=Path("out/results"), show_default=True, type=OutputFolder())
 @click.option(
     "--fold", "only", multiple=True, type=click.IntRange(0), help="Run only this fold. Repeatable. Default: all."
 )
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
-def run(name: str, data: Path, runs: Path, results: Path, only: tuple[int, ...], threads: int, device: str) -> None:
+def run(
+    name: str, data: Path, runs: Path, students: Path, results: Path, only: tuple[int, ...], threads: int, device: str
+) -> None:
     """Train and score experiment NAME, or ``all`` of them.
 
     Each fold leaves model_best.pt, metrics.json and config.yaml under RUNS/NAME/foldN, and the held-out logits
-    of all folds go to RESULTS/NAME.csv. After a kill, the same command continues. Run it in two
-    terminals, with --threads 1, to share the folds.
+    of all folds go to RESULTS/NAME.csv. After a kill, the same command continues. Run it in two terminals, with
+    --threads 1, to share the folds. A student is not trained here: its weights come from `distil learn`.
 
     \b
     Example:
       pitcore-tools experiments run all --data ../shared/cherries/train
     """
     torch.set_num_threads(threads)
-    place = Workplace(data, runs.absolute(), results, device)
+    place = Workplace(data, runs.absolute(), students, results, device)
     unfinished = [
         each
         for each in (catalogue.in_order() if name == "all" else [name])

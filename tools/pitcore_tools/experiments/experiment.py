@@ -1,4 +1,4 @@
-"""Reads experiments: each has a recipe, the folds on which it is scored, and the expected result."""
+"""Reads experiments: each has a recipe or a student, the folds on which it is scored, and the expected result."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from pitcore.errors import ConfigError
+from pitcore_tools.distil import handover
 from pitcore_tools.train.recipe import Recipe, recipe_from
 from pitcore_tools.yaml_text import read_yaml
 
@@ -38,6 +39,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         expected: the result expected before it ran.
         remark: difference from the experiment that it reproduces.
         recipe: differences from the recipe named as its ``base``. ``{runs}`` is replaced by the folder of all runs.
+        student: the student of ``pitcore-tools distil`` that it scores, in place of a recipe to train.
     """
 
     title: str
@@ -48,7 +50,8 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     notes_errors: bool
     expected: str
     remark: str
-    recipe: dict[str, Any]
+    recipe: dict[str, Any] = {}
+    student: str | None = None
 
 
 def names(configs: Path = CONFIGS) -> list[str]:
@@ -76,12 +79,16 @@ def load(name: str, configs: Path = CONFIGS) -> Experiment:
         experiment = msgspec.convert(read_yaml(path), type=Experiment)
     except (msgspec.ValidationError, ValueError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}; the other files beside it show the form") from error
+    if bool(experiment.recipe) == (experiment.student is not None):
+        raise ConfigError(f"{path}: has to have either a recipe or a student")
     recipe_of(name, experiment, Path(), experiment.folds[0], configs)
     return experiment
 
 
 def recipe_of(name: str, experiment: Experiment, runs: Path, fold: int, configs: Path = CONFIGS) -> Recipe:
     """Return the recipe that holds out one fold, with ``{runs}`` replaced. Raises ConfigError."""
+    if experiment.student is not None:
+        return handover.recipe_of(experiment.student, fold)
     content = {"name": name, **experiment.recipe, "held_out_fold": fold}
     return recipe_from(_placed(content, runs), configs / f"{name}.yaml")
 

@@ -12,13 +12,18 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pitcore.durable import replace_file
 from pitcore.errors import DataError
+from pitcore_tools.distil.handover import hand_over
+from pitcore_tools.distil.packing import load_crops
+from pitcore_tools.distil.run import Workspace, weights_path
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import HeldOut, merged, read_logits, write_logits
 from pitcore_tools.experiments import experiment as experiments
@@ -43,6 +48,7 @@ class Workplace:
     Attributes:
         data: folder of the real crops.
         runs: folder with a folder for each experiment and fold.
+        students: folder of the weights of ``pitcore-tools distil learn``.
         results: folder of the joined held-out logits.
         device: torch's name of the device.
         configs: folder of the experiments' files.
@@ -50,6 +56,7 @@ class Workplace:
 
     data: Path
     runs: Path
+    students: Path
     results: Path
     device: str
     configs: Path = experiments.CONFIGS
@@ -81,13 +88,28 @@ def run_experiment(name: str, place: Workplace, say: Say, progress: Progress, on
         with _locked(run) as mine:
             if not mine:
                 say(f"{name}, fold {fold}: another process works on it")
-            elif not (run / LOGITS).exists():
+            elif not (run / LOGITS).exists() or _learned_again(experiment, fold, place, run):
                 say(f"{name}, fold {fold}: {experiment.title}")
-                recipe = experiments.recipe_of(name, experiment, place.runs, fold, place.configs)
-                if not (run / MODEL).exists():
-                    train(recipe, data, run, lambda figures, recipe=recipe: progress(recipe, figures), place.device)  # type: ignore[misc]  # mypy cannot infer a default's type
+                if experiment.student is not None:
+                    hand_over(experiment.student, fold, _students(place, say), run)
+                elif not (run / MODEL).exists():
+                    recipe = experiments.recipe_of(name, experiment, place.runs, fold, place.configs)
+                    train(recipe, data, run, partial(progress, recipe), place.device)
                 _score(load_run(run, data), run, say, notes_errors=experiment.notes_errors)
     return _join(name, experiment, place)
+
+
+def _learned_again(experiment: Experiment, fold: int, place: Workplace, run: Path) -> bool:
+    """Return True if a student has newer weights than those that were scored."""
+    if experiment.student is None:
+        return False
+    weights = weights_path(place.students, experiment.student, fold)
+    return weights.exists() and weights.stat().st_mtime > (run / LOGITS).stat().st_mtime
+
+
+def _students(place: Workplace, say: Say) -> Workspace:
+    """Return the workspace in which the students were trained."""
+    return Workspace(load_crops(place.data, torch.device("cpu")), place.students, place.results, None, say)
 
 
 def _data(experiment: Experiment, place: Workplace, say: Say) -> Path:
