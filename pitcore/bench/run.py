@@ -87,9 +87,13 @@ def measure(config: Config, load: Load, workers: int | None = None, tick: Tick =
         app = App(config, source, Options(sinks=[sink], hooks=Hooks(between_frames=lambda: watch.frame(app))), metrics)
         app.run()
     watch.finish()
-    sample.dropped = sum(metrics.value("events", name) for name in ("frames_dropped", "frames_lost"))
     sample.processed = metrics.value("frames")
-    sample.offered = sample.processed + sample.dropped if load.frames is None else load.frames + WARM_UP_FRAMES
+    if load.frames is None:
+        sample.dropped = sum(metrics.value("events", name) for name in ("frames_dropped", "frames_lost"))
+        sample.offered = sample.processed + sample.dropped
+    else:  # frames dropped after the last processed one are in no counter
+        sample.offered = load.frames + WARM_UP_FRAMES
+        sample.dropped = sample.offered - sample.processed
     sample.ring_mb = spec.ring * len(config.frame.planes) * config.frame.height_px * config.frame.width_px / 1e6
     return sample
 
