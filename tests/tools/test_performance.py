@@ -45,8 +45,10 @@ def test_multiplications_of_a_layer():
 def test_the_layers_of_the_bundled_network_add_up_to_its_recipe():
     bundle = load_bundle(DEFAULT_BUNDLE)
     found = roofline.layers(bundle)
-    cost = cost_of(load_recipe(DEFAULT_BUNDLE / "config.yaml"))
-    padding = 40 * 40 * 64 * 2 * (8 * 8 - 7 * 7)  # of the first convolution, which gathers whole blocks
+    recipe = load_recipe(DEFAULT_BUNDLE / "config.yaml")
+    cost = cost_of(recipe)
+    first = recipe.crop_size_px // 2 * recipe.crop_size_px // 2 * recipe.widths[0] * len(recipe.planes)
+    padding = first * (8 * 8 - 7 * 7)  # the first convolution gathers whole blocks
     assert sum(layer.macs for layer in found) == cost.macs + padding
     assert sum(layer.weights for layer in found) == pytest.approx(cost.parameters, rel=0.01)  # biases aside
     assert all(layer.ms > 0 for layer in found if layer.macs > 1e6)

@@ -125,7 +125,8 @@ def test_too_few_crops_to_calibrate_are_refused(resnet, crops):
 
 
 def test_a_graph_gives_the_same_bytes_on_one_core_and_on_several(monkeypatch):
-    crops = np.random.default_rng(5).integers(0, 256, (100, 80, 80, 2), dtype=np.uint8)  # three whole pieces and a rest
+    side = load_bundle(DEFAULT_BUNDLE).card.crop_size_px
+    crops = np.random.default_rng(5).integers(0, 256, (100, side, side, 2), dtype=np.uint8)  # three pieces and a rest
     session = session_for(onnx.load(DEFAULT_BUNDLE / "model.onnx"))
     found = set()
     for cores in (1, 2, 3, 4):
