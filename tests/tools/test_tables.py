@@ -89,7 +89,7 @@ def test_a_picture_that_lies_twice_in_the_data_has_two_equal_rows(tmp_path):
 def test_every_committed_table_is_read():
     tables = [COMMITTED, *sorted(RESULTS.glob("*.csv"))]
     assert len(tables) > 20
-    assert all(len(read_logits(path).hashes) >= 736 for path in tables)
+    assert all(len(read_logits(path).hashes) >= 699 for path in tables)  # the smallest of five folds
 
 
 def test_a_relabel_row_that_matches_no_crop_is_named_and_nothing_is_trained(procedural_crops, tmp_path):
