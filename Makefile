@@ -12,7 +12,7 @@ CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 # Many tests wait: for a service, a timeout, a browser. So there are three test processes for two cores. Whoever has
 # nothing left to do takes tests from the others, so that no long file is left at the end.
 CORES := $(shell env -u OMP_NUM_THREADS nproc)
-PARALLEL := --numprocesses $(shell echo $$((($(CORES) * 3 + 1) / 2))) --dist worksteal
+PARALLEL := --numprocesses $(shell echo $$(($(CORES) * 2))) --dist worksteal
 # The stages of a frame, the loop around them, the layers and the documents: none imports torch.
 FAST := $(addprefix tests/,actuation belt config control decision emulator inference line_watch loop preprocess sinks)
 FAST += $(filter-out tests/test_examples.py,$(wildcard tests/test_*.py))
