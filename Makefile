@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 CPP_SOURCES := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 
-# Many tests wait: for a service, a timeout, a browser. So there are three test processes for two cores. Whoever has
+# Many tests wait: for a service, a timeout, a browser. So there are two test processes for each core. A process with
 # nothing left to do takes tests from the others, so that no long file is left at the end.
 CORES := $(shell env -u OMP_NUM_THREADS nproc)
 PARALLEL := --numprocesses $(shell echo $$(($(CORES) * 2))) --dist worksteal
