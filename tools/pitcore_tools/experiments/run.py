@@ -12,7 +12,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +82,7 @@ def run_experiment(name: str, place: Workplace, say: Say, progress: Progress, on
     data = _data(experiment, place, say)
     if unknown := set(only) - set(experiment.folds):
         raise DataError(f"{name}: has no fold {min(unknown)}; it has {', '.join(map(str, experiment.folds))}")
+    students = cache(partial(_students, place, say))  # reads all crops, so once and only if a fold is missing
     for fold in only or experiment.folds:
         run = place.runs / name / f"fold{fold}"
         run.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,7 @@ def run_experiment(name: str, place: Workplace, say: Say, progress: Progress, on
             elif not (run / LOGITS).exists() or _learned_again(experiment, fold, place, run):
                 say(f"{name}, fold {fold}: {experiment.title}")
                 if experiment.student is not None:
-                    hand_over(experiment.student, fold, _students(place, say), run)
+                    hand_over(experiment.student, fold, students(), run)
                 elif not (run / MODEL).exists():
                     recipe = experiments.recipe_of(name, experiment, place.runs, fold, place.configs)
                     train(recipe, data, run, partial(progress, recipe), place.device)
