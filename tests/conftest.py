@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pitcore.emulator import stock
 from tests.cli.forks import NURSERIES
+from tests.deadline import deadline
 
 ROOT = Path(__file__).parent.parent
 SIZE = 64
@@ -27,6 +28,24 @@ def pytest_configure():
     """Keep the folders of the tests in memory, where there is room: the tests sync tens of thousands of files."""
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup():
+    with deadline():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call():
+    with deadline():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown():
+    with deadline():
+        return (yield)
 
 
 # Drawing takes most of the time of a test with a belt, and many tests have the same belt: each cherry is drawn once.

@@ -47,6 +47,7 @@ RECIPE = {
 }
 
 PATIENT = "[runtime]\ncapture_timeout_s = 60.0\n"  # on a busy machine the source may get no processor for long
+WRITTEN_WITHIN_S = 300.0
 
 
 class Demo:
@@ -85,7 +86,9 @@ class Demo:
         hooks = Hooks(observe=lambda frame: ticks.append(frame.tick), keepers=[keeper])
         app = App(config, source, Options([memory], hooks=hooks), metrics)
         app.run()
+        deadline = time.monotonic() + WRITTEN_WITHIN_S
         while keeper.status()["waiting"]:
+            assert time.monotonic() < deadline, f"the keeper does not write: {keeper.status()}"
             time.sleep(0.1)
         keeper.close()
         truths = source.truths(ticks[0], ticks[-1])

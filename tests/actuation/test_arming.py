@@ -135,7 +135,7 @@ def test_disarming_does_not_wait_for_an_arming_that_hangs_on_the_disk(path, monk
     arming, disarming = Arming(path), []
 
     def disarm():
-        disarming.append(threading.Thread(target=arming.disarm, args=("bert",)))
+        disarming.append(threading.Thread(target=arming.disarm, args=("bert",), daemon=True))
         disarming[0].start()
         deadline = time.monotonic() + 60
         while not arming._disarmed:  # it did not wait for the disk to say so

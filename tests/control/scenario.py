@@ -11,7 +11,8 @@ from pitcore.sinks.memory import MemorySink
 from pitcore.sinks.recent import RecentEvents
 from tests.scene import HEIGHT, MAYBE, PX_PER_TICK, ListSource, planes_with
 
-MAX_FRAMES = 20_000  # a script that waits for what never comes fails by this, not by a clock
+MAX_FRAMES = 20_000  # a script that waits for what never comes fails by this, or by a clock if no frame comes
+PATIENCE_S = 300.0
 PAUSE_S = (
     0.002  # after each frame of a reload: a belt without pauses would starve the builder, whom the loop goes before
 )
@@ -50,6 +51,7 @@ class Running:
         self.app = App(config, self.source, options, self.metrics)
         self.reloader = Reloader(self.app, later if callable(later) else lambda: later)
         self._script = script(self)
+        self._until_s = time.monotonic() + PATIENCE_S
         self.reloader.start()
         try:
             self.app.run()
@@ -68,6 +70,7 @@ class Running:
             yield
 
     def _step(self):
+        assert time.monotonic() < self._until_s, f"what the script waits for did not come within {PATIENCE_S:g} s"
         self.reloader.between_frames()
         if next(self._script, "end") == "end":
             self.app.stop()

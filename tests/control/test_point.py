@@ -36,7 +36,7 @@ def asked(config, args, later):
             said.append(str(error))
 
     def script(run):
-        thread = threading.Thread(target=ask, args=(run,))
+        thread = threading.Thread(target=ask, args=(run,), daemon=True)
         thread.start()
         while thread.is_alive():
             yield

@@ -19,7 +19,8 @@ from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
-from tests.control.scenario import PAUSE_S, Running
+from tests.control import scenario
+from tests.control.scenario import PAUSE_S, EndlessSource, Running
 from tests.scene import HEIGHT, MAYBE, WIDTH, ListSource, config_for, planes_with, still
 
 PATIENCE_S = 60.0
@@ -219,7 +220,9 @@ def test_each_client_gets_the_result_of_its_own_reload(tiny_bundle, other):
     results = []
 
     def script(run):
-        waiting = threading.Thread(target=lambda: results.append(run.reloader.ask_and_wait("anna", PATIENCE_S)))
+        waiting = threading.Thread(
+            target=lambda: results.append(run.reloader.ask_and_wait("anna", PATIENCE_S)), daemon=True
+        )
         waiting.start()
         while waiting.is_alive():
             yield
@@ -317,7 +320,7 @@ def test_a_reload_that_the_loop_never_takes_is_withdrawn(silent, monkeypatch):
 def test_the_end_of_the_service_refuses_waiting_reloads(silent):
     app, reloader = silent
     before, results = app.now, []
-    waiting = threading.Thread(target=lambda: results.append(reloader.ask_and_wait("anna", PATIENCE_S)))
+    waiting = threading.Thread(target=lambda: results.append(reloader.ask_and_wait("anna", PATIENCE_S)), daemon=True)
     waiting.start()
     deadline = time.monotonic() + PATIENCE_S
     while not reloader.busy and not results:
@@ -349,3 +352,17 @@ def test_a_configuration_that_cannot_be_read_is_refused(tiny_bundle):
 
     run = Running(config_for(tiny_bundle), script, read_config)
     assert run.reloader.last.detail == "board.toml: not valid TOML; asked by anna"
+
+
+def test_a_script_that_waits_for_what_never_comes_fails_although_the_frames_are_few(tiny_bundle, monkeypatch):
+    read = EndlessSource.read
+    monkeypatch.setattr(scenario, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(EndlessSource, "read", lambda source, timeout_s: time.sleep(0.1) or read(source, timeout_s))
+
+    def script(_run):
+        while True:
+            yield
+
+    config = config_for(tiny_bundle)
+    with pytest.raises(AssertionError, match=r"what the script waits for did not come within 0\.2 s"):
+        Running(config, script, config)

@@ -160,7 +160,7 @@ def test_only_requests_that_must_not_be_late_carry_a_deadline(tmp_path, command,
                 heard.append(json.loads(connection.recv(4096)))
                 connection.sendall(b'{"ok": true}\n')
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         ask(path, command, timeout_s=60.0)
         thread.join()

@@ -279,7 +279,7 @@ def test_an_answer_of_another_program_is_a_one_line_error(path, answer, said):
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         other.listen()
-        thread = threading.Thread(target=answer_once, args=(other, answer))
+        thread = threading.Thread(target=answer_once, args=(other, answer), daemon=True)
         thread.start()
         with pytest.raises(ControlError, match=said):
             ask(path, "status")

@@ -68,7 +68,7 @@ def test_a_session_made_on_another_thread_flushes_as_well_and_leaves_that_thread
             made.append(ort.InferenceSession(multiply_by_one, session_options(4), providers=["CPUExecutionProvider"]))
         modes.append(_core.read_mode())
 
-    thread = threading.Thread(target=make)
+    thread = threading.Thread(target=make, daemon=True)
     thread.start()
     thread.join()
     assert modes[0] == modes[1]

@@ -204,8 +204,9 @@ class SlowSource(CountingSource):
     is_late = False
 
     def read(self, timeout_s):
+        deadline = time.monotonic() + SILENCE_S
         while not self.is_late:
-            pass
+            assert time.monotonic() < deadline
         return super().read(timeout_s)
 
     def health(self):

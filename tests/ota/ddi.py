@@ -156,7 +156,7 @@ def hawkbit():
     memory = Hawkbit()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, memory))
     memory.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield memory

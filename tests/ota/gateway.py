@@ -41,7 +41,7 @@ def gateway(status, headers, body):
     site = Gateway("")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, site, (status, headers, body)))
     site.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield site

@@ -71,7 +71,7 @@ class RunningService:
             self.app, self.outputs.sinks, self.outputs.recent, self.arming, self.reloader, place / "board.toml"
         )
         self.outputs.start(self.commands)
-        self._thread = threading.Thread(target=self.app.run, name="loop")
+        self._thread = threading.Thread(target=self.app.run, name="loop", daemon=True)
         self._thread.start()
 
     def _between_frames(self):

@@ -62,7 +62,7 @@ class Viewers:
         self._sockets = [socket.create_connection(("127.0.0.1", port), PATIENCE_S) for _ in range(number)]
         for one in self._sockets:
             one.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        self._threads = [threading.Thread(target=self._read, args=(at,)) for at in range(stalled, number)]
+        self._threads = [threading.Thread(target=self._read, args=(at,), daemon=True) for at in range(stalled, number)]
         for thread in self._threads:
             thread.start()
 

@@ -63,7 +63,7 @@ def test_the_guard_does_not_affect_another_thread():
         seen.append(_core.flushes_subnormals())
         done.set()
 
-    thread = threading.Thread(target=other)
+    thread = threading.Thread(target=other, daemon=True)
     thread.start()  # before the guard: on Arm a new thread inherits the mode
     with _core.FlushToZero():
         entered.set()
@@ -94,7 +94,7 @@ def test_a_guard_cannot_be_left_on_another_thread():
             messages.append(str(error))
 
     with guard:
-        thread = threading.Thread(target=leave)
+        thread = threading.Thread(target=leave, daemon=True)
         thread.start()
         thread.join()
         assert _core.flushes_subnormals()
@@ -163,7 +163,7 @@ def ticked_while_segmenting():
         segmenter.segment((NOISE,))
         span.append(time.perf_counter())
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     ticks = []
     while thread.is_alive():
@@ -186,7 +186,7 @@ def test_two_threads_cannot_use_one_segmenter_at_once():
                 except RuntimeError as error:
                     refused.append(str(error))
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

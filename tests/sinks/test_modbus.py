@@ -149,7 +149,9 @@ def test_several_requests_in_one_segment_get_as_many_answers(served):
         connection.sendall(b"".join(read_of(4, 0, 1, number) for number in range(3)))
         said = b""
         while len(said) < 3 * 11:
-            said += connection.recv(100)
+            piece = connection.recv(100)
+            assert piece, "the connection ended before the last answer"
+            said += piece
     assert said == b"".join(struct.pack(">HHHBBBH", number, 0, 5, 1, 4, 2, 1) for number in range(3))
 
 
