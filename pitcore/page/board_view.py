@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -13,7 +14,8 @@ from pitcore.page.words import ALARMS
 from pitcore.verdict import VERDICTS
 
 SILENT_S = 1.5  # a service that sends no message for longer hangs
-STALE_S = 1.0  # largest age of a picture of the belt, or three frames if the camera is slower
+STALE_S = 1.0  # largest age of a picture of the belt, or three intervals of frames if the camera is slower
+INTERVALS = 15  # number of messages with new frames that say what the usual interval is
 MAX_SEEN = 1500  # last verdicts, which may be in the next picture
 MAX_POINTS = 300  # points in each chart; one a second
 MINUTE_S, HOUR_S = 60.0, 3600.0
@@ -44,8 +46,8 @@ class BoardView:
         self._updated_s = self._looked_s = now_s
         self._points: deque[dict[str, float | None]] = deque(maxlen=MAX_POINTS)
         self._point_s = now_s
-        self._before = (now_s, 0, 0, 0, 0)
-        self._frames_per_s = 0.0
+        self._before = (now_s, 0, 0, 0)
+        self._intervals_s: deque[float] = deque(maxlen=INTERVALS)
         self._spare_ms: list[float] = []  # since the last point
 
     @property
@@ -60,8 +62,11 @@ class BoardView:
 
     @property
     def _limit_s(self) -> float:
-        """The largest age of a picture that is current, in seconds."""
-        return STALE_S if not self._frames_per_s else max(STALE_S, 3 / self._frames_per_s)
+        """The largest age of a picture that is current, in seconds.
+
+        A stall and the burst of frames after it are in a few messages only, so they do not move the median.
+        """
+        return max(STALE_S, 3 * median(self._intervals_s or (0.0,)))
 
     def take(self, update: Update, now_s: float) -> None:
         """Apply a message of the service."""
@@ -69,6 +74,7 @@ class BoardView:
         self.total, self.events = update.counts, update.events
         self.seen.extend(update.seen)
         if update.now is not None:
+            self._add_interval(update.now)
             self._now, self._looked_s = update.now, now_s
             if update.now.spare_ms is not None:
                 self._spare_ms.append(update.now.spare_ms)
@@ -76,14 +82,21 @@ class BoardView:
                 self._point_s = now_s
                 self._add_point(update.now, now_s)
 
+    def _add_interval(self, now: LineNow) -> None:
+        """Add the mean interval of the frames that were searched since the last message, if there were any."""
+        before = self._now
+        if before is None or before.looked_ns is None or now.looked_ns is None or now.looked_ns == before.looked_ns:
+            return
+        frames = now.frames["processed"] - before.frames["processed"]
+        self._intervals_s.append((now.looked_ns - before.looked_ns) / 1e9 / max(1, frames))
+
     def _add_point(self, now: LineNow, now_s: float) -> None:
         cherries = sum(map(sum, self.total))
         dropped = now.frames["dropped"] + now.frames["lost"]
-        so_far = (now_s, now.frames["processed"], cherries, dropped, now.rejects.get("late", 0))
+        so_far = (now_s, cherries, dropped, now.rejects.get("late", 0))
         passed_s = max(0.5, now_s - self._before[0])
-        frames, new, drops, late = (a - b for a, b in zip(so_far[1:], self._before[1:], strict=True))
+        new, drops, late = (a - b for a, b in zip(so_far[1:], self._before[1:], strict=True))
         self._before = so_far
-        self._frames_per_s = max(0.99 * self._frames_per_s, frames / passed_s)
         latency = now.latency_ms or (None, None)
         headroom = None if now.busy is None else 1.0 - now.busy
         spare_ms, self._spare_ms = min(self._spare_ms, default=None), []

@@ -172,14 +172,43 @@ def test_a_camera_without_pictures_is_reported_within_two_seconds():
     assert one.headline(100.5) == {"kind": "bad", "text": "NO PICTURE"}
 
 
+def stale_at(frames_s, end_s):
+    """Give a page the frames of a camera, which come at these times; return at which times it is stale."""
+    one, found = view(0.0, looked_ns=None, cameras=[]), []
+    for step in range(1, round(end_s * 10)):
+        now_s = step / 10
+        come = [at_s for at_s in frames_s if at_s <= now_s]
+        if not come:
+            continue
+        line = None
+        if step % 5 == 0:  # the state of the line comes in each fifth message
+            frames, seen = LINE.frames | {"processed": len(come)}, [camera(age_s=now_s - come[-1])]
+            line = msgspec.structs.replace(LINE, frames=frames, cameras=seen, looked_ns=int(come[-1] * 1e9))
+        one.take(Update([[0, 0, 0, 0]], {}, [], None, line), now_s)
+        found += [now_s] * (one.stale(now_s) is not None)
+    return found
+
+
+def every(interval_s, first_s, last_s):
+    return [first_s + number * interval_s for number in range(round((last_s - first_s) / interval_s) + 1)]
+
+
 def test_a_slow_camera_is_not_stale_between_its_pictures():
-    one, slow = view(0.0), {"cameras": [camera(age_s=2.5)], "looked_ns": int(8e9)}
-    for second in range(1, 11):
-        frames = LINE.frames | {"processed": second // 2}
-        line = msgspec.structs.replace(LINE, frames=frames, **slow)
-        one.take(Update([[0, 0, 0, 0]], {}, [], None, line), float(second))
-    assert one.stale(10.0) is None
-    assert one.state(10.0)["stale_after_s"] > 2.5
+    stale_s = stale_at(every(2.0, 0.1, 30.0), 31.0)
+    assert all(at_s < 3.0 for at_s in stale_s)  # until the page knows its interval
+
+
+def test_frames_that_come_at_once_after_a_stall_do_not_make_a_slow_camera_stale():
+    frames_s = every(2.0, 0.1, 30.1) + every(0.1, 50.0, 51.0) + every(2.0, 52.0, 90.0)
+    stale_s = [at_s for at_s in stale_at(frames_s, 91.0) if at_s > 3.0]
+    assert max(stale_s) <= 50.5
+    assert min(stale_s) > 36.0
+
+
+@pytest.mark.parametrize("before_s", [[], every(2.0, 0.1, 60.0), [0.1, 10.0, 20.0]])
+def test_a_usual_camera_without_pictures_is_stale_within_two_seconds_whatever_was_before(before_s):
+    stale_s = stale_at(before_s + every(0.05, 62.0, 70.0), 80.0)
+    assert 71.0 < min(at_s for at_s in stale_s if at_s > 64.0) <= 72.0
 
 
 def test_frames_that_cannot_be_judged_make_the_picture_old():
