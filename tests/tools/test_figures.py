@@ -45,6 +45,15 @@ def test_platt_finds_the_curve_that_made_the_labels():
     assert figures.fit_platt(labels, margins) == (pytest.approx(0.5, abs=0.03), pytest.approx(-0.7, abs=0.06))
 
 
+def test_chance_calibration_error_is_that_of_labels_drawn_with_the_probabilities():
+    random = np.random.default_rng(7)
+    probabilities = random.random(600)
+    drawn = [(random.random(600) < probabilities).astype(np.int64) for _ in range(300)]
+    mean = np.mean([figures.expected_calibration_error(labels, probabilities) for labels in drawn])
+    assert figures.chance_calibration_error(probabilities) == pytest.approx(mean, rel=0.05)
+    assert figures.chance_calibration_error(np.array([0.0, 1.0] * 300)) == 0.0
+
+
 def test_calibration_error_is_zero_for_perfect_and_large_for_overconfident_probabilities():
     rng = np.random.default_rng(1)
     truth = rng.random(30_000)

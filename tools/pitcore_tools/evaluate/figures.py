@@ -173,6 +173,17 @@ def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
     )
 
 
+def chance_calibration_error(probabilities: Floats, draws: int = 200, seed: int = 0) -> float:
+    """Return the mean ECE of labels that are drawn with exactly these probabilities.
+
+    A perfectly calibrated net has this error on as many crops. Source: R. Roelofs et al., "Mitigating bias in
+    calibration error estimation", 2022.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = (generator.random((draws, len(probabilities))) < probabilities).astype(np.int64)
+    return float(np.mean([expected_calibration_error(labels, probabilities) for labels in drawn]))
+
+
 def log_loss(labels: Labels, probabilities: Floats) -> float:
     """Return the mean negative log of the probability of the true class."""
     given = np.where(labels == 1, probabilities, 1.0 - probabilities)

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from pitcore_tools.documents import markdown
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.figures import Share
-from pitcore_tools.evaluate.logits import COMMITTED, read_logits
+from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.experiments import stages
 from pitcore_tools.experiments.run import MAYBE
 from pitcore_tools.experiments.stages import Rule, StagesResult
 from pitcore_tools.experiments.tables import results_of, share_text
 
+BUNDLED_RECIPE = "quarter-fine-72-taught"
 STAGE_ONE, STAGE_TWO, ONE_STAGE, SECOND_NET = "stage-one", "stage-two", "half-pooled-80", "stage-one-again"
 RENDERER = [  # what, the least it must reach, the file of its margins
     ("real cherries only, 1,000 procedural ones of seed 3", 0.9, "real-on-procedural"),
@@ -118,8 +119,12 @@ def stages_table(results: Path) -> str:
     return "\n".join([markdown(head, rows), "", forgotten])
 
 
-def calibration_table(_results: Path) -> str:
-    """Return the reliability diagram of the bundled net as numbers: bins of equal mass, cross-fitted."""
+def calibration_table(results: Path) -> str:
+    """Return the reliability diagram of the bundled net as numbers, and the calibration error of its recipe.
+
+    Bins have equal mass, and probabilities are cross-fitted. The recipe's error is over the crops of all folds, each
+    judged by the net of its fold.
+    """
     held_out = read_logits(COMMITTED)
     raw, fitted = figures.platt(held_out.margins, 1.0, 0.0), held_out.probabilities
     order = np.argsort(fitted, kind="stable")
@@ -128,9 +133,22 @@ def calibration_table(_results: Path) -> str:
          f"{held_out.labels[part].mean():.3f}"]
         for number, part in enumerate(np.array_split(order, figures.ECE_BINS), start=1)
     ]  # fmt: skip
-    before, after = (figures.expected_calibration_error(held_out.labels, values) for values in (raw, fitted))
     table = markdown(["bin", "crops", "said, before", "said, after", "pits that came"], rows)
-    return f"{table}\n\nECE over {figures.ECE_BINS} bins: {before:.4f} before, {after:.4f} after."
+    errors = [_errors("the bundled net, its own fold", held_out)]
+    recipe = results / f"{BUNDLED_RECIPE}.csv"
+    if recipe.exists():
+        errors.append(_errors(f"`{BUNDLED_RECIPE}`, all folds", read_logits(recipe)))
+    head = [f"ECE over {figures.ECE_BINS} bins", "crops", "before", "after", "by chance, with perfect calibration"]
+    return f"{table}\n\n{markdown(head, errors)}"
+
+
+def _errors(title: str, held_out: HeldOut) -> list[str]:
+    """Return the row of a net's calibration errors."""
+    labels, fitted = held_out.labels, held_out.probabilities
+    before = figures.expected_calibration_error(labels, figures.platt(held_out.margins, 1.0, 0.0))
+    after = figures.expected_calibration_error(labels, fitted)
+    chance = figures.chance_calibration_error(fitted)
+    return [title, str(len(labels)), f"{before:.4f}", f"{after:.4f}", f"{chance:.4f}"]
 
 
 def _stage_row(title: str, found: StagesResult) -> list[str]:
