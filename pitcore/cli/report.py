@@ -60,9 +60,9 @@ def fresh_file(path: Path, metrics: Metrics) -> JsonlSink:
 
 def print_score(found: Score, metrics: Metrics) -> None:
     """Print frames, and the verdicts against the truth."""
-    judged = sum(found.confusion.values())
-    click.echo(f"{_frames_line(metrics)}; {found.due} cherries due, {judged} things judged once")
+    click.echo(f"{_frames_line(metrics)}; {found.due} cherries must have one verdict each")
     click.echo(f"missed {len(found.misses)}, judged twice {len(found.doubles)}, nothing there {len(found.stray)}\n")
+    click.echo(f"{sum(found.confusion.values())} things have one verdict each:\n")
     click.echo(confusion_table(found.confusion))
 
 
