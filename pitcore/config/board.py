@@ -9,7 +9,6 @@ import msgspec
 
 from pitcore.config.actuation import ActuationConfig, ModbusConfig
 from pitcore.config.calibration import AlignmentConfig, CalibrationConfig
-from pitcore.config.cameras import VideoSourceConfig
 from pitcore.config.capture import CaptureConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.hawkbit import HawkbitConfig
@@ -18,12 +17,7 @@ from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig
 from pitcore.config.section import Section
 from pitcore.config.shadow import ShadowConfig
-from pitcore.config.sources import (
-    CameraSourceConfig,
-    EmulatedSourceConfig,
-    ReplaySourceConfig,
-    SourceConfig,
-)
+from pitcore.config.sources import CameraSourceConfig, EmulatedSourceConfig, SourceConfig
 from pitcore.config.stages import (
     ActionsConfig,
     BeltConfig,
@@ -117,9 +111,9 @@ class Config(Section, frozen=True):
 
     def _check_actuation(self) -> None:
         """Refuse valves that cannot do the configured actions."""
-        if self.actuation.kind != "none" and isinstance(self.source, ReplaySourceConfig | VideoSourceConfig):
+        if self.actuation.kind != "none" and self.source.belt == "recorded":
             raise ValueError('a recording cannot drive valves: set actuation.kind = "none"')
-        if self.actuation.kind == "gpio" and isinstance(self.source, EmulatedSourceConfig):
+        if self.actuation.kind == "gpio" and self.source.belt == "emulated":
             raise ValueError('an emulated belt has no encoder: set actuation.kind = "simulated", or use a camera')
         misfit = self.actuation.misfit(
             height_px=self.frame.height_px,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from pitcore.config.section import MAX_SIDE_PX, Section
+from pitcore.config.section import MAX_SIDE_PX, Belt, Section
 from pitcore.config.stages import FrameConfig, RuntimeConfig
 
 BUFFERS_BESIDE_QUEUE = 6  # three may wait for their partners, one is being judged, two are with the sensor
@@ -68,6 +68,8 @@ class Picamera2SourceConfig(Section, frozen=True, tag_field="kind", tag="picamer
         px_per_s: speed of the belt, for a board without an encoder.
     """
 
+    belt: ClassVar[Belt] = "real"
+    extra: ClassVar[str | None] = None  # picamera2 is a package of the system
     cameras: Annotated[tuple[CameraConfig, ...], Meta(min_length=1, max_length=2)]
     frames_per_s: FramesPerS = 20.0
     picture_px: tuple[Pixel, Pixel] | None = None
@@ -158,6 +160,8 @@ class UvcSourceConfig(Section, frozen=True, tag_field="kind", tag="uvc"):
         px_per_s: speed of the belt, for a board without an encoder.
     """
 
+    belt: ClassVar[Belt] = "real"
+    extra: ClassVar[str | None] = "video"
     device: Annotated[str, Meta(min_length=1)] = "/dev/video0"
     channels: Annotated[tuple[Channel, ...], Meta(min_length=1, max_length=4)] = ("red", "blue")
     frames_per_s: FramesPerS = 30.0
@@ -183,6 +187,8 @@ class VideoSourceConfig(Section, frozen=True, tag_field="kind", tag="video"):
         px_per_s: speed of the belt in the film.
     """
 
+    belt: ClassVar[Belt] = "recorded"
+    extra: ClassVar[str | None] = "video"
     path: Annotated[str, Meta(min_length=1)]
     channels: Annotated[tuple[Channel, ...], Meta(min_length=1, max_length=4)] = ("red", "blue")
     window_px: tuple[Pixel, Pixel] = (0, 0)

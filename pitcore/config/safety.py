@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pitcore.config.cameras import Picamera2SourceConfig, UvcSourceConfig
 from pitcore.config.line import AlarmName, ByLight, FailSafe, FailsafeConfig
 
 if TYPE_CHECKING:
@@ -12,14 +11,13 @@ if TYPE_CHECKING:
     from pitcore.config.calibration import PlaneCalibration
 
 DARKEST = 3.5  # grey levels; an empty belt below cannot be distinguished from the camera's black
-CAMERAS = (Picamera2SourceConfig, UvcSourceConfig)  # sources that are over a real belt
 STRENGTH = ("alarm", "maybe", "reject")
 
 
 def weakened(config: Config) -> list[str]:
     """Return one sentence for each value that lets more pass than its default, or hides a fault."""
     found = []
-    if isinstance(config.source, CAMERAS):
+    if config.source.belt == "real":
         found += _unwatched_light(config)
     if config.actions.side == "pass":
         found.append("[actions] side = pass: cherries that a lateral edge cuts pass unjudged")

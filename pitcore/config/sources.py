@@ -1,13 +1,17 @@
-"""Defines the source of frames: one class for each ``kind`` of ``[source]``."""
+"""Defines the source of frames: one class for each ``kind`` of ``[source]``.
+
+Each class says which ``belt`` its frames show, and which ``extra`` of pyproject.toml it needs. Of a real belt the light
+is watched and the first cherries are held back; a recorded belt drives no valves.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
 from pitcore.config.cameras import Picamera2SourceConfig, UvcSourceConfig, VideoSourceConfig
-from pitcore.config.section import MAX_SIDE_PX, Count, Level, Section, Share
+from pitcore.config.section import MAX_SIDE_PX, Belt, Count, Level, Section, Share
 
 _LightShare = Annotated[float, Meta(ge=0.0, le=4.0)]
 
@@ -79,6 +83,8 @@ class EmulatedSourceConfig(Section, frozen=True, tag_field="kind", tag="emulated
         disturbance: None means no fault.
     """
 
+    belt: ClassVar[Belt] = "emulated"
+    extra: ClassVar[str | None] = None
     seed: Count = 1
     cherries_per_frame: Annotated[float, Meta(ge=0.0, le=200.0)] = 24.0
     pit_share: Share = 0.3
@@ -104,6 +110,8 @@ class ReplaySourceConfig(Section, frozen=True, tag_field="kind", tag="replay"):
         paced: keep the time between frames.
     """
 
+    belt: ClassVar[Belt] = "recorded"
+    extra: ClassVar[str | None] = None
     path: str
     paced: bool = True
 

@@ -13,14 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from pitcore.config import (
-    Config,
-    EmulatedSourceConfig,
-    UvcSourceConfig,
-    VideoSourceConfig,
-    load_config,
-    weakened,
-)
+from pitcore.config import Config, load_config, weakened
 from pitcore.doctor.check import Check, fail, ok, skip, warn
 from pitcore.errors import PitcoreError
 from pitcore.inference.choice import open_bundle
@@ -53,7 +46,6 @@ WANTED_BY = {
     "gpio": "[actuation]",
     "video": "[source]",
 }
-NEEDED = {"gpio", "video"}  # without the others the service runs
 
 
 def check_config(path: Path | None) -> tuple[Check, Config | None]:
@@ -64,7 +56,7 @@ def check_config(path: Path | None) -> tuple[Check, Config | None]:
     except PitcoreError as error:
         return fail(name, str(error), f"correct it, then: pitcore config check {path}"), None
     where = "the defaults" if path is None else str(path)
-    if isinstance(config.source, EmulatedSourceConfig) and path is not None:
+    if config.source.belt == "emulated" and path is not None:
         fix = "for the line, start from your board's file in /usr/share/pitcore/boards"
         return warn(name, f"{where} is valid, but its belt is emulated: no camera is checked", fix), config
     if less := weakened(config):
@@ -95,9 +87,9 @@ def wanted_extras(config: Config) -> list[str]:
         "mqtt": config.mqtt.enabled,
         "ota": config.update.url is not None or config.hawkbit.url is not None,
         "gpio": config.actuation.kind == "gpio",
-        "video": isinstance(config.source, UvcSourceConfig | VideoSourceConfig),
     }
-    return [extra for extra, is_wanted in wanted.items() if is_wanted]
+    source = [] if config.source.extra is None else [config.source.extra]
+    return [extra for extra, is_wanted in wanted.items() if is_wanted] + source
 
 
 def check_extras(config: Config, has_module: Callable[[str], bool]) -> Check:
@@ -117,7 +109,8 @@ def check_extras(config: Config, has_module: Callable[[str], bool]) -> Check:
     found = "; ".join(f"{WANTED_BY[extra]} needs {' and '.join(packages)}" for extra, packages in missing.items())
     said = f"{found}: not installed"
     fix = f"pip install 'pitcore[{','.join(missing)}]'"
-    return fail(name, said, fix) if set(missing) & NEEDED else warn(name, f"{said}; the service runs without it", fix)
+    needed = {"gpio", config.source.extra}  # without the others the service runs
+    return fail(name, said, fix) if needed & set(missing) else warn(name, f"{said}; the service runs without it", fix)
 
 
 def has_module(name: str) -> bool:

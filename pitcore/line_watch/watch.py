@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from pitcore.belt.track import Box, Selection
 from pitcore.config import AlarmName, Config, FailSafe, failsafe_of
-from pitcore.config.safety import CAMERAS
 from pitcore.frame import Frame
 from pitcore.line_watch.alarm import Alarm, Latch, detail_of, finding_of
 from pitcore.line_watch.drift import DriftCheck, Item
@@ -93,7 +92,7 @@ class LineWatch:
         motion = self._motion = MotionCheck(
             shape[0], config.px_per_tick, config.belt.tolerance_px, rules.nothing_seen_s
         )
-        self._holds = isinstance(config.source, CAMERAS)  # planes of an emulated or recorded belt are not held back
+        self._holds = config.source.belt == "real"  # planes of an emulated or recorded belt are not held back
         self._off_by: tuple[bool | None, bool | None] = (None, None)  # results for belt and strip
         self._stuck = False  # True if the current frame repeats the last picture
         self._stuck_plane: str | None = None  # None: all planes

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, VideoSourceConfig, emulated
+from pitcore.config import Config, EmulatedSourceConfig, emulated
 from pitcore.loop.app import App, Options
 from pitcore.loop.sources import emulated_belt
 from pitcore.metrics import Metrics, Work
@@ -93,7 +93,7 @@ def headroom_of(work: Work, now_ns: int) -> Headroom | None:
 
 def brought_per_s(config: Config) -> float | None:
     """Return the cherries a second that the configured belt brings; None for a recording, which has no rate."""
-    if isinstance(config.source, ReplaySourceConfig | VideoSourceConfig):
+    if config.source.belt == "recorded":
         return None
     belt = _belt(config)
     reference = belt.cherries_per_frame * belt.advance_px / config.frame.height_px * belt.frames_per_s

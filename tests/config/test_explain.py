@@ -1,6 +1,8 @@
+from typing import get_args
+
 import pytest
 
-from pitcore.config import Config, EmulatedSourceConfig, ReplaySourceConfig, decode_config, explain, load_config
+from pitcore.config import Config, EmulatedSourceConfig, SourceConfig, decode_config, explain, load_config
 from pitcore.config.explain import meanings
 from tests.cli.program import run_pitcore
 from tests.config_text import camera_source
@@ -20,7 +22,7 @@ def test_every_key_of_every_shipped_board_has_a_meaning(board):
     assert silent == []
 
 
-@pytest.mark.parametrize("kind", [EmulatedSourceConfig, ReplaySourceConfig])
+@pytest.mark.parametrize("kind", get_args(SourceConfig))
 def test_a_meaning_belongs_to_a_key_that_exists(kind):
     assert set(meanings(kind)) == set(kind.__struct_fields__)
 
