@@ -251,6 +251,10 @@ def test_every_alarm_has_a_row_in_the_fault_table(name):
     assert rows[0].count("|") == 6
 
 
+def test_every_alarm_has_a_fail_safe_and_every_fail_safe_an_alarm():
+    assert set(FailsafeConfig.__struct_fields__) == set(AlarmName.__args__)
+
+
 def test_the_small_belt_has_the_size_that_the_tests_assume():
     geometry = line_source(1).geometry
     assert (geometry.height_px, geometry.width_px) == (HEIGHT, WIDTH)
