@@ -21,13 +21,11 @@ class Start(msgspec.Struct, frozen=True):
         bundle: directory of the candidate.
         planes: names, in order.
         capacity: number of crops that fit in the shared memory.
-        idle: run only when no other program needs the core.
     """
 
     bundle: str
     planes: tuple[str, ...]
     capacity: int
-    idle: bool
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -34,6 +34,7 @@ class Child:
         memory_bytes: size of the shared memory.
         retry_s: time between two starts.
         end_s: time for the process to end by itself before it is killed.
+        idle: see ``child_process.step_back``.
     """
 
     section: str
@@ -41,6 +42,7 @@ class Child:
     memory_bytes: int
     retry_s: float
     end_s: float
+    idle: bool = False
 
 
 class ChildOutput(ABC):
@@ -124,7 +126,7 @@ class ChildOutput(ABC):
                 os.close(fd)
                 raise
             self._memory_fd = fd
-        connection, self._process = start_child(self._child.module, self._memory_fd)
+        connection, self._process = start_child(self._child.module, self._memory_fd, idle=self._child.idle)
         return connection
 
     def _serve_once(self, connection: socket.socket) -> None:
