@@ -81,7 +81,8 @@ class CropMemory:
     """
 
     def __init__(self, fd: int, capacity: int, planes: int) -> None:
-        memory = mmap.mmap(fd, self.size(capacity, planes))
+        # All pages are taken now: else the loop would take them, one by one, while it copies the first cherries.
+        memory = mmap.mmap(fd, self.size(capacity, planes), mmap.MAP_SHARED | mmap.MAP_POPULATE)
         self.crops: NDArray[np.uint8] = np.frombuffer(memory, np.uint8).reshape(capacity, WHOLE_PX, WHOLE_PX, planes)
 
     @staticmethod
