@@ -1,8 +1,8 @@
 """Collects data for the live page in the loop: counts, the last verdicts, and copies of some frames.
 
 The loop only adds to counts, and copies a frame at most ``pictures_per_s`` times a second while there are viewers. The
-thread ``pitcore-page`` sends messages to the page process, and restarts the process when it ends. If the page process
-is slow, data is skipped, so the loop never waits.
+thread ``pitcore-page`` sends messages to the page process, and restarts the process when it ends or hangs. If the page
+process is slow, data is skipped, so the loop never waits.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pitcore.belt.lanes import Plan
 from pitcore.config import Config
 from pitcore.frame import Frame
 from pitcore.page.messages import (
+    ALIVE,
     MAX_MESSAGE_BYTES,
     MAX_SEEN,
     SLOTS,
@@ -44,6 +45,7 @@ log = logging.getLogger("pitcore.page")
 SEND_EVERY_S = 0.1
 LOOK_EVERY_S = 0.5  # interval of reading counters, cameras and alarms
 RETRY_S = 5.0  # between two starts of the page process
+SILENT_S = 120.0  # the page process says twice a second that it is alive; on a busy board its start may take a minute
 END_S = 2.0  # time for the page process to save the counts of the shift; less than the unit's TimeoutStopSec
 _PLACES = {name: place for place, name in enumerate(VERDICTS)}
 
@@ -65,7 +67,7 @@ class PageSink(ChildOutput):
         names, self._lane_of = lanes_of(plan, frame.width_px, page.strips)
         shape = (frame.height_px, frame.width_px)
         size = FrameSlots.size(len(frame.planes), shape)
-        child = Child("page", "pitcore.page.page_process", size, RETRY_S, END_S)
+        child = Child("page", "pitcore.page.page_process", size, RETRY_S, END_S, SILENT_S)
         super().__init__(child)
         self._slots: FrameSlots | None = None  # set before there are viewers
         store = config.model.store
@@ -178,7 +180,7 @@ class PageSink(ChildOutput):
         """Send messages until either side ends. Raises OSError."""
         looked_s = 0.0
         while not self._closing.wait(SEND_EVERY_S):
-            if not self._receive(connection):
+            if not self._receive(connection) or self._hangs():
                 return
             now = None
             if time.monotonic() - looked_s >= LOOK_EVERY_S and self._look is not None:
@@ -213,6 +215,9 @@ class PageSink(ChildOutput):
                 return True
             if not reply:
                 return False
+            self._heard()
+            if reply == ALIVE:
+                continue
             if reply == WATCHED:
                 self._is_watched = True
             elif reply == UNWATCHED:

@@ -16,9 +16,9 @@ from pitcore.verdict import Action, Reason, VerdictName
 SLOTS = 3  # frames in shared memory: one is written, one waits, one is read
 MAX_MESSAGE_BYTES = 1 << 17  # less than Linux's default buffer of a socket
 MAX_SEEN = 400  # verdicts in one message; further ones are counted, but not drawn
-# Replies of the page process: there are viewers, there are none. Other replies are a digit, which frees a slot; "@" and
-# the port on which it listens; or a sentence that says why it does not listen.
-WATCHED, UNWATCHED = b"w", b"u"
+# Replies of the page process: there are viewers, there are none, it is alive. Other replies are a digit, which frees a
+# slot; "@" and the port on which it listens; or a sentence that says why it does not listen.
+WATCHED, UNWATCHED, ALIVE = b"w", b"u", b"a"
 
 
 class Start(msgspec.Struct, frozen=True):

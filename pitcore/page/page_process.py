@@ -22,7 +22,7 @@ import msgspec
 
 from pitcore.child_process import begin_child
 from pitcore.errors import UpdateError, first_line
-from pitcore.page.messages import MAX_MESSAGE_BYTES, UNWATCHED, WATCHED, FrameSlots, PictureRef, Start, Update
+from pitcore.page.messages import ALIVE, MAX_MESSAGE_BYTES, UNWATCHED, WATCHED, FrameSlots, PictureRef, Start, Update
 
 log = logging.getLogger("pitcore.page")
 
@@ -139,6 +139,7 @@ class PageProcess:
 
     async def _tick(self) -> None:
         while True:
+            self._reply(ALIVE)
             self._count_shift()
             self._hub.put("now", self._site.now())
             await asyncio.sleep(TICK_S)

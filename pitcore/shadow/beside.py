@@ -37,7 +37,7 @@ log = logging.getLogger("pitcore.shadow")
 
 RETRY_S = 60.0  # time between two starts of the process
 LOOK_EVERY_S = 1.0  # interval of checking the headroom of the loop
-HANGS_S = 300.0  # limit for one frame; it may wait long for a free core
+SILENT_S = 300.0  # limit for the start and for one frame; it may wait long for a free core
 SHAPES: frozenset[Reason] = frozenset({"touching", "foreign", "cut"})  # reasons of the shape, not of a network
 IDLE = True  # tests set it to False, because their machine may have no free core
 FromCandidate = Ready | Answer | Refused
@@ -68,7 +68,8 @@ class Shadow(ChildOutput):
         self._start = Start(str(shadow.bundle), planes, config.runtime.max_cherries)
         size = CropMemory.size(self._start.capacity, len(planes))
         # It is killed at once: it has no data to save, and may wait long for a core to end by itself.
-        child = Child("shadow", "pitcore.shadow.candidate_process", size, RETRY_S, end_s=0.0, idle=IDLE)
+        process = "pitcore.shadow.candidate_process"
+        child = Child("shadow", process, size, RETRY_S, end_s=0.0, silent_s=SILENT_S, idle=IDLE)
         super().__init__(child)
         self._crops: NDArray[np.uint8] | None = None  # set before the candidate is ready
         self._credit = Credit(shadow.kept_per_minute)
@@ -186,14 +187,12 @@ class Shadow(ChildOutput):
     def _receive(self, connection: socket.socket) -> FromCandidate | None:
         """Return the next message of the process; None if it refused, hangs, or the service ends. Raises OSError."""
         connection.settimeout(0.2)
-        until_s = time.monotonic() + HANGS_S
+        self._heard()
         while not self._closing.is_set():
             try:
                 raw = connection.recv(MAX_MESSAGE_BYTES)
             except TimeoutError:
-                if time.monotonic() > until_s:
-                    reason = f"the candidate said nothing for {HANGS_S:g} s"
-                    self._fails(reason, "It runs only while a core is free: see `top`.")
+                if self._hangs():
                     return None
                 continue
             if not raw:

@@ -1,4 +1,4 @@
-"""Runs an output whose work is done in a separate process, and starts that process again when it ends.
+"""Runs an output whose work is done in a separate process, and starts that process again when it ends or hangs.
 
 The loop only writes to memory that it shares with the process. A thread of the service talks to the process. Whatever
 fails, the shared memory included, is a failure of this output: it is reported, tried again, and the belt is judged.
@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Child:
         memory_bytes: size of the shared memory.
         retry_s: time between two starts.
         end_s: time for the process to end by itself before it is killed.
+        silent_s: time after which a process that owes a message hangs; it may wait long for a core.
         idle: see ``child_process.step_back``.
     """
 
@@ -42,6 +44,7 @@ class Child:
     memory_bytes: int
     retry_s: float
     end_s: float
+    silent_s: float
     idle: bool = False
 
 
@@ -58,6 +61,7 @@ class ChildOutput(ABC):
         self._closing = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._memory_fd: int | None = None
+        self._heard_s = 0.0  # time of its last message, or since when it owes one
         self._has_reason = False  # the present process, or its start, has failed for a known reason
         self._thread = threading.Thread(target=self._run, name=f"pitcore-{child.section}", daemon=True)
 
@@ -67,7 +71,7 @@ class ChildOutput(ABC):
 
     @abstractmethod
     def serve(self, connection: socket.socket) -> None:
-        """Talk to a new process until either side ends. Runs on the thread. Raises OSError."""
+        """Talk to a new process until either side ends or ``_hangs``. Runs on the thread. Raises OSError."""
 
     @abstractmethod
     def wake(self) -> None:
@@ -127,6 +131,7 @@ class ChildOutput(ABC):
                 raise
             self._memory_fd = fd
         connection, self._process = start_child(self._child.module, self._memory_fd, idle=self._child.idle)
+        self._heard()
         return connection
 
     def _serve_once(self, connection: socket.socket) -> None:
@@ -140,6 +145,20 @@ class ChildOutput(ABC):
             reason = f"the connection to its process failed: {reason_of(error)}"
         if not self._has_reason:
             self._fails(reason)
+
+    def _heard(self) -> None:
+        """Note that the process sent a message, or owes one from now on."""
+        self._heard_s = time.monotonic()
+
+    def _hangs(self) -> bool:
+        """Return whether the process owes a message for too long, and report it. ``serve`` returns then."""
+        if time.monotonic() - self._heard_s <= self._child.silent_s:
+            return False
+        self._fails(
+            f"its process said nothing for {self._child.silent_s:g} s and is ended",
+            "It has a low priority, and may get no core: see `top`.",
+        )
+        return True
 
     def _end(self) -> None:
         """Let the process end; kill it if it does not."""

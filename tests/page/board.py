@@ -5,18 +5,21 @@ import http.client
 import json
 import os
 import socket
+import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
 
 from pitcore.actuation.valve_setup import belt_plan
+from pitcore.child_process import start_child
 from pitcore.config import Config, ControlConfig, FrameConfig, PageConfig
 from pitcore.config.sources import EmulatedSourceConfig
 from pitcore.frame import Frame
 from pitcore.page.hand_over import PageSink
 from pitcore.page.messages import LineNow
+from pitcore.sinks.child_output import ChildOutput
 from pitcore.verdict import CODES, FrameRef, ModelRef, Verdict
 
 HEIGHT, WIDTH = 120, 320
@@ -100,6 +103,45 @@ def frame(tick=0, level=60):
 def no_memory(*_):
     """Replaces ``os.memfd_create`` on a machine without free memory."""
     raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+class HangingStarts:
+    """The first two processes of an output say nothing and do not end by themselves; the others are real.
+
+    Attributes:
+        processes: those that hang.
+        told: status of the output when the first real process starts.
+    """
+
+    def __init__(self, monkeypatch):
+        self.processes, self.told = [], None
+        self._output, self._theirs = None, []
+        begin = ChildOutput._begin
+
+        def begin_of(output):
+            self._output = output
+            return begin(output)
+
+        monkeypatch.setattr(ChildOutput, "_begin", begin_of)
+        monkeypatch.setattr("pitcore.sinks.child_output.start_child", self._start)
+
+    def _start(self, module, memory_fd, idle):
+        if len(self.processes) == 2:
+            if self.told is None:
+                self.told = self._output.status()
+                self._output._child = replace(self._output._child, silent_s=PATIENCE_S)  # a real start takes its time
+            return start_child(module, memory_fd, idle=idle)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._theirs.append(theirs)  # open, so that the connection does not end
+        self.processes.append(subprocess.Popen(["sleep", "3600"]))
+        return ours, self.processes[-1]
+
+    def close(self):
+        for end in self._theirs:
+            end.close()
+        for process in self.processes:
+            process.kill()
+            process.wait(PATIENCE_S)
 
 
 def address_of(service, log):

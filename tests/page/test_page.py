@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -20,7 +22,7 @@ from pitcore.page.tally import Window
 from pitcore.page.words import ALARMS, EVENTS, REASONS
 from pitcore.palette import COLOURS, TINTS, hex_of
 from pitcore.verdict import Event, Reason
-from tests.page.board import LINE, Board, alarm, camera, frame, no_memory, verdict
+from tests.page.board import LINE, Board, HangingStarts, alarm, camera, frame, no_memory, verdict
 
 pytest.importorskip("uvicorn", reason="the live page needs the extra `page`")
 ROOT = Path(__file__).parents[2]
@@ -289,6 +291,41 @@ def test_a_page_process_that_is_killed_is_started_again(tmp_path, monkeypatch):
         board.wait(lambda: board.sink._process not in {first, None}, "another process")
         board.wait(lambda: board.sink.status()["state"] == "ok", "a page that listens")
         board.wait(lambda: sum(map(sum, board.state()["total"])) == 1, "the count before")
+
+
+HANGS = "its process said nothing for 0.2 s and is ended"
+
+
+def test_a_page_process_that_hangs_at_its_start_is_ended_and_started_again(tmp_path, monkeypatch, caplog):
+    for name, value_s in (("RETRY_S", 0.1), ("END_S", 0.0), ("SILENT_S", 0.2)):
+        monkeypatch.setattr(f"pitcore.page.hand_over.{name}", value_s)
+    with closing(HangingStarts(monkeypatch)) as hanging, Board(tmp_path) as board:
+        board.ready()
+        assert [process.returncode for process in hanging.processes] == [-signal.SIGKILL] * 2
+    assert (hanging.told["state"], hanging.told["reason"]) == ("failing", HANGS)
+    assert f"[page] {HANGS}; it is tried again every 0.1 s. The belt is judged without it." in caplog.text
+
+
+def test_a_page_process_that_hangs_later_is_ended_and_started_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("pitcore.page.hand_over.RETRY_S", 0.1)
+    monkeypatch.setattr("pitcore.page.hand_over.END_S", 0.0)
+    with Board(tmp_path) as board:
+        board.ready()
+        first, patient = board.sink._process, board.sink._child
+        os.kill(first.pid, signal.SIGSTOP)
+        board.sink._child = replace(patient, silent_s=0.2)
+        reason = board.wait(lambda: board.sink.status().get("reason"), "the failure")
+        board.sink._child = patient
+        assert reason == HANGS
+        board.ready()
+        assert first.returncode == -signal.SIGKILL
+
+
+def test_a_page_without_viewers_and_verdicts_says_that_it_is_alive(tmp_path):
+    with Board(tmp_path) as board:
+        board.ready()
+        before_s = board.sink._heard_s
+        board.wait(lambda: board.sink._heard_s > before_s, "a sign of life")
 
 
 def test_the_loop_does_not_wait_for_a_page_that_hangs(tmp_path):

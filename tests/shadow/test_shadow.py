@@ -4,7 +4,8 @@ import json
 import os
 import resource
 import signal
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +25,7 @@ from tests.capture.test_keeper import capture, end, kept
 from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
 from tests.conftest import write_tiny_bundle
 from tests.outputs.running import RunningService, until
-from tests.page.board import no_memory, verdict
+from tests.page.board import HangingStarts, no_memory, verdict
 from tests.scene import CLEAN, MAYBE, PIT, ListSource, config_for, planes_with, run_scene, still
 
 SQUARES = (20, 60, CLEAN), (120, 60, PIT), (220, 60, MAYBE)
@@ -207,6 +208,35 @@ def test_a_candidate_that_is_killed_comes_back_and_the_belt_is_judged_meanwhile(
         run_scene(ListSource(still(*frames(2))), config_for(tiny_bundle), hooks=hooks)
         told = shadow.status()
     assert (told["state"], told["frames"] - before) == ("ok", 2)
+
+
+HANGS = "its process said nothing for 0.2 s and is ended"
+
+
+def test_a_candidate_that_hangs_at_its_start_is_ended_and_started_again(monkeypatch, caplog, tiny_bundle, candidate):
+    monkeypatch.setattr(beside, "RETRY_S", 0.1)
+    monkeypatch.setattr(beside, "SILENT_S", 0.2)
+    with closing(HangingStarts(monkeypatch)) as hanging, beside_scene(tiny_bundle, candidate) as (shadow, _):
+        ready(shadow)
+        assert [process.returncode for process in hanging.processes] == [-signal.SIGKILL] * 2
+    assert (hanging.told["state"], hanging.told["reason"]) == ("failing", HANGS)
+    assert f"[shadow] {HANGS}; it is tried again every 0.1 s. The belt is judged without it." in caplog.text
+
+
+def test_a_candidate_that_hangs_at_a_frame_is_ended_and_started_again(monkeypatch, tiny_bundle, candidate):
+    monkeypatch.setattr(beside, "RETRY_S", 0.1)
+    with beside_scene(tiny_bundle, candidate) as (shadow, _):
+        ready(shadow)
+        first, patient = shadow._process, shadow._child
+        os.kill(first.pid, signal.SIGSTOP)
+        shadow._child = replace(patient, silent_s=0.2)
+        run_scene(ListSource(still(*frames(1))), config_for(tiny_bundle), hooks=Hooks(keepers=[shadow]))
+        reason = until(lambda: shadow.status().get("reason"), "failure")
+        shadow._child = patient
+        assert reason == HANGS
+        until(lambda: first.returncode is not None, "end of the first process")
+        ready(shadow)
+        assert first.returncode == -signal.SIGKILL
 
 
 def test_status_is_starting_until_the_candidate_is_ready(tiny_bundle, candidate):
