@@ -15,11 +15,19 @@ from pathlib import Path
 TO_THE_SERVICE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the service acts on them; a child ignores them
 
 
-def start_child(module: str, memory_fd: int) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+def start_child(
+    module: str, memory_fd: int, *, idle: bool | None = None
+) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start ``main`` of a module in a new process.
 
     The child gets ``sys.path`` as JSON (the Debian package has its own place for the modules), the number of its end of
     the socket and ``memory_fd``. The signals of the service are blocked until it ignores them.
+
+    Args:
+        module: has ``main``.
+        memory_fd: descriptor of the shared memory.
+        idle: see ``step_back``, which the child calls before it imports the module, because imports take a core for a
+            second or more and start threads; None keeps the priority of the service.
 
     Returns:
         Our end of the socket (SOCK_SEQPACKET), and the process.
@@ -27,7 +35,10 @@ def start_child(module: str, memory_fd: int) -> tuple[socket.socket, subprocess.
     Raises:
         OSError: it cannot be started.
     """
-    run = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {module} import main; main()"
+    run = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    if idle is not None:
+        run += f"from pitcore.child_process import step_back; step_back(idle={idle}); "
+    run += f"from {module} import main; main()"
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-I", "-c", run, json.dumps(sys.path), str(theirs.fileno()), str(memory_fd)]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_THE_SERVICE)
@@ -60,7 +71,8 @@ def step_back(*, idle: bool) -> None:
     """Let the inspection go first: for the processor, and when memory is short. One may be refused, and the other done.
 
     Args:
-        idle: take a core only while no other program wants it (SCHED_IDLE), else with a low priority.
+        idle: take a core only while no other thread of the service wants it (SCHED_IDLE), else with a low priority.
+            Neither counts against other services, between which Linux divides the cores first (sched(7), autogroup).
     """
     with suppress(OSError):
         if idle:

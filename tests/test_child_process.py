@@ -1,9 +1,23 @@
 """Tests what a child process of the service does before its work."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+
+from pitcore.child_process import start_child
+
+IMPORTED = """
+import os
+from pitcore.child_process import begin_child
+
+PRIORITY = f"{os.sched_getscheduler(0)} {os.getpriority(os.PRIO_PROCESS, 0)}"  # while the module is imported
+
+def main():
+    connection, _ = begin_child()
+    connection.send(PRIORITY.encode())
+"""
 
 REFUSED = """
 import os
@@ -24,3 +38,18 @@ def test_a_child_that_may_not_lower_its_priority_is_not_killed_before_the_servic
     code = REFUSED.format(idle)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [score]
+
+
+@pytest.mark.parametrize("idle", [True, False, None])
+def test_a_child_has_its_priority_before_it_imports_its_module(tmp_path, monkeypatch, idle):
+    (tmp_path / "imported_by_child.py").write_text(IMPORTED)
+    monkeypatch.syspath_prepend(tmp_path)
+    memory_fd = os.memfd_create("unused")
+    connection, process = start_child("imported_by_child", memory_fd, idle=idle)
+    os.close(memory_fd)
+    with connection:
+        policy, nice = map(int, connection.recv(100).split())
+    process.wait()
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    assert policy == (os.SCHED_IDLE if idle else os.sched_getscheduler(0))
+    assert nice >= 10 if idle is False else nice == mine

@@ -12,6 +12,7 @@ from pitcore.errors import ConfigError
 
 RING_FRAMES = 24  # 59 MB of the production geometry: more than any last-level cache of a board
 MAX_CHERRIES = 1024
+WARM_UP_FRAMES, LEAST_FRAMES = 30, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,16 @@ class Load:
         frames_per_s: frame rate; None delivers a frame whenever the loop asks for one.
         seconds: duration of the measurement.
         frames: number of frames to measure instead; None measures for ``seconds``.
+        warm_up_frames: number of frames before the measured ones.
+        least_frames: number of frames to measure although ``seconds`` have passed.
     """
 
     cherries: float
     frames_per_s: float | None
     seconds: float
     frames: int | None = None
+    warm_up_frames: int = WARM_UP_FRAMES
+    least_frames: int = LEAST_FRAMES
 
     def __str__(self) -> str:
         pace = "as fast as it goes" if self.frames_per_s is None else f"{self.frames_per_s:g} frames/s"

@@ -21,7 +21,6 @@ from pitcore.machine import memory_mb
 from pitcore.metrics import PARTS, STAGES, Metrics
 from pitcore.sinks.jsonl import JsonlSink
 
-WARM_UP_FRAMES = 30
 MEMORY_EVERY_FRAMES = 50
 DEADLINE_MS = 150.0
 
@@ -64,7 +63,13 @@ class Sample:
         return np.asarray(sum(self.stage_ms[name] for name in STAGES if name not in {"capture", "total"}))
 
 
-def measure(config: Config, load: Load, workers: int | None = None, tick: Tick = lambda _: None) -> Sample:
+def measure(
+    config: Config,
+    load: Load,
+    workers: int | None = None,
+    tick: Tick = lambda _: None,
+    source: EmulatedSource | None = None,
+) -> Sample:
     """Run the service over the emulated belt and collect its metrics.
 
     Args:
@@ -72,14 +77,15 @@ def measure(config: Config, load: Load, workers: int | None = None, tick: Tick =
         load: the load.
         workers: number of workers that run the network; None takes the configuration's.
         tick: called with the share that is done, 0..1.
+        source: belt of this load, which can be started again; None makes one.
 
     Raises:
         PitcoreError: the configuration or the model cannot be used.
     """
     config = config_for(config, load, workers)
     paced = load.frames_per_s is not None
-    spec = belt_spec(config, frames=None if load.frames is None else load.frames + WARM_UP_FRAMES, ring=24)
-    source = EmulatedSource(spec, Delivery(paced=paced))
+    spec = belt_spec(config, frames=None if load.frames is None else load.frames + load.warm_up_frames, ring=24)
+    source = source or EmulatedSource(spec, Delivery(paced=paced))
     metrics, sample = Metrics(), Sample(load)
     watch = _Watch(sample, metrics, tick)
     with tempfile.TemporaryDirectory(prefix="pitcore-bench-") as folder:
@@ -92,7 +98,7 @@ def measure(config: Config, load: Load, workers: int | None = None, tick: Tick =
         sample.dropped = sum(metrics.value("events", name) for name in ("frames_dropped", "frames_lost"))
         sample.offered = sample.processed + sample.dropped
     else:  # frames dropped after the last processed one are in no counter
-        sample.offered = load.frames + WARM_UP_FRAMES
+        sample.offered = load.frames + load.warm_up_frames
         sample.dropped = sample.offered - sample.processed
     sample.ring_mb = spec.ring * len(config.frame.planes) * config.frame.height_px * config.frame.width_px / 1e6
     return sample
@@ -112,23 +118,27 @@ class _Watch:
             return  # no new frame: the loop also calls this while it waits
         self._seen = self._metrics.value("frames")
         load = self._sample.load
-        if self._seen == WARM_UP_FRAMES:
+        if self._seen < load.warm_up_frames:
+            return
+        if self._seen == load.warm_up_frames:
             self._started, self._cpu_started = time.perf_counter(), time.process_time()
             self._crops_before = self._metrics.value("crops")
             self._sample.rss_mb.append(memory_mb()[0])
-        elif self._seen > WARM_UP_FRAMES and self._seen % MEMORY_EVERY_FRAMES == 0:
+            return
+        elapsed, measured = time.perf_counter() - self._started, self._seen - load.warm_up_frames
+        if self._seen % MEMORY_EVERY_FRAMES == 0:
             self._sample.rss_mb.append(memory_mb()[0])
-            elapsed = time.perf_counter() - self._started
-            self._tick(min(1.0, self._seen / load.frames if load.frames else elapsed / load.seconds))
-            if load.frames is None and elapsed >= load.seconds:
-                app.stop()
+            self._tick(min(1.0, measured / load.frames if load.frames else elapsed / load.seconds))
+        if load.frames is None and elapsed >= load.seconds and measured >= load.least_frames:
+            app.stop()
 
     def finish(self) -> None:
         sample = self._sample
         sample.wall_s = time.perf_counter() - self._started
         sample.cpu_s = time.process_time() - self._cpu_started
+        warm_up = sample.load.warm_up_frames
         sample.crops = self._metrics.value("crops") - self._crops_before
         for name in STAGES + PARTS:
             durations = self._metrics.stages[name].in_order_ms()
-            sample.stage_ms[name] = durations[WARM_UP_FRAMES:] if len(durations) > WARM_UP_FRAMES else durations
+            sample.stage_ms[name] = durations[warm_up:] if len(durations) > warm_up else durations
         self._tick(1.0)

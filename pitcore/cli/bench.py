@@ -12,12 +12,14 @@ import click
 import numpy as np
 
 from pitcore import machine
-from pitcore.bench import report, trials
+from pitcore.bench import report
 from pitcore.bench.load import Load, parse_load
 from pitcore.bench.once import allocations, cold_start_ms, swap_ms
+from pitcore.bench.overload import overload as overload_text
 from pitcore.bench.run import measure
 from pitcore.bench.swaps import swap_trial
 from pitcore.bench.swaps import text as swaps_text
+from pitcore.bench.sweep import Sweep
 from pitcore.cli.errors import run_command
 from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.cli.parameters import InputPath, Number, OutputFile, Text
@@ -52,7 +54,7 @@ SLOWER = MISSED = 3  # exit code of --fail-if-slower, and of --swaps that lose a
 @click.option(
     "--sweep",
     is_flag=True,
-    help="Instead: measure the cost by cherries per frame, for 1 worker and more.",
+    help="Instead: measure the cost by cherries per frame, for 1 worker and more; at most --seconds and 110 s.",
 )
 @click.option("--overload", type=Number(1.0, 20.0), help="Instead: offer this many times the load it can process.")
 @click.option(
@@ -94,6 +96,7 @@ def bench(
       pitcore-bench --load 60@max --seconds 20 --json before.json
       pitcore-bench --load 60@max --seconds 20 --compare before.json
       pitcore-bench --frames 20000 --load 24@max
+      pitcore-bench --sweep
       pitcore-bench --overload 3
       pitcore-bench --swaps 100
       pitcore-bench --rejects
@@ -107,11 +110,12 @@ def bench(
     if swaps is not None:
         _swap(config, load, swaps)
         return
-    if sweep or overload is not None:
+    if sweep:
+        _sweep(config, seconds)
+        return
+    if overload is not None:
         with progress("measure", 100) as bar:
-            click.echo(
-                trials.sweep(config, seconds, bar) if sweep else trials.overload(config, load, overload or 1.0, bar)
-            )
+            click.echo(overload_text(config, load, overload, bar))
         return
     content, total_ms = _measured(config, load, workers, quick=quick)
     if json_path is not None:
@@ -123,6 +127,17 @@ def bench(
         click.echo(f"\n{said}")
         if slower and fail_if_slower:
             sys.exit(SLOWER)
+
+
+def _sweep(config: Config, seconds: float) -> None:
+    """Report each point on standard error. Print the tables at the end, or at Ctrl-C what was measured by then."""
+    sweep = Sweep(config, seconds)
+    try:
+        sweep.run(lambda line: click.echo(line, err=True))
+    except KeyboardInterrupt:
+        click.echo(sweep.text())
+        raise
+    click.echo(sweep.text())
 
 
 def _swap(config: Config, load: Load, swaps: int) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from pitcore.child_process import begin_child, step_back
+from pitcore.child_process import begin_child
 from pitcore.errors import UpdateError, first_line
 from pitcore.page.messages import ALIVE, MAX_MESSAGE_BYTES, UNWATCHED, WATCHED, FrameSlots, PictureRef, Start, Update
 
@@ -40,7 +40,6 @@ def main() -> None:
     except ImportError as error:
         connection.send(f"it needs {error.name}, which is not installed; pip install 'pitcore[page]'".encode())
         return
-    step_back(idle=False)
     start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
     connection.setblocking(False)  # noqa: FBT003  socket's
     asyncio.run(PageProcess(connection, FrameSlots(memory, len(start.planes), start.shape), start).run())

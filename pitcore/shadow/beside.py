@@ -65,10 +65,11 @@ class Shadow(ChildOutput):
     def __init__(self, config: Config, keeper: CropKeeper | None, metrics: Metrics) -> None:
         shadow, planes = config.shadow, config.frame.planes
         self._config, self._keeper, self._metrics = shadow, keeper, metrics
-        self._start = Start(str(shadow.bundle), planes, config.runtime.max_cherries, IDLE)
+        self._start = Start(str(shadow.bundle), planes, config.runtime.max_cherries)
         size = CropMemory.size(self._start.capacity, len(planes))
         # It is killed at once: it has no data to save, and may wait long for a core to end by itself.
-        child = Child("shadow", "pitcore.shadow.candidate_process", size, RETRY_S, end_s=0.0, silent_s=SILENT_S)
+        process = "pitcore.shadow.candidate_process"
+        child = Child("shadow", process, size, RETRY_S, end_s=0.0, silent_s=SILENT_S, idle=IDLE)
         super().__init__(child)
         self._crops: NDArray[np.uint8] | None = None  # set before the candidate is ready
         self._credit = Credit(shadow.kept_per_minute)

@@ -1,8 +1,8 @@
 """Runs the candidate in a separate process, which ``beside`` starts.
 
 A thread of low priority would not do: it could hold the interpreter while another program has the core, and the loop
-would wait for it. Linux runs this process only when no other program needs the core (SCHED_IDLE), and kills it first if
-memory is short. It ends with the service.
+would wait for it. Linux runs this process only when no other thread of the service needs the core (SCHED_IDLE), and
+kills it first if memory is short. It ends with the service.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from pitcore.child_process import begin_child, step_back
+from pitcore.child_process import begin_child
 from pitcore.config import operating_point
 from pitcore.errors import PitcoreError
 from pitcore.inference.choice import check_planes
@@ -29,7 +29,6 @@ def main() -> None:
     """Run the process. The last two arguments are the descriptors of socket and shared memory."""
     connection, memory = begin_child()
     start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
-    step_back(idle=start.idle)
     with contextlib.suppress(OSError):  # the service has ended
         try:
             _serve(connection, memory, start)

@@ -21,13 +21,11 @@ class Start(msgspec.Struct, frozen=True):
         bundle: directory of the candidate.
         planes: names, in order.
         capacity: number of crops that fit in the shared memory.
-        idle: run only when no other program needs the core.
     """
 
     bundle: str
     planes: tuple[str, ...]
     capacity: int
-    idle: bool
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -83,7 +81,8 @@ class CropMemory:
     """
 
     def __init__(self, fd: int, capacity: int, planes: int) -> None:
-        memory = mmap.mmap(fd, self.size(capacity, planes))
+        # All pages are taken now: else the loop would take them, one by one, while it copies the first cherries.
+        memory = mmap.mmap(fd, self.size(capacity, planes), mmap.MAP_SHARED | mmap.MAP_POPULATE)
         self.crops: NDArray[np.uint8] = np.frombuffer(memory, np.uint8).reshape(capacity, WHOLE_PX, WHOLE_PX, planes)
 
     @staticmethod

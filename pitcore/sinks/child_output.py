@@ -36,6 +36,7 @@ class Child:
         retry_s: time between two starts.
         end_s: time for the process to end by itself before it is killed.
         silent_s: time after which a process that owes a message hangs; it may wait long for a core.
+        idle: see ``child_process.step_back``.
     """
 
     section: str
@@ -44,6 +45,7 @@ class Child:
     retry_s: float
     end_s: float
     silent_s: float
+    idle: bool = False
 
 
 class ChildOutput(ABC):
@@ -128,7 +130,7 @@ class ChildOutput(ABC):
                 os.close(fd)
                 raise
             self._memory_fd = fd
-        connection, self._process = start_child(self._child.module, self._memory_fd)
+        connection, self._process = start_child(self._child.module, self._memory_fd, idle=self._child.idle)
         self._heard()
         return connection
 

@@ -1,19 +1,30 @@
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from pitcore import machine
-from pitcore.bench import report, trials
-from pitcore.bench.load import Load, config_for, parse_load
+from pitcore.bench import report
+from pitcore.bench import sweep as sweep_module
+from pitcore.bench.load import WARM_UP_FRAMES, Load, config_for, parse_load
 from pitcore.bench.noise import compare
 from pitcore.bench.once import allocations, cold_start_ms, swap_ms
-from pitcore.bench.run import WARM_UP_FRAMES, measure
+from pitcore.bench.run import Sample, measure
+from pitcore.bench.sweep import Sweep
 from pitcore.cli.bench import SLOWER, bench
+from pitcore.cli.errors import INTERRUPTED
 from pitcore.config import Config
+from pitcore.emulator.emulated import EmulatedSource
 from pitcore.errors import ConfigError, OutputError
-from pitcore.machine import usable_cores
+from pitcore.metrics import PARTS, STAGES
+from tests.cli.forks import Forked
+from tests.outputs.running import until
 
 QUICK = ("--load", "4@max", "--frames", "60", "--quick")
 
@@ -138,12 +149,75 @@ def test_board_facts_are_read_where_the_system_has_them(tmp_path, monkeypatch):
     assert (found["temperature_c"], found["clock_mhz"], found["governor"]) == (61.3, 2400.0, None)
 
 
-def test_the_sweep_fits_a_line_for_each_way_to_share_the_work(monkeypatch):
-    monkeypatch.setattr(trials, "CHERRIES", (0, 4, 8))  # drawing 200 cherries takes a minute
+def test_the_sweep_fits_a_line_for_each_way_to_share_the_work_and_draws_each_belt_once(monkeypatch):
+    drawn, draw = [], EmulatedSource._draw_for_loop
+    monkeypatch.setattr(EmulatedSource, "_draw_for_loop", lambda *given: drawn.append(given[1]) or draw(*given))
+    changes = {"CHERRIES": (0, 24), "RING": 2, "LEAST_S": 0.1, "LIMIT_S": 3600.0, "usable_cores": lambda: 2}
+    for name, value in changes.items():
+        monkeypatch.setattr(sweep_module, name, value)
     said = command("--sweep", "--seconds", "1").output
-    cores = usable_cores()
-    assert said.count("ms a cherry") == cores + (cores > 1)
+    assert said.count("ms a cherry") == 3
     assert "beside p99" in said
+    assert "9 of 9: each layer on 2 threads, 24 in view, beside a busy program: " in said
+    assert "not measured" not in said
+    assert drawn == [0, 1, 0, 1]
+
+
+def test_a_sweep_of_a_slow_board_ends_in_two_minutes_with_what_it_has(monkeypatch):
+    clock_s, lines = [0.0], []
+
+    def measured(_config, load, workers, source):
+        clock_s[0] += 15.0
+        times = {name: np.full(5, 10.0 + load.cherries / workers) for name in (*STAGES, *PARTS)}
+        return Sample(load, times, crops=5 * load.cherries)
+
+    monkeypatch.setattr(sweep_module, "time", SimpleNamespace(monotonic=lambda: clock_s[0]))
+    monkeypatch.setattr(sweep_module, "measure", measured)
+    monkeypatch.setattr(sweep_module, "usable_cores", lambda: 4)
+    sweep = Sweep(Config(), 10.0)
+    assert sweep.text() == "  nothing was measured"
+    sweep.run(lines.append)
+    assert clock_s[0] == 135.0
+    assert [line.partition(" of ")[0] for line in lines] == [str(number) for number in range(1, 10)]
+    assert "26 of 35 points were not measured" in sweep.text()
+    assert "  each layer on 4 threads: too few points for a line" in sweep.text()
+    assert "  4 workers: 40.00 ms a frame, 1.000 ms a cherry; at most 0.00 ms off the line" in sweep.text()
+
+
+def test_slow_frames_end_a_measurement_at_its_time_and_not_after_fifty():
+    sample = measure(Config(), Load(4, None, 0.001, None, warm_up_frames=2, least_frames=3))
+    assert (sample.frames, sample.processed) == (3, 5)
+
+
+def test_ctrl_c_prints_what_the_sweep_has_measured(tmp_path):
+    program = str(Path(sys.executable).with_name("pitcore-bench"))
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+        process = Forked(program, ["--sweep"], stdout=out, stderr=err)
+    try:
+        until(lambda: "1 of " in (tmp_path / "err").read_text(), "point")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60.0) == INTERRUPTED
+    finally:
+        process.kill()
+    said = (tmp_path / "out").read_text()
+    assert "ms a frame" in said
+    assert "points were not measured" in said
+    assert "Traceback" not in (tmp_path / "err").read_text()
+
+
+NEIGHBOUR = """
+import os
+from pitcore.bench.sweep import busy_neighbour
+with busy_neighbour() as neighbour:
+    print(neighbour.pid, flush=True)
+    os._exit(0)
+"""
+
+
+def test_a_busy_neighbour_ends_with_a_benchmark_that_is_killed():
+    done = subprocess.run([sys.executable, "-c", NEIGHBOUR], capture_output=True, text=True, timeout=60, check=True)
+    stat = Path(f"/proc/{int(done.stdout)}/stat")
+    until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", "end of the neighbour")
 
 
 def test_overload_is_counted_exactly():

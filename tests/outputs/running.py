@@ -6,8 +6,6 @@ import threading
 import time
 from contextlib import ExitStack
 
-import pytest
-
 from pitcore.actuation.arming import Arming
 from pitcore.config import decode_config
 from pitcore.control.commands import Commands
@@ -23,6 +21,8 @@ PATIENCE_S = 60.0
 
 def need(program, package):
     """Skip a test whose peer is not on this machine."""
+    import pytest  # noqa: PLC0415  `python -m tests.shadow.latency` runs on a board without pytest
+
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     if found is None:
         pytest.skip(f"{program} is absent: as root, apt-get install {package}")
@@ -49,14 +49,15 @@ class RunningService:
     Args:
         place: a folder for its files.
         bundle: the model; None takes what ``text`` says.
-        text: TOML after the small belt.
+        text: TOML after the belt.
         disturbance: TOML of the emulated line.
+        belt: TOML of frame and source; None takes the small belt.
     """
 
-    def __init__(self, place, bundle, text, disturbance=""):
+    def __init__(self, place, bundle, text, disturbance="", belt=None):
         model = "" if bundle is None else f'[model]\nbundle = "{bundle}"\n'
         sink = f'[sink]\npath = "{place / "v.jsonl"}"\n'
-        self.text = small_belt() + disturbance + model + sink + text
+        self.text = (small_belt() if belt is None else belt) + disturbance + model + sink + text
         self.config = decode_config(self.text, "board.toml")
         self._closing = ExitStack()
         self.metrics = Metrics()

@@ -125,12 +125,12 @@ class HangingStarts:
         monkeypatch.setattr(ChildOutput, "_begin", begin_of)
         monkeypatch.setattr("pitcore.sinks.child_output.start_child", self._start)
 
-    def _start(self, module, memory_fd):
+    def _start(self, module, memory_fd, idle):
         if len(self.processes) == 2:
             if self.told is None:
                 self.told = self._output.status()
                 self._output._child = replace(self._output._child, silent_s=PATIENCE_S)  # a real start takes its time
-            return start_child(module, memory_fd)
+            return start_child(module, memory_fd, idle=idle)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._theirs.append(theirs)  # open, so that the connection does not end
         self.processes.append(subprocess.Popen(["sleep", "3600"]))

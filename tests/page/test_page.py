@@ -251,7 +251,7 @@ def test_a_port_in_use_is_reported_and_tried_again(tmp_path, board):
 
 
 def test_the_reason_of_a_page_process_that_ends_at_once_is_reported(tmp_path, monkeypatch):
-    def ends(_module, _memory_fd):
+    def ends(_module, _memory_fd, idle):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.send(b"the start, which it does not read")
         theirs.send(b"it needs starlette, which is not installed")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from pitcore.metrics import FrameWork, Metrics
 from pitcore.model_card import Thresholds
 from pitcore.shadow import beside
 from pitcore.shadow.beside import Shadow, network_verdict
+from pitcore.shadow.messages import CropMemory
 from tests.capture.test_keeper import capture, end, kept
 from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
 from tests.conftest import write_tiny_bundle
@@ -153,6 +155,17 @@ def test_the_candidate_runs_only_when_no_other_program_needs_the_core(monkeypatc
         pid = until(lambda: shadow._process, "process").pid
         until(lambda: os.sched_getscheduler(pid) == os.SCHED_IDLE, "scheduling")
         until(lambda: Path(f"/proc/{pid}/oom_score_adj").read_text() == "800\n", "score")
+
+
+def test_the_loop_takes_no_memory_when_it_copies_the_first_cherries():
+    fd = os.memfd_create("crops")
+    os.ftruncate(fd, CropMemory.size(128, 2))
+    crops = CropMemory(fd, 128, 2).crops
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    crops[:] = 1
+    taken = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+    os.close(fd)
+    assert taken * resource.getpagesize() < crops.nbytes / 10
 
 
 def test_the_candidate_pauses_while_the_loop_is_busy(tiny_bundle, candidate):
