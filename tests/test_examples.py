@@ -13,7 +13,7 @@ from pitcore.camera.recorder import Recorder
 from pitcore.config import Config, ModbusConfig
 from pitcore.loop.sources import emulated_belt
 from pitcore.metrics import Metrics
-from pitcore.sinks.modbus import ModbusSink
+from pitcore.outputs.modbus import ModbusSink
 from pitcore_tools.train.procedural import draw
 from tests.actuation.valves import PLAN, verdict
 from tests.cli.program import write_config

@@ -43,7 +43,6 @@ ALLOWED_BETWEEN_STAGES = {
     ("actuation", "belt"),
     ("actuation", "preprocess"),
     ("actuation", "sinks"),
-    ("sinks", "belt"),
 }
 
 

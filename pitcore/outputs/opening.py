@@ -158,7 +158,7 @@ def _optional(section: str, package: str, make: Callable[[], Sink]) -> Sink:
 
 
 def _modbus(config: Config, arming: Arming, metrics: Metrics) -> Sink:
-    from pitcore.sinks.modbus import ModbusSink  # noqa: PLC0415
+    from pitcore.outputs.modbus import ModbusSink  # noqa: PLC0415
 
     return ModbusSink(config.modbus, belt_plan(config), arming, metrics)
 

@@ -1,1 +1,1 @@
-"""Outputs for verdicts: files, PLC, log, memory."""
+"""Outputs for verdicts on this machine: files, log, memory."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pyModbusTCP.client import ModbusClient
 
-from pitcore.sinks.registers import FIELDS
+from pitcore.outputs.registers import FIELDS
 from tests.cli.program import assert_one_clear_line, program, run_pitcore, write_config
 from tests.cli.service import PATIENCE_S, Service
 

@@ -1,4 +1,4 @@
-"""A flood of Modbus connections against an armed service: ``python -m tests.sinks.modbus_flood [COUNT [SECONDS]]``.
+"""A flood of Modbus connections against an armed service: ``python -m tests.outputs.modbus_flood [COUNT [SECONDS]]``.
 
 Starts a service with valves on a simulated chip under a watchdog, as systemd would, and arms it. Opens 2,000
 connections within a minute, as a broken client would, and keeps what the service keeps. Every five seconds it asks the

@@ -23,8 +23,8 @@ from typing import Any
 from pitcore.belt.lanes import Plan
 from pitcore.config import ModbusConfig
 from pitcore.metrics import Metrics
+from pitcore.outputs.registers import SIZE, Registers
 from pitcore.sinks.output_state import OutputState, reason_of
-from pitcore.sinks.registers import SIZE, Registers
 from pitcore.sinks.sink import Armed
 from pitcore.verdict import VERDICTS, Event, Verdict
 

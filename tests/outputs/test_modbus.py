@@ -11,9 +11,9 @@ from pyModbusTCP.client import ModbusClient
 
 from pitcore.config import ModbusConfig
 from pitcore.metrics import Metrics
-from pitcore.sinks import modbus, registers
-from pitcore.sinks.modbus import ModbusSink
-from pitcore.sinks.registers import ENTRY, FIELDS, RING_ENTRIES, RING_START, RING_WORDS, SIZE, Registers
+from pitcore.outputs import modbus, registers
+from pitcore.outputs.modbus import ModbusSink
+from pitcore.outputs.registers import ENTRY, FIELDS, RING_ENTRIES, RING_START, RING_WORDS, SIZE, Registers
 from tests.actuation.valves import PLAN, verdict
 from tests.conftest import ROOT
 
