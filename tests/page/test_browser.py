@@ -197,6 +197,19 @@ def test_a_cherry_opens_by_keyboard_and_by_click(visit):
     visit.page.wait_for_selector("#cherry[open]")
 
 
+def test_the_picture_of_a_slow_camera_is_greyed_only_when_the_camera_is_stale(visit):
+    """Events of the board cannot arrive within one evaluation, so the ages are exact."""
+    said = """([ageS, limitS]) => {
+      [told.stale, told.stale_after_s, picture.atMs] = [null, limitS, told.clock_ms - 1000 * ageS];
+      drawState();
+      return $("stale").hidden ? "" : $("stale").textContent;
+    }"""
+    visit.wait(visit.picture_number, "a picture")
+    assert "No new picture comes" in visit.page.evaluate(said, [8, 1])
+    assert not visit.page.evaluate(said, [8, 18])
+    assert "No new picture comes" in visit.page.evaluate(said, [19, 18])
+
+
 def test_a_line_without_valves_has_no_chart_of_the_time_to_spare(visit):
     visit.page.wait_for_selector("#charts .chart")
     assert "Rejects too late" in visit.text("#charts")

@@ -6,7 +6,7 @@ const SIGNS = { clean: "ring", maybe: "diamond", pit: "square with crosses", sid
 const COLOURS = {};
 const TINTS = { top: [255, 133, 128], bottom: [255, 189, 107] };
 const SILENT_MS = 2000; // if no event of the board arrives for longer, the page shows it
-const OLD_MS = 5000; // largest age of a picture while frames come, with any number of viewers
+const OLD_MS = 5000; // largest age of a picture while frames come, with any number of viewers; more for a slow camera
 const KEEP_LAST = 12;
 const HINT = "Open a cherry to see why: click it, or choose with the arrow keys and press Enter.";
 const MARGIN = 6;
@@ -442,7 +442,7 @@ function drawState() {
     stale = { why: stale.why, age_s: stale.age_s + silentMs / 1000 };
   } else if (told && picture && !isHeld && headline.text !== "BELT STOPPED") {
     const ageMs = told.clock_ms + silentMs - picture.atMs;
-    if (ageMs > OLD_MS) stale = { why: "No new picture comes", age_s: ageMs / 1000 };
+    if (ageMs > Math.max(OLD_MS, 1000 * told.stale_after_s)) stale = { why: "No new picture comes", age_s: ageMs / 1000 };
   }
   setText($("headline"), headline.text);
   $("headline").className = `pill ${headline.kind}`;
