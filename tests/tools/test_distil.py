@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from pitcore.errors import ConfigError, DataError
 from pitcore_tools.cli.main import pitcore_tools
-from pitcore_tools.distil import catalogue, run
+from pitcore_tools.distil import catalogue, report, run
 from pitcore_tools.distil.catalogue import Student, Teacher
 from pitcore_tools.distil.crops import Crops, load_packed
 from pitcore_tools.distil.fit import Lesson, one_cycle, permutations
@@ -272,3 +272,24 @@ def test_logits_of_a_net_that_was_not_run_are_refused(tmp_path):
     result = CliRunner().invoke(pitcore_tools, [*arguments, "--results", str(tmp_path / "results")])
     assert "holds no margins of teacher-lite0" in str(result.exception)
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_suspect_labels_are_those_that_both_teachers_contradict() -> None:
+    found = report.suspects()
+    tables = [report.held_out(name) for name in ("teacher-lite0", "teacher-mobilenet2")]
+    against = [
+        dict(zip(one.hashes, np.where(one.labels == 1, -one.float_margins, one.float_margins), strict=True))
+        for one in tables
+    ]
+    assert 40 < len(found) < 80
+    for name in against[0]:
+        least = min(one[name] for one in against)
+        assert least > 0.5 if name in found else least < 2.5  # margins before calibration, which multiplies them by 1.5
+
+
+def test_the_report_without_suspects_counts_the_other_crops() -> None:
+    lines = report.suspects_table().splitlines()
+    student = next(line for line in lines if "quarter-fine-72-taught" in line)
+    left_out = report.suspects()
+    kept = [name for name in report.held_out("quarter-fine-72-taught").hashes if name not in left_out]
+    assert f"| {len(kept)} |" in student

@@ -12,7 +12,7 @@ from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.handover import VERSION, hand_over
 from pitcore_tools.distil.packing import load_crops, pack_crops, pack_weights
-from pitcore_tools.distil.report import held_out, taught_table
+from pitcore_tools.distil.report import held_out, suspects_table, taught_table
 from pitcore_tools.distil.run import VIEWS_EACH, Length, Workspace, answer, learn, teach
 from pitcore_tools.evaluate.logits import write_logits
 from pitcore_tools.networks.imagenet import SOURCES
@@ -148,14 +148,16 @@ def run_folder(name: str, fold: int, version: str, out: Path, data: Path, runs: 
 @click.option(
     "--results", default=COMMITTED, type=InputPath(), help="Folder of held-out margins. Default: the committed one."
 )
-def report(results: Path) -> None:
+@click.option("--without-suspects", is_flag=True, help="Leave out labels that both teachers contradict with p > 0.9.")
+def report(results: Path, without_suspects: bool) -> None:
     """Print the table of teachers and students, from held-out margins alone, in seconds and without the crops.
 
     \b
-    Example:
+    Examples:
       pitcore-tools distil report
+      pitcore-tools distil report --without-suspects
     """
-    click.echo(taught_table(results))
+    click.echo(suspects_table(results) if without_suspects else taught_table(results))
 
 
 @distil.command()

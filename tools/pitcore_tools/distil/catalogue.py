@@ -103,3 +103,11 @@ def student(name: str, configs: Path = CONFIGS) -> Student:
     if not isinstance(entry, Student):
         raise ConfigError(f"{name} is not a student; see `pitcore-tools distil list`")
     return entry
+
+
+def ensemble(name: str, configs: Path = CONFIGS) -> Ensemble:
+    """Read an ensemble. Raises ConfigError."""
+    entry = load(name, configs)
+    if not isinstance(entry, Ensemble):
+        raise ConfigError(f"{name} is not an ensemble; see `pitcore-tools distil list`")
+    return entry
