@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from pitcore.child_process import start_child
+from tests.patience import PATIENCE_S
 
 IMPORTED = """
 import os
@@ -47,9 +48,11 @@ def test_a_child_has_its_priority_before_it_imports_its_module(tmp_path, monkeyp
     memory_fd = os.memfd_create("unused")
     connection, process = start_child("imported_by_child", memory_fd, idle=idle)
     os.close(memory_fd)
+    connection.settimeout(PATIENCE_S)
     with connection:
         policy, nice = map(int, connection.recv(100).split())
-    process.wait()
+    process.kill()  # its own end may take minutes, because it gets a core only when nobody else wants one
+    process.wait(PATIENCE_S)
     mine = os.getpriority(os.PRIO_PROCESS, 0)
     assert policy == (os.SCHED_IDLE if idle else os.sched_getscheduler(0))
     assert nice >= 10 if idle is False else nice == mine

@@ -12,6 +12,7 @@ from pitcore.errors import ConfigError
 
 RING_FRAMES = 24  # 59 MB of the production geometry: more than any last-level cache of a board
 MAX_CHERRIES = 1024
+STOP_TIMEOUT_S = 600.0  # Ctrl-C must not become the error that the source hangs, while it draws a frame
 WARM_UP_FRAMES, LEAST_FRAMES = 30, 20
 
 
@@ -65,6 +66,9 @@ def config_for(config: Config, load: Load, workers: int | None) -> Config:
         advance_px=min(belt.advance_px, config.frame.height_px),
     )
     runtime = msgspec.structs.replace(
-        config.runtime, workers=workers or config.runtime.workers, max_cherries=MAX_CHERRIES
+        config.runtime,
+        workers=workers or config.runtime.workers,
+        max_cherries=MAX_CHERRIES,
+        stop_timeout_s=STOP_TIMEOUT_S,
     )
     return msgspec.structs.replace(config, source=source, runtime=runtime)

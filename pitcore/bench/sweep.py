@@ -1,7 +1,7 @@
 """Measures the time of a frame by number of cherries and by the way several cores share the network.
 
-Each point is short, and a sweep starts no point after its time, so that it ends on a slow board too. What was measured
-by then, or by an interruption, is reported.
+Each point is short, and a sweep starts no point after its time, so that it ends on a slow board too. It reports what it
+measured until its time was over, or until an interruption.
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ class Sweep:
             if source is None or drawn != point.cherries:
                 spec = belt_spec(config_for(self._config, load, None), frames=None, ring=RING)
                 source, drawn = _DrawnOnce(spec), point.cherries
+                source.start()  # draws on this thread, which Ctrl-C interrupts at once
             with busy_neighbour() if point.beside else nullcontext():
                 cost = _cost(self._measured(point, load, source))
             self._costs[point] = cost

@@ -54,7 +54,8 @@ SLOWER = MISSED = 3  # exit code of --fail-if-slower, and of --swaps that lose a
 @click.option(
     "--sweep",
     is_flag=True,
-    help="Instead: measure the cost by cherries per frame, for 1 worker and more; at most --seconds and 110 s.",
+    help="Instead: measure the cost by cherries per frame, for 1 worker and more. After --seconds and 110 s no further "
+    "point is started.",
 )
 @click.option("--overload", type=Number(1.0, 20.0), help="Instead: offer this many times the load it can process.")
 @click.option(

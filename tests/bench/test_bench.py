@@ -2,6 +2,8 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +27,7 @@ from pitcore.errors import ConfigError, OutputError
 from pitcore.metrics import PARTS, STAGES
 from tests.cli.forks import Forked
 from tests.outputs.running import until
+from tests.patience import PATIENCE_S
 
 QUICK = ("--load", "4@max", "--frames", "60", "--quick")
 
@@ -173,6 +176,7 @@ def test_a_sweep_of_a_slow_board_ends_in_two_minutes_with_what_it_has(monkeypatc
 
     monkeypatch.setattr(sweep_module, "time", SimpleNamespace(monotonic=lambda: clock_s[0]))
     monkeypatch.setattr(sweep_module, "measure", measured)
+    monkeypatch.setattr(EmulatedSource, "start", lambda _: None)
     monkeypatch.setattr(sweep_module, "usable_cores", lambda: 4)
     sweep = Sweep(Config(), 10.0)
     assert sweep.text() == "  nothing was measured"
@@ -185,7 +189,7 @@ def test_a_sweep_of_a_slow_board_ends_in_two_minutes_with_what_it_has(monkeypatc
 
 
 def test_slow_frames_end_a_measurement_at_its_time_and_not_after_fifty():
-    sample = measure(Config(), Load(4, None, 0.001, None, warm_up_frames=2, least_frames=3))
+    sample = measure(Config(), Load(4, None, 1e-6, None, warm_up_frames=2, least_frames=3))
     assert (sample.frames, sample.processed) == (3, 5)
 
 
@@ -196,13 +200,44 @@ def test_ctrl_c_prints_what_the_sweep_has_measured(tmp_path):
     try:
         until(lambda: "1 of " in (tmp_path / "err").read_text(), "point")
         process.send_signal(signal.SIGINT)
-        assert process.wait(60.0) == INTERRUPTED
+        assert process.wait(PATIENCE_S) == INTERRUPTED
     finally:
         process.kill()
     said = (tmp_path / "out").read_text()
     assert "ms a frame" in said
     assert "points were not measured" in said
     assert "Traceback" not in (tmp_path / "err").read_text()
+
+
+def test_ctrl_c_while_a_belt_is_drawn_prints_what_the_sweep_has_measured(monkeypatch):
+    draw = EmulatedSource._draw_for_loop
+
+    def interrupted(source, index, shape):
+        if source._spec.cherries_per_frame == 24.0:
+            signal.raise_signal(signal.SIGINT)
+            threading.Event().wait(PATIENCE_S)
+        return draw(source, index, shape)
+
+    monkeypatch.setattr(EmulatedSource, "_draw_for_loop", interrupted)
+    for name, value in {"CHERRIES": (0, 24), "RING": 2, "LEAST_S": 0.1, "usable_cores": lambda: 1}.items():
+        monkeypatch.setattr(sweep_module, name, value)
+    done = CliRunner().invoke(bench, ["--sweep", "--seconds", "1"])
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert "2 of 3 points were not measured" in done.output
+
+
+def test_ctrl_c_while_a_slow_machine_draws_is_no_error_of_the_source(monkeypatch):
+    draw = EmulatedSource._draw_for_loop
+
+    def slow(*given):
+        if given[1] == 0:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(2.0)  # longer than a board waits for a source at its stop
+        return draw(*given)
+
+    monkeypatch.setattr(EmulatedSource, "_draw_for_loop", slow)
+    with pytest.raises(KeyboardInterrupt):
+        measure(Config(), Load(4, None, 1.0))
 
 
 NEIGHBOUR = """
@@ -215,9 +250,17 @@ with busy_neighbour() as neighbour:
 
 
 def test_a_busy_neighbour_ends_with_a_benchmark_that_is_killed():
-    done = subprocess.run([sys.executable, "-c", NEIGHBOUR], capture_output=True, text=True, timeout=60, check=True)
-    stat = Path(f"/proc/{int(done.stdout)}/stat")
-    until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", "end of the neighbour")
+    command = [sys.executable, "-c", NEIGHBOUR]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed:
+        stat = Path(f"/proc/{int(killed.stdout.readline())}/stat")
+
+    def has_ended():
+        try:
+            return stat.read_text().split()[2] == "Z"
+        except OSError:
+            return True
+
+    until(has_ended, "end of the neighbour")
 
 
 def test_overload_is_counted_exactly():

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import click
 
+from tests.patience import PATIENCE_S
+
 PROGRAMS = {  # the module that has a program's ``main``, and its click command there
     "pitcore": ("pitcore.cli.main", "pitcore"),
     "pitcore-bench": ("pitcore.cli.bench", "bench"),
@@ -101,7 +103,7 @@ class Forked:
         self._answer.close()
 
 
-def run_forked(program, *arguments, cwd=None, env=None, timeout=300):
+def run_forked(program, *arguments, cwd=None, env=None, timeout=PATIENCE_S):
     """Run a program to its end; return how it ended and what it printed, as ``subprocess.run``."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = Forked(program, arguments, stdout=out, stderr=err, cwd=cwd, env=env)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.cli.forks import run_forked
 from tests.config_text import FRAMES_PER_S, small_belt
+from tests.patience import PATIENCE_S
 
 
 def program():
@@ -27,7 +28,7 @@ def run_pitcore(*arguments, cwd=None, env=None, **options):
 def run_installed(*arguments, **options):
     """Run the installed ``pitcore`` itself."""
     command = [program(), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S, **options)
 
 
 def write_config(path, bundle, *, sink=None, extra="", frames_per_s=FRAMES_PER_S):

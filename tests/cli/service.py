@@ -6,8 +6,7 @@ import time
 
 from tests.cli.forks import Forked
 from tests.cli.program import program
-
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 class Service:

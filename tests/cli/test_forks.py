@@ -10,6 +10,7 @@ import pytest
 from tests.cli.forks import Forked
 from tests.cli.program import program, run_installed, run_pitcore
 from tests.conftest import ROOT
+from tests.patience import PATIENCE_S
 
 
 @pytest.mark.parametrize("words", [["--version"], ["demmo"], ["config", "check", "nowhere.toml"]])
@@ -36,4 +37,4 @@ def test_a_forked_program_reports_the_signal_that_ended_it(tmp_path):
         process.wait(0.0)
     assert process.poll() is None
     process.kill()
-    assert process.wait(60.0) == process.poll() == -signal.SIGKILL
+    assert process.wait(PATIENCE_S) == process.poll() == -signal.SIGKILL

@@ -9,10 +9,10 @@ from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
 from pitcore.sinks.recent import RecentEvents
+from tests.patience import PATIENCE_S
 from tests.scene import HEIGHT, MAYBE, PX_PER_TICK, ListSource, planes_with
 
 MAX_FRAMES = 20_000  # a script that waits for what never comes fails by this, or by a clock if no frame comes
-PATIENCE_S = 300.0
 PAUSE_S = (
     0.002  # after each frame of a reload: a belt without pauses would starve the builder, whom the loop goes before
 )

@@ -21,9 +21,8 @@ from pitcore.sinks.memory import MemorySink
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
 from tests.control import scenario
 from tests.control.scenario import PAUSE_S, EndlessSource, Running
+from tests.patience import PATIENCE_S
 from tests.scene import HEIGHT, MAYBE, WIDTH, ListSource, config_for, planes_with, still
-
-PATIENCE_S = 60.0
 
 
 @pytest.fixture

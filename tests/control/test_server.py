@@ -16,8 +16,7 @@ from pitcore.control.client import ask, lives
 from pitcore.control.protocol import MAX_REQUEST_BYTES
 from pitcore.control.server import MAX_CONNECTIONS, ControlServer
 from pitcore.errors import ControlError, NotRunningError
-
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 def refuse(args, peer):

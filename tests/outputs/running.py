@@ -15,8 +15,7 @@ from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
 from pitcore.outputs.opening import open_outputs
 from tests.config_text import small_belt
-
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 def need(program, package):

@@ -21,9 +21,9 @@ from pitcore.page.hand_over import PageSink
 from pitcore.page.messages import LineNow
 from pitcore.sinks.child_output import ChildOutput
 from pitcore.verdict import CODES, FrameRef, ModelRef, Verdict
+from tests.patience import PATIENCE_S
 
 HEIGHT, WIDTH = 120, 320
-PATIENCE_S = 300.0  # the page process has a low priority, so on a busy machine it may wait for minutes
 MODEL = {"name": "net", "version": "1.0.0", "sha256": "ab" * 32, "directory": "/m", "point": "strict", "promise": "p"}
 LINE = LineNow(
     state="running",

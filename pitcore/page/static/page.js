@@ -442,7 +442,8 @@ function drawState() {
     stale = { why: stale.why, age_s: stale.age_s + silentMs / 1000 };
   } else if (told && picture && !isHeld && headline.text !== "BELT STOPPED") {
     const ageMs = told.clock_ms + silentMs - picture.atMs;
-    if (ageMs > Math.max(OLD_MS, 1000 * told.stale_after_s)) stale = { why: "No new picture comes", age_s: ageMs / 1000 };
+    const oldMs = Math.max(OLD_MS, 1000 * told.stale_after_s);
+    if (ageMs > oldMs) stale = { why: "No new picture comes", age_s: ageMs / 1000 };
   }
   setText($("headline"), headline.text);
   $("headline").className = `pill ${headline.kind}`;

@@ -14,6 +14,8 @@ from pitcore_tools.evaluate.figures import Floats, Labels, Share
 from pitcore_tools.evaluate.logits import HeldOut
 from pitcore_tools.thresholds.report import scores
 
+SURE = 0.9  # probability above which a net contradicts a label
+
 
 @dataclass(frozen=True, slots=True)
 class Opinions:

@@ -14,10 +14,11 @@ from pitcore.cli.parameters import InputPath, Number, OutputFolder
 from pitcore.errors import DataError
 from pitcore_tools.audit import output, report
 from pitcore_tools.audit.findings import Findings, find
+from pitcore_tools.audit.opinions import SURE
 from pitcore_tools.evaluate.logits import HeldOut, read_logits
 from pitcore_tools.tables import HASH_DIGITS
 
-SURE = Number(0.5, 1.0, min_open=True, max_open=True)
+CONFIDENCE = Number(0.5, 1.0, min_open=True, max_open=True)
 
 
 @click.command()
@@ -32,9 +33,9 @@ SURE = Number(0.5, 1.0, min_open=True, max_open=True)
 @click.option("--against", type=InputPath(), help="Second folder of crops to compare with.")
 @click.option(
     "--confidence",
-    default=0.9,
+    default=SURE,
     show_default=True,
-    type=SURE,
+    type=CONFIDENCE,
     help="Suspect a crop if every net is more certain than this.",
 )
 @click.option("--out", required=True, type=OutputFolder(), help="New folder for the files, outside of git.")

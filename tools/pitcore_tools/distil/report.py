@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pitcore.errors import DataError
-from pitcore_tools.audit.opinions import gather
+from pitcore_tools.audit.opinions import SURE, gather
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.catalogue import Ensemble, Entry, Student, Teacher
 from pitcore_tools.distil.crops import FOLDS
@@ -29,7 +29,6 @@ COMMITTED = Path(__file__).parent / "results"
 MAX_CLEAN_LOSS = 0.02
 TEACHERS = "teachers"  # the ensemble whose members name suspect labels
 FIGURES = ["accuracy", "pit recall", "log loss", *(f"review at {recall:.1%}" for recall in control.RECALLS)]
-SURE = 0.9  # as the default of `pitcore-tools audit --confidence`
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore_tools.audit.opinions import SURE
 from pitcore_tools.documents import markdown
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.figures import Share
@@ -25,7 +26,6 @@ RENDERER = [  # what, the least it must reach, the file of its margins
     ("procedural cherries only, all real ones", 0.75, "procedural-on-real"),
 ]
 RENDERERS = {"first renderer": "-before", "second": "-second", "now": ""}  # endings of the names of their files
-SURE = 0.9  # probability above which a net contradicts a label
 
 
 def renderer_table(results: Path) -> str:
