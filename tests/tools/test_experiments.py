@@ -23,12 +23,12 @@ from pitcore_tools.distil.catalogue import student
 from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.students import build_student
 from pitcore_tools.documents import filled
-from pitcore_tools.evaluate.logits import HeldOut, read_logits, write_logits
+from pitcore_tools.evaluate.logits import HeldOut, merged, read_logits, write_logits
 from pitcore_tools.experiments import experiment as experiments
 from pitcore_tools.experiments import stages
 from pitcore_tools.experiments.cost import cost_of
 from pitcore_tools.experiments.report import TABLES
-from pitcore_tools.experiments.run import Workplace, run_experiment
+from pitcore_tools.experiments.run import Workplace, read_results, run_experiment
 from pitcore_tools.tables import HASH_DIGITS
 from pitcore_tools.train.dataset import read_crops, read_relabel
 from pitcore_tools.train.loop import CONFIG, METRICS, MODEL
@@ -199,6 +199,20 @@ def test_a_fold_that_another_process_trains_is_left_to_it(done):
     assert not (busy / MODEL).exists()
     assert not (done.results / "one.csv").exists(), "two folds of three are no result"
     assert go("one", done)
+
+
+def test_folds_of_an_earlier_run_on_another_machine_can_be_kept(done):
+    before = read_results("one", done.results)
+    shutil.rmtree(done.runs / "one")
+    parts = [before.of_fold(fold) for fold in (0, 2)]
+    write_logits(done.results / "one.csv", merged(parts))
+    assert run_experiment("one", done, lambda _: None, lambda *_: None, keeps=True)
+    assert [path.parent.name for path in (done.runs / "one").glob(f"*/{MODEL}")] == ["fold1"]
+    after = read_results("one", done.results)
+    for fold, part in zip((0, 2), parts, strict=True):
+        assert after.of_fold(fold).hashes == part.hashes
+        assert after.of_fold(fold).float_margins.tolist() == part.float_margins.tolist()
+    assert sorted(set(after.folds.tolist())) == [0, 1, 2]
 
 
 def test_single_folds_can_be_asked_for(place):

@@ -12,8 +12,10 @@ from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.handover import VERSION, hand_over
 from pitcore_tools.distil.packing import load_crops, pack_crops, pack_weights
+from pitcore_tools.distil.photos import draw_patches
 from pitcore_tools.distil.report import held_out, suspects_table, taught_table
 from pitcore_tools.distil.run import VIEWS_EACH, Length, Workspace, answer, learn, teach
+from pitcore_tools.distil.start import train_start
 from pitcore_tools.evaluate.logits import write_logits
 from pitcore_tools.networks.imagenet import SOURCES
 
@@ -106,14 +108,14 @@ def answer_command(names: tuple[str, ...], folds: tuple[int, ...], views: int, *
 
 @distil.command(name="learn")
 @click.argument("names", nargs=-1, required=True, type=Text())
-@click.option("--epochs", default=150, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--epochs", type=click.IntRange(1, 10_000), help="How often each crop is seen. Default: the student's.")
 @DATA
 @RUNS
 @RESULTS
 @FOLD
 @THREADS
 @DEVICE
-def learn_command(names: tuple[str, ...], epochs: int, folds: tuple[int, ...], **where: object) -> None:
+def learn_command(names: tuple[str, ...], epochs: int | None, folds: tuple[int, ...], **where: object) -> None:
     """Train students NAMES on the committed answers; several students share the loading of pictures.
 
     \b
@@ -123,6 +125,26 @@ def learn_command(names: tuple[str, ...], epochs: int, folds: tuple[int, ...], *
     for name in names:
         catalogue.student(name)
     learn(names, _place(**where), Length(epochs), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
+
+
+@distil.command(name="start")
+@click.argument("name", type=Text())
+@click.option("--photos", required=True, type=InputPath(), help="Folder of photographs, searched with its subfolders.")
+@click.option("--steps", default=5000, show_default=True, type=click.IntRange(1, 1_000_000), help="Steps of 128 views.")
+@click.option("--out", required=True, type=OutputFile(), help="File of weights to write.")
+@THREADS
+def start_command(name: str, photos: Path, steps: int, out: Path, threads: int) -> None:
+    """Train the weights with which student NAME begins: it learns ImageNet's features of photographs.
+
+    docs/model.md says which photographs were used for the committed starts.
+
+    \b
+    Example, 35 minutes on one CPU core:
+      pitcore-tools distil start quarter-fine-72-taught --photos PHOTOS --out start.pt
+    """
+    student = catalogue.student(name)
+    torch.set_num_threads(threads)
+    train_start(student, draw_patches(photos), steps, out, click.echo)
 
 
 @distil.command(name="run-folder")

@@ -61,10 +61,21 @@ def list_() -> None:
 @click.option(
     "--fold", "only", multiple=True, type=click.IntRange(0), help="Run only this fold. Repeatable. Default: all."
 )
+@click.option(
+    "--keep", "keeps", is_flag=True, help="Take a fold that RESULTS has from there, for example of another machine."
+)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 def run(
-    name: str, data: Path, runs: Path, students: Path, results: Path, only: tuple[int, ...], threads: int, device: str
+    name: str,
+    data: Path,
+    runs: Path,
+    students: Path,
+    results: Path,
+    only: tuple[int, ...],
+    keeps: bool,
+    threads: int,
+    device: str,
 ) -> None:
     """Train and score experiment NAME, or ``all`` of them.
 
@@ -81,7 +92,7 @@ def run(
     unfinished = [
         each
         for each in (catalogue.in_order() if name == "all" else [name])
-        if not run_experiment(each, place, click.echo, _progress, only)
+        if not run_experiment(each, place, click.echo, _progress, only, keeps=keeps)
     ]
     if unfinished:
         click.echo(f"folds are still missing of {', '.join(unfinished)}; run the command again for its table")

@@ -59,6 +59,8 @@ class Student(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         size_px: side of its crop.
         rate: peak learning rate at a batch of 128.
         teachers: names of the teachers whose mean answers it learns.
+        epochs: how often it sees each crop.
+        start: name of the weights in ``starts/`` with which it begins, see ``start.py``; empty for random ones.
     """
 
     title: str
@@ -67,6 +69,8 @@ class Student(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     size_px: Annotated[int, Meta(ge=32, le=112, multiple_of=2)]
     rate: Rate
     teachers: Annotated[list[str], Meta(min_length=1)]
+    epochs: Positive = 150
+    start: str = ""
 
 
 Entry = Teacher | Ensemble | Student

@@ -99,9 +99,9 @@ def answer(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS), vie
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Length of a student's training: each crop ``epochs`` times, or on a GPU the steps that fit into ``seconds``."""
+    """Length of a student's training: its own, each crop ``epochs`` times, or on a GPU the steps within ``seconds``."""
 
-    epochs: int = 0
+    epochs: int | None = None
     seconds: float | None = None
 
 
@@ -111,10 +111,11 @@ def learn(names: Sequence[str], place: Workspace, length: Length, folds: Sequenc
     teachers = students[0].teachers
     if any(student.teachers != teachers for student in students):
         raise DataError(f"{', '.join(names)}: they have different teachers; run `learn` for each of them alone")
+    epochs = length.epochs or students[0].epochs
     missing = [fold for fold in folds if not all(weights_path(place.runs, name, fold).exists() for name in names)]
     made: dict[int, Lesson] = {}
     for fold in missing:
-        steps = MOST_ROUNDS if length.seconds else max(1, length.epochs * (len(place.crops.without(fold)) // BATCH))
+        steps = MOST_ROUNDS if length.seconds else max(1, epochs * (len(place.crops.without(fold)) // BATCH))
         made[fold] = student_lesson(students, place.crops, answered(teachers, fold, place), 300 + fold, steps)
     label = "+".join(names)
     _follow({_checkpoint(place, label, fold): lesson for fold, lesson in made.items()}, place, label, length.seconds)

@@ -66,6 +66,12 @@ class HeldOut:
             return self.folds
         return np.array([int(name[8:16], 16) % 2 for name in self.hashes], np.int64)
 
+    def of_fold(self, fold: int) -> HeldOut:
+        """Return the crops of one fold."""
+        mine = self.folds == fold
+        hashes = [name for name, is_mine in zip(self.hashes, mine, strict=True) if is_mine]
+        return HeldOut(hashes, self.folds[mine], self.labels[mine], self.float_margins[mine], self.int8_margins[mine])
+
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """(N,) probabilities of a pit by the shipped net, cross-fitted over ``groups``."""

@@ -62,7 +62,9 @@ class Workplace:
     configs: Path = experiments.CONFIGS
 
 
-def run_experiment(name: str, place: Workplace, say: Say, progress: Progress, only: Sequence[int] = ()) -> bool:
+def run_experiment(  # noqa: PLR0913  two of them only report
+    name: str, place: Workplace, say: Say, progress: Progress, only: Sequence[int] = (), *, keeps: bool = False
+) -> bool:
     """Run the missing folds of an experiment.
 
     Args:
@@ -71,6 +73,7 @@ def run_experiment(name: str, place: Workplace, say: Say, progress: Progress, on
         say: called with messages on the progress.
         progress: called with the figures of each epoch.
         only: the folds to run now; empty runs all.
+        keeps: True takes the logits of a fold from the joined results, if they have the fold and its folder has none.
 
     Returns:
         True if all its folds are complete.
@@ -89,7 +92,10 @@ def run_experiment(name: str, place: Workplace, say: Say, progress: Progress, on
         with _locked(run) as mine:
             if not mine:
                 say(f"{name}, fold {fold}: another process works on it")
-            elif not (run / LOGITS).exists() or _learned_again(experiment, fold, place, run):
+                continue
+            if keeps and not (run / LOGITS).exists():
+                _keep(name, fold, place, run)
+            if not (run / LOGITS).exists() or _learned_again(experiment, fold, place, run):
                 say(f"{name}, fold {fold}: {experiment.title}")
                 if experiment.student is not None:
                     hand_over(experiment.student, fold, students(), run)
@@ -98,6 +104,15 @@ def run_experiment(name: str, place: Workplace, say: Say, progress: Progress, on
                     train(recipe, data, run, partial(progress, recipe), place.device)
                 _score(load_run(run, data), run, say, notes_errors=experiment.notes_errors)
     return _join(name, experiment, place)
+
+
+def _keep(name: str, fold: int, place: Workplace, run: Path) -> None:
+    """Write the logits of a fold from the joined results of an earlier run, perhaps on another machine."""
+    path = place.results / f"{name}.csv"
+    if path.exists():
+        joined = read_logits(path)
+        if (joined.folds == fold).any():
+            write_logits(run / LOGITS, joined.of_fold(fold))
 
 
 def _learned_again(experiment: Experiment, fold: int, place: Workplace, run: Path) -> bool:
