@@ -45,10 +45,13 @@ def renderer_table(results: Path) -> str:
 
 
 def agreement_table(results: Path) -> str:
-    """Return how often independent nets have the same errors, and how often all contradict a label."""
-    full = [
-        result for result in results_of("accuracy", results) if result.held_out and len(result.experiment.folds) > 1
-    ]
+    """Return how often independent nets have the same errors, and how often all contradict a label.
+
+    Only the nets that were scored on the most folds are compared.
+    """
+    run = [result for result in results_of("accuracy", results) if result.held_out]
+    most = max((len(result.experiment.folds) for result in run), default=0)
+    full = [result for result in run if len(result.experiment.folds) == most]
     nets = [result.held_out for result in full if result.held_out]
     if len(nets) < 2 or any(net.hashes != nets[0].hashes for net in nets):  # the files are sorted by hash
         return "Fewer than two nets were scored on the same folds."
