@@ -9,8 +9,8 @@ from pitcore.config.line import AlarmName, FailSafe
 
 CONSEQUENCES: dict[FailSafe, str] = {
     "alarm": "verdicts are unchanged",
-    "maybe": "until it is off, nothing is clean",
-    "reject": "until it is off, everything is rejected",
+    "maybe": "while this alarm is on, nothing is clean",
+    "reject": "while this alarm is on, everything is rejected",
 }
 
 

@@ -93,7 +93,7 @@ class LightCheck:
                     "check the lamp, its supply and its cable"
                 )
                 if self._calibrated[plane] is None:
-                    self._detail += "; if it is on, run 'pitcore calibrate flat', which measures the belt"
+                    self._detail += "; if the lamp is on, run 'pitcore calibrate flat', which measures the belt"
                 return True
         return False
 

@@ -149,7 +149,7 @@ class BoardView:
             return {"kind": "bad", "text": "ALARM"}
         if self.belt_stopped():
             return {"kind": "wait", "text": "BELT STOPPED"}
-        return {"kind": "good", "text": "SORTING"}
+        return {"kind": "good", "text": "SORTING" if now.armed else "JUDGING"}
 
     def alarms(self) -> list[dict[str, Any]]:
         """Return the alarms that are on, each with what is wrong and what to do."""

@@ -31,8 +31,8 @@ ALARMS: Mapping[str, AlarmText] = {
         "The service restarts by itself. If the alarm comes back, check the camera's cable and supply.",
     ),
     "light_off": AlarmText(
-        "The empty belt of a plane is below half of its level (its reference strip, if the belt is too dark); or "
-        "frames are black.",
+        "A camera gets no light: the empty belt, or the reference strip if the belt is too dark, is below half of its "
+        "level, or frames are black.",
         "Check the lamp, its supply and its cable.",
     ),
     "light_dim": AlarmText(

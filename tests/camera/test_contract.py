@@ -188,7 +188,7 @@ def test_a_frozen_camera_is_named_and_none_of_its_frames_judged(cameras, tiny_bu
     assert stuck.camera == first[0]
     alarm = next(event for event in memory.events if event.event == "camera_frozen")
     assert alarm.seq > stuck.seq
-    assert alarm.detail.endswith("until it is off, nothing is clean")
+    assert alarm.detail.endswith("while this alarm is on, nothing is clean")
     assert all(verdict.frame.seq < stuck.seq for verdict in memory.verdicts)
     assert bool(memory.verdicts) == bool(cherries), "before it froze"
 

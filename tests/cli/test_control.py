@@ -77,8 +77,8 @@ def test_an_alarm_is_shown_with_its_fix_until_it_is_over(tmp_path, tiny_bundle):
         assert "plane top: no light" in alarm["detail"]
         said = control(tmp_path, "status").stdout
         assert f"ALARM           light_off since {alarm['since']}" in said
-        assert "check the lamp, its supply and its cable; if it is on, run 'pitcore calibrate flat'" in said
-        assert "; until it is off, everything is rejected" in said
+        assert "check the lamp, its supply and its cable; if the lamp is on, run 'pitcore calibrate flat'" in said
+        assert "; while this alarm is on, everything is rejected" in said
         assert running.stop() == 0
     finally:
         running.kill()

@@ -200,7 +200,7 @@ def test_a_fail_safe_made_stricter_by_a_reload_applies_at_once(calibrated):
     app.reload(msgspec.structs.replace(mild, failsafe=FailsafeConfig(light_dim="reject")))
     (after,) = app.alarms
     assert after.failsafe == app.now.stages.line.failsafe == "reject"
-    assert after.detail == alarm.detail.replace("verdicts are unchanged", "until it is off, everything is rejected")
+    assert after.detail == alarm.detail.replace("verdicts are unchanged", "while this alarm is on, everything is rejected")
     assert (after.since, after.since_seq) == (alarm.since, alarm.since_seq)
 
 
@@ -215,7 +215,7 @@ def test_an_alarm_ends_when_the_calibration_is_undone(calibrated, tiny_bundle):
 
 def test_an_alarm_of_an_uncalibrated_board_names_the_calibration(tiny_bundle):
     memory, _, _ = run_line(line_config(tiny_bundle), line_source(30, wrong(light=(0.0, 1.0))))
-    assert "; if it is on, run 'pitcore calibrate flat'" in line_events(memory)[0].detail
+    assert "; if the lamp is on, run 'pitcore calibrate flat'" in line_events(memory)[0].detail
 
 
 def test_black_frames_of_an_uncalibrated_dark_belt_raise_light_off(tiny_bundle):

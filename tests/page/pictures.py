@@ -89,7 +89,7 @@ def wait_for(page, condition, what):
 
 def is_sorting(visit):
     """Whether the page shows a belt with enough cherries, on which nothing is wrong."""
-    return counted(visit) >= CHERRIES and visit.text("#headline") == "SORTING" and len(visit.cherries()) >= 8
+    return counted(visit) >= CHERRIES and visit.text("#headline") == "JUDGING" and len(visit.cherries()) >= 8
 
 
 def while_sorting(browser, folder, keep):

@@ -123,7 +123,7 @@ def test_a_frozen_camera_greys_the_picture_and_is_an_alarm(browser, tmp_path, ti
         assert "Measured: plane bottom: the camera repeats the same picture, it hangs; check its cable and supply." in (
             visit.text("#alarms")
         )
-        assert "Until it is off, nothing is clean." in visit.text("#alarms")
+        assert "While this alarm is on, nothing is clean." in visit.text("#alarms")
         visit.page.close()
     finally:
         line.service.kill()

@@ -116,7 +116,7 @@ def test_an_operator_arms_in_two_steps_and_disarms_in_one(board, log_in):
     assert arming["armed"]
     assert arming["by"].startswith("anna at the page")
     visit.page.click("text=Disarm")
-    visit.wait(lambda: visit.text("#jet") == "DRY RUN", "DRY RUN")
+    visit.wait(lambda: visit.text("#jet") == "DRY RUN: NO REJECTS", "DRY RUN")
     assert not board.status()["arming"]["armed"]
     visit.page.click("text=Log out")
     visit.page.wait_for_selector("#token", state="visible")

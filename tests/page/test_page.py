@@ -164,7 +164,12 @@ def view(now_s, **changes):
 def test_a_fresh_picture_is_not_stale():
     one = view(100.0)
     assert one.stale(100.2) is None
-    assert one.headline(100.2)["text"] == "SORTING"
+    assert one.headline(100.2)["text"] == "JUDGING"
+
+
+def test_the_headline_says_sorting_only_while_valves_are_armed():
+    assert view(100.0, armed=True).headline(100.2)["text"] == "SORTING"
+    assert view(100.0, armed=False).headline(100.2)["text"] == "JUDGING"
 
 
 def test_a_camera_without_pictures_is_reported_within_two_seconds():

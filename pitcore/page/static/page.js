@@ -373,13 +373,15 @@ function drawCharts() {
 }
 
 function drawAlarms() {
-  const alarms = told.alarms.map((alarm) => ({ ...alarm }));
-  const key = JSON.stringify(alarms);
+  const line = told.line;
+  const alarms = told.alarms;
+  const isDry = Boolean(line && line.arming_possible && !line.armed);
+  const key = JSON.stringify([alarms, isDry]);
   if ($("alarms").dataset.key === key) return;
   $("alarms").dataset.key = key;
   const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
   $("alarms").replaceChildren(...alarms.map((alarm) => make("article", { className: "alarm" },
-    make("h2", {}, `ALARM: ${alarm.name.replaceAll("_", " ")}`), make("p", { className: "effect" }, sentence(alarm.effect)),
+    make("h2", {}, `ALARM: ${alarm.name.replaceAll("_", " ")}`), make("p", { className: "effect" }, sentence(alarm.effect) + (isDry && alarm.failsafe === "reject" ? " But this is a dry run: no valve is driven." : "")),
     make("p", {}, alarm.wrong), make("p", { className: "fix" }, make("span", {}, "What to do: "), alarm.fix),
     make("p", { className: "note" }, `On since ${clock(alarm.since)}. Measured: ${alarm.measured}.`))));
 }
@@ -424,11 +426,11 @@ function drawHealth() {
     rollout: trial,
     reload: line.reloading ? "under way" : line.reload,
     "air jet": line.arming_possible ? (line.armed ? `armed by ${line.armed_by}` : "dry run: no valve is driven") : "this board drives no valve",
-    rejects: line.arming_possible ? `${number(judgedRejects)} due, ${number(rejects.late || 0)} too late, ${number(rejects.skipped || 0)} skipped` : null,
+    rejects: line.arming_possible ? `${number(judgedRejects)} due, ${line.armed ? "" : "now none is fired, "}${number(rejects.late || 0)} too late, ${number(rejects.skipped || 0)} skipped` : null,
     "less safe": line.less_safe.join("; ") || null,
   }, { rejects: rejects.late > 0, "less safe": line.less_safe.length });
-  setText($("jet"), line.arming_possible ? (line.armed ? "ARMED" : "DRY RUN") : "NO VALVES");
-  $("jet").className = "pill " + (line.arming_possible && line.armed ? "good" : "rest");
+  setText($("jet"), line.arming_possible ? (line.armed ? "ARMED" : "DRY RUN: NO REJECTS") : "NO VALVES");
+  $("jet").className = "pill " + (!line.arming_possible ? "rest" : line.armed ? "good" : "wait");
 }
 
 function drawState() {
