@@ -21,7 +21,7 @@ from pitcore.config import (
 )
 from pitcore.config.line import AlarmName
 from pitcore.errors import ConfigError
-from pitcore.line_watch.alarm import Latch
+from pitcore.line_watch.alarm import CONSEQUENCES, Latch
 from pitcore.loop.app import App, Options
 from pitcore.metrics import Metrics
 from pitcore.sinks.memory import MemorySink
@@ -200,7 +200,7 @@ def test_a_fail_safe_made_stricter_by_a_reload_applies_at_once(calibrated):
     app.reload(msgspec.structs.replace(mild, failsafe=FailsafeConfig(light_dim="reject")))
     (after,) = app.alarms
     assert after.failsafe == app.now.stages.line.failsafe == "reject"
-    assert after.detail == alarm.detail.replace("verdicts are unchanged", "while this alarm is on, everything is rejected")
+    assert after.detail == alarm.detail.removesuffix("verdicts are unchanged") + CONSEQUENCES["reject"]
     assert (after.since, after.since_seq) == (alarm.since, alarm.since_seq)
 
 
