@@ -25,7 +25,11 @@ MIDDLE = 100.0  # the tiny network calls a crop a pit if its top plane's mean ov
 
 
 def pytest_configure():
-    """Keep the folders of the tests in memory, where there is room: the tests sync tens of thousands of files."""
+    """Keep the folders of the tests in memory, where there is room: the tests sync tens of thousands of files.
+
+    Programs that tests start buffer their streams as on a board, whatever this environment says.
+    """
+    os.environ.pop("PYTHONUNBUFFERED", None)
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 

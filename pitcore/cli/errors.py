@@ -28,6 +28,7 @@ def run_command(command: click.Command) -> None:
     try:
         command(standalone_mode=False)
         sys.stdout.flush()
+        _drop_refused_output()  # of standard error: a log line that it refused must not change the exit code to 120
     except click.ClickException as error:
         with contextlib.suppress(OSError):  # standard error is full or broken
             error.show()
@@ -56,7 +57,12 @@ def _tell(line: str) -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process. Output that a stream refuses is dropped, since Python would end with a traceback."""
+    _drop_refused_output()
+    sys.exit(code)
+
+
+def _drop_refused_output() -> None:
+    """Drop output that a stream refuses, since Python would end with a traceback or with exit code 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -64,4 +70,3 @@ def _leave(code: int) -> None:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, stream.fileno())
             os.close(null)
-    sys.exit(code)

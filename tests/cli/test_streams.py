@@ -27,6 +27,19 @@ def test_a_closed_stream_becomes_the_null_device(tmp_path, closed):
     assert told.read_text().split() == [str("2>&-" in closed), "True", *["/dev/null"] * 3]
 
 
+LOGS = """
+import click, logging
+from pitcore.cli.errors import run_command
+logging.basicConfig()
+run_command(click.Command("logs", callback=lambda: logging.warning("lost")))
+"""
+
+
+def test_a_log_line_that_a_full_stream_refuses_does_not_change_the_exit_code():
+    command = ["sh", "-c", 'exec "$0" -c "$1" >/dev/null 2>/dev/full', sys.executable, LOGS]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
 class Redirected(Service):
     """A service whose streams the shell has changed."""
 
