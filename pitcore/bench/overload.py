@@ -16,7 +16,7 @@ EASY = 0.3  # share of the highest frame rate: the load of a quiet day
 MAX_LATENCY_RATIO = 2.0
 
 
-def overload(config: Config, load: Load, factor: float, bar: Any) -> str:  # noqa: ANN401
+def overload(config: Config, load: Load, factor: float, bar: Any) -> str:  # noqa: ANN401  click's progress bar
     """Offer several times the load that this machine can process, and compare the latency with that of a quiet day.
 
     Args:

@@ -136,7 +136,8 @@ def learn_command(names: tuple[str, ...], epochs: int | None, folds: tuple[int, 
 def start_command(name: str, photos: Path, steps: int, out: Path, threads: int) -> None:
     """Train the weights with which student NAME begins: it learns ImageNet's features of photographs.
 
-    docs/model.md says which photographs were used for the committed starts.
+    docs/model.md says which photographs were used for the committed starts. Unlike the other steps, an interrupted one
+    begins again.
 
     \b
     Example, 35 minutes on one CPU core:
