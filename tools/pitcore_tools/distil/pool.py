@@ -63,12 +63,16 @@ class Answered:
 
 def draw_pool(crops: Crops, fold: int, views_each: int, seed: int = SEED) -> Pool:
     """Draw a fold's pool: ``views_each`` views of every crop outside the fold, equal on every machine."""
-    device = crops.pixels.device
     generator = torch.Generator().manual_seed(seed * 1_009 + fold)
     crop = crops.without(fold).cpu().repeat(views_each)
+    return views_of(crop, BLENDED_SHARE, generator, crops.pixels.device)
+
+
+def views_of(crop: Tensor, blended_share: float, generator: torch.Generator, device: torch.device) -> Pool:
+    """Draw a view for each entry of (M,) positions of crops, on the CPU; ``blended_share`` of them are blends."""
     count = len(crop)
     partner = torch.randperm(count, generator=generator)
-    blended = torch.rand(count, generator=generator) < BLENDED_SHARE
+    blended = torch.rand(count, generator=generator) < blended_share
     share = torch.where(blended, torch.rand(count, generator=generator), torch.ones(count))
     views = draw(count, Jitter(), generator)
     return Pool(crop.to(device), views.to(device), partner.to(device), share.to(device))

@@ -17,10 +17,10 @@ from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.catalogue import Student
 from pitcore_tools.distil.crops import Crops
 from pitcore_tools.distil.fit import Learner, autocast, multiplies_bfloat16, permutations
-from pitcore_tools.distil.pool import Pool
+from pitcore_tools.distil.pool import Pool, views_of
 from pitcore_tools.distil.students import BATCH, EMA_DECAY, WEIGHT_DECAY, build_student, schedule
 from pitcore_tools.distil.teachers import as_input, fresh
-from pitcore_tools.distil.views import Jitter, draw, oriented
+from pitcore_tools.distil.views import oriented
 from pitcore_tools.networks.checkpoint import save_weights
 from pitcore_tools.networks.imagenet import folded
 
@@ -75,10 +75,7 @@ def draw_views(count: int) -> Pool:
     generator = torch.Generator().manual_seed(SEED)
     rounds = -(-ENTRIES // count)
     crop = torch.cat([torch.randperm(count, generator=generator) for _ in range(rounds)])[:ENTRIES]
-    partner = torch.randperm(ENTRIES, generator=generator)
-    blended = torch.rand(ENTRIES, generator=generator) < BLENDED_SHARE
-    share = torch.where(blended, torch.rand(ENTRIES, generator=generator), torch.ones(ENTRIES))
-    return Pool(crop, draw(ENTRIES, Jitter(), generator), partner, share)
+    return views_of(crop, BLENDED_SHARE, generator, crop.device)
 
 
 @torch.no_grad()
