@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,18 +196,18 @@ def test_students_are_scored_on_the_fold_that_they_never_saw(tmp_path: Path, mon
     monkeypatch.setattr(catalogue, "student", lambda _name: SMALL)
     for fold in (0, 1):
         pool = draw_pool(crops, fold, 2)
-        path = run.answers_path(place.results, "any", fold)
+        path = place.answers("any", fold)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, answers=to_bytes(torch.where(crops.labels[pool.crop] == 1, 0.9, 0.1)))
     run.learn(["small"], place, run.Length(epochs=1), folds=(0, 1))
     for fold in (0, 1):
-        with np.load(run.margins_path(place.results, "small", fold)) as content:
+        with np.load(place.margins("small", fold)) as content:
             assert [int(name, 16) for name in content["hashes"]] == [
                 int(crops.hashes[index][:16], 16) for index in crops.of_folds([fold]).tolist()
             ]
             assert content["margins"].shape == (8, 8)
     network = build_student(SMALL)
-    network.load_state_dict(torch.load(run.weights_path(place.runs, "small", 0), weights_only=True))
+    network.load_state_dict(torch.load(place.weights("small", 0), weights_only=True))
 
 
 def test_a_student_is_handed_over_as_a_run_that_the_quantiser_can_load(tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_a_student_is_handed_over_as_a_run_that_the_quantiser_can_load(tmp_path:
     place = place_at(tmp_path, crops)
     name = "quarter-fine-64-taught"
     network = build_student(catalogue.student(name))
-    path = run.weights_path(place.runs, name, 3)
+    path = place.weights(name, 3)
     path.parent.mkdir(parents=True)
     torch.save(network.state_dict(), path)
     hand_over(name, 3, place, tmp_path / "run", "0.4.0")
@@ -224,9 +225,39 @@ def test_a_student_is_handed_over_as_a_run_that_the_quantiser_can_load(tmp_path:
     assert seen_by(tmp_path / "run").isdisjoint(crops.hashes[index] for index in crops.of_folds([3]).tolist())
 
 
+def test_a_fold_of_ten_is_kept_apart_from_the_five(tmp_path: Path) -> None:
+    five = some_crops()
+    ten = replace(five, folds=torch.arange(len(five.hashes)) % 10, fold_count=10)
+    name = "quarter-fine-64-taught"
+    places = [place_at(tmp_path, crops) for crops in (five, ten)]
+    assert len({place.weights(name, 3) for place in places}) == len({place.answers(name, 3) for place in places}) == 2
+    path = places[1].weights(name, 3)
+    path.parent.mkdir(parents=True)
+    torch.save(build_student(catalogue.student(name)).state_dict(), path)
+    hand_over(name, 3, places[1], tmp_path / "run", "0.4.0")
+    recipe, _ = load_network(tmp_path / "run")
+    assert (recipe.folds, recipe.held_out_fold) == (10, 3)
+    assert seen_by(tmp_path / "run") == {ten.hashes[index] for index in range(40) if index % 10 != 3}
+
+
+@pytest.mark.parametrize("fold", ["5", "10/10", "3/1", "-1", "2/", "a", ""])
+def test_a_fold_that_does_not_exist_is_refused(fold: str) -> None:
+    arguments = ["distil", "teach", "teacher-lite0", "--data", ".", "--fold", fold]
+    result = CliRunner().invoke(pitcore_tools, arguments)
+    assert result.exit_code == 2
+    assert "is not a fold; name one of 0 to 4, or 9/10 for fold 9 of 10" in " ".join(result.output.split())
+
+
+def test_folds_of_two_splits_in_one_command_are_refused() -> None:
+    arguments = ["distil", "teach", "teacher-lite0", "--data", ".", "--fold", "1", "--fold", "9/10"]
+    result = CliRunner().invoke(pitcore_tools, arguments)
+    assert isinstance(result.exception, DataError)
+    assert "different splits" in str(result.exception)
+
+
 def test_answers_to_other_crops_are_refused(tmp_path: Path) -> None:
     place = place_at(tmp_path, some_crops())
-    path = run.answers_path(place.results, "any", 0)
+    path = place.answers("any", 0)
     path.parent.mkdir(parents=True)
     np.savez_compressed(path, answers=np.zeros(33, np.int8))
     with pytest.raises(DataError, match="33 answers for 32 crops"):

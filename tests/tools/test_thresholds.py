@@ -16,7 +16,7 @@ from pitcore_tools.evaluate.figures import fit_platt, platt
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits, write_logits
 from pitcore_tools.thresholds import report
 from pitcore_tools.thresholds.control import accept_threshold, pits_needed, reject_threshold, tiers
-from pitcore_tools.thresholds.points import card_points
+from pitcore_tools.thresholds.points import calibration, card_points
 from pitcore_tools.thresholds.report import ThresholdRequest
 
 WISH = ThresholdRequest(max_miss=0.05, confidence=0.95, max_loss=0.02)
@@ -135,8 +135,20 @@ RESULTS = Path(experiments.__file__).parent / "results"
 
 def test_the_bundled_card_holds_what_the_committed_logits_give():
     own, evidence = read_logits(COMMITTED), read_logits(RESULTS / "quarter-fine-72-taught.csv")
-    probabilities = platt(own.margins, *fit_platt(own.labels, own.margins))
-    assert card_points(own, probabilities, evidence) == load_bundle(DEFAULT_BUNDLE).card.points
+    card = load_bundle(DEFAULT_BUNDLE).card
+    probabilities = platt(own.margins, card.calibration.slope, card.calibration.intercept)
+    assert card_points(own, probabilities, evidence) == card.points
+
+
+def test_the_calibration_of_a_net_with_evidence_is_that_of_all_folds():
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 2, 3000)
+    margins = np.where(rng.random(3000) < 0.9, 1, -1) * (2.0 * labels - 1.0) * 2.2
+    hashes = [f"{index:016x}" for index in range(3000)]
+    pooled = HeldOut(hashes, np.arange(3000) % 5, labels, margins, margins)
+    own = pooled.where(np.arange(3000) < 40)
+    assert calibration(own, pooled) == fit_platt(labels, margins)
+    assert calibration(own, None) == fit_platt(own.labels, own.margins)
 
 
 def test_more_pits_than_chance_allows_lower_a_threshold_that_all_folds_gave():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import torch
 
 from pitcore.cli.parameters import InputPath, OutputFile, OutputFolder, Text
+from pitcore.errors import DataError
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.handover import VERSION, hand_over
@@ -21,6 +24,25 @@ from pitcore_tools.networks.imagenet import SOURCES
 
 COMMITTED = Path(__file__).parents[1] / "distil" / "results"
 
+Part = tuple[int, int]  # a fold, and the number of folds
+
+
+class Fold(click.ParamType):
+    """A fold: ``3`` of the five folds, or ``9/10``, fold 9 of ten."""
+
+    name = "fold"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Part:
+        """Return the fold and the number of folds, or fail."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,4})(?:/(\d{1,4}))?", str(value), re.ASCII)
+        fold, count = (int(found[1]), int(found[2] or FOLDS)) if found else (0, 0)
+        if not 0 <= fold < count or count < 2:
+            self.fail(f"{value!r} is not a fold; name one of 0 to {FOLDS - 1}, or 9/10 for fold 9 of 10", param, ctx)
+        return fold, count
+
+
 DATA = click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
 RUNS = click.option(
     "--runs", default=Path("out/distil"), show_default=True, type=OutputFolder(), help="Folder for weights."
@@ -32,7 +54,7 @@ RESULTS = click.option(
     help="Folder for held-out margins and answers. Default: the committed one.",
 )
 FOLD = click.option(
-    "--fold", "folds", multiple=True, type=click.IntRange(0, FOLDS - 1), help="Run only this fold. Repeatable."
+    "--fold", "chosen", multiple=True, type=Fold(), help="Run only this fold. Repeatable. 9/10: fold 9 of 10."
 )
 THREADS = click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads.")
 VIEWS = click.option(
@@ -72,7 +94,7 @@ def list_() -> None:
 @FOLD
 @THREADS
 @DEVICE
-def teach_command(name: str, folds: tuple[int, ...], **where: object) -> None:
+def teach_command(name: str, chosen: tuple[Part, ...], **where: object) -> None:
     """Fine-tune teacher NAME: for each fold a net that is not trained on that fold.
 
     \b
@@ -80,7 +102,7 @@ def teach_command(name: str, folds: tuple[int, ...], **where: object) -> None:
       pitcore-tools distil teach teacher-lite0 --data ../shared/cherries/train --fold 0
     """
     catalogue.teacher(name)
-    teach(name, _place(**where), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
+    teach(name, *_place(chosen, **where))  # type: ignore[arg-type]  # click names and types them
 
 
 @distil.command(name="answer")
@@ -92,7 +114,7 @@ def teach_command(name: str, folds: tuple[int, ...], **where: object) -> None:
 @VIEWS
 @THREADS
 @DEVICE
-def answer_command(names: tuple[str, ...], folds: tuple[int, ...], views: int, **where: object) -> None:
+def answer_command(names: tuple[str, ...], chosen: tuple[Part, ...], views: int, **where: object) -> None:
     """Run each of the teachers NAMES on each fold's pool of views.
 
     \b
@@ -101,9 +123,9 @@ def answer_command(names: tuple[str, ...], folds: tuple[int, ...], views: int, *
     """
     for name in names:
         catalogue.teacher(name)
-    place = _place(**where)  # type: ignore[arg-type]  # click names and types them
+    place, folds = _place(chosen, **where)  # type: ignore[arg-type]  # click names and types them
     for name in names:
-        answer(name, place, folds or range(FOLDS), views)
+        answer(name, place, folds, views)
 
 
 @distil.command(name="learn")
@@ -115,7 +137,7 @@ def answer_command(names: tuple[str, ...], folds: tuple[int, ...], views: int, *
 @FOLD
 @THREADS
 @DEVICE
-def learn_command(names: tuple[str, ...], epochs: int | None, folds: tuple[int, ...], **where: object) -> None:
+def learn_command(names: tuple[str, ...], epochs: int | None, chosen: tuple[Part, ...], **where: object) -> None:
     """Train students NAMES on the committed answers; several students share the loading of pictures.
 
     \b
@@ -124,7 +146,8 @@ def learn_command(names: tuple[str, ...], epochs: int | None, folds: tuple[int, 
     """
     for name in names:
         catalogue.student(name)
-    learn(names, _place(**where), Length(epochs), folds or range(FOLDS))  # type: ignore[arg-type]  # click names and types them
+    place, folds = _place(chosen, **where)  # type: ignore[arg-type]  # click names and types them
+    learn(names, place, Length(epochs), folds)
 
 
 @distil.command(name="start")
@@ -150,12 +173,12 @@ def start_command(name: str, photos: Path, steps: int, out: Path, threads: int) 
 
 @distil.command(name="run-folder")
 @click.argument("name", type=Text())
-@click.option("--fold", required=True, type=click.IntRange(0, FOLDS - 1), help="Fold that was not used for training.")
+@click.option("--fold", "part", required=True, type=Fold(), help="Fold that was not used for training; 9/10: of 10.")
 @click.option("--version", default=VERSION, show_default=True, type=Text(), help="Version of the model.")
 @click.option("--out", required=True, type=OutputFolder(), help="Folder to write.")
 @DATA
 @click.option("--runs", default=Path("out/distil"), show_default=True, type=InputPath(), help="Folder of weights.")
-def run_folder(name: str, fold: int, version: str, out: Path, data: Path, runs: Path) -> None:
+def run_folder(name: str, part: Part, version: str, out: Path, data: Path, runs: Path) -> None:
     """Write student NAME as a training run, for `quantise`.
 
     \b
@@ -163,7 +186,8 @@ def run_folder(name: str, fold: int, version: str, out: Path, data: Path, runs: 
       pitcore-tools distil run-folder quarter-fine-72-taught --fold 0 --data DIR --out out/student
       pitcore-tools quantise out/student --data DIR --out out/bundle
     """
-    hand_over(name, fold, _place(data, runs, COMMITTED, 2, "cpu"), out, version)
+    place, (fold,) = _place([part], data, runs, COMMITTED, 2, "cpu")
+    hand_over(name, fold, place, out, version)
     click.echo(f"{out}: run `pitcore-tools quantise {out} --data {data} --out BUNDLE`")
 
 
@@ -224,8 +248,16 @@ def pack(data: Path, out: Path) -> None:
     click.echo(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.0f} MB")
 
 
-def _place(data: Path, runs: Path, results: Path, threads: int, device: str) -> Workspace:
+def _place(
+    chosen: Sequence[Part], data: Path, runs: Path, results: Path, threads: int, device: str
+) -> tuple[Workspace, Sequence[int]]:
+    """Return the workspace, and the folds to work on: all five if none is chosen."""
+    counts = {count for _, count in chosen} or {FOLDS}
+    if len(counts) > 1:
+        raise DataError("the folds are of different splits; run the command once for each number of folds")
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return Workspace(load_crops(data, torch.device(name)), runs.absolute(), results.absolute(), None, click.echo)
+    crops = load_crops(data, torch.device(name), counts.pop())
+    folds = [fold for fold, _ in chosen] or range(FOLDS)
+    return Workspace(crops, runs.absolute(), results.absolute(), None, click.echo), folds

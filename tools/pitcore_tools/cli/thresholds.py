@@ -9,12 +9,13 @@ import click
 
 from pitcore.cli.parameters import InputPath, Number, OutputFile, OutputFolder, Text
 from pitcore.errors import DataError
+from pitcore.model_card import load_bundle
 from pitcore_tools.cli.kinds import PLOT
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.quantise.bundle import rewrite_points
 from pitcore_tools.thresholds import report
-from pitcore_tools.thresholds.points import card_points, points_text
+from pitcore_tools.thresholds.points import calibration, card_points, points_text
 from pitcore_tools.thresholds.report import ThresholdRequest
 
 SHARE = Number(0.0, 1.0, min_open=True, max_open=True)
@@ -88,7 +89,11 @@ def _points(own: HeldOut, evidence: HeldOut | None, write: tuple[Path, str] | No
     """Print the operating points of a net, and with ``write`` store them in its bundle."""
     if report.scores(own).nets > 1:
         raise DataError("operating points belong to one net: give --fold, and the logits of all folds as --evidence")
-    probabilities = figures.platt(own.margins, *figures.fit_platt(own.labels, own.margins))
+    fitted = calibration(own, evidence)
+    if write is not None:  # the points must suit the calibration that stays in the card
+        card = load_bundle(write[0]).card.calibration
+        fitted = card.slope, card.intercept
+    probabilities = figures.platt(own.margins, *fitted)
     points = card_points(own, probabilities, evidence)
     scored = report.scores(evidence or own)
     click.echo(points_text(points, scored.labels, scored.probabilities))

@@ -14,6 +14,11 @@ FOLDS = 5
 SIDE_PX = 112  # side of the stored crops: enough for a view of 84 px, enlarged, rotated and shifted
 
 
+def fold_name(fold: int, fold_count: int = FOLDS) -> str:
+    """Return the name of a fold in the paths of results: ``fold3``, or ``fold9of10`` if there are not five folds."""
+    return f"fold{fold}" if fold_count == FOLDS else f"fold{fold}of{fold_count}"
+
+
 @dataclass(frozen=True, slots=True)
 class Crops:
     """All crops.
@@ -23,12 +28,18 @@ class Crops:
         labels: (N,) int64, 1 for a pit.
         folds: (N,) int64.
         hashes: hashes of the pictures on disk, ascending.
+        fold_count: number of folds into which the crops are split.
     """
 
     pixels: Tensor
     labels: Tensor
     folds: Tensor
     hashes: list[str]
+    fold_count: int = FOLDS
+
+    def name(self, fold: int) -> str:
+        """Return the name of a fold, see ``fold_name``."""
+        return fold_name(fold, self.fold_count)
 
     def of_folds(self, folds: Sequence[int]) -> Tensor:
         """Return the positions of the crops of some folds, ascending."""

@@ -8,7 +8,7 @@ from pitcore.durable import replace_file
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.crops import FOLDS
 from pitcore_tools.distil.pool import BLENDED_SHARE
-from pitcore_tools.distil.run import Workspace, weights_path
+from pitcore_tools.distil.run import Workspace
 from pitcore_tools.distil.students import BATCH, WEIGHT_DECAY
 from pitcore_tools.distil.views import Jitter
 from pitcore_tools.networks.checkpoint import load_tensors, save_weights
@@ -27,9 +27,9 @@ def hand_over(name: str, fold: int, place: Workspace, out: Path, version: str = 
         ConfigError: ``version`` is not a valid version.
         DataError: the student was not trained.
     """
-    recipe = recipe_of(name, fold, version)
-    weights = load_tensors(weights_path(place.runs, name, fold))
-    refuse_not_finite(weights_path(place.runs, name, fold), weights.items())
+    recipe = recipe_of(name, fold, version, place.crops.fold_count)
+    weights = load_tensors(place.weights(name, fold))
+    refuse_not_finite(place.weights(name, fold), weights.items())
     seen = [place.crops.hashes[index] for index in place.crops.without(fold).tolist()]
     out.mkdir(parents=True, exist_ok=True)
     replace_file(out / SEEN, lambda file: file.write("\n".join(seen).encode()))
@@ -37,7 +37,7 @@ def hand_over(name: str, fold: int, place: Workspace, out: Path, version: str = 
     save_weights(out / MODEL, {key: value.float() for key, value in weights.items()})
 
 
-def recipe_of(name: str, fold: int, version: str = VERSION) -> Recipe:
+def recipe_of(name: str, fold: int, version: str = VERSION, fold_count: int = FOLDS) -> Recipe:
     """Return a student's recipe in the format of other nets. Raises ConfigError."""
     student, jitter = catalogue.student(name), Jitter()
     content = {
@@ -47,7 +47,7 @@ def recipe_of(name: str, fold: int, version: str = VERSION) -> Recipe:
         "stem": "fine",
         "widths": list(student.widths),
         "crop_size_px": student.size_px,
-        "folds": FOLDS,
+        "folds": fold_count,
         "held_out_fold": fold,
         "batch": BATCH,
         "learning_rate": student.rate,

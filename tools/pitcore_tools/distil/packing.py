@@ -17,8 +17,12 @@ from pitcore_tools.networks.imagenet import SOURCES, read_weights
 from pitcore_tools.train.dataset import SOURCE_SIZE_PX, prepare, read_crops
 
 
-def load_crops(folder: Path, device: torch.device) -> Crops:
-    """Read the crops of a folder with ``cherry_clean`` and ``cherry_pit``. Raises DataError, ImageError."""
+def load_crops(folder: Path, device: torch.device, fold_count: int = FOLDS) -> Crops:
+    """Read the crops of a folder with ``cherry_clean`` and ``cherry_pit``, and split them into folds.
+
+    Raises:
+        DataError, ImageError: the folder or a crop cannot be used.
+    """
     crops = prepare(read_crops(folder), CropSpec(SOURCE_SIZE_PX, "centre", 2))
     order = np.argsort(np.array(crops.hashes), kind="stable")
     start = (SOURCE_SIZE_PX - SIDE_PX) // 2
@@ -27,8 +31,9 @@ def load_crops(folder: Path, device: torch.device) -> Crops:
     return Crops(
         torch.from_numpy(np.ascontiguousarray(inner.transpose(0, 3, 1, 2))).to(device),
         torch.from_numpy(crops.labels[order]).to(device),
-        torch.tensor([fold_of(name, FOLDS) for name in hashes], device=device),
+        torch.tensor([fold_of(name, fold_count) for name in hashes], device=device),
         hashes,
+        fold_count,
     )
 
 

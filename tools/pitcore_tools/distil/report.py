@@ -15,7 +15,7 @@ from pitcore.errors import DataError
 from pitcore_tools.audit.opinions import SURE, gather
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.catalogue import Ensemble, Entry, Student, Teacher
-from pitcore_tools.distil.crops import FOLDS
+from pitcore_tools.distil.crops import FOLDS, fold_name
 from pitcore_tools.distil.run import margins_path
 from pitcore_tools.distil.students import build_student
 from pitcore_tools.documents import markdown
@@ -134,7 +134,7 @@ def _figures(held_out: HeldOut) -> list[str]:
 def _read(name: str, entry: Entry, results: Path) -> _Read | None:
     """Read the available folds; for an ensemble, the folds that every member has. None if there are none."""
     if not isinstance(entry, Ensemble):
-        return _joined({fold: margins_path(results, name, fold) for fold in range(FOLDS)})
+        return _joined({fold: margins_path(results, name, fold_name(fold)) for fold in range(FOLDS)})
     members = []
     for member in entry.members:
         read = _read(member, catalogue.load(member), results)

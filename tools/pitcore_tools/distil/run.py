@@ -63,6 +63,18 @@ class Workspace:
         """True if the device is a GPU."""
         return self.device.type == "cuda"
 
+    def weights(self, name: str, fold: int) -> Path:
+        """Return the path of a net's weights."""
+        return weights_path(self.runs, name, self.crops.name(fold))
+
+    def margins(self, name: str, fold: int) -> Path:
+        """Return the path of a net's held-out margins."""
+        return margins_path(self.results, name, self.crops.name(fold))
+
+    def answers(self, name: str, fold: int) -> Path:
+        """Return the path of a teacher's answers to the views of all crops outside a fold."""
+        return self.results / "answers" / f"{name}-{self.crops.name(fold)}.npz"
+
     @property
     def batch(self) -> int:
         """Batch size for inference."""
@@ -72,13 +84,13 @@ class Workspace:
 def teach(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS)) -> None:
     """Fine-tune a teacher for each fold without weights, and score it on that fold."""
     teacher = catalogue.teacher(name)
-    missing = [fold for fold in folds if not weights_path(place.runs, name, fold).exists()]
+    missing = [fold for fold in folds if not place.weights(name, fold).exists()]
     made = {fold: teacher_lesson(teacher, place.crops, fold, 1_000 + 17 * fold, place.packed) for fold in missing}
     _follow({_checkpoint(place, name, fold): lesson for fold, lesson in made.items()}, place, name)
     for fold, lesson in made.items():
-        _save(weights_path(place.runs, name, fold), lesson.learners[0].average.state_dict())
+        _save(place.weights(name, fold), lesson.learners[0].average.state_dict())
     for fold in folds:
-        path = margins_path(place.results, name, fold)
+        path = place.margins(name, fold)
         if not path.exists():
             where = place.crops.of_folds([fold])
             margins = ask(name, fold, place).eight_margins(place.crops.pixels[where], place.batch)
@@ -89,7 +101,7 @@ def teach(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS)) -> N
 def answer(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS), views_each: int = VIEWS_EACH) -> None:
     """Compute and store a teacher's answers to each fold's pool of ``views_each`` views of every crop."""
     for fold in folds:
-        path = answers_path(place.results, name, fold)
+        path = place.answers(name, fold)
         if path.exists():
             continue
         pool = draw_pool(place.crops, fold, views_each)
@@ -112,7 +124,7 @@ def learn(names: Sequence[str], place: Workspace, length: Length, folds: Sequenc
     if any(student.teachers != teachers for student in students):
         raise DataError(f"{', '.join(names)}: they have different teachers; run `learn` for each of them alone")
     epochs = length.epochs or students[0].epochs
-    missing = [fold for fold in folds if not all(weights_path(place.runs, name, fold).exists() for name in names)]
+    missing = [fold for fold in folds if not all(place.weights(name, fold).exists() for name in names)]
     made: dict[int, Lesson] = {}
     for fold in missing:
         steps = MOST_ROUNDS if length.seconds else max(1, epochs * (len(place.crops.without(fold)) // BATCH))
@@ -121,15 +133,15 @@ def learn(names: Sequence[str], place: Workspace, length: Length, folds: Sequenc
     _follow({_checkpoint(place, label, fold): lesson for fold, lesson in made.items()}, place, label, length.seconds)
     for fold, lesson in made.items():
         for name, learner in zip(names, lesson.learners, strict=True):
-            _save(weights_path(place.runs, name, fold), learner.average.state_dict())
+            _save(place.weights(name, fold), learner.average.state_dict())
     for name, student in zip(names, students, strict=True):
         for fold in folds:
             network = build_student(student)
-            network.load_state_dict(_load(weights_path(place.runs, name, fold)))
+            network.load_state_dict(_load(place.weights(name, fold)))
             where = place.crops.of_folds([fold])
             network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
             margins = student_margins(network, student.size_px, place.crops.pixels[where], place.batch)
-            _write_margins(margins_path(place.results, name, fold), place.crops, where, margins)
+            _write_margins(place.margins(name, fold), place.crops, where, margins)
             place.say(f"{name}, fold {fold}: {summary(margins[:, 0], place.crops.labels[where])}")
 
 
@@ -137,7 +149,7 @@ def ask(name: str, fold: int, place: Workspace) -> Asked:
     """Return a fine-tuned teacher. Raises DataError if it has no weights."""
     teacher = catalogue.teacher(name)
     network = ImageNet(SOURCES[teacher.source], 2)
-    network.load_state_dict(_load(weights_path(place.runs, name, fold)))
+    network.load_state_dict(_load(place.weights(name, fold)))
     kind = torch.bfloat16 if multiplies_bfloat16(place.device) else torch.float32
     return Asked(teacher, folded(network).to(place.device, kind, memory_format=torch.channels_last))  # type: ignore[call-overload]  # torch's stub lacks it
 
@@ -147,7 +159,7 @@ def answered(teachers: Sequence[str], fold: int, place: Workspace) -> Answered:
     count = len(place.crops.without(fold))
     by_teacher = []
     for name in teachers:
-        path = answers_path(place.results, name, fold)
+        path = place.answers(name, fold)
         if not path.exists():
             raise DataError(f"{path}: no such answers; run `pitcore-tools distil answer {name} --fold {fold}` first")
         with np.load(path) as content:
@@ -162,19 +174,14 @@ def answered(teachers: Sequence[str], fold: int, place: Workspace) -> Answered:
     return Answered(draw_pool(place.crops, fold, len(said) // count), said.to(place.device))
 
 
-def weights_path(runs: Path, name: str, fold: int) -> Path:
-    """Return the path of a net's weights."""
-    return runs / name / f"fold{fold}" / "weights.pt"
+def weights_path(runs: Path, name: str, fold_name: str) -> Path:
+    """Return the path of a net's weights; ``fold_name`` is that of ``crops.fold_name``."""
+    return runs / name / fold_name / "weights.pt"
 
 
-def margins_path(results: Path, name: str, fold: int) -> Path:
-    """Return the path of a net's held-out margins."""
-    return results / f"{name}-fold{fold}.npz"
-
-
-def answers_path(results: Path, name: str, fold: int) -> Path:
-    """Return the path of a teacher's answers."""
-    return results / "answers" / f"{name}-fold{fold}.npz"
+def margins_path(results: Path, name: str, fold_name: str) -> Path:
+    """Return the path of a net's held-out margins; ``fold_name`` is that of ``crops.fold_name``."""
+    return results / f"{name}-{fold_name}.npz"
 
 
 def summary(margins: Tensor, labels: Tensor) -> str:
@@ -241,7 +248,7 @@ def _rounds(lessons: list[Lesson], lanes: list[GraphStream], numbers: range) -> 
 
 
 def _checkpoint(place: Workspace, label: str, fold: int) -> Path:
-    return place.runs / label / f"fold{fold}" / "checkpoint.pt"
+    return place.runs / label / place.crops.name(fold) / "checkpoint.pt"
 
 
 def _write_margins(path: Path, crops: Crops, where: Tensor, margins: Tensor) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from pitcore.durable import replace_file
 from pitcore.errors import DataError
+from pitcore_tools.distil.crops import fold_name
 from pitcore_tools.distil.handover import hand_over
 from pitcore_tools.distil.packing import load_crops
 from pitcore_tools.distil.run import Workspace, weights_path
@@ -119,7 +120,7 @@ def _learned_again(experiment: Experiment, fold: int, place: Workplace, run: Pat
     """Return True if a student has newer weights than those that were scored."""
     if experiment.student is None:
         return False
-    weights = weights_path(place.students, experiment.student, fold)
+    weights = weights_path(place.students, experiment.student, fold_name(fold))
     return weights.exists() and weights.stat().st_mtime > (run / LOGITS).stat().st_mtime
 
 

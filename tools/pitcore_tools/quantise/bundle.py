@@ -1,7 +1,8 @@
 """Makes a model bundle of a graph: calibrates probabilities, sets thresholds, tests, packs.
 
 All choices are made without the held-out fold, except the calibration of probabilities and the thresholds, which need
-crops on which the net was not trained; the bundle says so.
+crops on which the net was not trained; the bundle says so. With ``evidence`` both come from the five nets of the
+recipe, each on the fold that it never saw, and the held-out fold of the net that ships is only a test.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pitcore_tools.export.subnormal import float_tensors
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.quantise.graph import Graph, Run
 from pitcore_tools.thresholds.card_reference import reference_of
-from pitcore_tools.thresholds.points import card_points
+from pitcore_tools.thresholds.points import calibration, card_points
 from pitcore_tools.train.recipe import Recipe, recipe_yaml
 
 GOLDEN_SEED, GOLDEN_CROPS = 20261123, 32
@@ -46,29 +47,29 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
         trained: the training run.
         graph: the net to ship.
         held_out: its logits on held-out crops.
-        evidence: held-out logits of the nets of all folds of its recipe; if given, the thresholds use all of them.
+        evidence: held-out logits of the nets of all folds of its recipe; if given, calibration and thresholds use all
+            of them.
 
     Raises:
         DataError: a weight or a held-out logit is NaN or infinite, or the network contradicts the labels.
     """
     refuse_not_finite("the graph", [*float_tensors(graph.model), ("logits of held-out crops", held_out.margins)])
-    slope, intercept = figures.fit_platt(held_out.labels, held_out.margins)
-    if slope <= 0:
+    if figures.fit_platt(held_out.labels, held_out.margins)[0] <= 0:
         raise DataError(
             "on held-out crops the network calls clean cherries pits and pits clean; are its labels in another order?"
         )
+    slope, intercept = calibration(held_out, evidence)
     probabilities = figures.platt(held_out.margins, slope, intercept)
     points = card_points(held_out, probabilities, evidence)
     fold = trained.recipe.held_out_fold
     reference = reference_of(trained.pictures, probabilities, trained.recipe.planes, f"crops of fold {fold}")
     said = figures.pit_margins(graph.logits(trained.training.pixels), trained.recipe.labels)
     training = figures.confusion(trained.training.labels, said)
-    summary = report.summary(held_out)
     content = {
         "model.onnx": graph.model.SerializeToString(),
         "config.yaml": recipe_yaml(trained.recipe).encode(),
         "golden.npz": golden_vectors(trained.recipe, graph),
-        "calibration.json": _json(_calibration_facts(held_out, summary, (slope, intercept))),
+        "calibration.json": _json(_calibration_facts(held_out, evidence)),
         "metrics.json": _json(
             {
                 "split": {
@@ -76,7 +77,7 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
                     "folds": trained.recipe.folds,
                     "held_out_fold": fold,
                 },
-                "held_out": summary,
+                "held_out": report.summary(held_out),
                 "training": {"crops": len(trained.training), "accuracy": training.shares["accuracy"].value},
                 "quantisation": {
                     "method": graph.method,
@@ -160,14 +161,20 @@ def golden_vectors(recipe: Recipe, graph: Graph) -> bytes:
     return file.getvalue()
 
 
-def _calibration_facts(held_out: HeldOut, summary: dict[str, Any], fitted: tuple[float, float]) -> dict[str, Any]:
+def _calibration_facts(held_out: HeldOut, evidence: HeldOut | None) -> dict[str, Any]:
+    slope, intercept = calibration(held_out, evidence)
+    basis = held_out if evidence is None else evidence
+    if evidence is None:
+        by, part = "the net that ships", "half of the held-out crops, by hash,"
+    else:
+        by, part = "five nets of this recipe", "fold"
     return {
         "method": "platt",
-        "slope": fitted[0],
-        "intercept": fitted[1],
-        "fitted_on": f"the margins of all {len(held_out.labels)} held-out crops, by the net that ships",
-        "ece": summary["ece_int8" if held_out.has_int8 else "ece_float"],
-        "ece_how": "each half of the held-out crops, by hash, scored with a calibration fitted on the other half",
+        "slope": slope,
+        "intercept": intercept,
+        "fitted_on": f"the margins of all {len(basis.labels)} held-out crops, by {by}",
+        "ece": report.summary(basis)["ece_int8" if basis.has_int8 else "ece_float"],
+        "ece_how": f"each {part} scored with a calibration fitted on the others",
     }
 
 

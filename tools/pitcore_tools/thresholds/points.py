@@ -20,6 +20,7 @@ from scipy.stats import binom
 
 from pitcore.errors import DataError
 from pitcore.model_card import CONFIDENCE, MAX_ACCEPT, MAX_REJECT, PROMISES, Evidence, Point, Thresholds
+from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.figures import Floats, Labels
 from pitcore_tools.evaluate.logits import HeldOut
 from pitcore_tools.thresholds.control import STEP, accept_threshold, floor_to_step, reject_threshold
@@ -28,6 +29,20 @@ MAX_CLEAN_LOSS = 0.02
 PIT_SHARE = 0.46  # of the real crops
 OWN = "Wilks, on the held-out pits of the net that ships"
 POOLED = "Wilks, on the out-of-fold pits of five nets of this recipe; not contradicted by the net that ships"
+
+
+def calibration(own: HeldOut, evidence: HeldOut | None) -> tuple[float, float]:
+    """Return slope and intercept of the calibration of probabilities (Platt).
+
+    With evidence it is fitted on the margins of all folds, because a few hundred crops of one net give the intercept
+    only to 0.2: the five nets of a recipe differ by no more.
+
+    Args:
+        own: held-out crops of the shipped net.
+        evidence: out-of-fold logits of all folds of its recipe, or None.
+    """
+    basis = own if evidence is None else evidence
+    return figures.fit_platt(basis.labels, basis.margins)
 
 
 def card_points(own: HeldOut, probabilities: Floats, evidence: HeldOut | None) -> dict[str, Point]:
