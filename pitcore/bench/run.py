@@ -100,7 +100,7 @@ def measure(
     else:  # frames dropped after the last processed one are in no counter
         sample.offered = load.frames + load.warm_up_frames
         sample.dropped = sample.offered - sample.processed
-    sample.ring_mb = spec.ring * len(config.frame.planes) * config.frame.height_px * config.frame.width_px / 1e6
+    sample.ring_mb = source.ring_bytes / 1e6
     return sample
 
 

@@ -100,6 +100,11 @@ class EmulatedSource:
         return Geometry(PLANE_NAMES, self._spec.height_px, self._spec.width_px, self._spec.px_per_tick)
 
     @property
+    def ring_bytes(self) -> int:
+        """Size of the frames that it shows in a loop."""
+        return self._spec.ring * len(PLANE_NAMES) * self._spec.height_px * self._spec.width_px
+
+    @property
     def started_ns(self) -> int | None:
         """CLOCK_MONOTONIC at which the belt of a paced source started; None while it is stopped."""
         return self._start_ns or None

@@ -24,6 +24,7 @@ from pitcore.cli.errors import INTERRUPTED
 from pitcore.config import Config
 from pitcore.emulator.emulated import EmulatedSource
 from pitcore.errors import ConfigError, OutputError
+from pitcore.loop.sources import belt_spec
 from pitcore.metrics import PARTS, STAGES
 from tests.cli.forks import Forked
 from tests.outputs.running import until
@@ -191,6 +192,12 @@ def test_a_sweep_of_a_slow_board_ends_in_two_minutes_with_what_it_has(monkeypatc
 def test_slow_frames_end_a_measurement_at_its_time_and_not_after_fifty():
     sample = measure(Config(), Load(4, None, 1e-6, None, warm_up_frames=2, least_frames=3))
     assert (sample.frames, sample.processed) == (3, 5)
+
+
+def test_the_memory_of_the_frames_is_that_of_the_belt_that_was_shown():
+    config, load = Config(), Load(4, None, 1e-6, None, warm_up_frames=2, least_frames=3)
+    source = EmulatedSource(belt_spec(config_for(config, load, None), frames=None, ring=3))
+    assert measure(config, load, None, source=source).ring_mb == pytest.approx(3 * 2 * 500 * 2464 / 1e6)
 
 
 def test_ctrl_c_prints_what_the_sweep_has_measured(tmp_path):

@@ -219,6 +219,8 @@ def test_a_line_without_valves_has_no_chart_of_the_time_to_spare(visit):
 def test_a_phone_shows_everything_without_scrolling_sideways(browser, line):
     visit = Visit(browser, line.url, (360, 740))
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert visit.page.locator("#swipe").is_visible()  # the belt is wider than the screen, so its picture scrolls
+    assert visit.page.locator("#strip").evaluate("box => box.scrollWidth > box.clientWidth")
     for selector in ("#headline", "#tiles", "#cameras", "#model", "#charts"):
         box = visit.page.locator(selector).bounding_box()
         assert box["x"] >= 0

@@ -328,8 +328,8 @@ const whole = (value) => number(Math.ceil(value));
 const time = (ms) => (ms < 1000 ? `${number(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 // Each shows the values of its keys; ``top`` is the least end of its scale, ``limit`` the greatest.
 const CHARTS = [
-  { title: "Exposure to verdict", keys: ["p50_ms", "p99_ms"], names: ["half in", "99 % in"], top: 50, text: time, end: time },
-  { title: "Headroom of the loop", keys: ["headroom"], top: 1, limit: 1, text: (value) => percent(value, 0), end: (value) => percent(value, 0) },
+  { title: "Time from picture to verdict", keys: ["p50_ms", "p99_ms"], names: ["half in", "99 % in"], top: 50, text: time, end: time },
+  { title: "Computing time left", keys: ["headroom"], top: 1, limit: 1, text: (value) => percent(value, 0), end: (value) => percent(value, 0) },
   { title: "Frames lost or dropped", keys: ["dropped"], top: 4, isSum: true, text: number, end: whole },
   { title: "Rejects too late", keys: ["late"], top: 4, isSum: true, text: number, end: whole },
   { title: "Time to spare before a reject", keys: ["spare_ms"], top: 50, isLeast: true, needsValves: true, text: (value) => `least ${time(value)}`, end: time },
@@ -423,7 +423,7 @@ function drawHealth() {
     model: `${model.name} ${model.version} (${model.sha256.slice(0, 8)})`,
     "operating point": `${model.point}: ${model.promise}`,
     thresholds: `clean below ${percent(model.accept, 2)}, pit from ${percent(model.reject, 2)}`,
-    rollout: trial,
+    update: trial,
     reload: line.reloading ? "under way" : line.reload,
     "air jet": line.arming_possible ? (line.armed ? `armed by ${line.armed_by}` : "dry run: no valve is driven") : "this board drives no valve",
     rejects: line.arming_possible ? `${number(judgedRejects)} due, ${line.armed ? "" : "now none is fired, "}${number(rejects.late || 0)} too late, ${number(rejects.skipped || 0)} skipped` : null,
