@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 pytest.importorskip("pyarrow", reason="pip install 'pitcore-tools[archive]'")
@@ -13,8 +14,10 @@ from pitcore.emulator.single import render_crop
 from pitcore.errors import DataError, PublishError
 from pitcore.model_card import load_bundle
 from pitcore_tools.cli.main import pitcore_tools
+from pitcore_tools.train.recipe import recipe_yaml
 from tests.cli.program import assert_one_clear_line
-from tests.conftest import ROOT, write_tiny_bundle
+from tests.conftest import ROOT, tiny_card, write_card, write_tiny_bundle
+from tests.tools.conftest import TINY
 from tests.tools.desk import Desk
 from tests.tools.test_rescore import report_of, shards
 
@@ -50,12 +53,15 @@ class TestReference:
         assert after.card.points == before.card.points
         assert after.sha256 != before.sha256
 
-    def test_the_folds_together_are_all_crops(self, tiny_bundle, procedural_crops):
+    def test_only_crops_that_were_kept_from_training_count_if_asked(self, tiny_bundle, procedural_crops):
         sizes = []
-        for fold in range(5):
-            tool("reference", tiny_bundle, f"2.0.{fold}", "--data", procedural_crops, "--fold", fold)
+        for fold in range(3):
+            recipe = msgspec.structs.replace(TINY, held_out_fold=fold)
+            (tiny_bundle / "config.yaml").write_text(recipe_yaml(recipe))
+            write_card(tiny_bundle, tiny_card(tiny_bundle))
+            tool("reference", tiny_bundle, f"2.0.{fold}", "--data", procedural_crops, "--held-out")
             reference = load_bundle(tiny_bundle).card.reference
-            assert reference.how.startswith(f"crops of fold {fold}: ")
+            assert reference.how.startswith(f"crops of fold {fold} of 3: ")
             sizes.append(counts(reference.figures["area_px"]))
         assert sum(sizes) == 120
         assert min(sizes) > 0
