@@ -14,6 +14,7 @@ from pitcore_tools.evaluate.logits import read_logits, write_logits
 from pitcore_tools.export.graph import float_graph
 from pitcore_tools.quantise.bundle import check_replaceable, write_bundle
 from pitcore_tools.quantise.graph import float_run, held_out_logits, load_run, quantise_run
+from pitcore_tools.thresholds.provenance import evidence_folds
 from pitcore_tools.train.loop import SEEN, load_network
 
 RUN_ARGUMENT = click.argument("run_folder", metavar="RUN", type=InputPath())
@@ -63,6 +64,9 @@ def quantise(
       pitcore-tools quantise out/run --data ../shared/cherries/train --out out/bundle --logits out/logits.csv
     """
     check_replaceable(bundle)
+    pooled = None if evidence is None else read_logits(evidence)
+    if pooled is not None:
+        evidence_folds(pooled)  # before the minutes of work
     trained = load_run(run_folder, data)
     if not (run_folder / SEEN).exists():
         click.echo(
@@ -72,7 +76,7 @@ def quantise(
         )
     graph = float_run(trained, click.echo) if as_float else quantise_run(trained, click.echo)
     held_out = held_out_logits(trained, graph)
-    write_bundle(bundle, trained, graph, held_out, None if evidence is None else read_logits(evidence))
+    write_bundle(bundle, trained, graph, held_out, pooled)
     if logits is not None:
         write_logits(logits, held_out)
     click.echo(report.text(held_out))

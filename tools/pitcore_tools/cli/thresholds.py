@@ -9,13 +9,13 @@ import click
 
 from pitcore.cli.parameters import InputPath, Number, OutputFile, OutputFolder, Text
 from pitcore.errors import DataError
-from pitcore.model_card import load_bundle
 from pitcore_tools.cli.kinds import PLOT
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.quantise.bundle import rewrite_points
 from pitcore_tools.thresholds import report
 from pitcore_tools.thresholds.points import calibration, card_points, points_text
+from pitcore_tools.thresholds.provenance import evidence_folds
 from pitcore_tools.thresholds.report import ThresholdRequest
 
 SHARE = Number(0.0, 1.0, min_open=True, max_open=True)
@@ -24,9 +24,8 @@ SHARE = Number(0.0, 1.0, min_open=True, max_open=True)
 @click.command()
 @click.option(
     "--logits",
-    default=COMMITTED,
     type=InputPath(),
-    help="Held-out logits (CSV). Default: those of the bundled model.",
+    help="Held-out logits (CSV) of the net. Default: those of the bundled model; --write needs its own.",
 )
 @click.option("--max-miss", default=0.01, show_default=True, type=SHARE, help="Share of pits that may pass as clean.")
 @click.option("--confidence", default=0.95, show_default=True, type=SHARE, help="Confidence of the promise about pits.")
@@ -44,11 +43,11 @@ SHARE = Number(0.0, 1.0, min_open=True, max_open=True)
     nargs=2,
     type=(OutputFolder(), Text()),
     metavar="BUNDLE VERSION",
-    help="With --points: put them into this bundle's card, under this version.",
+    help="With --points and --logits: put them and their calibration into this bundle's card, under this version.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def thresholds(
-    logits: Path,
+    logits: Path | None,
     max_miss: float,
     confidence: float,
     max_clean_loss: float,
@@ -67,9 +66,16 @@ def thresholds(
     Examples:
       pitcore-tools thresholds --max-miss 0.01 --confidence 0.95
       pitcore-tools thresholds --points
-      pitcore-tools thresholds --points --evidence out/results/NAME.csv --write out/bundle 1.2.4
+      pitcore-tools thresholds --points --logits out/logits.csv --evidence out/results/NAME.csv --write out/bundle 1.2.4
       pitcore-tools thresholds --logits out/logits.csv --fold 0 --plot out/thresholds.png
     """
+    if not points and (evidence is not None or write is not None):
+        raise click.UsageError("--evidence and --write are about operating points; give --points too")
+    if write is not None and logits is None:
+        raise click.UsageError(
+            "--write needs --logits: the held-out logits that `pitcore-tools quantise` wrote together with this bundle"
+        )
+    logits = logits or COMMITTED
     held_out = read_logits(logits)
     if fold is not None:
         held_out = held_out.where(held_out.folds == fold)
@@ -89,15 +95,13 @@ def _points(own: HeldOut, evidence: HeldOut | None, write: tuple[Path, str] | No
     """Print the operating points of a net, and with ``write`` store them in its bundle."""
     if report.scores(own).nets > 1:
         raise DataError("operating points belong to one net: give --fold, and the logits of all folds as --evidence")
-    fitted = calibration(own, evidence)
-    if write is not None:  # the points must suit the calibration that stays in the card
-        card = load_bundle(write[0]).card.calibration
-        fitted = card.slope, card.intercept
-    probabilities = figures.platt(own.margins, *fitted)
-    points = card_points(own, probabilities, evidence)
+    if evidence is not None:
+        evidence_folds(evidence)
+    points = card_points(own, figures.platt(own.margins, *calibration(own, evidence)), evidence)
+    if write is not None:
+        folder, version = write
+        rewrite_points(folder, own, evidence, version)
     scored = report.scores(evidence or own)
     click.echo(points_text(points, scored.labels, scored.probabilities))
     if write is not None:
-        folder, version = write
-        rewrite_points(folder, points, version)
         click.echo(f"written: {folder / 'card.json'}, version {version}")

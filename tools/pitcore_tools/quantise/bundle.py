@@ -23,7 +23,7 @@ import yaml
 from pitcore.durable import replace_file, sync_directory, trusted
 from pitcore.emulator.single import render_crop
 from pitcore.errors import DataError
-from pitcore.model_card import BUNDLE_FILES, SCHEMA, Point, decode_card, load_bundle
+from pitcore.model_card import BUNDLE_FILES, SCHEMA, ProbabilityCalibration, Reference, decode_card, load_bundle
 from pitcore.preprocess.prepare import crop_from_image
 from pitcore_tools.evaluate import figures, report
 from pitcore_tools.evaluate.logits import HeldOut
@@ -33,6 +33,7 @@ from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.quantise.graph import Graph, Run
 from pitcore_tools.thresholds.card_reference import held_out_text, reference_of
 from pitcore_tools.thresholds.points import calibration, card_points
+from pitcore_tools.thresholds.provenance import check_evidence, check_own
 from pitcore_tools.train.recipe import Recipe, recipe_yaml
 
 GOLDEN_SEED, GOLDEN_CROPS = 20261123, 32
@@ -51,8 +52,11 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
             of them.
 
     Raises:
-        DataError: a weight or a held-out logit is NaN or infinite, or the network contradicts the labels.
+        DataError: a weight or a held-out logit is NaN or infinite, the network contradicts the labels, or the evidence
+            lacks folds or is of other nets.
     """
+    if evidence is not None:
+        check_evidence(held_out, trained.recipe.folds, evidence)
     refuse_not_finite("the graph", [*float_tensors(graph.model), ("logits of held-out crops", held_out.margins)])
     if figures.fit_platt(held_out.labels, held_out.margins)[0] <= 0:
         raise DataError(
@@ -113,16 +117,46 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
     _replace_folder(folder, {**content, "card.json": raw_card})
 
 
-def rewrite_points(folder: Path, points: dict[str, Point], version: str) -> None:
-    """Replace the operating points and the version of a bundle; the network and its calibration stay.
+def rewrite_points(folder: Path, held_out: HeldOut, evidence: HeldOut | None, version: str) -> None:
+    """Replace operating points, their calibration and the version of a bundle; the network stays.
+
+    Points are probabilities, so they hold only with the calibration for which they were chosen. The edges of the card's
+    reference are converted to the new calibration, so that the same crops stay in each bin.
+
+    Args:
+        folder: folder of the bundle.
+        held_out: the logits of its net on held-out crops.
+        evidence: held-out logits of the nets of all folds of its recipe, or None.
+        version: the new version.
 
     Raises:
-        BundleError, CardError: the folder is not a valid bundle.
+        BundleError, CardError: the folder is not a valid bundle, or the new card is invalid.
+        DataError: the logits are of another net, or the evidence lacks folds or is of other nets.
     """
+    folds = check_own(folder, held_out)
+    if evidence is not None:
+        check_evidence(held_out, folds, evidence)
+    card, facts = load_bundle(folder).card, _calibration_facts(held_out, evidence)
+    fitted = ProbabilityCalibration(facts["method"], facts["slope"], facts["intercept"])
+    points = card_points(held_out, figures.platt(held_out.margins, fitted.slope, fitted.intercept), evidence)
     metrics = json.loads((folder / "metrics.json").read_bytes())
     metrics.pop("thresholds", None)
-    plain = msgspec.to_builtins(points)
-    rewrite_card(folder, version, {"metrics.json": _json({**metrics, "points": plain})}, points=points)
+    files = {
+        "calibration.json": _json(facts),
+        "metrics.json": _json({**metrics, "points": msgspec.to_builtins(points)}),
+    }
+    reference = None if card.reference is None else _converted(card.reference, card.calibration, fitted)
+    rewrite_card(folder, version, files, calibration=fitted, points=points, reference=reference)
+
+
+def _converted(reference: Reference, before: ProbabilityCalibration, now: ProbabilityCalibration) -> Reference:
+    """Return a reference whose edges of probabilities are those of another calibration."""
+    figure = reference.figures["pit_probability"]
+    edges = np.clip(figure.edges, 1e-12, 1.0 - 1e-12)
+    margins = (np.log(edges / (1.0 - edges)) - before.intercept) / before.slope
+    moved = figures.platt(margins, now.slope, now.intercept).round(9).tolist()
+    new = msgspec.structs.replace(figure, edges=moved)
+    return msgspec.structs.replace(reference, figures={**reference.figures, "pit_probability": new})
 
 
 def rewrite_card(folder: Path, version: str, files: dict[str, bytes] | None = None, **changes: object) -> None:
@@ -199,17 +233,30 @@ def check_replaceable(folder: Path) -> None:
 
 
 def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Write the files beside the folder, then swap names. Raises DataError, OSError; the folder is then unchanged."""
+    """Write the files beside the folder, then swap names.
+
+    A kill between the two renames leaves the old bundle beside its place under a hidden name (``.NAME.old``) and the
+    new one as ``.NAME.part``. Nothing is deleted before the new one is in its place.
+
+    Raises:
+        DataError, OSError: the folder is unchanged; or, if only the parent could not be synced, the new bundle is in
+            place, and the old one beside it.
+    """
     folder = trusted(folder)
     check_replaceable(folder)
-    fresh = folder.with_name(f".{secrets.token_hex(8)}.part")
+    mark = f".{folder.name}.{secrets.token_hex(8)}"
+    fresh, old = folder.with_name(f"{mark}.part"), folder.with_name(f"{mark}.old")
     fresh.mkdir(parents=True)
     try:
         for name, raw in files.items():
             replace_file(fresh / name, partial(_write, raw))
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(old)
         fresh.rename(folder)
         sync_directory(folder.parent)
-    finally:
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)  # if this fails too, old and new stay beside the place
         shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
