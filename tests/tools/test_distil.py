@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from pitcore.errors import ConfigError, DataError
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.distil import catalogue, report, run
+from pitcore_tools.distil.answer_files import add_digest, write_answers
 from pitcore_tools.distil.catalogue import Student, Teacher
 from pitcore_tools.distil.crops import Crops, load_packed
 from pitcore_tools.distil.fit import Lesson, one_cycle, permutations
@@ -196,9 +197,8 @@ def test_students_are_scored_on_the_fold_that_they_never_saw(tmp_path: Path, mon
     monkeypatch.setattr(catalogue, "student", lambda _name: SMALL)
     for fold in (0, 1):
         pool = draw_pool(crops, fold, 2)
-        path = place.answers("any", fold)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, answers=to_bytes(torch.where(crops.labels[pool.crop] == 1, 0.9, 0.1)))
+        said = torch.where(crops.labels[pool.crop] == 1, 0.9, 0.1)
+        write_answers(place.answers("any", fold), said, crops, fold)
     run.learn(["small"], place, run.Length(epochs=1), folds=(0, 1))
     for fold in (0, 1):
         with np.load(place.margins("small", fold)) as content:
@@ -256,12 +256,70 @@ def test_folds_of_two_splits_in_one_command_are_refused() -> None:
 
 
 def test_answers_to_other_crops_are_refused(tmp_path: Path) -> None:
-    place = place_at(tmp_path, some_crops())
+    crops = some_crops()
+    place = place_at(tmp_path, crops)
     path = place.answers("any", 0)
-    path.parent.mkdir(parents=True)
-    np.savez_compressed(path, answers=np.zeros(33, np.int8))
+    write_answers(path, torch.full((33,), 0.5), crops, 0)
     with pytest.raises(DataError, match="33 answers for 32 crops"):
         run.answered(["any"], 0, place)
+    said = torch.where(crops.labels[draw_pool(crops, 0, 2).crop] == 1, 0.9, 0.1)
+    write_answers(path, said, crops, 0)
+    run.answered(["any"], 0, place)
+    # crop 2 of fold 1 is replaced by another one, which comes later in the order: all between get the next one's place
+    order = [index for index in range(40) if index != 2] + [2]
+    other = Crops(
+        crops.pixels[order], crops.labels[order], crops.folds[order], [crops.hashes[i] for i in order[:-1]] + ["f" * 64]
+    )
+    for step in (lambda at: run.answered(["any"], 0, at), lambda at: run.answer("any", at, [0])):
+        with pytest.raises(DataError, match=f"{path}: has the answers to other crops"):
+            step(place_at(tmp_path, other))
+    held_out = [index for index in range(40) if crops.folds[index] != 0 or index != 0]  # the fold itself does not count
+    less = Crops(*(part[held_out] for part in (crops.pixels, crops.labels, crops.folds)), crops.hashes[1:])
+    run.answered(["any"], 0, place_at(tmp_path, less))
+
+
+def test_the_digest_is_added_to_answers_without_one_only_if_they_fit(tmp_path: Path) -> None:
+    crops = some_crops(400)
+    place = place_at(tmp_path, crops)
+    path = place.answers("any", 0)
+    path.parent.mkdir(parents=True)
+    packed = to_bytes(torch.where(crops.labels[draw_pool(crops, 0, 2).crop] == 1, 0.9, 0.1))
+    np.savez_compressed(path, answers=packed)
+    with pytest.raises(DataError, match="does not say to which crops it answers"):
+        run.answered(["any"], 0, place)
+    flipped = replace(crops, labels=1 - crops.labels)
+    with pytest.raises(DataError, match="answers to other crops"):
+        add_digest(path, flipped, 0)
+    assert add_digest(path, crops, 0) == 1.0
+    with np.load(path) as content:
+        assert (content["answers"] == packed).all()
+    run.answered(["any"], 0, place)
+    with pytest.raises(DataError, match="has the answers to other crops"):
+        add_digest(path, replace(crops, hashes=["f" * 64, *crops.hashes[1:]], folds=crops.folds.roll(1)), 0)
+
+
+def test_a_checkpoint_of_other_crops_or_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = some_crops()
+    monkeypatch.setattr(catalogue, "student", lambda _name: SMALL)
+    monkeypatch.setattr(run, "CHECKPOINT_STEPS", 1)
+    at = place_at(tmp_path, crops)
+    write_answers(at.answers("any", 0), torch.full((64,), 0.5), crops, 0)
+    run.learn(["small"], at, run.Length(epochs=1), folds=[0])
+    at.weights("small", 0).unlink()
+    run.learn(["small"], at, run.Length(epochs=1), folds=[0])
+    at.weights("small", 0).unlink()
+    with pytest.raises(DataError, match=r"checkpoint.pt: was begun with other crops or labels"):
+        run.learn(["small"], place_at(tmp_path, replace(crops, labels=1 - crops.labels)), run.Length(epochs=1), [0])
+
+
+def test_the_committed_answers_say_to_which_crops_they_answer() -> None:
+    answers = sorted((report.COMMITTED / "answers").glob("*.npz"))
+    stored: dict[str, set[str]] = {}
+    for path in answers:
+        with np.load(path) as content:
+            stored.setdefault(path.stem.rpartition("-")[2], set()).add(str(content["crops"]))
+    assert len(answers) >= 10
+    assert all(len(digests) == 1 for digests in stored.values()), "teachers of one fold answer to the same crops"
 
 
 def test_every_entry_of_the_catalogue_can_be_read_and_its_teachers_exist() -> None:

@@ -1,17 +1,19 @@
 """Models scored on any labelled folder, and procedural folders to score them on."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
 
-from pitcore.camera.crops import read_crop
+from pitcore.camera.crops import fold_of, read_crop
 from pitcore.emulator.single import render_crop
 from pitcore.errors import DataError
 from pitcore.model_card import DEFAULT_BUNDLE
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.evaluate import score as score_module
 from pitcore_tools.evaluate.logits import read_logits
+from pitcore_tools.quantise.bundle import rewrite_card
 from pitcore_tools.train.dataset import read_crops
 from pitcore_tools.train.loop import train
 from pitcore_tools.train.procedural import draw
@@ -64,3 +66,23 @@ def test_a_run_is_scored_in_float_and_says_what_it_was_trained_on(procedural_cro
     logits = read_logits(tmp_path / "logits.csv")
     assert len(logits.labels) == 120
     assert not logits.has_int8
+
+
+def test_a_bundle_may_have_been_trained_on_the_crops_outside_its_held_out_fold(procedural_crops, tmp_path):
+    folds, fold = 5, 2  # of the bundled net, as its config.yaml says
+    outside = sum(fold_of(crop.hash, folds) != fold for crop in read_crops(procedural_crops))
+    found = json.loads(called("score", DEFAULT_BUNDLE, "--data", procedural_crops, "--json"))
+    assert 0 < found["trained_on"] == outside < 120
+    said = " ".join(called("score", DEFAULT_BUNDLE, "--data", procedural_crops).split())
+    assert f"may have been trained on {outside} of them, those outside fold {fold} of {folds}" in said
+    bundle = shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
+    rewrite_card(bundle, "9.0.0", {"config.yaml": b"name: cherry-resnet18\n"})
+    assert json.loads(called("score", bundle, "--data", procedural_crops, "--json"))["trained_on"] is None
+    assert "it is not known which of them" in called("score", bundle, "--data", procedural_crops)
+
+
+def test_a_run_that_recorded_nothing_is_not_called_untrained(procedural_crops, tmp_path):
+    train(changed(TINY, epochs=1), procedural_crops, tmp_path / "run", lambda _: None)
+    (tmp_path / "run" / "trained_on.txt").unlink()
+    found = json.loads(called("score", tmp_path / "run", "--data", procedural_crops, "--json"))
+    assert found["trained_on"] is None

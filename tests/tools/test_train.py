@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -13,7 +14,7 @@ from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.train.augment import augment
 from pitcore_tools.train.dataset import in_fold, prepare, read_crops, split
-from pitcore_tools.train.loop import CHECKPOINT, MODEL, train
+from pitcore_tools.train.loop import CHECKPOINT, MODEL, SEEN, train
 from pitcore_tools.train.recipe import load_recipe, recipe_yaml
 from tests.camera.belts import write_crop
 from tests.tools.conftest import changed
@@ -79,6 +80,40 @@ def test_a_run_folder_of_another_recipe_is_not_overwritten(tiny_recipe, procedur
     train(changed(tiny_recipe, epochs=1), procedural_crops, tmp_path, lambda _: None)
     with pytest.raises(DataError, match="belongs to another recipe"):
         train(changed(tiny_recipe, epochs=2), procedural_crops, tmp_path, lambda _: None)
+
+
+def test_a_run_goes_on_only_with_the_crops_and_labels_that_it_began_with(tiny_recipe, procedural_crops, tmp_path):
+    run, less = tmp_path / "run", tmp_path / "less"
+    relabel = tmp_path / "relabel.csv"
+    short = changed(tiny_recipe, epochs=1, relabel=str(relabel))
+    crops = [crop for crop in read_crops(procedural_crops) if fold_of(crop.hash, short.folds) != short.held_out_fold]
+    relabel.write_text(f"hash,label\n{crops[0].hash},pit\n")
+    train(short, procedural_crops, run, lambda _: None)
+    before = (run / SEEN).read_text()
+    shutil.copytree(procedural_crops, less)
+    removed = next(crop for crop in crops[1:] if crop.label == 1).path.relative_to(procedural_crops)
+    (less / removed).unlink()
+    with pytest.raises(DataError, match="began with other crops, labels or teachers"):
+        train(short, less, run, lambda _: None)
+    relabel.write_text(f"hash,label\n{crops[1].hash},pit\n")  # the same recipe and crops
+    with pytest.raises(DataError, match="began with other crops, labels or teachers"):
+        train(short, procedural_crops, run, lambda _: None)
+    assert (run / SEEN).read_text() == before
+    (run / CHECKPOINT).unlink()  # the model of before is still there, so its crops stay in the list
+    train(short, less, run, lambda _: None)
+    assert (run / SEEN).read_text() == before
+
+
+def test_a_run_goes_on_only_with_the_teachers_that_it_began_with(tiny_recipe, procedural_crops, tmp_path):
+    short = changed(tiny_recipe, epochs=1)
+    train(short, procedural_crops, tmp_path / "teacher", lambda _: None)
+    student = changed(short, teachers=[str(tmp_path / "teacher")], teacher_share=0.5)
+    train(student, procedural_crops, tmp_path / "run", lambda _: None)
+    train(student, procedural_crops, tmp_path / "run", lambda _: None)
+    train(changed(short, seed=8), procedural_crops, tmp_path / "other", lambda _: None)
+    shutil.copy(tmp_path / "other" / MODEL, tmp_path / "teacher" / MODEL)
+    with pytest.raises(DataError, match="began with other crops, labels or teachers"):
+        train(student, procedural_crops, tmp_path / "run", lambda _: None)
 
 
 @pytest.mark.parametrize("raw", [b"", b"not a checkpoint"])

@@ -22,7 +22,8 @@ from pitcore_tools.evaluate.score import score as score_model
 def score(model: Path, data: Path, logits: Path | None, as_json: bool) -> None:
     """Score MODEL, a bundle or a training run, on crops of another line, another season, or procedural crops.
 
-    For a bundle it also prints the verdicts by the card's thresholds.
+    For a bundle it also prints the verdicts by the card's thresholds. A warning says on how many of the crops it was or
+    may have been trained; in JSON this is "trained_on", null if unknown.
 
     \b
     Examples:
@@ -40,7 +41,14 @@ def score(model: Path, data: Path, logits: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({**said, **facts}))
         return
     click.echo(f"{len(found.held_out.labels)} crops, threshold one half, 95 % intervals after Wilson")
-    if found.trained_on:
+    if found.trained_on is None:
+        click.echo("  it is not known which of them it was trained on; with those the figures are too good")
+    elif found.trained_on and found.untouched:
+        click.echo(
+            f"  it may have been trained on {found.trained_on} of them, those outside {found.untouched}; if so, the "
+            "figures are too good"
+        )
+    elif found.trained_on:
         click.echo(f"  it was trained on {found.trained_on} of them, so the figures are too good")
     if counts.none:
         click.echo(

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pitcore_tools.digest import crops_digest
+
 FOLDS = 5
 SIDE_PX = 112  # side of the stored crops: enough for a view of 84 px, enlarged, rotated and shifted
 
@@ -48,6 +50,13 @@ class Crops:
     def without(self, fold: int) -> Tensor:
         """Return the positions of the crops of all other folds."""
         return (self.folds != fold).nonzero()[:, 0]
+
+    def digest_without(self, fold: int, *, labels: bool = False) -> str:
+        """Return the SHA-256 of the hashes of the crops of all other folds, and of their labels if ``labels``."""
+        where = self.without(fold)
+        return crops_digest(
+            [self.hashes[index] for index in where.tolist()], self.labels[where].tolist() if labels else None
+        )
 
 
 def load_packed(path: Path, device: torch.device) -> Crops:

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pitcore.errors import DataError
 from pitcore_tools.distil import catalogue
+from pitcore_tools.distil.answer_files import check_answers, read_answers, replace, write_answers, write_arrays
 from pitcore_tools.distil.crops import FOLDS, Crops, load_packed
 from pitcore_tools.distil.fit import GraphStream, Lesson, multiplies_bfloat16
-from pitcore_tools.distil.pool import Answered, answers, draw_pool, from_bytes, to_bytes
+from pitcore_tools.distil.pool import Answered, answers, draw_pool
 from pitcore_tools.distil.students import BATCH, build_student, schedule, student_lesson, student_margins
 from pitcore_tools.distil.teachers import Asked, teacher_lesson
 from pitcore_tools.networks.imagenet import SOURCES, ImageNet, folded
@@ -86,7 +86,7 @@ def teach(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS)) -> N
     teacher = catalogue.teacher(name)
     missing = [fold for fold in folds if not place.weights(name, fold).exists()]
     made = {fold: teacher_lesson(teacher, place.crops, fold, 1_000 + 17 * fold, place.packed) for fold in missing}
-    _follow({_checkpoint(place, name, fold): lesson for fold, lesson in made.items()}, place, name)
+    _follow(made, place, name)
     for fold, lesson in made.items():
         _save(place.weights(name, fold), lesson.learners[0].average.state_dict())
     for fold in folds:
@@ -99,13 +99,18 @@ def teach(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS)) -> N
 
 
 def answer(name: str, place: Workspace, folds: Sequence[int] = range(FOLDS), views_each: int = VIEWS_EACH) -> None:
-    """Compute and store a teacher's answers to each fold's pool of ``views_each`` views of every crop."""
+    """Compute and store a teacher's answers to each fold's pool of ``views_each`` views of every crop.
+
+    Raises:
+        DataError: the teacher has no weights, or there are answers to other crops.
+    """
     for fold in folds:
         path = place.answers(name, fold)
         if path.exists():
+            check_answers(path, place.crops, fold)
             continue
         pool = draw_pool(place.crops, fold, views_each)
-        _write_arrays(path, answers=to_bytes(answers(place.crops, pool, ask(name, fold, place), place.batch)))
+        write_answers(path, answers(place.crops, pool, ask(name, fold, place), place.batch), place.crops, fold)
         place.say(f"{name}, fold {fold}: {len(pool)} views answered")
 
 
@@ -130,7 +135,7 @@ def learn(names: Sequence[str], place: Workspace, length: Length, folds: Sequenc
         steps = MOST_ROUNDS if length.seconds else max(1, epochs * (len(place.crops.without(fold)) // BATCH))
         made[fold] = student_lesson(students, place.crops, answered(teachers, fold, place), 300 + fold, steps)
     label = "+".join(names)
-    _follow({_checkpoint(place, label, fold): lesson for fold, lesson in made.items()}, place, label, length.seconds)
+    _follow(made, place, label, length.seconds)
     for fold, lesson in made.items():
         for name, learner in zip(names, lesson.learners, strict=True):
             _save(place.weights(name, fold), learner.average.state_dict())
@@ -162,8 +167,7 @@ def answered(teachers: Sequence[str], fold: int, place: Workspace) -> Answered:
         path = place.answers(name, fold)
         if not path.exists():
             raise DataError(f"{path}: no such answers; run `pitcore-tools distil answer {name} --fold {fold}` first")
-        with np.load(path) as content:
-            by_teacher.append(from_bytes(content["answers"]))
+        by_teacher.append(read_answers(path, place.crops, fold))
         if len(by_teacher[-1]) % count or len(by_teacher[-1]) != len(by_teacher[0]):
             raise DataError(
                 f"{path}: {len(by_teacher[-1])} answers for {count} crops, the first teacher gave "
@@ -197,20 +201,32 @@ def summary(margins: Tensor, labels: Tensor) -> str:
     return text
 
 
-def _follow(lessons: dict[Path, Lesson], place: Workspace, label: str, seconds: float | None = None) -> None:
-    """Run every lesson to its end: side by side on a GPU; on a CPU one after the other, with checkpoints."""
+def _follow(lessons: dict[int, Lesson], place: Workspace, label: str, seconds: float | None = None) -> None:
+    """Run every fold's lesson to its end: side by side on a GPU; on a CPU one after the other, with checkpoints.
+
+    Raises:
+        DataError: a checkpoint is of other crops or labels.
+    """
     if place.gpu:
         _side_by_side(list(lessons.values()), place, label, seconds)
         return
-    for checkpoint, lesson in lessons.items():
+    for fold, lesson in lessons.items():
+        checkpoint = place.runs / label / place.crops.name(fold) / "checkpoint.pt"
+        digest = place.crops.digest_without(fold, labels=True)
         if checkpoint.exists():
-            lesson.resume(_load(checkpoint))
+            saved = _load(checkpoint)
+            if saved.get("crops") != digest:
+                raise DataError(
+                    f"{checkpoint}: was begun with other crops or labels, or does not say with which; give another "
+                    "--runs, or remove it"
+                )
+            lesson.resume(saved)
         for number in range(int(lesson.at), lesson.total):
             torch.manual_seed(lesson.seed * 1_000_003 + number)  # so that a continued run gives the same result
             lesson.before(number)
             lesson.step()
             if number % CHECKPOINT_STEPS == CHECKPOINT_STEPS - 1:
-                _save(checkpoint, lesson.state())
+                _save(checkpoint, {**lesson.state(), "crops": digest})
                 place.say(f"{label}: step {number + 1} of {lesson.total}")
 
 
@@ -247,32 +263,14 @@ def _rounds(lessons: list[Lesson], lanes: list[GraphStream], numbers: range) -> 
     torch.cuda.synchronize()
 
 
-def _checkpoint(place: Workspace, label: str, fold: int) -> Path:
-    return place.runs / label / place.crops.name(fold) / "checkpoint.pt"
-
-
 def _write_margins(path: Path, crops: Crops, where: Tensor, margins: Tensor) -> None:
     names = np.array([crops.hashes[index][:16] for index in where.tolist()])
-    _write_arrays(path, hashes=names, labels=crops.labels[where].cpu().numpy(), margins=margins.cpu().numpy())
-
-
-def _write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    write_arrays(path, hashes=names, labels=crops.labels[where].cpu().numpy(), margins=margins.cpu().numpy())
 
 
 def _save(path: Path, content: Any) -> None:  # noqa: ANN401  whatever torch can save
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, lambda file: torch.save(content, file))
-
-
-def _replace(path: Path, write: Callable[[Any], object]) -> None:
-    """Write a file atomically, without ``pitcore.durable``, which a machine without pitcore does not have."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    with part.open("xb") as file:  # follows no link
-        write(file)
-    part.replace(path)
+    replace(path, lambda file: torch.save(content, file))
 
 
 def _load(path: Path) -> Any:  # noqa: ANN401  whatever was saved

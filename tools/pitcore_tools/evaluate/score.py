@@ -1,6 +1,7 @@
 """Scores a model on any labelled folder: crops of another line, of a new season, or procedural ones.
 
-``evaluate`` knows from the folds which crops a net was trained on; this module knows it only if the run recorded them.
+``evaluate`` knows from the folds which crops a net was trained on. A run may have recorded them; a bundle names only
+the fold that was kept from training.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pitcore.preprocess.prepare import CropSpec, to_float
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.figures import Floats, Share
 from pitcore_tools.evaluate.logits import HeldOut
-from pitcore_tools.train.dataset import CropSet, prepare, read_crops
+from pitcore_tools.train.dataset import CropSet, in_fold, prepare, read_crops
+from pitcore_tools.yaml_text import read_yaml
 
 BATCH = 128
 FOLDS = 5  # number of folds for cross-fitting
@@ -30,12 +32,15 @@ class Scored:
 
     Attributes:
         held_out: its margins: those of the float net for a run, those of its net for a bundle.
-        trained_on: number of crops on which it is known to have been trained.
+        trained_on: number of crops on which it is known to have been trained; for a bundle, on which it may have been
+            trained, because they are outside its held-out fold; None if unknown.
+        untouched: for a bundle, its held-out fold in words, for people; else empty.
         tiers: for a bundle: shares of pits that pass, clean cherries rejected, and reviews, by the card's thresholds.
     """
 
     held_out: HeldOut
-    trained_on: int
+    trained_on: int | None
+    untouched: str
     tiers: dict[str, Share]
 
 
@@ -54,15 +59,30 @@ def score(model: Path, data: Path) -> Scored:
         card = bundle.card
         crops = prepare(read_crops(data), CropSpec(card.crop_size_px, card.resize, len(card.planes)))
         margins = bundle_margins(bundle, crops)
-        return Scored(_held_out(crops, margins, margins), 0, _tiers(bundle, crops, margins))
-    from pitcore_tools.train.loop import load_network, logits_of, seen_by  # noqa: PLC0415  a bundle needs no torch
+        return Scored(_held_out(crops, margins, margins), *_outside(model, crops), _tiers(bundle, crops, margins))
+    from pitcore_tools.train.loop import SEEN, load_network, logits_of, seen_by  # noqa: PLC0415  a bundle needs no torch
 
     recipe, network = load_network(model)
     crops = prepare(read_crops(data), recipe.spec)
-    seen = seen_by(model)
     margins = figures.pit_margins(logits_of(network, crops.pixels, recipe), recipe.labels)
-    trained_on = sum(name in seen for name in crops.hashes)
-    return Scored(_held_out(crops, margins, np.full(len(crops), np.nan)), trained_on, {})
+    seen = seen_by(model)
+    trained_on = sum(name in seen for name in crops.hashes) if (model / SEEN).exists() else None
+    return Scored(_held_out(crops, margins, np.full(len(crops), np.nan)), trained_on, "", {})
+
+
+def _outside(folder: Path, crops: CropSet) -> tuple[int | None, str]:
+    """Return the number of crops outside the held-out fold of a bundle, and this fold in words.
+
+    Recipes of older versions lack keys, so only the two that matter are read. Without them: None and an empty text.
+    """
+    try:
+        recipe = read_yaml(folder / "config.yaml")
+    except (OSError, ValueError):
+        return None, ""
+    folds, fold = (recipe.get(key) if isinstance(recipe, dict) else None for key in ("folds", "held_out_fold"))
+    if type(folds) is not int or type(fold) is not int or not 0 <= fold < folds:
+        return None, ""
+    return int((~in_fold(crops, folds, fold)).sum()), f"fold {fold} of {folds}"
 
 
 def bundle_margins(bundle: Bundle, crops: CropSet) -> Floats:

@@ -71,7 +71,7 @@ def evidence_folds(evidence: HeldOut) -> int:
     Raises:
         DataError: it does not have all folds of one split.
     """
-    there = sorted(set(evidence.folds.tolist()))
+    there = sorted({int(fold) for fold in evidence.folds})
     folds = there[-1] + 1
     if folds < 2 or there != list(range(folds)):
         raise DataError(

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from pitcore.durable import replace_file
 from pitcore.errors import DataError, first_line
 from pitcore.preprocess.prepare import CropSpec
+from pitcore_tools.digest import digests
 from pitcore_tools.networks.checkpoint import load_tensors, save_weights
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.networks.symmetric import tie, untied
@@ -81,13 +82,15 @@ def train(recipe: Recipe, data: Path, run: Path, report: Report, device: str = "
         The content of ``metrics.json``.
 
     Raises:
-        DataError: the data or the initial weights cannot be used, or ``run`` has a checkpoint of another recipe.
+        DataError: the data or the initial weights cannot be used, or ``run`` has a checkpoint of another recipe, of
+            other crops, labels or teachers.
     """
     run.mkdir(parents=True, exist_ok=True)
     training, held_out = load_split(recipe, data)
     seen = seen_before(recipe, held_out) | set(training.hashes)
     processes = Processes(device)
-    state = _start(recipe, run / CHECKPOINT, processes.device)
+    learned_from = digests(training.hashes, training.labels.tolist(), [name / MODEL for name in teachers_of(recipe)])
+    state = _start(recipe, run / CHECKPOINT, learned_from, processes.device)
     setting = _Setting(
         recipe,
         processes,
@@ -98,7 +101,8 @@ def train(recipe: Recipe, data: Path, run: Path, report: Report, device: str = "
     )
     if processes.first:
         replace_file(run / CONFIG, lambda file: file.write(recipe_yaml(recipe).encode()))
-        replace_file(run / SEEN, lambda file: file.write("\n".join(sorted(seen)).encode()))
+        known = seen | seen_by(run)  # never shorter: an older model may still lie in the folder
+        replace_file(run / SEEN, lambda file: file.write("\n".join(sorted(known)).encode()))
     while state.epoch < recipe.epochs:
         started = time.monotonic()
         figures = _train_epoch(state, setting)
@@ -109,7 +113,7 @@ def train(recipe: Recipe, data: Path, run: Path, report: Report, device: str = "
             figures |= _evaluate(state.average, held_out, recipe)
             figures |= {"epoch": state.epoch, "seconds": time.monotonic() - started}
             state.history.append(figures)
-            _save(state, recipe, run / CHECKPOINT)
+            _save(state, recipe, learned_from, run / CHECKPOINT)
             report(figures)
         processes.meet()
     final = untied(state.average, recipe.symmetry)
@@ -235,8 +239,8 @@ def _as_input(pixels: Tensor, recipe: Recipe) -> Tensor:
     return seen.contiguous(memory_format=torch.channels_last)
 
 
-def _start(recipe: Recipe, checkpoint: Path, device: torch.device) -> _State:
-    """Return the initial state, or the state of the checkpoint."""
+def _start(recipe: Recipe, checkpoint: Path, learned_from: dict[str, str], device: torch.device) -> _State:
+    """Return the initial state, or the state of the checkpoint. Raises DataError if it is of something else."""
     network = build_network(recipe).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     optimizer = torch.optim.AdamW(_groups(network, recipe), weight_decay=recipe.weight_decay)
     state = _State(network, copy.deepcopy(network), optimizer, 0, [])
@@ -245,7 +249,12 @@ def _start(recipe: Recipe, checkpoint: Path, device: torch.device) -> _State:
     try:
         saved = load_tensors(checkpoint, device, "not a checkpoint of this recipe: damaged; remove it")
         if saved["recipe"] != recipe_yaml(recipe):
-            raise DataError(f"{checkpoint}: belongs to another recipe; give another --out, or remove it")
+            raise DataError(f"{checkpoint}: belongs to another recipe; give another --out")
+        if saved.get("learned_from") != learned_from:
+            raise DataError(
+                f"{checkpoint}: began with other crops, labels or teachers, or does not say with which; give another "
+                "--out, or the data that it began with"
+            )
         network.load_state_dict(saved["network"])
         state.average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -273,9 +282,10 @@ def _groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return [{"params": parameters, "lr": rate, "peak": rate} for rate, parameters in groups.items()]
 
 
-def _save(state: _State, recipe: Recipe, checkpoint: Path) -> None:
+def _save(state: _State, recipe: Recipe, learned_from: dict[str, str], checkpoint: Path) -> None:
     content = {
         "recipe": recipe_yaml(recipe),
+        "learned_from": learned_from,
         "network": state.network.state_dict(),
         "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
