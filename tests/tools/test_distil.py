@@ -278,6 +278,16 @@ def test_answers_to_other_crops_are_refused(tmp_path: Path) -> None:
     run.answered(["any"], 0, place_at(tmp_path, less))
 
 
+@pytest.mark.parametrize("raw", [b"", b"no answers", b"PK\x03\x04 and no more"])
+def test_a_damaged_file_of_answers_is_a_clear_error(tmp_path: Path, raw: bytes) -> None:
+    place = place_at(tmp_path, some_crops())
+    path = place.answers("any", 0)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=f"{path}: not a file of answers"):
+        run.answered(["any"], 0, place)
+
+
 def test_the_digest_is_added_to_answers_without_one_only_if_they_fit(tmp_path: Path) -> None:
     crops = some_crops(400)
     place = place_at(tmp_path, crops)

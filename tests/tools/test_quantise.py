@@ -14,7 +14,7 @@ from pitcore.inference.session import Session
 from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 from pitcore.preprocess.prepare import CropSpec, crop_from_image
 from pitcore_tools.cli.main import pitcore_tools
-from pitcore_tools.evaluate.logits import read_logits
+from pitcore_tools.evaluate.logits import HeldOut, read_logits, write_logits
 from pitcore_tools.export.graph import float_graph
 from pitcore_tools.export.subnormal import SMALLEST_WEIGHT
 from pitcore_tools.networks.resnet import ResNet, Shape
@@ -239,6 +239,21 @@ def test_the_card_holds_the_hash_of_every_file(bundle):
     card = json.loads((folder / "card.json").read_text())
     for name, digest in card["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+def test_evidence_that_lacks_folds_or_is_of_other_nets_makes_no_bundle(bundle, procedural_crops, tmp_path):
+    crops = read_crops(procedural_crops)
+    hashes, labels = [crop.hash for crop in crops], np.array([crop.label for crop in crops])
+    folds = np.array([fold_of(name, TINY.folds) for name in hashes])
+    margins = np.random.default_rng(0).normal(4.0 * labels - 2.0)
+    evidence = HeldOut(hashes, folds, labels, margins, margins)
+    command = ["quantise", bundle / "run", "--data", procedural_crops, "--out", tmp_path / "out", "--evidence"]
+    for part, said in ((folds < 2, "all folds of one split"), (folds < 3, "another net for fold 1 of 3")):
+        write_logits(tmp_path / "evidence.csv", evidence.where(part))
+        result = CliRunner().invoke(pitcore_tools, [str(word) for word in [*command, tmp_path / "evidence.csv"]])
+        assert isinstance(result.exception, DataError)
+        assert said in str(result.exception)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "run"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pitcore.errors import DataError
+from pitcore.errors import DataError, PitcoreError, first_line
 from pitcore_tools.distil.crops import FOLDS, Crops
 from pitcore_tools.distil.pool import draw_pool, from_bytes, to_bytes
 
@@ -37,9 +38,12 @@ def write_answers(path: Path, said: Tensor, crops: Crops, fold: int) -> None:
 
 
 def check_answers(path: Path, crops: Crops, fold: int) -> None:
-    """Raise DataError if a file has no answers to the crops outside a fold."""
-    with np.load(path) as content:
-        stored = str(content["crops"]) if "crops" in content else None
+    """Raise DataError if a file cannot be read, or has no answers to the crops outside a fold."""
+    _check(path, _arrays(path), crops, fold)
+
+
+def _check(path: Path, arrays: dict[str, NDArray[Any]], crops: Crops, fold: int) -> None:
+    stored = str(arrays["crops"]) if "crops" in arrays else None
     if stored != crops.digest_without(fold):
         what = "does not say to which crops it answers" if stored is None else "has the answers to other crops"
         raise DataError(
@@ -49,10 +53,24 @@ def check_answers(path: Path, crops: Crops, fold: int) -> None:
 
 
 def read_answers(path: Path, crops: Crops, fold: int) -> Tensor:
-    """Return (M,) float32 probabilities of a pit. Raises DataError if they are answers to other crops."""
-    check_answers(path, crops, fold)
-    with np.load(path) as content:
-        return from_bytes(content["answers"])
+    """Return (M,) float32 probabilities of a pit. Raises DataError as ``check_answers``."""
+    arrays = _arrays(path)
+    _check(path, arrays, crops, fold)
+    return from_bytes(arrays["answers"])
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return all arrays of a file of answers. Raises DataError."""
+    try:
+        with path.open("rb") as file, np.load(file) as content:
+            found = {name: content[name] for name in content.files}
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path}: not a file of answers: {first_line(error)}; remove it and run `pitcore-tools distil answer` again"
+        ) from error
+    if "answers" not in found:
+        raise DataError(f"{path}: has no answers in it; remove it and run `pitcore-tools distil answer` again")
+    return found
 
 
 def add_digest(path: Path, crops: Crops, fold: int) -> float:
@@ -64,10 +82,9 @@ def add_digest(path: Path, crops: Crops, fold: int) -> float:
     Raises:
         DataError: the answers cannot be those to these crops, or the file has the digest of others.
     """
-    with np.load(path) as content:
-        arrays = {name: content[name] for name in content.files}
+    arrays = _arrays(path)
     if "crops" in arrays:
-        check_answers(path, crops, fold)
+        _check(path, arrays, crops, fold)
     packed, count = arrays["answers"], len(crops.without(fold))
     if not len(packed) or len(packed) % count:
         raise DataError(f"{path}: {len(packed)} answers for {count} crops; give the crops of which it was made")
@@ -113,11 +130,12 @@ def main() -> None:
         crops = load_crops(args.data, torch.device("cpu"), args.folds)
         for path in args.files:
             if not path.stem.endswith(f"-{crops.name(args.fold)}"):
-                raise DataError(f"{path}: is not named after {crops.name(args.fold)}; give its own --fold and --folds")  # noqa: TRY301
+                raise DataError(f"{path}: is not named after {crops.name(args.fold)}; give its own --fold and --folds")
             agreement = add_digest(path, crops, args.fold)
             print(f"{path}: digest added; {agreement:.1%} of the answers agree with the labels")  # noqa: T201  its output
-    except (DataError, OSError) as error:
-        sys.exit(f"error: {error}")
+    except (PitcoreError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  its output
+        sys.exit(2)
 
 
 if __name__ == "__main__":
