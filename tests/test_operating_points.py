@@ -3,9 +3,11 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
-from pitcore.config import Config, DecisionConfig, decode_config, load_config, operating_point, weakened
+from pitcore.config import Config, DecisionConfig, LineConfig, decode_config, load_config, operating_point, weakened
+from pitcore.config.safety import WEAKER
 from pitcore.errors import CardError, ConfigError
 from pitcore.model_card import SCHEMA, decode_card, load_bundle
 from tests.conftest import ROOT, tiny_card, write_card
@@ -126,6 +128,8 @@ def test_a_card_that_declares_everything_clean_is_refused(tiny_bundle, threshold
         "[decision]\nmax_area_px = 1000000\n",
         "[decision]\nmax_elongation = 50.0\n",
         "[decision]\nmin_ellipse_fill = 0.0\n",
+        "[belt]\ntolerance_px = 41.0\n",
+        "[line]\nlight_off = 0.0\n",
     ],
 )
 def test_a_configuration_that_disarms_the_safety_case_is_refused(text):
@@ -140,6 +144,55 @@ def test_what_is_less_safe_than_the_default_is_named_and_the_default_is_not():
         "[actions] side = pass",
         "[failsafe] encoder_dead = alarm",
     ]
+
+
+LOOSER = {
+    "light_off": 0.3,
+    "light_low": 0.6,
+    "light_high": 5.0,
+    "dirt_levels": 100.0,
+    "misaligned_px": 50.0,
+    "nothing_seen_s": 3600.0,
+    "foreign_share": 1.0,
+    "psi": 5.0,
+    "max_area_px": 12_000,
+    "max_elongation": 4.0,
+    "min_ellipse_fill": 0.85,
+    "min_plane_mean": [40.0, 0.0],
+    "max_plane_mean": [160.0, 255.0],
+    "max_foreground_share": 1.0,
+}
+
+
+@pytest.mark.parametrize(("section", "key"), WEAKER)
+def test_every_bound_of_a_check_is_named_if_it_is_loosened(section, key):
+    (said,) = weakened(decode_config(f"[{section}]\n{key} = {LOOSER[key]}\n", "board.toml"))
+    assert said.startswith(f"[{section}] {key} = ")
+    assert "the check finds less than by default" in said
+    usual = getattr(getattr(Config(), section), key)
+    stricter = [value + (-1 if WEAKER[section, key] > 0 else 1) * 1e-3 for value in np.atleast_1d(usual)]
+    if isinstance(usual, float):
+        assert weakened(decode_config(f"[{section}]\n{key} = {stricter[0]}\n", "board.toml")) == []
+
+
+def test_no_bound_of_the_line_is_left_out():
+    assert {key for section, key in WEAKER if section == "line"} == {*LineConfig.__struct_fields__} - {"reference"}
+
+
+def test_planes_that_must_both_show_a_cherry_are_named():
+    (said,) = weakened(decode_config('[segmentation]\ncombine = "all"\n', "board.toml"))
+    assert said.startswith("[segmentation] combine = all")
+
+
+def test_an_encoder_that_triggers_the_cameras_is_named():
+    (board,) = (path for path in BOARDS if path.name == "pi5-two-global-shutter.toml")
+    free = board.read_text()
+    triggered = re.sub(r"(?m)^sync = .*$", "", free).replace(
+        'trigger = "none"', 'trigger = "external"\ntrigger_ticks = 9'
+    )
+    for text, count in ((free, 0), (triggered, 1)):
+        found = [said for said in weakened(decode_config(text, "b.toml")) if said.startswith("[source] trigger")]
+        assert len(found) == count
 
 
 def test_a_line_with_cameras_that_is_not_calibrated_is_named_for_as_long_as_it_lasts():

@@ -21,6 +21,7 @@ from pitcore.control.point import with_choice
 from pitcore.control.reload import Reloader
 from pitcore.control.server import ControlServer
 from pitcore.control.valve_test import ValveTest
+from pitcore.errors import SourceError
 from pitcore.loop.app import App, Options, open_line
 from pitcore.loop.pipeline import Hooks
 from pitcore.metrics import Metrics
@@ -116,10 +117,20 @@ def _run(app: App, config: Config, shut: Callable[[], None]) -> None:
     for said in weakened(config):
         log.warning("less safe than by default: %s", said)
     with supervisor:
-        app.run()
+        try:
+            app.run()
+        except SourceError:
+            if not app.metrics.value("frames"):  # no frame came, so a model on trial cannot be the reason
+                _refund(app)
+            raise
+    _refund(app)
+    log.info("stopped after %d frames", app.metrics.value("judged"))
+
+
+def _refund(app: App) -> None:
+    """Give a model on trial its attempt back."""
     if app.config.model.store is not None:  # a reload may have named another
         refund(Path(app.config.model.store), app.bundle.sha256)
-    log.info("stopped after %d frames", app.metrics.value("judged"))
 
 
 def _line_of(app: App) -> str:

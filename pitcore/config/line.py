@@ -93,7 +93,7 @@ class LineConfig(Section, frozen=True):
         reference: strips of white tape in view, at most one for each plane.
     """
 
-    light_off: Share = 0.5
+    light_off: Annotated[float, Meta(ge=0.2, le=1.0)] = 0.5
     light_low: Share = 0.85
     light_high: Annotated[float, Meta(ge=1.0, le=10.0)] = 1.2
     dirt_levels: Annotated[float, Meta(gt=0.0, le=255.0)] = 2.5

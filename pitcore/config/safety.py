@@ -1,4 +1,8 @@
-"""Lists values that make a configuration less safe than the defaults. They are allowed, and reported."""
+"""Lists values that make a configuration less safe than the defaults. They are allowed, and reported.
+
+The operating point and the place of the cherries in the picture (``[segmentation]`` thresholds, ``[belt]``) are not in
+the list: the first is shown everywhere by itself, the others must suit the line and are bounded.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,23 @@ if TYPE_CHECKING:
 
 DARKEST = 3.5  # grey levels; an empty belt below cannot be distinguished from the camera's black
 STRENGTH = ("alarm", "maybe", "reject")
+HIGHER, LOWER = 1, -1
+WEAKER = {  # for each bound of a check: the direction in which the check finds less
+    ("line", "light_off"): LOWER,
+    ("line", "light_low"): LOWER,
+    ("line", "light_high"): HIGHER,
+    ("line", "dirt_levels"): HIGHER,
+    ("line", "misaligned_px"): HIGHER,
+    ("line", "nothing_seen_s"): HIGHER,
+    ("line", "foreign_share"): HIGHER,
+    ("drift", "psi"): HIGHER,
+    ("decision", "max_area_px"): HIGHER,
+    ("decision", "max_elongation"): HIGHER,
+    ("decision", "min_ellipse_fill"): LOWER,
+    ("decision", "min_plane_mean"): LOWER,
+    ("decision", "max_plane_mean"): HIGHER,
+    ("segmentation", "max_foreground_share"): HIGHER,
+}
 
 
 def weakened(config: Config) -> list[str]:
@@ -26,11 +47,36 @@ def weakened(config: Config) -> list[str]:
         mine, usual = _resolved(config, config.failsafe, name), _resolved(config, default, name)
         if STRENGTH.index(mine) < STRENGTH.index(usual):
             found.append(f"[failsafe] {name} = {mine}: weaker than the default {usual}")
+    found += _loosened(config)
+    if config.segmentation.combine == "all":
+        found.append("[segmentation] combine = all: a cherry that is dark in one plane is not found")
+    if getattr(config.source, "trigger", "none") == "external":
+        found.append(
+            "[source] trigger = external: an encoder that fails looks like a stopped belt: no frame is taken, and "
+            "everything passes; let the PLC stop the belt if the Modbus register heartbeat does not count while the "
+            "motor runs"
+        )
     if config.actuation.fail_safe == "pass":
         found.append("[actuation] fail_safe = pass: belt that was not judged passes")
     if config.mqtt.shows_password:
         found.append("[mqtt] tls = false: the password goes over the network for everybody to read; set tls = true")
     return found
+
+
+def _loosened(config: Config) -> list[str]:
+    """Return one sentence for each bound of a check that lets the check find less than its default."""
+    found = []
+    for (section, key), direction in WEAKER.items():
+        given = getattr(config, section)
+        mine, usual = getattr(given, key), getattr(type(given)(), key)
+        pairs = zip(mine, usual, strict=False) if isinstance(mine, tuple) else [(mine, usual)]
+        if any((own - default) * direction > 0 for own, default in pairs):
+            found.append(f"[{section}] {key} = {_text(mine)}: the check finds less than by default ({_text(usual)})")
+    return found
+
+
+def _text(value: float | tuple[float, ...]) -> str:
+    return ", ".join(f"{one:g}" for one in (value if isinstance(value, tuple) else (value,)))
 
 
 def failsafe_of(config: Config, name: AlarmName) -> FailSafe:

@@ -29,13 +29,14 @@ class BeltConfig(Section, frozen=True):
 
     Attributes:
         px_per_tick: travel for one encoder tick, positive towards larger rows.
-        tolerance_px: largest distance of a cherry from the place that the encoder gives, between two frames.
+        tolerance_px: largest distance of a cherry from the place that the encoder gives, between two frames. At most
+            40: within a larger one lies the next cherry, which then counts as this one and gets no verdict.
         cherries_per_s: highest load of the belt; `pitcore doctor` compares it with the speed of the board. None is the
             reference load: 24 cherries in view of a belt of 500 x 2464 px, fewer in a smaller frame.
     """
 
     px_per_tick: Annotated[float, Meta(ge=-1000.0, le=1000.0)] = 0.5
-    tolerance_px: Annotated[float, Meta(ge=0.0, le=500.0)] = 8.0
+    tolerance_px: Annotated[float, Meta(ge=0.0, le=40.0)] = 8.0
     cherries_per_s: Annotated[float, Meta(gt=0.0, le=100_000.0)] | None = None
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Commands:
     config_path: Path | None
     valve_test: ValveTest = field(default_factory=lambda: ValveTest(None))
     started_ns: int = field(default_factory=time.monotonic_ns)
+    _choosing: threading.Lock = field(default_factory=threading.Lock)
 
     def by_name(self) -> dict[str, Command]:
         """Return the commands by name, for the server."""
@@ -139,10 +141,15 @@ class Commands:
         if wanted is not None and wanted not in known:
             raise ControlError(f"the model has no operating point {wanted}; it has {', '.join(known)}")
         state_dir = Path(self.app.config.control.state_dir)
-        before = choose(state_dir, wanted, who)
-        result = self.reloader.ask_and_wait(who, RELOAD_S)
+        with self._choosing:  # one request at a time: each restores what it found
+            before = choose(state_dir, wanted, who)
+            result = None
+            try:
+                result = self.reloader.ask_and_wait(who, RELOAD_S)
+            finally:
+                if result is None or result.state != "ok":
+                    restore(state_dir, before)
         if result.state != "ok":
-            restore(state_dir, before)
             raise ControlError(f"refused, the old operating point is used: {result.detail}")
         model = status.model_status(self.app)
         log.warning("operating point %s by %s", model.point, who)

@@ -68,7 +68,7 @@ def decode_request(line: bytes) -> Request:
     """Decode a line. Raises ControlError."""
     try:
         return msgspec.json.decode(line, type=Request)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ControlError(
             f'not a request: {error}; send {{"command": "status", "args": {{}}}} and a newline'
         ) from error
@@ -87,7 +87,7 @@ def decode_reply(line: bytes) -> Reply:
     """Decode a line. Raises ControlError."""
     try:
         return msgspec.json.decode(line, type=Reply)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ControlError(
             f"the service's answer cannot be read: {error}; client and service differ in version"
         ) from error

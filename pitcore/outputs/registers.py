@@ -1,6 +1,8 @@
 """Defines the Modbus registers. Pure; ``modbus`` serves them, and docs/modbus.md is written from this module.
 
 Registers are 16-bit words, read only. A value of two words has its high word first; counts wrap to 0 after 2^32 - 1.
+Numbers of verdicts start again at 1 after ``LAST_ID``, a multiple of the ring's size, so that an entry's place always
+follows from its number.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pitcore.verdict import Action, Verdict
 SCHEMA = 1
 RING_START, RING_ENTRIES, RING_WORDS = 100, 60, 8
 SIZE = RING_START + RING_ENTRIES * RING_WORDS
+LAST_ID = 4_294_967_280  # the largest multiple of RING_ENTRIES below 2^32
 ACTION_CODES: dict[Action, int] = {"pass": 0, "review": 1, "reject": 2}
 
 
@@ -45,7 +48,7 @@ FIELDS = (
     Field(23, 2, "openings", "openings of valves since the start; 0 in dry run"),
     Field(25, 1, "ring_entries", f"number of verdicts in the ring: {RING_ENTRIES}"),
     Field(26, 1, "ring_words", f"registers per verdict: {RING_WORDS}"),
-    Field(27, 2, "newest", "number of the newest verdict; the first has 1, 0 means none yet"),
+    Field(27, 2, "newest", f"number of the newest verdict; the first has 1, 0 means none yet; 1 follows {LAST_ID}"),
 )
 ENTRY = (
     Field(
@@ -75,7 +78,7 @@ class Registers:
 
     def add(self, verdict: Verdict) -> None:
         """Put a verdict into the ring."""
-        self._newest += 1
+        self._newest = self._newest % LAST_ID + 1
         x, y, width, height = verdict.box
         at_row_0 = round(verdict.tick - (y + height / 2) / self.plan.px_per_tick)
         pulses = self.plan.pulses(verdict.tick, verdict.box, verdict.action, one_cherry=verdict.is_one_cherry)
@@ -95,9 +98,8 @@ class Registers:
         }
         for place in FIELDS:
             words[place.address : place.address + place.words] = _words(known.get(place.name, 0), place.words)
-        first = self._newest - len(self._ring)
-        for number, entry in enumerate(self._ring, first):
-            start = RING_START + number % RING_ENTRIES * RING_WORDS
+        for back, entry in enumerate(reversed(self._ring), 1):
+            start = RING_START + (self._newest - back) % RING_ENTRIES * RING_WORDS
             words[start : start + RING_WORDS] = entry
         return words
 

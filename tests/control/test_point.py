@@ -1,7 +1,9 @@
 """The operating point that is chosen at the running board."""
 
+import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -10,9 +12,11 @@ from pitcore.actuation.arming import Arming
 from pitcore.config import ControlConfig
 from pitcore.control.commands import Commands
 from pitcore.control.point import FILE, PointChoice, choose, restore, with_choice
+from pitcore.control.reload import ReloadResult
 from pitcore.control.server import Peer
 from pitcore.errors import ConfigError, ControlError
 from tests.control.scenario import Running
+from tests.patience import PATIENCE_S
 from tests.scene import config_for
 
 ANNA = Peer(7, 1000, "anna")
@@ -89,3 +93,47 @@ def test_a_damaged_choice_does_not_count(config, tmp_path, raw):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / FILE).write_bytes(raw)
     assert with_choice(config) == config
+
+
+def test_two_refused_choices_at_once_leave_what_was_chosen_before(config, tmp_path):
+    state, tries, both = tmp_path / "state", [], threading.Event()
+    choose(state, None, "before")
+    kept = (state / FILE).read_bytes()
+
+    class Reloads:
+        """Refuses; the first request is held until the second one was asked, or waits for its turn."""
+
+        def ask_and_wait(self, by, _timeout_s):
+            tries.append((by, json.loads((state / FILE).read_bytes())["point"]))
+            both.wait(0.3)
+            return ReloadResult("refused", by, "", 0.0, "half edited")
+
+    app = SimpleNamespace(bundle=SimpleNamespace(card=SimpleNamespace(points=["strict", "throughput"])), config=config)
+    point = Commands(app, (), None, None, Reloads(), None).by_name()["point"]
+    said = []
+
+    def ask(name, wanted):
+        with pytest.raises(ControlError) as refused:
+            point({"point": wanted}, Peer(7, 1000, name))
+        said.append(str(refused.value))
+        both.set()
+
+    threads = [threading.Thread(target=ask, args=pair) for pair in (("anna", "throughput"), ("ben", "strict"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert said == ["refused, the old operating point is used: half edited"] * 2
+    assert sorted(tries) == [("anna", "throughput"), ("ben", "strict")]
+    assert (state / FILE).read_bytes() == kept
+
+
+def test_a_choice_whose_reload_does_not_end_is_not_kept(config, tmp_path):
+    class Hangs:
+        def ask_and_wait(self, *_):
+            raise ControlError("the reload did not end within 90 s")
+
+    app = SimpleNamespace(bundle=SimpleNamespace(card=SimpleNamespace(points=["strict"])), config=config)
+    with pytest.raises(ControlError, match="did not end"):
+        Commands(app, (), None, None, Hangs(), None).by_name()["point"]({"point": "strict"}, ANNA)
+    assert not (tmp_path / "state" / FILE).exists()

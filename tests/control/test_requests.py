@@ -13,6 +13,7 @@ from pitcore.control.server import MAX_CONNECTIONS, URGENT_CONNECTIONS, ControlS
 from pitcore.errors import ControlError
 from tests.control.test_server import PATIENCE_S, connect, said
 
+DEEP = b'{"command": "status", "args": {"x": ' + b"[" * 7000 + b"]" * 7000 + b"}}\n"
 DISARM = b'{"command": "disarm", "args": {}}'
 
 
@@ -167,3 +168,9 @@ def test_only_requests_that_must_not_be_late_carry_a_deadline(tmp_path, command,
     assert set(heard[0]) == {"command", "args", "schema"} | ({"until_ns"} if expires else set())
     if expires:
         assert 0 < heard[0]["until_ns"] - time.monotonic_ns() < 59e9
+
+
+def test_a_request_that_is_nested_too_deeply_is_answered(service):
+    with connect(service.path) as connection:
+        connection.sendall(DEEP)
+        assert "not a request" in said(connection)["error"]

@@ -4,15 +4,22 @@ import logging
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from pitcore.errors import UpdateError
+from pitcore.cli import run
+from pitcore.config import Config, ControlConfig, EmulatedSourceConfig, FrameConfig, ModelConfig
+from pitcore.emulator.emulated import EmulatedSource
+from pitcore.errors import SourceError, UpdateError
+from pitcore.loop.app import App, Options
+from pitcore.metrics import Metrics
 from pitcore.model_card import DEFAULT_BUNDLE
 from pitcore.ota import state as states
 from pitcore.ota.disk import Disk
 from pitcore.ota.slots import Store, give_up, installed_models, models_to_load, refund
 from pitcore.ota.state import State
+from tests.camera.belts import small_spec
 from tests.ota.stores import bundle_of, commit, new_store, try_out
 
 
@@ -213,3 +220,29 @@ def test_a_lock_ends_with_its_process(store):
         process.kill()
     with store.updating():
         pass
+
+
+@pytest.mark.parametrize(("frames", "left"), [(0, 2), (3, 1)])
+def test_a_camera_that_is_not_there_costs_a_model_on_trial_no_attempt(store, bundles, monkeypatch, frames, left):
+    """Once frames came the model may be the reason, for example if it takes so long that cameras run out of buffers."""
+    try_out(store, bundles[0], 1, attempts=2)
+
+    class Loose(EmulatedSource):
+        given = 0
+
+        def read(self, timeout_s):
+            if self.given == frames:
+                raise SourceError("camera top sent nothing for 1 s")
+            self.given += 1
+            return super().read(timeout_s)
+
+    monkeypatch.setattr(run, "StopGuard", lambda *_: SimpleNamespace(start=lambda: None))
+    frame = FrameConfig(height_px=240, width_px=700)
+    belt = EmulatedSourceConfig(advance_px=120)
+    control = ControlConfig(state_dir=str(store.root.parent))
+    config = Config(frame=frame, source=belt, control=control, model=ModelConfig(store=str(store.root)))
+    app = App(config, Loose(small_spec()), Options(sinks=[], service=True), Metrics())
+    assert store.read().trial.attempts_left == 1
+    with pytest.raises(SourceError):
+        run._run(app, config, lambda: None)
+    assert store.read().trial.attempts_left == left

@@ -13,7 +13,7 @@ from pitcore.config import ModbusConfig
 from pitcore.metrics import Metrics
 from pitcore.outputs import modbus, registers
 from pitcore.outputs.modbus import ModbusSink
-from pitcore.outputs.registers import ENTRY, FIELDS, RING_ENTRIES, RING_START, RING_WORDS, SIZE, Registers
+from pitcore.outputs.registers import ENTRY, FIELDS, LAST_ID, RING_ENTRIES, RING_START, RING_WORDS, SIZE, Registers
 from tests.actuation.valves import PLAN, verdict
 from tests.conftest import ROOT
 
@@ -211,6 +211,19 @@ def test_ticks_before_zero_and_numbers_beyond_32_bits_wrap():
     words = made.image()
     assert value(words, "frames") == 5
     assert value(words, "tick", ENTRY, RING_START) == (1 << 32) - 100
+
+
+def test_an_entrys_place_follows_from_its_number_after_the_numbers_start_again():
+    made = Registers(PLAN, _newest=LAST_ID - 3)
+    for tick in range(1, 10):
+        made.add(verdict(tick))
+    words = made.image()
+    assert LAST_ID % RING_ENTRIES == 0
+    assert LAST_ID < 1 << 32
+    assert value(words, "newest") == 6
+    for tick, number in enumerate([LAST_ID - 2, LAST_ID - 1, LAST_ID, 1, 2, 3, 4, 5, 6], 1):
+        at = entry_of(number)
+        assert (value(words, "id", ENTRY, at), value(words, "tick", ENTRY, at)) == (number, tick)
 
 
 def test_no_two_values_share_a_register():
