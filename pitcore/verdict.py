@@ -20,6 +20,9 @@ SINGLE = frozenset({None, "uncertain", "not_finite"})  # reasons of verdicts on 
 CONTROL_EVENTS = frozenset(
     {"armed", "disarmed", "reload_ok", "reload_refused", "valve_tested"}
 )  # requests of users: no faults
+# Faults that a model can cause: it is slow, hangs, or gives no numbers. All others are faults of the machine, or follow
+# from these.
+MODEL_FAULTS = frozenset({"frames_dropped", "reject_late", "logits_not_finite"})
 CLEARED = "_cleared"  # ends the name of an event that says an alarm is over
 CODES: dict[VerdictName, int] = {"clean": 1, "pit": 2, "side": 3, "maybe": 5}  # the line's older codes
 

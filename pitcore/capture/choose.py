@@ -49,15 +49,16 @@ class Usual:
 
 
 class Credit:
-    """Allows so many cherries a minute. What is not used is saved up, for a minute at most."""
+    """Allows so many cherries a minute; 0 allows none. What is not used is saved up, for a minute or one cherry."""
 
     def __init__(self, per_minute: float) -> None:
-        self._most = self._left = per_minute
+        self._rate = per_minute
+        self._most = self._left = max(1.0, per_minute) if per_minute else 0.0
         self._at_s = 0.0
 
     def take(self, now_s: float) -> bool:
         """Return whether one more is allowed; ``now_s`` is monotonic."""
-        self._left = min(self._most, self._left + max(0.0, now_s - self._at_s) * self._most / 60.0)
+        self._left = min(self._most, self._left + max(0.0, now_s - self._at_s) * self._rate / 60.0)
         self._at_s = now_s
         if self._left < 1.0:
             return False

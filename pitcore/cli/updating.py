@@ -46,7 +46,15 @@ def fleet(place: UpdateContext) -> Campaign:
     controller = said.controller_id or read_identity(place.config.update.device_id).device_id
     server = DdiServer(HawkbitAccount(said.url, said.tenant, controller, f"{said.token_kind} {token}"))
     attributes = {"pitcore": __version__, "arch": platform.machine()}
-    return Campaign(server, place.store, lambda order: updater(place, fetches=True, order=order), attributes)
+
+    def updater_of(order: str | None) -> Updater:
+        return updater(place, fetches=order is not None, order=order)
+
+    return Campaign(server, place.store, updater_of, attributes, _tell)
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def updater(place: UpdateContext, *, fetches: bool, order: str | None = None) -> Updater:
@@ -77,7 +85,7 @@ def updater(place: UpdateContext, *, fetches: bool, order: str | None = None) ->
             more_troubles=update.gate_more_troubles,
         ),
         attempts=update.attempts,
-        tell=lambda line: click.echo(line, err=True),
+        tell=_tell,
     )
     return Updater(place.store, means)
 

@@ -24,7 +24,7 @@ class UpdateConfig(Section, frozen=True):
         gate_cherries: and that many cherries, 1000 where no model before is known,
         gate_timeout_s: within this time.
         gate_max_infer_ms: bound of the 99th percentile of the network's time for a frame; 0 means no bound.
-        gate_more_troubles: by how much the share of frames with a fault may rise above the usual share.
+        gate_more_troubles: by how much the faults for each frame may rise above the usual number.
         selftest_timeout_s: longest time for the self-test of a new model.
         selftest_latency_ratio: largest multiple of the running model's latency.
         selftest_memory_mb: memory limit of its process.

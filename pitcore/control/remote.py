@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 
 from pitcore.control.client import RELOAD_TIMEOUT_S, ask, lives
-from pitcore.control.status import Status
+from pitcore.control.status import SinceModel, Status
 from pitcore.errors import ControlError
 from pitcore.ota.gate import Health
 from pitcore.ota.shares import Verdicts
+from pitcore.verdict import MODEL_FAULTS
 
 
 def ask_status(path: Path) -> Status:
@@ -19,6 +20,20 @@ def ask_status(path: Path) -> Status:
         return msgspec.convert(ask(path, "status"), type=Status)
     except msgspec.ValidationError as error:
         raise ControlError(f"{path}: not a status: {error}; client and service differ in version") from error
+
+
+def health_of(model_sha256: str, since: SinceModel) -> Health:
+    """Return the health of a service that runs a model, from the counts since it was loaded."""
+    events, concerned = since.fault_events, since.faults
+    return Health(
+        model_sha256=model_sha256,
+        frames=since.frames,
+        model_faults=sum(number for name, number in events.items() if name in MODEL_FAULTS),
+        faults=sum(concerned.get(name, n) if name in MODEL_FAULTS else n for name, n in events.items()),
+        infer_ms=None if since.infer_ms is None else since.infer_ms.p99,
+        verdicts=Verdicts(**since.network),
+        recent=Verdicts(**since.network_recent),
+    )
 
 
 class RunningService:
@@ -42,12 +57,4 @@ class RunningService:
     def health(self) -> Health:
         """Return its health since it loaded its model. Raises NotRunningError, ControlError."""
         now = ask_status(self._path)
-        since = now.since_model
-        return Health(
-            model_sha256=now.model.sha256,
-            frames=since.frames,
-            troubles=sum(since.faults.values()),
-            infer_ms=None if since.infer_ms is None else since.infer_ms.p99,
-            verdicts=Verdicts(**since.network),
-            recent=Verdicts(**since.network_recent),
-        )
+        return health_of(now.model.sha256, now.since_model)

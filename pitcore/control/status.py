@@ -87,7 +87,8 @@ class SinceModel(msgspec.Struct, frozen=True):
 
     Attributes:
         frames: that were judged.
-        faults: events that mean a fault, by name.
+        faults: frames or things that faults concern, by the name of the event.
+        fault_events: events that mean a fault, by name: one may concern many frames.
         infer_ms: of the network, a frame, of the last ``RECENT_FRAMES``; None before the first.
         network: verdicts of the network on whole single cherries, before any fail-safe.
         network_recent: those of the last ``RECENT_FRAMES`` alone.
@@ -97,6 +98,7 @@ class SinceModel(msgspec.Struct, frozen=True):
     frames: int
     verdicts: dict[str, int]
     faults: dict[str, int]
+    fault_events: dict[str, int]
     infer_ms: Percentiles | None
     network: dict[str, int] = {}
     network_recent: dict[str, int] = {}
@@ -267,11 +269,16 @@ def since_model(metrics: Metrics, mark: Mark) -> SinceModel:
         seconds=(time.monotonic_ns() - mark.t_ns) / 1e9,
         frames=metrics.labels("judged", mark).get("", 0),
         verdicts=metrics.labels("verdicts", mark),
-        faults={name: count for name, count in metrics.labels("events", mark).items() if is_fault(name)},
+        faults=_faults(metrics, "events", mark),
+        fault_events=_faults(metrics, "event_lines", mark),
         infer_ms=_percentiles(metrics.stages["infer"], mark.stages["infer"]),
         network=metrics.labels("network", mark),
         network_recent=metrics.network.total(max(mark.network, metrics.network.count - RECENT_FRAMES)),
     )
+
+
+def _faults(metrics: Metrics, counter: str, mark: Mark) -> dict[str, int]:
+    return {name: count for name, count in metrics.labels(counter, mark).items() if is_fault(name)}
 
 
 def camera_status(cameras: tuple[CameraHealth, ...], limit_s: float) -> list[CameraStatus]:

@@ -192,7 +192,7 @@ class DriftCheck:
         if len(self._waiting) >= BLOCK:
             self._rows += _rows(self._waiting)
             self._waiting = []
-            if len(self._rows) >= BLOCK:
+            while len(self._rows) >= BLOCK:
                 block, self._rows = np.array(self._rows[:BLOCK]), self._rows[BLOCK:]
                 self._take(block, trusted=trusted)
 

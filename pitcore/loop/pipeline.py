@@ -364,6 +364,7 @@ class Pipeline:
         self.busy_with = before
         for event in events:
             self._metrics.count("events", event.event, event.count)
+            self._metrics.count("event_lines", event.event)
         for name, number in Counter(verdict.verdict for verdict in verdicts).items():
             self._metrics.count("verdicts", name, number)
         for reason, number in Counter(verdict.reason for verdict in verdicts if verdict.reason).items():

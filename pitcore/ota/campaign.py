@@ -2,6 +2,9 @@
 
 A timer runs one poll at a time. No state is kept between two polls: the server has the action, and the store has the
 state. So a board that lost power at any point reports the right state at its next poll.
+
+A poll first judges a model that is left on trial, because the health gate must not depend on the server. An order is
+installed only when no model is on trial, so each result belongs to one order.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.channel import check_name
 from pitcore.ota.hawkbit import PART, TARGET_KEY, Chunk, DdiServer, Deployment, Feedback, Link
 from pitcore.ota.slots import Store, installed_models
-from pitcore.ota.trial import UpdateOutcome
 from pitcore.ota.update import Updater
 
 # Temporary faults: the action stays open, and the next poll tries again. All others end it.
@@ -55,55 +57,93 @@ class Order:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The result of judging a model that was left on trial.
+
+    Attributes:
+        is_over: False if the model is still on trial.
+        message: for people.
+    """
+
+    is_over: bool
+    message: str
+
+
 class Campaign:
     """Carries out a fleet's campaigns on this board.
 
     Args:
         server: it selects models.
         store: of this board.
-        updater: returns an installer of the archive with a given name.
+        updater: returns an installer of the archive with a given name; with None, an updater that fetches nothing.
         attributes: of this board, for the server's filters.
+        tell: takes the result of a trial that an earlier run left.
     """
 
     def __init__(
-        self, server: DdiServer, store: Store, updater: Callable[[str], Updater], attributes: dict[str, str]
+        self,
+        server: DdiServer,
+        store: Store,
+        updater: Callable[[str | None], Updater],
+        attributes: dict[str, str],
+        tell: Callable[[str], None] = lambda line: None,  # noqa: ARG005  nobody listens
     ) -> None:
         self._server, self._store, self._updater, self._attributes = server, store, updater, attributes
+        self._tell = tell
 
     def poll(self) -> Polled:
-        """Ask for orders, carry them out, and report the result.
+        """Judge a model that is left on trial, then ask for orders, carry them out, and report the result.
 
         Raises:
             UpdateError: the server cannot be asked, or takes no report.
         """
+        trial = self._judge_trial()
         base = self._server.poll()
         links = base.links
         if links.config_data is not None:
             running = next(installed_models(self._store.root)).bundle.label
             self._server.describe(links.config_data, self._attributes | {"model": running})
         if links.cancel_action is not None:
-            message = self._cancel(links.cancel_action)
+            message = self._cancel(links.cancel_action, trial)
         elif links.deployment_base is not None:
-            message = self._deploy(links.deployment_base)
+            message = self._deploy(links.deployment_base, trial)
         else:
             message = "no orders"
         return Polled(base.sleep_s, message)
 
-    def _cancel(self, link: Link) -> str:
-        """Cancel an action, unless its model is on trial: a trial ends by itself."""
+    def _judge_trial(self) -> Judged | None:
+        """Judge the model on trial, if there is one. This needs neither the server nor the repository."""
+        try:
+            if self._store.read().trial is None:
+                return None
+        except UpdateError:  # the updater starts over, or refuses, when there is an order
+            return None
+        try:
+            outcome = self._updater(None).commit()
+            judged = Judged(outcome.result != "on trial", outcome.message)
+        except UpdateError as error:
+            judged = Judged(error.refusal is Refusal.TRIAL, str(error))
+        self._tell(judged.message)
+        return judged
+
+    def _cancel(self, link: Link, trial: Judged | None) -> str:
+        """Cancel an action, unless a model was on trial: a trial ends by itself."""
         cancel = self._server.cancel(link)
-        if self._store.read().trial is not None:
-            feedback = Feedback("rejected", "none", "the model is on trial; it is committed or rolled back soon")
+        if trial is not None:
+            feedback = Feedback("rejected", "none", f"too late to cancel: {trial.message}")
         else:
             feedback = Feedback("closed", "success", "cancelled; nothing was changed")
         self._server.say("cancelAction", cancel.id, feedback)
         return f"action {cancel.cancel_action.stop_id}: {feedback.details}"
 
-    def _deploy(self, link: Link) -> str:
+    def _deploy(self, link: Link, trial: Judged | None) -> str:
         deployment = self._server.deployment(link)
         try:
             order = _order(deployment)
-            if deployment.may_install:
+            if trial is not None and not trial.is_over:
+                feedback = Feedback("proceeding", "none", f"{order.label} waits for a trial: {trial.message}")
+            elif deployment.may_install:
                 self._say(deployment, Feedback("proceeding", "none", f"{order.label}: begun"))
                 feedback = self._install(order)
             elif deployment.deployment.download != "skip":
@@ -125,12 +165,7 @@ class Campaign:
 
     def _install(self, order: Order) -> Feedback:
         """Install the order, and report success only if the ordered model is committed."""
-        outcome = self._updater(order.target).install()
-        if outcome.result == "committed" and not self._runs(order):  # that ended an earlier trial, of another model
-            outcome = self._updater(order.target).install()
-        return self._feedback(order, outcome)
-
-    def _feedback(self, order: Order, outcome: UpdateOutcome) -> Feedback:
+        outcome = self._updater(order.target).install_order()
         if outcome.result == "on trial":
             return Feedback("proceeding", "none", outcome.message)
         if outcome.result in {"committed", "current"} and self._runs(order):

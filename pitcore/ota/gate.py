@@ -6,11 +6,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
+
+import msgspec
+from msgspec import Meta
 
 from pitcore.ota.shares import Verdicts, cherries_needed, stops_too_few
 
 NOTHING_JUDGED = Verdicts()
+_Share = Annotated[float, Meta(ge=0.0)]
+
+
+class FaultShares(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Faults for each judged frame, as counted in ``Health``. Not bounded by 1: a frame may have several."""
+
+    model: _Share = 0.0
+    all: _Share = 0.0
+
+
+NO_FAULTS = FaultShares()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +34,9 @@ class Health:
     Attributes:
         model_sha256: ``card_sha256`` of the model that judges now.
         frames: judged since this model was taken.
-        troubles: events since then that mean a fault: frames lost, dropped or unreadable.
+        model_faults: events since then that mean a fault which a model can cause (``MODEL_FAULTS``).
+        faults: all faults since then. Of those that a model can cause, each frame or thing counts. Of the others each
+            event counts: a cable that is loose for a second is one fault, however many frames are lost.
         infer_ms: 99th percentile of the network's time for a frame since then; None before the first.
         verdicts: of the network since then.
         recent: those of the last minutes.
@@ -28,10 +44,16 @@ class Health:
 
     model_sha256: str
     frames: int
-    troubles: int
+    model_faults: int
+    faults: int
     infer_ms: float | None
     verdicts: Verdicts = NOTHING_JUDGED
     recent: Verdicts = NOTHING_JUDGED
+
+    @property
+    def shares(self) -> FaultShares:
+        """Faults for each judged frame."""
+        return _shares(self.frames, self.model_faults, self.faults)
 
 
 class Service(Protocol):
@@ -62,7 +84,7 @@ class Gate:
         timeout_s: within this time.
         max_infer_ms: bound of the 99th percentile of the network's time; 0 means no bound. The default leaves 50 of the
             150 ms from exposure to reject for everything else.
-        more_troubles: by how much the share of frames with an event may rise.
+        more_troubles: by how much the faults for each frame may rise.
         poll_s: time between two looks.
     """
 
@@ -90,32 +112,54 @@ class Failed:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The model is not committed while faults are this frequent, but they may be those of the machine.
+
+    Attributes:
+        why: for people.
+    """
+
+    why: str
+
+
 def judge(
-    gate: Gate, before: Health | None, start: Health, now: Health, verdicts: Verdicts | None = None
-) -> Passed | Failed | None:
+    gate: Gate, start: Health, now: Health, usual: FaultShares | None = None, verdicts: Verdicts | None = None
+) -> Passed | Failed | Unclear | None:
     """Judge a model on trial.
 
     Args:
         gate: what it must show.
-        before: the service just before the change, with the old model; None if unknown.
         start: the first state with the new model.
         now: the last state.
+        usual: faults with the old model; None where they are not known, and none are allowed for.
         verdicts: of the old model in its last minutes; None where they are not known.
 
     Returns:
         None where it takes more frames, or cherries, to tell.
     """
-    frames, troubles = now.frames - start.frames, now.troubles - start.troubles
-    usual = before.troubles / before.frames if before is not None and before.frames else 0.0
+    frames = now.frames - start.frames
     if frames < gate.frames or now.verdicts.total < cherries_needed(verdicts, gate.cherries):
         return None
     if now.verdicts.total and (fault := stops_too_few(verdicts, now.verdicts)) is not None:
         return Failed(fault)
-    if troubles / frames > usual + gate.more_troubles:
-        return Failed(f"{troubles} events in {frames} frames, {100 * usual:.1f} in 100 frames are usual")
+    found = _shares(frames, now.model_faults - start.model_faults, now.faults - start.faults)
+    usual = usual or NO_FAULTS
+    if found.model > usual.model + gate.more_troubles:
+        return Failed(f"frames are late or dropped too often: {_compared(frames, found.model, usual.model)}")
     if gate.max_infer_ms and now.infer_ms is not None and now.infer_ms > gate.max_infer_ms:
         return Failed(
             f"the network takes {now.infer_ms:.0f} ms for the slowest 1 % of frames, but at most "
             f"{gate.max_infer_ms:g} ms are allowed"
         )
+    if found.all > usual.all + gate.more_troubles:
+        return Unclear(f"too many faults, perhaps of the machine: {_compared(frames, found.all, usual.all)}")
     return Passed()
+
+
+def _shares(frames: int, model_faults: int, faults: int) -> FaultShares:
+    return FaultShares(model_faults / frames, faults / frames) if frames > 0 else NO_FAULTS
+
+
+def _compared(frames: int, found: float, usual: float) -> str:
+    return f"{found * frames:.0f} in {frames} frames, {100 * usual:.1f} in 100 frames are usual"

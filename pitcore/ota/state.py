@@ -14,9 +14,10 @@ from msgspec import Meta
 
 from pitcore.errors import Refusal, UpdateError, first_line
 from pitcore.model_card import Sha256
+from pitcore.ota.gate import FaultShares
 from pitcore.ota.shares import Verdicts
 
-VERSION = 4
+VERSION = 5
 UNJUDGED_LIMIT = 3  # then a model is not tried again, because the model itself may be the cause
 SlotName = Literal["a", "b"]
 SLOTS: tuple[SlotName, SlotName] = ("a", "b")
@@ -44,12 +45,14 @@ class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         attempts_left: how often it may still be loaded before it counts as a crash loop.
         attempts: how often it could be loaded at the start of the trial.
         before: verdicts of the model before it in its last minutes; None where no service ran.
+        usual: faults with the model before it; None where no service ran.
     """
 
     slot: SlotName
     attempts_left: Annotated[int, Meta(ge=0, le=100)]
     attempts: Annotated[int, Meta(ge=1, le=100)]
     before: Verdicts | None = None
+    usual: FaultShares | None = None
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -65,7 +68,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         generation: grows with each write; of the two copies on disk the newer one is used.
     """
 
-    version: Literal[4] = 4
+    version: Literal[5] = 5
     generation: Annotated[int, Meta(ge=0)] = 0
     active: SlotName | None = None
     a: SlotContent | None = None
@@ -110,10 +113,16 @@ def empty(state: State, slot: SlotName) -> State:
     return _replace(state, **{slot: None})
 
 
-def begin_trial(state: State, release: SlotContent, attempts: int, before: Verdicts | None = None) -> State:
+def begin_trial(
+    state: State,
+    release: SlotContent,
+    attempts: int,
+    before: Verdicts | None = None,
+    usual: FaultShares | None = None,
+) -> State:
     """Start a trial, the commit point of an install: from here on the inactive slot is loaded."""
     slot = state.inactive
-    trial = Trial(slot, attempts_left=attempts, attempts=attempts, before=before)
+    trial = Trial(slot, attempts_left=attempts, attempts=attempts, before=before, usual=usual)
     return _replace(state, **{slot: release, "trial": trial})
 
 
@@ -220,7 +229,12 @@ def _from_3(fields: dict[str, Any]) -> dict[str, Any]:
     return fields | {"version": 4}
 
 
-MIGRATIONS: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}
+def _from_4(fields: dict[str, Any]) -> dict[str, Any]:
+    """Migrate version 4, which did not have the faults with the previous model."""
+    return fields | {"version": 5}
+
+
+MIGRATIONS: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
 
 
 def encode(state: State) -> bytes:

@@ -13,8 +13,8 @@ from typing import Literal
 
 from pitcore.errors import ControlError, NotRunningError, Refusal, UpdateError
 from pitcore.ota import state as states
-from pitcore.ota.gate import Failed, Gate, Health, Passed, Service, judge
-from pitcore.ota.shares import Verdicts, cherries_needed
+from pitcore.ota.gate import Failed, Gate, Health, Passed, Service, Unclear, judge
+from pitcore.ota.shares import cherries_needed
 from pitcore.ota.slots import Store
 from pitcore.ota.state import SlotContent, State
 
@@ -47,16 +47,9 @@ class TrialRun:
     def __init__(self, store: Store, service: Service, gate: Gate, tell: Callable[[str], None]) -> None:
         self._store, self._service, self._gate, self._tell = store, service, gate, tell
 
-    def begin(self, before: Health | None) -> UpdateOutcome:
-        """Tell the service to load the model on trial, and judge it.
-
-        Args:
-            before: health of the service with the model before it; None if unknown.
-
-        Raises:
-            UpdateError: it was rolled back.
-        """
-        return self._change_over(self._on_trial(), before)
+    def begin(self) -> UpdateOutcome:
+        """Tell the service to load the model on trial, and judge it. Raises UpdateError if it was rolled back."""
+        return self._change_over(self._on_trial())
 
     def finish(self) -> UpdateOutcome:
         """Continue a trial that an earlier run left, or that the service started by itself. Raises UpdateError."""
@@ -64,11 +57,11 @@ class TrialRun:
         self._tell(f"{release.label} is on trial since an earlier run")
         health = self.health()
         if health is not None and health.model_sha256 == release.card_sha256:
-            return self._watch(release, None)
+            return self._watch(release)
         self._check_still_on_trial(release)  # asked for its health, the service may have died of the model
-        return self._change_over(release, None)
+        return self._change_over(release)
 
-    def _change_over(self, release: SlotContent, before: Health | None) -> UpdateOutcome:
+    def _change_over(self, release: SlotContent) -> UpdateOutcome:
         try:
             self._service.reload()
         except NotRunningError:
@@ -80,23 +73,25 @@ class TrialRun:
         except ControlError as error:
             # Not the model's fault: one that does not load here, the service rolls back by itself, and takes another.
             self._tell(f"the service did not confirm that it loaded it: {error}")
-        return self._watch(release, before)
+        return self._watch(release)
 
-    def _watch(self, release: SlotContent, before: Health | None) -> UpdateOutcome:
+    def _watch(self, release: SlotContent) -> UpdateOutcome:
         """Poll the service until the gate can decide. Raises UpdateError."""
         gate = self._gate
         deadline = time.monotonic() + gate.timeout_s
         start: Health | None = None
         health: Health | None = None
-        usual = self._verdicts_before()
-        cherries = cherries_needed(usual, gate.cherries)
+        verdict: Passed | Failed | Unclear | None = None
+        trial = self._store.read().trial
+        verdicts, usual = (None, None) if trial is None else (trial.before, trial.usual)
+        cherries = cherries_needed(verdicts, gate.cherries)
         self._tell(f"health gate: {gate.frames} frames and {cherries} cherries of {release.label}")
         while time.monotonic() < deadline:
             health = self.health()
             self._check_still_on_trial(release)
             if health is not None and health.model_sha256 == release.card_sha256:
                 start = health if start is None or health.frames < start.frames else start  # fewer: it restarted
-                verdict = judge(gate, before, start, health, usual)
+                verdict = judge(gate, start, health, usual, verdicts)
                 if isinstance(verdict, Failed):
                     raise self._failed(release, verdict.why)
                 if isinstance(verdict, Passed):
@@ -108,17 +103,14 @@ class TrialRun:
             return self._unjudged(release, f"the service runs, but did not answer for {gate.timeout_s:g} s: restart it")
         if health is None and self._died():
             raise self._failed(release, "the service died while it ran it")
+        if isinstance(verdict, Unclear):
+            return self._unjudged(release, verdict.why)
         return UpdateOutcome(
             "on trial",
             f"{release.label} judged fewer than {gate.frames} frames or {cherries} cherries in {gate.timeout_s:g} s "
             "and stays on trial: "
             "`pitcore update commit` once the belt runs, or the next run of the timer",
         )
-
-    def _verdicts_before(self) -> Verdicts | None:
-        """Return what the model before called its cherries, as it was noted when the trial began."""
-        trial = self._store.read().trial
-        return None if trial is None else trial.before
 
     def _died(self) -> bool:
         """Return how a service that does not answer ended. A clean stop gives the attempt back."""

@@ -29,7 +29,6 @@ from pitcore.ota import state as states
 from pitcore.ota.gate import Gate, Health, Service
 from pitcore.ota.repository import Offer, Repository
 from pitcore.ota.selftest_process import SelfTestReport
-from pitcore.ota.shares import Verdicts
 from pitcore.ota.slots import Store, installed_models
 from pitcore.ota.staging import Bringer
 from pitcore.ota.state import SlotContent, State
@@ -83,11 +82,7 @@ class Updater:
     def fetch(self) -> UpdateOutcome:
         """Fetch and verify the offered release, and stop there. Raises UpdateError."""
         with self._ready():
-            state = self._store.read()
-            if state.trial is not None:
-                raise UpdateError(
-                    Refusal.BUSY, "a model is on trial in that slot: `pitcore update commit` judges it first"
-                )
+            self._check_no_trial()
             self._leave_damaged()
             found = self._wanted()
             if isinstance(found, UpdateOutcome):
@@ -110,13 +105,19 @@ class Updater:
         with self._ready():
             if self._store.read().trial is not None:
                 return self._trial.finish()
-            self._leave_damaged()
-            offer = self._wanted(again=again)
-            if isinstance(offer, UpdateOutcome):
-                return offer
-            before = self._health_before()
-            self._put(offer, None if before is None else before.recent)
-            return self._trial.begin(before)
+            return self._install(again=again)
+
+    def install_order(self) -> UpdateOutcome:
+        """Run all steps for the release that a fleet's server ordered. An earlier trial is not finished here.
+
+        So the result is always that of the ordered release.
+
+        Raises:
+            UpdateError: as ``install``; or a model is on trial already.
+        """
+        with self._ready():
+            self._check_no_trial()
+            return self._install(again=False)
 
     def commit(self) -> UpdateOutcome:
         """Judge the model on trial now. Raises UpdateError."""
@@ -136,6 +137,21 @@ class Updater:
                 raise UpdateError(Refusal.NOT_SET_UP, "the model that came with pitcore runs: there is no earlier one")
             told = self._trial.tell_service()
             return UpdateOutcome("rolled back", f"back to {_label(after)}; {told}")
+
+    def _check_no_trial(self) -> None:
+        """Raise UpdateError if a model is on trial."""
+        if self._store.read().trial is not None:
+            raise UpdateError(Refusal.BUSY, "a model is on trial in that slot: `pitcore update commit` judges it first")
+
+    def _install(self, *, again: bool) -> UpdateOutcome:
+        """Run all steps, while no model is on trial. Raises UpdateError."""
+        self._leave_damaged()
+        offer = self._wanted(again=again)
+        if isinstance(offer, UpdateOutcome):
+            return offer
+        before = self._health_before()
+        self._put(offer, before)
+        return self._trial.begin()
 
     @contextmanager
     def _ready(self) -> Iterator[None]:
@@ -202,8 +218,8 @@ class Updater:
             message = f"the service could not be asked to load it, so nothing was changed: {error}"
             raise UpdateError(Refusal.NOT_SET_UP, message) from error
 
-    def _put(self, offer: Offer, verdicts: Verdicts | None) -> None:
-        """From the offer to TRIAL, with the verdicts of the model that runs. Raises UpdateError."""
+    def _put(self, offer: Offer, before: Health | None) -> None:
+        """From the offer to TRIAL, with the verdicts and faults of the model that runs. Raises UpdateError."""
         means, store = self._means, self._store
         slot = install.make_room(store, offer)
         packed = self._bring(offer)
@@ -225,7 +241,8 @@ class Updater:
         means.tell(_describe(report))
         store.disk.remove_tree(packed)
         release = SlotContent(bundle.sha256, offer.release_seq, bundle.label)
-        store.change(lambda state: states.begin_trial(state, release, means.attempts, verdicts))
+        verdicts, usual = (None, None) if before is None else (before.recent, before.shares)
+        store.change(lambda state: states.begin_trial(state, release, means.attempts, verdicts, usual))
 
     def _bring(self, offer: Offer) -> Path:
         running = next(installed_models(self._store.root)).bundle

@@ -7,9 +7,9 @@ import re
 GONE = "<removed>"
 _KEYS = r"(?:password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|credentials?|authorization)"
 _ASSIGNED = re.compile(rf"(?i)(\b[\w.-]*{_KEYS}[\w-]*[\"']?\s*[=:]\s*)(\"[^\"\n]*\"|'[^'\n]*'|[^\s,}}\]#]+)")
-_IN_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@\"']+@")
+_IN_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/\"]*@")
 _QUERY = re.compile(rf"(?i)([?&][\w.-]*(?:{_KEYS}|key|sig|signature)=)[^&\s\"']+")
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}")
+_BEARER = re.compile(r"(?i)\b(bearer|basic|(?:target|gateway)token)\s+[a-z0-9._~+/=-]{8,}")
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 
 

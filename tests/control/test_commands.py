@@ -88,6 +88,7 @@ def test_counts_of_a_trial_start_when_the_model_was_loaded(run_script, tmp_path)
     assert now["since_model"]["frames"] == frames + 5
     assert now["since_model"]["verdicts"] == {"pit": frames + 5}
     assert now["since_model"]["faults"] == {"frames_lost": 1}
+    assert now["since_model"]["fault_events"] == {"frames_lost": 1}
     assert now["since_model"]["infer_ms"]["p99"] > 0
     assert now["events"] == {"frame_black": 1, "frames_lost": 1, "reload_ok": 1}
     assert [noted["event"]["event"] for noted in now["last_events"]] == ["frame_black", "reload_ok", "frames_lost"]

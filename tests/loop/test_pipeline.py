@@ -142,6 +142,7 @@ def test_lost_and_repeated_frames_are_counted(tiny_bundle):
     frames = still(*[planes_with(seed=seed) for seed in range(6)])
     _, metrics, _ = run_scene(ListSource([frames[k] for k in (0, 1, 1, 4, 5)]), config_for(tiny_bundle))
     assert metrics.value("events", "frames_lost") == 2
+    assert metrics.value("event_lines", "frames_lost") == 1
     assert metrics.value("events", "frame_repeated") == 1
 
 

@@ -29,11 +29,12 @@ class Line:
     def __init__(self, root: Path, crops=None):
         self.root, self.crops = root, crops
         self.config = Config(model=ModelConfig(store=str(root)), runtime=RuntimeConfig(max_cherries=4))
-        self.session, self.frames, self.troubles = None, 0, 0
+        self.session, self.frames, self.model_faults, self.machine_faults = None, 0, 0, 0
         self.verdicts = Counter()
 
     def start(self):
-        self.session, self.frames, self.troubles = open_session(self.config, service=True), 0, 0
+        self.session = open_session(self.config, service=True)
+        self.frames, self.model_faults, self.machine_faults = 0, 0, 0
         self.verdicts.clear()
         return self
 
@@ -64,7 +65,8 @@ class Line:
         self.frames += LOOK_FRAMES
         self._judge()
         verdicts = Verdicts(**self.verdicts)
-        return Health(self.session.bundle.sha256, self.frames, self.troubles, None, verdicts, verdicts)
+        faults = self.model_faults + self.machine_faults
+        return Health(self.session.bundle.sha256, self.frames, self.model_faults, faults, None, verdicts, verdicts)
 
     def _judge(self):
         """Judge what comes along as the service does."""

@@ -23,7 +23,7 @@ class Slow(Line):
 
     def health(self):
         if self.label == NEW:
-            self.troubles += 1
+            self.model_faults += 1
         return super().health()
 
 

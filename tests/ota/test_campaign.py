@@ -30,7 +30,7 @@ class Fleet:
         site.root = self.publisher.directory
         self.store = new_store(place / "store")
         self.line = Line(self.store.root).start()
-        self.authorization = AUTHORIZATION
+        self.authorization, self.told = AUTHORIZATION, []
 
     def updater(self, target):
         source = RepositorySource(self.site.url, "stable", self.publisher.root, "board-1", target)
@@ -40,7 +40,7 @@ class Fleet:
 
     def poll(self):
         account = HawkbitAccount(self.server.url, "DEFAULT", "board-1", self.authorization)
-        return Campaign(DdiServer(account), self.store, self.updater, {"arch": "aarch64"}).poll()
+        return Campaign(DdiServer(account), self.store, self.updater, {"arch": "aarch64"}, self.told.append).poll()
 
     @property
     def runs(self):
@@ -112,6 +112,79 @@ def test_an_order_for_another_model_than_the_one_on_trial_ends_with_the_ordered_
     second = fleet.server.assign("tiny", "1.1.0")
     fleet.poll()
     assert (fleet.runs, fleet.server.status(second)) == ("tiny@1.1.0", "FINISHED")
+
+
+class Slow(Line):
+    """A model that makes the line drop frames."""
+
+    def health(self):
+        if self.session is not None and self.label == "tiny@1.0.0":
+            self.model_faults += 1
+        return super().health()
+
+
+def left_on_trial(fleet):
+    """Leave tiny@1.0.0, which makes the line drop frames, on trial because the service is stopped; start it again."""
+    fleet.publisher.add("1.0.0")
+    fleet.line = Slow(fleet.store.root).start()
+    fleet.line.stop()
+    number = fleet.server.assign("tiny", "1.0.0")
+    fleet.poll()
+    assert fleet.server.status(number) == "RUNNING"
+    fleet.line.start()
+    return number
+
+
+def test_a_model_on_trial_is_judged_while_the_server_is_away(fleet):
+    left_on_trial(fleet)
+    fleet.server.answer = 500, None
+    with pytest.raises(UpdateError):
+        fleet.poll()
+    assert (fleet.store.read().trial, fleet.line.label) == (None, "tiny@0.0.1")
+    assert fleet.told[-1].startswith("tiny@1.0.0 is rolled back")
+
+
+def test_a_model_on_trial_is_judged_when_its_order_was_withdrawn(fleet):
+    number = left_on_trial(fleet)
+    fleet.server.actions[number]["active"] = False  # force-quit by the operator
+    assert fleet.poll().message == "no orders"
+    assert (fleet.store.read().trial, fleet.line.label) == (None, "tiny@0.0.1")
+
+
+def test_the_failed_trial_of_an_older_order_is_not_reported_to_the_new_one(fleet):
+    older = left_on_trial(fleet)
+    fleet.publisher.add("1.1.0")
+    fleet.server.actions[older]["active"] = False
+    newer = fleet.server.assign("tiny", "1.1.0")
+    fleet.poll()
+    assert fleet.said(newer) == [("proceeding", "none"), ("closed", "success")]
+    assert (fleet.runs, fleet.line.label) == ("tiny@1.1.0", "tiny@1.1.0")
+
+
+def test_a_failed_trial_is_reported_to_its_own_order(fleet):
+    number = left_on_trial(fleet)
+    fleet.poll()
+    assert fleet.server.status(number) == "ERROR"
+    assert "failed here before (frames are late or dropped too often" in fleet.server.log[-1][3]
+
+
+def test_an_order_waits_while_an_older_model_is_still_on_trial(fleet):
+    older = left_on_trial(fleet)
+    fleet.line.stop()
+    fleet.publisher.add("1.1.0")
+    fleet.server.actions[older]["active"] = False
+    newer = fleet.server.assign("tiny", "1.1.0")
+    fleet.poll()
+    assert fleet.said(newer) == [("proceeding", "none")]
+    assert "tiny@1.1.0 waits for a trial: tiny@1.0.0 is installed on trial" in fleet.server.log[-1][3]
+
+
+def test_an_ordered_install_never_reports_the_end_of_another_trial(fleet):
+    """`pitcore update install` may begin a trial after the poll looked."""
+    left_on_trial(fleet)
+    with pytest.raises(UpdateError) as caught:
+        fleet.updater("models/tiny-1.1.0.tar").install_order()
+    assert caught.value.refusal is Refusal.BUSY
 
 
 def test_a_model_that_no_offline_key_signed_is_not_taken_whoever_selects_it(fleet):

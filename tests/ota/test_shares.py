@@ -59,19 +59,19 @@ def test_wilson_limits_solve_their_equation():
 
 def test_a_board_without_a_history_refuses_a_model_that_calls_everything_clean():
     gate = Gate(frames=100, max_infer_ms=0.0)
-    start, all_clean = Health("1" * 64, 2, 0, None), of(CHERRIES_WITHOUT_PAST, (1.0, 0.0, 0.0))
-    found = judge(gate, None, start, Health("1" * 64, 300, 0, None, all_clean), None)
+    start, all_clean = Health("1" * 64, 2, 0, 0, None), of(CHERRIES_WITHOUT_PAST, (1.0, 0.0, 0.0))
+    found = judge(gate, start, Health("1" * 64, 300, 0, 0, None, all_clean), verdicts=None)
     assert isinstance(found, Failed)
     assert "it stops at most 0.95% of the cherries" in found.why
     few = of(CHERRIES_WITHOUT_PAST - 1, (1.0, 0.0, 0.0))
-    assert judge(gate, None, start, Health("1" * 64, 300, 0, None, few), Verdicts(clean=40, pit=10)) is None
+    assert judge(gate, start, Health("1" * 64, 300, 0, 0, None, few), verdicts=Verdicts(clean=40, pit=10)) is None
     ordinary = of(CHERRIES_WITHOUT_PAST, (0.98, 0.01, 0.01))
-    assert judge(gate, None, start, Health("1" * 64, 300, 0, None, ordinary), None) == Passed()
+    assert judge(gate, start, Health("1" * 64, 300, 0, 0, None, ordinary), verdicts=None) == Passed()
 
 
 def test_an_empty_belt_gives_no_result():
-    start = Health("1" * 64, 2, 0, None)
-    assert judge(Gate(max_infer_ms=0.0), None, start, Health("1" * 64, 9999, 0, None), USUAL) is None
+    start = Health("1" * 64, 2, 0, 0, None)
+    assert judge(Gate(max_infer_ms=0.0), start, Health("1" * 64, 9999, 0, 0, None), verdicts=USUAL) is None
 
 
 def crops_by_probability(shares):

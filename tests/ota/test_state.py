@@ -112,7 +112,7 @@ def test_a_state_of_version_1_is_migrated():
     old = {"version": 1, "active": "a", "a": msgspec.to_builtins(ONE), "b": None, "trial": None}
     old |= {"bad": ["f" * 64], "release_seq_floor": 7}
     state = states.decode(json.dumps(old).encode(), "state.json")
-    assert (state.version, state.active, state.a, state.release_seq_floor) == (4, "a", ONE, 7)
+    assert (state.version, state.active, state.a, state.release_seq_floor) == (5, "a", ONE, 7)
     assert "no reason" in state.bad["f" * 64]
 
 
@@ -125,6 +125,12 @@ def test_a_state_of_version_2_is_migrated():
 def test_a_trial_of_version_3_goes_on():
     old = json.loads(states.encode(after(trial(ONE)))) | {"version": 3}
     del old["trial"]["before"]
+    assert states.decode(json.dumps(old).encode(), "state.json") == after(trial(ONE))
+
+
+def test_a_trial_of_version_4_goes_on_without_the_usual_faults():
+    old = json.loads(states.encode(after(trial(ONE)))) | {"version": 4}
+    del old["trial"]["usual"]
     assert states.decode(json.dumps(old).encode(), "state.json") == after(trial(ONE))
 
 

@@ -11,7 +11,7 @@ from pitcore.ota.gate import Health
 from pitcore.ota.overview import look
 from tests.conftest import tiny_card, write_card
 from tests.ota.board import BUNDLED, refused
-from tests.ota.line import GATE, Line
+from tests.ota.line import GATE, LOOK_FRAMES, Line
 
 
 def serve_impatiently(board, line):
@@ -24,7 +24,7 @@ class Slow(Line):
 
     def health(self):
         if self.session.bundle.card.version == "2.0.0":
-            self.troubles += 1
+            self.model_faults += 1
         return super().health()
 
 
@@ -37,6 +37,57 @@ def test_a_model_that_loses_frames_is_rolled_back_by_itself_and_the_next_good_on
     assert board.line.label == "tiny@1.0.0"
     assert board.updater().install().result == "refused here"
     assert board.install("3.0.0", 3).result == "committed"
+
+
+class Loose(Line):
+    """The camera's cable is loose from the change of models on."""
+
+    def health(self):
+        if self.session.bundle.card.version == "2.0.0":
+            self.machine_faults += 1
+        return super().health()
+
+
+def test_faults_of_the_machine_neither_commit_nor_ban_a_model(board):
+    serve_impatiently(board, Loose)
+    board.install("1.0.0", 1)
+    outcome = board.install("2.0.0", 2)
+    assert outcome.result == "on trial"
+    assert "could not be judged and stays on trial (try 1 of 3): too many faults, perhaps of the machine" in (
+        outcome.message
+    )
+    assert (board.state.active, board.state.bad) == ("a", {})
+    board.line, board.gate = Line(board.store.root).start(), GATE  # the cable is fixed
+    assert board.updater().commit().result == "committed"
+
+
+def test_a_machine_that_never_works_well_ends_with_the_old_model(board):
+    serve_impatiently(board, Loose)
+    board.install("1.0.0", 1)
+    for _ in range(2):
+        assert board.install("2.0.0", 2).result == "on trial"
+    assert "could not be judged 3 times" in refused(Refusal.TRIAL, board.updater().install)
+    assert board.line.label == "tiny@1.0.0"
+
+
+class Rattling(Line):
+    """This line has a fault, and drops a frame, at every second look, whatever the model."""
+
+    def health(self):
+        self.machine_faults += self.frames // LOOK_FRAMES % 2
+        self.model_faults += self.frames // LOOK_FRAMES % 2
+        return super().health()
+
+
+def test_usual_faults_are_still_usual_when_a_later_run_continues_the_trial(board):
+    serve_impatiently(board, Rattling)
+    for _ in range(20):
+        board.line.health()
+    board.gate = dataclasses.replace(board.gate, frames=10**9)  # the belt stops before enough frames are judged
+    assert board.install("1.0.0", 1).result == "on trial"
+    assert board.state.trial.usual.model > 0.1
+    board.gate = dataclasses.replace(GATE, frames=60)
+    assert board.updater().commit().result == "committed"
 
 
 class Crashing(Line):
@@ -105,7 +156,7 @@ class Idle(Line):
 
     def health(self):
         found = super().health()
-        return Health(found.model_sha256, 0, 0, None)
+        return Health(found.model_sha256, 0, 0, 0, None)
 
 
 def test_a_stopped_belt_leaves_the_model_on_trial(board):

@@ -358,6 +358,12 @@ def test_credit_allows_its_limit_a_minute_and_saves_at_most_one_minute():
     assert [credit.take(9000.0) for _ in range(3)] == [True, True, False]
 
 
+@pytest.mark.parametrize(("per_minute", "kept"), [(0.0, 0), (0.5, 31), (0.9, 55), (1.0, 61)])
+def test_a_limit_below_one_a_minute_keeps_one_from_time_to_time(per_minute, kept):
+    credit = Credit(per_minute)
+    assert sum(credit.take(float(second)) for second in range(3601)) == pytest.approx(kept, abs=1)
+
+
 def test_a_candidate_without_a_bundle_is_refused_with_the_key():
     with pytest.raises(ConfigError, match=r"shadow.*bundle is missing"):
         decode_config("[shadow]\nenabled = true\n", "board.toml")

@@ -82,7 +82,7 @@ def cluster(nodes):
 
 def start(archive, output, bundle, *more):
     """Start the command."""
-    words = ["rescore", archive, "--bundle", bundle, "--output", output, *more]
+    words = ["rescore", archive, "--bundle", bundle, "--output", output, "--point", "strict", *more]
     command = [sys.executable, "-m", "pitcore_tools", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

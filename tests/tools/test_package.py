@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from pitcore.errors import BundleError, PublishError, UpdateError
+from pitcore_tools.cli.package import package
 from pitcore_tools.package import patches, publish, stick, variants
 from tests.conftest import tiny_card, write_card
 from tests.ota.publisher import DAY, BoardUnderTest, Publisher
@@ -194,8 +196,42 @@ def test_refresh_names_what_waits_for_an_offline_key(tmp_path):
     publisher = Publisher(tmp_path)
     publisher.now += 200 * DAY
     repository = publisher.open("root", "targets", "models")
-    assert publish.refresh(repository, ()) == ["root", "targets", "models"]
+    assert publish.refresh(repository, ()) == {"root": 165.0, "targets": 165.0, "models": 165.0}
     assert repository.days_left("channel-stable") > 89
+
+
+@pytest.mark.parametrize(
+    ("days", "code", "line"),
+    [
+        (100, 0, None),
+        (300, 0, "root: expires in 65 days"),
+        (336, 3, "root: expires in 29 days"),
+        (366, 3, "root: EXPIRED 1 days ago, boards refuse every update"),
+    ],
+)
+def test_refresh_publishes_but_ends_with_3_when_an_offline_key_is_needed_soon(tmp_path, monkeypatch, days, code, line):
+    publisher = Publisher(tmp_path)
+    publisher.now += days * DAY
+    online = publisher.open("root", "targets", "models")
+    monkeypatch.setattr("pitcore_tools.cli.package.open_repository", lambda *_: online)  # for its clock
+    words = ["refresh", "--repository", str(publisher.directory), "--keys", str(publisher.keys)]
+    done = CliRunner().invoke(package, words)
+    assert done.exit_code == code
+    assert publisher.open().days_left("timestamp") == 7.0
+    said = [f"{line}; sign it with `pitcore-tools package refresh root` and its key"] if line else []
+    assert [one for one in done.output.splitlines() if one.startswith("root:")] == said
+    publisher.refresh("root", "targets", "models")
+    assert CliRunner().invoke(package, [*words, "--json"]).exit_code == 0
+
+
+def test_a_stick_is_good_until_the_first_of_its_roles_expires(tmp_path, monkeypatch):
+    publisher = Publisher(tmp_path)
+    publisher.now += 362 * DAY
+    publisher.refresh("models", "targets", "channel-stable")
+    repository = publisher.open()
+    monkeypatch.setattr("pitcore_tools.cli.package.open_repository", lambda *_: repository)  # for its clock
+    words = ["export-usb", "--folder", "--repository", str(publisher.directory), str(tmp_path / "stick")]
+    assert "good for 3.0 days" in CliRunner().invoke(package, words).output
 
 
 def test_a_stick_holds_what_its_boards_need_and_no_more(tmp_path):

@@ -163,7 +163,9 @@ def test_the_card_tells_the_board_what_the_held_out_crops_are_like(bundle, proce
     card = load_bundle(bundle / "bundle").card
     held_out = [crop for crop in read_crops(procedural_crops) if fold_of(crop.hash, TINY.folds) == TINY.held_out_fold]
     pits = sum(crop.label for crop in held_out)
-    assert card.reference.how == f"crops of fold {TINY.held_out_fold}: {len(held_out)}, {pits} with a pit"
+    assert (
+        card.reference.how == f"crops of fold {TINY.held_out_fold} of {TINY.folds}: {len(held_out)}, {pits} with a pit"
+    )
     for name in ("pit_probability", "area_px", "mean_top", "mean_bottom"):
         figure = card.reference.figures[name]
         assert (sum(figure.clean), sum(figure.pit)) == (len(held_out) - pits, pits)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 pytest.importorskip("pyarrow", reason="pip install 'pitcore-tools[archive]'")
@@ -13,12 +14,15 @@ from pitcore.emulator.single import render_crop
 from pitcore.errors import DataError, PublishError
 from pitcore.model_card import load_bundle
 from pitcore_tools.cli.main import pitcore_tools
+from pitcore_tools.train.recipe import recipe_yaml
 from tests.cli.program import assert_one_clear_line
-from tests.conftest import ROOT, write_tiny_bundle
+from tests.conftest import ROOT, tiny_card, write_card, write_tiny_bundle
+from tests.tools.conftest import TINY
 from tests.tools.desk import Desk
 from tests.tools.test_rescore import report_of, shards
 
 WIDE = "--gate-flips", "1.0", "--gate-clean", "1.0"
+BOARDS = "--point", "strict", "--plain"
 
 
 def tool(*words):
@@ -49,12 +53,15 @@ class TestReference:
         assert after.card.points == before.card.points
         assert after.sha256 != before.sha256
 
-    def test_the_folds_together_are_all_crops(self, tiny_bundle, procedural_crops):
+    def test_only_crops_that_were_kept_from_training_count_if_asked(self, tiny_bundle, procedural_crops):
         sizes = []
-        for fold in range(5):
-            tool("reference", tiny_bundle, f"2.0.{fold}", "--data", procedural_crops, "--fold", fold)
+        for fold in range(3):
+            recipe = msgspec.structs.replace(TINY, held_out_fold=fold)
+            (tiny_bundle / "config.yaml").write_text(recipe_yaml(recipe))
+            write_card(tiny_bundle, tiny_card(tiny_bundle))
+            tool("reference", tiny_bundle, f"2.0.{fold}", "--data", procedural_crops, "--held-out")
             reference = load_bundle(tiny_bundle).card.reference
-            assert reference.how.startswith(f"crops of fold {fold}: ")
+            assert reference.how.startswith(f"crops of fold {fold} of 3: ")
             sizes.append(counts(reference.figures["area_px"]))
         assert sum(sizes) == 120
         assert min(sizes) > 0
@@ -73,18 +80,18 @@ class TestReference:
 
 @pytest.fixture
 def desk(tmp_path):
-    """A publisher, a bundle, and its report over an archive whose every crop a board called clean."""
+    """A publisher, a bundle, and its report over an archive of which the boards called a third pits."""
     desk = Desk(tmp_path)
     desk.init()
     drawn = [encode_crop(render_crop(7, index)[0]) for index in range(24)]
-    desk.archive = shards(tmp_path / "archive", drawn)
+    desk.archive = shards(tmp_path / "archive", drawn, verdicts=("clean", "pit", "clean"))
     desk.report = rescored(desk, desk.bundle("1.0.0"), "rescored")
     return desk
 
 
 def rescored(desk, bundle, name):
     """Rescore the archive with a bundle; return the report."""
-    tool("rescore", desk.archive, "--bundle", bundle, "--output", desk.folder / name, "--plain")
+    tool("rescore", desk.archive, "--bundle", bundle, "--output", desk.folder / name, *BOARDS)
     return desk.folder / name / "report.json"
 
 
@@ -98,8 +105,14 @@ def flips(bundle, intercept):
 
 class TestGate:
     def test_a_model_that_changes_little_is_added(self, desk):
-        bundle = flips(desk.bundle("1.1.0"), -30.0)  # it calls every cherry clean, as the boards did
+        bundle = desk.bundle("1.1.0")
+        report = rescored(desk, bundle, "first")
+        lines = (report.parent / "verdicts.jsonl").read_text().splitlines()
+        drawn = [encode_crop(render_crop(7, index)[0]) for index in range(24)]
+        verdicts = [json.loads(line)["verdict"] for line in lines]
+        desk.archive = shards(desk.folder / "own", drawn, verdicts=verdicts)  # the boards judged as it does
         report = rescored(desk, bundle, "same")
+        assert report_of(report.parent)["stopped"] > 0
         assert report_of(report.parent)["flipped"] == 0
         added = json.loads(desk.add("1.1.0", "--gate", report).stdout)
         assert added["target"] == "models/tiny-1.1.0.tar"
@@ -107,9 +120,9 @@ class TestGate:
     def test_a_model_that_flips_more_than_the_limit_is_refused_and_nothing_is_published(self, desk):
         bundle = flips(desk.bundle("1.1.0"), 60.0)  # it stops every cherry
         report = rescored(desk, bundle, "many")
-        assert report_of(report.parent)["flipped"] == 24
+        assert report_of(report.parent)["flipped"] == 16
         before = desk.files()
-        with pytest.raises(PublishError, match=r"24 of 24 verdicts would change \(100\.00%\), the limit is 5\.00%"):
+        with pytest.raises(PublishError, match=r"16 of 24 verdicts would change \(66\.67%\), the limit is 5\.00%"):
             desk.add("1.1.0", "--gate", report)
         assert desk.files() == before
         desk.add("1.1.0", "--gate", report, *WIDE)  # a person looked at the report, and allows it
@@ -126,7 +139,7 @@ class TestGate:
         crops = tmp_path / "crops"
         crops.mkdir()
         (crops / "one.png").write_bytes(encode_crop(render_crop(7, 0)[0]))
-        tool("rescore", crops, "--bundle", desk.folder / "bundle-1.0.0", "--output", tmp_path / "none", "--plain")
+        tool("rescore", crops, "--bundle", desk.folder / "bundle-1.0.0", "--output", tmp_path / "none", *BOARDS)
         with pytest.raises(PublishError, match=r"no crop of the archive has a verdict to compare with"):
             desk.add("1.0.0", "--gate", tmp_path / "none" / "report.json", *WIDE)
 

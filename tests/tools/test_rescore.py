@@ -17,10 +17,11 @@ from pitcore.camera.crops import encode_crop
 from pitcore.cli.classify import classify
 from pitcore.emulator.single import render_crop
 from pitcore.errors import DataError, PublishError
-from pitcore.model_card import load_bundle
+from pitcore.model_card import Thresholds, load_bundle
 from pitcore_tools.cli.rescore import rescore
+from pitcore_tools.rescore.judge import Judged
 from pitcore_tools.rescore.pieces import PIECE_CROPS, plan_archive, read_piece
-from pitcore_tools.rescore.report import Gate, check_gate
+from pitcore_tools.rescore.report import Gate, Reporter, check_gate
 from tests.conftest import ROOT, write_tiny_bundle
 
 pa = pytest.importorskip("pyarrow")
@@ -34,8 +35,8 @@ def drawn():
     return [encode_crop(render_crop(7, index)[0]) for index in range(24)]
 
 
-def shards(folder, pictures, rows=1000):
-    """Write an archive as `pull` does; the boards called every crop clean."""
+def shards(folder, pictures, rows=1000, verdicts=("clean",)):
+    """Write an archive as `pull` does, with these verdicts of the boards in turn."""
     folder.mkdir(parents=True)
     for number, first in enumerate(range(0, len(pictures), rows)):
         part = pictures[first : first + rows]
@@ -44,7 +45,7 @@ def shards(folder, pictures, rows=1000):
             "name": [f"{first + at:06d}.png" for at in range(len(part))],
             "board": [f"line-{at % 2}" for at in range(len(part))],
             "at": ["2026-06-01T10:00:00+00:00"] * len(part),
-            "verdict": ["clean"] * len(part),
+            "verdict": [verdicts[(first + at) % len(verdicts)] for at in range(len(part))],
             "reason": [None] * len(part),
             "p_pit": [0.01] * len(part),
             "png": part,
@@ -54,7 +55,7 @@ def shards(folder, pictures, rows=1000):
 
 
 def invoke(*words):
-    found = CliRunner().invoke(rescore, [str(word) for word in words])
+    found = CliRunner().invoke(rescore, [str(word) for word in (*words, "--point", "strict")])
     if found.exception is not None and not isinstance(found.exception, SystemExit):
         raise found.exception
     return found.output
@@ -126,6 +127,8 @@ def start(archive, bundle, output):
         bundle,
         "--output",
         output,
+        "--point",
+        "strict",
         "--plain",
     ]
     return subprocess.Popen(
@@ -151,7 +154,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, ti
 
 
 def test_the_gate_refuses_a_report_over_its_limits_or_of_another_model(tmp_path, tiny_bundle, drawn):
-    archive, output = shards(tmp_path / "archive", drawn), tmp_path / "out"
+    archive, output = shards(tmp_path / "archive", drawn, verdicts=("clean", "pit", "maybe")), tmp_path / "out"
     invoke(archive, "--bundle", tiny_bundle, "--output", output, "--plain")
     report, bundle = output / "report.json", load_bundle(tiny_bundle)
     assert check_gate(report, bundle, LIMITS).flipped
@@ -165,6 +168,49 @@ def test_the_gate_refuses_a_report_over_its_limits_or_of_another_model(tmp_path,
     (tmp_path / "none.json").write_text("{}")
     with pytest.raises(DataError, match="not a report"):
         check_gate(tmp_path / "none.json", bundle, LIMITS)
+    plain = report_of(output)
+    del plain["stopped"]
+    (tmp_path / "old.json").write_text(json.dumps(plain))
+    with pytest.raises(
+        DataError, match=r"not a report of this version: .*stopped.*; run `pitcore-tools rescore` again"
+    ):
+        check_gate(tmp_path / "old.json", bundle, LIMITS)
+
+
+def judged(number, verdict, p_pit):
+    return [Judged(line="{}", p_pit=p_pit, verdict=verdict, before=0.5)] * number
+
+
+def report_over(path, bundle, *crops):
+    """Write the report of a candidate over these crops."""
+    reporter = Reporter(bundle, ("strict", Thresholds(0.1, 0.9)), "archive")
+    list(reporter.lines([one for some in crops for one in some], "node"))
+    path.write_bytes(msgspec.json.encode(reporter.finish()))
+    return path
+
+
+def test_cherries_that_would_pass_are_a_share_of_those_that_the_boards_stopped(tmp_path, tiny_bundle):
+    """However many clean cherries the archive has: a candidate that calls everything clean is refused."""
+    bundle, limits = load_bundle(tiny_bundle), Gate(0.05, 0.01, 0.01)
+    clean = judged(9900, "clean", 0.01)
+    report = report_over(tmp_path / "blind.json", bundle, clean, judged(90, "pit", 0.01), judged(10, "maybe", 0.01))
+    with pytest.raises(PublishError, match=r"at point strict 100 of 100 stopped cherries would pass \(100\.00%\)"):
+        check_gate(report, bundle, limits)
+    report = report_over(tmp_path / "good.json", bundle, clean, judged(99, "pit", 0.99), judged(1, "maybe", 0.01))
+    assert check_gate(report, bundle, limits).newly_clean == 1
+
+
+def test_an_archive_without_a_stopped_cherry_does_not_open_the_gate(tmp_path, tiny_bundle):
+    bundle = load_bundle(tiny_bundle)
+    report = report_over(tmp_path / "report.json", bundle, judged(9, "clean", 0.01))
+    with pytest.raises(PublishError, match="no crop of the archive was stopped by a board"):
+        check_gate(report, bundle, LIMITS)
+
+
+def test_the_point_of_the_boards_must_be_named(tmp_path, tiny_bundle):
+    said = CliRunner().invoke(rescore, [str(tmp_path), "--bundle", str(tiny_bundle), "--plain"])
+    assert said.exit_code == 2
+    assert "Missing option '--point'" in said.output
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")

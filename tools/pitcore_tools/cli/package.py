@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -24,10 +25,12 @@ from pitcore_tools.cli.package_options import (
 from pitcore_tools.package import publish, variants
 from pitcore_tools.package.channels import channels as every_channel
 from pitcore_tools.package.channels import phase, read_to_replace, releases, write_channel
-from pitcore_tools.package.repository import locked
+from pitcore_tools.package.repository import MODELS, channel_role, locked
 from pitcore_tools.package.stick import check_is_stick, export
 from pitcore_tools.package.verify import VerifyReport, phases, verify
 from pitcore_tools.rescore.report import Gate, check_gate
+
+DUE = 3  # exit code of `refresh`: a role expires soon, and its key is not here
 
 
 @click.group()
@@ -67,7 +70,7 @@ for command in (init, add_channel, rotate_key):
     default=0.01,
     show_default=True,
     type=Number(0.0, 1.0),
-    help="Share of stopped cherries that may pass.",
+    help="Share of the cherries that boards stopped (maybe or pit) which may pass.",
 )
 @click.option(
     "--gate-bad", default=0.01, show_default=True, type=Number(0.0, 1.0), help="Share of crops that may be bad."
@@ -99,7 +102,9 @@ def add(
       pitcore-tools package add out/bundle --repository /srv/models --keys /media/safe/keys
     """
     if gate is not None:
-        check_gate(gate, load_bundle(bundle), Gate(gate_flips, gate_clean, gate_bad))
+        report = check_gate(gate, load_bundle(bundle), Gate(gate_flips, gate_clean, gate_bad))
+        passing = f"{report.newly_clean} of {report.stopped} stopped cherries would pass"
+        click.echo(f"gate: at the boards' point {report.point} {passing}", err=True)
     with locked(directory):
         repository = open_repository(directory, folders, passphrase_file)
         added = publish.add(repository, bundle, publish.PublishRequest(bases, arch, again, number))
@@ -168,6 +173,9 @@ def refresh(
 
     The named ROLES are signed too: once a year root, targets and models, with their offline keys.
 
+    Exit code 0: published; 2: it failed; 3: published, but a role whose key is not here expires within 30 days or has
+    expired. Boards refuse every update from then on.
+
     \b
     Examples:
       pitcore-tools package refresh --repository /srv/models --keys keys/online
@@ -179,10 +187,12 @@ def refresh(
         written = repository.commit()
     if as_json:
         click.echo(json.dumps({"written": written, "waiting": waiting}))
-        return
-    click.echo(f"signed: {', '.join(written)}")
-    for role in waiting:
-        click.echo(f"{role}: half of its lifetime is over; sign it again with `refresh {role}` and its key")
+    else:
+        click.echo(f"signed: {', '.join(written)}")
+        for role, days in waiting.items():
+            click.echo(_waits(role, days), err=days < publish.DUE_DAYS)
+    if any(days < publish.DUE_DAYS for days in waiting.values()):
+        sys.exit(DUE)
 
 
 @package.command()
@@ -256,7 +266,7 @@ def verify_(directory: Path, root: Path | None, stick: bool, as_json: bool) -> N
 def export_usb(directory: Path, channels: tuple[str, ...], folder: bool, destination: Path) -> None:
     """Copy the files for boards without a network to a mounted stick, and verify them there. Needs no key.
 
-    The stick is valid until its timestamp expires: run `refresh` first.
+    The stick is valid until the first of its roles expires, mostly its timestamp: run `refresh` first.
 
     \b
     Example:
@@ -266,8 +276,10 @@ def export_usb(directory: Path, channels: tuple[str, ...], folder: bool, destina
         if not folder:
             check_is_stick(destination, directory)
         repository = open_repository(directory, (), None)
-        size = export(repository, destination, list(channels) or every_channel(repository))
-        days = repository.days_left("timestamp")
+        chosen = list(channels) or every_channel(repository)
+        size = export(repository, destination, chosen)
+        roles = ("root", "targets", MODELS, *map(channel_role, chosen), "snapshot", "timestamp")
+        days = min(map(repository.days_left, roles))
     verify(destination, stick=True)
     board = destination.parent if destination.name == "pitcore" else destination
     click.echo(f"on the board: pitcore update install --from {board}, with the folder where it is mounted there")
@@ -293,6 +305,12 @@ def deltas(bundle: Path, as_json: bool) -> None:
     """
     rows = variants.measure(bundle)
     click.echo(json.dumps([row.plain() for row in rows]) if as_json else variants.table(rows))
+
+
+def _waits(role: str, days: float) -> str:
+    """Return the line for a role that waits for its key."""
+    left = f"expires in {days:.0f} days" if days > 0 else f"EXPIRED {-days:.0f} days ago, boards refuse every update"
+    return f"{role}: {left}; sign it with `pitcore-tools package refresh {role}` and its key"
 
 
 def _report(report: VerifyReport) -> str:

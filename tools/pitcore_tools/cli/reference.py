@@ -16,17 +16,17 @@ from pitcore_tools.thresholds.card_reference import card_reference
 @click.argument("version", type=Text())
 @click.option("--data", required=True, type=InputPath(), help="Folder with cherry_clean/, cherry_pit/.")
 @click.option(
-    "--fold", type=click.IntRange(0, 4), help="Only crops of this fold: those that the net was not trained on."
+    "--held-out", is_flag=True, help="Only the crops kept from the net's training, by the split in the bundle's recipe."
 )
-def reference(bundle: Path, version: str, data: Path, fold: int | None) -> None:
+def reference(bundle: Path, version: str, data: Path, held_out: bool) -> None:
     """Write statistics of labelled crops to BUNDLE's card, as version VERSION.
 
     A board warns (`unlike_card`) if its cherries differ from them. Use crops that the net was not trained on.
 
     \b
     Example:
-      pitcore-tools reference out/bundle 1.2.4 --data cherries/train --fold 0
+      pitcore-tools reference out/bundle 1.2.4 --data cherries/train --held-out
     """
-    found = card_reference(bundle, data, fold)
+    found = card_reference(bundle, data, held_out=held_out)
     rewrite_card(bundle, version, reference=found)
     click.echo(f"{bundle}: card {version} holds a reference of {found.how}")

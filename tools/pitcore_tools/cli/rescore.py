@@ -29,7 +29,13 @@ from pitcore_tools.rescore.run import keep, load, missing, run_plain, run_ray
 @click.argument("archive", type=Text())
 @click.option("--bundle", required=True, type=InputPath(folder=True), help="Bundle of the candidate.")
 @click.option("--output", default="out/rescore", show_default=True, type=OutputFolder(), help="Folder for the results.")
-@click.option("--point", type=click.Choice(get_args(PointName)), default="strict", show_default=True)
+@click.option(
+    "--point",
+    type=click.Choice(get_args(PointName)),
+    required=True,
+    help="Operating point of the boards ([decision] point; `pitcore status` shows it). If it differs among them, give "
+    "the loosest: a stricter point lets fewer cherries pass than the boards will.",
+)
 @click.option("--address", type=Text(), help="Address of a running Ray cluster. Default: this machine's cores.")
 @click.option("--workers", type=click.IntRange(1, 4096), help="Number of cores. Default: all of the cluster.")
 @click.option("--plain", is_flag=True, help="A plain loop on one core, without Ray.")
@@ -51,8 +57,8 @@ def rescore(
 
     \b
     Examples:
-      pitcore-tools rescore out/archive --bundle out/bundle
-      pitcore-tools rescore s3://line/crops --bundle out/bundle --address auto
+      pitcore-tools rescore out/archive --bundle out/bundle --point balanced
+      pitcore-tools rescore s3://line/crops --bundle out/bundle --point strict --address auto
     """
     candidate = load_bundle(bundle)
     Session(candidate, capacity=32)  # checks its golden vectors before hours of work

@@ -16,7 +16,7 @@ from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.train.loop import CONFIG, MODEL, SEEN
 from pitcore_tools.train.recipe import Recipe, recipe_from, recipe_yaml
 
-VERSION = "0.4.0"  # of the next bundled model
+VERSION = "0.5.0"  # of the next bundled model
 BASE = Path(__file__).parents[1] / "train" / "configs" / "base.yaml"
 
 

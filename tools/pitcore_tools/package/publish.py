@@ -25,6 +25,7 @@ from pitcore_tools.package.patches import best_patch
 from pitcore_tools.package.repository import CHANNEL_PREFIX, MODELS, StaticRepository, rule_of
 
 GOLDEN_BATCH = 32
+DUE_DAYS = 30.0  # a role with fewer days left needs its key soon
 LAST_NUMBER = (
     "x-pitcore-last-release"  # in the models' metadata, so that a number is never used again, even after `withdraw`
 )
@@ -102,11 +103,12 @@ def withdraw(repository: StaticRepository, target: str) -> None:
             del targets.targets[name]
 
 
-def refresh(repository: StaticRepository, roles: Sequence[str]) -> list[str]:
+def refresh(repository: StaticRepository, roles: Sequence[str]) -> dict[str, float]:
     """Sign the named roles again, and channels that have passed half of their validity, and publish.
 
     Returns:
-        The roles that have passed half of their validity and whose keys are not available.
+        The roles that have passed half of their validity and whose keys are not available, with the days until they
+        expire; negative if they have.
 
     Raises:
         PublishError: a named role does not exist, or its keys or those of snapshot and timestamp are not available.
@@ -119,7 +121,7 @@ def refresh(repository: StaticRepository, roles: Sequence[str]) -> list[str]:
             raise PublishError(f"{role}: no such role; there are root, targets, {', '.join(delegated)}")
         with repository.edit(role):
             pass  # unchanged content with a later expiry
-    waiting = []
+    waiting = {}
     for role in ("root", "targets", *delegated):
         if role in roles or repository.days_left(role) > rule_of(role).days / 2:
             continue
@@ -127,7 +129,7 @@ def refresh(repository: StaticRepository, roles: Sequence[str]) -> list[str]:
             with repository.edit(role):
                 pass
         else:
-            waiting.append(role)
+            waiting[role] = round(repository.days_left(role), 1)
     if not repository.publish():
         raise PublishError("the keys of snapshot and timestamp are missing; add --keys with the folder of online keys")
     return waiting

@@ -31,7 +31,7 @@ from pitcore_tools.export.graph import OPSET
 from pitcore_tools.export.subnormal import float_tensors
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.quantise.graph import Graph, Run
-from pitcore_tools.thresholds.card_reference import reference_of
+from pitcore_tools.thresholds.card_reference import held_out_text, reference_of
 from pitcore_tools.thresholds.points import calibration, card_points
 from pitcore_tools.train.recipe import Recipe, recipe_yaml
 
@@ -62,7 +62,7 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
     probabilities = figures.platt(held_out.margins, slope, intercept)
     points = card_points(held_out, probabilities, evidence)
     fold = trained.recipe.held_out_fold
-    reference = reference_of(trained.pictures, probabilities, trained.recipe.planes, f"crops of fold {fold}")
+    reference = reference_of(trained.pictures, probabilities, trained.recipe.planes, held_out_text(trained.recipe))
     said = figures.pit_margins(graph.logits(trained.training.pixels), trained.recipe.labels)
     training = figures.confusion(trained.training.labels, said)
     content = {

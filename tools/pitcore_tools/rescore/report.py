@@ -15,7 +15,6 @@ from pitcore.errors import DataError, PublishError
 from pitcore.model_card import Bundle, Thresholds
 from pitcore_tools.rescore.judge import Judged
 
-SCHEMA = "pitcore.rescore/1"
 NAMED = 20  # bad crops listed in the report
 # A verdict with another reason was decided by shape, belt or an alarm, so a model would not change it.
 BY_MODEL = {None, "uncertain"}
@@ -41,7 +40,8 @@ class Report(msgspec.Struct, kw_only=True):
         bad_shards: a message for each shard that could not be read.
         compared: number of crops with a stored verdict of a model.
         flipped: number of compared crops whose verdict changes.
-        newly_clean: number of flipped crops that a board stopped and the candidate lets pass.
+        stopped: number of compared crops that a board stopped: maybe or pit.
+        newly_clean: number of these that the candidate lets pass.
         flips: numbers of flips, by "before > after".
         by_board, by_day, by_probability: compared and flipped crops; probabilities are the stored ones, in tenths.
         nodes: number of crops by the machine that judged them.
@@ -49,7 +49,7 @@ class Report(msgspec.Struct, kw_only=True):
         crops_per_s: crops judged per second in this run; None if none was.
     """
 
-    schema: Literal["pitcore.rescore/1"] = "pitcore.rescore/1"
+    schema: Literal["pitcore.rescore/2"] = "pitcore.rescore/2"
     bundle: str
     label: str
     point: str
@@ -61,6 +61,7 @@ class Report(msgspec.Struct, kw_only=True):
     bad_shards: list[str] = []
     compared: int = 0
     flipped: int = 0
+    stopped: int
     newly_clean: int = 0
     flips: dict[str, int] = {}
     by_board: dict[str, Part] = {}
@@ -72,7 +73,13 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """The limits for a release: shares of flips and newly clean crops among compared ones, and of bad among all."""
+    """The limits for a release.
+
+    Attributes:
+        flips: share of compared crops whose verdict may change.
+        newly_clean: share of the crops that a board stopped which may pass.
+        bad: share of all crops that may be bad.
+    """
 
     flips: float
     newly_clean: float
@@ -89,7 +96,7 @@ class Reporter:
     """
 
     def __init__(self, bundle: Bundle, point: tuple[str, Thresholds], archive: str) -> None:
-        self.report = Report(bundle=bundle.sha256, label=bundle.label, point=point[0], archive=archive)
+        self.report = Report(bundle=bundle.sha256, label=bundle.label, point=point[0], archive=archive, stopped=0)
         self._thresholds = point[1]
         self._seen: set[str] = set()
         self._flips: Counter[str] = Counter()
@@ -124,6 +131,7 @@ class Reporter:
         report = self.report
         report.compared += 1
         report.flipped += flipped
+        report.stopped += crop.verdict != "clean"
         report.newly_clean += flipped and after == "clean"
         if flipped:
             self._flips[f"{crop.verdict} > {after}"] += 1
@@ -148,11 +156,13 @@ class Reporter:
 def text(report: Report) -> str:
     """Return a report as text for people."""
     changed = f"{report.flipped} would change ({_share(report.flipped, report.compared)})"
+    passing = f"{report.newly_clean} would pass ({_share(report.newly_clean, report.stopped)})"
     lines = [
         f"{report.label} ({report.bundle[:12]}) over {report.archive}, point {report.point}",
         f"  {report.crops} crops judged, {report.bad} bad, {report.duplicates} duplicates left out",
         f"  {len(report.bad_shards)} shards could not be read",
-        f"  {report.compared} compared with the verdict of the board: {changed}, {report.newly_clean} newly clean",
+        f"  {report.compared} compared with the verdict of the board: {changed}",
+        f"  {report.stopped} of them stopped by the board: {passing}",
         *(f"    {name}: {count}" for name, count in report.flips.items()),
     ]
     tables = {"board": report.by_board, "day": report.by_day, "probability from": report.by_probability}
@@ -177,27 +187,33 @@ def check_gate(path: Path, bundle: Bundle, gate: Gate) -> Report:
 
     Raises:
         DataError: the file is not a report.
-        PublishError: the report is of another bundle, compares nothing, or exceeds a limit.
+        PublishError: the report is of another bundle, compares no crop, has no crop that a board stopped, or exceeds a
+            limit.
     """
     try:
         report = msgspec.json.decode(path.read_bytes(), type=Report)
     except (OSError, msgspec.DecodeError) as error:
-        raise DataError(f"{path}: not a report: {error}; write it with `pitcore-tools rescore`") from error
+        raise DataError(f"{path}: not a report of this version: {error}; run `pitcore-tools rescore` again") from error
     if report.bundle != bundle.sha256:
         raise PublishError(f"{path}: is of {report.label} ({report.bundle[:12]}), not of {bundle.label}; rescore again")
     if not report.compared:
         raise PublishError(f"{path}: no crop of the archive has a verdict to compare with; rescore what boards kept")
+    if not report.stopped:
+        raise PublishError(
+            f"{path}: no crop of the archive was stopped by a board, so it does not show whether {bundle.label} lets "
+            "pits pass; rescore an archive with maybe and pit"
+        )
     if report.bad_shards:
         raise PublishError(f"{path}: {len(report.bad_shards)} shards could not be read; repair them and rescore again")
     whole = report.crops + report.bad
     for what, number, of, limit in (
         ("verdicts would change", report.flipped, report.compared, gate.flips),
-        ("stopped cherries would pass", report.newly_clean, report.compared, gate.newly_clean),
+        ("stopped cherries would pass", report.newly_clean, report.stopped, gate.newly_clean),
         ("crops are bad", report.bad, whole, gate.bad),
     ):
         if number > limit * of:
             raise PublishError(
-                f"{path}: {number} of {of} {what} ({number / of:.2%}), the limit is {limit:.2%}; read the report, then "
-                "raise the limit or do not publish the model"
+                f"{path}: at point {report.point} {number} of {of} {what} ({number / of:.2%}), the limit is "
+                f"{limit:.2%}; read the report, then raise the limit or do not publish the model"
             )
     return report

@@ -17,34 +17,46 @@ from pitcore.errors import DataError
 from pitcore.model_card import FigureCounts, Reference, load_bundle
 from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.evaluate import figures
-from pitcore_tools.evaluate.score import FOLDS, bundle_margins
+from pitcore_tools.evaluate.score import bundle_margins
 from pitcore_tools.train.dataset import prepare, read_crops
+from pitcore_tools.train.recipe import Recipe, load_recipe
 
 BINS = 10
 
 
-def card_reference(folder: Path, data: Path, fold: int | None) -> Reference:
+def card_reference(folder: Path, data: Path, *, held_out: bool) -> Reference:
     """Judge labelled crops by a bundle and count their figures.
 
     Args:
         folder: folder of the bundle.
         data: folder with ``cherry_clean`` and ``cherry_pit``.
-        fold: use only the crops of this fold of five, on which the net was not trained; None uses all.
+        held_out: True uses only the crops of the fold that was kept from training, as the bundle's recipe says; False
+            uses all crops.
 
     Raises:
         PitcoreError: the bundle or the crops cannot be used.
+        ConfigError: ``held_out``, and the bundle's recipe cannot be read.
         DataError: there is no crop of a label.
     """
     bundle = load_bundle(folder)
     card = bundle.card
-    crops = [crop for crop in read_crops(data) if fold is None or fold_of(crop.hash, FOLDS) == fold]
+    crops, which = read_crops(data), "all crops"
+    if held_out:
+        recipe = load_recipe(folder / "config.yaml")
+        crops = [crop for crop in crops if fold_of(crop.hash, recipe.folds) == recipe.held_out_fold]
+        which = held_out_text(recipe)
     labels = np.array([crop.label for crop in crops])
     for number, name in enumerate(LABELS):
         if not (labels == number).any():
-            raise DataError(f"{data}: no {name} crop{'' if fold is None else f' of fold {fold}'}; the card needs some")
+            raise DataError(f"{data}: no {name} crop among {which}; the card needs some")
     margins = bundle_margins(bundle, prepare(crops, CropSpec(card.crop_size_px, card.resize, len(card.planes))))
     probabilities = figures.platt(margins, card.calibration.slope, card.calibration.intercept)
-    return reference_of(crops, probabilities, card.planes, "all crops" if fold is None else f"crops of fold {fold}")
+    return reference_of(crops, probabilities, card.planes, which)
+
+
+def held_out_text(recipe: Recipe) -> str:
+    """Return which crops a net was not trained on, for people."""
+    return f"crops of fold {recipe.held_out_fold} of {recipe.folds}"
 
 
 def reference_of(
