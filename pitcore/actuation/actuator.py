@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pitcore.actuation.late_air import LateAir
 from pitcore.actuation.schedule import Schedule, parts_within, put_in, size_of, take_out
 from pitcore.belt.lanes import Plan, Pulse
 from pitcore.belt.running import Running
@@ -25,8 +26,8 @@ COVER_TICKS = 16  # distance by which the fail-safe is scheduled ahead of the be
 DETAILS = {
     "reject_late": "verdicts to act on came after their cherry had reached the nozzle: the board is too slow, "
     "or the nozzles are too near; fail-safe `{fail_safe}`",
-    "reject_skipped": "pulses fell between two readings of the encoder: edges were lost, or the board hung; "
-    "fail-safe `{fail_safe}`",
+    "reject_skipped": "pulses got no air or were cut short: edges were lost, the board hung, or the belt braked or "
+    "started within latency_us; fail-safe `{fail_safe}`",
     "valve_held": "valves were open while the belt was stopped, and were closed after max_on_ms",
     "belt_unjudged": "stretches of belt reached the nozzles without a verdict; fail-safe `{fail_safe}`",
     "encoder_lost": "encoder edges were lost before they could be read; they were counted by their numbers",
@@ -145,6 +146,8 @@ class Actuator:
         self._turns: deque[Turn] = deque()  # since the last judged frame; each later turn is further on
         self._nearest = min((lane.distance_ticks - lane.pulse_ticks for lane in plan.lanes), default=0)
         self._mask = 0
+        spared = LATE_TICKS + rules.jitter_ticks
+        self._late_air = LateAir(len(plan.lanes), rules.latency_ns, spared, tick) if rules.latency_ns else None
         self._running = Running(tick, rules.jitter_ticks, rules.max_on_ns)
         self._ahead: list[int] = []  # heap of the ends of the last pulse for each thing
 
@@ -156,7 +159,7 @@ class Actuator:
         """Note that a frame is judged; frames come in the order of their exposure. See ``JudgedFrame``."""
         self._inbox.append(JudgedFrame(tick, t_ns, waiting_px))
 
-    def step(self, tick: int, now_ns: int, ticks_per_s: float = 0.0, came_ns: int | None = None) -> int:
+    def step(self, tick: int, now_ns: int, at_nozzle: tuple[int, int] | None = None, came_ns: int | None = None) -> int:
         """Follow the belt to a tick.
 
         While the belt is stopped (``belt.running``) no valve is open. Pulses that are due are fired when the belt runs.
@@ -164,7 +167,8 @@ class Actuator:
         Args:
             tick: the encoder count.
             now_ns: CLOCK_MONOTONIC.
-            ticks_per_s: speed of the belt, to compensate the latency of valves.
+            at_nozzle: for valves with a latency, the first and the last tick at which the belt may be when the air of
+                a valve that is switched now arrives (``Lead.at_nozzle``); None is ``tick``.
             came_ns: time at which the belt reached the tick; None is ``now_ns``.
 
         Returns:
@@ -173,20 +177,40 @@ class Actuator:
         if tick < self._tick:
             self._back_up(tick, now_ns if came_ns is None else came_ns)
         self._tick = tick
-        at_nozzle = tick + round(ticks_per_s * self._rules.latency_ns / 1e9)  # the tick when the air arrives
+        first, last = at_nozzle or (tick, tick)
         while self._inbox:
             item = self._inbox.popleft()
             if isinstance(item, Act):
                 self._act_on(item)
             else:
                 self._extend_judged(item)
-        if at_nozzle + COVER_TICKS // 2 - self._nearest >= self._judged_until:
-            self._cover(at_nozzle)
-        mask = self._follow(tick, at_nozzle, now_ns if came_ns is None else came_ns, now_ns)
+        if last + COVER_TICKS // 2 - self._nearest >= self._judged_until:
+            self._cover(last)
+        runs = self._follow(tick, now_ns if came_ns is None else came_ns, now_ns)
+        wanted = self.schedule.mask if self._late_air is None else self.schedule.foresee(first, last)
+        mask = wanted if runs else 0
         if mask != self._mask:
+            if self._late_air is not None:
+                self._late_air.switch(now_ns, mask)
             self.counts["openings"] += (mask & ~self._mask).bit_count()
             self._mask = mask
         return mask
+
+    @property
+    def next_change_ticks(self) -> int:
+        """Return the travel of a belt that runs forward until a valve, or the air that is due, may change."""
+        schedule = self.schedule
+        return min(schedule.next_change - schedule.tick, schedule.foreseen_change)
+
+    @property
+    def busy(self) -> bool:
+        """Return True while a valve is open or a pulse is under its nozzle."""
+        return bool(self._mask or self.schedule.mask)
+
+    @property
+    def _next_air(self) -> int:
+        """Return the first tick that a valve which is switched now still reaches."""
+        return max(self.schedule.tick, self.schedule.at)
 
     def ahead(self) -> int:
         """Return the number of things with an action that have not reached their nozzle yet."""
@@ -199,7 +223,7 @@ class Actuator:
         pulses = self._plan.pulses(act.tick, act.box, act.action, one_cherry=act.one_cherry)
         if not pulses:
             return
-        now = self.schedule.tick
+        now = self._next_air
         late, known, again = False, True, True
         for pulse in pulses:
             placed = self.schedule.add(pulse.lane, pulse.on, pulse.off)
@@ -218,11 +242,14 @@ class Actuator:
     def _fire_now(self, pulse: Pulse) -> None:
         """Fire the whole pulse at once, if the fail-safe rejects: it is too late for most of its length."""
         if self._rules.rejects_unjudged:
-            now = self.schedule.tick
+            now = self._next_air
             self.schedule.add(pulse.lane, now, now + pulse.off - pulse.on)
 
     def _make_up_for_skipped(self) -> None:
-        skipped, self.schedule.skipped = self.schedule.skipped, []
+        """Count pulses that the count jumped over, except those that got air meanwhile."""
+        aired = 0 if self._late_air is None else self._late_air.open
+        skipped = [pulse for pulse in self.schedule.skipped if not aired >> pulse.lane & 1]
+        self.schedule.skipped = []
         self.counts["reject_skipped"] += len(skipped)
         for pulse in skipped:
             self._fire_now(Pulse(pulse.lane, pulse.on, pulse.off))
@@ -270,7 +297,7 @@ class Actuator:
         """Apply the fail-safe to a stretch of belt. ``start`` and ``end`` are ticks at which it is at row 0."""
         place = self._plan.lanes[lane]
         half = place.pulse_ticks // 2
-        low = max(start + place.distance_ticks - half, self.schedule.tick)
+        low = max(start + place.distance_ticks - half, self._next_air)
         high = end + place.distance_ticks + half
         borders = self._unjudged[lane]
         if low >= high:
@@ -282,18 +309,23 @@ class Actuator:
         if self._rules.rejects_unjudged and lane in self._rejecting:
             self.schedule.add(lane, low, high)
 
-    def _follow(self, tick: int, at_nozzle: int, came_ns: int, now_ns: int) -> int:
-        """Advance the schedule to the tick, and return the valves that must be open.
+    def _follow(self, tick: int, came_ns: int, now_ns: int) -> bool:
+        """Advance the schedule to the tick, and return True if the belt runs.
 
         While a stopped belt moves forward by less than the jitter, the schedule does not advance. So it marks nothing
         as fired that was not.
         """
-        ran = self._running.on
+        ran, schedule = self._running.on, self.schedule
         runs = self._running.update(tick, came_ns, now_ns)
-        if runs or at_nozzle < self.schedule.tick:
-            self.schedule.advance(at_nozzle)
-            if self.schedule.skipped:
+        if self._late_air is not None:
+            self._late_air.arrive(came_ns)
+        if runs or tick < schedule.tick:
+            wanted = schedule.mask
+            schedule.advance(tick)
+            if self._late_air is not None:
+                self.counts["reject_skipped"] += self._late_air.cut(tick, wanted, schedule.mask)
+            if schedule.skipped:
                 self._make_up_for_skipped()
         if ran and not runs:
             self.counts["valve_held"] += self._mask.bit_count()
-        return self.schedule.mask if runs else 0
+        return runs

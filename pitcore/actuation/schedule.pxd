@@ -24,16 +24,21 @@ cdef class Schedule:
     cdef long long _reach
     cdef long long _tidy_at
     cdef readonly long long tick
+    cdef readonly long long at
     cdef readonly long long mask
     cdef readonly long long next_change
+    cdef readonly long long foreseen_change
     cdef public list skipped
     cdef public long long late_ticks
 
-    @cython.locals(lane=_Lane, pending=list, fired=list)
+    @cython.locals(lane=_Lane, pending=list, fired=list, at=cython.longlong)
     cpdef object add(self, Py_ssize_t number, long long on, long long off)
 
     @cython.locals(lane=_Lane, before=cython.longlong, mask=cython.longlong, next_change=cython.longlong, number=Py_ssize_t)
     cpdef long long advance(self, long long tick)
+
+    @cython.locals(lane=_Lane, pending=list, mask=cython.longlong, change=cython.longlong, low=cython.longlong, high=cython.longlong, number=Py_ssize_t, place=Py_ssize_t)
+    cpdef long long foresee(self, long long first, long long last)
 
     cdef _settle(self, _Lane lane)
 

@@ -96,8 +96,10 @@ class Schedule:
 
     Attributes:
         tick: position of the belt.
+        at: the first tick that can still get air, where that is beyond ``tick``; see ``foresee``.
         mask: bit n is set while lane n's valve must be open.
         next_change: the next tick of a belt running forward at which ``mask`` may change.
+        foreseen_change: travel of the belt until the result of ``foresee`` may change.
         skipped: pulses that the count skipped; the caller takes them.
         late_ticks: largest number of ticks by which the count passed a border of a fired pulse; the caller resets it.
     """
@@ -110,8 +112,9 @@ class Schedule:
         self._reach = max(1, reach_ticks)
         self._tidy_at = -NEVER
         self.tick = 0
+        self.at = -NEVER
         self.mask = 0
-        self.next_change = NEVER
+        self.next_change = self.foreseen_change = NEVER
         self.skipped: list[Skipped] = []
         self.late_ticks = 0
 
@@ -123,7 +126,8 @@ class Schedule:
         """Take a pulse [on, off) for a lane. The valve opens at the next ``advance``, not here."""
         lane = self._lanes[number]
         pending, fired = lane.pending, lane.fired
-        if self.tick < on < off and (not pending or pending[-1] < on) and (not fired or fired[-1] <= on):
+        at = max(self.tick, self.at)
+        if at < on < off and (not pending or pending[-1] < on) and (not fired or fired[-1] <= on):
             pending.append(on)  # the common case: the pulse is beyond all others
             pending.append(off)
             self.next_change = min(self.next_change, on)
@@ -135,8 +139,8 @@ class Schedule:
             put_in(known, low, high)
         for low, high in _pairs(known):
             take_out(wanted, low, high)
-        late = parts_within(wanted, -NEVER, self.tick)
-        fresh = parts_within(wanted, self.tick, NEVER)
+        late = parts_within(wanted, -NEVER, at)
+        fresh = parts_within(wanted, at, NEVER)
         for low, high in _pairs(fresh):
             put_in(pending, low, high)
         if fresh:
@@ -169,6 +173,27 @@ class Schedule:
             self._tidy_at = tick + self._reach
             for lane in self._lanes:
                 take_out(lane.fired, -NEVER, tick - 2 * self._reach)
+        return mask
+
+    def foresee(self, first: int, last: int) -> int:
+        """Return the lanes with ticks to fire in [first, last], where the belt is when the air of a valve arrives.
+
+        Their valves must be open now. They are not marked as fired: the belt may stop before it is there.
+        """
+        mask = 0
+        change = NEVER
+        for number in range(len(self._lanes)):
+            lane = self._lanes[number]
+            pending = lane.pending
+            for place in range(0, len(pending), 2):
+                low, high = pending[place], pending[place + 1]
+                if high > first:
+                    if low <= last:
+                        mask |= 1 << number
+                    change = min(change, high - first if low <= last else low - last)
+                    break
+        self.at = first
+        self.foreseen_change = change
         return mask
 
     def _settle(self, lane: _Lane) -> None:

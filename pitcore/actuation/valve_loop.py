@@ -16,6 +16,7 @@ from pitcore.actuation.valve_tester import ValveTester
 from pitcore.actuation.wakeup_margin import Gap, WakeupMargin
 from pitcore.belt.encoder import Decoder, QuadratureDecoder, SingleDecoder
 from pitcore.belt.lanes import Plan
+from pitcore.belt.lead import Lead
 from pitcore.config import ActuationConfig
 
 REST_NS = 2_000_000  # interval of reading edges when no valve must change soon
@@ -57,7 +58,9 @@ class ValveLoop:
             if encoder.line_b is not None
             else SingleDecoder()
         )
-        self.actuator = Actuator(plan, rules_of(config))
+        rules = rules_of(config)
+        self.actuator = Actuator(plan, rules)
+        self._lead = Lead(board.history, rules.latency_ns, rules.jitter_ticks)
         self.wakeups = WakeupMargin(config.spin_share)
         self._fastest = 0.0
         self._tester = ValveTester(board)
@@ -104,7 +107,7 @@ class ValveLoop:
         counts, opened_before = actuator.counts, actuator.counts["openings"]
         counts["encoder_lost"], counts["encoder_glitch"] = self._decoder.lost, self._decoder.glitches
         now_ns = time.monotonic_ns()
-        mask = actuator.step(history.tick, now_ns, history.ticks_per_s(now_ns), history.t_ns)
+        mask = actuator.step(history.tick, now_ns, self._lead.at_nozzle(now_ns), history.t_ns)
         armed = board.get("armed")
         tested = self._tester.mask(now_ns, history.t_ns, armed=bool(armed))
         driven = mask if armed else tested
@@ -130,7 +133,7 @@ class ValveLoop:
         if due_ns - lead_ns <= now_ns and self.wakeups.may_spin(now_ns):
             self._spin(now_ns)
             return None
-        rest_ns = 0 if self.actuator.schedule.mask else min(REST_NS, earliest_ns - lead_ns - now_ns)
+        rest_ns = 0 if self.actuator.busy else min(REST_NS, earliest_ns - lead_ns - now_ns)
         if rest_ns > 0:
             time.sleep(rest_ns / 1e9)
             until_ns, now_ns = now_ns + rest_ns, time.monotonic_ns()
@@ -155,10 +158,10 @@ class ValveLoop:
 
         A stopped belt changes none; its next edge wakes the process.
         """
-        history, schedule = self._history, self.actuator.schedule
+        history = self._history
         speed = history.ticks_per_s(now_ns)
         self._fastest = max(speed, self._fastest * FADING)
         if speed <= 0 or now_ns - history.t_ns > STANDING_NS:
             return now_ns + 2 * STANDING_NS, now_ns
-        ticks_ns = (schedule.next_change - schedule.tick) * 10**9
+        ticks_ns = self.actuator.next_change_ticks * 10**9
         return history.t_ns + int(ticks_ns / speed), history.t_ns + int(ticks_ns / self._fastest)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+SPEED_NS = 20_000_000  # the speed is that of the steps of this last time
+
 
 class Encoder(Protocol):
     """Returns the position of the belt. Safe to call from any thread."""
@@ -179,27 +181,56 @@ class TickHistory:
 
     def tick_at(self, t_ns: int) -> int:
         """Return the count at a moment; see ``Encoder``."""
+        step = self.step_at(t_ns)
+        return 0 if step < 0 else self._ticks[step & self._mask]
+
+    def step_at(self, t_ns: int, since: int = -1) -> int:
+        """Return the number of the newest step at or before a moment; -1 before the first.
+
+        Args:
+            t_ns: CLOCK_MONOTONIC. Before the oldest known step gives that step.
+            since: the answer for an earlier moment, from which the search begins; -1 searches everything.
+        """
         count = self._count[0]
-        if not count:
-            return 0
-        low = oldest = max(0, count - self._readable)
-        high = count
-        while low < high:  # the first step later than t_ns
+        oldest = max(0, count - self._readable)
+        low, high = max(oldest, since + 1), count  # the first later step is in low..high
+        stride = 1
+        while since >= 0 and low + stride <= count and self._t_ns[(low + stride - 1) & self._mask] <= t_ns:
+            low += stride
+            stride *= 2
+        if since >= 0:
+            high = min(count, low + stride)
+        while low < high:
             middle = (low + high) // 2
             if self._t_ns[middle & self._mask] <= t_ns:
                 low = middle + 1
             else:
                 high = middle
-        if low == 0:
-            return 0  # before the first step ever
-        return self._ticks[(max(low, oldest + 1) - 1) & self._mask]
+        return max(low - 1, oldest) if low else -1
+
+    def place_at(self, step: int, t_ns: int) -> float:
+        """Return the position at a moment, for which ``step_at`` gave a step: between two steps a part of the way."""
+        if step < 0:
+            return 0.0
+        tick, since_ns = self._ticks[step & self._mask], self._t_ns[step & self._mask]
+        if step + 1 >= self._count[0]:
+            return float(tick)
+        then, then_ns = self._ticks[(step + 1) & self._mask], self._t_ns[(step + 1) & self._mask]
+        return tick + (then - tick) * (t_ns - since_ns) / (then_ns - since_ns) if since_ns < t_ns < then_ns else tick
 
     def ticks_per_s(self, now_ns: int, steps: int = 32) -> float:
-        """Return the speed over the last steps; it falls towards 0 without new steps. Negative: backwards."""
+        """Return the speed over the last steps; it falls towards 0 without new steps. Negative: backwards.
+
+        At most the steps of the last ``SPEED_NS`` count, so that a pause before them does not, but at least one does.
+        """
         count = self._count[0]
         back = min(steps, count - 1, self._readable - 1)
         if back < 1:
             return 0.0
-        newest, then = (count - 1) & self._mask, (count - 1 - back) & self._mask
-        span_ns = max(now_ns, self._t_ns[newest]) - self._t_ns[then]
+        newest = (count - 1) & self._mask
+        until_ns = max(now_ns, self._t_ns[newest])
+        while back > 1 and until_ns - self._t_ns[(count - 1 - back) & self._mask] > SPEED_NS:
+            back //= 2
+        then = (count - 1 - back) & self._mask
+        span_ns = until_ns - self._t_ns[then]
         return (self._ticks[newest] - self._ticks[then]) * 1e9 / span_ns if span_ns > 0 else 0.0

@@ -118,6 +118,14 @@ class Touching(NamedTuple):
     needless: int
 
 
+def aired(run: Run, lane: int, length: int) -> NDArray[np.bool_]:
+    """Return (length,) True for each tick of the belt that was under an open valve of a lane."""
+    air = np.zeros(length, bool)
+    for opening in _openings(run)[lane]:
+        air[opening.first : opening.end] = True
+    return air
+
+
 def settle_touching(run: Run, cherries: Cherries) -> Touching:
     """Count hits and misses, tick by tick, for the cherries that reached their nozzles."""
     furthest = int(run.tick.max()) - PULSE_TICKS

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pitcore.actuation.wakeup_margin import Gap
 from pitcore.bench.reject_account import Crowd, Touching
+from pitcore.bench.reject_latency import Late
 from pitcore.bench.rejects import RejectResult
 from pitcore.bench.schedule_speed import TICKS_PER_S, Speed
 
@@ -99,6 +100,31 @@ def touching_text(outcome: Touching, per_frame: int) -> str:
         f"or a cluster, and {outcome.needless} elsewhere; {outcome.missed} pits missed"
     )
     return "\n".join([*lines, f"  {outcome.without_air:,} of {outcome.pits:,} touching pits without air"])
+
+
+def late_text(outcomes: Sequence[Late]) -> str:
+    """Return the table of valves with a latency on a belt that brakes."""
+    lines = [
+        "valves with a latency, virtual time: the belt brakes in 50 to 400 ms, stops, backs up, starts again",
+        "  unforeseen: a brake or start began within about 1.25 latencies before the pulse, or in it",
+        f"  {'':>7} {'brakes,':>8} {'foreseen':>24} {'unforeseen':>24}  {'cut pulses':>12} {'':>9} {'opened over':>12}",
+        f"  {'latency':>7} {'starts':>8}" + 2 * f" {'pits':>8} {'missed':>7} {'cut':>7}" + f"  {'not counted':>12} "
+        f"{'clean hit':>9} {'stopped belt':>12}",
+    ]
+    for one in outcomes:
+        groups = zip(one.pits, one.missed, one.cut, strict=True)
+        numbers = " ".join(f"{pits:8d} {missed:7d} {cut:7d}" for pits, missed, cut in groups)
+        lines.append(
+            f"  {one.latency_ms:4d} ms {one.stops + one.starts:8d} {numbers}  {one.silent:12d} {one.hit:9d} "
+            f"{one.over_standing:12d}"
+        )
+    worst = max(outcomes, key=lambda one: one.lost_share)
+    lines.append(
+        f"  an unforeseen cut pulse loses {worst.lost_share:.0%} of its ticks on average at {worst.latency_ms} ms; "
+        "a pit is missed if it gets less than half of its pulse"
+    )
+    verdict = "every" if all(one.good for one in outcomes) else "NOT every"
+    return "\n".join([*lines, f"  {verdict} pit that could be foreseen is hit, and every cut pulse is counted"])
 
 
 def wake_text(late_us: NDArray[np.float64]) -> str:

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitcore.actuation.actuator import Actuator, FiringRules, JudgedFrame, acts_of
+from pitcore.actuation.valve_loop import STANDING_NS
 from pitcore.actuation.wakeup_margin import Gap
 from pitcore.belt.encoder import Edge, QuadratureDecoder, TickHistory
+from pitcore.belt.lead import Lead
 from pitcore.bench.reject_account import Crowd, RejectAccount, Run, Touching, settle, settle_crowd, settle_touching
 from pitcore.bench.reject_line import (
     PLAN,
@@ -86,7 +88,7 @@ def virtual(count: int, seed: int, progress: Progress | None = None) -> RejectRe
     started = time.monotonic()
     cherries = lay(count, seed)
     t_ns, ticks = steps(int(cherries.due.max()) + 400, TICKS_PER_S, seed + 1)
-    line = _VirtualLine(cherries, t_ns, ticks, seed + 2)
+    line = VirtualLine(cherries, t_ns, ticks, seed + 2)
     line.run(progress)
     run = Run(t_ns, ticks, line.driven)
     return RejectResult(
@@ -104,7 +106,7 @@ def crowded(count: int, per_frame: int, seed: int) -> Crowd:
     """Run a belt in virtual time on which cherries lie anywhere in their lanes, also side by side."""
     cherries = lay_crowded(count, per_frame, seed)
     t_ns, ticks = steps(int(cherries.due.max()) + 400, TICKS_PER_S, seed + 1)
-    line = _VirtualLine(cherries, t_ns, ticks, seed + 2)
+    line = VirtualLine(cherries, t_ns, ticks, seed + 2)
     line.run(None)
     return settle_crowd(Run(t_ns, ticks, line.driven), cherries)
 
@@ -113,22 +115,43 @@ def touching(count: int, per_frame: int, seed: int) -> Touching:
     """Run a belt in virtual time on which most cherries touch others."""
     cherries = lay_touching(count, per_frame, seed)
     t_ns, ticks = steps(int(cherries.due.max()) + 400, TICKS_PER_S, seed + 1)
-    line = _VirtualLine(cherries, t_ns, ticks, seed + 2)
+    line = VirtualLine(cherries, t_ns, ticks, seed + 2)
     line.run(None)
     return settle_touching(Run(t_ns, ticks, line.driven), cherries)
 
 
-class _VirtualLine:
-    """Encoder, camera and actuator on one virtual clock."""
+class VirtualLine:
+    """Encoder, camera and actuator on one virtual clock.
 
-    def __init__(self, cherries: Cherries, t_ns: NDArray[np.int64], ticks: NDArray[np.int64], seed: int) -> None:
+    Args:
+        cherries: the cherries on the belt.
+        t_ns, ticks: (steps,) time and tick of every step of the belt.
+        seed: equal seeds give equal runs.
+        latency_ns: from the line to the air. The valves know it; ``driven`` has the times of the lines.
+
+    Attributes:
+        driven: (t_ns, lane, level) of every change of a valve's line, in order.
+        counted: times at which an event ``reject_late`` or ``reject_skipped`` was counted, in ns.
+    """
+
+    def __init__(
+        self,
+        cherries: Cherries,
+        t_ns: NDArray[np.int64],
+        ticks: NDArray[np.int64],
+        seed: int,
+        latency_ns: int = 0,
+    ) -> None:
         self._t_ns, self._ticks = t_ns.tolist(), ticks.tolist()
         self._furthest = np.maximum.accumulate(ticks).tolist()
         self._camera = Camera(cherries)
         self._rng = np.random.default_rng(seed)
         self.decoder, self.history = QuadratureDecoder(), TickHistory()
-        self.actuator = Actuator(PLAN, FiringRules(rejects_unjudged=True))
+        rules = FiringRules(latency_ns, rejects_unjudged=True)
+        self.actuator = Actuator(PLAN, rules)
+        self._lead = Lead(self.history, latency_ns, rules.jitter_ticks)
         self.driven: list[tuple[int, int, int]] = []
+        self.counted: list[int] = []
         self._mask = 0
         self._seqno = 0
         self._frames: deque[tuple[int, JudgedFrame, list[Verdict]]] = deque()  # ready_ns, frame, verdicts; in order
@@ -142,9 +165,11 @@ class _VirtualLine:
         held = False
         for step, t_ns in enumerate(self._t_ns):
             before = BeltPosition(self._ticks[step - 1], self._furthest[step - 1]) if step else BeltPosition(0, 0)
-            if next_ns < t_ns:
+            while next_ns < t_ns:
                 self._expose(next_ns, before)
                 next_ns = next(exposed, self._t_ns[-1])
+            for idle_ns in range((self._t_ns[step - 1] if step else t_ns) + STANDING_NS, t_ns, STANDING_NS):
+                self._act(idle_ns)
             self._turn(t_ns, before.tick, self._ticks[step], chance[step])
             # Sometimes the thread wakes late and gets two edges at once; not after a lost edge, for the same reason.
             held = not held and 1 - chance[step] < TWO_AT_ONCE_SHARE and chance[max(0, step - 1)] >= LOST_SHARE
@@ -180,7 +205,10 @@ class _VirtualLine:
             _, frame, verdicts = self._frames.popleft()
             self.actuator.take(acts_of(verdicts))
             self.actuator.judged(*frame)
-        mask = self.actuator.step(self.history.tick, t_ns)
+        counts = self.actuator.counts
+        counted = counts["reject_late"] + counts["reject_skipped"]
+        mask = self.actuator.step(self.history.tick, t_ns, self._lead.at_nozzle(t_ns), self.history.t_ns)
+        self.counted += [t_ns] * (counts["reject_late"] + counts["reject_skipped"] - counted)
         changed = mask ^ self._mask
         if changed:
             for lane in range(len(PLAN.lanes)):

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pitcore.calibration.belt import Views
 from pitcore.errors import CalibrationError
 
-MIN_CHERRIES = 60
+MIN_CHERRIES = 30  # different cherries
 MAX_SHIFT_PX = 64.0
 SAME_AREA = 1.6  # largest ratio of the areas of one cherry's masks
 MAX_SCATTER_PX = 4.0  # largest robust deviation between cherries; that of real masks is about 1
@@ -29,7 +30,7 @@ class Shift:
     Attributes:
         dx_px, dy_px: shift of the second plane, right and down.
         error_px: the larger of their standard errors.
-        cherries: number of measured cherries.
+        cherries: number of measured cherries, each counted once.
     """
 
     dx_px: float
@@ -51,20 +52,20 @@ def displacement(centres: Sequence[Centre]) -> tuple[float, float] | None:
     return other_x - x, other_y - y
 
 
-def shift_of(displacements: Sequence[tuple[float, float]], frames: int) -> Shift:
+def shift_of(displacements: Sequence[tuple[float, float]], views: Views) -> Shift:
     """Return the median shift of the cherries.
 
     Args:
-        displacements: (dx, dy) of each cherry, in px.
-        frames: number of measured frames, for the message.
+        displacements: (dx, dy) of each cherry in each frame that shows it, in px.
+        views: measured frames, and how many of them show the same cherry.
 
     Raises:
         CalibrationError: there are too few cherries, they disagree, or the shift is too large.
     """
-    count = len(displacements)
+    count = int(len(displacements) / views.of_each)
     if count < MIN_CHERRIES:
         raise CalibrationError(
-            f"align: {frames} frames were measured: {count} cherries are in both planes, but {MIN_CHERRIES} are "
+            f"align: {views.frames} frames were measured: {count} cherries are in both planes, but {MIN_CHERRIES} are "
             "needed; run the belt with cherries on it, or take more --frames"
         )
     points = np.asarray(displacements)

@@ -1,4 +1,7 @@
-"""Measures pixels per encoder tick from cherries in two consecutive frames (step ``belt``). Does no IO.
+"""Measures the travel of the belt from cherries in two consecutive frames. Does no IO.
+
+The step ``belt`` measures pixels per encoder tick. The other steps need the advance: a belt that is stopped shows the
+same cherries in every frame, and a slow one shows each of them many times.
 
 A cherry is matched by its column, size and brightness; no scale is assumed. Between two frames all cherries move by the
 same distance. The distance that most candidate pairs share is that of the belt; the other pairs are wrong matches.
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +58,14 @@ class Scale:
     pairs: int
 
 
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Number of measured frames, and of those that show the same cherry, on average."""
+
+    frames: int
+    of_each: float
+
+
 def sight_of(tick: int, things: NDArray[np.void], planes: int) -> Sight:
     """Return the sight of a frame, given its whole things as ``Preparer.segment`` returns them."""
     area = things["area"].astype(float)
@@ -66,21 +78,45 @@ def sight_of(tick: int, things: NDArray[np.void], planes: int) -> Sight:
     return Sight(tick, np.stack(columns, axis=1) if len(things) else np.zeros((0, 3 + planes)))
 
 
-def moved_between(before: Sight, after: Sight) -> Moved | None:
-    """Return the travel of the belt between two frames, or None if fewer than two cherries agree."""
+def moved_between(before: Sight, after: Sight, needed: int = 2) -> Moved | None:
+    """Return the travel of the belt between two frames, or None if fewer than ``needed`` cherries agree."""
     if not len(before.points) or not len(after.points):
         return None
     one, two = before.points[:, None, :], after.points[None, :, :]
     same = np.abs(one[..., 0] - two[..., 0]) <= SAME_X_PX
     same &= (np.abs(one[..., 2:] - two[..., 2:]) <= SAME_SIZE * one[..., 2:]).all(axis=2)
     distances = np.sort((two[..., 1] - one[..., 1])[same])
-    if len(distances) < 2:
+    if len(distances) < needed:
         return None
     agree = np.searchsorted(distances, distances + AGREE_PX, side="right") - np.arange(len(distances))
     start = int(agree.argmax())
-    if agree[start] < 2:
+    if agree[start] < needed:
         return None
     return Moved(after.tick - before.tick, float(np.mean(distances[start : start + agree[start]])), int(agree[start]))
+
+
+def views_of(step: str, sights: Sequence[Sight], height_px: int) -> Views:
+    """Return in how many frames each cherry is seen: in one if no cherry is seen in two frames.
+
+    Args:
+        step: name of the step, for the message.
+        sights: consecutive frames.
+        height_px: height of the searched part of a frame.
+
+    Raises:
+        CalibrationError: the belt is stopped in most frames.
+    """
+    # one cherry is enough: a wrong match is nearly always further away than MOVED_PX
+    moves = [moved_between(one, two, needed=1) for one, two in pairwise(sights)]
+    advances = np.abs([move.px for move in moves if move is not None])
+    if not len(advances):
+        return Views(len(sights), 1.0)
+    if np.median(advances) < MOVED_PX:
+        raise CalibrationError(
+            f"{step}: the belt is stopped, and the same cherries are in every frame; start the belt with cherries on "
+            "it and run the step again"
+        )
+    return Views(len(sights), max(1.0, height_px / float(np.mean(advances))))
 
 
 def scale_of(moves: Sequence[Moved | None]) -> Scale:

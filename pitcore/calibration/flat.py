@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore.calibration.belt import Views
 from pitcore.config.calibration import GAIN_ONE
 from pitcore.errors import CalibrationError
 from pitcore.frame import Plane
@@ -20,7 +21,7 @@ ROW_STEP = 8  # every 8th row: neighbouring rows are alike, and a frame takes 3 
 CELL_PX = 16  # cell size of the line watch
 ZONE_PX = 120  # least width of a zone, two cherries; each zone gives the median of its cherries
 MIN_ZONES, MAX_ZONES = 6, 16
-MIN_IN_ZONE = 40  # sightings: cherries differ by a third, so the error of a zone's median is 6 %
+MIN_IN_ZONE = 20  # different cherries: they differ by a third, so the error of a zone's median is 9 %
 ZONES_A_DEGREE = 3.5  # zones for each degree of the fitted polynomial: degree 4 for a full-size belt, at least 2
 EVEN_ENOUGH = 0.93  # share of the light in the darkest column above which no flat field is needed
 SURE = 5.0  # least fall-off in standard errors of a zone; at the ends the error of a fit is twice as large
@@ -92,15 +93,19 @@ class Falloff:
 
 
 def falloff(
-    x_px: NDArray[np.float64], means: NDArray[np.float64], width_px: int, frames: int, searched: slice | None = None
+    x_px: NDArray[np.float64],
+    means: NDArray[np.float64],
+    width_px: int,
+    views: Views,
+    searched: slice | None = None,
 ) -> Falloff:
     """Fit the fall-off of the light to cherries.
 
     Args:
-        x_px: (N,) columns of the cherries' middles.
-        means: (N,) mean grey levels of the cherries in one plane, uncorrected.
+        x_px: (N,) columns of the cherries' middles, in each frame that shows them.
+        means: (N,) mean grey levels of these sightings in one plane, uncorrected.
         width_px: width of the plane.
-        frames: number of measured frames, for the message.
+        views: measured frames, and how many of them show the same cherry: its sightings are not independent.
         searched: columns where cherries can be; None is all columns.
 
     Raises:
@@ -110,10 +115,11 @@ def falloff(
     zones = min(max(span // ZONE_PX, MIN_ZONES), MAX_ZONES)
     zone = np.clip(((x_px - first) * zones / span).astype(int), 0, zones - 1)
     counts = np.bincount(zone, minlength=zones)
-    if counts.min() < MIN_IN_ZONE:
-        poor = int(counts.argmin())
+    poor = int(counts.argmin())
+    cherries = counts[poor] / views.of_each
+    if cherries < MIN_IN_ZONE:
         raise CalibrationError(
-            f"flat: {frames} frames were measured: {counts[poor]} cherries are between columns "
+            f"flat: {views.frames} frames were measured: {cherries:.0f} cherries are between columns "
             f"{first + poor * span // zones} and {first + (poor + 1) * span // zones}, but {MIN_IN_ZONE} are needed; "
             "spread cherries over the whole width, or take more --frames"
         )
@@ -130,8 +136,9 @@ def falloff(
             f"a flat field corrects down to {1 / MAX_GAIN:.0%}"
         )
     scatter = [np.std(means[zone == number]) / levels[number] for number in range(zones)]
-    # standard error of a median; each cherry is seen about twice
-    error = 1.2533 * float(np.mean(scatter)) / float(np.sqrt(counts.mean() / 2))
+    error = (
+        1.2533 * float(np.mean(scatter)) / float(np.sqrt(counts.mean() / views.of_each))
+    )  # standard error of a median
     return Falloff(middles, levels, light, error)
 
 

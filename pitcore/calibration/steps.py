@@ -23,7 +23,7 @@ from pitcore.config import (
     Picamera2SourceConfig,
     PlaneCalibration,
 )
-from pitcore.errors import CalibrationError
+from pitcore.errors import CalibrationError, SegmentationError
 from pitcore.frame import Plane, Window
 from pitcore.preprocess.search_rules import window_of
 
@@ -55,7 +55,7 @@ def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> S
         targets: bright level for each plane, in grey levels.
 
     Raises:
-        CalibrationError: the source cannot be adjusted, or a target cannot be reached.
+        CalibrationError: the source cannot be adjusted, a target cannot be reached, or the belt is stopped.
     """
     source, names = survey.source, survey.config.frame.planes
     if not isinstance(source, Adjustable):
@@ -80,6 +80,7 @@ def measure_exposure(survey: Survey, frames: int, targets: Sequence[float]) -> S
         raise CalibrationError(
             f"exposure: still {levels} after {EXPOSURE_ROUNDS} rounds; check that the light is steady"
         )
+    _check_moves(survey, frames)
     values = _base(survey.config)
     planes, lines, parts = {}, [], []
     for number, name in enumerate(names):
@@ -120,6 +121,19 @@ def _seen(survey: Survey, frames: int) -> _Seen:
     return _Seen([exposure.brightness(*one) for one in zip(histograms, floors, strict=True)], kept)
 
 
+def _check_moves(survey: Survey, frames: int) -> None:
+    """Raise CalibrationError if the belt is stopped, as far as cherries are found: before ``flat`` they may not be."""
+    try:
+        looks = [_sight(look) for look in survey.looks(frames)]
+    except SegmentationError:
+        return
+    belt.views_of("exposure", looks, survey.config.frame.height_px)
+
+
+def _sight(look: Look) -> belt.Sight:
+    return belt.sight_of(look.frame.tick, look.things[look.whole], len(look.frame.planes))
+
+
 def _cameras(config: Config) -> list[list[int]]:
     """Return the numbers of each camera's planes, which share one exposure."""
     names = config.frame.planes
@@ -153,7 +167,7 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
         frames: number of frames for both parts together.
 
     Raises:
-        CalibrationError: there are too few cherries, or the fall-off is too large to correct.
+        CalibrationError: the belt is stopped, there are too few cherries, or the fall-off is too large to correct.
     """
     config = survey.config
     names, width = config.frame.planes, config.frame.width_px
@@ -180,10 +194,10 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
     searched = raw.columns(0)
     planed = _with(config, msgspec.structs.replace(values, planes=bare))
     fresh = Survey(survey.source, survey.read, planed, survey.progress)
-    places, means, looks = _cherries(fresh, frames - frames // 3, raw)
+    places, means, views = _cherries(fresh, frames - frames // 3, raw)
     planes, lines, parts = {}, [], []
     for number, name in enumerate(names):
-        fall = flat.falloff(places, means[:, number], width, looks, searched)
+        fall = flat.falloff(places, means[:, number], width, views, searched)
         light = np.ones(width) if fall.is_even else fall.light
         lit = means[:, number] / light[np.minimum(places.astype(int), width - 1)]
         planes[name] = msgspec.structs.replace(
@@ -207,11 +221,12 @@ def measure_flat(survey: Survey, frames: int) -> StepResult:
     return StepResult(msgspec.structs.replace(values, step="flat", planes=planes), lines, chart.sheet(parts))
 
 
-def _cherries(survey: Survey, frames: int, window: Window) -> tuple[Floats, Floats, int]:
-    """Return (N,) middles across the belt, (N, P) mean grey levels of single, whole cherries, and the frames."""
+def _cherries(survey: Survey, frames: int, window: Window) -> tuple[Floats, Floats, belt.Views]:
+    """Return (N,) middles across the belt and (N, P) mean grey levels of single, whole cherries, and their views."""
     limits, count = survey.config.decision, len(survey.config.frame.planes)
-    places, means = [], []
+    places, means, sights = [], [], []
     for look in survey.looks(frames, window):
+        sights.append(_sight(look))
         things = look.things[look.whole]
         alone = things["area"] <= limits.max_area_px
         alone &= (things["elongation"] <= limits.max_elongation) & (things["ellipse_fill"] >= limits.min_ellipse_fill)
@@ -220,7 +235,8 @@ def _cherries(survey: Survey, frames: int, window: Window) -> tuple[Floats, Floa
         means.append(things["plane_sum"][:, :count] / things["area"][:, None])
     if not places:
         raise CalibrationError("flat: no frame was left for the cherries; take more --frames")
-    return np.concatenate(places), np.concatenate(means), len(places)
+    views = belt.views_of("flat", sights, window.shape[0])
+    return np.concatenate(places), np.concatenate(means), views
 
 
 def _flat_line(name: str, old: PlaneCalibration, new: PlaneCalibration, fall: flat.Falloff) -> str:
@@ -241,7 +257,7 @@ def measure_align(survey: Survey, frames: int) -> StepResult:
         frames: number of frames for both halves together.
 
     Raises:
-        CalibrationError: there are not two planes, there are too few cherries, or they disagree.
+        CalibrationError: there are not two planes, the belt is stopped, there are too few cherries, or they disagree.
     """
     config = survey.config
     if len(config.frame.planes) != 2:
@@ -269,12 +285,13 @@ def _pair(shift: align.Shift) -> str:
 def _shift(survey: Survey, frames: int, window: Window) -> tuple[align.Shift, tuple[Plane, ...]]:
     displacements: list[tuple[float, float]] = []
     kept: tuple[Plane, ...] = ()
-    measured = 0
+    sights = []
     for look in survey.looks(frames, window):
-        measured += 1
+        sights.append(_sight(look))
         displacements += _displacements(look)
         kept = tuple(plane.copy() for plane in look.frame.planes)  # copies: the frame is released before it is drawn
-    return align.shift_of(displacements, measured), kept
+    views = belt.views_of("align", sights, window.shape[0])
+    return align.shift_of(displacements, views), kept
 
 
 def _displacements(look: Look) -> list[tuple[float, float]]:
@@ -292,8 +309,7 @@ def measure_belt(survey: Survey, frames: int) -> StepResult:
     Raises:
         CalibrationError: the belt is stopped, the encoder does not count, or too few cherries were matched.
     """
-    planes = len(survey.config.frame.planes)
-    sights = [belt.sight_of(look.frame.tick, look.things[look.whole], planes) for look in survey.looks(frames)]
+    sights = [_sight(look) for look in survey.looks(frames)]
     moves = [belt.moved_between(one, two) for one, two in pairwise(sights)]
     result = belt.scale_of(moves)
     old = survey.config.px_per_tick

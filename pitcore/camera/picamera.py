@@ -220,5 +220,6 @@ def _check_trigger(wanted: str) -> None:
     if triggered and "LIBCAMERA_RPI_CONFIG_FILE" not in os.environ:
         log.warning(
             "libcamera stops a camera that waits long for its trigger; set LIBCAMERA_RPI_CONFIG_FILE to a file "
-            "with a longer camera_timeout_value_ms, see firmware_configs/libcamera"
+            "with a longer camera_timeout_value_ms, for example /usr/share/pitcore/libcamera/trigger-pisp.json; "
+            "for the service write it into /etc/pitcore/service.env"
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from pitcore.actuation.valve_setup import shut_valves as drive_shut
-from pitcore.cli.options import config_option, read_config
+from pitcore.cli.options import config_option
+from pitcore.config import load_actuation
 
 
 @click.command()
@@ -16,11 +17,12 @@ def shut_valves(config_path: Path | None) -> None:
     """Shut every valve while no service runs.
 
     A service that ends shuts its valves itself. A killed service cannot, and a Raspberry Pi's kernel leaves a line as
-    it was last driven. So the unit runs this command after a service that did not end well.
+    it was last driven. So the unit runs this command after a service that did not end well. It reads the section
+    [actuation] only: a fault elsewhere in the file does not matter.
 
     \b
     Example:
       pitcore shut-valves --config /etc/pitcore/board.toml
     """
-    number = drive_shut(read_config(config_path, None).actuation)
+    number = drive_shut(load_actuation(config_path))
     click.echo(f"{number} valves are shut" if number else "[actuation] drives no line of this board; nothing to shut")

@@ -22,7 +22,7 @@ from pitcore.config.emulate import emulated
 from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import AlarmName, DriftConfig, FailSafe, FailsafeConfig, LineConfig, ReferenceConfig
-from pitcore.config.load import calibration_path, decode_config, load_config, load_control
+from pitcore.config.load import calibration_path, decode_config, load_actuation, load_config, load_control
 from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig, ShiftConfig
 from pitcore.config.safety import failsafe_of, weakened
@@ -101,6 +101,7 @@ __all__ = [
     "emulated",
     "explain",
     "failsafe_of",
+    "load_actuation",
     "load_config",
     "load_control",
     "operating_point",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from pitcore.config.actuation import ActuationConfig
 from pitcore.config.board import Config
 from pitcore.config.calibration import read_calibration
 from pitcore.config.control import ControlConfig
@@ -16,6 +17,8 @@ from pitcore.config.section import Section
 from pitcore.config.sources import SourceConfig
 from pitcore.errors import ConfigError
 from pitcore.plain_text import decode_text, unusual_character
+
+S = TypeVar("S", bound=Section)
 
 
 def decode_config(text: str, where: str) -> Config:
@@ -55,14 +58,27 @@ def load_control(path: Path | None) -> ControlConfig:
     Raises:
         ConfigError: the file cannot be read, is not TOML, or that section is bad.
     """
+    return _load_section(path, "control", ControlConfig, "give --socket instead")
+
+
+def load_actuation(path: Path | None) -> ActuationConfig:
+    """Read the [actuation] section only, so that valves can be shut although the rest of the file is bad.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or that section is bad.
+    """
+    return _load_section(path, "actuation", ActuationConfig, "shut off the air, then correct it")
+
+
+def _load_section(path: Path | None, name: str, kind: type[S], otherwise: str) -> S:
     if path is None:
-        return ControlConfig()
+        return kind()
     try:
-        return msgspec.convert(tomllib.loads(config_text(path)).get("control", {}), type=ControlConfig)
+        return msgspec.convert(tomllib.loads(config_text(path)).get(name, {}), type=kind)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}; give --socket instead") from error
+        raise ConfigError(f"{path}: not valid TOML: {error}; {otherwise}") from error
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: [control]: {error}; give --socket instead") from error
+        raise ConfigError(f"{path}: [{name}]: {error}; {otherwise}") from error
 
 
 def config_text(path: Path) -> str:

@@ -1,4 +1,8 @@
-"""Holds what viewers see of the board, from the messages of the service. Does no IO; the time is an argument."""
+"""Holds what viewers see of the board, from the messages of the service. Does no IO; the time is an argument.
+
+All times are CLOCK_MONOTONIC in seconds. A message tells what held at its own time, not when it was read. Counts are
+those of the service's run, which may be older than this process: rates compare with the first message.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Any
 import msgspec
 
 from pitcore.page.messages import LineNow, Seen, Start, Update
-from pitcore.page.tally import Count, Window, zero
+from pitcore.page.tally import Window
 from pitcore.page.words import ALARMS
 from pitcore.verdict import VERDICTS
 
@@ -27,7 +31,6 @@ class BoardView:
 
     Args:
         start: the first message of the service.
-        now_s: present time, CLOCK_MONOTONIC in seconds, like all times here.
 
     Attributes:
         total: numbers of verdicts of this run, by lane and verdict.
@@ -35,18 +38,16 @@ class BoardView:
         seen: the last verdicts.
     """
 
-    def __init__(self, start: Start, now_s: float) -> None:
+    def __init__(self, start: Start) -> None:
         self.start = start
-        self.total: Count = zero(len(start.lanes))
-        self.events: dict[str, int] = {}
+        self.total, self.events = start.counts, start.events
         self.seen: deque[Seen] = deque(maxlen=MAX_SEEN)
-        self._minute = Window(len(start.lanes), MINUTE_S)
-        self._hour = Window(len(start.lanes), HOUR_S)
+        self._minute = Window(start.at_s, start.counts, MINUTE_S)
+        self._hour = Window(start.at_s, start.counts, HOUR_S)
         self._now: LineNow | None = None
-        self._updated_s = self._looked_s = now_s
+        self._updated_s = self._looked_s = start.at_s
         self._points: deque[dict[str, float | None]] = deque(maxlen=MAX_POINTS)
-        self._point_s = now_s
-        self._before = (now_s, 0, 0, 0)
+        self._before: tuple[float, int, int, int] | None = None  # time and counts of the last point of the charts
         self._intervals_s: deque[float] = deque(maxlen=INTERVALS)
         self._spare_ms: list[float] = []  # since the last point
 
@@ -68,19 +69,17 @@ class BoardView:
         """
         return max(STALE_S, 3 * median(self._intervals_s or (0.0,)))
 
-    def take(self, update: Update, now_s: float) -> None:
+    def take(self, update: Update) -> None:
         """Apply a message of the service."""
-        self._updated_s = now_s
+        self._updated_s = update.at_s
         self.total, self.events = update.counts, update.events
         self.seen.extend(update.seen)
         if update.now is not None:
             self._add_interval(update.now)
-            self._now, self._looked_s = update.now, now_s
+            self._now, self._looked_s = update.now, update.at_s
             if update.now.spare_ms is not None:
                 self._spare_ms.append(update.now.spare_ms)
-            if now_s - self._point_s >= 1.0:
-                self._point_s = now_s
-                self._add_point(update.now, now_s)
+            self._add_point(update.now, update.at_s)
 
     def _add_interval(self, now: LineNow) -> None:
         """Add the mean interval of the frames that were searched since the last message, if there were any."""
@@ -90,25 +89,30 @@ class BoardView:
         frames = now.frames["processed"] - before.frames["processed"]
         self._intervals_s.append((now.looked_ns - before.looked_ns) / 1e9 / max(1, frames))
 
-    def _add_point(self, now: LineNow, now_s: float) -> None:
+    def _add_point(self, now: LineNow, at_s: float) -> None:
+        """Add a point if the last one is a second old. The first state of the line is only compared with."""
         cherries = sum(map(sum, self.total))
         dropped = now.frames["dropped"] + now.frames["lost"]
-        so_far = (now_s, cherries, dropped, now.rejects.get("late", 0))
-        passed_s = max(0.5, now_s - self._before[0])
-        new, drops, late = (a - b for a, b in zip(so_far[1:], self._before[1:], strict=True))
+        so_far = (at_s, cherries, dropped, now.rejects.get("late", 0))
+        before = self._before
+        if before is not None and at_s - before[0] < 1.0:
+            return
         self._before = so_far
+        if before is None:
+            return
+        passed_s, new, drops, late = (a - b for a, b in zip(so_far, before, strict=True))
         latency = now.latency_ms or (None, None)
         headroom = None if now.busy is None else 1.0 - now.busy
         spare_ms, self._spare_ms = min(self._spare_ms, default=None), []
         values = (new / passed_s, latency[0], latency[1], float(drops), float(late), headroom, spare_ms)
         self._points.append(dict(zip(SERIES, values, strict=True)))
 
-    def counts(self, now_s: float) -> dict[str, Any]:
-        """Return counts over the last minute and hour, by lane and verdict."""
+    def counts(self) -> dict[str, Any]:
+        """Return counts over the minute and the hour before the last message, by lane and verdict."""
         spans = {"minute": self._minute, "hour": self._hour}
         counts = {}
         for name, window in spans.items():
-            count, span_s = window.update(now_s, self.total)
+            count, span_s = window.update(self._updated_s, self.total)
             counts[name] = {"span_s": round(span_s, 1), "lanes": count}
         return counts
 
@@ -170,7 +174,7 @@ class BoardView:
             "stale": self.stale(now_s),
             "stale_after_s": round(self._limit_s, 2),
             "alarms": self.alarms(),
-            "counts": self.counts(now_s),
+            "counts": self.counts(),
             "total": self.total,
             "line": now,
             "point": self._points[-1] if self._points else None,

@@ -82,6 +82,9 @@ class PageSink(ChildOutput):
             control_socket=str(Path(config.control.socket).absolute()),
             store=None if store is None else str(Path(store).absolute()),
             run=uuid.uuid4().hex,
+            at_s=time.monotonic(),
+            counts=zero(len(names)),
+            events={},
         )
         self._counts = zero(len(names))
         self._events: Counter[str] = Counter()
@@ -163,7 +166,8 @@ class PageSink(ChildOutput):
         """See ``ChildOutput``."""
         connection.settimeout(0.0)
         try:
-            connection.send(msgspec.msgpack.encode(self._start))
+            so_far = {"at_s": time.monotonic(), "counts": self._counts, "events": dict(self._events)}
+            connection.send(msgspec.msgpack.encode(msgspec.structs.replace(self._start, **so_far)))
             copied = self._copied  # read before `_ready`, because the loop moves a frame from here to there
             used = {one.slot for one in (copied, *self._ready) if one is not None} | set(self._free)
             self._free.extend(slot for slot in range(SLOTS) if slot not in used)  # slots of the previous process
@@ -199,7 +203,8 @@ class PageSink(ChildOutput):
         raw = b""
         while not raw or len(raw) > MAX_MESSAGE_BYTES:
             seen = seen if not raw else seen[len(seen) // 2 + 1 :]
-            raw = msgspec.msgpack.encode(Update(self._counts, dict(self._events), seen, picture, now, last))
+            update = Update(time.monotonic(), self._counts, dict(self._events), seen, picture, now, last)
+            raw = msgspec.msgpack.encode(update)
         try:
             connection.send(raw)
         except BlockingIOError:

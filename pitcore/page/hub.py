@@ -9,6 +9,7 @@ from typing import Any
 Message = MutableMapping[str, Any]
 
 MAX_VIEWERS = 64
+CHECK_S = 1.0  # between two checks whether a viewer may still see the page
 BUDGET_BYTES_PER_S = 4_000_000  # of pictures to all viewers together: with many viewers each gets fewer pictures
 
 
@@ -41,11 +42,18 @@ class Hub:
         """Return the least interval between two pictures of this size, so that the budget is kept, in seconds."""
         return self.viewers * event_bytes / BUDGET_BYTES_PER_S
 
-    async def stream(self, first: bytes, receive: Callable[[], Awaitable[Message]], send: Any) -> None:  # noqa: ANN401
-        """Send server-sent events until the viewer disconnects.
+    async def stream(
+        self,
+        first: bytes,
+        may_look: Callable[[], bool],
+        receive: Callable[[], Awaitable[Message]],
+        send: Any,  # noqa: ANN401  ASGI's
+    ) -> None:
+        """Send server-sent events until the viewer disconnects or may not see them any more.
 
         Args:
             first: the first events, only for this viewer.
+            may_look: returns whether the viewer may still see the page; called once every ``CHECK_S``.
             receive: ASGI's ``receive``.
             send: ASGI's ``send``.
         """
@@ -56,16 +64,23 @@ class Hub:
             headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": first, "more_body": True})
-            await self._send_all(gone, send)
+            await self._send_all(gone, may_look, send)
+            await send({"type": "http.response.body", "body": b""})
         finally:
             gone.cancel()
             self.viewers -= 1
             self._on_viewers(self.viewers)
 
-    async def _send_all(self, gone: asyncio.Future[None], send: Any) -> None:  # noqa: ANN401  ASGI's
-        """Send new events until the viewer disconnects."""
+    async def _send_all(self, gone: asyncio.Future[None], may_look: Callable[[], bool], send: Any) -> None:  # noqa: ANN401
+        """Send new events until the viewer disconnects or may not see them any more."""
+        clock = asyncio.get_running_loop().time
         sent: dict[str, int] = {}
+        checked_s = clock()  # the caller has checked
         while not gone.done():
+            if clock() - checked_s >= CHECK_S:
+                if not may_look():
+                    return
+                checked_s = clock()
             changed = self._changed  # taken before reading the events, so that no later event is missed
             new = {kind: one for kind, one in self._newest.items() if one[0] != sent.get(kind)}
             for kind, (number, event) in new.items():
@@ -73,7 +88,7 @@ class Hub:
                 await send({"type": "http.response.body", "body": event, "more_body": True})
             if not new:
                 waits: asyncio.Future[Any] = asyncio.ensure_future(changed.wait())
-                await asyncio.wait([gone, waits], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([gone, waits], timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
                 waits.cancel()
 
 

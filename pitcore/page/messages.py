@@ -35,6 +35,8 @@ class Start(msgspec.Struct, frozen=True):
         control_socket: path of the service's control socket.
         store: path of the store of models; None if there is none.
         run: identifies this run of the service; counts begin at 0 with each run.
+        at_s: time of this message, CLOCK_MONOTONIC in seconds.
+        counts, events: as in ``Update``, at that time. They are not 0 if the page process was started again.
     """
 
     config: PageConfig
@@ -47,6 +49,9 @@ class Start(msgspec.Struct, frozen=True):
     control_socket: str
     store: str | None
     run: str
+    at_s: float
+    counts: Count
+    events: dict[str, int]
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -124,6 +129,8 @@ class Update(msgspec.Struct, frozen=True):
     """Every message after the first.
 
     Attributes:
+        at_s: time of this message, CLOCK_MONOTONIC in seconds. It may be read much later, because messages queue
+            while the page process starts.
         counts: numbers of verdicts since the start of the run, by lane and verdict.
         events: numbers of events since the start of the run, by name.
         seen: verdicts since the last message.
@@ -132,6 +139,7 @@ class Update(msgspec.Struct, frozen=True):
         last: True in the last message of the run.
     """
 
+    at_s: float
     counts: Count
     events: dict[str, int]
     seen: list[Seen]

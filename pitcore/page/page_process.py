@@ -63,7 +63,7 @@ class PageProcess:
         from pitcore.page.shifts import ShiftBook  # noqa: PLC0415
 
         self._connection, self._slots, self._start = connection, slots, start
-        self._view, self._album = BoardView(start, time.monotonic()), Album(start)
+        self._view, self._album = BoardView(start), Album(start)
         self._hub = Hub(self._report_viewers)
         state, page = Path(start.state_dir), start.config
         self._book = ShiftBook(state / "shifts", page.shifts, start.lanes, start.run, page.keep_shifts)
@@ -101,7 +101,7 @@ class PageProcess:
             self._ended.set()
             return
         update = msgspec.msgpack.decode(raw, type=Update)
-        self._view.take(update, time.monotonic())
+        self._view.take(update)
         if update.picture is not None:
             self._draw(update.picture)
         if update.last:

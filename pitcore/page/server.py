@@ -142,6 +142,14 @@ class Site:
         if not self._config.open and not may(self.token_of(request), "viewer"):
             raise HTTPException(401, "enter a token at the bottom of the page first")
 
+    def may_look(self, request: Request) -> bool:
+        """Return True if a request, which was accepted once, may still see the page."""
+        try:
+            self.check_viewer(request)
+        except (HTTPException, PageError):  # the viewer asks again, and gets the reason
+            return False
+        return True
+
     def check_role(self, request: Request, needed: Role) -> Token:
         """Return the token of a request if its role is sufficient. Raises HTTPException, PageError."""
         token = self.token_of(request)
@@ -265,10 +273,11 @@ class _Stream:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI's
         site = self._site
-        site.check_viewer(Request(scope))
+        request = Request(scope)
+        site.check_viewer(request)
         if site._hub.viewers >= MAX_VIEWERS:  # noqa: SLF001  of the same module
             raise HTTPException(503, f"there are already {MAX_VIEWERS} viewers; close another page")
-        await site._hub.stream(site.setup(), receive, send)  # noqa: SLF001
+        await site._hub.stream(site.setup(), lambda: site.may_look(request), receive, send)  # noqa: SLF001
 
 
 async def body_of(request: Request) -> dict[str, Any]:

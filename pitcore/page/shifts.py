@@ -163,7 +163,8 @@ class ShiftBook:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             replace_file(self._path(self._shift.id), lambda file: file.write(raw))
-            for old in self._ids()[self._keep :]:
+            others = [one for one in self._ids() if one != self._shift.id]  # newer ones too, if the clock was ahead
+            for old in others[self._keep - 1 :]:
                 self._path(old).unlink(missing_ok=True)
         except OSError as error:
             trouble = f"{self._folder}: counts of the shift cannot be written: {error.strerror}"
@@ -200,23 +201,28 @@ class ShiftBook:
     def _turn_to(self, shift: Shift) -> None:
         """End the previous shift, and begin or continue another one."""
         self.save()
-        before = self._record or self._last_record()
+        before = self._record or self._counted_last()
         begun = self.read(shift.id)
         self._shift = shift
         fits = begun is not None and begun.lanes == self._lanes
         if begun is not None and not fits:
             self._set_aside(shift.id)
-        is_ours = before is not None and before.run == self._run
-        counted = before.counted if before is not None and is_ours else zero(len(self._lanes))
-        counted_events = before.counted_events if before is not None and is_ours else {}
+        counted = zero(len(self._lanes)) if before is None else before.counted
+        counted_events = {} if before is None else before.counted_events
         if begun is not None and fits:
             self._record = msgspec.structs.replace(begun, run=self._run, counted=counted, counted_events=counted_events)
             return
         start, end = shift.start.isoformat(), shift.end.isoformat()
         self._record = Record(shift.name, start, end, self._lanes, self._run, counted, counted_events, {}, {})
 
-    def _last_record(self) -> Record | None:
-        return next((record for one in self._ids() if (record := self.read(one)) is not None), None)
+    def _counted_last(self) -> Record | None:
+        """Return the record on the disk that counted most of this run, or None if no record counted any of it.
+
+        The order of the files does not say which one it is, because the clock may have been ahead and set back.
+        """
+        records = (self.read(one) for one in self._ids())
+        ours = (record for record in records if record is not None and record.run == self._run)
+        return max(ours, key=_counted_of, default=None)
 
     def _set_aside(self, shift_id: str) -> None:
         """Rename the file of a shift that began with other lanes, so that its counts are kept."""
@@ -232,3 +238,8 @@ class ShiftBook:
 
     def _path(self, shift_id: str) -> Path:
         return self._folder / f"{shift_id}.json"
+
+
+def _counted_of(record: Record) -> tuple[int, int]:
+    """Return how many verdicts and events of its run a record has counted. Both never decrease during a run."""
+    return sum(map(sum, record.counted)), sum(record.counted_events.values())

@@ -31,28 +31,27 @@ class Window:
     """Counts over a sliding window of time.
 
     Args:
-        lanes: number of lanes.
+        at_s: time at which the window begins, monotonic clock in seconds.
+        total: count so far at that time.
         span_s: length of the window in seconds.
         steps: number of steps in the window, which limits its memory.
     """
 
-    def __init__(self, lanes: int, span_s: float, steps: int = 60) -> None:
-        self._span_s, self._step_s, self._lanes = span_s, span_s / steps, lanes
-        self._marks: deque[tuple[float, Count]] = deque()  # (second, count so far), the oldest first
+    def __init__(self, at_s: float, total: Count, span_s: float, steps: int = 60) -> None:
+        self._span_s, self._step_s = span_s, span_s / steps
+        self._marks: deque[tuple[float, Count]] = deque([(at_s, total)])  # (second, count so far), the oldest first
 
     def update(self, now_s: float, total: Count) -> tuple[Count, float]:
         """Record a total, and return the count within the window.
 
         Args:
             now_s: monotonic clock, in seconds.
-            total: count since the start; never decreases.
+            total: count so far; never decreases.
 
         Returns:
-            The count within the window, and the seconds that it covers: fewer than ``span_s`` after a start.
+            The count within the window, and the seconds that it covers: fewer than ``span_s`` after its begin.
         """
-        if not self._marks:
-            self._marks.append((now_s, zero(self._lanes)))
-        elif now_s - self._marks[-1][0] >= self._step_s:
+        if now_s - self._marks[-1][0] >= self._step_s:
             self._marks.append((now_s, total))
         while len(self._marks) > 1 and self._marks[1][0] <= now_s - self._span_s:
             self._marks.popleft()

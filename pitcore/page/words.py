@@ -115,7 +115,7 @@ EVENTS: Mapping[str, str] = {
     "logits_not_finite": "The network's answer for a cherry is NaN or infinite.",
     "overload": "More cherries in a frame than max_cherries.",
     "reject_late": "verdicts arrived after their cherry had reached the nozzle",
-    "reject_skipped": "a pulse fell between two readings of the encoder",
+    "reject_skipped": "a pulse got no air, or not all of it",
     "belt_unjudged": "belt reached the nozzles without a verdict",
     "valve_held": "the belt was stopped with an open valve, which was shut",
     "encoder_lost": "edges that the kernel's buffer lost; they are counted by their numbers",

@@ -144,6 +144,19 @@ def test_a_jump_within_a_pulse_ends_it_where_it_should_end(schedule):
     assert (list(made.skipped), made.late_ticks) == ([], 1)
 
 
+def test_valves_with_a_latency_open_for_ticks_that_are_foreseen_and_mark_none_as_fired(schedule):
+    made = schedule.Schedule(2, 2, 1000)
+    made.add(0, 100, 140)
+    made.add(0, 160, 170)
+    made.add(1, 130, 150)
+    foreseen = {90: 0, 95: 1, 125: 3, 139: 3, 140: 2, 150: 0, 155: 1, 170: 0}
+    assert {first: made.foresee(first, first + 5) for first in foreseen} == foreseen
+    assert made.foresee(100, 110) == 1  # the belt was slower than foreseen
+    assert (made.at, made.foreseen_change) == (100, 20)
+    assert made.add(0, 80, 150) == (10, 40, 20)  # the air for the first twenty cannot arrive any more
+    assert open_ticks(made, range(200)) == [*range(100, 150), *range(160, 170)]
+
+
 def test_more_lanes_than_bits_are_refused(schedule):
     with pytest.raises(ValueError, match="at most 62"):
         schedule.Schedule(63, 2, 1000)
@@ -222,6 +235,8 @@ def test_plain_and_compiled_agree_on_a_belt_that_jumps(schedule):
         tick += int(rng.choice([1, 1, 1, 2, 3, -1, -1, 40]))
         assert made[0].advance(tick) == made[1].advance(tick)
         assert made[0].next_change == made[1].next_change
+        assert made[0].foresee(tick, tick + 20) == made[1].foresee(tick, tick + 20)
+        assert made[0].foreseen_change == made[1].foreseen_change
     assert [tuple(one) for one in made[0].skipped] == [tuple(one) for one in made[1].skipped]
     assert made[0].skipped
     assert made[0].late_ticks == made[1].late_ticks > 0

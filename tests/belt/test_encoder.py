@@ -113,3 +113,25 @@ def test_speed_is_that_of_the_last_steps_and_falls_while_the_belt_is_stopped():
     for back in range(1, 51):
         history.append((100 + back) * 200_000, 100 - back)
     assert history.ticks_per_s(150 * 200_000) == pytest.approx(-5000.0)
+
+
+def test_the_speed_of_a_belt_that_starts_again_does_not_include_its_pause():
+    history = TickHistory()
+    for tick in range(1, 101):
+        history.append(tick * 200_000, tick)
+    for tick in range(1, 6):
+        history.append(2_000_000_000 + tick * 1_000_000, 100 + tick)
+    assert history.ticks_per_s(2_005_000_000) == pytest.approx(1000.0)
+
+
+def test_a_step_is_found_from_an_earlier_one_and_the_place_between_two():
+    history, since, t_ns, asked_ns = TickHistory(capacity=64), -1, 0, 0
+    for tick in range(1, 1001):
+        t_ns += 7 + tick % 13
+        history.append(t_ns, tick)
+        asked_ns = max(asked_ns, t_ns - 200 + tick % 31)
+        since = history.step_at(asked_ns, since)
+        assert since == history.step_at(asked_ns)
+    assert history.tick_at(asked_ns) <= history.place_at(since, asked_ns) < history.tick_at(asked_ns) + 1
+    assert history.place_at(history.step_at(t_ns), t_ns + 5) == 1000
+    assert TickHistory().place_at(-1, 5) == 0

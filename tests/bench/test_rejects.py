@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from pitcore.actuation.actuator import Actuator, acts_of
+from pitcore.actuation.late_air import LateAir
 from pitcore.actuation.wakeup_margin import Gap
+from pitcore.belt.lead import Lead
 from pitcore.bench import reject_report, rejects, schedule_speed
 from pitcore.bench.reject_account import Run, settle, settle_crowd, settle_touching
+from pitcore.bench.reject_latency import LATENCIES_MS, braking, delayed
 from pitcore.bench.reject_line import (
     CHERRY_PX,
     HEIGHT_PX,
@@ -159,6 +162,42 @@ def test_the_account_of_a_crowd_finds_what_is_missed_and_what_is_hit_without_nee
     monkeypatch.setattr(Actuator, "take", lambda *_: None)
     silent = crowded(800, 96, 1)
     assert (silent.missed, silent.blown_off) == (silent.pits, 0)
+
+
+@pytest.mark.parametrize("latency_ms", LATENCIES_MS)
+def test_valves_with_a_latency_miss_no_pit_that_can_be_foreseen_and_count_each_cut_pulse(latency_ms):
+    late = delayed(2000, latency_ms, 1)
+    assert late.good
+    assert (late.missed[0], late.silent, late.over_standing) == (0, 0, 0)
+    assert late.cut[0] <= 2
+    assert late.pits[0] > 400
+    assert late.pits[1] > 5
+    assert late.hit <= late.clean / 100
+    assert late.events <= sum(late.cut) + 2 * late.starts
+    said = reject_report.late_text([late])
+    assert said.endswith("  every pit that could be foreseen is hit, and every cut pulse is counted")
+
+
+def test_the_benchmark_detects_valves_whose_latency_is_ignored(monkeypatch):
+    monkeypatch.setattr(Lead, "at_nozzle", lambda lead, _: (lead._history.tick, lead._history.tick))
+    late = delayed(1000, 10, 1)
+    assert not late.good
+    assert late.missed[0] > late.pits[0] / 2
+    assert reject_report.late_text([late]).splitlines()[-1].startswith("  NOT every")
+
+
+def test_the_benchmark_detects_cut_pulses_that_are_not_counted(monkeypatch):
+    monkeypatch.setattr(LateAir, "cut", lambda *_: 0)
+    assert delayed(2000, 20, 1).silent > 0
+
+
+def test_the_belt_that_brakes_makes_every_step_in_order():
+    motion = braking(30_000, 6000.0, 1)
+    assert (np.diff(motion.t_ns) >= 0).all()
+    assert set(np.diff(motion.tick).tolist()) == {1, -1}
+    assert motion.tick[0] == 1
+    assert motion.tick.max() >= 30_000
+    assert np.diff(motion.t_ns).max() > 250_000_000  # it stands
 
 
 def test_every_pit_that_touches_gets_air_and_nothing_is_hit_beyond_clusters_and_pits():

@@ -9,6 +9,7 @@ from pitcore.calibration import align, belt, exposure, flat
 from pitcore.camera.source import Exposure, ExposureLimits
 from pitcore.errors import CalibrationError
 
+VIEWS = belt.Views(60, 2.0)
 LIMITS = ExposureLimits(20.0, 4000.0, 8.0)
 
 
@@ -79,7 +80,7 @@ def test_the_fall_off_of_the_light_is_found_to_a_few_percent(width, middle):
     def light(at):
         return 1.0 - 0.3 * (at - middle) ** 2
 
-    found = flat.falloff(*cherries(width, light), width, 60)
+    found = flat.falloff(*cherries(width, light), width, VIEWS)
     at = np.linspace(-1, 1, width)
     assert not found.is_even
     assert np.abs(found.light - light(at) / light(at).max()).max() < 0.09
@@ -88,7 +89,7 @@ def test_the_fall_off_of_the_light_is_found_to_a_few_percent(width, middle):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_even_light_gets_no_flat_field(seed):
-    found = flat.falloff(*cherries(2464, np.ones_like, count=1500, seed=seed), 2464, 60)
+    found = flat.falloff(*cherries(2464, np.ones_like, count=1500, seed=seed), 2464, VIEWS)
     assert found.is_even
 
 
@@ -98,12 +99,12 @@ def test_a_side_without_cherries_is_refused():
         CalibrationError,
         match=r"flat: 60 frames were measured: \d+ cherries are between columns 2310 and 2464",
     ):
-        flat.falloff(x[x < 2350], means[x < 2350], 2464, 60)
+        flat.falloff(x[x < 2350], means[x < 2350], 2464, VIEWS)
 
 
 def test_light_beyond_correction_is_refused():
     with pytest.raises(CalibrationError, match=r"of the light reaches the (left|right) side; fix or move the lamp"):
-        flat.falloff(*cherries(2464, lambda at: 1.0 - 0.75 * at**2, spread=0.05), 2464, 60)
+        flat.falloff(*cherries(2464, lambda at: 1.0 - 0.75 * at**2, spread=0.05), 2464, VIEWS)
 
 
 def test_the_profile_of_the_empty_belt_ignores_cherries():
@@ -120,7 +121,7 @@ def test_the_profile_of_the_empty_belt_ignores_cherries():
 def test_the_shift_of_the_planes_is_found_to_a_tenth_of_a_pixel():
     points = np.random.default_rng(0).normal((6.3, -2.8), 0.8, (200, 2))
     points[::9] += 30.0  # two cherries that were found as one thing
-    found = align.shift_of([tuple(point) for point in points], 20)
+    found = align.shift_of([tuple(point) for point in points], belt.Views(20, 2.0))
     assert (found.dx_px, found.dy_px) == pytest.approx((6.3, -2.8), abs=0.2)
     assert found.whole_px == (6, -3)
     assert found.error_px < 0.15
@@ -135,14 +136,14 @@ def test_masks_of_two_things_give_no_displacement():
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([(1.0, 1.0)] * 59, "align: 20 frames were measured: 59 cherries are in both planes, but 60 are needed"),
+        ([(1.0, 1.0)] * 59, "align: 20 frames were measured: 29 cherries are in both planes, but 30 are needed"),
         ([(float(k % 40), 0.0) for k in range(80)], "the cherries disagree by"),
         ([(70.0, 0.0)] * 80, r"\(70, 0\) px, more than 64"),
     ],
 )
 def test_an_alignment_that_cannot_be_measured_is_refused(points, message):
     with pytest.raises(CalibrationError, match=message):
-        align.shift_of(points, 20)
+        align.shift_of(points, belt.Views(20, 2.0))
 
 
 def sights(scale, ticks, *, cherries=12, seed=0, moving=True):
@@ -161,6 +162,37 @@ def sights(scale, ticks, *, cherries=12, seed=0, moving=True):
 def moves(*arguments, **named):
     seen = list(sights(*arguments, **named))
     return [belt.moved_between(one, two) for one, two in pairwise(seen)]
+
+
+def test_more_pictures_of_the_same_cherries_prove_no_more():
+    x, means = cherries(2464, lambda at: 1.0 - 0.12 * at**2, count=1500)
+    once = flat.falloff(x, means, 2464, belt.Views(60, 1.0))
+    again = flat.falloff(np.tile(x, 30), np.tile(means, 30), 2464, belt.Views(1800, 30.0))
+    assert again.error == pytest.approx(once.error, rel=1e-6)
+    with pytest.raises(CalibrationError, match=r"but 20 are needed; spread cherries over the whole width"):
+        flat.falloff(np.tile(x[:300], 30), np.tile(means[:300], 30), 2464, belt.Views(1800, 30.0))
+    with pytest.raises(CalibrationError, match="20 cherries are in both planes, but 30 are needed"):
+        align.shift_of([(1.0, 1.0)] * 600, belt.Views(20, 30.0))
+
+
+@pytest.mark.parametrize(("advance", "views"), [(200, 2.5), (20, 25.0), (-20, 25.0), (600, 1.0)])
+def test_a_slow_belt_shows_a_cherry_in_many_frames(advance, views):
+    seen = list(sights(1.0, [4000 + number * advance for number in range(20)]))
+    assert belt.views_of("flat", seen, 500).of_each == pytest.approx(views, rel=0.1 if views > 1 else 0.8)
+
+
+@pytest.mark.parametrize("kept", [1, None], ids=["one cherry", "many"])
+@pytest.mark.parametrize("standing", [20, 13])
+def test_a_belt_that_is_stopped_in_most_frames_is_refused(kept, standing):
+    seen = list(sights(0.5, [*range(4000, 4000 + 400 * (20 - standing), 400), *[8000] * standing]))
+    seen = [belt.Sight(one.tick, one.points[:kept]) for one in seen]
+    with pytest.raises(CalibrationError, match="flat: the belt is stopped, and the same cherries are in every frame"):
+        belt.views_of("flat", seen, 500)
+
+
+def test_without_cherries_nothing_is_known_of_the_belt():
+    assert belt.views_of("flat", [belt.Sight(0, np.zeros((0, 5)))] * 9, 500) == belt.Views(9, 1.0)
+    assert belt.views_of("flat", [], 500) == belt.Views(0, 1.0)
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.4987, -0.5])

@@ -77,6 +77,12 @@ def test_the_exposure_step_leaves_no_plane_clipped_or_dark(tiny_bundle):
     assert "run 'pitcore calibrate flat'" in outcome.lines[-1]
 
 
+def test_the_exposure_step_refuses_a_belt_that_is_stopped(tiny_bundle):
+    source = line_source(None, wrong(light=(0.5, 1.3), belt="stands", encoder="dead"))
+    with pytest.raises(CalibrationError, match="exposure: the belt is stopped"):
+        measured(line_config(tiny_bundle), source, measure_exposure, 16, TARGETS)
+
+
 def test_planes_of_one_camera_get_one_exposure(tiny_bundle):
     config = line_config(tiny_bundle)
     camera = CameraConfig(id="one", planes=("top", "bottom"), channels=("red", "blue"))
@@ -131,6 +137,9 @@ def test_an_even_belt_gets_no_flat_field(tiny_bundle):
         ({"shows": "nothing"}, measure_align, "align: 20 frames were measured: 0 cherries are in both planes"),
         ({"shows": "nothing"}, measure_belt, "belt: 40 frames were measured: 0 cherries were matched"),
         ({"shows": "nothing"}, measure_flat, "flat: 27 frames were measured: 0 cherries are between columns"),
+        ({"belt": "stands"}, measure_flat, "flat: the belt is stopped, and the same cherries are in every frame"),
+        ({"belt": "stands", "encoder": "dead"}, measure_flat, "flat: the belt is stopped"),
+        ({"belt": "stands"}, measure_align, "align: the belt is stopped"),
         ({"belt": "stands", "encoder": "dead"}, measure_belt, "belt: it is stopped; start the belt"),
         ({"belt": "stands"}, measure_belt, "the encoder counts but the cherries do not move"),
         ({"encoder": "dead"}, measure_belt, "cherries move but the encoder gives no ticks"),

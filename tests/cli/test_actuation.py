@@ -112,6 +112,16 @@ def test_shut_valves_says_what_it_did(tmp_path, tiny_bundle):
     assert (done.returncode, done.stdout) == (0, "[actuation] drives no line of this board; nothing to shut\n")
 
 
+def test_valves_are_shut_whatever_is_wrong_in_other_sections(tmp_path, tiny_bundle):
+    config = write_config(
+        tmp_path / "board.toml", tiny_bundle, extra=LINE.format(port=0) + "[belt]\ntolerance_px = -1\n"
+    )
+    assert_one_clear_line(run_pitcore("config", "check", config), "tolerance_px")
+    assert run_pitcore("shut-valves", "--config", config).returncode == 0
+    config.write_text("[actuation]\nwidth = 3\n")
+    assert_one_clear_line(run_pitcore("shut-valves", "--config", config), "[actuation]", "shut off the air")
+
+
 @pytest.mark.parametrize(("result", "shut"), [("success", False), ("signal", True), ("exit-code", True)])
 def test_systemd_shuts_the_valves_after_a_service_that_did_not_end_well(tmp_path, tiny_bundle, result, shut):
     """The unit's own line, with this installation's program and configuration in place of the package's."""

@@ -204,10 +204,19 @@ class Board:
         origin = f"http://127.0.0.1:{self.sink.port}"
         return self.ask(path, method, body or {}, **({"origin": origin, "content_type": "application/json"} | headers))
 
-    def events(self):
-        """Yield (kind, data) as a viewer hears them."""
+    def start_again(self):
+        """End the page process in order, and wait for the next one."""
+        first, patient = self.sink._process, self.sink._child
+        self.sink._child = replace(patient, silent_s=0.0, end_s=PATIENCE_S, retry_s=0.1)
+        self.wait(lambda: self.sink._process is not first, "the end of the process")
+        self.sink._child = patient
+        self.wait(lambda: self.sink._process not in {first, None}, "another process")
+        return self.ready()
+
+    def events(self, **headers):
+        """Yield (kind, data) as a viewer hears them, until the stream ends."""
         connection = http.client.HTTPConnection("127.0.0.1", self.sink.port, timeout=PATIENCE_S)
-        connection.request("GET", "/events")
+        connection.request("GET", "/events", headers=headers)
         answer = connection.getresponse()
         kind = None
         try:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pitcore.page.roles import FILE, add_token
+from pitcore.page.roles import FILE, add_token, remove_token
 from tests.cli.program import run_pitcore
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
 from tests.page.axe import needs_axe
@@ -143,6 +143,29 @@ def test_a_valve_is_not_tested_while_the_belt_runs(board, log_in):
     visit.wait(lambda: "belt" in visit.text("#answer"), "the refusal")
     assert visit.page.get_attribute("#answer", "class") == "bad-text"
     assert "valve_tested" not in board.status()["events"]
+
+
+def test_a_page_that_is_not_open_goes_away_with_the_token_or_at_logout(browser, tmp_path, tiny_bundle):
+    path = tmp_path / "state" / FILE
+    line = Line(tmp_path, tiny_bundle, "open = false\n")
+    try:
+        visit = Visit(browser, line.url, shows="body.shut #login")
+        assert (visit.text("#headline"), visit.page.is_visible("#belt")) == ("NO ACCESS", False)
+        for name, ends in (
+            ("anna", lambda: remove_token(path, "anna")),
+            ("eve", lambda: visit.page.click("#who button")),
+        ):
+            visit.page.fill("#token", add_token(path, "viewer", name))
+            visit.page.click("#login button")
+            visit.page.wait_for_selector("#picture[data-number]", state="visible")
+            visit.page.wait_for_selector("#login", state="hidden")
+            ends()
+            visit.page.wait_for_selector("body.shut #login", state="visible")
+            visit.wait(lambda: visit.text("#headline") == "NO ACCESS", "the headline")
+            assert not visit.page.is_visible("#belt")
+        visit.page.close()
+    finally:
+        line.service.kill()
 
 
 @needs_axe

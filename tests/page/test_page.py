@@ -79,7 +79,7 @@ def test_the_page_requests_nothing_from_other_hosts():
 
 
 def test_a_window_counts_what_came_within_its_span():
-    window = Window(1, 60.0)
+    window = Window(0.0, [[0, 0, 0, 0]], 60.0)
     for second in range(200):
         count, span_s = window.update(float(second), [[second * 10, 0, 0, 0]])
     assert span_s == pytest.approx(60, abs=1)
@@ -87,8 +87,7 @@ def test_a_window_counts_what_came_within_its_span():
 
 
 def test_a_window_that_is_not_full_yet_says_so():
-    window = Window(1, 60.0)
-    window.update(0.0, [[0, 0, 0, 0]])
+    window = Window(0.0, [[0, 0, 0, 0]], 60.0)
     count, span_s = window.update(5.0, [[7, 0, 0, 0]])
     assert (count, span_s) == ([[7, 0, 0, 0]], 5.0)
 
@@ -118,6 +117,22 @@ def test_counts_agree_with_the_verdicts(board):
 
     board.wait(lambda: new(3, "pit") == 2, "the count of pits")
     assert new(0, "clean") == 1
+
+
+def test_rates_after_a_restart_of_the_page_process_are_those_of_the_belt():
+    one, clean = BoardView(start_of(1000.0, 480_000)), 480_000  # three hours of the run are over
+    assert one.counts()["minute"] == {"span_s": 0.0, "lanes": [[0, 0, 0, 0]]}
+    rejects = {"late": 70}
+    for step in range(1, 241):  # 48 cherries a second; the messages of the first seconds are read late, all at once
+        clean += 24
+        line = msgspec.structs.replace(LINE, frames=LINE.frames | {"dropped": 900}, rejects=rejects)
+        one.take(Update(1000.0 + step / 2, [[clean, 0, 0, 0]], {}, [], None, line))
+        if step < 20:
+            continue
+        for span in one.counts().values():
+            assert sum(map(sum, span["lanes"])) == pytest.approx(48 * span["span_s"])
+    assert one.counts()["minute"]["span_s"] == pytest.approx(60, abs=2)
+    assert {(point["cherries"], point["dropped"], point["late"]) for point in one.points} == {(48.0, 0.0, 0.0)}
 
 
 # The picture
@@ -153,11 +168,15 @@ def test_no_frame_is_copied_without_viewers(tmp_path):
 # The age of the picture
 
 
+def start_of(at_s, clean):
+    fixed = (PageConfig(), ("top", "bottom"), (100, 100), (0, 0), 0.5, ("strip 1",), "/s", "/c", None, "run")
+    return Start(*fixed, at_s, [[clean, 0, 0, 0]], {})
+
+
 def view(now_s, **changes):
-    start = Start(PageConfig(), ("top", "bottom"), (100, 100), (0, 0), 0.5, ("strip 1",), "/s", "/c", None, "run")
-    one = BoardView(start, now_s)
+    one = BoardView(start_of(now_s, 0))
     line = msgspec.structs.replace(LINE, looked_ns=int(now_s * 1e9), cameras=[camera()])
-    one.take(Update([[0, 0, 0, 0]], {}, [], None, msgspec.structs.replace(line, **changes)), now_s)
+    one.take(Update(now_s, [[0, 0, 0, 0]], {}, [], None, msgspec.structs.replace(line, **changes)))
     return one
 
 
@@ -191,7 +210,7 @@ def stale_at(frames_s, end_s):
         if step % 5 == 0:  # the state of the line comes in each fifth message
             frames, seen = LINE.frames | {"processed": len(come)}, [camera(age_s=now_s - come[-1])]
             line = msgspec.structs.replace(LINE, frames=frames, cameras=seen, looked_ns=int(come[-1] * 1e9))
-        one.take(Update([[0, 0, 0, 0]], {}, [], None, line), now_s)
+        one.take(Update(now_s, [[0, 0, 0, 0]], {}, [], None, line))
         found += [now_s] * (one.stale(now_s) is not None)
     return found
 
@@ -242,7 +261,7 @@ def test_an_alarm_is_shown_with_its_fix():
 def test_a_point_of_the_charts_has_the_least_time_to_spare_since_the_last_one():
     one = view(100.0, spare_ms=80.0)
     for now_s, spare_ms in ((100.5, 300.0), (101.1, None), (102.2, None)):
-        one.take(Update([[0, 0, 0, 0]], {}, [], None, msgspec.structs.replace(LINE, spare_ms=spare_ms)), now_s)
+        one.take(Update(now_s, [[0, 0, 0, 0]], {}, [], None, msgspec.structs.replace(LINE, spare_ms=spare_ms)))
     assert [point["spare_ms"] for point in one.points] == [80.0, None]
 
 

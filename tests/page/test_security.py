@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import socket
 import ssl
@@ -243,6 +244,28 @@ def test_a_page_that_is_not_open_shows_nothing_without_a_token(tmp_path):
             assert board.ask(path)[0] == 401
         cookie = log_in(board, token).split(";")[0]
         assert board.ask("/state", cookie=cookie)[0] == 200
+
+
+@pytest.mark.parametrize("end", ["the token is revoked", "the viewer logs out", "the tokens cannot be read"])
+def test_an_open_stream_ends_with_the_right_to_see_it(tmp_path, end):
+    path = tmp_path / "state" / FILE
+    with Board(tmp_path, {"open": False}) as board:
+        stays, goes = add_token(path, "viewer", "anna"), add_token(path, "viewer", "eve")
+        board.ready()
+        kept, cookie = (log_in(board, token).split(";")[0] for token in (stays, goes))
+        stream, other = board.events(cookie=cookie), board.events(cookie=kept)
+        assert [next(stream)[0], next(other)[0]] == ["setup", "setup"]
+        if end == "the token is revoked":
+            remove_token(path, "eve")
+        elif end == "the viewer logs out":
+            assert board.write("/session", method="DELETE", cookie=cookie)[0] == 200
+        else:
+            path.chmod(0o644)
+        assert len(list(itertools.islice(stream, 100))) < 100  # it ends: 100 events take 50 s
+        if "cannot" not in end:
+            assert board.ask("/events", cookie=cookie)[0] == 401
+            assert next(other)[0] in {"now", "picture"}
+        other.close()
 
 
 def test_no_token_is_in_a_log_or_a_page(board, capfd, caplog):

@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 import io
+import json
 import time
 import zoneinfo
 
@@ -11,6 +12,7 @@ import pytest
 from pitcore.config import PageConfig, ShiftConfig
 from pitcore.page.report import to_csv, to_html
 from pitcore.page.shifts import ShiftBook, shift_at
+from pitcore.verdict import Event
 from tests.page.board import Board, verdict
 
 SHIFTS = PageConfig().shifts
@@ -99,11 +101,31 @@ def test_the_page_that_starts_again_in_the_next_shift_counts_only_what_is_new(tm
     assert again.read("2026-07-01T1400").total == [[0, 0, 2, 0], [0, 0, 0, 0]]
 
 
+def test_a_clock_that_was_ahead_does_not_make_a_restarted_page_count_twice(tmp_path):
+    one = book(tmp_path)
+    one.update(at("2027-03-01T08:00"), 0.0, count(1000), {})
+    one.update(at("2026-07-01T07:00"), 100.0, count(9000), {"belt_gap": 50})  # the clock is right from here on
+    one.update(at("2026-07-01T14:00"), 200.0, count(9500), {"belt_gap": 60})
+    one.save()
+    for now, shift in (("2026-07-01T14:01", "2026-07-01T1400"), ("2026-07-01T07:01", "2026-07-01T0600")):
+        again = book(tmp_path)
+        before = again.read(shift)
+        again.update(at(now), 0.0, count(9500), {"belt_gap": 60})
+        assert (again.read(shift).total, again.read(shift).events) == (before.total, before.events)
+
+
 def test_old_shifts_are_removed(tmp_path):
     one = book(tmp_path, keep=2)
     for day in range(1, 6):
         one.update(at(f"2026-07-0{day}T07:00"), day * 100.0, count(day), {})
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_present_shift_is_kept_though_the_clock_was_ahead(tmp_path):
+    one = book(tmp_path, keep=1)
+    one.update(at("2027-03-01T08:00"), 100.0, count(1), {})
+    one.update(at("2026-07-01T07:00"), 200.0, count(2), {})
+    assert [path.stem for path in tmp_path.iterdir()] == ["2026-07-01T0600"]
 
 
 def test_a_damaged_shift_file_does_not_end_the_page(tmp_path):
@@ -136,6 +158,23 @@ def test_csv_and_page_agree(tmp_path):
     assert "light_off" in page
     assert "armed" not in page  # no fault
     assert "&lt;board&gt;" in page
+
+
+def test_a_page_process_that_starts_again_counts_nothing_twice_and_shows_no_past_as_present(tmp_path):
+    pytest.importorskip("uvicorn", reason="the live page needs the extra `page`")
+    with Board(tmp_path) as board:
+        board.ready()
+        board.sink.emit([verdict("pit", pit=0.9)] * 300)
+        board.sink.emit([Event("pitcore.event/1", 1, 1, "overload", "too many", 7)])
+        board.wait(lambda: sum(map(sum, board.state()["total"])) == 300, "the counts")
+        board.start_again()
+        board.wait(lambda: board.state()["counts"].get("shift"), "a shift")
+        board.sink.emit([verdict()])
+        board.wait(lambda: sum(map(sum, board.state()["total"])) == 301, "the counts")
+        assert sum(map(sum, board.state()["counts"]["minute"]["lanes"])) <= 1
+    records = [json.loads(path.read_text()) for path in (tmp_path / "state" / "shifts").glob("*.json")]
+    assert sum(sum(map(sum, hour)) for record in records for hour in record["hours"].values()) == 301
+    assert sum(record["events"].get("overload", 0) for record in records) == 7
 
 
 def test_a_shift_is_served_by_its_name_and_no_other_file(tmp_path):

@@ -134,7 +134,7 @@ RESULTS = Path(experiments.__file__).parent / "results"
 
 
 def test_the_bundled_card_holds_what_the_committed_logits_give():
-    own, evidence = read_logits(COMMITTED), read_logits(RESULTS / "quarter-fine-72-taught.csv")
+    own, evidence = read_logits(COMMITTED), read_logits(RESULTS / "quarter-fine-72-start.csv")
     card = load_bundle(DEFAULT_BUNDLE).card
     probabilities = platt(own.margins, card.calibration.slope, card.calibration.intercept)
     assert card_points(own, probabilities, evidence) == card.points

@@ -61,6 +61,7 @@ install -Dm644 -t "$stage/usr/lib/sysusers.d" firmware_configs/sysusers.d/pitcor
 install -Dm644 -t "$stage/usr/lib/tmpfiles.d" firmware_configs/tmpfiles.d/pitcore.conf
 install -Dm644 -t "$stage/lib/udev/rules.d" firmware_configs/udev/60-pitcore.rules
 install -Dm644 -t "$stage/usr/share/pitcore/boards" firmware_configs/boards/*.toml
+install -Dm644 -t "$stage/usr/share/pitcore/libcamera" firmware_configs/libcamera/*.json
 install -Dm644 -t "$stage/usr/share/pitcore/prometheus" firmware_configs/prometheus/*.yml
 install -Dm644 -t "$stage/usr/share/pitcore/grafana" firmware_configs/grafana/*.json
 "$here/board_config.sh" firmware_configs/boards/emulated.toml >"$work/board.toml"

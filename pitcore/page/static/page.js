@@ -7,6 +7,7 @@ const COLOURS = {};
 const TINTS = { top: [255, 133, 128], bottom: [255, 189, 107] };
 const SILENT_MS = 2000; // if no event of the board arrives for longer, the page shows it
 const OLD_MS = 5000; // largest age of a picture while frames come, with any number of viewers; more for a slow camera
+const RETRY_MS = 5000; // after the board refused to send events
 const KEEP_LAST = 12;
 const HINT = "Open a cherry to see why: click it, or choose with the arrow keys and press Enter.";
 const MARGIN = 6;
@@ -15,11 +16,12 @@ let setup = null;
 let told = null;
 let heardAt = performance.now();
 let isCut = false; // the browser lost the connection and tries to connect again
+let isShut = false; // the board shows nothing without a token
 let picture = null; // {image, cherries, number, atMs}, atMs by the board's clock
 let isHeld = false;
 let chosen = -1;
 let points = [];
-let me = { name: null, role: null };
+let me = { name: null, role: null, open: true };
 const last = new Map();
 
 function make(tag, properties = {}, ...children) {
@@ -437,7 +439,10 @@ function drawState() {
   const silentMs = performance.now() - heardAt;
   let headline = told ? told.headline : { kind: "wait", text: "CONNECTING" };
   let stale = told ? told.stale : null;
-  if (isCut || silentMs > SILENT_MS) {
+  if (isShut) {
+    headline = { kind: "wait", text: "NO ACCESS" };
+    stale = null;
+  } else if (isCut || silentMs > SILENT_MS) {
     headline = { kind: "bad", text: "NO CONTACT" };
     stale = { why: "No contact with the board", age_s: silentMs / 1000 };
   } else if (stale) {
@@ -447,6 +452,7 @@ function drawState() {
     const oldMs = Math.max(OLD_MS, 1000 * told.stale_after_s);
     if (ageMs > oldMs) stale = { why: "No new picture comes", age_s: ageMs / 1000 };
   }
+  document.body.classList.toggle("shut", isShut);
   setText($("headline"), headline.text);
   $("headline").className = `pill ${headline.kind}`;
   $("stale").hidden = !stale;
@@ -477,6 +483,7 @@ function takeNow(event) {
 
 function takeSetup(event) {
   heardAt = performance.now();
+  isShut = false;
   setup = JSON.parse(event.data);
   points = setup.points;
   last.clear();
@@ -488,6 +495,7 @@ function takeSetup(event) {
 async function send(path, body = {}, method = "POST") {
   const answer = await fetch(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
   const said = await answer.json();
+  if (answer.status === 401) askWhoIAm().catch(() => {}); // the token was revoked, or the session is over
   setText($("answer"), answer.ok ? "" : said.error);
   $("answer").className = answer.ok ? "" : "bad-text";
   return answer.ok ? said : null;
@@ -518,6 +526,7 @@ function drawControls() {
   const rank = ["viewer", "operator", "engineer"].indexOf(me.role);
   $("controls").hidden = rank < 1;
   $("login").hidden = me.role !== null;
+  $("login-why").hidden = me.role !== null || me.open;
   $("who").replaceChildren(...(me.role === null ? [] : [`${me.name}, ${me.role} `, make("button", { type: "button", onclick: logOut }, "Log out")]));
   if (rank < 1 || !told || !told.line) return;
   const rows = [make("div", { className: "row" },
@@ -566,6 +575,7 @@ function testButton(lanes) {
 async function logOut() {
   me = (await send("session", {}, "DELETE")) || me;
   drawControls();
+  if (!me.open) connect(); // which is refused, and takes the page away
 }
 
 async function askWhoIAm() {
@@ -587,6 +597,7 @@ $("login").onsubmit = async (event) => {
 };
 
 async function listShifts() {
+  if (isShut) return;
   const answer = await fetch("shifts");
   if (!answer.ok) return;
   const shifts = await answer.json();
@@ -606,7 +617,20 @@ function connect() {
   source.addEventListener("setup", takeSetup);
   source.addEventListener("now", takeNow);
   source.addEventListener("picture", takePicture);
-  source.onerror = () => { isCut = true; };
+  source.onerror = () => {
+    isCut = true;
+    if (source.readyState === EventSource.CLOSED) findWhy(source).catch(() => {});
+  };
+}
+
+async function findWhy(refused) { // the board answered, but sends no events, and the browser does not try again
+  try {
+    await askWhoIAm();
+    isShut = !me.open && me.role === null;
+    if (isShut && $("cherry").open) $("cherry").close();
+  } finally {
+    if (!isShut) setTimeout(() => source === refused && connect(), RETRY_MS);
+  }
 }
 
 function begin() {
