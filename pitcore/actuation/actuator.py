@@ -27,7 +27,7 @@ DETAILS = {
     "reject_late": "verdicts to act on came after their cherry had reached the nozzle: the board is too slow, "
     "or the nozzles are too near; fail-safe `{fail_safe}`",
     "reject_skipped": "pulses got no air or were cut short: edges were lost, the board hung, or the belt braked or "
-    "started within latency_us; fail-safe `{fail_safe}`",
+    "started within latency_us; fail-safe `{fail_safe}` makes up for pulses without air, not for those cut short",
     "valve_held": "valves were open while the belt was stopped, and were closed after max_on_ms",
     "belt_unjudged": "stretches of belt reached the nozzles without a verdict; fail-safe `{fail_safe}`",
     "encoder_lost": "encoder edges were lost before they could be read; they were counted by their numbers",
@@ -246,8 +246,8 @@ class Actuator:
             self.schedule.add(pulse.lane, now, now + pulse.off - pulse.on)
 
     def _make_up_for_skipped(self) -> None:
-        """Count pulses that the count jumped over, except those that got air meanwhile."""
-        aired = 0 if self._late_air is None else self._late_air.open
+        """Count pulses that the count jumped over, except where air was on for the whole jump."""
+        aired = 0 if self._late_air is None else self._late_air.steady
         skipped = [pulse for pulse in self.schedule.skipped if not aired >> pulse.lane & 1]
         self.schedule.skipped = []
         self.counts["reject_skipped"] += len(skipped)

@@ -21,13 +21,13 @@ class LateAir:
         tick: position of the belt.
 
     Attributes:
-        open: bit n is set if lane n had air at some time since the step before.
+        steady: bit n is set if lane n had air all the time since the step before.
     """
 
     def __init__(self, lanes: int, latency_ns: int, spared_ticks: int, tick: int) -> None:
         self._latency_ns, self._spared = latency_ns, spared_ticks
         self._switched: deque[tuple[int, int]] = deque()  # time and valves of each change whose air has not arrived
-        self._now = self.open = 0
+        self._now = self._open = self.steady = 0
         self._lost = [0] * lanes
         self._furthest = tick
 
@@ -37,10 +37,11 @@ class LateAir:
 
     def arrive(self, t_ns: int) -> None:
         """Follow the air to a time."""
-        self.open = self._now
+        self._open = self.steady = self._now
         while self._switched and self._switched[0][0] + self._latency_ns <= t_ns:
             self._now = self._switched.popleft()[1]
-            self.open |= self._now
+            self._open |= self._now
+            self.steady &= self._now
 
     def cut(self, tick: int, wanted: int, still_wanted: int) -> int:
         """Follow the belt to a tick, and return the number of lanes whose pulse turned out to be cut short.
@@ -56,7 +57,7 @@ class LateAir:
         self._furthest += moved
         count = 0
         for lane in range(len(self._lost)) if wanted else ():
-            if self.open >> lane & 1:
+            if self.steady >> lane & 1 or (self._open >> lane & 1 and moved <= self._spared):
                 self._lost[lane] = max(0, self._lost[lane])
             elif wanted >> lane & 1:
                 self._lost[lane] += moved

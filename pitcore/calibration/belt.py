@@ -104,7 +104,7 @@ def views_of(step: str, sights: Sequence[Sight], height_px: int) -> Views:
         height_px: height of the searched part of a frame.
 
     Raises:
-        CalibrationError: the belt is stopped in most frames.
+        CalibrationError: the belt is stopped in most frames, or most things do not move with it.
     """
     # one cherry is enough: a wrong match is nearly always further away than MOVED_PX
     moves = [moved_between(one, two, needed=1) for one, two in pairwise(sights)]
@@ -112,6 +112,11 @@ def views_of(step: str, sights: Sequence[Sight], height_px: int) -> Views:
     if not len(advances):
         return Views(len(sights), 1.0)
     if np.median(advances) < MOVED_PX:
+        if sights[0].tick != sights[-1].tick:
+            raise CalibrationError(
+                f"{step}: the encoder counts, but the same things are at the same place in every frame: clean the "
+                "glass, take fixed things out of the view, or check what drives the encoder"
+            )
         raise CalibrationError(
             f"{step}: the belt is stopped, and the same cherries are in every frame; start the belt with cherries on "
             "it and run the step again"

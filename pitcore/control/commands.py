@@ -22,7 +22,7 @@ from pitcore.actuation.arming import Arming, ArmingState
 from pitcore.config import weakened
 from pitcore.control import status
 from pitcore.control.point import choose, restore
-from pitcore.control.reload import Reloader
+from pitcore.control.reload import Reloader, StillReloadingError
 from pitcore.control.server import Command, Peer
 from pitcore.control.status import ConfigStatus, Status
 from pitcore.control.valve_test import READY_S, ValveTest
@@ -34,6 +34,7 @@ from pitcore.sinks.sink import Sink
 log = logging.getLogger(__name__)
 
 RELOAD_S = 90.0  # a slow board loads and tests a model in seconds
+TURN_S = 5.0  # that a change of the operating point waits for another one; together less than clients wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +142,21 @@ class Commands:
         if wanted is not None and wanted not in known:
             raise ControlError(f"the model has no operating point {wanted}; it has {', '.join(known)}")
         state_dir = Path(self.app.config.control.state_dir)
-        with self._choosing:  # one request at a time: each restores what it found
+        if not self._choosing.acquire(timeout=TURN_S):  # one at a time: each restores what it found
+            raise ControlError("another change of the operating point is under way; try again")
+        try:
             before = choose(state_dir, wanted, who)
-            result = None
             try:
                 result = self.reloader.ask_and_wait(who, RELOAD_S)
-            finally:
-                if result is None or result.state != "ok":
-                    restore(state_dir, before)
+            except StillReloadingError:
+                raise  # it has read the choice, and may take it
+            except BaseException:
+                restore(state_dir, before)
+                raise
+            if result.state != "ok":
+                restore(state_dir, before)
+        finally:
+            self._choosing.release()
         if result.state != "ok":
             raise ControlError(f"refused, the old operating point is used: {result.detail}")
         model = status.model_status(self.app)

@@ -32,6 +32,10 @@ NICENESS = 10  # a tenth of the weight of the loop, if both need one core
 TAKEN_WITHIN_S = 30.0  # the loop checks after each frame, and every 0.1 s without one; if it takes longer, it hangs
 
 
+class StillReloadingError(ControlError):
+    """A reload has begun and did not end in time."""
+
+
 class ReloadResult(msgspec.Struct, frozen=True):
     """The result of the last reload.
 
@@ -56,6 +60,7 @@ class _Request:
 
     by: str
     given_up: bool = False
+    begun: bool = False
     asked: float = field(default_factory=time.monotonic)
     answer: queue.SimpleQueue[ReloadResult] = field(default_factory=queue.SimpleQueue)
 
@@ -118,7 +123,8 @@ class Reloader:
         """Request a reload and wait for its end; not from the loop's thread.
 
         Raises:
-            ControlError: it did not end in time. A reload that has begun may still succeed; another one is dropped.
+            StillReloadingError: it did not end in time, and may still succeed.
+            ControlError: it did not start in time, and was dropped.
         """
         request = _Request(by)
         self._requests.put(request)
@@ -126,10 +132,11 @@ class Reloader:
             return request.answer.get(timeout=timeout_s)
         except queue.Empty as error:
             request.given_up = True
-            raise ControlError(
-                f"the reload did not end within {timeout_s:g} s; if it has started, it may still succeed; see "
-                "`pitcore status`"
-            ) from error
+            if request.begun:
+                raise StillReloadingError(
+                    f"the reload did not end within {timeout_s:g} s and may still succeed; see `pitcore status`"
+                ) from error
+            raise ControlError(f"the reload did not start within {timeout_s:g} s and was dropped; try again") from error
 
     def between_frames(self) -> None:
         """Take new stages that are ready. The loop calls it after each frame."""
@@ -157,6 +164,8 @@ class Reloader:
             requests = [request for request in waiting if request is not None and not request.given_up]
             if not requests:
                 continue
+            for request in requests:
+                request.begun = True
             self._busy = True
             self._last = self._execute(", ".join(dict.fromkeys(request.by for request in requests)), requests[0].asked)
             self._busy = False

@@ -128,12 +128,14 @@ class Campaign:
         return judged
 
     def _cancel(self, link: Link, trial: Judged | None) -> str:
-        """Cancel an action, unless a model was on trial: a trial ends by itself."""
+        """Cancel an action. It waits for a trial, because the server does not say whether the action is that of it."""
         cancel = self._server.cancel(link)
-        if trial is not None:
-            feedback = Feedback("rejected", "none", f"too late to cancel: {trial.message}")
-        else:
+        if trial is None:
             feedback = Feedback("closed", "success", "cancelled; nothing was changed")
+        elif trial.is_over:
+            feedback = Feedback("closed", "success", f"cancelled; before, a trial ended: {trial.message}")
+        else:
+            feedback = Feedback("proceeding", "none", f"waits for a trial: {trial.message}")
         self._server.say("cancelAction", cancel.id, feedback)
         return f"action {cancel.cancel_action.stop_id}: {feedback.details}"
 

@@ -12,7 +12,7 @@ from pitcore.actuation.arming import Arming
 from pitcore.config import ControlConfig
 from pitcore.control.commands import Commands
 from pitcore.control.point import FILE, PointChoice, choose, restore, with_choice
-from pitcore.control.reload import ReloadResult
+from pitcore.control.reload import ReloadResult, StillReloadingError
 from pitcore.control.server import Peer
 from pitcore.errors import ConfigError, ControlError
 from tests.control.scenario import Running
@@ -128,12 +128,15 @@ def test_two_refused_choices_at_once_leave_what_was_chosen_before(config, tmp_pa
     assert (state / FILE).read_bytes() == kept
 
 
-def test_a_choice_whose_reload_does_not_end_is_not_kept(config, tmp_path):
+@pytest.mark.parametrize(
+    ("error", "kept"), [(ControlError("it was dropped"), False), (StillReloadingError("it did not end"), True)]
+)
+def test_a_choice_is_kept_only_if_its_reload_may_still_take_it(config, tmp_path, error, kept):
     class Hangs:
         def ask_and_wait(self, *_):
-            raise ControlError("the reload did not end within 90 s")
+            raise error
 
     app = SimpleNamespace(bundle=SimpleNamespace(card=SimpleNamespace(points=["strict"])), config=config)
-    with pytest.raises(ControlError, match="did not end"):
+    with pytest.raises(ControlError, match=str(error)):
         Commands(app, (), None, None, Hangs(), None).by_name()["point"]({"point": "strict"}, ANNA)
-    assert not (tmp_path / "state" / FILE).exists()
+    assert (tmp_path / "state" / FILE).exists() == kept

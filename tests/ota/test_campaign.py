@@ -246,7 +246,7 @@ def test_outside_the_maintenance_window_it_downloads_and_within_it_installs(flee
     assert fleet.said(waits) == [("scheduled", "none")]
 
 
-def test_a_canceled_action_is_given_up_and_one_on_trial_refuses(fleet):
+def test_a_canceled_action_is_given_up_and_waits_for_a_trial(fleet):
     fleet.publisher.add("1.0.0")
     early = fleet.server.assign("tiny", "1.0.0")
     fleet.server.cancel(early)
@@ -258,10 +258,27 @@ def test_a_canceled_action_is_given_up_and_one_on_trial_refuses(fleet):
     fleet.poll()
     fleet.server.cancel(late)
     fleet.poll()
-    assert fleet.said(late)[-1] == ("rejected", "none")
+    assert fleet.said(late)[-1] == ("proceeding", "none")
     fleet.line.start()
     fleet.poll()
-    assert (fleet.runs, fleet.server.status(late)) == ("tiny@1.0.0", "FINISHED")
+    assert (fleet.runs, fleet.server.status(late)) == ("tiny@1.0.0", "CANCELED")  # its trial had begun before
+
+
+def test_an_order_that_is_canceled_while_another_model_is_on_trial_is_never_installed(fleet):
+    fleet.publisher.add("1.0.0")
+    fleet.publisher.add("2.0.0")
+    fleet.server.assign("tiny", "1.0.0")
+    fleet.line.stop()
+    fleet.poll()
+    waits = fleet.server.assign("tiny", "2.0.0")
+    fleet.poll()
+    fleet.server.cancel(waits)
+    fleet.poll()
+    fleet.line.start()
+    fleet.poll()
+    assert (fleet.runs, fleet.server.status(waits)) == ("tiny@1.0.0", "CANCELED")
+    fleet.poll()
+    assert fleet.runs == "tiny@1.0.0"
 
 
 @pytest.mark.parametrize("part", ["os", "bApp"])

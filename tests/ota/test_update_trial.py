@@ -1,11 +1,14 @@
 """Tests a model on trial in a service that loses frames, crashes, does not answer or gets no frames."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import msgspec
+import pytest
 
 from pitcore.config import DecisionConfig
 from pitcore.errors import ControlError, Refusal
+from pitcore.ota import trial
 from pitcore.ota.disk import Disk
 from pitcore.ota.gate import Health
 from pitcore.ota.overview import look
@@ -14,9 +17,21 @@ from tests.ota.board import BUNDLED, refused
 from tests.ota.line import GATE, LOOK_FRAMES, Line
 
 
+@pytest.fixture
+def looks(monkeypatch):
+    """A clock of the trial that passes a second at each look, so that no result depends on the machine's speed."""
+    clock = SimpleNamespace(now=0.0)
+
+    def look():
+        clock.now += 1.0
+        return clock.now
+
+    monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=look, sleep=lambda _s: None))
+
+
 def serve_impatiently(board, line):
-    """Start a service of this kind; a trial waits only a moment for it."""
-    board.line, board.gate = line(board.store.root).start(), dataclasses.replace(GATE, timeout_s=0.2)
+    """Start a service of this kind; a trial waits only for some looks."""
+    board.line, board.gate = line(board.store.root).start(), dataclasses.replace(GATE, timeout_s=20.0)
 
 
 class Slow(Line):
@@ -48,6 +63,7 @@ class Loose(Line):
         return super().health()
 
 
+@pytest.mark.usefixtures("looks")
 def test_faults_of_the_machine_neither_commit_nor_ban_a_model(board):
     serve_impatiently(board, Loose)
     board.install("1.0.0", 1)
@@ -61,6 +77,7 @@ def test_faults_of_the_machine_neither_commit_nor_ban_a_model(board):
     assert board.updater().commit().result == "committed"
 
 
+@pytest.mark.usefixtures("looks")
 def test_a_machine_that_never_works_well_ends_with_the_old_model(board):
     serve_impatiently(board, Loose)
     board.install("1.0.0", 1)
@@ -79,6 +96,7 @@ class Rattling(Line):
         return super().health()
 
 
+@pytest.mark.usefixtures("looks")
 def test_usual_faults_are_still_usual_when_a_later_run_continues_the_trial(board):
     serve_impatiently(board, Rattling)
     for _ in range(20):

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from pitcore.errors import ConfigError, DataError
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.distil import catalogue, report, run
-from pitcore_tools.distil.answer_files import add_digest, write_answers
+from pitcore_tools.distil.answer_files import write_answers
 from pitcore_tools.distil.catalogue import Student, Teacher
 from pitcore_tools.distil.crops import Crops, load_packed
 from pitcore_tools.distil.fit import Lesson, one_cycle, permutations
@@ -288,24 +288,31 @@ def test_a_damaged_file_of_answers_is_a_clear_error(tmp_path: Path, raw: bytes) 
         run.answered(["any"], 0, place)
 
 
-def test_the_digest_is_added_to_answers_without_one_only_if_they_fit(tmp_path: Path) -> None:
-    crops = some_crops(400)
-    place = place_at(tmp_path, crops)
+def test_answers_that_do_not_say_to_which_crops_are_refused(tmp_path: Path) -> None:
+    place = place_at(tmp_path, some_crops())
     path = place.answers("any", 0)
     path.parent.mkdir(parents=True)
-    packed = to_bytes(torch.where(crops.labels[draw_pool(crops, 0, 2).crop] == 1, 0.9, 0.1))
-    np.savez_compressed(path, answers=packed)
+    np.savez_compressed(path, answers=np.zeros(64, np.int8))
     with pytest.raises(DataError, match="does not say to which crops it answers"):
         run.answered(["any"], 0, place)
-    flipped = replace(crops, labels=1 - crops.labels)
-    with pytest.raises(DataError, match="answers to other crops"):
-        add_digest(path, flipped, 0)
-    assert add_digest(path, crops, 0) == 1.0
-    with np.load(path) as content:
-        assert (content["answers"] == packed).all()
-    run.answered(["any"], 0, place)
-    with pytest.raises(DataError, match="has the answers to other crops"):
-        add_digest(path, replace(crops, hashes=["f" * 64, *crops.hashes[1:]], folds=crops.folds.roll(1)), 0)
+
+
+def test_a_file_of_answers_with_other_bytes_is_read_or_refused(tmp_path: Path) -> None:
+    crops = some_crops()
+    place, random = place_at(tmp_path, crops), np.random.default_rng(5)
+    path = place.answers("any", 0)
+    write_answers(path, torch.rand(640, generator=torch.Generator().manual_seed(1)), crops, 0)
+    good, refused = path.read_bytes(), 0
+    for _ in range(200):
+        raw = bytearray(good)
+        for at in random.integers(0, len(raw), 3):
+            raw[at] = random.integers(0, 256)
+        path.write_bytes(raw)
+        try:
+            run.answered(["any"], 0, place)
+        except DataError:
+            refused += 1
+    assert refused > 150
 
 
 def test_a_checkpoint_of_other_crops_or_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from pitcore_tools.quantise.bundle import rewrite_card
 from pitcore_tools.train.dataset import read_crops
 from pitcore_tools.train.loop import train
 from pitcore_tools.train.procedural import draw
+from pitcore_tools.train.recipe import load_recipe
 from tests.tools.conftest import TINY, changed
 
 
@@ -69,7 +70,8 @@ def test_a_run_is_scored_in_float_and_says_what_it_was_trained_on(procedural_cro
 
 
 def test_a_bundle_may_have_been_trained_on_the_crops_outside_its_held_out_fold(procedural_crops, tmp_path):
-    folds, fold = 5, 2  # of the bundled net, as its config.yaml says
+    recipe = load_recipe(DEFAULT_BUNDLE / "config.yaml")
+    folds, fold = recipe.folds, recipe.held_out_fold
     outside = sum(fold_of(crop.hash, folds) != fold for crop in read_crops(procedural_crops))
     found = json.loads(called("score", DEFAULT_BUNDLE, "--data", procedural_crops, "--json"))
     assert 0 < found["trained_on"] == outside < 120

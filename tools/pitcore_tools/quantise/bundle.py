@@ -32,7 +32,7 @@ from pitcore_tools.export.subnormal import float_tensors
 from pitcore_tools.networks.finite import refuse_not_finite
 from pitcore_tools.quantise.graph import Graph, Run
 from pitcore_tools.thresholds.card_reference import held_out_text, reference_of
-from pitcore_tools.thresholds.points import calibration, card_points
+from pitcore_tools.thresholds.points import calibration, card_points, nets_text
 from pitcore_tools.thresholds.provenance import check_evidence, check_own
 from pitcore_tools.train.recipe import Recipe, recipe_yaml
 
@@ -201,7 +201,7 @@ def _calibration_facts(held_out: HeldOut, evidence: HeldOut | None) -> dict[str,
     if evidence is None:
         by, part = "the net that ships", "half of the held-out crops, by hash,"
     else:
-        by, part = "five nets of this recipe", "fold"
+        by, part = f"{nets_text(evidence)} of this recipe", "fold"
     return {
         "method": "platt",
         "slope": slope,

@@ -28,7 +28,8 @@ from pitcore_tools.thresholds.control import STEP, accept_threshold, floor_to_st
 MAX_CLEAN_LOSS = 0.02
 PIT_SHARE = 0.46  # of the real crops
 OWN = "Wilks, on the held-out pits of the net that ships"
-POOLED = "Wilks, on the out-of-fold pits of five nets of this recipe; not contradicted by the net that ships"
+POOLED = "Wilks, on the out-of-fold pits of {nets} of this recipe; not contradicted by the net that ships"
+WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 10: "ten"}
 
 
 def calibration(own: HeldOut, evidence: HeldOut | None) -> tuple[float, float]:
@@ -75,9 +76,21 @@ def card_points(own: HeldOut, probabilities: Floats, evidence: HeldOut | None) -
         accept = min(max(accept, STEP), MAX_ACCEPT)
         thresholds = Thresholds(accept, max(reject, accept))
         points[name] = Point(
-            thresholds, evidence_of(labels, scores, thresholds, (share, OWN if evidence is None else POOLED))
+            thresholds,
+            evidence_of(
+                labels,
+                scores,
+                thresholds,
+                (share, OWN if evidence is None else POOLED.format(nets=nets_text(evidence))),
+            ),
         )
     return points
+
+
+def nets_text(evidence: HeldOut) -> str:
+    """Return the number of nets of the evidence, one for each fold, for people."""
+    count = len(np.unique(evidence.folds))
+    return f"{WORDS.get(count, str(count))} nets"
 
 
 def evidence_of(labels: Labels, scores: Floats, thresholds: Thresholds, promise: tuple[float, str]) -> Evidence:
