@@ -57,7 +57,7 @@ class LateAir:
         self._furthest += moved
         count = 0
         for lane in range(len(self._lost)) if wanted else ():
-            if self.steady >> lane & 1 or (self._open >> lane & 1 and moved <= self._spared):
+            if self._open >> lane & 1:
                 self._lost[lane] = max(0, self._lost[lane])
             elif wanted >> lane & 1:
                 self._lost[lane] += moved

@@ -112,14 +112,9 @@ def views_of(step: str, sights: Sequence[Sight], height_px: int) -> Views:
     if not len(advances):
         return Views(len(sights), 1.0)
     if np.median(advances) < MOVED_PX:
-        if sights[0].tick != sights[-1].tick:
-            raise CalibrationError(
-                f"{step}: the encoder counts, but the same things are at the same place in every frame: clean the "
-                "glass, take fixed things out of the view, or check what drives the encoder"
-            )
         raise CalibrationError(
-            f"{step}: the belt is stopped, and the same cherries are in every frame; start the belt with cherries on "
-            "it and run the step again"
+            f"{step}: the belt is stopped, and the same cherries are in every frame, or fixed things are in view; start "
+            "the belt with cherries on it, clean the glass, and run the step again"
         )
     return Views(len(sights), max(1.0, height_px / float(np.mean(advances))))
 

@@ -97,7 +97,7 @@ def test_a_calibration_of_other_frames_or_a_damaged_one_is_refused(board):
         (("undo",), "name one: --config FILE with [calibration] file"),
         (("exposure", "--config", "{board}", "--target", "top=999"), "give PLANE=LEVEL with one of top, bottom"),
         (("exposure", "--config", "{board}", "--target", "side=99"), "give PLANE=LEVEL with one of top, bottom"),
-        (("align", "--config", "{board}", "--frames", "4"), "60 are needed; run the belt with cherries on it"),
+        (("align", "--config", "{board}", "--frames", "4"), "30 are needed; run the belt with cherries on it"),
         (("undo", "--config", "{board}"), "nothing to undo: no calibration is in force"),
     ],
 )

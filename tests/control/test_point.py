@@ -118,7 +118,9 @@ def test_two_refused_choices_at_once_leave_what_was_chosen_before(config, tmp_pa
         said.append(str(refused.value))
         both.set()
 
-    threads = [threading.Thread(target=ask, args=pair) for pair in (("anna", "throughput"), ("ben", "strict"))]
+    threads = [
+        threading.Thread(target=ask, args=pair, daemon=True) for pair in (("anna", "throughput"), ("ben", "strict"))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -29,9 +29,9 @@ def looks(monkeypatch):
     monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=look, sleep=lambda _s: None))
 
 
-def serve_impatiently(board, line):
-    """Start a service of this kind; a trial waits only for some looks."""
-    board.line, board.gate = line(board.store.root).start(), dataclasses.replace(GATE, timeout_s=20.0)
+def serve_impatiently(board, line, timeout_s=0.2):
+    """Start a service of this kind; a trial waits only a moment for it, or with the clock ``looks`` some looks."""
+    board.line, board.gate = line(board.store.root).start(), dataclasses.replace(GATE, timeout_s=timeout_s)
 
 
 class Slow(Line):
@@ -65,7 +65,7 @@ class Loose(Line):
 
 @pytest.mark.usefixtures("looks")
 def test_faults_of_the_machine_neither_commit_nor_ban_a_model(board):
-    serve_impatiently(board, Loose)
+    serve_impatiently(board, Loose, 20.0)
     board.install("1.0.0", 1)
     outcome = board.install("2.0.0", 2)
     assert outcome.result == "on trial"
@@ -79,7 +79,7 @@ def test_faults_of_the_machine_neither_commit_nor_ban_a_model(board):
 
 @pytest.mark.usefixtures("looks")
 def test_a_machine_that_never_works_well_ends_with_the_old_model(board):
-    serve_impatiently(board, Loose)
+    serve_impatiently(board, Loose, 20.0)
     board.install("1.0.0", 1)
     for _ in range(2):
         assert board.install("2.0.0", 2).result == "on trial"
@@ -98,7 +98,7 @@ class Rattling(Line):
 
 @pytest.mark.usefixtures("looks")
 def test_usual_faults_are_still_usual_when_a_later_run_continues_the_trial(board):
-    serve_impatiently(board, Rattling)
+    serve_impatiently(board, Rattling, 20.0)
     for _ in range(20):
         board.line.health()
     board.gate = dataclasses.replace(board.gate, frames=10**9)  # the belt stops before enough frames are judged

@@ -206,7 +206,7 @@ def test_refresh_names_what_waits_for_an_offline_key(tmp_path):
         (100, 0, None),
         (300, 0, "root: expires in 65 days"),
         (336, 3, "root: expires in 29 days"),
-        (366, 3, "root: EXPIRED 1 days ago, boards refuse every update"),
+        (366, 3, "root: HAS EXPIRED, boards refuse every update"),
     ],
 )
 def test_refresh_publishes_but_ends_with_3_when_an_offline_key_is_needed_soon(tmp_path, monkeypatch, days, code, line):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -27,16 +28,16 @@ COMMITTED = Path(__file__).parents[1] / "distil" / "results"
 Part = tuple[int, int]  # a fold, and the number of folds
 
 
-class Fold(click.ParamType):
+class Fold(Text):
     """A fold: ``3`` of the five folds, or ``9/10``, fold 9 of ten."""
 
     name = "fold"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Part:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """Return the fold and the number of folds, or fail."""
         if isinstance(value, tuple):
             return value
-        found = re.fullmatch(r"(\d{1,4})(?:/(\d{1,4}))?", str(value), re.ASCII)
+        found = re.fullmatch(r"(\d{1,4})(?:/(\d{1,4}))?", super().convert(value, param, ctx), re.ASCII)
         fold, count = (int(found[1]), int(found[2] or FOLDS)) if found else (0, 0)
         if not 0 <= fold < count or count < 2:
             self.fail(f"{value!r} is not a fold; name one of 0 to {FOLDS - 1}, or 9/10 for fold 9 of 10", param, ctx)

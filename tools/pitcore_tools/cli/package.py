@@ -309,7 +309,7 @@ def deltas(bundle: Path, as_json: bool) -> None:
 
 def _waits(role: str, days: float) -> str:
     """Return the line for a role that waits for its key."""
-    left = f"expires in {days:.1f} days" if days > 0 else "HAS EXPIRED, boards refuse every update"
+    left = f"expires in {days:.0f} days" if days > 0 else "HAS EXPIRED, boards refuse every update"
     return f"{role}: {left}; sign it with `pitcore-tools package refresh {role}` and its key"
 
 

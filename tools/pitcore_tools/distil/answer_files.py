@@ -27,7 +27,7 @@ DAMAGED = (  # what numpy raises for a file that is cut off or has other bytes
     TypeError,
     KeyError,
     SyntaxError,
-    NotImplementedError,
+    RuntimeError,  # also NotImplementedError
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
