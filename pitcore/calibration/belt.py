@@ -113,8 +113,8 @@ def views_of(step: str, sights: Sequence[Sight], height_px: int) -> Views:
         return Views(len(sights), 1.0)
     if np.median(advances) < MOVED_PX:
         raise CalibrationError(
-            f"{step}: the belt is stopped, and the same cherries are in every frame, or fixed things are in view; start "
-            "the belt with cherries on it, clean the glass, and run the step again"
+            f"{step}: the belt is stopped, and the same cherries are in every frame, or fixed things are in view; "
+            "start the belt with cherries on it, clean the glass, and run the step again"
         )
     return Views(len(sights), max(1.0, height_px / float(np.mean(advances))))
 
