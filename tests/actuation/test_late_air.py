@@ -226,3 +226,25 @@ def test_each_gap_in_the_air_over_a_pulse_is_counted_once_and_small_ones_togethe
     assert go(50, 1, still=0) == 1
     assert go(100, 2) == 1  # the other lane
     assert go(200, 0) == 0
+
+
+@pytest.mark.parametrize("latency_ms", [0, 10, 20])
+def test_a_pulse_that_is_jumped_over_counts_although_an_earlier_one_had_air(latency_ms):
+    """The board hangs while the first of two pulses is under the nozzle, and goes on beyond the second."""
+    plan = Plan(px_per_tick=1.0, rows_px=(0, 500), cherry_px=100, lanes=(Lane((0, 1000), 4000, 2 * HALF),))
+    history, latency_ns, first = TickHistory(), latency_ms * MS, 8000
+    lead, actuator = Lead(history, latency_ns, RULES.jitter_ticks), Actuator(plan, FiringRules(latency_ns))
+    middles = [first, first + 600]
+    actuator.take([Act(middle - 4000, (100, -30, 60, 60), "reject", one_cherry=True) for middle in middles])
+    t_ns, tick, shots, before, mask = 10**9, 0, 0, 0, 0
+    while tick < 10_000:
+        for _ in range(900 if tick == first + 25 else 1):
+            t_ns, tick = t_ns + 10**9 // SPEED, tick + 1
+            history.append(t_ns, tick)
+        actuator.judged(tick // 50 * 50 - 2000, t_ns)
+        was, mask = mask, actuator.step(tick, t_ns, lead.at_nozzle(t_ns), t_ns)
+        if tick == 7000:
+            before, shots = actuator.counts["reject_skipped"], 0
+        shots += mask & ~was
+    assert actuator.counts["reject_skipped"] > before
+    assert shots >= 2  # the first pulse, and one that makes up for the second
