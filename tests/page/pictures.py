@@ -168,7 +168,7 @@ def while_labelling(browser, folder, keep):
                     tab.wait_for_function(SHOWN, arg=f"{person}: {done} of 20")
                     tab.keyboard.press(key)
             tab.wait_for_function(SHOWN, arg=f"{person}: {len(keys)} of 20")
-            tab.wait_for_function("() => document.getElementById('agreement').textContent.includes('of 8 agreed')")
+            tab.wait_for_function("() => document.getElementById('agreement').textContent.includes('agreed')")
             keep("label.png", tab)
             tab.close()
         finally:
