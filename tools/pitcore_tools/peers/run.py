@@ -129,6 +129,8 @@ def whole(config: Config, threads: int, rounds: int, tick: Tick) -> Question:
         nonlocal cpu_since
         cpu_ms = (time.process_time_ns() - cpu_since) / 1e6
         number = metrics.stages["total"].count
+        if number == len(rows[OURS]):
+            return  # no frame came: the first one is still drawn
         rows[OURS].append((float(metrics.stages["total"].in_order_ms()[-1]), cpu_ms))
         for name, net in peers.items():
             rows[name].append(once(partial(_verdicts, search, net, frames[(number - 1) % RING])))
