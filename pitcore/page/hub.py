@@ -71,7 +71,12 @@ class Hub:
             self.viewers -= 1
             self._on_viewers(self.viewers)
 
-    async def _send_all(self, gone: asyncio.Future[None], may_look: Callable[[], bool], send: Any) -> None:  # noqa: ANN401
+    async def _send_all(
+        self,
+        gone: asyncio.Future[None],
+        may_look: Callable[[], bool],
+        send: Any,  # noqa: ANN401  ASGI's
+    ) -> None:
         """Send new events until the viewer disconnects or may not see them any more."""
         clock = asyncio.get_running_loop().time
         sent: dict[str, int] = {}

@@ -288,33 +288,6 @@ def test_a_damaged_file_of_answers_is_a_clear_error(tmp_path: Path, raw: bytes) 
         run.answered(["any"], 0, place)
 
 
-def test_answers_that_do_not_say_to_which_crops_are_refused(tmp_path: Path) -> None:
-    place = place_at(tmp_path, some_crops())
-    path = place.answers("any", 0)
-    path.parent.mkdir(parents=True)
-    np.savez_compressed(path, answers=np.zeros(64, np.int8))
-    with pytest.raises(DataError, match="does not say to which crops it answers"):
-        run.answered(["any"], 0, place)
-
-
-def test_a_file_of_answers_with_other_bytes_is_read_or_refused(tmp_path: Path) -> None:
-    crops = some_crops()
-    place, random = place_at(tmp_path, crops), np.random.default_rng(5)
-    path = place.answers("any", 0)
-    write_answers(path, torch.rand(640, generator=torch.Generator().manual_seed(1)), crops, 0)
-    good, refused = path.read_bytes(), 0
-    for _ in range(200):
-        raw = bytearray(good)
-        for at in random.integers(0, len(raw), 3):
-            raw[at] = random.integers(0, 256)
-        path.write_bytes(raw)
-        try:
-            run.answered(["any"], 0, place)
-        except DataError:
-            refused += 1
-    assert refused > 150
-
-
 def test_a_checkpoint_of_other_crops_or_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crops = some_crops()
     monkeypatch.setattr(catalogue, "student", lambda _name: SMALL)

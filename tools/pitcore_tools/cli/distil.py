@@ -33,7 +33,7 @@ class Fold(Text):
 
     name = "fold"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  click's
         """Return the fold and the number of folds, or fail."""
         if isinstance(value, tuple):
             return value

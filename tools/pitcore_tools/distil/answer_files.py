@@ -8,7 +8,6 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from pitcore.errors import DataError, first_line
 from pitcore_tools.distil.crops import Crops
+from pitcore_tools.distil.files import write_arrays
 from pitcore_tools.distil.pool import from_bytes, to_bytes
 
 DAMAGED = (  # what numpy raises for a file that is cut off or has other bytes
@@ -80,18 +80,3 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     if "answers" not in found:
         raise DataError(f"{path}: has no answers in it; remove it and run `pitcore-tools distil answer` again")
     return found
-
-
-def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
-    """Write a compressed .npz atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
-
-
-def replace(path: Path, write: Callable[[Any], object]) -> None:
-    """Write a file atomically, without ``pitcore.durable``, which a machine without pitcore does not have."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    with part.open("xb") as file:  # follows no link
-        write(file)
-    part.replace(path)

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from pitcore.errors import DataError
 from pitcore_tools.distil import catalogue
-from pitcore_tools.distil.answer_files import check_answers, read_answers, replace, write_answers, write_arrays
+from pitcore_tools.distil.answer_files import check_answers, read_answers, write_answers
 from pitcore_tools.distil.crops import FOLDS, Crops, load_packed
+from pitcore_tools.distil.files import replace, write_arrays
 from pitcore_tools.distil.fit import GraphStream, Lesson, multiplies_bfloat16
 from pitcore_tools.distil.pool import Answered, answers, draw_pool
 from pitcore_tools.distil.students import BATCH, build_student, schedule, student_lesson, student_margins

@@ -73,7 +73,7 @@ def write_bundle(folder: Path, trained: Run, graph: Graph, held_out: HeldOut, ev
         "model.onnx": graph.model.SerializeToString(),
         "config.yaml": recipe_yaml(trained.recipe).encode(),
         "golden.npz": golden_vectors(trained.recipe, graph),
-        "calibration.json": _json(_calibration_facts(held_out, evidence)),
+        "calibration.json": _json(_calibration_facts((slope, intercept), held_out, evidence)),
         "metrics.json": _json(
             {
                 "split": {
@@ -136,13 +136,13 @@ def rewrite_points(folder: Path, held_out: HeldOut, evidence: HeldOut | None, ve
     folds = check_own(folder, held_out)
     if evidence is not None:
         check_evidence(held_out, folds, evidence)
-    card, facts = load_bundle(folder).card, _calibration_facts(held_out, evidence)
-    fitted = ProbabilityCalibration(facts["method"], facts["slope"], facts["intercept"])
+    card = load_bundle(folder).card
+    fitted = ProbabilityCalibration("platt", *calibration(held_out, evidence))
     points = card_points(held_out, figures.platt(held_out.margins, fitted.slope, fitted.intercept), evidence)
     metrics = json.loads((folder / "metrics.json").read_bytes())
     metrics.pop("thresholds", None)
     files = {
-        "calibration.json": _json(facts),
+        "calibration.json": _json(_calibration_facts((fitted.slope, fitted.intercept), held_out, evidence)),
         "metrics.json": _json({**metrics, "points": msgspec.to_builtins(points)}),
     }
     reference = None if card.reference is None else _converted(card.reference, card.calibration, fitted)
@@ -195,8 +195,7 @@ def golden_vectors(recipe: Recipe, graph: Graph) -> bytes:
     return file.getvalue()
 
 
-def _calibration_facts(held_out: HeldOut, evidence: HeldOut | None) -> dict[str, Any]:
-    slope, intercept = calibration(held_out, evidence)
+def _calibration_facts(fitted: tuple[float, float], held_out: HeldOut, evidence: HeldOut | None) -> dict[str, Any]:
     basis = held_out if evidence is None else evidence
     if evidence is None:
         by, part = "the net that ships", "half of the held-out crops, by hash,"
@@ -204,8 +203,8 @@ def _calibration_facts(held_out: HeldOut, evidence: HeldOut | None) -> dict[str,
         by, part = f"{nets_text(evidence)} of this recipe", "fold"
     return {
         "method": "platt",
-        "slope": slope,
-        "intercept": intercept,
+        "slope": fitted[0],
+        "intercept": fitted[1],
         "fitted_on": f"the margins of all {len(basis.labels)} held-out crops, by {by}",
         "ece": report.summary(basis)["ece_int8" if basis.has_int8 else "ece_float"],
         "ece_how": f"each {part} scored with a calibration fitted on the others",
