@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from pitcore.errors import ConfigError, DataError
+from pitcore.preprocess.prepare import CropSpec, crop_from_image
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.distil import catalogue, report, run
 from pitcore_tools.distil.answer_files import write_answers
@@ -21,9 +22,20 @@ from pitcore_tools.distil.handover import hand_over
 from pitcore_tools.distil.packing import pack_crops
 from pitcore_tools.distil.pool import Answered, draw_pool, from_bytes, to_bytes
 from pitcore_tools.distil.students import build_student, student_lesson, student_margins
-from pitcore_tools.distil.views import Jitter, draw, eight, middle, oriented, render
+from pitcore_tools.distil.views import (
+    SLACK,
+    Form,
+    Jitter,
+    draw,
+    eight,
+    fitted_windows,
+    middle,
+    oriented,
+    render,
+    unchanged,
+)
 from pitcore_tools.evaluate.logits import read_logits
-from pitcore_tools.networks.imagenet import SOURCES, ImageNet, folded, load_by_order
+from pitcore_tools.networks.imagenet import SOURCES, ImageNet, Spatial, folded, load_by_order
 from pitcore_tools.train.loop import load_network, seen_by
 
 SMALL = Student(title="", expected="", widths=[8, 8, 8, 8], size_px=32, rate=0.002, teachers=["any"])
@@ -50,12 +62,59 @@ def one_view(**columns: float) -> torch.Tensor:
 
 def test_a_view_that_changes_nothing_shows_the_cameras_own_pixels() -> None:
     crops = torch.randint(0, 256, (1, 2, 112, 112), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
-    shown = render(crops, one_view(), 72, 72)
+    shown = render(crops, one_view(), Form(72, 72))
     assert torch.allclose(shown, middle(crops, 72).float() / 255.0, atol=2e-3)
 
 
+def discs(*boxes: tuple[int, int, int]) -> torch.Tensor:
+    """Crops with a disc each: left and top of its box, and its diameter."""
+    rows, columns = torch.meshgrid(torch.arange(112), torch.arange(112), indexing="ij")
+    pictures = []
+    for left, top, size in boxes:
+        middle_px = (size - 1) / 2
+        inside = (columns - left - middle_px) ** 2 + (rows - top - middle_px) ** 2 <= (size / 2) ** 2
+        pictures.append((inside * 150).to(torch.uint8).expand(2, 112, 112))
+    return torch.stack(pictures)
+
+
+@pytest.mark.parametrize(("left", "top", "size"), [(40, 44, 30), (20, 26, 72), (2, 3, 108)])
+def test_a_fitted_cherry_fills_its_picture_and_looks_as_on_the_board(left: int, top: int, size: int) -> None:
+    crops = discs((left, top, size))
+    shown = unchanged(crops, Form(72, None)) * 255.0
+    board = crop_from_image(crops[0].permute(1, 2, 0).numpy(), CropSpec(72, "fit", 2))
+    apart = abs(shown[0].numpy().transpose(1, 2, 0) - board)
+    assert apart.mean() < 2.0
+    assert apart[20:52, 20:52].max() < 0.51  # only the edge differs
+    for edge in (shown[0, 0, 0], shown[0, 0, -1], shown[0, 0, :, 0], shown[0, 0, :, -1]):
+        assert float(edge.max()) > 0.0
+
+
+def test_a_rotated_and_enlarged_view_is_fitted_too() -> None:
+    crops = discs((30, 34, 40)).repeat(200, 1, 1, 1)
+    views = draw(200, Jitter(), torch.Generator().manual_seed(5))
+    shown = render(crops, views, Form(72, None)) > 0.0
+    wide, high = (shown.any(1).any(axis).sum(1) for axis in (1, 2))
+    assert bool((torch.maximum(wide, high) >= 72 / (1 + SLACK) - 2).all())
+    assert len(set(views[:, 11].tolist())) > 100
+    exact = views[:, 11] == 0.0
+    assert 30 < int(exact.sum()) < 100
+    assert bool((torch.maximum(wide, high)[exact] == 72).all())
+
+
+def test_a_blend_is_fitted_to_both_of_its_cherries() -> None:
+    crops = discs((50, 50, 20), (56, 10, 40), (10, 10, 20), (30, 30, 20))
+    views = one_view().repeat(4, 1)
+    windows = fitted_windows(crops, views, torch.tensor([True, False]))
+    assert torch.equal(windows[0], windows[2])
+    left, right = windows[0, :2] - windows[0, 2], windows[0, :2] + windows[0, 2]
+    assert (left + 1) * 56 == pytest.approx([10.0, 10.0])
+    assert (right + 1) * 56 == pytest.approx([70.0, 70.0])
+    assert windows[1] == pytest.approx(torch.tensor([20.0, -26.0, 20.0]) / 56.0)
+    assert windows[3] == pytest.approx(torch.tensor([-16.0, -16.0, 10.0]) / 56.0)
+
+
 def test_background_stays_zero_whatever_the_light() -> None:
-    shown = render(some_crops(2).pixels, one_view(c6=1.1, c8=0.9).repeat(2, 1), 72, 72)
+    shown = render(some_crops(2).pixels, one_view(c6=1.1, c8=0.9).repeat(2, 1), Form(72, 72))
     assert float(shown[:, :, 0, 0].abs().max()) == 0.0
     assert float(shown.max()) <= 1.0
 
@@ -92,8 +151,8 @@ def test_an_entry_that_is_not_blended_is_its_own_view() -> None:
     pool = draw_pool(crops, fold=0, views_each=2)
     entry = int((pool.share == 1.0).nonzero()[0])
     entries = torch.tensor([entry])
-    own = render(crops.pixels[pool.crop[entries]], pool.views[entries], 64, 64)
-    assert torch.equal(pool.pictures(crops, entries, 64, 64), own)
+    own = render(crops.pixels[pool.crop[entries]], pool.views[entries], Form(64, 64))
+    assert torch.equal(pool.pictures(crops, entries, Form(64, 64)), own)
 
 
 def test_answers_survive_being_packed_into_bytes() -> None:
@@ -133,6 +192,29 @@ def test_folding_batch_norms_changes_no_answer() -> None:
         assert torch.allclose(network(pictures), folded(network)(pictures), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "same"), [(3, 1, False), (5, 1, True), (3, 2, True), (5, 2, True), (3, 2, False)]
+)
+def test_a_depthwise_layer_has_the_same_gradients_in_bfloat16(kernel: int, stride: int, same: bool) -> None:  # noqa: FBT001  a parameter of the test
+    torch.manual_seed(0)
+    layer = Spatial(8, 8, kernel, stride, groups=8, bias=False)
+    layer.same_padding = same
+    pictures = torch.randn(2, 8, 12, 12).bfloat16().float()
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight.bfloat16())
+    weights = torch.randn(2, 8, 12 // stride, 12 // stride).bfloat16().float()
+    found = []
+    for enabled in (False, True):
+        x = pictures.clone().requires_grad_()
+        layer.weight.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            out = layer(x)
+        (out.float() * weights).sum().backward()
+        found.append((out.detach().float(), x.grad, layer.weight.grad))
+    for single, half in zip(*found, strict=True):
+        assert torch.allclose(single, half, rtol=0.02, atol=0.02 * float(single.abs().max()))
+
+
 def test_the_learning_rate_rises_once_and_falls_to_nearly_nothing() -> None:
     rates = one_cycle(100, 0.01)
     top = int(rates.argmax())
@@ -167,7 +249,7 @@ def test_a_student_learns_the_answers_of_its_teachers() -> None:
     crops = some_crops()
     lesson = taught(crops, 100)  # the running average follows slowly: at 60 it is right by a hair
     where = crops.of_folds([0])
-    margins = student_margins(lesson.learners[0].average, SMALL.size_px, crops.pixels[where], 8)
+    margins = student_margins(lesson.learners[0].average, SMALL.form, crops.pixels[where], 8)
     assert margins.shape == (len(where), 8)
     assert torch.equal((margins.mean(1) > 0).long(), crops.labels[where])
 

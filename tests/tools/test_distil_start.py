@@ -17,6 +17,7 @@ from pitcore_tools.distil.catalogue import Student
 from pitcore_tools.distil.photos import draw_patches
 from pitcore_tools.distil.pool import draw_pool
 from pitcore_tools.distil.students import STARTS, build_student, load_start, render_pool
+from pitcore_tools.distil.views import Form
 from pitcore_tools.networks.checkpoint import load_tensors
 from tests.tools.test_distil import some_crops
 
@@ -108,9 +109,9 @@ def test_every_committed_start_fits_its_students(monkeypatch: pytest.MonkeyPatch
 def test_a_rendered_pool_has_the_pictures_of_its_entries() -> None:
     crops = some_crops()
     pool = draw_pool(crops, 0, 2)
-    pictures = render_pool(pool, crops, 48)
+    pictures = render_pool(pool, crops, Form(48, 48))
     entries = torch.tensor([5, 40])
-    exact = pool.pictures(crops, entries, 48, 48) * 255.0
+    exact = pool.pictures(crops, entries, Form(48, 48)) * 255.0
     assert (pictures[entries].permute(0, 3, 1, 2).float() - exact).abs().max() <= 0.5
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from pitcore.errors import ConfigError
+from pitcore_tools.distil.views import Form
 from pitcore_tools.networks.imagenet import SOURCES
 from pitcore_tools.yaml_text import read_yaml
 
+VIEW_PX = 84  # side of the part of a crop that a teacher gets, unless its cherry is fitted
 CONFIGS = Path(__file__).parent / "configs"
 
 Positive = Annotated[int, Meta(ge=1)]
+Resize = Literal["centre", "fit"]
 Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
 
 
@@ -25,6 +28,7 @@ class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         title, expected: description, and expected result.
         source: key of ``networks.imagenet.SOURCES``.
         size_px: side to which a crop is enlarged.
+        resize: ``centre`` shows the middle 84 px of a crop; ``fit`` the cherry, as large as the picture.
         epochs, batch, rate: parameters of the fine-tuning; ``rate`` is the peak learning rate of one cycle, three times
             that for the head.
     """
@@ -33,6 +37,7 @@ class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     expected: str
     source: str
     size_px: Annotated[int, Meta(ge=32, le=256, multiple_of=32)]
+    resize: Resize = "centre"
     epochs: Positive
     batch: Positive
     rate: Rate
@@ -40,6 +45,11 @@ class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
             raise ValueError(f"source must be one of {', '.join(SOURCES)}")
+
+    @property
+    def form(self) -> Form:
+        """The form in which it gets a view."""
+        return Form(self.size_px, VIEW_PX if self.resize == "centre" else None)
 
 
 class Ensemble(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="ensemble"):
@@ -57,6 +67,7 @@ class Student(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         title, expected: description, and expected result.
         widths: channels of the four stages; the stem has no max-pooling.
         size_px: side of its crop.
+        resize: ``centre`` cuts the middle of a crop; ``fit`` scales it so that the cherry's longer side is ``size_px``.
         rate: peak learning rate at a batch of 128.
         teachers: names of the teachers whose mean answers it learns.
         epochs: how often it sees each crop.
@@ -67,10 +78,16 @@ class Student(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     expected: str
     widths: Annotated[list[Annotated[int, Meta(ge=8, le=512)]], Meta(min_length=4, max_length=4)]
     size_px: Annotated[int, Meta(ge=32, le=112, multiple_of=2)]
+    resize: Resize = "centre"
     rate: Rate
     teachers: Annotated[list[str], Meta(min_length=1)]
     epochs: Positive = 150
     start: str = ""
+
+    @property
+    def form(self) -> Form:
+        """The form in which it gets a view."""
+        return Form(self.size_px, self.size_px if self.resize == "centre" else None)
 
 
 Entry = Teacher | Ensemble | Student

@@ -47,6 +47,7 @@ def recipe_of(name: str, fold: int, version: str = VERSION, fold_count: int = FO
         "stem": "fine",
         "widths": list(student.widths),
         "crop_size_px": student.size_px,
+        "resize": student.resize,
         "folds": fold_count,
         "held_out_fold": fold,
         "batch": BATCH,

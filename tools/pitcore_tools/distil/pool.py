@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pitcore_tools.distil.crops import Crops
-from pitcore_tools.distil.teachers import VIEW_PX, Asked, padded
-from pitcore_tools.distil.views import Jitter, draw, render
+from pitcore_tools.distil.teachers import Asked, padded
+from pitcore_tools.distil.views import Form, Jitter, draw, render
 
 SEED = 5
 STEPS_A_LOGIT = 16.0
@@ -45,10 +45,10 @@ class Pool:
     def __len__(self) -> int:
         return len(self.crop)
 
-    def pictures(self, crops: Crops, entries: Tensor, source_px: int, out_px: int) -> Tensor:
-        """Render (B,) entries. Return (B, 2, out_px, out_px) float32 in 0..1."""
+    def pictures(self, crops: Crops, entries: Tensor, form: Form) -> Tensor:
+        """Render (B,) entries in a form. Return (B, 2, form.size_px, form.size_px) float32 in 0..1."""
         both = torch.cat([entries, self.partner[entries]])
-        pixels = render(crops.pixels[self.crop[both]], self.views[both], source_px, out_px)
+        pixels = render(crops.pixels[self.crop[both]], self.views[both], form, self.share[entries] < 1.0)
         own, other = pixels.chunk(2)
         return torch.lerp(other, own, self.share[entries].view(-1, 1, 1, 1))
 
@@ -85,7 +85,7 @@ def answers(crops: Crops, pool: Pool, asked: Asked, batch: int) -> Tensor:
     for start in range(0, len(pool), batch):
         entries = torch.arange(start, min(start + batch, len(pool)), device=said.device)
         full = padded(entries, batch)
-        margins = asked.margins(pool.pictures(crops, full, VIEW_PX, asked.teacher.size_px))
+        margins = asked.margins(pool.pictures(crops, full, asked.teacher.form))
         said[entries] = torch.sigmoid(margins[: len(entries)])
     return said
 

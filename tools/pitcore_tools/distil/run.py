@@ -146,7 +146,7 @@ def learn(names: Sequence[str], place: Workspace, length: Length, folds: Sequenc
             network.load_state_dict(_load(place.weights(name, fold)))
             where = place.crops.of_folds([fold])
             network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-            margins = student_margins(network, student.size_px, place.crops.pixels[where], place.batch)
+            margins = student_margins(network, student.form, place.crops.pixels[where], place.batch)
             _write_margins(place.margins(name, fold), place.crops, where, margins)
             place.say(f"{name}, fold {fold}: {summary(margins[:, 0], place.crops.labels[where])}")
 

@@ -20,7 +20,7 @@ from pitcore_tools.distil.fit import Learner, autocast, multiplies_bfloat16, per
 from pitcore_tools.distil.pool import Pool, views_of
 from pitcore_tools.distil.students import BATCH, EMA_DECAY, WEIGHT_DECAY, build_student, schedule
 from pitcore_tools.distil.teachers import as_input, fresh
-from pitcore_tools.distil.views import oriented
+from pitcore_tools.distil.views import Form, oriented
 from pitcore_tools.networks.checkpoint import save_weights
 from pitcore_tools.networks.imagenet import folded
 
@@ -58,7 +58,7 @@ def train_start(student: Student, patches: Tensor, steps: int, out: Path, say: C
             learner.restart_average()
         entries = order[number]
         with torch.no_grad():
-            pixels = pool.pictures(crops, entries, student.size_px, student.size_px)
+            pixels = pool.pictures(crops, entries, Form(student.size_px, student.size_px))
             pixels = oriented(pixels, torch.randint(8, (batch,)))
         with autocast(patches.device, enabled=multiplies_bfloat16(patches.device)):
             said = learner.network(pixels.contiguous(memory_format=torch.channels_last))
@@ -86,7 +86,7 @@ def features(crops: Crops, pool: Pool, source_px: int, say: Callable[[str], None
     network = folded(fresh(teacher)).to(crops.pixels.device, kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     found = torch.empty(len(pool), network.fc.in_features)
     for entries in torch.split(torch.arange(len(pool)), batch):
-        pixels = as_input(pool.pictures(crops, entries, source_px, teacher.size_px), teacher)
+        pixels = as_input(pool.pictures(crops, entries, Form(teacher.size_px, source_px)), teacher)
         found[entries] = network.features(pixels.to(kind)).float().mean((2, 3))
         if int(entries[0]) // batch % SAY_EVERY == 0:
             say(f"features: {int(entries[0])} of {len(pool)} views")

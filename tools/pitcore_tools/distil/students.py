@@ -20,7 +20,7 @@ from pitcore_tools.distil.crops import Crops
 from pitcore_tools.distil.fit import Learner, Lesson, autocast, multiplies_bfloat16, one_cycle, permutations
 from pitcore_tools.distil.pool import Answered, Pool
 from pitcore_tools.distil.teachers import padded
-from pitcore_tools.distil.views import eight, middle, oriented
+from pitcore_tools.distil.views import Form, eight, oriented, unchanged
 from pitcore_tools.networks.checkpoint import load_tensors
 from pitcore_tools.networks.resnet import ResNet, Shape
 
@@ -44,15 +44,15 @@ def load_start(network: ResNet, path: Path) -> None:
     network.load_state_dict(weights, strict=False)
 
 
-def render_pool(pool: Pool, crops: Crops, size_px: int) -> Tensor:
-    """Render every entry of a pool once, because a student sees each several times.
+def render_pool(pool: Pool, crops: Crops, form: Form) -> Tensor:
+    """Render every entry of a pool in a student's form once, because it sees each several times.
 
     Returns:
-        (M, size_px, size_px, 2) uint8: 1.5 GB for 48 views of 2,940 crops at 72 px.
+        (M, S, S, 2) uint8, S = ``form.size_px``: 1.5 GB for 48 views of 2,940 crops at 72 px.
     """
-    pictures = torch.empty(len(pool), size_px, size_px, 2, dtype=torch.uint8, device=crops.pixels.device)
+    pictures = torch.empty(len(pool), form.size_px, form.size_px, 2, dtype=torch.uint8, device=crops.pixels.device)
     for entries in torch.split(torch.arange(len(pool), device=pictures.device), RENDERED_AT_ONCE):
-        pixels = pool.pictures(crops, entries, size_px, size_px)
+        pixels = pool.pictures(crops, entries, form)
         pictures[entries] = (pixels * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
     return pictures
 
@@ -66,7 +66,7 @@ def student_lesson(students: Sequence[Student], crops: Crops, answered: Answered
     """Prepare the lesson of students that learn together from one fold's pool.
 
     Args:
-        students: the students. All get the same pictures, each cut to its own size.
+        students: the students. All get the same views, each in its own form.
         crops: the crops.
         answered: the pool, and the teachers' answer for every entry.
         seed: seed of the weights and of the order.
@@ -84,17 +84,17 @@ def student_lesson(students: Sequence[Student], crops: Crops, answered: Answered
     batch = min(BATCH, len(pool))
     order = permutations(len(pool), batch, total, seed).to(device)
     lesson = Lesson(learners, schedule(total).to(device), seed)
-    pictures = render_pool(pool, crops, max(student.size_px for student in students))
+    pictures = [render_pool(pool, crops, student.form) for student in students]
 
     def step() -> None:
         entries = order.index_select(0, lesson.at)[0]
         rate = lesson.rate()
-        with torch.no_grad():
-            pixels = pictures[entries].permute(0, 3, 1, 2).float() / 255.0
-            pixels = oriented(pixels, torch.randint(8, (batch,), device=device))
+        orientations = torch.randint(8, (batch,), device=device)
         pit = said[entries]
-        for student, learner in zip(students, learners, strict=True):
-            seen = middle(pixels, student.size_px).contiguous(memory_format=torch.channels_last)
+        for student, learner, own in zip(students, learners, pictures, strict=True):
+            with torch.no_grad():
+                pixels = oriented(own[entries].permute(0, 3, 1, 2).float() / 255.0, orientations)
+                seen = pixels.contiguous(memory_format=torch.channels_last)
             with autocast(device, enabled=multiplies_bfloat16(device)):
                 logits = learner.network(seen)
             learner.step(F.cross_entropy(logits.float(), torch.stack([1.0 - pit, pit], 1)), rate * student.rate)
@@ -105,12 +105,12 @@ def student_lesson(students: Sequence[Student], crops: Crops, answered: Answered
 
 
 @torch.no_grad()
-def student_margins(network: nn.Module, size_px: int, pixels: Tensor, batch: int) -> Tensor:
+def student_margins(network: nn.Module, form: Form, pixels: Tensor, batch: int) -> Tensor:
     """Return (N, 8) margins of (N, 2, 112, 112) uint8 crops in eight orientations, the unchanged one first."""
     network.eval()
     rows = []
     for piece in torch.split(pixels, batch):
-        small = middle(padded(piece, batch), size_px).float() / 255.0
-        logits = [network(turned.contiguous(memory_format=torch.channels_last)).float() for turned in eight(small)]
+        seen = unchanged(padded(piece, batch), form)
+        logits = [network(turned.contiguous(memory_format=torch.channels_last)).float() for turned in eight(seen)]
         rows.append(torch.stack([each[:, 1] - each[:, 0] for each in logits], 1)[: len(piece)])
     return torch.cat(rows)

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from pitcore.errors import DataError
 from pitcore_tools.distil.catalogue import Teacher
 from pitcore_tools.distil.crops import Crops
-from pitcore_tools.distil.fit import Learner, Lesson, autocast, one_cycle, permutations
-from pitcore_tools.distil.views import Jitter, draw, eight, middle, render
+from pitcore_tools.distil.fit import Learner, Lesson, autocast, multiplies_bfloat16, one_cycle, permutations
+from pitcore_tools.distil.views import Jitter, draw, eight, render, unchanged
 from pitcore_tools.networks.imagenet import SOURCES, ImageNet, PretrainedNet, load_by_order, read_weights
 
-VIEW_PX = 84  # side of the part of a crop that a teacher gets
 WEIGHT_DECAY, HEAD_FACTOR, EMA_DECAY, LABEL_SMOOTHING = 0.02, 3.0, 0.995, 0.1
 
 
@@ -70,8 +69,8 @@ def teacher_lesson(teacher: Teacher, crops: Crops, fold: int, seed: int, packed:
         index = order.index_select(0, lesson.at)[0]
         with torch.no_grad():
             views = draw(batch, Jitter(), None, device)
-            inputs = as_input(render(crops.pixels[index], views, VIEW_PX, teacher.size_px), teacher)
-        with autocast(device, enabled=device.type == "cuda"):
+            inputs = as_input(render(crops.pixels[index], views, teacher.form), teacher)
+        with autocast(device, enabled=multiplies_bfloat16(device)):
             logits = learner.network(inputs)
         loss = F.cross_entropy(logits.float(), crops.labels[index], label_smoothing=LABEL_SMOOTHING)
         learner.step(loss, lesson.rate())
@@ -107,13 +106,8 @@ class Asked:
         """Return (N, 8) margins of (N, 2, 112, 112) uint8 crops in eight orientations, the unchanged one first."""
         rows = []
         for piece in torch.split(pixels, batch):
-            small = middle(padded(piece, batch), VIEW_PX).float() / 255.0
-            size = (self.teacher.size_px, self.teacher.size_px)
-            columns = [
-                self.margins(F.interpolate(turned, size=size, mode="bilinear", align_corners=False))
-                for turned in eight(small)
-            ]
-            rows.append(torch.stack(columns, 1)[: len(piece)])
+            seen = unchanged(padded(piece, batch), self.teacher.form)
+            rows.append(torch.stack([self.margins(turned) for turned in eight(seen)], 1)[: len(piece)])
         return torch.cat(rows)
 
 

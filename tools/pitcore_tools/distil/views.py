@@ -15,7 +15,8 @@ import torch.nn.functional as F  # noqa: N812  the field's name for it
 from torch import Tensor
 
 EXACT_SHARE = 0.3
-COLUMNS = 12  # numbers of a view: rotation (2 x 2), shift (2), gain (2), gamma (2), level, unused
+SLACK = 0.08  # share by which the window of a fitted view may be larger than its cherry
+COLUMNS = 12  # numbers of a view: rotation (2 x 2), shift (2), gain (2), gamma (2), level, slack
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,20 @@ class Jitter:
     gain: float = 0.12
     gamma: float = 0.12
     max_level: int = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form in which a net gets a view.
+
+    Attributes:
+        size_px: side of the picture.
+        source_px: side of the part of the crop that it shows; None: as large as the cherry, so that it fills the
+            picture whatever its size.
+    """
+
+    size_px: int
+    source_px: int | None
 
 
 def draw(count: int, jitter: Jitter, generator: torch.Generator | None, device: torch.device | str = "cpu") -> Tensor:
@@ -47,36 +62,117 @@ def draw(count: int, jitter: Jitter, generator: torch.Generator | None, device: 
     gamma = torch.exp((share(count, 2) * 2.0 - 1.0) * jitter.gamma)
     level = torch.floor(share(count) * (jitter.max_level + 1))
     cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    slack = torch.where(exact, torch.zeros_like(angle), share(count))  # drawn last: older answers stay valid
     columns = [cosine * mirror, -sine, sine * mirror, cosine]
-    return torch.stack(
-        [*columns, *shift.unbind(1), *gain.unbind(1), *gamma.unbind(1), level, torch.zeros_like(level)], 1
-    )
+    return torch.stack([*columns, *shift.unbind(1), *gain.unbind(1), *gamma.unbind(1), level, slack], 1)
 
 
-def render(crops: Tensor, views: Tensor, source_px: int, out_px: int) -> Tensor:
+def render(crops: Tensor, views: Tensor, form: Form, partner: Tensor | None = None) -> Tensor:
     """Render views of crops.
 
     Args:
         crops: (B, 2, N, N) uint8, N even.
         views: (B, 12) float32 from ``draw``.
-        source_px: side of the rendered square in pixels of the crop.
+        form: the form wanted.
+        partner: see ``fitted_windows``; not used if the form has a ``source_px``.
+
+    Returns:
+        (B, 2, form.size_px, form.size_px) float32 in 0..1, zero outside the cherry.
+    """
+    if form.source_px is None:
+        windows = fitted_windows(crops, views, partner)
+    else:
+        windows = torch.tensor([[0.0, 0.0, form.source_px / crops.shape[2]]]).to(views)
+    return render_windows(crops, views, windows, form.size_px)
+
+
+def unchanged(crops: Tensor, form: Form) -> Tensor:
+    """Bring (B, 2, N, N) uint8 crops into a form: (B, 2, form.size_px, form.size_px) float32 in 0..1.
+
+    A crop that is fitted differs by rounding, at the edge of its cherry, from what ``crop_from_image`` makes.
+    """
+    if form.source_px is None:
+        same = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0], device=crops.device)
+        return render(crops, same.repeat(len(crops), 1), form)
+    small = middle(crops, form.source_px).float() / 255.0
+    if form.size_px == form.source_px:
+        return small
+    return F.interpolate(small, size=(form.size_px, form.size_px), mode="bilinear", align_corners=False)
+
+
+def render_windows(crops: Tensor, views: Tensor, windows: Tensor, out_px: int) -> Tensor:
+    """Render one square window of each view.
+
+    Args:
+        crops: as for ``render``.
+        views: as for ``render``.
         out_px: side of the result in pixels.
+        windows: (B, 3) or (1, 3) float32: x and y of the window's centre, and half its side, in half sides of a crop.
 
     Returns:
         (B, 2, out_px, out_px) float32 in 0..1, zero outside the cherry.
     """
-    side = crops.shape[2]
-    window = source_px / side
-    turn = views[:, :4].view(-1, 2, 2) * window
-    theta = torch.cat([turn, (views[:, 4:6] * 2.0 / side).unsqueeze(2)], 2)
-    level = views[:, 10].view(-1, 1, 1, 1)
     pixels = crops.float()
-    pixels = pixels * (pixels >= level).any(dim=1, keepdim=True) / 255.0
-    grid = F.affine_grid(theta, [len(crops), crops.shape[1], out_px, out_px], align_corners=False)
-    pixels = F.grid_sample(pixels, grid, align_corners=False)
+    pixels = _sample(pixels * _mask(crops, views) / 255.0, views, windows, out_px)
     gain, gamma = views[:, 6:8].view(-1, 2, 1, 1), views[:, 8:10].view(-1, 2, 1, 1)
     lit = torch.exp(torch.log(pixels.clamp(min=1e-4)) * gamma) * gain
     return (lit * (pixels > 0)).clamp(0.0, 1.0)
+
+
+def fitted_windows(crops: Tensor, views: Tensor, partner: Tensor | None = None) -> Tensor:
+    """Return the smallest square window of each view that contains its cherry, centred on the cherry's box.
+
+    Views that are interpolated get up to ``SLACK`` more, with the cherry anywhere in it, because a box on a belt can
+    contain a stem or a neighbour's edge.
+
+    Args:
+        crops: as for ``render``.
+        views: as for ``render``.
+        partner: (B / 2,) bool: True where view i and view B / 2 + i have one window, which contains both cherries.
+            None: no view has a partner.
+
+    Returns:
+        (B, 3) float32 windows for ``render_windows``.
+    """
+    side = crops.shape[2]
+    whole = torch.tensor([[0.0, 0.0, 1.0]]).to(views)
+    inside = _sample(_mask(crops, views).float(), views, whole, side)[:, 0] >= 0.5
+    edges = []
+    for axis in (1, 2):  # columns, then rows
+        there = inside.any(axis)
+        first = torch.argmax(there.int(), 1)
+        last = side - 1 - torch.argmax(there.flip(1).int(), 1)
+        edges += [first.float(), last.float() + 1.0]
+    left, right, top, bottom = edges
+    if partner is not None:
+        both = partner.repeat(2)
+        left, top = (torch.where(both, torch.minimum(edge, _other(edge)), edge) for edge in (left, top))
+        right, bottom = (torch.where(both, torch.maximum(edge, _other(edge)), edge) for edge in (right, bottom))
+        views = torch.where(both[:, None], views[: len(partner)].repeat(2, 1), views)
+    longer = torch.maximum(right - left, bottom - top)
+    slack = longer * SLACK * views[:, 11]
+    away = slack.unsqueeze(1) / 2.0 * views[:, 4:6] / Jitter().shift_px
+    centre = torch.stack([left + right, top + bottom], 1) / 2.0 + away
+    return torch.cat([centre * 2.0 / side - 1.0, ((longer + slack) / side).unsqueeze(1)], 1)
+
+
+def _other(edge: Tensor) -> Tensor:
+    first, second = edge.chunk(2)
+    return torch.cat([second, first])
+
+
+def _mask(crops: Tensor, views: Tensor) -> Tensor:
+    level = views[:, 10].view(-1, 1, 1, 1).clamp(min=1.0)
+    return (crops >= level).any(dim=1, keepdim=True)
+
+
+def _sample(pixels: Tensor, views: Tensor, windows: Tensor, out_px: int) -> Tensor:
+    turn = views[:, :4].view(-1, 2, 2)
+    centre = torch.bmm(turn, windows[:, :2].expand(len(views), 2).unsqueeze(2))
+    shift = (views[:, 4:6] * 2.0 / pixels.shape[2]).unsqueeze(2) + centre
+    theta = torch.cat([turn * windows[:, 2].view(-1, 1, 1), shift], 2)
+    grid = F.affine_grid(theta, [*pixels.shape[:2], out_px, out_px], align_corners=False)
+    return F.grid_sample(pixels, grid, align_corners=False)
 
 
 def eight(crops: Tensor) -> list[Tensor]:
