@@ -26,6 +26,7 @@ WEAKER = {  # for each bound of a check: the direction in which the check finds 
     ("line", "nothing_seen_s"): HIGHER,
     ("line", "foreign_share"): HIGHER,
     ("drift", "psi"): HIGHER,
+    ("decision", "min_area_px"): LOWER,
     ("decision", "max_area_px"): HIGHER,
     ("decision", "max_elongation"): HIGHER,
     ("decision", "min_ellipse_fill"): LOWER,

@@ -71,6 +71,8 @@ class DecisionConfig(Section, frozen=True):
         point: operating point of the card: "strict" (at most 1 % of pits pass), "balanced" (2 %) or "throughput"
             (5 %). Without it, strict.
         accept, reject: replace the point's thresholds, and must not be above them.
+        min_area_px: a smaller thing is not a cherry; it may be a loose stone. The smallest real cherry has 573. What is
+            smaller than ``[segmentation] min_area_px`` is a speck, which is not judged at all.
         max_area_px, max_elongation: above either, two cherries touch. Elongation is the ratio of the
             axes of the ellipse with the same second moments.
         min_ellipse_fill: below, two cherries touch: the waist between them leaves that ellipse empty. Of the
@@ -83,11 +85,16 @@ class DecisionConfig(Section, frozen=True):
     point: PointName | None = None
     accept: Probability | None = None
     reject: Probability | None = None
+    min_area_px: Annotated[int, Meta(ge=1, le=12_000)] = 570
     max_area_px: Annotated[int, Meta(ge=1, le=12_000)] = 6000
     max_elongation: Annotated[float, Meta(ge=1.0, le=4.0)] = 2.0
     min_ellipse_fill: Annotated[float, Meta(ge=0.85, le=1.0)] = 0.94
     min_plane_mean: tuple[GreyMean, ...] = (40.0, 55.0)
     max_plane_mean: tuple[GreyMean, ...] = (160.0, 220.0)
+
+    def __post_init__(self) -> None:
+        if self.min_area_px > self.max_area_px:
+            raise ValueError(f"min_area_px ({self.min_area_px}) must not be above max_area_px ({self.max_area_px})")
 
 
 class ActionsConfig(Section, frozen=True):

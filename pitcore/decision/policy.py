@@ -89,7 +89,7 @@ def judge_probability(p_pit: float, thresholds: Thresholds) -> tuple[VerdictName
 def shape_reason(shape: Shape, limits: DecisionConfig) -> Reason | None:
     """Return why a thing cannot be one clean cherry, or None if its shape and light allow it."""
     bounds = zip(shape.plane_means, limits.min_plane_mean, limits.max_plane_mean, strict=True)
-    if not all(low <= mean <= high for mean, low, high in bounds):
+    if shape.area_px < limits.min_area_px or not all(low <= mean <= high for mean, low, high in bounds):
         return "foreign"
     is_large = shape.area_px > limits.max_area_px or shape.elongation > limits.max_elongation
     return "touching" if is_large or shape.ellipse_fill < limits.min_ellipse_fill else None

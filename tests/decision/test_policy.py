@@ -84,6 +84,8 @@ def test_one_round_cherry_raises_no_doubt():
         (Shape(2600, 1.1, 0.98, (12.0, 130.0)), "foreign"),
         (Shape(2600, 1.1, 0.98, (100.0, 3.0)), "foreign"),
         (Shape(2600, 1.1, 0.98, (250.0, 130.0)), "foreign"),
+        (Shape(569, 1.1, 0.98, (100.0, 130.0)), "foreign"),
+        (Shape(570, 1.1, 0.98, (100.0, 130.0)), None),
     ],
 )
 def test_odd_shapes_and_greys_raise_a_doubt(shape, reason):
