@@ -25,7 +25,7 @@ LARGEST = 1.0  # largest contribution of one cherry
 # 0.37 on average over 3,676 real crops (0.21 of the clean ones, 0.57 of pits), with a deviation of 0.34. In 2,000,000
 # draws of these the sum never fell below -1.2. Half of all exchanges are found by 9 cherries, 99 of 100 by 16, where
 # 46 % are pits. Among clean cherries alone it takes 14 and 27 (500,000 draws each, from the crops cut to 80 x 80;
-# cut to 72 x 72 they give the same).
+# cut to 72 x 72, or scaled to it, they give the same).
 SURE = 3.0
 GIVE_UP = 100  # cherries; if the planes are still undecided then, verdicts are no longer held back
 
