@@ -2,9 +2,9 @@
 
 Boots a clean Debian 12 in a container by systemd-nspawn, installs the package, and shows: ready only after a frame of
 every camera was processed; inside the unit's limits; a hung camera named, not fed, killed and restarted; arming that
-outlives it; a reload without a lost frame, and one that is refused; a clean stop. Then, in ``board_lane``, what a board
-has besides: valves, cameras, updates. The belt is slow, its queue long and the stop may take long, so that a busy
-machine passes as well.
+outlives it; a reload without a lost frame, and one that is refused; an upgrade that keeps the running process if its
+file is refused; a clean stop. Then, in ``board_lane``, what a board has besides: valves, cameras, updates. The belt is
+slow, its queue long and the stop may take long, so that a busy machine passes as well.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class Lane(ServiceLane):
         self.arms()
         self.survives_a_hung_camera()
         self.reloads_without_a_lost_frame()
+        self.outlives_an_upgrade_that_refuses_its_file()
         self.stops_cleanly()
         return self.failures
 
@@ -155,6 +156,19 @@ class Lane(ServiceLane):
         good = refused.returncode != 0 and self.container.show("ActiveState") == "active"
         why = self.container.journal("-u", "pitcore", "-n", "4").strip().replace("\n", "; ")
         self.expect("bad reload", good and "[decision] accept" in why, why)
+
+    def outlives_an_upgrade_that_refuses_its_file(self) -> None:
+        """An upgrade restarts the service only if the new version takes the board's file; the present one is bad."""
+        old = self.container.show("MainPID")
+        refused = self.container.run("dpkg", "-i", "/root/pitcore.deb")
+        good = refused.returncode == 0 and self.container.show("MainPID") == old
+        told = "was not restarted" in refused.stderr and "[decision] accept" in refused.stderr
+        self.expect("upgrade refused", good and told, refused.stderr.strip().replace("\n", "; "))
+        self.configure(BELT, launcher="hanging_camera.py")
+        taken = self.container.run("dpkg", "-i", "/root/pitcore.deb")
+        wait_for("ready after the upgrade", lambda: self.container.show("ActiveState") == "active")
+        good = taken.returncode == 0 and self.container.show("MainPID") not in {old, "0"}
+        self.expect("upgrade", good, "the new version runs in a new process")
 
     def stops_cleanly(self) -> None:
         """SIGTERM: every line whole, exit code 0; a stop that hangs ends with exit code 4 after `stop_timeout_s`."""
