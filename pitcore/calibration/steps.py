@@ -228,7 +228,7 @@ def _cherries(survey: Survey, frames: int, window: Window) -> tuple[Floats, Floa
     for look in survey.looks(frames, window):
         sights.append(_sight(look))
         things = look.things[look.whole]
-        alone = things["area"] <= limits.max_area_px
+        alone = (things["area"] >= limits.min_area_px) & (things["area"] <= limits.max_area_px)
         alone &= (things["elongation"] <= limits.max_elongation) & (things["ellipse_fill"] >= limits.min_ellipse_fill)
         things = things[alone]
         places.append(things["sum_x"] / things["area"] + window.origin[0])
