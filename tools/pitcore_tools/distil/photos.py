@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +40,20 @@ def draw_patches(folder: Path, photos: int = PHOTO_PATCHES, small: int = SMALL_P
     random = np.random.default_rng(seed)
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     sheets = [path for path in files if SHEET.fullmatch(path.name)]
-    pictures = [picture for path in files if path not in sheets for picture in _opened(path)]
-    if not pictures:
+    sides = {}
+    for path in files:
+        if path not in sheets and (picture := _opened(path)):
+            sides[path] = np.sqrt(picture.width * picture.height)
+    if not sides:
         raise DataError(
             f"{folder}: has no photograph of {MIN_SIDE_PX} px or more; give a folder with PNG, JPEG or WebP"
         )
-    sides = np.array([np.sqrt(picture.width * picture.height) for picture in pictures])
+    shares = np.array(list(sides.values())) / sum(sides.values())
     patches = []
-    for picture, count in zip(pictures, random.multinomial(photos, sides / sides.sum()), strict=True):
-        patches += [_as_cherry(_patch(picture, random), random) for _ in range(count)]
+    for path, count in zip(sides, random.multinomial(photos, shares), strict=True):
+        # Opened again: thousands of pictures do not fit into memory.
+        if count and (picture := _opened(path)):
+            patches += [_as_cherry(_patch(picture, random), random) for _ in range(count)]
     if sheets:
         rows = np.concatenate([np.asarray(Image.open(path).convert("RGB")) for path in sheets])
         whole = rows.reshape(-1, SMALL_PX, SMALL_PX, 3)
@@ -59,23 +63,24 @@ def draw_patches(folder: Path, photos: int = PHOTO_PATCHES, small: int = SMALL_P
     return torch.from_numpy(np.stack(patches))
 
 
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Yield the picture of a file in RGB on black, if it can be used."""
+def _opened(path: Path) -> Image.Image | None:
+    """Return the picture of a file in RGB on black, or None if it cannot be used."""
     if path.stat().st_size <= MIN_BYTES:
-        return
+        return None
     try:
         picture: Image.Image = Image.open(path)
         picture.load()
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-        return
+        return None
     if picture.mode in {"RGBA", "LA", "P"}:
         top = picture.convert("RGBA")
         picture = Image.new("RGBA", top.size, (0, 0, 0, 255))
         picture.alpha_composite(top)
     picture = picture.convert("RGB")
-    if min(picture.size) >= MIN_SIDE_PX:
-        picture.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
-        yield picture
+    if min(picture.size) < MIN_SIDE_PX:
+        return None
+    picture.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
+    return picture
 
 
 def _patch(picture: Image.Image, random: np.random.Generator) -> NDArray[np.uint8]:
