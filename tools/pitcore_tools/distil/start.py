@@ -134,7 +134,7 @@ def draw_views(count: int) -> Pool:
 def targets_of(crops: Crops, pool: Pool, source_px: int, say: Callable[[str], None]) -> Tensor:
     """Return the components of every teacher's features side by side, with a total variance of one: (M, D) float32."""
     each = [components(features(name, crops, pool, source_px, say), COMPONENTS) for name in TEACHERS]
-    return torch.cat(each, 1) / len(TEACHERS) ** 0.5
+    return torch.as_tensor(torch.cat(each, 1) / len(TEACHERS) ** 0.5)
 
 
 @torch.no_grad()
