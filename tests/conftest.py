@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -27,8 +28,10 @@ MIDDLE = 100.0  # the tiny network calls a crop a pit if its top plane's mean ov
 def pytest_configure():
     """Keep the folders of the tests in memory, where there is room: the tests sync tens of thousands of files.
 
-    Programs that tests start buffer their streams as on a board, whatever this environment says.
+    Programs that tests start buffer their streams as on a board, whatever this environment says. Ctrl-C means what it
+    means at a terminal, also if this process was started in the background of a shell, which makes it ignore Ctrl-C.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.pop("PYTHONUNBUFFERED", None)
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
