@@ -94,7 +94,10 @@ class DecisionConfig(Section, frozen=True):
 
     def __post_init__(self) -> None:
         if self.min_area_px > self.max_area_px:
-            raise ValueError(f"min_area_px ({self.min_area_px}) must not be above max_area_px ({self.max_area_px})")
+            raise ValueError(
+                f"min_area_px ({self.min_area_px}) must not be above max_area_px ({self.max_area_px}); give both, "
+                "because a key that is left out has its default"
+            )
 
 
 class ActionsConfig(Section, frozen=True):

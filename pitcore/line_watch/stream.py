@@ -46,7 +46,7 @@ class StreamCheck:
         """Return what was found, and what to do."""
         return (
             f"{self._odd_share():.0%} of the last {JUDGED} things are not single cherries; check what is "
-            "on the belt, and [decision] min_area_px, min_plane_mean and max_plane_mean"
+            "on the belt, and the bounds of size, shape and light in [decision]"
         )
 
     def _odd_share(self) -> float:

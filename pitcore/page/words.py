@@ -75,7 +75,7 @@ ALARMS: Mapping[str, AlarmText] = {
     ),
     "only_foreign": AlarmText(
         "Nine in ten of the last 40 things are not single cherries.",
-        "Check what is on the belt, and [decision] min_area_px, min_plane_mean, max_plane_mean.",
+        "Check what is on the belt, and the bounds of size, shape and light in [decision].",
     ),
     "drift": AlarmText(
         "Probability, size, brightness or verdict shares of the cherries differ from those of the last weeks.",

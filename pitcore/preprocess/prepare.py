@@ -134,7 +134,7 @@ class Preparer:
         if status == _core.Status.too_many_components:
             raise SegmentationError(
                 f"more than {self._spec.max_components} components of {self._spec.min_area_px} pixels or more in one "
-                "frame; raise the smallest area or the threshold, or calibrate the background on the empty belt"
+                "frame; raise [segmentation] min_area_px or threshold, or calibrate the background on the empty belt"
             )
         if status != _core.Status.ok:
             raise RuntimeError(f"segment: {status.name}")  # the checks before make this impossible

@@ -156,7 +156,7 @@ def test_two_thousand_cherries_in_one_frame_each_get_a_verdict(tiny_bundle):
     config = config_for(tiny_bundle, frame=FrameConfig(), runtime=RuntimeConfig(max_cherries=64))
     memory, metrics, _ = run_scene(ListSource([(0, 0, (top, bottom))], geometry=geometry), config)
     assert len(memory.verdicts) == 2000
-    assert metrics.labels("reasons") == {"overload": 1936, "touching": 64}
+    assert metrics.labels("reasons") == {"overload": 1936, "foreign": 64}
     assert metrics.labels("verdicts") == {"maybe": 2000}
     assert [(found.event, found.count) for found in memory.events] == [("overload", 1936)]
 

@@ -91,38 +91,6 @@ def test_a_start_is_trained_and_a_student_begins_with_it(
         load_start(build_student(wider), out)
 
 
-def test_an_interrupted_start_goes_on_to_the_same_weights_and_with_the_same_patches_only(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(start, "ENTRIES", 64)
-    monkeypatch.setattr(start, "CHECKPOINT_STEPS", 2)
-    monkeypatch.setattr(start, "SAY_EVERY", 3)
-    asked = []
-
-    def told(name: str, *_others: object) -> torch.Tensor:
-        asked.append(name)
-        return torch.randn(64, 16, generator=torch.Generator().manual_seed(len(name)))
-
-    def stops(_text: str) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(start, "features", told)
-    patches = draw_patches(photos, photos=30)
-    whole, broken = tmp_path / "whole.pt", tmp_path / "broken.pt"
-    start.train_start(SMALL, patches, 5, whole, lambda _text: None)
-    assert asked == list(start.TEACHERS)
-    with pytest.raises(KeyboardInterrupt):
-        start.train_start(SMALL, patches, 5, broken, stops)
-    asked.clear()
-    with pytest.raises(DataError, match=r"broken\.pt\.checkpoint: was begun with other patches; remove it"):
-        start.train_start(SMALL, patches.flip(0), 5, broken, lambda _text: None)
-    start.train_start(SMALL, patches, 5, broken, lambda _text: None)
-    assert not asked
-    assert sorted(path.name for path in tmp_path.glob("*.pt*")) == ["broken.pt", "whole.pt"]
-    one, other = load_tensors(whole), load_tensors(broken)
-    assert all(torch.equal(value, other[key]) for key, value in one.items())
-
-
 def test_every_committed_start_fits_its_students(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [catalogue.load(name) for name in catalogue.names()]
     with_start = [entry for entry in entries if isinstance(entry, Student) and entry.start]

@@ -145,7 +145,8 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     """Return True if the device has instructions that multiply bfloat16: any GPU, and CPUs with AVX512-BF16 or AMX.
 
     On such a CPU (EPYC, one thread) a student's step takes 0.26 s instead of 0.46 s, and a teacher's answers half the
-    time. A teacher's training is not faster, because the backward pass of depthwise convolutions is not.
+    time. With AMX (Xeon, one thread, busy) a student's takes 0.26 s instead of 0.48 s, and a step of a teacher 0.90 s
+    instead of 1.10 s (EfficientNet-Lite0) and 0.64 s instead of 0.98 s (MobileNetV2).
     """
     return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 

@@ -51,9 +51,12 @@ def draw_patches(folder: Path, photos: int = PHOTO_PATCHES, small: int = SMALL_P
     shares = np.array(list(sides.values())) / sum(sides.values())
     patches = []
     for path, count in zip(sides, random.multinomial(photos, shares), strict=True):
-        # Opened again: thousands of pictures do not fit into memory.
-        if count and (picture := _opened(path)):
-            patches += [_as_cherry(_patch(picture, random), random) for _ in range(count)]
+        if not count:
+            continue
+        picture = _opened(path)  # again, because thousands of pictures do not fit into memory
+        if picture is None:
+            raise DataError(f"{path}: was changed while the patches were drawn; start again")
+        patches += [_as_cherry(_patch(picture, random), random) for _ in range(count)]
     if sheets:
         rows = np.concatenate([np.asarray(Image.open(path).convert("RGB")) for path in sheets])
         whole = rows.reshape(-1, SMALL_PX, SMALL_PX, 3)
@@ -65,9 +68,9 @@ def draw_patches(folder: Path, photos: int = PHOTO_PATCHES, small: int = SMALL_P
 
 def _opened(path: Path) -> Image.Image | None:
     """Return the picture of a file in RGB on black, or None if it cannot be used."""
-    if path.stat().st_size <= MIN_BYTES:
-        return None
     try:
+        if path.stat().st_size <= MIN_BYTES:
+            return None
         picture: Image.Image = Image.open(path)
         picture.load()
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError):

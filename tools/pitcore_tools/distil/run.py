@@ -299,8 +299,8 @@ def main() -> None:
     crops = load_packed(args.packed / "crops.npz", device)
     place = Workspace(crops, args.runs or args.out / "runs", args.out, args.packed, say)
     say(f"{device}, {len(crops.hashes)} crops, torch {torch.__version__}")
-    teachers = [name for name in catalogue.names() if isinstance(catalogue.load(name), catalogue.Teacher)]
     students = [name for name in catalogue.names() if isinstance(catalogue.load(name), catalogue.Student)]
+    teachers = sorted({teacher for name in students for teacher in catalogue.student(name).teachers})
     for name in teachers:
         teach(name, place)
     for name in teachers:

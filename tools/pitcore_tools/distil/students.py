@@ -1,4 +1,4 @@
-"""Trains small nets on the teachers' answers to a pool of views; several sizes share the same pictures.
+"""Trains small nets on the teachers' answers to a pool of views; nets of one form share the pictures.
 
 A student gets each view in a random one of its eight orientations, and the answer that the teachers gave to the view
 as drawn. So one answer teaches eight pictures, and the student averages over the orientations, in which a teacher's
@@ -84,16 +84,16 @@ def student_lesson(students: Sequence[Student], crops: Crops, answered: Answered
     batch = min(BATCH, len(pool))
     order = permutations(len(pool), batch, total, seed).to(device)
     lesson = Lesson(learners, schedule(total).to(device), seed)
-    pictures = [render_pool(pool, crops, student.form) for student in students]
+    rendered = {form: render_pool(pool, crops, form) for form in {student.form for student in students}}
 
     def step() -> None:
         entries = order.index_select(0, lesson.at)[0]
         rate = lesson.rate()
         orientations = torch.randint(8, (batch,), device=device)
         pit = said[entries]
-        for student, learner, own in zip(students, learners, pictures, strict=True):
+        for student, learner in zip(students, learners, strict=True):
             with torch.no_grad():
-                pixels = oriented(own[entries].permute(0, 3, 1, 2).float() / 255.0, orientations)
+                pixels = oriented(rendered[student.form][entries].permute(0, 3, 1, 2).float() / 255.0, orientations)
                 seen = pixels.contiguous(memory_format=torch.channels_last)
             with autocast(device, enabled=multiplies_bfloat16(device)):
                 logits = learner.network(seen)

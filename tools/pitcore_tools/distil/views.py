@@ -1,8 +1,8 @@
 """Draws views of crops by seed (rotated, mirrored, scaled, shifted, relit), and renders them on any device.
 
 A view is twelve numbers, drawn on the CPU from a seed, so every machine draws the same views. Teacher and student
-render the same view, each at its own size. Three tenths of the views are not interpolated: they have only quarter turns
-and shifts by whole pixels, like the crops on the board.
+render the same view, each at its own size. Unless cherries are fitted, three tenths of the views are not interpolated:
+they have only quarter turns and shifts by whole pixels, like the crops on the board.
 """
 
 from __future__ import annotations
@@ -82,14 +82,15 @@ def render(crops: Tensor, views: Tensor, form: Form, partner: Tensor | None = No
     if form.source_px is None:
         windows = fitted_windows(crops, views, partner)
     else:
-        windows = torch.tensor([[0.0, 0.0, form.source_px / crops.shape[2]]]).to(views)
+        windows = _centred(form.source_px / crops.shape[2], views)
     return render_windows(crops, views, windows, form.size_px)
 
 
 def unchanged(crops: Tensor, form: Form) -> Tensor:
     """Bring (B, 2, N, N) uint8 crops into a form: (B, 2, form.size_px, form.size_px) float32 in 0..1.
 
-    A crop that is fitted differs by rounding, at the edge of its cherry, from what ``crop_from_image`` makes.
+    A fitted crop differs from what ``crop_from_image`` makes: by rounding at the edge of its cherry, and everywhere if
+    the cherry is larger than ``size_px``, because it is sampled here and averaged there.
     """
     if form.source_px is None:
         same = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0], device=crops.device)
@@ -122,8 +123,9 @@ def render_windows(crops: Tensor, views: Tensor, windows: Tensor, out_px: int) -
 def fitted_windows(crops: Tensor, views: Tensor, partner: Tensor | None = None) -> Tensor:
     """Return the smallest square window of each view that contains its cherry, centred on the cherry's box.
 
-    Views that are interpolated get up to ``SLACK`` more, with the cherry anywhere in it, because a box on a belt can
-    contain a stem or a neighbour's edge.
+    A part of a view that lies outside the square of its crop is not looked for: of an enlarged view of a cherry of
+    nearly N px the window can cut the edge. Views that are interpolated get up to ``SLACK`` more, with the cherry
+    anywhere in it, because a box on a belt can contain a stem or a neighbour's edge.
 
     Args:
         crops: as for ``render``.
@@ -135,8 +137,7 @@ def fitted_windows(crops: Tensor, views: Tensor, partner: Tensor | None = None) 
         (B, 3) float32 windows for ``render_windows``.
     """
     side = crops.shape[2]
-    whole = torch.tensor([[0.0, 0.0, 1.0]]).to(views)
-    inside = _sample(_mask(crops, views).float(), views, whole, side)[:, 0] >= 0.5
+    inside = _sample(_mask(crops, views).float(), views, _centred(1.0, views), side)[:, 0] >= 0.5
     edges = []
     for axis in (1, 2):  # columns, then rows
         there = inside.any(axis)
@@ -154,6 +155,11 @@ def fitted_windows(crops: Tensor, views: Tensor, partner: Tensor | None = None) 
     away = slack.unsqueeze(1) / 2.0 * views[:, 4:6] / Jitter().shift_px
     centre = torch.stack([left + right, top + bottom], 1) / 2.0 + away
     return torch.cat([centre * 2.0 / side - 1.0, ((longer + slack) / side).unsqueeze(1)], 1)
+
+
+def _centred(half: float, views: Tensor) -> Tensor:
+    """Return (1, 3) windows in the middle, made on the device: a CUDA graph must copy nothing from the host."""
+    return torch.cat([views.new_zeros(1, 2), views.new_full((1, 1), half)], 1)
 
 
 def _other(edge: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ class _Depthwise(torch.autograd.Function):
 
 
 class Spatial(nn.Conv2d):
-    """A convolution without bias, with TensorFlow's padding if ``same_padding`` and the stride is 2."""
+    """A spatial convolution, with TensorFlow's padding if ``same_padding`` and the stride is 2."""
 
     same_padding = False
 
@@ -153,7 +153,8 @@ class Spatial(nn.Conv2d):
             total = self.kernel_size[0] - self.stride[0]
             before, after = total // 2, total - total // 2
             x, padding = F.pad(x, (before, after, before, after)), 0
-        if self.groups > 1 and self.training and torch.is_autocast_enabled(x.device.type) and x.device.type == "cpu":
+        halved = self.training and x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if halved and self.groups > 1 and self.bias is None:
             return torch.as_tensor(
                 _Depthwise.apply(x.to(torch.bfloat16), self.weight, self.stride[0], padding)  # type: ignore[no-untyped-call]
             )
