@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pitcore.model_card import DEFAULT_BUNDLE
+from pitcore_tools.distil.report import taught_table
 from pitcore_tools.documents import markdown
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
@@ -125,8 +126,14 @@ def sweep_table(_results: Path) -> str:
     return markdown(["calibration", "mean distance of a margin from the float net's, on training crops", ""], rows)
 
 
+def imagenet_table(_results: Path) -> str:
+    """Return the results of the nets with ImageNet's weights, and of the students that learned from them."""
+    return taught_table()
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "user": user_table,
+    "imagenet": imagenet_table,
     "accuracy": accuracy_table,
     "agreement": agreement_table,
     "stages": stages_table,
