@@ -8,6 +8,7 @@ msgspec, PyYAML, and the packed crops and weights that ``pitcore-tools distil pa
 from __future__ import annotations
 
 import argparse
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -279,6 +280,8 @@ def _load(path: Path) -> Any:  # noqa: ANN401  whatever was saved
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; run the step before it first") from error
+    except (RuntimeError, EOFError, ValueError, IndexError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path}: damaged; remove it, and run the step that writes it again") from error
 
 
 def main() -> None:

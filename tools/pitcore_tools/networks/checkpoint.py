@@ -46,7 +46,7 @@ def load_tensors(path: Path, device: torch.device | str = "cpu", ours: str | Non
         return torch.load(path, map_location=device, weights_only=True)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; give a checkpoint (.pt, .pth)") from error
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, ValueError, IndexError, pickle.UnpicklingError) as error:
         if ours is not None:
             raise DataError(f"{path}: {ours}") from error
         if begin[:4] != b"PK\x03\x04" and begin[:1] != b"\x80":  # neither a zip nor a pickle of an old version of torch
