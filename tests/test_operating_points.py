@@ -127,6 +127,7 @@ def test_a_card_that_declares_everything_clean_is_refused(tiny_bundle, threshold
         "[segmentation]\nthreshold = [255, 255]\n",
         "[decision]\nmax_area_px = 1000000\n",
         "[decision]\nmin_area_px = 6001\n",
+        "[decision]\nmin_area_px = 299\n",  # smaller things than 300 px are not judged
         "[decision]\nmax_elongation = 50.0\n",
         "[decision]\nmin_ellipse_fill = 0.0\n",
         "[belt]\ntolerance_px = 41.0\n",
@@ -156,7 +157,7 @@ LOOSER = {
     "nothing_seen_s": 3600.0,
     "foreign_share": 1.0,
     "psi": 5.0,
-    "min_area_px": 1,
+    "min_area_px": 400,
     "max_area_px": 12_000,
     "max_elongation": 4.0,
     "min_ellipse_fill": 0.85,

@@ -79,6 +79,11 @@ class Config(Section, frozen=True):
         for key, values in lists.items():
             if len(values) != planes:
                 raise ValueError(f"{key} has {len(values)} values, but frame.planes names {planes} planes")
+        if self.decision.min_area_px < self.segmentation.min_area_px:
+            raise ValueError(
+                f"decision.min_area_px = {self.decision.min_area_px} is below segmentation.min_area_px = "
+                f"{self.segmentation.min_area_px}: things between them are not judged at all; lower both"
+            )
         if self.shift_px != (0, 0) and planes != 2:
             raise ValueError(f"alignment is of two planes, but frame.planes names {planes}: leave it out")
         if self.capture.enabled and planes != 2:
