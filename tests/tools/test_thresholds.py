@@ -14,6 +14,7 @@ from pitcore_tools import experiments
 from pitcore_tools.cli.main import pitcore_tools
 from pitcore_tools.evaluate.figures import fit_platt, platt
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits, write_logits
+from pitcore_tools.experiments.bundled import EVIDENCE
 from pitcore_tools.thresholds import report
 from pitcore_tools.thresholds.control import accept_threshold, pits_needed, reject_threshold, tiers
 from pitcore_tools.thresholds.points import calibration, card_points
@@ -134,10 +135,25 @@ RESULTS = Path(experiments.__file__).parent / "results"
 
 
 def test_the_bundled_card_holds_what_the_committed_logits_give():
-    own, evidence = read_logits(COMMITTED), read_logits(RESULTS / "quarter-fine-72-start.csv")
+    own, evidence = read_logits(COMMITTED), read_logits(EVIDENCE)
     card = load_bundle(DEFAULT_BUNDLE).card
     probabilities = platt(own.margins, card.calibration.slope, card.calibration.intercept)
     assert card_points(own, probabilities, evidence) == card.points
+
+
+def test_points_without_logits_are_those_of_the_bundled_card():
+    card = load_bundle(DEFAULT_BUNDLE).card
+    printed = run("--points").output
+    for name, point in card.points.items():
+        row = next(line for line in printed.splitlines() if line.startswith(name))
+        assert row.split()[1:3] == [f"{point.thresholds.accept:.4f}", f"{point.thresholds.reject:.4f}"]
+    assert "rest on 1698 pits: Wilks, on the out-of-fold pits of five nets" in printed
+
+
+def test_points_say_on_which_crops_their_promise_rests():
+    assert "rest on 356 pits: Wilks, on the held-out pits of the net" in run("--points", "--logits", COMMITTED).output
+    assert "`--points` prints the thresholds of its card" in run().output
+    assert "of its card" not in run("--logits", COMMITTED).output
 
 
 def test_the_calibration_of_a_net_with_evidence_is_that_of_all_folds():

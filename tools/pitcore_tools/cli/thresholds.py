@@ -12,9 +12,10 @@ from pitcore.errors import DataError
 from pitcore_tools.cli.kinds import PLOT
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
+from pitcore_tools.experiments.bundled import EVIDENCE
 from pitcore_tools.quantise.bundle import rewrite_points
 from pitcore_tools.thresholds import report
-from pitcore_tools.thresholds.points import calibration, card_points, points_text
+from pitcore_tools.thresholds.points import basis_text, calibration, card_points, points_text
 from pitcore_tools.thresholds.provenance import evidence_folds
 from pitcore_tools.thresholds.report import ThresholdRequest
 
@@ -36,7 +37,8 @@ SHARE = Number(0.0, 1.0, min_open=True, max_open=True)
 @click.option(
     "--evidence",
     type=InputPath(),
-    help="With --points: out-of-fold logits (CSV) of all folds of the recipe of the net whose --logits are given.",
+    help="With --points: out-of-fold logits (CSV) of all folds of the net's recipe. Default without --logits: those of "
+    "the bundled model's recipe; with --logits: none, so the points rest on the net's own held-out pits.",
 )
 @click.option(
     "--write",
@@ -75,10 +77,13 @@ def thresholds(
         raise click.UsageError(
             "--write needs --logits: the held-out logits that `pitcore-tools quantise` wrote together with this bundle"
         )
+    bundled = logits is None
+    if bundled and points and fold is None:
+        evidence = evidence or EVIDENCE
     logits = logits or COMMITTED
     held_out = read_logits(logits)
     if fold is not None:
-        held_out = held_out.where(held_out.folds == fold)
+        held_out = held_out.of_fold(fold)
         if not len(held_out.labels):
             raise DataError(f"{logits}: no crop of fold {fold} in it; give another --fold")
     if points:
@@ -88,7 +93,12 @@ def thresholds(
     found = report.find(held_out, wish)
     if plot is not None:
         report.plot(held_out, wish, plot)
-    click.echo(json.dumps(report.summary(found)) if as_json else report.text(found, wish))
+    if as_json:
+        click.echo(json.dumps(report.summary(found)))
+        return
+    click.echo(report.text(found, wish))
+    if bundled:
+        click.echo("\nThese are of the bundled net's own held-out crops. `--points` prints the thresholds of its card.")
 
 
 def _points(own: HeldOut, evidence: HeldOut | None, write: tuple[Path, str] | None) -> None:
@@ -103,5 +113,6 @@ def _points(own: HeldOut, evidence: HeldOut | None, write: tuple[Path, str] | No
         rewrite_points(folder, own, evidence, version)
     scored = report.scores(evidence or own)
     click.echo(points_text(points, scored.labels, scored.probabilities))
+    click.echo(f"\n{basis_text(points)}")
     if write is not None:
         click.echo(f"written: {folder / 'card.json'}, version {version}")

@@ -68,9 +68,7 @@ class HeldOut:
 
     def of_fold(self, fold: int) -> HeldOut:
         """Return the crops of one fold."""
-        mine = self.folds == fold
-        hashes = [name for name, is_mine in zip(self.hashes, mine, strict=True) if is_mine]
-        return HeldOut(hashes, self.folds[mine], self.labels[mine], self.float_margins[mine], self.int8_margins[mine])
+        return self.where(self.folds == fold)
 
     @property
     def probabilities(self) -> NDArray[np.float64]:

@@ -15,11 +15,11 @@ from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.figures import Share
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.experiments import stages
+from pitcore_tools.experiments.bundled import BUNDLED_RECIPE
 from pitcore_tools.experiments.run import MAYBE
 from pitcore_tools.experiments.stages import Rule, StagesResult
 from pitcore_tools.experiments.tables import results_of, share_text
 
-BUNDLED_RECIPE = "quarter-fine-72-start"
 STAGE_ONE, STAGE_TWO, ONE_STAGE, SECOND_NET = "stage-one", "stage-two", "half-pooled-80", "stage-one-again"
 RENDERER = [  # what, the least it must reach, the file of its margins
     ("real cherries only, 1,000 procedural ones of seed 3", 0.9, "real-on-procedural"),

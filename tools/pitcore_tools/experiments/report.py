@@ -14,6 +14,7 @@ from pitcore_tools.documents import markdown
 from pitcore_tools.evaluate import figures
 from pitcore_tools.evaluate.logits import COMMITTED, HeldOut, read_logits
 from pitcore_tools.experiments import experiment as experiments
+from pitcore_tools.experiments.bars import bars_table
 from pitcore_tools.experiments.cost import cost_of
 from pitcore_tools.experiments.findings import agreement_table, calibration_table, renderer_table, stages_table
 from pitcore_tools.experiments.tables import MAX_CLEAN_LOSS, results_of, review_at_99, share_text
@@ -132,6 +133,7 @@ def imagenet_table(_results: Path) -> str:
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
+    "bars": bars_table,
     "user": user_table,
     "imagenet": imagenet_table,
     "accuracy": accuracy_table,

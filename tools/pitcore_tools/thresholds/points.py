@@ -131,6 +131,14 @@ def points_text(points: dict[str, Point], labels: Labels, scores: Floats, pit_sh
     return "\n".join([f"Per 1,000 cherries, {pit_share:.0%} of them with a pit:", "", *lines])
 
 
+def basis_text(points: dict[str, Point]) -> str:
+    """Return on which crops the promises of points rest, for people."""
+    for found in (point.evidence for point in points.values()):
+        if found is not None:
+            return f"The promises rest on {found.pits} pits: {found.method}."
+    return "No promise can be made: too few held-out pits."
+
+
 def _row(name: str, thresholds: Thresholds, found: Evidence, pit_share: float) -> tuple[str, ...]:
     passed, thrown, review = found.per_thousand(pit_share)
     limits = f"{thresholds.accept:.4f}", f"{thresholds.reject:.4f}"
