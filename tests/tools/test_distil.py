@@ -26,7 +26,6 @@ from pitcore_tools.distil.views import (
     render,
 )
 from pitcore_tools.evaluate.logits import read_logits
-from pitcore_tools.networks.checkpoint import load_tensors
 from pitcore_tools.networks.imagenet import SOURCES, ImageNet, Spatial, folded, load_by_order
 from pitcore_tools.train.loop import load_network, seen_by
 
@@ -166,16 +165,6 @@ def test_an_interrupted_training_resumes_to_the_same_weights() -> None:
     whole, broken = taught(crops, 6).learners[0], taught(crops, 6, resume_at=4).learners[0]
     for one, other in zip(whole.average.state_dict().values(), broken.average.state_dict().values(), strict=True):
         assert torch.equal(one, other)
-
-
-@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut off", b"\x80\x02"])
-def test_damaged_weights_are_named_with_what_to_do(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "weights.pt"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"weights\.pt: damaged; remove it"):
-        run._load(path)
-    with pytest.raises(DataError, match=r"weights\.pt: not ours"):
-        load_tensors(path, ours="not ours")
 
 
 def test_packed_crops_are_read_as_they_were(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def experiments() -> None:
     \b
     Examples:
       pitcore-tools experiments list
-      pitcore-tools experiments run resnet18 --data ../shared/cherries/train
+      pitcore-tools experiments run quarter-fine-72 --data ../shared/cherries/train
       pitcore-tools experiments report
     """
 
@@ -41,9 +41,11 @@ def experiments() -> None:
 @experiments.command(name="list")
 def list_() -> None:
     """Print every experiment with its folds and description."""
-    for name in catalogue.names():
+    names = catalogue.names()
+    width = max(map(len, names))
+    for name in names:
         found = catalogue.load(name)
-        click.echo(f"{name:24} folds {','.join(map(str, found.folds)):10} {found.title}")
+        click.echo(f"{name:{width}} folds {','.join(map(str, found.folds)):10} {found.title}")
 
 
 @experiments.command()

@@ -1,25 +1,17 @@
-"""Writes files atomically, without ``pitcore.durable``, which a machine without pitcore does not have."""
+"""Writes arrays atomically."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pitcore.durable import replace_file
+
 
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
-    """Write a compressed .npz atomically."""
+    """Write a compressed .npz atomically; its folder is made if need be. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
-
-
-def replace(path: Path, write: Callable[[Any], object]) -> None:
-    """Write a file beside its place, then rename it."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    with part.open("xb") as file:  # follows no link
-        write(file)
-    part.replace(path)
+    replace_file(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from pitcore.camera.crops import fold_of
-from pitcore.durable import replace_file
 from pitcore.preprocess.prepare import CropSpec
 from pitcore_tools.distil.crops import FOLDS, SIDE_PX, Crops
+from pitcore_tools.distil.files import write_arrays
 from pitcore_tools.distil.teachers import weights_of
 from pitcore_tools.networks.checkpoint import save_weights
 from pitcore_tools.networks.imagenet import SOURCES, read_weights
@@ -40,7 +40,7 @@ def load_crops(folder: Path, device: torch.device, fold_count: int = FOLDS) -> C
 def pack_crops(crops: Crops, path: Path) -> None:
     """Write crops for ``crops.load_packed``. Never commit the file: it contains pictures of real cherries."""
     content = {name: getattr(crops, name).cpu().numpy() for name in ("pixels", "labels", "folds")}
-    replace_file(path, lambda file: np.savez_compressed(file, hashes=np.array(crops.hashes), **content))
+    write_arrays(path, hashes=np.array(crops.hashes), **content)
 
 
 def pack_weights(source: str, path: Path) -> None:

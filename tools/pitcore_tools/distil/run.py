@@ -8,7 +8,6 @@ msgspec, PyYAML, and the packed crops and weights that ``pitcore-tools distil pa
 from __future__ import annotations
 
 import argparse
-import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,11 +22,12 @@ from pitcore.errors import DataError
 from pitcore_tools.distil import catalogue
 from pitcore_tools.distil.answer_files import check_answers, read_answers, write_answers
 from pitcore_tools.distil.crops import FOLDS, Crops, load_packed
-from pitcore_tools.distil.files import replace, write_arrays
+from pitcore_tools.distil.files import write_arrays
 from pitcore_tools.distil.fit import GraphStream, Lesson, multiplies_bfloat16
 from pitcore_tools.distil.pool import Answered, answers, draw_pool
 from pitcore_tools.distil.students import BATCH, build_student, schedule, student_lesson, student_margins
 from pitcore_tools.distil.teachers import Asked, teacher_lesson
+from pitcore_tools.networks.checkpoint import load_tensors, save_weights
 from pitcore_tools.networks.imagenet import SOURCES, ImageNet, folded
 
 CHECKPOINT_STEPS = 46
@@ -156,7 +156,10 @@ def ask(name: str, fold: int, place: Workspace) -> Asked:
     """Return a fine-tuned teacher. Raises DataError if it has no weights."""
     teacher = catalogue.teacher(name)
     network = ImageNet(SOURCES[teacher.source], 2)
-    network.load_state_dict(_load(place.weights(name, fold)))
+    path = place.weights(name, fold)
+    if not path.exists():
+        raise DataError(f"{path}: no such weights; run `pitcore-tools distil teach {name} --fold {fold}` first")
+    network.load_state_dict(_load(path))
     kind = torch.bfloat16 if multiplies_bfloat16(place.device) else torch.float32
     return Asked(teacher, folded(network).to(place.device, kind, memory_format=torch.channels_last))  # type: ignore[call-overload]  # torch's stub lacks it
 
@@ -272,16 +275,11 @@ def _write_margins(path: Path, crops: Crops, where: Tensor, margins: Tensor) -> 
 
 def _save(path: Path, content: Any) -> None:  # noqa: ANN401  whatever torch can save
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, lambda file: torch.save(content, file))
+    save_weights(path, content)
 
 
 def _load(path: Path) -> Any:  # noqa: ANN401  whatever was saved
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; run the step before it first") from error
-    except (RuntimeError, EOFError, ValueError, IndexError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path}: damaged; remove it, and run the step that writes it again") from error
+    return load_tensors(path, ours="damaged; remove it, and run the step that writes it again")
 
 
 def main() -> None:
