@@ -3,6 +3,8 @@ import os
 import re
 import resource
 import shutil
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +43,14 @@ def test_the_demo_judges_every_cherry_once_and_writes_what_it_names(tmp_path, sm
         picture.load()
         assert picture.width == 640
         assert picture.height > 480
+
+
+def test_the_readme_has_what_the_demo_prints(tmp_path):
+    """Verdicts are the same on every machine, so a new bundle or emulator must change the README too."""
+    done = run_pitcore("demo", "--out", tmp_path / "demo")
+    printed = done.stdout[done.stdout.index("60 frames") : done.stdout.index("\noperating point")]
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert textwrap.indent(printed.rstrip(), "    ") in readme
 
 
 def test_the_same_seed_gives_the_same_verdicts_and_another_seed_others(tmp_path, small):
