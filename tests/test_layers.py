@@ -24,6 +24,7 @@ CONTRACTS = {
     "health",
     "output_path",
     "palette",
+    "entry",  # which imports no program until it starts one
 }
 STAGES = {"camera", "preprocess", "inference", "decision", "belt", "actuation", "sinks", "ota"}
 ON_STAGES = {"emulator", "machine", "calibration"}

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from pitcore.entry import ended_by_interrupt
+
 
 class Member(NamedTuple):
     """A command that is not imported yet.
@@ -46,7 +48,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self.members:
             return None
         module, _, name = self.members[cmd_name].place.partition(":")
-        command = getattr(importlib.import_module(module), name)
+        with ended_by_interrupt():
+            command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)  # noqa: S101  otherwise a bug
         return command
 
