@@ -67,6 +67,20 @@ def begin_child() -> tuple[socket.socket, int]:
     return socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3])
 
 
+def first_message(connection: socket.socket, max_bytes: int) -> bytes:
+    """Return the first message of the service.
+
+    Raises:
+        SystemExit: the service ended before it sent one, so there is nothing to do and nobody to tell.
+    """
+    raw = b""
+    with suppress(ConnectionError):
+        raw = connection.recv(max_bytes)
+    if not raw:
+        raise SystemExit
+    return raw
+
+
 def step_back(*, idle: bool) -> None:
     """Let the inspection go first: for the processor, and when memory is short. One may be refused, and the other done.
 

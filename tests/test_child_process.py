@@ -56,3 +56,17 @@ def test_a_child_has_its_priority_before_it_imports_its_module(tmp_path, monkeyp
     mine = os.getpriority(os.PRIO_PROCESS, 0)
     assert policy == (os.SCHED_IDLE if idle else os.sched_getscheduler(0))
     assert nice >= 10 if idle is False else nice == mine
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["pitcore.actuation.valve_process", "pitcore.page.page_process", "pitcore.shadow.candidate_process"],
+)
+def test_a_child_whose_service_ended_before_its_first_message_ends_without_a_word(module, capfd):
+    memory_fd = os.memfd_create("unused")
+    os.ftruncate(memory_fd, 1 << 24)
+    connection, process = start_child(module, memory_fd)
+    os.close(memory_fd)
+    connection.close()
+    assert process.wait(PATIENCE_S) == 0
+    assert capfd.readouterr() == ("", "")

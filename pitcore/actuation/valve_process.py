@@ -23,7 +23,7 @@ from pitcore.actuation.shared_state import ValveBoard
 from pitcore.actuation.simulated_chip import SimulatedChip, played, steady
 from pitcore.actuation.valve_loop import ValveLoop
 from pitcore.belt.lanes import Plan
-from pitcore.child_process import begin_child
+from pitcore.child_process import begin_child, first_message
 from pitcore.config import ActuationConfig
 from pitcore.errors import SinkError, first_line
 
@@ -90,7 +90,7 @@ def main() -> None:
     connection, memory = begin_child()
     board = ValveBoard(memory)
     try:
-        start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
+        start = msgspec.msgpack.decode(first_message(connection, MAX_MESSAGE_BYTES), type=Start)
         chip = _chip(start.chip, board)
         loop = ValveLoop(start.plan, start.config, Lines(chip, start.config), board)
         if isinstance(start.chip, PlayedChip):

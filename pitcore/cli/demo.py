@@ -55,7 +55,7 @@ def demo(
     """Judge an emulated belt and show the results.
 
     Prints frames, cherries, verdicts against the truth and the latency of each stage, and writes OUT/verdicts.jsonl and
-    OUT/belt.png.
+    OUT/belt.png. If the configuration names no operating point, it is `balanced`, as in the boards' files.
 
     \b
     Examples:

@@ -13,6 +13,7 @@ from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.cli.parameters import InputPath, OutputFile
 from pitcore.cli.progress import progress
 from pitcore.cli.report import Watcher, fresh_file, print_counts, print_run, print_score
+from pitcore.config import operating_point
 from pitcore.emulator.scoring import score
 from pitcore.loop.app import App, Options
 from pitcore.loop.pipeline import Hooks
@@ -43,7 +44,7 @@ def replay(
 
     Every frame is played and none is dropped. With the same model and configuration the verdict file is the same byte
     for byte, on any number of cores. Its hash is printed. If the recording holds the truth, the verdicts are compared
-    with it.
+    with it. Without --config the operating point is `strict`; `pitcore demo` judges by `balanced`.
 
     \b
     Examples:
@@ -68,5 +69,7 @@ def replay(
         print_score(score(truths, memory.verdicts, watcher.ticks, source.geometry), metrics)
     else:
         print_counts(metrics)
+    operating = operating_point(app.bundle.card, config.decision)
+    click.echo(f"\noperating point {operating.point}: {operating.promise}")
     print_run(metrics)
     click.echo(f"\nwritten: {out}, sha256 {hashlib.sha256(out.read_bytes()).hexdigest()}")

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from pitcore.child_process import begin_child
+from pitcore.child_process import begin_child, first_message
 from pitcore.errors import UpdateError, first_line
 from pitcore.page.messages import ALIVE, MAX_MESSAGE_BYTES, UNWATCHED, WATCHED, FrameSlots, PictureRef, Start, Update
 
@@ -38,9 +38,10 @@ def main() -> None:
     try:
         import pitcore.page.guard  # noqa: F401, PLC0415  uvicorn may be missing, which is reported below
     except ImportError as error:
-        connection.send(f"it needs {error.name}, which is not installed; pip install 'pitcore[page]'".encode())
+        with contextlib.suppress(OSError):  # the service has ended
+            connection.send(f"it needs {error.name}, which is not installed; pip install 'pitcore[page]'".encode())
         return
-    start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
+    start = msgspec.msgpack.decode(first_message(connection, MAX_MESSAGE_BYTES), type=Start)
     connection.setblocking(False)  # noqa: FBT003  socket's
     asyncio.run(PageProcess(connection, FrameSlots(memory, len(start.planes), start.shape), start).run())
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from pitcore.child_process import begin_child
+from pitcore.child_process import begin_child, first_message
 from pitcore.config import operating_point
 from pitcore.errors import PitcoreError
 from pitcore.inference.choice import check_planes
@@ -28,7 +28,7 @@ PIECE = 8  # crops in one call of the network
 def main() -> None:
     """Run the process. The last two arguments are the descriptors of socket and shared memory."""
     connection, memory = begin_child()
-    start = msgspec.msgpack.decode(connection.recv(MAX_MESSAGE_BYTES), type=Start)
+    start = msgspec.msgpack.decode(first_message(connection, MAX_MESSAGE_BYTES), type=Start)
     with contextlib.suppress(OSError):  # the service has ended
         try:
             _serve(connection, memory, start)

@@ -52,6 +52,11 @@ def test_a_replay_gives_the_verdicts_of_the_demo_on_the_same_belt(tmp_path, reco
     assert verdicts(tmp_path / "replay.jsonl") == verdicts(tmp_path / "demo" / "verdicts.jsonl")
 
 
+def test_a_replay_says_by_which_operating_point_it_judged(tmp_path, recording, small):
+    done = run_pitcore("replay", recording, "--config", small, "--out", tmp_path / "v.jsonl")
+    assert "\noperating point strict: " in done.stdout
+
+
 def test_timings_are_written_when_asked_for(tmp_path, recording, small):
     assert replay(recording, small, tmp_path / "t.jsonl", "--timings").returncode == 0
     lines = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
