@@ -31,6 +31,7 @@ class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         resize: ``centre`` shows the middle 84 px of a crop; ``fit`` the cherry, as large as the picture.
         epochs, batch, rate: parameters of the fine-tuning; ``rate`` is the peak learning rate of one cycle, three times
             that for the head.
+        sharpness_radius: radius of sharpness-aware steps, see ``fit.Learner.step_sharpness_aware``; 0 for plain steps.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     epochs: Positive
     batch: Positive
     rate: Rate
+    sharpness_radius: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:

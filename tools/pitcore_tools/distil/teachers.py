@@ -70,10 +70,16 @@ def teacher_lesson(teacher: Teacher, crops: Crops, fold: int, seed: int, packed:
         with torch.no_grad():
             views = draw(batch, Jitter(), None, device)
             inputs = as_input(render(crops.pixels[index], views, teacher.form), teacher)
-        with autocast(device, enabled=multiplies_bfloat16(device)):
-            logits = learner.network(inputs)
-        loss = F.cross_entropy(logits.float(), crops.labels[index], label_smoothing=LABEL_SMOOTHING)
-        learner.step(loss, lesson.rate())
+
+        def loss() -> Tensor:
+            with autocast(device, enabled=multiplies_bfloat16(device)):
+                logits = learner.network(inputs)
+            return F.cross_entropy(logits.float(), crops.labels[index], label_smoothing=LABEL_SMOOTHING)
+
+        if teacher.sharpness_radius:
+            learner.step_sharpness_aware(loss, lesson.rate(), teacher.sharpness_radius)
+        else:
+            learner.step(loss(), lesson.rate())
         lesson.at.add_(1)
 
     lesson.step = step
