@@ -2,7 +2,7 @@
 
     python examples/judge_folder.py crops/ [out/bundle]
 
-`pitcore classify crops/ --json` does the same from a terminal.
+`pitcore classify crops/ --point balanced --json` does the same from a terminal.
 """
 
 import sys
@@ -14,7 +14,7 @@ from pitcore.model_card import DEFAULT_BUNDLE, load_bundle
 
 
 def main(folder, bundle=DEFAULT_BUNDLE):
-    classifier = Classifier(load_bundle(Path(bundle)))
+    classifier = Classifier(load_bundle(Path(bundle)), point="balanced")  # as the boards' files; the default is strict
     walked = walk(Path(folder))
     if walked.passed_over:
         print(walked, file=sys.stderr)

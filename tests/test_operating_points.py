@@ -5,11 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pitcore.config import Config, DecisionConfig, LineConfig, decode_config, load_config, operating_point, weakened
 from pitcore.config.safety import WEAKER
 from pitcore.errors import CardError, ConfigError
 from pitcore.model_card import SCHEMA, decode_card, load_bundle
+from tests.cli.program import run_pitcore
 from tests.conftest import ROOT, tiny_card, write_card
 
 EVIDENCE = {
@@ -61,6 +63,18 @@ def test_a_board_that_names_no_point_gets_the_strict_one(three):
 def test_a_board_gets_the_point_that_it_names(three, name, accept):
     operating = operating_point(decoded(three), decode_config(f'[decision]\npoint = "{name}"\n', "b.toml").decision)
     assert (operating.point, operating.thresholds.accept) == (name, accept)
+
+
+@pytest.mark.parametrize(("name", "verdict"), [("strict", "maybe"), ("balanced", "clean"), ("throughput", "clean")])
+def test_pictures_are_judged_by_the_point_that_is_named(three, tiny_bundle, tmp_path, name, verdict):
+    write_card(tiny_bundle, three)
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[..., 0], pixels[..., 2] = 85, 40  # the tiny network gives it a probability of 0.023
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    done = run_pitcore("classify", tmp_path / "one.png", "--bundle", tiny_bundle, "--point", name)
+    assert done.stdout.split()[:1] == [verdict], done.stderr
+    if name == "strict":
+        assert run_pitcore("classify", tmp_path / "one.png", "--bundle", tiny_bundle).stdout == done.stdout
 
 
 def test_a_point_that_the_card_lacks_becomes_a_stricter_one_and_never_a_looser(three):

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -19,6 +20,7 @@ from pitcore.errors import ImageError
 from pitcore.inference.choice import open_bundle
 from pitcore.loop.classifier import Classifier, CropVerdict
 from pitcore.machine import usable_cores
+from pitcore.model_card import PointName
 from pitcore.plain_text import printable
 
 
@@ -26,8 +28,15 @@ from pitcore.plain_text import printable
 @click.argument("paths", nargs=-1, required=True, type=InputPath(as_text=True), metavar="PATH...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, for programs.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Number of cores that read and judge. Default: all.")
+@click.option(
+    "--point",
+    type=click.Choice(get_args(PointName)),
+    default="strict",
+    show_default=True,
+    help="Operating point of the model's card. Give that of the board to get its verdicts.",
+)
 @bundle_option
-def classify(paths: tuple[str, ...], as_json: bool, workers: int | None, bundle: Path | None) -> None:
+def classify(paths: tuple[str, ...], as_json: bool, workers: int | None, point: PointName, bundle: Path | None) -> None:
     """Judge every PNG below each PATH (a file or a folder), in sorted order.
 
     A picture is a cherry cut out by its mask: red the plane lit from above, blue the one lit from below, green and the
@@ -37,9 +46,10 @@ def classify(paths: tuple[str, ...], as_json: bool, workers: int | None, bundle:
     Examples:
       pitcore classify crops/
       pitcore classify crops/ --json > verdicts.jsonl
+      pitcore classify crops/ --point balanced
     """
     opened = open_bundle(read_config(None, bundle))
-    classifier = Classifier(opened, workers=workers or usable_cores())
+    classifier = Classifier(opened, point=point, workers=workers or usable_cores())
     files = [name for path in paths for name in find_pictures(path)]
     failed = unknown = 0
     with progress("classify", len(files)) as bar:

@@ -16,7 +16,7 @@ from pitcore.camera.crops import decode_crop, read_crop
 from pitcore.decision import policy
 from pitcore.errors import ImageError
 from pitcore.inference.session import Session
-from pitcore.model_card import Bundle
+from pitcore.model_card import Bundle, PointName
 from pitcore.preprocess.prepare import CropSpec, aligned_batch, crop_from_image, to_float
 from pitcore.verdict import CODES, VerdictName
 
@@ -52,14 +52,16 @@ class Classifier:
 
     Args:
         bundle: the verified model.
+        point: operating point of the card; where the card lacks it, the next stricter one is used.
         workers: number of threads that read and of workers that run the network.
         batch: number of pictures in a batch.
     """
 
-    def __init__(self, bundle: Bundle, *, workers: int = 1, batch: int = 64) -> None:
+    def __init__(self, bundle: Bundle, *, point: PointName = "strict", workers: int = 1, batch: int = 64) -> None:
         self._session = Session(bundle, capacity=batch, workers=workers)
         self._card, self._capacity, self._workers = bundle.card, batch, workers
         card = bundle.card
+        self._thresholds = card.point(point)[1].thresholds
         self._spec = CropSpec(card.crop_size_px, card.resize, len(card.planes))
         shape = (card.crop_size_px, card.crop_size_px, len(card.planes))
         self._crops = self._session.batch if card.dtype == "uint8" else aligned_batch(batch, shape, np.uint8)
@@ -126,5 +128,5 @@ class Classifier:
                 yield CropVerdict(path, None, None, str(result))
                 continue
             p_pit = next(probabilities)
-            verdict, _ = policy.judge_probability(p_pit, self._card.thresholds)
+            verdict, _ = policy.judge_probability(p_pit, self._thresholds)
             yield CropVerdict(path, verdict, p_pit, None)

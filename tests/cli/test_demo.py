@@ -45,12 +45,33 @@ def test_the_demo_judges_every_cherry_once_and_writes_what_it_names(tmp_path, sm
         assert picture.height > 480
 
 
-def test_the_readme_has_what_the_demo_prints(tmp_path):
-    """Verdicts are the same on every machine, so a new bundle or emulator must change the README too."""
-    done = run_pitcore("demo", "--out", tmp_path / "demo")
-    printed = done.stdout[done.stdout.index("60 frames") : done.stdout.index("\noperating point")]
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert textwrap.indent(printed.rstrip(), "    ") in readme
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def demo_of_the_bundled_model(tmp_path_factory):
+    """What ``pitcore demo`` prints, and its verdict lines. Both are the same on every machine."""
+    out = tmp_path_factory.mktemp("demo")
+    done = run_pitcore("demo", "--out", out)
+    return done.stdout, [json.loads(line) for line in (out / "verdicts.jsonl").read_text().splitlines()]
+
+
+def test_the_readme_has_what_the_demo_prints(demo_of_the_bundled_model):
+    printed, _ = demo_of_the_bundled_model
+    table = printed[printed.index("60 frames") : printed.index("\noperating point")]
+    assert textwrap.indent(table.rstrip(), "    ") in (DOCS.parent / "README.md").read_text()
+
+
+def test_the_line_in_the_documentation_is_one_of_the_demo(demo_of_the_bundled_model):
+    _, lines = demo_of_the_bundled_model
+    text = re.search(r"    (\{\"schema\": \"pitcore.verdict/1\".+?\n)\n", (DOCS / "verdicts.md").read_text(), re.S)[1]
+    documented = json.loads(text)
+    (same,) = [
+        line for line in lines if [line.get("frame"), line.get("box")] == [documented["frame"], documented["box"]]
+    ]
+    for key in ("config", "latency_us"):  # the one changes with every new key, the other with the machine
+        assert type(documented.pop(key)) is type(same.pop(key))
+    assert documented == same
 
 
 def test_the_same_seed_gives_the_same_verdicts_and_another_seed_others(tmp_path, small):
