@@ -14,7 +14,7 @@ from pitcore.control.remote import ask_status
 from pitcore.errors import ConfigError, ControlError, Refusal, UpdateError
 from pitcore.ota.identity import Identity, read_identity
 from pitcore.ota.last_update import remember
-from pitcore.ota.overview import Overview, look
+from pitcore.ota.overview import Overview, RunningModel, look
 from pitcore.ota.trial import UpdateOutcome
 from pitcore.text_table import table
 
@@ -110,7 +110,7 @@ def status(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options ab
     place = place_of(**where)
     try:
         model = ask_status(place.socket).model
-        running: str | None = f"{model.name}@{model.version}"
+        running: RunningModel | None = RunningModel(f"{model.name}@{model.version}", model.sha256, model.directory)
     except ControlError:
         running = None
     found = look(place.store, running)
