@@ -154,8 +154,9 @@ def text(found: Overview) -> str:
          "-" if view.label is None else "damaged" if view.damage else "whole"]
         for view in found.slots
     ]  # fmt: skip
+    made = "" if found.is_made else " (there is no store yet: the first `pitcore update install` creates it)"
     lines = [
-        f"store       {found.store}, {found.free_bytes / 1e6:.0f} MB free",
+        f"store       {found.store}, {found.free_bytes / 1e6:.0f} MB free{made}",
         f"runs now    {found.running or 'the service does not answer'}",
         f"next start  {found.serves} ({found.role})",
         f"accepts     release {found.release_seq_floor} and later",

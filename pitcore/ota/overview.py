@@ -57,6 +57,8 @@ class Overview(msgspec.Struct, frozen=True):
     """The overview of a store.
 
     Attributes:
+        store: its directory.
+        is_made: False before the first update; this is no fault.
         serves: the model that a service would run if it started now, without a model on trial.
         role: of that model.
         running: the model that the service reports; None if it does not answer.
@@ -67,6 +69,7 @@ class Overview(msgspec.Struct, frozen=True):
 
     schema: Literal["pitcore.update-status/1"]
     store: str
+    is_made: bool
     serves: str
     role: Role
     running: str | None
@@ -123,6 +126,7 @@ def look(store: Store, running: RunningModel | None) -> Overview:
     return Overview(
         schema="pitcore.update-status/1",
         store=str(store.root),
+        is_made=store.root.exists(),
         serves=first.bundle.label,
         role=first.role,
         running=None if running is None else running.label,
@@ -186,9 +190,7 @@ def _disk(root: Path) -> tuple[int, list[Trouble]]:
     if not root.exists():
         holds = next(folder for folder in root.absolute().parents if folder.exists())
         found = os.statvfs(holds)
-        return found.f_bavail * found.f_frsize, [
-            Trouble(f"{root}: there is no store yet", "`pitcore update install` creates it")
-        ]
+        return found.f_bavail * found.f_frsize, []
     found = os.statvfs(root)
     free, troubles = found.f_bavail * found.f_frsize, []
     if found.f_flag & os.ST_RDONLY:
