@@ -11,7 +11,7 @@ import msgspec
 from pitcore.cli.campaign import campaign
 from pitcore.cli.update_place import needing_the_extra, options, place_of
 from pitcore.control.remote import ask_status
-from pitcore.errors import ConfigError, ControlError, Refusal, UpdateError
+from pitcore.errors import ConfigError, ControlError, UpdateError
 from pitcore.ota.identity import Identity, read_identity
 from pitcore.ota.last_update import remember
 from pitcore.ota.overview import Overview, RunningModel, look
@@ -134,8 +134,7 @@ def _carry_out(command: str, as_json: bool, where: dict[str, Any], **arguments: 
     try:
         outcome: UpdateOutcome = getattr(updater(place, fetches=command in FETCHING), command)(**arguments)
     except UpdateError as error:
-        if error.refusal is not Refusal.BUSY:  # that is the other one's story
-            remember(place.store, command, error)
+        remember(place.store, command, error)
         if as_json:
             said = {"result": "failed", "refusal": error.refusal, "message": str(error)}
             click.echo(msgspec.json.encode(said).decode())
