@@ -55,7 +55,6 @@ _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], set[str] |
         Refusal.MIXED,
         "parts of two publications, try again when the copy is complete",
     ),
-    (exceptions.DownloadHTTPError, None, Refusal.NOT_FOUND, "check the repository's URL, or tell the publisher"),
     (exceptions.DownloadError, None, Refusal.UNREACHABLE, "check the network"),
 )
 
@@ -203,6 +202,8 @@ class TrustedMetadata:
 
     def _refusal(self, error: Exception) -> UpdateError:
         """Return the refusal for an error of tuf, which depends on the role that tuf was fetching."""
+        if isinstance(error, exceptions.DownloadHTTPError):
+            return UpdateError(Refusal.NOT_FOUND, first_line(error))  # from the fetcher, with place and fix
         role = _role(self._fetcher.last_url)
         for kinds, roles, refusal, fix in _MEANINGS:
             if isinstance(error, kinds) and (roles is None or role in roles):
