@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from html import unescape
 
 from urllib3 import exceptions as faults
 
@@ -18,7 +19,12 @@ from pitcore.plain_text import printable
 
 _BLANK = b"\t\n\r \xef\xbb\xbf\xfe\xff\x00"  # also the marks of UTF-8 and UTF-16
 _TEXT_FILE = re.compile(rb'\s*\{\s*"(signatures|signed|schema|name)"')  # metadata, or a channel
-_BEGINNING = 40  # bytes of an unexpected answer that are shown
+_SHOWN = 60  # letters of an unexpected answer that are shown
+_PAGE_BYTES = 4096  # of a web page that are read for this
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_MARKUP = re.compile(
+    r"<(script|style)\b.*?(</\1>|$)|<!--.*?(-->|$)|<[^>]*(>|$)", re.IGNORECASE | re.DOTALL
+)  # all that a browser does not show
 _LOG_IN = "log this network in, or let the board through"
 _OBJECT = re.compile(r"^\w+\(host=.*?\): |\[Errno -?\d+\] ")  # a connection or pool as Python shows it, and a number
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
@@ -35,7 +41,10 @@ def checked(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
         head += chunk
         begun = head.lstrip(_BLANK)
         if begun.startswith(b"<"):
-            raise captive(url, "the server sent a web page instead of the file")
+            with suppress(UpdateError):  # what came is enough to say what it is
+                while len(head) < _PAGE_BYTES and (more := next(chunks, b"")):
+                    head += more
+            raise captive(url, f"the server sent a web page instead of the file; it begins with '{_beginning(head)}'")
         if begun:
             yield head
             break
@@ -60,9 +69,19 @@ def check_text_file(content: bytes, url: str) -> None:
         return
     if not content.strip(_BLANK):
         raise captive(url, "the server sent nothing instead of the file")
-    shown = content[:_BEGINNING].decode("ascii", "replace").replace("\ufffd", "?")
-    shown = "".join(letter if letter.isprintable() else " " for letter in shown).strip()
-    raise captive(url, f"the server sent something else instead of the file; it begins with {shown!r}")
+    raise captive(url, f"the server sent something else instead of the file; it begins with '{_beginning(content)}'")
+
+
+def _beginning(answer: bytes) -> str:
+    """Return the title or the first words of an answer, as a browser shows them, in one line."""
+    text = answer[:_PAGE_BYTES].replace(b"\x00", b"").strip(_BLANK).decode("utf-8", "replace")  # also UTF-16
+    title = _TITLE.search(text)
+    if title is not None and title[1].strip():
+        text = title[1]
+    elif text.startswith("<"):
+        text = _MARKUP.sub(" ", text)
+    words = " ".join(unescape(text).split())
+    return printable(words[:_SHOWN])
 
 
 def check_headers(headers: Mapping[str, str], url: str) -> None:
