@@ -128,7 +128,8 @@ class Refusal(StrEnum):
     STORAGE = "storage"  # the disk fails otherwise
     NEWER_STATE = "newer-state"  # written by a newer pitcore
     BUSY = "busy"  # another update runs
-    NOT_SET_UP = "not-set-up"  # no root of trust, no repository, or no state to act on
+    NOT_SET_UP = "not-set-up"  # no root of trust, or no repository
+    NOTHING_TO_DO = "nothing-to-do"  # the command does not apply now: nothing failed
 
 
 class UpdateError(PitcoreError):

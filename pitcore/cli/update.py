@@ -11,10 +11,10 @@ import msgspec
 from pitcore.cli.campaign import campaign
 from pitcore.cli.update_place import needing_the_extra, options, place_of
 from pitcore.control.remote import ask_status
-from pitcore.errors import ConfigError, ControlError, Refusal, UpdateError
+from pitcore.errors import ConfigError, ControlError, UpdateError
 from pitcore.ota.identity import Identity, read_identity
 from pitcore.ota.last_update import remember
-from pitcore.ota.overview import Overview, look
+from pitcore.ota.overview import Overview, RunningModel, look
 from pitcore.ota.trial import UpdateOutcome
 from pitcore.text_table import table
 
@@ -110,7 +110,7 @@ def status(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options ab
     place = place_of(**where)
     try:
         model = ask_status(place.socket).model
-        running: str | None = f"{model.name}@{model.version}"
+        running: RunningModel | None = RunningModel(f"{model.name}@{model.version}", model.sha256, model.directory)
     except ControlError:
         running = None
     found = look(place.store, running)
@@ -134,8 +134,7 @@ def _carry_out(command: str, as_json: bool, where: dict[str, Any], **arguments: 
     try:
         outcome: UpdateOutcome = getattr(updater(place, fetches=command in FETCHING), command)(**arguments)
     except UpdateError as error:
-        if error.refusal is not Refusal.BUSY:  # that is the other one's story
-            remember(place.store, command, error)
+        remember(place.store, command, error)
         if as_json:
             said = {"result": "failed", "refusal": error.refusal, "message": str(error)}
             click.echo(msgspec.json.encode(said).decode())
@@ -154,8 +153,9 @@ def text(found: Overview) -> str:
          "-" if view.label is None else "damaged" if view.damage else "whole"]
         for view in found.slots
     ]  # fmt: skip
+    made = "" if found.is_made else " (there is no store yet: the first `pitcore update install` creates it)"
     lines = [
-        f"store       {found.store}, {found.free_bytes / 1e6:.0f} MB free",
+        f"store       {found.store}, {found.free_bytes / 1e6:.0f} MB free{made}",
         f"runs now    {found.running or 'the service does not answer'}",
         f"next start  {found.serves} ({found.role})",
         f"accepts     release {found.release_seq_floor} and later",

@@ -101,7 +101,8 @@ def _repository(place: UpdateContext, order: str | None) -> Repository:
         message = f"{update.root}: {error.strerror}; put the publisher's root.json there, or set [update] root"
         raise UpdateError(Refusal.NOT_SET_UP, message) from error
     address = _address(place.url)
-    source = RepositorySource(address.url, update.channel, root, read_identity(update.device_id).device_id, order)
+    device_id, root_from = read_identity(update.device_id).device_id, f"[update] root, {update.root}"
+    source = RepositorySource(address.url, update.channel, root, device_id, order, root_from)
     fetcher = Fetcher(authorization=address.authorization)
     board = TrustContext(BoardMachine(platform.machine(), ort.__version__), fetcher=fetcher, disk=place.store.disk)
     return TrustedRepository(source, place.store.tuf, board)
@@ -114,7 +115,8 @@ def _address(text: str) -> Address:
         UpdateError: the address is not usable, or no repository is in the directory.
     """
     try:
-        check_repository(text)
+        if not Path(text).is_dir():  # a folder here may have any name
+            check_repository(text)
     except ValueError as error:
         raise UpdateError(Refusal.NOT_SET_UP, f"the repository's {error}") from error
     if is_address(text):

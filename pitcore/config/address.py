@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 WEB = ("http", "https")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
+_HOST = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:\d+)?(/|$)", re.IGNORECASE)  # at the start of a text
 _GAP = re.compile(r"[\s\x00-\x20\x7f\xa0]")
 
 
@@ -61,6 +62,12 @@ def read_address(text: str, schemes: tuple[str, ...] = WEB) -> Address:
 def is_address(text: str) -> bool:
     """Return whether a text is an address, not the path of a folder."""
     return "://" in text or _SCHEME.match(text) is not None
+
+
+def check_path(text: str) -> None:
+    """Refuse the path of a folder that begins like a host: ``http://`` was forgotten. Raises ValueError."""
+    if _HOST.match(text):
+        raise ValueError(f"begins like a host; write https://{text} or http://{text}, or ./{text} for a folder")
 
 
 def _plain(parts: SplitResult, port: int | None) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pitcore.config.address import WEB, is_address, read_address
+from pitcore.config.address import WEB, check_path, is_address, read_address
 from pitcore.config.section import Section
 
 
@@ -56,5 +56,7 @@ def check_repository(text: str) -> None:
     try:
         if is_address(text):
             read_address(text, (*WEB, "file"))
+        else:
+            check_path(text)
     except ValueError as error:
         raise ValueError(f"url: {error}") from error

@@ -139,7 +139,7 @@ def storage_error(path: Path, error: OSError) -> UpdateError:
             Refusal.READ_ONLY,
             "the disk is read-only: `dmesg` says why; replace a failing card",
         ),
-        errno.ENOENT: (Refusal.STORAGE, "a parent directory is missing: the package creates it, or correct the path"),
+        errno.ENOENT: (Refusal.STORAGE, _fix_of_missing(path)),
         errno.ENOTDIR: (Refusal.STORAGE, "a part of the path is a file: correct the path"),
         errno.EACCES: (Refusal.STORAGE, "this user may not change it: run it as the service's user, `sudo -u pitcore`"),
     }
@@ -147,6 +147,12 @@ def storage_error(path: Path, error: OSError) -> UpdateError:
         error.errno or 0, (Refusal.STORAGE, "check the owner of the directory, and `dmesg` for a failing card")
     )
     return UpdateError(refusal, f"{path}: {error.strerror or first_line(error)}; {fix}")
+
+
+def _fix_of_missing(path: Path) -> str:
+    if path.parent.is_dir():
+        return "another program removed it; `pitcore update install` makes it again"
+    return f"the directory {path.parent} is missing: the package creates it, or correct the path"
 
 
 class _Appender(io.RawIOBase):

@@ -12,6 +12,7 @@ from pitcore.ota.slots import Store
 from pitcore.ota.trial import Result, UpdateOutcome
 
 log = logging.getLogger(__name__)
+_COMMAND_REFUSED = {Refusal.BUSY, Refusal.NOTHING_TO_DO}
 
 
 class LastUpdate(msgspec.Struct, frozen=True):
@@ -41,8 +42,12 @@ def last_update(store: Store) -> LastUpdate | None:
 
 
 def remember(store: Store, command: str, end: UpdateOutcome | UpdateError) -> None:
-    """Write the result of an update, if there is a store and the disk takes it."""
-    if not store.root.is_dir():
+    """Write the result of an update, if there is a store and the disk takes it.
+
+    A command that was refused is no update: the result of the one before stays.
+    """
+    was_refused = isinstance(end, UpdateError) and end.refusal in _COMMAND_REFUSED
+    if was_refused or not store.root.is_dir():
         return
     at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     if isinstance(end, UpdateError):

@@ -39,10 +39,26 @@ class Trouble(msgspec.Struct, frozen=True):
     fix: str
 
 
+class RunningModel(msgspec.Struct, frozen=True):
+    """The model that the service reports.
+
+    Attributes:
+        label: ``name@version``.
+        sha256: of its card.
+        directory: that the service loaded it from.
+    """
+
+    label: str
+    sha256: str
+    directory: str
+
+
 class Overview(msgspec.Struct, frozen=True):
     """The overview of a store.
 
     Attributes:
+        store: its directory.
+        is_made: False before the first update; this is no fault.
         serves: the model that a service would run if it started now, without a model on trial.
         role: of that model.
         running: the model that the service reports; None if it does not answer.
@@ -53,6 +69,7 @@ class Overview(msgspec.Struct, frozen=True):
 
     schema: Literal["pitcore.update-status/1"]
     store: str
+    is_made: bool
     serves: str
     role: Role
     running: str | None
@@ -66,12 +83,12 @@ class Overview(msgspec.Struct, frozen=True):
     troubles: tuple[Trouble, ...]
 
 
-def look(store: Store, running: str | None) -> Overview:
+def look(store: Store, running: RunningModel | None) -> Overview:
     """Look at a store.
 
     Args:
         store: it does not have to exist yet.
-        running: label of the model that the service runs; None if it does not answer.
+        running: the model that the service runs; None if it does not answer.
     """
     troubles: list[Trouble] = []
     try:
@@ -95,8 +112,8 @@ def look(store: Store, running: str | None) -> Overview:
     troubles += disk_troubles
     if running is None:
         troubles.append(Trouble("the service does not answer", "`systemctl status pitcore` shows why it does not run"))
-    elif running != first.bundle.label and (on_trial is None or running != on_trial.label):
-        troubles.append(Trouble(f"the service runs {running}, not {first.bundle.label}", "`pitcore reload`"))
+    elif running.label != first.bundle.label and (on_trial is None or running.label != on_trial.label):
+        troubles.append(_other_model(running, first.bundle.label, state, views))
     if on_trial is not None:
         fix = "`pitcore update commit` tests and keeps it, `pitcore update rollback` removes it"
         troubles.append(Trouble(f"{on_trial.label} is on trial and not committed", fix))
@@ -109,9 +126,10 @@ def look(store: Store, running: str | None) -> Overview:
     return Overview(
         schema="pitcore.update-status/1",
         store=str(store.root),
+        is_made=store.root.exists(),
         serves=first.bundle.label,
         role=first.role,
-        running=running,
+        running=None if running is None else running.label,
         slots=views,
         attempts_left=None if trial is None else trial.attempts_left,
         release_seq_floor=state.release_seq_floor,
@@ -120,6 +138,21 @@ def look(store: Store, running: str | None) -> Overview:
         free_bytes=free,
         last=last,
         troubles=tuple(troubles),
+    )
+
+
+def _other_model(running: RunningModel, next_label: str, state: State, views: tuple[SlotView, ...]) -> Trouble:
+    """Return the fault of a service that runs another model than it would load now.
+
+    A reload gives up the running model. It is advised only if that model is refused here, or could be loaded again.
+    """
+    whole = {view.card_sha256 for view in views if view.label is not None and view.damage is None}
+    from_slot = Path(running.directory).name in SLOTS
+    if running.sha256 in state.bad or running.sha256 in whole or not from_slot:
+        return Trouble(f"the service runs {running.label}, not {next_label}", "`pitcore reload`")
+    return Trouble(
+        f"{running.label} is only in the service's memory: it would load {next_label} if it started now",
+        "`pitcore update install`; do not restart the service before",
     )
 
 
@@ -144,8 +177,12 @@ def _view(store: Store, state: State, slot: SlotName) -> SlotView:
 
 def _unreadable(error: UpdateError) -> Trouble:
     if error.refusal is Refusal.NEWER_STATE:
-        return Trouble(str(error), "install the newer pitcore again; until then the model that came with pitcore runs")
-    return Trouble(str(error), "`pitcore update install` starts over; until then the model that came with pitcore runs")
+        return Trouble(
+            str(error), "install the newer pitcore again; the next start loads the model that came with pitcore"
+        )
+    return Trouble(
+        str(error), "`pitcore update install` starts over; the next start loads the model that came with pitcore"
+    )
 
 
 def _disk(root: Path) -> tuple[int, list[Trouble]]:
@@ -153,9 +190,7 @@ def _disk(root: Path) -> tuple[int, list[Trouble]]:
     if not root.exists():
         holds = next(folder for folder in root.absolute().parents if folder.exists())
         found = os.statvfs(holds)
-        return found.f_bavail * found.f_frsize, [
-            Trouble(f"{root}: there is no store yet", "`pitcore update install` creates it")
-        ]
+        return found.f_bavail * found.f_frsize, []
     found = os.statvfs(root)
     free, troubles = found.f_bavail * found.f_frsize, []
     if found.f_flag & os.ST_RDONLY:

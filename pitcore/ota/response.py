@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from html import unescape
 
 from urllib3 import exceptions as faults
 
 from pitcore.errors import Refusal, UpdateError, first_line
 from pitcore.ota.minimum_speed import Pace
+from pitcore.plain_text import printable
 
 _BLANK = b"\t\n\r \xef\xbb\xbf\xfe\xff\x00"  # also the marks of UTF-8 and UTF-16
 _TEXT_FILE = re.compile(rb'\s*\{\s*"(signatures|signed|schema|name)"')  # metadata, or a channel
-_BEGINNING = 40  # bytes of an unexpected answer that are shown
+_SHOWN = 60  # letters of an unexpected answer that are shown
+_PAGE_BYTES = 4096  # of a web page that are read for this
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_MARKUP = re.compile(
+    r"<(script|style)\b.*?(</\1>|$)|<!--.*?(-->|$)|<[^>]*(>|$)", re.IGNORECASE | re.DOTALL
+)  # all that a browser does not show
 _LOG_IN = "log this network in, or let the board through"
+_OBJECT = re.compile(r"^\w+\(host=.*?\): |\[Errno -?\d+\] ")  # a connection or pool as Python shows it, and a number
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -33,7 +41,10 @@ def checked(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
         head += chunk
         begun = head.lstrip(_BLANK)
         if begun.startswith(b"<"):
-            raise captive(url, "the server sent a web page instead of the file")
+            with suppress(UpdateError):  # what came is enough to say what it is
+                while len(head) < _PAGE_BYTES and (more := next(chunks, b"")):
+                    head += more
+            raise captive(url, f"the server sent a web page instead of the file; it begins with '{_beginning(head)}'")
         if begun:
             yield head
             break
@@ -58,9 +69,19 @@ def check_text_file(content: bytes, url: str) -> None:
         return
     if not content.strip(_BLANK):
         raise captive(url, "the server sent nothing instead of the file")
-    shown = content[:_BEGINNING].decode("ascii", "replace").replace("\ufffd", "?")
-    shown = "".join(letter if letter.isprintable() else " " for letter in shown).strip()
-    raise captive(url, f"the server sent something else instead of the file; it begins with {shown!r}")
+    raise captive(url, f"the server sent something else instead of the file; it begins with '{_beginning(content)}'")
+
+
+def _beginning(answer: bytes) -> str:
+    """Return the title or the first words of an answer, as a browser shows them, in one line."""
+    text = answer[:_PAGE_BYTES].replace(b"\x00", b"").strip(_BLANK).decode("utf-8", "replace")  # also UTF-16
+    title = _TITLE.search(text)
+    if title is not None and title[1].strip():
+        text = title[1]
+    elif text.startswith("<"):
+        text = _MARKUP.sub(" ", text)
+    words = " ".join(unescape(text).split())
+    return printable(words[:_SHOWN])
 
 
 def check_headers(headers: Mapping[str, str], url: str) -> None:
@@ -95,7 +116,7 @@ def refused_status(status: int, headers: Mapping[str, str], url: str) -> UpdateE
     if status in {403, 404, 410}:  # object stores answer 403 for what they do not have
         return UpdateError(
             Refusal.NOT_FOUND,
-            f"{url}: the server answers {status}; check the repository's URL, then tell the publisher",
+            f"{url}: the server answers {status}; check the URL in the configuration, then tell the server's owner",
         )
     if status == 511:
         return captive(url, "this network asks for a login")
@@ -113,7 +134,7 @@ def refused_status(status: int, headers: Mapping[str, str], url: str) -> UpdateE
 
 # Errors of urllib3 and of sockets, and what they mean. The first that fits counts.
 _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Refusal, str], ...] = (
-    (faults.LocationValueError, Refusal.NOT_SET_UP, "fix the repository's URL in the configuration"),
+    (faults.LocationValueError, Refusal.NOT_SET_UP, "fix the URL in the configuration"),
     (
         faults.ProxyError,
         Refusal.UNREACHABLE,
@@ -125,7 +146,7 @@ _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Refusal, s
         "check the network and the board's clock",
     ),
     ((faults.TimeoutError, TimeoutError), Refusal.TOO_SLOW, "try again on a faster network"),
-    (faults.ResponseError, Refusal.UNAVAILABLE, "check the repository's URL"),
+    (faults.ResponseError, Refusal.UNAVAILABLE, "check the URL in the configuration"),
 )
 _PROXY_WANTS = (
     "the proxy asks for a name and a password, or refuses those given; set https_proxy or http_proxy to "
@@ -153,8 +174,18 @@ def refusals(url: str, pace: Pace) -> Iterator[None]:
         raise _refusal(cause, url) from error
 
 
+def _words(error: BaseException) -> str:
+    """Return what happened, without the objects that urllib3 writes into its messages."""
+    match error.args:
+        case (str(what), BaseException() as cause):
+            return f"{what.rstrip('.')}: {_words(cause)}"
+        case (_, str(what)):  # a connection or a number, and what happened
+            return printable(what)
+    return printable(_OBJECT.sub("", first_line(error)))
+
+
 def _refusal(error: BaseException, url: str) -> UpdateError:
-    what = first_line(error)
+    what = _words(error)
     if isinstance(error, faults.ProxyError) and " 407" in f"{what} {error.original_error}":
         return UpdateError(Refusal.UNREACHABLE, f"{url}: {_PROXY_WANTS}")
     for kinds, refusal, fix in _MEANINGS:

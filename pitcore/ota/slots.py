@@ -248,8 +248,14 @@ def _state_or_fresh(store: Store) -> State:
 
 
 def _quietly(root: Path, transition: Transition) -> None:
-    """Write a transition if the disk takes it. The service continues in both cases."""
+    """Write a transition if it changes something and the disk takes it. The service continues in all cases.
+
+    A transition that changes nothing needs no lock, so no store either: a store is missing until the first install.
+    """
+    store = Store(root)
     try:
-        Store(root).change(transition)
+        state = store.read()
+        if transition(state) != state:
+            store.change(transition)
     except UpdateError as error:
-        log.error("%s: the state could not be written: %s", root, error)  # noqa: TRY400  no traceback for users
+        log.error("%s: the state could not be changed: %s", root, error)  # noqa: TRY400  no traceback for users

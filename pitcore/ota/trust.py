@@ -37,7 +37,7 @@ from pitcore.ota.disk import Disk
 from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.floors import FloorFile, Floors
-from pitcore.ota.metadata import MAX_STEP, SeenMetadata, TrustedMetadata
+from pitcore.ota.metadata import MAX_STEP, ROOT_FROM, SeenMetadata, TrustedMetadata
 from pitcore.ota.repository import Delta, Offer
 
 SKEW_S = 86_400.0  # by so much a signer's clock is believed to be ahead of one that is set
@@ -72,6 +72,7 @@ class RepositorySource:
         root: provisioned ``root.json``.
         device_id: decides the board's place in a phase; must differ between boards.
         order: an archive that a fleet's server has selected for this board, instead of the channel.
+        root_from: where ``root`` was read from, for error messages.
     """
 
     url: str
@@ -79,6 +80,7 @@ class RepositorySource:
     root: bytes
     device_id: str
     order: str | None = None
+    root_from: str = ROOT_FROM
 
 
 class TrustedRepository:
@@ -103,7 +105,12 @@ class TrustedRepository:
         self._disk.make_directory(self._metadata_directory)
         self._fetcher.begin(self._fetcher.limits.check_s)
         metadata = TrustedMetadata(
-            self._metadata_directory, f"{self._url}/metadata/", self._source.root, self._fetcher, self._disk
+            self._metadata_directory,
+            f"{self._url}/metadata/",
+            self._source.root,
+            self._fetcher,
+            self._disk,
+            self._source.root_from,
         )
         channel, listed = self._brought_up_to_date(metadata, floors)
         floors = self._accepted(metadata, floors)

@@ -124,7 +124,7 @@ class Updater:
         with self._ready():
             if self._store.read().trial is None:
                 raise UpdateError(
-                    Refusal.NOT_SET_UP, "no model is on trial; `pitcore update status` shows what is here"
+                    Refusal.NOTHING_TO_DO, "no model is on trial; `pitcore update status` shows what is here"
                 )
             return self._trial.finish()
 
@@ -134,7 +134,9 @@ class Updater:
             before = self._store.read()
             after = self._store.change(lambda state: states.roll_back(state, "rolled back by hand"))
             if after == before:
-                raise UpdateError(Refusal.NOT_SET_UP, "the model that came with pitcore runs: there is no earlier one")
+                raise UpdateError(
+                    Refusal.NOTHING_TO_DO, "the model that came with pitcore runs: there is no earlier one"
+                )
             told = self._trial.tell_service()
             return UpdateOutcome("rolled back", f"back to {_label(after)}; {told}")
 

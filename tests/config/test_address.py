@@ -33,6 +33,10 @@ def test_name_and_password_are_sent_decoded_and_shown_nowhere():
         "https://host/a b",
         "https://host/\u00a0",
         "file://stick/pitcore",
+        "models.example.org",
+        "models.example.org/cherry",
+        "10.0.0.5:8080/models",
+        "localhost",
         "",
         "  ",
     ],
@@ -49,7 +53,19 @@ def test_the_fleets_address_is_checked_too(url):
         decode_config(f'[hawkbit]\nurl = "{url}"', "board.toml")
 
 
-@pytest.mark.parametrize("url", ["/media/stick", "stick", "HTTP://host", "file:///media/stick", "https://a:b@host/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/media/stick",
+        "stick",
+        "./a.b",
+        "../a.b/c",
+        "stick/v1.0",
+        "HTTP://host",
+        "file:///media/stick",
+        "https://a:b@host/x",
+    ],
+)
 def test_usable_addresses_are_accepted(url):
     assert UpdateConfig(url=url).url == url
     assert is_address(url) is (":" in url)

@@ -5,6 +5,7 @@ import pytest
 from pitcore.config import Config
 from pitcore.errors import PitcoreError, Refusal, UpdateError
 from pitcore.inference import selftest
+from pitcore.ota.overview import RunningModel, look
 from pitcore.ota.update import Means, Updater
 from tests.ota.line import GATE, Line
 from tests.ota.shelf import Shelf
@@ -51,6 +52,11 @@ class Board:
     @property
     def state(self):
         return self.store.read()
+
+    def status(self):
+        """The overview that `pitcore update status` prints."""
+        bundle = self.line.session.bundle
+        return look(self.store, RunningModel(bundle.label, bundle.sha256, str(bundle.directory)))
 
 
 def refused(refusal, call, *arguments, **options):

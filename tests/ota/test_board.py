@@ -188,16 +188,19 @@ MISSING = {
     "no store": "set [model] store",
     "no url": "set [update] url",
     "no root": "put the publisher's root.json there",
+    "bad root": "root.json: not the publisher's root.json: ",
 }
 
 
 @pytest.mark.parametrize("what", MISSING)
 def test_a_board_that_is_not_set_up_reports_what_is_missing(board, what):
-    start = {"no store": "store = ", "no url": "url = ", "no root": "nothing"}[what]
+    start = {"no store": "store = ", "no url": "url = ", "no root": "nothing", "bad root": "nothing"}[what]
     lines = [line for line in board.config.read_text().splitlines() if not line.startswith(start)]
     board.config.write_text("\n".join(lines))
     if what == "no root":
         (board.place / "root.json").unlink()
+    if what == "bad root":
+        (board.place / "root.json").write_text("hi\n")
     done = board.update("check")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

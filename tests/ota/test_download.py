@@ -6,11 +6,22 @@ import threading
 from pathlib import Path
 
 import pytest
+from urllib3 import HTTPConnectionPool
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+)
 
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
-from pitcore.ota.minimum_speed import SpeedLimits
+from pitcore.ota.minimum_speed import Pace, SpeedLimits
+from pitcore.ota.response import refusals
 from tests.ota.server import serving
 
 CONTENT = random.Random(3).randbytes(300_001)  # noqa: S311  data for a test
@@ -192,6 +203,31 @@ def test_no_server_at_all_is_unreachable(site, part):
         nobody = f"http://127.0.0.1:{taken.getsockname()[1]}/model.tar"
         assert refused(site, part, url=nobody) is Refusal.UNREACHABLE
     converges(site, part)
+
+
+CONNECTION = HTTPConnection("h", 80)
+POOL = HTTPConnectionPool("h", 80)
+REFUSED = NewConnectionError(CONNECTION, "Failed to establish a new connection: [Errno 111] Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (REFUSED, "Failed to establish a new connection: Connection refused"),
+        (ConnectTimeoutError(CONNECTION, "Connection to h timed out."), "Connection to h timed out."),
+        (ProxyError("Unable to connect to proxy", REFUSED), "Unable to connect to proxy: Failed to establish a new"),
+        (NameResolutionError("h", CONNECTION, socket.gaierror(-2, "unknown")), "Failed to resolve 'h' (unknown)"),
+        (ReadTimeoutError(POOL, "/", "Read timed out."), "Read timed out."),
+        (ProtocolError("Connection aborted.", ConnectionResetError(104, "reset")), "Connection aborted: reset"),
+    ],
+)
+def test_a_fault_of_the_connection_is_said_in_words_and_shows_no_object(error, words):
+    pace = Pace(SpeedLimits(), lambda: 0.0)
+    pace.begin(60.0)
+    with pytest.raises(UpdateError) as caught, refusals("http://h/x", pace):
+        raise error
+    assert str(caught.value).startswith(f"http://h/x: {words}")
+    assert not any(mark in str(caught.value) for mark in ("host=", "Error(", "Errno", "<"))
 
 
 @pytest.mark.parametrize("url", ["gopher://host/model.tar", "http://host:port/model.tar", "model.tar"])

@@ -62,6 +62,32 @@ def test_a_login_page_of_the_network_is_distinguished_from_metadata(answer):
     assert "publish" not in str(error)
 
 
+PAGES = {
+    b"<!DOCTYPE html><html><head>\n<TITLE lang=en>Hotel&nbsp;Krone:\n log in</TITLE></head>": "Hotel Krone: log in",
+    b"<html><!-- <title> --><style>b{}</style><body><h1>Welcome</h1>to <b>Wi-Fi</b><script>x": "Welcome to Wi-Fi",
+    "<html><title>Anmelden \u00fcber</title>".encode(): "Anmelden \u00fcber",
+    "<html><title>utf-16</title>".encode("utf-16"): "utf-16",
+    b"<html><title>a\x1b]0;b\x07&#27;[2J</title>": r"a\x1b]0;b\x07[2J",
+    b"<html><title></title><p>" + b"word " * 10_000: ("word " * 12),
+    b"<": "",
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_message_shows_the_title_or_the_first_words_of_a_page_cleaned(page):
+    pieces = [page[start : start + 7] for start in range(0, len(page), 7)]
+    message = str(refused(list, checked(iter(pieces), URL)))
+    assert f"a web page instead of the file; it begins with '{PAGES[page]}'; log this network in" in message
+
+
+def test_a_page_that_is_cut_off_is_still_a_page():
+    def cut():
+        yield b"<html><title>Log in</title>"
+        raise UpdateError(Refusal.CUT_SHORT, "cut")
+
+    assert "'Log in'" in str(refused(list, checked(cut(), URL)))
+
+
 def test_a_login_page_is_distinguished_from_an_archive_for_pieces_of_any_size():
     page = (bytes([letter]) for letter in b"\xef\xbb\xbf \n<html>")
     assert refused(list, checked(page, URL)).refusal is Refusal.CAPTIVE_PORTAL

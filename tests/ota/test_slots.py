@@ -45,6 +45,18 @@ def test_without_a_store_the_model_that_came_with_pitcore_is_loaded_and_nothing_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_stop_without_a_store_is_silent_and_makes_nothing(tmp_path, caplog):
+    refund(tmp_path / "none", "0" * 64)
+    assert caplog.text == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_removed_is_named_with_the_fix(store):
+    (store.root / "state.lock").unlink()
+    with pytest.raises(UpdateError, match=r"state\.lock: .*removed it; `pitcore update install` makes it again"):
+        store.change(states.refund_attempt)
+
+
 def test_the_committed_model_comes_before_the_previous_and_the_bundled(store, bundles):
     commit(store, bundles[0], 1)
     commit(store, bundles[1], 2)

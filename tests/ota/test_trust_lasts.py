@@ -9,6 +9,8 @@ import pytest
 
 from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.clock import Time
+from pitcore.ota.fetcher import Fetcher
+from pitcore.ota.metadata import TrustedMetadata
 from pitcore_tools.package import repository, setup
 from tests.ota.field import (
     list_snapshot,
@@ -77,6 +79,43 @@ def test_two_damaged_copies_are_reported_and_not_taken_for_a_new_board(field):
         (field.board.directory / name).write_bytes(content)
     with pytest.raises(UpdateError, match="delete both") as caught:
         field.board.check()
+    assert caught.value.refusal is Refusal.STORAGE
+
+
+@pytest.mark.parametrize("content", [b"", b"hi\n", b"{}", b"timestamp"])
+def test_a_damaged_root_of_this_board_is_not_blamed_on_the_server(field, content):
+    if content == b"timestamp":
+        content = newest(field.publisher.directory, "timestamp").read_bytes()
+    field.board.root = content
+    with pytest.raises(UpdateError, match=r"^the trusted root\.json: not .*; copy it there again$") as caught:
+        field.board.check()
+    assert caught.value.refusal is Refusal.NOT_SET_UP
+
+
+ROLES = ("root", "timestamp", "snapshot", "targets", "models", "channel-stable")
+
+
+@pytest.mark.parametrize("name", [*ROLES, "root_history/1.root"])
+def test_a_file_of_this_board_is_repaired_or_named_and_never_blamed_on_the_server(field, name):
+    path = field.board.directory / "metadata" / f"{name}.json"
+    for content in (b"hi", b"{}", b""):
+        path.write_bytes(content)
+        assert field.board.check().release_seq == 2
+    path.unlink()
+    path.mkdir()  # as a damaged file system may have it
+    with pytest.raises(UpdateError, match=f"^{path}: ") as caught:
+        field.board.check()
+    assert caught.value.refusal is Refusal.STORAGE
+
+
+def test_a_file_that_is_damaged_while_it_is_used_is_named(field):
+    directory, fetcher = field.board.directory / "metadata", Fetcher()
+    trusted = TrustedMetadata(directory, f"{field.site.url}/metadata/", field.board.root, fetcher, field.board.disk)
+    fetcher.begin(60.0)
+    trusted.refresh()
+    (directory / "snapshot.json").write_bytes(b"hi")
+    with pytest.raises(UpdateError, match=r"snapshot\.json: damaged on this board; delete it") as caught:
+        trusted.seen(frozenset())
     assert caught.value.refusal is Refusal.STORAGE
 
 

@@ -55,3 +55,20 @@ def test_the_password_of_a_repository_is_sent_and_kept_nowhere(update):
     assert site.requests[0].headers["Authorization"].startswith("Basic ")
     assert "asks for a name and a password" in left
     assert "s3cr3t" not in left + result.output + str(result.exception) + shown.output
+
+
+def test_a_host_without_a_scheme_says_what_to_write_and_a_folder_of_that_name_is_one(update, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result, _ = update("check", "--from", "models.example.org")
+    assert "write https://models.example.org or http://models.example.org, or ./models" in str(result.exception)
+    update.publisher.directory.rename(tmp_path / "models.example.org")
+    update.publisher.directory.symlink_to(tmp_path / "models.example.org")  # for the root it was given
+    result, _ = update("check", "--from", "models.example.org")
+    assert result.exit_code == 0, result.output
+
+
+def test_an_address_without_a_repository_is_said_once(update):
+    with gateway(404, {}, b"") as site:
+        result, _ = update("check", url=site.url)
+    message = str(result.exception)
+    assert message.count(site.url) == message.count("check the") == message.count("404") == 1, message

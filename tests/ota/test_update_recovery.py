@@ -25,7 +25,7 @@ def test_going_back_by_hand_changes_the_service_over_and_the_timer_does_not_undo
     assert board.updater().install().result == "refused here"
     board.updater().rollback()
     assert board.line.label == BUNDLED
-    refused(Refusal.NOT_SET_UP, board.updater().rollback)
+    refused(Refusal.NOTHING_TO_DO, board.updater().rollback)
 
 
 def test_going_back_from_a_damaged_model_goes_back_one_step_only(board):
@@ -50,7 +50,7 @@ def test_a_failed_model_does_not_block_later_ones(board):
 
 
 def test_commit_without_a_trial_says_so(board):
-    refused(Refusal.NOT_SET_UP, board.updater().commit)
+    refused(Refusal.NOTHING_TO_DO, board.updater().commit)
 
 
 def test_a_second_update_waits_for_nobody_and_says_why(board):

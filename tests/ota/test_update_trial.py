@@ -11,7 +11,6 @@ from pitcore.errors import ControlError, Refusal
 from pitcore.ota import trial
 from pitcore.ota.disk import Disk
 from pitcore.ota.gate import Health
-from pitcore.ota.overview import look
 from tests.conftest import tiny_card, write_card
 from tests.ota.board import BUNDLED, refused
 from tests.ota.line import GATE, LOOK_FRAMES, Line
@@ -215,7 +214,7 @@ def test_a_disk_that_cannot_be_read_is_not_blamed_on_the_model_and_nothing_is_fe
     assert "Input/output error" in message
     assert "this does not mean that the model is bad: the next run tries it again (try 1 of 3)" in message
     assert (board.state.bad, board.state.trial, board.line.label) == ({}, None, BUNDLED)
-    assert list(look(board.store, BUNDLED).unjudged.values()) == [1]
+    assert list(board.status().unjudged.values()) == [1]
     board.shelf.fetched.clear()
     assert board.updater().install().result == "committed"
     assert board.shelf.fetched == []

@@ -14,7 +14,7 @@ from pitcore.errors import PublishError, first_line
 from pitcore.ota.channel import channel_target
 from pitcore.ota.disk import Disk
 from pitcore.ota.fetcher import Fetcher
-from pitcore.ota.metadata import TrustedMetadata
+from pitcore.ota.metadata import ROOT_FROM, TrustedMetadata
 from pitcore_tools.package.channels import channels as every_channel
 from pitcore_tools.package.channels import has_channel, read_channel, releases
 from pitcore_tools.package.keys import KeyRing
@@ -75,7 +75,8 @@ def verify(directory: Path, root: bytes | None = None, *, stick: bool = False) -
         fetcher = Fetcher()
         fetcher.begin(fetcher.limits.check_s)
         url = f"{directory.resolve().as_uri()}/metadata/"
-        trusted = TrustedMetadata(Path(folder), url, root or first.read_bytes(), fetcher, Disk())
+        content, root_from = (first.read_bytes(), str(first)) if root is None else (root, ROOT_FROM)
+        trusted = TrustedMetadata(Path(folder), url, content, fetcher, Disk(), root_from)
         trusted.refresh()
         channels = [name for name in every_channel(repository) if not stick or has_channel(repository, name)]
         named = phases(repository, channels)
