@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,9 +11,10 @@ import click
 import msgspec
 
 from pitcore.cli.parameters import InputPath
-from pitcore.config import Config, ModelConfig, load_config, load_control
+from pitcore.config import Config, ModelConfig, emulated, load_config, load_control, other_speed
 from pitcore.control.protocol import BOARD_SOCKET
 
+log = logging.getLogger(__name__)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -59,3 +61,10 @@ def read_config(config_path: Path | None, bundle: Path | None) -> Config:
     if bundle is None:
         return config
     return msgspec.structs.replace(config, model=ModelConfig(bundle=str(bundle)))
+
+
+def with_emulated_belt(config: Config) -> Config:
+    """Return the configuration with an emulated belt; log it if that has not the configured speed."""
+    if said := other_speed(config):
+        log.warning("%s", said)
+    return emulated(config)
