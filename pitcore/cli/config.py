@@ -12,6 +12,7 @@ from pitcore.config.load import config_text
 from pitcore.doctor.load import check_load
 from pitcore.inference.choice import open_bundle
 from pitcore.inference.session import Session
+from pitcore.loop.sources import check_recorded
 from pitcore.model_card import Bundle
 from pitcore.output_path import VERDICT_FILE, check_file
 from pitcore.shadow.candidate_process import open_candidate
@@ -39,6 +40,7 @@ def check(path: Path, is_explained: bool) -> None:
     """
     loaded = load_config(path)
     check_file(Path(loaded.sink.path), VERDICT_FILE)
+    check_recorded(loaded.source)
     bundle = open_bundle(loaded)
     runtime = loaded.runtime
     Session(bundle, capacity=runtime.max_cherries, threads=runtime.threads, sub_batch=runtime.sub_batch)  # proves it

@@ -15,6 +15,7 @@ from pitcore.config.capture import CaptureConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import DriftConfig, FailsafeConfig, LineConfig, ReferenceConfig
+from pitcore.config.listeners import clash
 from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig
 from pitcore.config.section import Section
@@ -90,6 +91,9 @@ class Config(Section, frozen=True):
             self._check_reference(strip)
         self._check_calibration()
         self._check_actuation()
+        both = clash({"modbus": self.modbus, "metrics": self.metrics, "page": self.page})
+        if both:
+            raise ValueError(both)
 
     def _check_timing(self) -> None:
         """Refuse a frame rate that shows no cherry, or that the time-out would take for a camera that failed."""

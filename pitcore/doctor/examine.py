@@ -45,6 +45,7 @@ def examine(config_path: Path | None, board: SystemRoot | None = None) -> list[C
         devices.check_camera_memory(board, camera_bytes(settings)),
         devices.check_permissions(board, devices.may_open),
         devices.check_gpio(board, devices.find_chips(), gpio_label(settings)),
+        system.check_paths(settings),
         system.check_disk(settings, system.free_bytes),
         system.check_service(system.show_service()),
     ]

@@ -68,6 +68,13 @@ def test_check_and_run_refuse_the_same_sink_paths(tmp_path, tiny_bundle, command
     assert_one_clear_line(run_pitcore(*command, config), str(path), part)
 
 
+@pytest.mark.parametrize("kind", ["replay", "video"])
+def test_a_recording_that_is_not_there_is_refused(tmp_path, tiny_bundle, kind):
+    config = tmp_path / "board.toml"
+    config.write_text(f'[source]\nkind = "{kind}"\npath = "{tmp_path}/none"\n[model]\nbundle = "{tiny_bundle}"\n')
+    assert_one_clear_line(check(config), "[source] path", f"{tmp_path}/none")
+
+
 @pytest.mark.parametrize("what", ["missing", "folder", "binary"])
 def test_a_configuration_that_cannot_be_read_is_named(tmp_path, what):
     path = tmp_path / "board.toml"
