@@ -236,7 +236,7 @@ def test_an_emulated_loop_of_one_frame_would_look_like_a_frozen_camera():
         ('[mqtt]\npassword_file = "p"', "password_file needs a user"),
         ('[mqtt]\ntls = true\ncert_file = "c"', "cert_file and key_file belong together"),
         ('[mqtt]\nca_file = "c"', "ca_file, cert_file and key_file need tls = true"),
-        ('[mqtt]\ndevice = "line/3"', r"\[mqtt\] device: Expected `str` matching regex"),
+        ('[mqtt]\ndevice = "line/3"', r"\[mqtt\] device: Expected `str`; write at most 64 letters .*, not \"line/3\""),
         ('[mqtt]\ncommands = ["arm"]', r"\[mqtt\] commands\[0\]: .*; choose one of: status, disarm, reload"),
     ],
 )
