@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pitcore.cli.options import named
 from pitcore.cli.parameters import InputPath
 from pitcore.config import Config, explain, load_config, operating_point, weakened
 from pitcore.config.load import config_text
@@ -38,6 +39,12 @@ def check(path: Path, is_explained: bool) -> None:
       pitcore config check /etc/pitcore/board.toml
       pitcore config check --explain /etc/pitcore/board.toml
     """
+    with named(path):
+        _check(path, is_explained=is_explained)
+
+
+def _check(path: Path, *, is_explained: bool) -> None:
+    """Check and describe a configuration file. Raises PitcoreError."""
     loaded = load_config(path)
     check_file(Path(loaded.sink.path), VERDICT_FILE)
     check_recorded(loaded.source)
