@@ -61,7 +61,7 @@ def misfit(config: Config) -> str | None:
     """Return why cherries cannot be seen with this speed, frame rate and exposure; None if they can."""
     travel, height_px = travel_of(config), config.frame.height_px
     if travel is not None and travel.in_force and travel.px > height_px:
-        return f"{_too_far(travel, config)}; {travel.fix}: at most {height_px} px"
+        return f"{_too_far(travel, config)}; {travel.fix}: at most {height_px} px a frame"
     exposure_us, blur_px = _blur(config, measured=False)
     if blur_px > SMALLEST_PX and config.actuation.kind == "none":
         return (
@@ -82,7 +82,7 @@ def doubts(config: Config) -> list[str]:
         found.append(
             f"{travel.keys}: the belt moves {travel.px:.0f} px between two frames of {shown_px} px: a cherry of "
             f"actuation.cherry_px = {cherry_px} may be whole in none of them; {travel.fix}: at most "
-            f"{max(0, shown_px - cherry_px)} px"
+            f"{max(0, shown_px - cherry_px)} px a frame"
         )
     exposure_us, blur_px = _blur(config, measured=True)
     if blur_px > BLUR_PX:
