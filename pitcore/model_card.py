@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -347,6 +348,9 @@ def decode_card(raw: bytes, where: str) -> ModelCard:
                 "update pitcore on this board first, or use a model made for it"
             )
         return msgspec.json.decode(text, type=ModelCard)
+    except (json.JSONDecodeError, UnicodeError) as error:
+        what = "it is empty" if not raw.strip() else f"it is no JSON: {error}"
+        raise CardError(f"{where}: {what}; the file is damaged, copy the bundle again") from error
     except (msgspec.DecodeError, ValueError) as error:  # ValidationError is a DecodeError
         raise CardError(f"{where}: {error}; a card has no defaults, write it with `pitcore-tools quantise`") from error
 

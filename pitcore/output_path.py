@@ -65,7 +65,14 @@ VERDICT_FILE = Kind("a verdict file", (b'{"schema":"pitcore.', bytes(19)))
 PNG = Kind("a PNG picture", (b"\x89PNG\r\n\x1a\n",))
 
 
-def try_file(path: Path, kind: Kind | None = None, *, makes_folders: bool = False, is_new: bool = False) -> None:
+def try_file(
+    path: Path,
+    kind: Kind | None = None,
+    *,
+    makes_folders: bool = False,
+    is_new: bool = False,
+    appends: bool = False,
+) -> None:
     """Refuse a file that could not be written, or that must not be. Nothing is left behind.
 
     Args:
@@ -73,6 +80,7 @@ def try_file(path: Path, kind: Kind | None = None, *, makes_folders: bool = Fals
         kind: of what is written; None takes any file that is there.
         makes_folders: whether missing folders are made later.
         is_new: whether no file may be there.
+        appends: whether a file that is there is not replaced, but written to.
 
     Raises:
         OutputError: says why, and what to do.
@@ -82,6 +90,8 @@ def try_file(path: Path, kind: Kind | None = None, *, makes_folders: bool = Fals
         _check_present(path, place, kind)
         if is_new and place.exists():
             raise OutputError(f"{path}: is there already, and is never overwritten; name another file")
+        if appends and place.exists() and not os.access(place, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         _probe(_nearest(place.parent) if makes_folders else place.parent)
     except OSError as error:
         raise OutputError(cannot_be_written(path, error)) from error

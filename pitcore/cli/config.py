@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from pitcore.cli.options import named
 from pitcore.cli.parameters import InputPath
 from pitcore.config import Config, explain, load_config, operating_point, weakened
 from pitcore.config.load import config_text
 from pitcore.doctor.load import check_load
 from pitcore.inference.choice import open_bundle
 from pitcore.inference.session import Session
+from pitcore.loop.sources import check_recorded
 from pitcore.model_card import Bundle
 from pitcore.output_path import VERDICT_FILE, check_file
 from pitcore.shadow.candidate_process import open_candidate
@@ -37,8 +39,15 @@ def check(path: Path, is_explained: bool) -> None:
       pitcore config check /etc/pitcore/board.toml
       pitcore config check --explain /etc/pitcore/board.toml
     """
+    with named(path):
+        _check(path, is_explained=is_explained)
+
+
+def _check(path: Path, *, is_explained: bool) -> None:
+    """Check and describe a configuration file. Raises PitcoreError."""
     loaded = load_config(path)
     check_file(Path(loaded.sink.path), VERDICT_FILE)
+    check_recorded(loaded.source)
     bundle = open_bundle(loaded)
     runtime = loaded.runtime
     Session(bundle, capacity=runtime.max_cherries, threads=runtime.threads, sub_batch=runtime.sub_batch)  # proves it

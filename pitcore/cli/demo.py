@@ -13,12 +13,12 @@ import msgspec
 from pitcore import __version__
 from pitcore.camera.crops import fold_of
 from pitcore.camera.truth import Truth
-from pitcore.cli.options import bundle_option, config_option, read_config
+from pitcore.cli.options import bundle_option, config_option, read_config, with_emulated_belt
 from pitcore.cli.parameters import InputPath, OutputFolder
 from pitcore.cli.picture import draw, write_picture
 from pitcore.cli.progress import progress
 from pitcore.cli.report import Watcher, fresh_file, print_run, print_score
-from pitcore.config import Config, emulated, operating_point
+from pitcore.config import Config, operating_point
 from pitcore.emulator.scoring import Score, score
 from pitcore.errors import BundleError, SourceError
 from pitcore.loop.app import App, Options
@@ -64,7 +64,7 @@ def demo(
       pitcore demo --crops ../shared/cherries/train
     """
     try_file(out / "belt.png", PNG, makes_folders=True)
-    config = _with_point(emulated(read_config(config_path, bundle)))
+    config = _with_point(with_emulated_belt(read_config(config_path, bundle)))
     source = emulated_belt(config, seed=seed, crops=crops, frames=frames or (None if crops else DEFAULT_FRAMES))
     metrics, memory = Metrics(), MemorySink()
     file = fresh_file(out / "verdicts.jsonl", metrics)

@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 import msgspec
 
 from pitcore.cli.parameters import InputPath
-from pitcore.config import Config, ModelConfig, load_config, load_control
+from pitcore.config import Config, ModelConfig, emulated, load_config, load_control, other_speed
 from pitcore.control.protocol import BOARD_SOCKET
+from pitcore.errors import ConfigError
 
+log = logging.getLogger(__name__)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def config_option(function: Command) -> Command:
-    """``--config FILE``."""
+    """``--config FILE``. An error of the command that begins with a section of the file names the file too."""
+
+    @functools.wraps(function)
+    def naming(*args: Any, config_path: Path | None, **options: Any) -> Any:  # noqa: ANN401  of any command
+        with named(config_path):
+            return function(*args, config_path=config_path, **options)
+
     return click.option(
         "--config",
         "config_path",
         type=InputPath(),
         help="Board configuration (TOML). Default: the production geometry, emulated.",
-    )(function)
+    )(cast("Command", naming))
+
+
+@contextmanager
+def named(path: Path | None) -> Iterator[None]:
+    """Put the file's name before an error that begins with one of its sections. Raises ConfigError."""
+    try:
+        yield
+    except ConfigError as error:
+        if path is None or not str(error).startswith("["):
+            raise
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def bundle_option(function: Command) -> Command:
@@ -59,3 +81,10 @@ def read_config(config_path: Path | None, bundle: Path | None) -> Config:
     if bundle is None:
         return config
     return msgspec.structs.replace(config, model=ModelConfig(bundle=str(bundle)))
+
+
+def with_emulated_belt(config: Config) -> Config:
+    """Return the configuration with an emulated belt; log it if that has not the configured speed."""
+    if said := other_speed(config):
+        log.warning("%s", said)
+    return emulated(config)

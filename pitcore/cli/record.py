@@ -9,11 +9,10 @@ import click
 
 from pitcore.camera.recorder import Recorder, check_new
 from pitcore.camera.source import Source
-from pitcore.cli.options import config_option, read_config
+from pitcore.cli.options import config_option, read_config, with_emulated_belt
 from pitcore.cli.parameters import InputPath, OutputFolder
 from pitcore.cli.progress import progress
 from pitcore.cli.source_reading import board_source, end_at_a_signal, reading
-from pitcore.config import emulated
 from pitcore.emulator.emulated import EmulatedSource
 from pitcore.errors import RecordingError, SourceError
 from pitcore.loop.frame_reader import FrameReader
@@ -56,7 +55,7 @@ def record(
     check_new(directory)
     config = read_config(config_path, None)
     if emulate or crops is not None or seed is not None:
-        config = emulated(config)
+        config = with_emulated_belt(config)
     wanted = frames or (None if crops else DEFAULT_FRAMES)
     with ExitStack() as closing:
         source = board_source(config, closing, frames=wanted, seed=seed, crops=crops)

@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 
 from pitcore.actuation.arming import Arming
-from pitcore.cli.options import bundle_option, config_option, read_config
-from pitcore.config import Config, emulated, operating_point, weakened
+from pitcore.cli.options import bundle_option, config_option, read_config, with_emulated_belt
+from pitcore.config import Config, operating_point, weakened
 from pitcore.control.commands import Commands
 from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.control.point import with_choice
@@ -41,7 +41,10 @@ TELL_EVERY_NS = 60 * 10**9
 @config_option
 @bundle_option
 @click.option(
-    "--emulate", is_flag=True, help="Use an emulated belt in place of the cameras, with the same frame size and speed."
+    "--emulate",
+    is_flag=True,
+    help="Use an emulated belt in place of the cameras, with the same frame size, and with the same speed where the "
+    "configuration gives it.",
 )
 def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C.
@@ -60,7 +63,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
 
     def wanted() -> Config:
         config = with_choice(read_config(config_path, bundle))
-        return emulated(config) if emulate else config
+        return with_emulated_belt(config) if emulate else config
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the guard takes it: Python waits for calls that may hang
     hangups = Hangups()  # first: by default the signal ends a service that is not ready yet

@@ -18,7 +18,7 @@ from pitcore.config.calibration import (
 from pitcore.config.cameras import CameraConfig, Channel, Picamera2SourceConfig, UvcSourceConfig, VideoSourceConfig
 from pitcore.config.capture import CaptureConfig
 from pitcore.config.control import ControlConfig
-from pitcore.config.emulate import emulated
+from pitcore.config.emulate import emulated, other_speed
 from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import AlarmName, DriftConfig, FailSafe, FailsafeConfig, LineConfig, ReferenceConfig
@@ -105,6 +105,7 @@ __all__ = [
     "load_config",
     "load_control",
     "operating_point",
+    "other_speed",
     "read_calibration",
     "weakened",
 ]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any, Literal
 
 import msgspec
 
+from pitcore.config import travel
 from pitcore.config.actuation import ActuationConfig, ModbusConfig
 from pitcore.config.calibration import AlignmentConfig, CalibrationConfig
 from pitcore.config.capture import CaptureConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import DriftConfig, FailsafeConfig, LineConfig, ReferenceConfig
+from pitcore.config.listeners import clash
 from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig
 from pitcore.config.section import Section
@@ -61,11 +64,7 @@ class Config(Section, frozen=True):
     shadow: ShadowConfig = msgspec.field(default_factory=ShadowConfig)
 
     def __post_init__(self) -> None:
-        if isinstance(self.source, EmulatedSourceConfig) and self.source.advance_px > self.frame.height_px:
-            raise ValueError(
-                f"source.advance_px = {self.source.advance_px} is more than frame.height_px = {self.frame.height_px}: "
-                "belt would pass unseen between two frames"
-            )
+        self._check_timing()
         if isinstance(self.source, CameraSourceConfig):
             self.source.check_fits(self.frame, self.runtime)
         planes = len(self.frame.planes)
@@ -92,6 +91,22 @@ class Config(Section, frozen=True):
             self._check_reference(strip)
         self._check_calibration()
         self._check_actuation()
+        both = clash({"modbus": self.modbus, "metrics": self.metrics, "page": self.page})
+        if both:
+            raise ValueError(both)
+
+    def _check_timing(self) -> None:
+        """Refuse a frame rate that shows no cherry, or that the time-out would take for a camera that failed."""
+        misfit = travel.misfit(self)
+        if misfit:
+            raise ValueError(misfit)
+        frames_per_s, patience_s = getattr(self.source, "frames_per_s", None), self.runtime.capture_timeout_s
+        if frames_per_s is not None and patience_s * frames_per_s <= 1.0:
+            raise ValueError(
+                f"runtime.capture_timeout_s = {patience_s:g} is no longer than a frame's {1 / frames_per_s:g} s at "
+                f"source.frames_per_s = {frames_per_s:g}: every camera would count as failed; give it "
+                f"{math.ceil(20 / frames_per_s) / 10:g} s or more"
+            )
 
     def _check_reference(self, strip: ReferenceConfig) -> None:
         """Refuse a strip that no plane shows, or that takes more than an edge of it."""

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from pitcore.config.section import MAX_SIDE_PX, MIN_PX_PER_TICK, Count, Level, Section
+from pitcore.config.section import MAX_SIDE_PX, MIN_PX_PER_TICK, Count, Level, Section, cannot_be_read
 from pitcore.errors import ConfigError
 from pitcore.plain_text import check_json, decode_text
 
@@ -128,6 +128,6 @@ def read_calibration(path: Path) -> BoardCalibration | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; correct [calibration] file") from error
+        raise ConfigError(cannot_be_read(path, error, "correct [calibration] file")) from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigError(f"{path}: damaged: {error}; {fix}") from error

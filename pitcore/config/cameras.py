@@ -94,10 +94,15 @@ class Picamera2SourceConfig(Section, frozen=True, tag_field="kind", tag="picamer
         for camera in self.cameras:
             if camera.exposure_us >= self.frame_us:
                 raise ValueError(
-                    f"exposure_us = {camera.exposure_us} is longer than a frame's {self.frame_us} us; shorten it"
+                    f"exposure_us = {camera.exposure_us} is not below a frame's {self.frame_us} us at frames_per_s = "
+                    f"{self.frames_per_s:g}; lower exposure_us or frames_per_s"
                 )
         if self.pair_within_us is not None and 2 * self.pair_within_us > self.frame_us:
-            raise ValueError(f"pair_within_us: at most half a frame's {self.frame_us} us, or pairs are not unique")
+            raise ValueError(
+                f"pair_within_us = {self.pair_within_us} is more than half a frame's {self.frame_us} us at "
+                f"frames_per_s = {self.frames_per_s:g}: pairs would not be unique; lower it to at most "
+                f"{self.frame_us // 2}"
+            )
 
     @property
     def frame_us(self) -> int:

@@ -10,6 +10,7 @@ from pitcore.config.section import Section
 
 Place = Annotated[str, Meta(min_length=1, max_length=4096)]
 Host = Annotated[str, Meta(min_length=1, max_length=255)]
+_TOPIC = "at most 64 letters without accents, digits, - and _"
 LOCAL = ("127.", "localhost", "::1")
 
 
@@ -61,7 +62,7 @@ class MqttConfig(Section, frozen=True):
     enabled: bool = False
     host: Host = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 1883
-    device: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")] | None = None
+    device: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$", description=_TOPIC)] | None = None
     user: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     password_file: Place | None = None
     tls: bool = False
@@ -73,7 +74,9 @@ class MqttConfig(Section, frozen=True):
     status_s: Annotated[float, Meta(ge=0.2, le=3600.0)] = 5.0
     commands: tuple[Literal["status", "disarm", "reload"], ...] = ()
     discovery: bool = False
-    discovery_prefix: Annotated[str, Meta(pattern="^[A-Za-z0-9_/-]{1,64}$")] = "homeassistant"
+    discovery_prefix: Annotated[str, Meta(pattern="^[A-Za-z0-9_/-]{1,64}$", description=f"{_TOPIC} and /")] = (
+        "homeassistant"
+    )
 
     def __post_init__(self) -> None:
         if self.password_file is not None and self.user is None:

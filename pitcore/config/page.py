@@ -8,8 +8,12 @@ from msgspec import Meta
 
 from pitcore.config.section import Section
 
-Name = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f/]*$")]
-HostName = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.-]+$")]
+Name = Annotated[
+    str, Meta(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f/]*$", description="a name without / and tabs")
+]
+HostName = Annotated[
+    str, Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.-]+$", description='a host name, as "board-3.local"')
+]
 
 
 class ShiftConfig(Section, frozen=True):
@@ -21,7 +25,7 @@ class ShiftConfig(Section, frozen=True):
     """
 
     name: Name
-    start: Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+    start: Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description='HH:MM, as "06:00"')]
 
 
 class PageConfig(Section, frozen=True):
@@ -59,6 +63,8 @@ class PageConfig(Section, frozen=True):
     def __post_init__(self) -> None:
         starts = [shift.start for shift in self.shifts]
         if starts != sorted(set(starts)):
-            raise ValueError("shifts must be in the order of their start, each start once")
+            raise ValueError(
+                f"shifts start at {', '.join(starts)}: put them in the order of their start, each start once"
+            )
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key belong together: give both, or none")

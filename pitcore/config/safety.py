@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pitcore.config.line import AlarmName, ByLight, FailSafe, FailsafeConfig
+from pitcore.config.travel import doubts
 
 if TYPE_CHECKING:
     from pitcore.config.board import Config
@@ -41,6 +42,7 @@ def weakened(config: Config) -> list[str]:
     found = []
     if config.source.belt == "real":
         found += _unwatched_light(config)
+        found += doubts(config)
     if config.actions.side == "pass":
         found.append("[actions] side = pass: cherries that a lateral edge cuts pass unjudged")
     default = FailsafeConfig()

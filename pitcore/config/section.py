@@ -1,7 +1,9 @@
-"""Defines the base of every section, and types with their bounds."""
+"""Defines the base of every section, types with their bounds, and the message for a file that cannot be read."""
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,3 +20,17 @@ MIN_PX_PER_TICK = 1e-6  # in either direction; a smaller value means no movement
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of every section: immutable, refuses unknown keys."""
+
+
+def cannot_be_read(path: Path, error: OSError, otherwise: str) -> str:
+    """Return the line that says why a file cannot be read, and what to do.
+
+    Args:
+        path: of the file.
+        error: why.
+        otherwise: what to do, unless this user lacks the permission.
+    """
+    fix = otherwise
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        fix = f"it is there, but this user may not read it: use sudo, or let this user read it (ls -l {path})"
+    return f"{path}: cannot be read: {error.strerror}; {fix}"

@@ -9,6 +9,8 @@ from msgspec import Meta
 from pitcore.config.address import WEB, check_path, is_address, read_address
 from pitcore.config.section import Section
 
+_CHANNEL = "at most 64 small letters, digits, ., - and _, the first a letter or a digit"
+
 
 class UpdateConfig(Section, frozen=True):
     """The section ``[update]``, for `pitcore update`; the service does not use it.
@@ -31,7 +33,7 @@ class UpdateConfig(Section, frozen=True):
     """
 
     url: str | None = None
-    channel: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")] = "stable"
+    channel: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,63}$", description=_CHANNEL)] = "stable"
     root: str = "/etc/pitcore/root.json"
     device_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     attempts: Annotated[int, Meta(ge=1, le=100)] = 3

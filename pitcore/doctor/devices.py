@@ -178,7 +178,8 @@ def check_gpio(board: SystemRoot, chips: dict[str, str], wanted: str | None) -> 
     fix = (
         "take the label from `gpiodetect` into the configuration"
         if chips
-        else f"python3-libgpiod or {REINSTALL}; and a kernel with GPIO character devices (CONFIG_GPIO_CDEV)"
+        else f"install python3-libgpiod, or reinstall pitcore ({REINSTALL}), and use a kernel with GPIO character "
+        "devices (CONFIG_GPIO_CDEV)"
     )
     return (fail if wanted else warn)(name, f"no chip is labelled {label}; there is {found}", fix)
 

@@ -9,6 +9,7 @@ from pitcore.config import Config, Picamera2SourceConfig, UvcSourceConfig
 from pitcore.doctor import devices, processor, software, system
 from pitcore.doctor.check import Check, SystemRoot
 from pitcore.doctor.load import check_load
+from pitcore.machine import usable_cores
 from pitcore.preprocess import _core
 
 BOARD_CONFIG = Path("/etc/pitcore/board.toml")
@@ -33,6 +34,7 @@ def examine(config_path: Path | None, board: SystemRoot | None = None) -> list[C
         software.check_model(settings),
         processor.check_features(board, _core.active_kernel()),
         software.check_extras(settings, software.has_module),
+        processor.check_workers(settings.runtime.workers, settings.runtime.threads, usable_cores()),
         check_load(settings),
         software.check_flush_to_zero(),
         processor.check_governor(board),
@@ -45,6 +47,7 @@ def examine(config_path: Path | None, board: SystemRoot | None = None) -> list[C
         devices.check_camera_memory(board, camera_bytes(settings)),
         devices.check_permissions(board, devices.may_open),
         devices.check_gpio(board, devices.find_chips(), gpio_label(settings)),
+        system.check_paths(settings),
         system.check_disk(settings, system.free_bytes),
         system.check_service(system.show_service()),
     ]

@@ -14,6 +14,17 @@ NOW_BITS = 0xF  # bits of the firmware's throttle word for the present; the othe
 BAD_CLOCK_SOURCES = {"jiffies", "refined-jiffies", "acpi_pm", "hpet"}
 
 
+def check_workers(workers: int, threads: int, cores: int) -> Check:
+    """Check that the network runs on no more cores than there are, and that one is left for cameras and valves."""
+    name, most = "workers", max(1, cores - 1)
+    found = f"workers = {workers}, threads = {threads} on {cores} cores"
+    over = [key for key, value in (("workers", workers), ("threads", threads)) if value > most]
+    if not over:
+        return ok(name, found)
+    fix = f"set [runtime] {' and '.join(f'{key} = {most}' for key in over)}: one core is left for cameras and valves"
+    return warn(name, f"{found}: frames are lost and valves open late", fix)
+
+
 def check_features(board: SystemRoot, kernel: str) -> Check:
     """Check that the processor has an int8 dot product.
 

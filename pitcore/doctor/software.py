@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from pitcore.config import Config, load_config, weakened
+from pitcore.config import Config, load_config, operating_point, weakened
 from pitcore.doctor.check import Check, fail, ok, skip, warn
-from pitcore.errors import PitcoreError
+from pitcore.errors import ConfigError, PitcoreError
 from pitcore.inference.choice import open_bundle
 from pitcore.inference.session import Session, session_options
 from pitcore.preprocess._core import FlushToZero
@@ -71,12 +71,23 @@ def check_model(config: Config) -> Check:
     name = "model"
     try:
         bundle = open_bundle(config)
+        operating_point(bundle.card, config.decision)
         runtime = config.runtime
         Session(bundle, capacity=runtime.max_cherries, threads=runtime.threads, workers=runtime.workers)
+    except ConfigError as error:
+        return fail(name, str(error), "correct this key of the configuration")
     except PitcoreError as error:
-        fix = "pitcore update rollback, or leave [model] out: the model that came with pitcore is good"
-        return fail(name, str(error), fix)
+        return fail(name, str(error), _model_fix(config))
     return ok(name, f"{bundle.label}, {len(bundle.card.files)} files as its card says, golden vectors reproduced")
+
+
+def _model_fix(config: Config) -> str:
+    """Return what to do with a model that does not work: only one of `pitcore update` can be rolled back."""
+    if config.model.store is not None:
+        return "pitcore update rollback, or leave [model] out: the model that came with pitcore is good"
+    if config.model.bundle is not None:
+        return "copy this bundle again, or leave [model] bundle out: the model that came with pitcore is good"
+    return "reinstall pitcore, since its own model is damaged: sudo apt install --reinstall ./pitcore_*.deb"
 
 
 def wanted_extras(config: Config) -> list[str]:

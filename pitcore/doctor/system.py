@@ -1,4 +1,4 @@
-"""Checks the disk for verdicts, and the state of the service."""
+"""Checks the paths and the disk of the service, and its state in systemd."""
 
 from __future__ import annotations
 
@@ -9,12 +9,39 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pitcore.config import Config
+from pitcore.control.protocol import lock_path
 from pitcore.doctor.check import Check, fail, ok, skip, warn
 from pitcore.durable import replace_file
+from pitcore.errors import PitcoreError
+from pitcore.loop.sources import check_recorded
+from pitcore.output_path import VERDICT_FILE, try_file, try_folder
 
 SPARE_BYTES = 256 * 1024 * 1024  # besides the verdicts: for two models, the journal, an upgrade
+PATHS_FIX = (
+    "check as the service's user: sudo -u pitcore pitcore doctor. For a file that `sudo pitcore run` made: sudo chown "
+    "pitcore FILE; for a folder that is missing: sudo systemd-tmpfiles --create pitcore.conf; otherwise correct the key"
+)
 UNIT = "pitcore.service"
 PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "NRestarts", "Result", "StatusText")
+
+
+def check_paths(config: Config) -> Check:
+    """Check that this user may write the files of the service, and that a recording or film is there."""
+    name, found = "paths", []
+    tries: dict[str, Callable[[], None]] = {
+        "[sink] path": lambda: try_file(Path(config.sink.path), VERDICT_FILE, makes_folders=True, appends=True),
+        "[control] socket": lambda: try_file(lock_path(Path(config.control.socket)), makes_folders=True, appends=True),
+        "[control] state_dir": lambda: try_folder(Path(config.control.state_dir)),
+        "": lambda: check_recorded(config.source),
+    }
+    for key, attempt in tries.items():
+        try:
+            attempt()
+        except PitcoreError as error:
+            found.append(f"{key}: {error}".removeprefix(": "))
+    if not found:
+        return ok(name, "verdicts, control socket and state can be written")
+    return fail(name, ". ".join(found), PATHS_FIX)
 
 
 def check_disk(config: Config, free_bytes: Callable[[Path], int]) -> Check:

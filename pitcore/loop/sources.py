@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from pitcore.belt.encoder import Encoder
 from pitcore.camera.picamera import PicameraSource
+from pitcore.camera.recording import read_manifest
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Adjustable, Exposure, Source
 from pitcore.camera.ticks import ConstantSpeed
@@ -23,11 +24,14 @@ from pitcore.config import (
     EmulatedSourceConfig,
     Picamera2SourceConfig,
     ReplaySourceConfig,
+    SourceConfig,
     UvcSourceConfig,
+    VideoSourceConfig,
 )
+from pitcore.config.address import is_address
 from pitcore.emulator.emulated import Delivery, EmulatedSource
 from pitcore.emulator.spec import BeltSpec, RealCrops, Strip
-from pitcore.errors import ConfigError, SourceError
+from pitcore.errors import ConfigError, RecordingError, SourceError
 from pitcore.frame import Geometry
 from pitcore.loop.capture import SILENT_S
 
@@ -112,6 +116,17 @@ def build_source(config: Config, encoder: Encoder | None = None) -> Source:
         return _camera_source(config, config.source, encoder)
     spec = belt_spec(config, frames=None, ring=config.source.ring_frames)
     return EmulatedSource(spec, Delivery(paced=True), disturbance=_disturbance(config))
+
+
+def check_recorded(source: SourceConfig) -> None:
+    """Refuse a recording or a film that is not there. Raises ConfigError."""
+    if isinstance(source, ReplaySourceConfig):
+        try:
+            read_manifest(Path(source.path))
+        except RecordingError as error:
+            raise ConfigError(f"[source] path: {error}") from error
+    elif isinstance(source, VideoSourceConfig) and not is_address(source.path) and not Path(source.path).exists():
+        raise ConfigError(f"[source] path: {source.path}: No such file or directory; name a film")
 
 
 def _disturbance(config: Config) -> DisturbanceConfig | None:

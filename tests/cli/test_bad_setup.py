@@ -51,7 +51,16 @@ def test_the_shipped_configurations_are_good():
 )
 def test_a_bad_value_names_file_section_and_key(tmp_path, tiny_bundle, extra, parts):
     config = write_config(tmp_path / "board.toml", tiny_bundle, extra="\n" + extra)
-    assert_one_clear_line(check(config), "board.toml" if "0.9" not in extra else "accept", *parts)
+    assert_one_clear_line(check(config), "board.toml", *parts)
+
+
+@pytest.mark.parametrize("command", ["run", "demo", "config check"])
+def test_thresholds_that_cross_name_the_file_in_every_command(tmp_path, tiny_bundle, command):
+    extra = "\n[decision]\naccept = 0.2\nreject = 0.01\n"
+    config = write_config(tmp_path / "board.toml", tiny_bundle, extra=extra, sink=tmp_path / "v.jsonl")
+    options = [config] if command == "config check" else ["--config", config]
+    done = run_pitcore(*command.split(), *options, cwd=tmp_path)
+    assert_one_clear_line(done, f"{config}: [decision] accept = 0.2 is above reject = 0.01; lower accept")
 
 
 @pytest.mark.parametrize("command", [("config", "check"), ("run", "--config")])
@@ -66,6 +75,13 @@ def test_check_and_run_refuse_the_same_sink_paths(tmp_path, tiny_bundle, command
         path.write_text("a file of somebody else\n")
     config = write_config(tmp_path / "board.toml", tiny_bundle, sink=path)
     assert_one_clear_line(run_pitcore(*command, config), str(path), part)
+
+
+@pytest.mark.parametrize("kind", ["replay", "video"])
+def test_a_recording_that_is_not_there_is_refused(tmp_path, tiny_bundle, kind):
+    config = tmp_path / "board.toml"
+    config.write_text(f'[source]\nkind = "{kind}"\npath = "{tmp_path}/none"\n[model]\nbundle = "{tiny_bundle}"\n')
+    assert_one_clear_line(check(config), "[source] path", f"{tmp_path}/none")
 
 
 @pytest.mark.parametrize("what", ["missing", "folder", "binary"])
@@ -112,7 +128,18 @@ def card_of_nan(bundle):
     (bundle / "card.json").write_text(json.dumps(tiny_card(bundle)).replace("0.2", "NaN"))
 
 
+def empty_card(bundle):
+    (bundle / "card.json").write_bytes(b"")
+
+
+def torn_card(bundle):
+    card = bundle / "card.json"
+    card.write_bytes(card.read_bytes()[:99])
+
+
 DAMAGE = {
+    empty_card: ["card.json: it is empty; the file is damaged, copy the bundle again"],
+    torn_card: ["card.json: it is no JSON", "; the file is damaged, copy the bundle again"],
     remove_card_key: ["card.json", "resize"],
     add_card_key: ["card.json", "gamma"],
     alter_network: ["model.onnx"],

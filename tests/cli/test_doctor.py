@@ -16,7 +16,7 @@ def test_doctor_checks_this_machine_and_gives_each_line_a_fix(tmp_path, tiny_bun
     report = json.loads(run_pitcore("doctor", "--config", config, "--json", cwd=tmp_path).stdout)
     assert report["schema"] == "pitcore.doctor/1"
     names = [check["name"] for check in report["checks"]]
-    assert len(names) == len(set(names)) == 18
+    assert len(names) == len(set(names)) == 20
     for check in report["checks"]:
         assert bool(check["fix"]) == (check["status"] in {"warn", "fail"}), check
 

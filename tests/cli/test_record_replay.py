@@ -4,6 +4,7 @@ import pytest
 
 from pitcore.model_card import DEFAULT_BUNDLE
 from tests.cli.program import assert_one_clear_line, run_pitcore, write_config
+from tests.config_text import SMALL_FRAME
 
 
 @pytest.fixture
@@ -21,6 +22,14 @@ def recording(tmp_path, small):
 
 def replay(recording, small, out, *more):
     return run_pitcore("replay", recording, "--config", small, "--out", out, *more)
+
+
+def test_an_emulated_belt_of_another_speed_is_reported(tmp_path):
+    config = tmp_path / "board.toml"
+    config.write_text(SMALL_FRAME + '[source]\nkind = "uvc"\n')
+    done = run_pitcore("record", tmp_path / "rec", "--emulate", "--frames", "2", "--config", config)
+    assert done.returncode == 0, done.stderr
+    assert "the emulated belt moves 160 px a frame: the configuration gives no speed of the belt" in done.stderr
 
 
 def test_two_replays_are_equal_byte_for_byte_and_name_the_same_hash(tmp_path, recording, small):

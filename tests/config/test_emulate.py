@@ -1,3 +1,5 @@
+import re
+
 import msgspec
 import pytest
 
@@ -9,6 +11,7 @@ from pitcore.config import (
     Picamera2SourceConfig,
     ReplaySourceConfig,
     emulated,
+    other_speed,
 )
 from pitcore.loop.sources import belt_spec
 
@@ -34,9 +37,28 @@ def test_the_belt_has_the_cameras_frames_rate_and_speed():
     assert changed.belt.px_per_tick == 0.5
 
 
-@pytest.mark.parametrize("speed", [{}, {"px_per_s": 1e5}], ids=["unknown", "more than a frame"])
-def test_a_belt_that_is_too_fast_for_its_frames_moves_by_two_thirds_of_a_frame(speed):
-    assert emulated(board(frames_per_s=10.0, **speed)).source.advance_px == 1088 * 2 // 3
+def with_encoder(config):
+    encoder = msgspec.structs.replace(config.actuation.encoder, line_a=5)
+    actuation = msgspec.structs.replace(config.actuation, kind="gpio", encoder=encoder)
+    return {"frame": config.frame, "belt": config.belt, "actuation": actuation}
+
+
+def test_a_belt_of_another_speed_moves_by_two_thirds_of_a_frame_and_is_reported():
+    unknown = board(frames_per_s=10.0)
+    fast = Config(**with_encoder(unknown), source=Picamera2SourceConfig(cameras=CAMERAS, px_per_s=1e6))
+    for config, why in (
+        (unknown, "gives no speed of the belt"),
+        (fast, "px_per_s = 1e\\+06 .*fits no frame of 1088 px"),
+    ):
+        assert emulated(config).source.advance_px == 725
+        assert re.search(f"moves 725 px a frame.*{why}", other_speed(config))
+    for config in (Config(), board(frames_per_s=10.0, px_per_s=6800.0)):
+        assert other_speed(config) is None
+
+
+def test_the_pulses_of_a_trigger_give_the_speed():
+    config = board(trigger="external", trigger_ticks=1360)
+    assert (emulated(config).source.advance_px, other_speed(config)) == (680, None)
 
 
 @pytest.mark.parametrize("px_per_tick", [0.4837219, 3.3, -0.51, 1000.0, 7.0])

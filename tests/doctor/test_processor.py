@@ -102,3 +102,20 @@ def test_a_machine_without_these_things_is_not_blamed(tmp_path):
         processor.check_clock_source(bare),
     ]
     assert [check.status for check in found] == ["skip"] * 4
+
+
+@pytest.mark.parametrize(
+    ("workers", "threads", "cores", "fix"),
+    [
+        (3, 1, 4, ""),
+        (1, 1, 1, ""),
+        (64, 1, 2, "set [runtime] workers = 1: one core is left"),
+        (4, 1, 4, "set [runtime] workers = 3"),
+        (1, 8, 4, "set [runtime] threads = 3"),
+        (9, 9, 4, "set [runtime] workers = 3 and threads = 3"),
+    ],
+)
+def test_workers_leave_a_core_for_cameras_and_valves(workers, threads, cores, fix):
+    check = processor.check_workers(workers, threads, cores)
+    assert check.status == ("warn" if fix else "ok")
+    assert check.fix.startswith(fix)

@@ -8,8 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pitcore.config import Config, ModelConfig, decode_config, load_config
+from pitcore.config import Config, DecisionConfig, ModelConfig, decode_config, load_config
 from pitcore.doctor import software
+from pitcore.errors import BundleError
 from tests.conftest import ROOT, write_tiny_bundle
 
 
@@ -76,7 +77,31 @@ def test_an_altered_model_and_one_that_computes_something_else_fail(tmp_path, ti
     check = software.check_model(with_bundle(shifted))
     assert check.status == "fail"
     assert "golden vectors are off" in check.found
-    assert "rollback" in check.fix
+
+
+@pytest.mark.parametrize(
+    ("model", "fix"),
+    [
+        (ModelConfig(store="/s"), "pitcore update rollback, or"),
+        (ModelConfig(bundle="/b"), "copy this bundle again"),
+        (ModelConfig(), "reinstall pitcore"),
+    ],
+)
+def test_only_a_model_of_an_update_is_to_be_rolled_back(monkeypatch, model, fix):
+    def damaged(_):
+        raise BundleError("damaged")
+
+    monkeypatch.setattr(software, "open_bundle", damaged)
+    check = software.check_model(msgspec.structs.replace(Config(), model=model))
+    assert (check.status, check.found) == ("fail", "damaged")
+    assert check.fix.startswith(fix)
+
+
+def test_thresholds_that_the_model_does_not_allow_fail(tiny_bundle):
+    config = msgspec.structs.replace(with_bundle(tiny_bundle), decision=DecisionConfig(accept=0.9))
+    check = software.check_model(config)
+    assert (check.status, "[decision] accept = 0.9" in check.found) == ("fail", True)
+    assert "rollback" not in check.fix
 
 
 @pytest.mark.parametrize(

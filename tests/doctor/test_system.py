@@ -1,7 +1,10 @@
+import os
+import re
+
 import msgspec
 import pytest
 
-from pitcore.config import Config, SinkConfig
+from pitcore.config import Config, ControlConfig, ReplaySourceConfig, SinkConfig, VideoSourceConfig
 from pitcore.doctor import system
 
 GB = 10**9
@@ -54,6 +57,47 @@ def test_a_folder_that_cannot_be_written_fails_with_its_fix(tmp_path, small_disk
 
 def test_the_folder_may_be_missing_yet(tmp_path):
     assert system.check_disk(config_for(tmp_path / "not" / "yet"), lambda _: 10 * GB).status == "ok"
+
+
+def paths_for(folder, **sections):
+    """A configuration whose paths are in a folder."""
+    control = ControlConfig(socket=str(folder / "c.sock"), state_dir=str(folder / "state"))
+    return msgspec.structs.replace(config_for(folder), control=control, **sections)
+
+
+def test_paths_that_can_be_written_are_good_and_left_as_they_were(tmp_path):
+    assert system.check_paths(paths_for(tmp_path / "not" / "yet")).status == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("v.jsonl", "[sink] path"), ("c.sock.lock", "[control] socket"), ("state", "[control] state_dir")]
+)
+def test_each_path_of_another_user_fails_with_its_key(tmp_path, monkeypatch, name, key):
+    barred = tmp_path / name
+    barred.touch()  # a state folder that is a file cannot be used by any user
+    monkeypatch.setattr(os, "access", lambda path, _: path != barred)
+    check = system.check_paths(paths_for(tmp_path))
+    assert check.status == "fail"
+    assert check.found.startswith(f"{key}: {barred}")
+    assert "sudo chown pitcore" in check.fix
+
+
+def test_a_verdict_file_below_a_file_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    config = msgspec.structs.replace(paths_for(tmp_path), sink=SinkConfig(path=str(tmp_path / "file" / "v.jsonl")))
+    assert system.check_paths(config).found.startswith("[sink] path: ")
+
+
+@pytest.mark.parametrize("source", [ReplaySourceConfig(path="/none"), VideoSourceConfig(path="/none")])
+def test_a_recording_that_is_not_there_fails(tmp_path, source):
+    check = system.check_paths(paths_for(tmp_path, source=source))
+    assert check.status == "fail"
+    assert re.match(r"\[source\] path: /none.*: No such file or directory; name a f", check.found)
+
+
+def test_a_film_from_the_network_is_not_looked_for_on_the_disk(tmp_path):
+    assert system.check_paths(paths_for(tmp_path, source=VideoSourceConfig(path="rtsp://camera/1"))).status == "ok"
 
 
 @pytest.mark.parametrize(
