@@ -4,7 +4,7 @@ The server answers two functions, with limits on connections, bytes of a request
 places are taken, the connection that was idle for longest is closed. If the address cannot be opened, the server tries
 again until it can; the inspection does not wait for it.
 
-A request is answered from one image of all registers, so that its values are of one moment. ``registers`` defines the
+A request is answered while no verdict is added, so that its values are of one moment. ``registers`` defines the
 registers. Source: "MODBUS Application Protocol Specification V1.1b3" and "MODBUS Messaging on TCP/IP Implementation
 Guide V1.0b", 2006.
 """
@@ -23,7 +23,7 @@ from typing import Any
 from pitcore.belt.lanes import Plan
 from pitcore.config import ModbusConfig
 from pitcore.metrics import Metrics
-from pitcore.outputs.registers import SIZE, Registers
+from pitcore.outputs.registers import RING_START, SIZE, Registers
 from pitcore.sinks.output_state import OutputState, reason_of
 from pitcore.sinks.sink import Armed
 from pitcore.verdict import VERDICTS, Event, Verdict
@@ -42,15 +42,15 @@ READS = {3, 4}  # functions: read holding registers, read input registers
 MAX_READ = 125  # registers in one request
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 
-Image = Callable[[], Sequence[int]]
+Read = Callable[[int, int], Sequence[int]]  # from an address, a number of words
 
 
-def answer(request: bytes, image: Image) -> bytes:
+def answer(request: bytes, read: Read) -> bytes:
     """Answer one request.
 
     Args:
         request: function and its data, without the header.
-        image: returns every register.
+        read: returns the words of registers.
 
     Returns:
         The function with the registers, or with its highest bit set and an exception code.
@@ -65,15 +65,14 @@ def answer(request: bytes, image: Image) -> bytes:
         return bytes([function | 0x80, ILLEGAL_VALUE])
     if address + count > SIZE:
         return bytes([function | 0x80, ILLEGAL_ADDRESS])
-    words = image()[address : address + count]
-    return struct.pack(f">BB{count}H", function, 2 * count, *words)
+    return struct.pack(f">BB{count}H", function, 2 * count, *read(address, count))
 
 
 class _Client(asyncio.Protocol):
     """One connection: splits received data into requests, and answers each in order."""
 
-    def __init__(self, clients: list[_Client], image: Image, made_room: Callable[[], None]) -> None:
-        self._clients, self._image, self._made_room = clients, image, made_room
+    def __init__(self, clients: list[_Client], read: Read, made_room: Callable[[], None]) -> None:
+        self._clients, self._read, self._made_room = clients, read, made_room
         self._waiting = b""
         self.has_asked = False
         self._transport: asyncio.Transport | None = None
@@ -110,7 +109,7 @@ class _Client(asyncio.Protocol):
             end = HEADER.size - 1 + following
             if len(self._waiting) < end:
                 return
-            said = answer(self._waiting[HEADER.size : end], self._image)
+            said = answer(self._waiting[HEADER.size : end], self._read)
             self._waiting = self._waiting[end:]
             if self._transport is None or self._transport.is_closing():
                 return
@@ -182,23 +181,28 @@ class ModbusSink:
             self._loop.call_soon_threadsafe(self._done.set)
             self._thread.join()
 
-    def image(self) -> list[int]:
-        """Return the present value of every register."""
+    def read(self, address: int, count: int) -> list[int]:
+        """Return the present words of registers."""
+        with self._lock:
+            if address < RING_START:
+                self._registers.set(self._values())
+            return self._registers.read(address, count)
+
+    def _values(self) -> dict[str, int]:
+        """Return the present values that do not come from the ring."""
         metrics = self._metrics
         values = {
             "flags": int(self._arming.armed) | int(self._drives) << 1,
             "heartbeat": metrics.value("judged"),
+            "model": self._model,
+            "config": self._config_id,
             "frames": metrics.value("judged"),
             "events": metrics.value("events"),
             "late": metrics.value("rejects", "late"),
             "scheduled": metrics.value("rejects", "scheduled"),
             "openings": metrics.value("valve_openings", "driven"),
         }
-        values |= {name: metrics.value("verdicts", name) for name in VERDICTS}
-        with self._lock:
-            values |= {"model": self._model, "config": self._config_id}
-            self._registers.values = values
-            return self._registers.image()
+        return values | {name: metrics.value("verdicts", name) for name in VERDICTS}
 
     def _run(self) -> None:
         asyncio.run(self._serve())
@@ -210,7 +214,7 @@ class ModbusSink:
         while not self._done.is_set():
             try:
                 server = await self._loop.create_server(
-                    lambda: _Client(self._clients, self.image, self._made_room),
+                    lambda: _Client(self._clients, self.read, self._made_room),
                     self._config.bind,
                     self._config.port,
                     backlog=BACKLOG,

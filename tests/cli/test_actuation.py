@@ -71,7 +71,7 @@ def line(tmp_path, tiny_bundle):
 def test_a_plc_sees_the_service_run_and_valves_open_only_while_it_is_armed(line):
     service, plc, place = line
     service.wait(lambda: (plc("pit") or 0) + (plc("clean") or 0) + (plc("maybe") or 0) > 10, "verdicts")
-    assert plc("schema") == 1
+    assert plc("schema") == 2
     beats, frames = plc("heartbeat"), plc("frames")
     service.wait(lambda: plc("heartbeat") != beats and plc("frames") > frames, "heartbeat")
     assert plc("flags") == 0b10
