@@ -34,9 +34,9 @@ def main(host, port):
     schema, heartbeat, flags = read(client, 0, 3)
     if schema != 2:
         raise SystemExit(f"registers of schema {schema}; this program knows 2")
-    print(f"heartbeat {heartbeat}, {'armed' if flags & 1 else 'dry run'}")
-    high, low = read(client, NEWEST, 2)
-    newest = high << 16 | low
+    high, low, run_high, run_low = read(client, NEWEST, 4)
+    newest, run = high << 16 | low, run_high << 16 | run_low  # another run: numbers and ticks count anew
+    print(f"run {run:08x}, heartbeat {heartbeat}, {'armed' if flags & 1 else 'dry run'}")
     for number in range(max(1, newest - AT_ONCE + 1), newest + 1):
         found = entry(client, number)
         if found is not None:

@@ -14,7 +14,6 @@ import queue
 import socket
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,16 +48,17 @@ class CropKeeper:
 
     Args:
         config: ``[capture]`` of the configuration, enabled.
+        run: the run of the service.
 
     Attributes:
         chosen: indices of the cherries of the last frame that are kept.
     """
 
-    def __init__(self, config: CaptureConfig) -> None:
+    def __init__(self, config: CaptureConfig, run: str) -> None:
         self._config = config
         self._chooser = Chooser(config)
         self.chosen: frozenset[int] = frozenset()
-        self._board, self._run = socket.gethostname(), uuid.uuid4().hex
+        self._board, self._run = socket.gethostname(), run
         self._staging = aligned_batch(1, (WHOLE_PX, WHOLE_PX, PLANES), np.uint8)
         self._waiting: queue.Queue[tuple[CaptureRecord, NDArray[np.uint8]] | None] = queue.Queue(config.queue)
         self._kept: Counter[str] = Counter()

@@ -20,12 +20,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pitcore.belt.lanes import Plan
 from pitcore.config import ModbusConfig
 from pitcore.metrics import Metrics
 from pitcore.outputs.registers import RING_START, SIZE, Registers
 from pitcore.sinks.output_state import OutputState, reason_of
-from pitcore.sinks.sink import Armed
+from pitcore.sinks.sink import Armed, ReportsTick
 from pitcore.verdict import VERDICTS, Event, Verdict
 
 log = logging.getLogger(__name__)
@@ -134,20 +133,28 @@ class ModbusSink:
 
     Args:
         config: where to listen.
-        plan: where lanes are.
+        registers: the registers, which the server fills.
         arming: whether valves are driven.
         metrics: counts of the run.
+        encoder: counts the encoder, if there is one.
 
     Attributes:
         port: port on which it listens; 0 while it does not.
     """
 
-    def __init__(self, config: ModbusConfig, plan: Plan, arming: Armed, metrics: Metrics) -> None:
-        self._config, self._arming, self._metrics = config, arming, metrics
+    def __init__(
+        self,
+        config: ModbusConfig,
+        registers: Registers,
+        arming: Armed,
+        metrics: Metrics,
+        encoder: ReportsTick | None = None,
+    ) -> None:
+        self._config, self._arming, self._metrics, self._encoder = config, arming, metrics, encoder
         self._lock = threading.Lock()
-        self._registers = Registers(plan)
+        self._registers = registers
         self._model = self._config_id = 0
-        self._drives = bool(plan.lanes)
+        self._drives = bool(registers.plan.lanes)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Event | None = None
         self._tried = threading.Event()
@@ -192,7 +199,7 @@ class ModbusSink:
         """Return the present values that do not come from the ring."""
         metrics = self._metrics
         values = {
-            "flags": int(self._arming.armed) | int(self._drives) << 1,
+            "flags": int(self._arming.armed) | int(self._drives) << 1 | int(self._encoder is not None) << 2,
             "heartbeat": metrics.value("judged"),
             "model": self._model,
             "config": self._config_id,
@@ -202,6 +209,10 @@ class ModbusSink:
             "scheduled": metrics.value("rejects", "scheduled"),
             "openings": metrics.value("valve_openings", "driven"),
         }
+        if self._encoder is not None:
+            tick, t_ns = self._encoder.tick_now()
+            age_us = min((time.monotonic_ns() - t_ns) // 1000, (1 << 32) - 1)
+            values |= {"tick_now": tick, "tick_age": age_us}
         return values | {name: metrics.value("verdicts", name) for name in VERDICTS}
 
     def _run(self) -> None:

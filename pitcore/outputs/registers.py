@@ -34,7 +34,7 @@ class Field(NamedTuple):
 FIELDS = (
     Field(0, 1, "schema", f"layout of these registers: {SCHEMA}; refuse any other"),
     Field(1, 1, "heartbeat", "counts judged frames, wraps; if it stops, nothing is judged or the belt is stopped"),
-    Field(2, 1, "flags", "bit 0: armed; bit 1: this board drives valves"),
+    Field(2, 1, "flags", "bit 0: armed; bit 1: this board drives valves; bit 2: this board counts an encoder"),
     Field(3, 2, "model", "first 32 bits of the hash of the model in force"),
     Field(5, 2, "config", "first 32 bits of the hash of the configuration in force"),
     Field(7, 2, "frames", "frames judged since the start"),
@@ -49,6 +49,9 @@ FIELDS = (
     Field(25, 1, "ring_entries", f"number of verdicts in the ring: {RING_ENTRIES}"),
     Field(26, 1, "ring_words", f"registers per verdict: {RING_WORDS}"),
     Field(27, 2, "newest", f"number of the newest verdict; the first has 1, 0 means none yet; 1 follows {LAST_ID}"),
+    Field(29, 2, "run", "another random number with every start of the service: verdicts and ticks count anew"),
+    Field(31, 2, "tick_now", "low 32 bits of the count of the encoder, as in the verdicts; 0 without an encoder"),
+    Field(33, 2, "tick_age", "age of `tick_now` in microseconds, when the answer was made"),
 )
 _PLACES = {place.name: place for place in FIELDS}
 ENTRY = (
@@ -68,13 +71,25 @@ class Registers:
 
     Args:
         plan: where lanes are.
+        run: the run of the service, hexadecimal.
         newest: number of the newest verdict.
+
+    Attributes:
+        plan: where lanes are.
     """
 
-    def __init__(self, plan: Plan, newest: int = 0) -> None:
-        self._plan, self._newest = plan, newest
+    def __init__(self, plan: Plan, run: str, newest: int = 0) -> None:
+        self.plan, self._newest = plan, newest
         self._words = array("H", bytes(2 * SIZE))
-        self.set({"schema": SCHEMA, "ring_entries": RING_ENTRIES, "ring_words": RING_WORDS, "newest": newest})
+        self.set(
+            {
+                "schema": SCHEMA,
+                "ring_entries": RING_ENTRIES,
+                "ring_words": RING_WORDS,
+                "newest": newest,
+                "run": int(run[:8], 16),
+            }
+        )
 
     def set(self, values: Mapping[str, int]) -> None:
         """Set values by the names of ``FIELDS``."""
@@ -86,8 +101,8 @@ class Registers:
         """Put a verdict into the ring."""
         self._newest = self._newest % LAST_ID + 1
         x, y, width, height = verdict.box
-        at_row_0 = round(verdict.tick - (y + height / 2) / self._plan.px_per_tick)
-        pulses = self._plan.pulses(verdict.tick, verdict.box, verdict.action, one_cherry=verdict.is_one_cherry)
+        at_row_0 = round(verdict.tick - (y + height / 2) / self.plan.px_per_tick)
+        pulses = self.plan.pulses(verdict.tick, verdict.box, verdict.action, one_cherry=verdict.is_one_cherry)
         lane = pulses[0].lane + 1 if pulses else 0
         middle = min(max(x + width // 2, 0), 0xFFFF)
         action = ACTION_CODES[verdict.action]

@@ -23,6 +23,7 @@ from tests.conftest import write_tiny_bundle
 from tests.outputs.running import PATIENCE_S, RunningService, until
 from tests.scene import CLEAN, MAYBE, PIT, ListSource, config_for, planes_with, run_scene, still
 
+RUN = "0a" * 16
 ALL = {"enabled": True, "random_share": 1.0, "doubtful_per_minute": 60000.0, "free_bytes": 0}
 
 
@@ -42,7 +43,7 @@ def kept(folder):
 
 
 def run(tiny_bundle, folder, *frames, **keys):
-    keeper = CropKeeper(capture(folder, **keys))
+    keeper = CropKeeper(capture(folder, **keys), RUN)
     memory, _, app = run_scene(ListSource(still(*frames)), config_for(tiny_bundle), hooks=Hooks(keepers=[keeper]))
     end(keeper)
     return keeper, memory, app
@@ -89,7 +90,7 @@ def test_a_folder_that_cannot_be_written_drops_and_counts_and_the_belt_is_judged
 
 
 def test_a_disk_that_hangs_stops_nothing_and_drops_beyond_the_queue(tiny_bundle, tmp_path):
-    keeper = CropKeeper(capture(tmp_path / "ring", queue=4))
+    keeper = CropKeeper(capture(tmp_path / "ring", queue=4), RUN)
     until(lambda: keeper._ring is not None, "folder")
     gate = threading.Event()
     add = keeper._ring.add

@@ -15,18 +15,26 @@ from pitcore.outputs import modbus, registers
 from pitcore.outputs.modbus import ModbusSink
 from pitcore.outputs.registers import ENTRY, FIELDS, LAST_ID, RING_ENTRIES, RING_START, RING_WORDS, SIZE, Registers
 from pitcore.preprocess.prepare import SegmentSpec
+from pitcore.sinks.sink import TickNow
 from tests.actuation.valves import PLAN, verdict
 from tests.conftest import ROOT
+
+RUN = "0123abcd" * 4
 
 
 class Switch:
     armed = False
 
 
+class Encoder:
+    def tick_now(self):
+        return TickNow((1 << 32) + 70_000, time.monotonic_ns() - 5_000_000)
+
+
 @pytest.fixture
 def served():
     metrics, switch = Metrics(), Switch()
-    sink = ModbusSink(ModbusConfig(enabled=True, port=0), PLAN, switch, metrics)
+    sink = ModbusSink(ModbusConfig(enabled=True, port=0), Registers(PLAN, RUN), switch, metrics, Encoder())
     client = ModbusClient("127.0.0.1", sink.port, unit_id=1, timeout=60.0)
     yield sink, client, metrics, switch
     client.close()
@@ -54,9 +62,12 @@ def test_a_plc_reads_counts_flags_and_the_last_verdicts(served):
     switch.armed = True
     sink.emit([verdict(1000, x=150), verdict(70_000, action="review", tick=70_100)])
     words = client.read_input_registers(0, 60)
-    assert words == client.read_holding_registers(0, 60)
+    assert words[:33] == client.read_holding_registers(0, 60)[:33]  # then the age of the count
     assert value(words, "schema") == registers.SCHEMA == 2
-    assert value(words, "flags") == 0b11
+    assert value(words, "flags") == 0b111
+    assert value(words, "run") == 0x0123ABCD
+    assert value(words, "tick_now") == 70_000
+    assert value(words, "tick_age") >= 5000
     assert (value(words, "frames"), value(words, "pit"), value(words, "late")) == (70_000, 3, 2)
     assert value(words, "newest") == 2
     assert (value(words, "model"), value(words, "config")) == (0xABABABAB, 0xCDCDCDCD)
@@ -94,7 +105,7 @@ def test_disarming_shows_at_once(served):
 
 
 def test_the_ring_keeps_the_newest_verdicts_at_the_places_of_their_numbers():
-    made = Registers(PLAN)
+    made = Registers(PLAN, RUN)
     for number in range(1, RING_ENTRIES + 8):
         made.add(verdict(1000 + number))
     words = made.read(0, SIZE)
@@ -142,7 +153,7 @@ def test_an_address_in_use_is_reported_and_opened_as_soon_as_it_is_free(monkeypa
     monkeypatch.setattr(modbus, "RETRY_S", 0.02)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        sink = ModbusSink(ModbusConfig(port=port), PLAN, Switch(), Metrics())
+        sink = ModbusSink(ModbusConfig(port=port), Registers(PLAN, RUN), Switch(), Metrics())
         told = sink.status()
     assert told["state"] == "failing"
     assert f"127.0.0.1:{port} cannot be opened for listening: Address already in use" in told["reason"]
@@ -226,7 +237,7 @@ def test_idle_connections_take_no_place_from_a_plc_that_reads(served, caplog):
 
 
 def test_ticks_before_zero_and_numbers_beyond_32_bits_wrap():
-    made = Registers(PLAN)
+    made = Registers(PLAN, RUN)
     made.set({"frames": (1 << 32) + 5})
     made.add(verdict(-100, tick=50))
     words = made.read(0, SIZE)
@@ -235,7 +246,7 @@ def test_ticks_before_zero_and_numbers_beyond_32_bits_wrap():
 
 
 def test_an_entrys_place_follows_from_its_number_after_the_numbers_start_again():
-    made = Registers(PLAN, newest=LAST_ID - 3)
+    made = Registers(PLAN, RUN, newest=LAST_ID - 3)
     for tick in range(1, 10):
         made.add(verdict(tick))
     words = made.read(0, SIZE)
