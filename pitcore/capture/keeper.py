@@ -152,9 +152,13 @@ class CropKeeper:
         }
 
     def close(self) -> None:
-        """Write waiting crops for up to two seconds. Safe to call twice."""
+        """Write waiting crops for up to two seconds, and log how many still wait then. Safe to call twice."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         self._thread.join(CLOSE_S)
+        if left := self._waiting.qsize():
+            log.warning("[capture] %d crops were not written before the stop, and are lost", left)
 
     def _record(
         self, verdict: Verdict, shape: Shape, thresholds: Thresholds, reasons: tuple[Why, ...]

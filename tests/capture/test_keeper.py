@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from pitcore.camera.crops import read_crop
+from pitcore.capture import keeper as keeping
 from pitcore.capture.keeper import CropKeeper
 from pitcore.capture.record import decode_record
 from pitcore.capture.ring import NAME
@@ -89,7 +90,8 @@ def test_a_folder_that_cannot_be_written_drops_and_counts_and_the_belt_is_judged
     assert "no crop is kept" in told["reason"]
 
 
-def test_a_disk_that_hangs_stops_nothing_and_drops_beyond_the_queue(tiny_bundle, tmp_path):
+def test_a_disk_that_hangs_stops_nothing_and_what_it_costs_is_told(tiny_bundle, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(keeping, "CLOSE_S", 0.0)
     keeper = CropKeeper(capture(tmp_path / "ring", queue=4), RUN)
     until(lambda: keeper._ring is not None, "folder")
     gate = threading.Event()
@@ -100,8 +102,10 @@ def test_a_disk_that_hangs_stops_nothing_and_drops_beyond_the_queue(tiny_bundle,
     assert len(memory.verdicts) == 18
     told = keeper.status()
     assert told["dropped"] >= 18 - 4 - 1 - 1
+    keeper.close()
     gate.set()
     end(keeper)
+    assert "[capture] 4 crops were not written before the stop, and are lost" in caplog.text
     told = keeper.status()
     assert told["random"] + told["dropped"] == 18
 
