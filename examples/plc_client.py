@@ -9,7 +9,7 @@ import sys
 
 from pyModbusTCP.client import ModbusClient
 
-NEWEST, RING, ENTRIES, WORDS = 27, 100, 60, 8
+NEWEST, RING, ENTRIES, WORDS = 27, 100, 8000, 8
 AT_ONCE = 15  # entries in one request
 NAMES = {1: "clean", 2: "pit", 3: "side", 5: "maybe"}
 ACTIONS = ("pass", "review", "reject")
@@ -24,7 +24,7 @@ def read(client, address, words):
 
 def entry(client, number):
     """Return tick, code, action, lane and x of a verdict, or None where a newer one took its place."""
-    at = RING + (number - 1) % ENTRIES * WORDS
+    at = RING + ((number - 1) % ENTRIES) * WORDS
     id_high, id_low, tick_high, tick_low, *rest = read(client, at, WORDS)
     return (tick_high << 16 | tick_low, *rest) if id_high << 16 | id_low == number else None
 
@@ -32,11 +32,11 @@ def entry(client, number):
 def main(host, port):
     client = ModbusClient(host, int(port), auto_open=True)
     schema, heartbeat, flags = read(client, 0, 3)
-    if schema != 1:
-        raise SystemExit(f"registers of schema {schema}; this program knows 1")
-    print(f"heartbeat {heartbeat}, {'armed' if flags & 1 else 'dry run'}")
-    high, low = read(client, NEWEST, 2)
-    newest = high << 16 | low
+    if schema != 2:
+        raise SystemExit(f"registers of schema {schema}; this program knows 2")
+    high, low, run_high, run_low = read(client, NEWEST, 4)
+    newest, run = high << 16 | low, run_high << 16 | run_low  # another run: numbers and ticks count anew
+    print(f"run {run:08x}, heartbeat {heartbeat}, {'armed' if flags & 1 else 'dry run'}")
     for number in range(max(1, newest - AT_ONCE + 1), newest + 1):
         found = entry(client, number)
         if found is not None:

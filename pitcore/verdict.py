@@ -20,6 +20,7 @@ SINGLE = frozenset({None, "uncertain", "not_finite"})  # reasons of verdicts on 
 CONTROL_EVENTS = frozenset(
     {"armed", "disarmed", "reload_ok", "reload_refused", "valve_tested"}
 )  # requests of users: no faults
+RUN_EVENTS = frozenset({"run_started", "run_continued"})  # at the beginning of a run, and of each of its further files
 # Faults that a model can cause: it is slow, hangs, or gives no numbers. All others are faults of the machine, or follow
 # from these.
 MODEL_FAULTS = frozenset({"frames_dropped", "reject_late", "logits_not_finite"})
@@ -100,6 +101,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
         detail: one sentence, for people.
         count: how many frames or things it concerns.
         camera: the plane it concerns; left out where it is all of them.
+        run: of ``RUN_EVENTS`` only: the run of the service, whose frames, ticks and Modbus numbers begin anew.
+        at, t_ns: of ``RUN_EVENTS`` only: one moment by the wall clock (UTC, RFC 3339) and by CLOCK_MONOTONIC.
     """
 
     schema: Literal["pitcore.event/1"]
@@ -109,11 +112,14 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str
     count: int
     camera: str | None = None
+    run: str | None = None
+    at: str | None = None
+    t_ns: int | None = None
 
 
 def is_fault(event: str) -> bool:
     """Return whether an event with this name reports a fault."""
-    return event not in CONTROL_EVENTS and not event.endswith(CLEARED)
+    return event not in CONTROL_EVENTS | RUN_EVENTS and not event.endswith(CLEARED)
 
 
 _LINES = msgspec.json.Encoder()

@@ -79,7 +79,8 @@ class Demo:
         source = EmulatedSource(belt_spec(config, frames=self._frames, ring=0))
         folder = str(self._place / "kept")
         keeper = CropKeeper(
-            CaptureConfig(enabled=True, folder=folder, random_share=1.0, sample_seed=1, free_bytes=0, queue=10_000)
+            CaptureConfig(enabled=True, folder=folder, random_share=1.0, sample_seed=1, free_bytes=0, queue=10_000),
+            "0a" * 16,
         )
         self._stack.callback(keeper.close)  # before the directory goes, whatever fails
         memory, metrics, ticks = MemorySink(), Metrics(), []

@@ -14,6 +14,7 @@ from pitcore.config import Config, ModbusConfig
 from pitcore.loop.sources import emulated_belt
 from pitcore.metrics import Metrics
 from pitcore.outputs.modbus import ModbusSink
+from pitcore.outputs.registers import Registers
 from pitcore_tools.train.procedural import draw
 from tests.actuation.valves import PLAN, verdict
 from tests.cli.program import write_config
@@ -122,13 +123,13 @@ def test_plc_client(run):
     class DryRun:
         armed = False
 
-    sink = ModbusSink(ModbusConfig(enabled=True, port=0), PLAN, DryRun(), Metrics())
+    sink = ModbusSink(ModbusConfig(enabled=True, port=0), Registers(PLAN, "0a" * 16), DryRun(), Metrics())
     try:
         sink.emit([verdict(1000, x=150), verdict(70_000, action="review")])
         printed = run("plc_client.py", "127.0.0.1", sink.port).splitlines()
     finally:
         sink.close()
-    assert printed[0].endswith("dry run")
+    assert printed[0] == "run 0a0a0a0a, heartbeat 0, dry run"
     assert printed[1:] == [
         "1: pit, reject in lane 2, tick 1000, x 150",
         "2: maybe, review in lane 3, tick 70000, x 50",

@@ -29,7 +29,7 @@ from pitcore.child_process import start_child
 from pitcore.config import ActuationConfig
 from pitcore.errors import ControlError, SinkError
 from pitcore.metrics import Metrics
-from pitcore.sinks.sink import Armed, Notice
+from pitcore.sinks.sink import Armed, Notice, TickNow
 from pitcore.verdict import Event, Verdict
 
 log = logging.getLogger("pitcore.valves")
@@ -42,7 +42,7 @@ POLL_S = 0.0005  # interval of checking whether the encoder was read
 
 
 class GpioSink:
-    """Implements ``sink.BeltSink`` and ``belt.encoder.Encoder`` with the valve process.
+    """Implements ``sink.BeltSink``, ``sink.ReportsTick`` and ``belt.encoder.Encoder`` with the valve process.
 
     Args:
         plan: the lanes, in the order of the lines.
@@ -111,6 +111,11 @@ class GpioSink:
                 break
             time.sleep(POLL_S)
         return self._board.history.tick_at(t_ns)
+
+    def tick_now(self) -> TickNow:
+        """Return the present count; see ``sink.ReportsTick``. Two reads of the shared memory; nothing waits."""
+        t_ns = self._board.get("read_ns")  # first: later edges may follow
+        return TickNow(self._board.history.tick_at(t_ns), t_ns)
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:
         """Take the verdicts of a frame.

@@ -14,7 +14,6 @@ import queue
 import socket
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,16 +48,17 @@ class CropKeeper:
 
     Args:
         config: ``[capture]`` of the configuration, enabled.
+        run: the run of the service.
 
     Attributes:
         chosen: indices of the cherries of the last frame that are kept.
     """
 
-    def __init__(self, config: CaptureConfig) -> None:
+    def __init__(self, config: CaptureConfig, run: str) -> None:
         self._config = config
         self._chooser = Chooser(config)
         self.chosen: frozenset[int] = frozenset()
-        self._board, self._run = socket.gethostname(), uuid.uuid4().hex
+        self._board, self._run = socket.gethostname(), run
         self._staging = aligned_batch(1, (WHOLE_PX, WHOLE_PX, PLANES), np.uint8)
         self._waiting: queue.Queue[tuple[CaptureRecord, NDArray[np.uint8]] | None] = queue.Queue(config.queue)
         self._kept: Counter[str] = Counter()
@@ -152,9 +152,13 @@ class CropKeeper:
         }
 
     def close(self) -> None:
-        """Write waiting crops for up to two seconds. Safe to call twice."""
+        """Write waiting crops for up to two seconds, and log how many still wait then. Safe to call twice."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         self._thread.join(CLOSE_S)
+        if left := self._waiting.qsize():
+            log.warning("[capture] %d crops were not written before the stop, and are lost", left)
 
     def _record(
         self, verdict: Verdict, shape: Shape, thresholds: Thresholds, reasons: tuple[Why, ...]

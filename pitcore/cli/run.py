@@ -90,7 +90,7 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         reloader.start()
         closing.callback(reloader.close)
         valves = ValveTest(actuator)
-        commands = Commands(app, outputs.sinks, outputs.recent, arming, reloader, config_path, valves)
+        commands = Commands(app, outputs.sinks, outputs.recent, arming, reloader, config_path, valves, run=outputs.run)
         server.start(commands.by_name())
         outputs.start(commands)
         log.info("air jet: %s", f"armed, by {arming.state.by}" if arming.armed else "dry run")

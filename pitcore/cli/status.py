@@ -41,6 +41,7 @@ def text(now: Status) -> str:
         ("model", f"{model.name}@{model.version} ({model.sha256[:12]}) in {model.directory}"),
         ("thresholds", _thresholds(now)),
         ("configuration", f"{now.config.sha256[:12]}, {now.config.path or 'the defaults'}"),
+        ("run", now.run or "not told"),
         *[("LESS SAFE", said) for said in now.less_safe],
         *[("ALARM", f"{one.name} since {one.since}, frame {one.since_seq}: {one.detail}") for one in now.alarms],
         ("frames", _frames(now)),
@@ -50,6 +51,7 @@ def text(now: Status) -> str:
         ("this model", _since_model(now)),
         ("headroom", "not measured yet" if now.headroom is None else str(now.headroom)),
         *[("drift", said) for said in _drift(now)],
+        ("encoder", _encoder(now)),
         *[("camera", _camera(camera)) for camera in now.cameras],
         *[("sink", ", ".join(f"{key} {value}" for key, value in sink.items())) for sink in now.sinks],
         ("last reload", _reload(now)),
@@ -74,6 +76,11 @@ def _frames(now: Status) -> str:
     frames = now.frames
     counts = f"{frames.judged} judged of {frames.processed}, {frames.dropped} dropped, {frames.lost} lost before it"
     return f"{counts}; {frames.waiting} of {frames.queue} wait"
+
+
+def _encoder(now: Status) -> str:
+    encoder = now.encoder
+    return "none" if encoder is None else f"tick {encoder.tick}, {1000 * encoder.age_s:.1f} ms ago"
 
 
 def _since_model(now: Status) -> str:

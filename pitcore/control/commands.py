@@ -50,6 +50,7 @@ class Commands:
         config_path: path of the configuration.
         valve_test: of the board's valves.
         started_ns: CLOCK_MONOTONIC.
+        run: the run of the service; see ``Outputs``.
     """
 
     app: App
@@ -60,6 +61,7 @@ class Commands:
     config_path: Path | None
     valve_test: ValveTest = field(default_factory=lambda: ValveTest(None))
     started_ns: int = field(default_factory=time.monotonic_ns)
+    run: str = ""
     _choosing: threading.Lock = field(default_factory=threading.Lock)
 
     def by_name(self) -> dict[str, Command]:
@@ -100,6 +102,8 @@ class Commands:
             reload=self.reloader.last,
             headroom=status.headroom_status(metrics),
             drift=status.drift_status(self.app),
+            run=self.run,
+            encoder=status.encoder_status(self.sinks),
         )
 
     def _status(self, args: Mapping[str, Any], peer: Peer) -> Status:

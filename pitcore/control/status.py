@@ -17,7 +17,7 @@ from pitcore.loop.app import App
 from pitcore.loop.headroom import Headroom, headroom_of
 from pitcore.metrics import STAGES, Mark, Metrics, StageTimes
 from pitcore.sinks.recent import RecentEvent
-from pitcore.sinks.sink import ReportsStatus, Sink
+from pitcore.sinks.sink import ReportsStatus, ReportsTick, Sink
 from pitcore.verdict import is_fault
 
 RECENT_FRAMES = 6000  # of durations: five minutes at 20 frames a second, and no time worth speaking of to sort
@@ -155,6 +155,20 @@ class DriftStatus(msgspec.Struct, frozen=True):
     pit_share: float | None = None
 
 
+class EncoderStatus(msgspec.Struct, frozen=True):
+    """The belt's encoder.
+
+    Attributes:
+        tick: its count since the start, as in verdicts.
+        t_ns: moment to which the count belongs, CLOCK_MONOTONIC, as in verdicts.
+        age_s: seconds since that moment.
+    """
+
+    tick: int
+    t_ns: int
+    age_s: float
+
+
 class Status(msgspec.Struct, frozen=True):
     """The whole status.
 
@@ -171,6 +185,8 @@ class Status(msgspec.Struct, frozen=True):
         headroom: used share of the frame time, highest possible cherries a second, and those on the belt, over the last
             minute; None before the second judged frame, and from an older service.
         drift: None from an older service.
+        run: identifies this run of the service in every output; empty from an older service.
+        encoder: None without an encoder, and from an older service.
     """
 
     schema: Literal["pitcore.status/1"]
@@ -196,6 +212,8 @@ class Status(msgspec.Struct, frozen=True):
     reload: ReloadResult | None
     headroom: Headroom | None = None
     drift: DriftStatus | None = None
+    run: str = ""
+    encoder: EncoderStatus | None = None
 
 
 def state_of(app: App) -> Literal["starting", "running", "stopping"]:
@@ -302,6 +320,15 @@ def camera_status(cameras: tuple[CameraHealth, ...], limit_s: float) -> list[Cam
 def sink_status(sinks: tuple[Sink, ...]) -> list[dict[str, Any]]:
     """Return the status of each sink."""
     return [sink.status() for sink in sinks if isinstance(sink, ReportsStatus)]
+
+
+def encoder_status(sinks: tuple[Sink, ...]) -> EncoderStatus | None:
+    """Return the count of the encoder; None without one."""
+    for sink in sinks:
+        if isinstance(sink, ReportsTick):
+            tick, t_ns = sink.tick_now()
+            return EncoderStatus(tick, t_ns, (time.monotonic_ns() - t_ns) / 1e9)
+    return None
 
 
 def _camera_state(camera: CameraHealth, *, is_stalled: bool) -> Literal["ok", "waiting", "idle", "stalled"]:

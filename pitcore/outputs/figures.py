@@ -50,6 +50,7 @@ class ServiceCollector(Collector):
         yield _stages(app.metrics)
         yield from _headroom(app.metrics)
         yield from _rejects(app.metrics)
+        yield from _encoder(commands.sinks)
         yield from _cameras(app)
         yield from _model(app)
         yield from _outputs(commands.sinks, app.metrics)
@@ -159,6 +160,14 @@ def _rejects(metrics: Metrics) -> Iterator[Metric]:
     yield spare
     openings = metrics.value("valve_openings", "driven")
     yield CounterMetricFamily("pitcore_valve_openings", "Openings of valves; none in dry run.", openings)
+
+
+def _encoder(sinks: tuple[Sink, ...]) -> Iterator[Metric]:
+    encoder = status.encoder_status(sinks)
+    family = GaugeMetricFamily("pitcore_encoder_ticks", "Count of the belt's encoder since the start.")
+    if encoder is not None:
+        family.add_metric([], encoder.tick)
+    yield family
 
 
 def _cameras(app: App) -> Iterator[Metric]:

@@ -4,7 +4,7 @@ The server answers two functions, with limits on connections, bytes of a request
 places are taken, the connection that was idle for longest is closed. If the address cannot be opened, the server tries
 again until it can; the inspection does not wait for it.
 
-A request is answered from one image of all registers, so that its values are of one moment. ``registers`` defines the
+A request is answered while no verdict is added, so that its values are of one moment. ``registers`` defines the
 registers. Source: "MODBUS Application Protocol Specification V1.1b3" and "MODBUS Messaging on TCP/IP Implementation
 Guide V1.0b", 2006.
 """
@@ -20,12 +20,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pitcore.belt.lanes import Plan
 from pitcore.config import ModbusConfig
 from pitcore.metrics import Metrics
-from pitcore.outputs.registers import SIZE, Registers
+from pitcore.outputs.registers import RING_START, SIZE, Registers
 from pitcore.sinks.output_state import OutputState, reason_of
-from pitcore.sinks.sink import Armed
+from pitcore.sinks.sink import Armed, ReportsTick
 from pitcore.verdict import VERDICTS, Event, Verdict
 
 log = logging.getLogger(__name__)
@@ -42,15 +41,15 @@ READS = {3, 4}  # functions: read holding registers, read input registers
 MAX_READ = 125  # registers in one request
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 
-Image = Callable[[], Sequence[int]]
+Read = Callable[[int, int], Sequence[int]]  # from an address, a number of words
 
 
-def answer(request: bytes, image: Image) -> bytes:
+def answer(request: bytes, read: Read) -> bytes:
     """Answer one request.
 
     Args:
         request: function and its data, without the header.
-        image: returns every register.
+        read: returns the words of registers.
 
     Returns:
         The function with the registers, or with its highest bit set and an exception code.
@@ -65,15 +64,14 @@ def answer(request: bytes, image: Image) -> bytes:
         return bytes([function | 0x80, ILLEGAL_VALUE])
     if address + count > SIZE:
         return bytes([function | 0x80, ILLEGAL_ADDRESS])
-    words = image()[address : address + count]
-    return struct.pack(f">BB{count}H", function, 2 * count, *words)
+    return struct.pack(f">BB{count}H", function, 2 * count, *read(address, count))
 
 
 class _Client(asyncio.Protocol):
     """One connection: splits received data into requests, and answers each in order."""
 
-    def __init__(self, clients: list[_Client], image: Image, made_room: Callable[[], None]) -> None:
-        self._clients, self._image, self._made_room = clients, image, made_room
+    def __init__(self, clients: list[_Client], read: Read, made_room: Callable[[], None]) -> None:
+        self._clients, self._read, self._made_room = clients, read, made_room
         self._waiting = b""
         self.has_asked = False
         self._transport: asyncio.Transport | None = None
@@ -110,7 +108,7 @@ class _Client(asyncio.Protocol):
             end = HEADER.size - 1 + following
             if len(self._waiting) < end:
                 return
-            said = answer(self._waiting[HEADER.size : end], self._image)
+            said = answer(self._waiting[HEADER.size : end], self._read)
             self._waiting = self._waiting[end:]
             if self._transport is None or self._transport.is_closing():
                 return
@@ -135,20 +133,28 @@ class ModbusSink:
 
     Args:
         config: where to listen.
-        plan: where lanes are.
+        registers: the registers, which the server fills.
         arming: whether valves are driven.
         metrics: counts of the run.
+        encoder: counts the encoder, if there is one.
 
     Attributes:
         port: port on which it listens; 0 while it does not.
     """
 
-    def __init__(self, config: ModbusConfig, plan: Plan, arming: Armed, metrics: Metrics) -> None:
-        self._config, self._arming, self._metrics = config, arming, metrics
+    def __init__(
+        self,
+        config: ModbusConfig,
+        registers: Registers,
+        arming: Armed,
+        metrics: Metrics,
+        encoder: ReportsTick | None = None,
+    ) -> None:
+        self._config, self._arming, self._metrics, self._encoder = config, arming, metrics, encoder
         self._lock = threading.Lock()
-        self._registers = Registers(plan)
+        self._registers = registers
         self._model = self._config_id = 0
-        self._drives = bool(plan.lanes)
+        self._drives = bool(registers.plan.lanes)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Event | None = None
         self._tried = threading.Event()
@@ -182,23 +188,32 @@ class ModbusSink:
             self._loop.call_soon_threadsafe(self._done.set)
             self._thread.join()
 
-    def image(self) -> list[int]:
-        """Return the present value of every register."""
+    def read(self, address: int, count: int) -> list[int]:
+        """Return the present words of registers."""
+        with self._lock:
+            if address < RING_START:
+                self._registers.set(self._values())
+            return self._registers.read(address, count)
+
+    def _values(self) -> dict[str, int]:
+        """Return the present values that do not come from the ring."""
         metrics = self._metrics
         values = {
-            "flags": int(self._arming.armed) | int(self._drives) << 1,
+            "flags": int(self._arming.armed) | int(self._drives) << 1 | int(self._encoder is not None) << 2,
             "heartbeat": metrics.value("judged"),
+            "model": self._model,
+            "config": self._config_id,
             "frames": metrics.value("judged"),
             "events": metrics.value("events"),
             "late": metrics.value("rejects", "late"),
             "scheduled": metrics.value("rejects", "scheduled"),
             "openings": metrics.value("valve_openings", "driven"),
         }
-        values |= {name: metrics.value("verdicts", name) for name in VERDICTS}
-        with self._lock:
-            values |= {"model": self._model, "config": self._config_id}
-            self._registers.values = values
-            return self._registers.image()
+        if self._encoder is not None:
+            tick, t_ns = self._encoder.tick_now()
+            age_us = min((time.monotonic_ns() - t_ns) // 1000, (1 << 32) - 1)
+            values |= {"tick_now": tick, "tick_age": age_us}
+        return values | {name: metrics.value("verdicts", name) for name in VERDICTS}
 
     def _run(self) -> None:
         asyncio.run(self._serve())
@@ -210,7 +225,7 @@ class ModbusSink:
         while not self._done.is_set():
             try:
                 server = await self._loop.create_server(
-                    lambda: _Client(self._clients, self.image, self._made_room),
+                    lambda: _Client(self._clients, self.read, self._made_room),
                     self._config.bind,
                     self._config.port,
                     backlog=BACKLOG,

@@ -57,11 +57,12 @@ class MqttOutput:
     Args:
         config: ``[mqtt]`` of the configuration.
         metrics: gets the count ``mqtt_verdicts_lost``.
+        run: the run of the service.
     """
 
-    def __init__(self, config: MqttConfig, metrics: Metrics) -> None:
+    def __init__(self, config: MqttConfig, metrics: Metrics, run: str) -> None:
         self._config, self._metrics = config, metrics
-        self._topics = Topics(config)
+        self._topics = Topics(config, run)
         self._output_state = OutputState("mqtt", RETRY_S)
         # Waiting frames. Both threads use both ends; each operation is atomic in CPython. Each count has one writer;
         # the counts give the number of waiting verdicts.
@@ -95,8 +96,7 @@ class MqttOutput:
                 oldest = self._buffer.popleft()
             except IndexError:  # the thread took it meanwhile
                 break
-            self._dropped += len(oldest)
-            self._metrics.count("mqtt_verdicts_lost", by=len(oldest))
+            self._lose(len(oldest))
 
     @property
     def waiting(self) -> int:
@@ -112,10 +112,20 @@ class MqttOutput:
         return status | self._output_state.status() | counts
 
     def close(self) -> None:
-        """Publish waiting verdicts for up to a second, and that the board is offline. Safe to call twice."""
+        """Publish waiting verdicts for up to a second, and that the board is offline. Safe to call twice.
+
+        What the broker did not acknowledge by then is lost: it is counted and logged.
+        """
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join(STOP_S)
+        if left := self.waiting:
+            self._lose(left)
+            log.warning("[mqtt] %d verdicts were not published before the stop, and are lost to the broker", left)
+
+    def _lose(self, verdicts: int) -> None:
+        self._dropped += verdicts
+        self._metrics.count("mqtt_verdicts_lost", by=verdicts)
 
     def _run(self) -> None:
         while not self._stopped.is_set():

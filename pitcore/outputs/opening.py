@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pitcore.shadow.beside import Shadow
 from pitcore.sinks.event_log import EventLog
 from pitcore.sinks.jsonl import JsonlSink
 from pitcore.sinks.recent import RecentEvents
-from pitcore.sinks.sink import Sink
+from pitcore.sinks.sink import ReportsTick, Sink
 from pitcore.verdict import Event, Verdict
 
 log = logging.getLogger(__name__)
@@ -46,12 +47,14 @@ class Outputs:
     Attributes:
         sinks: all sinks, in the order in which they get each frame's records.
         recent: the sink that keeps the last events.
+        run: identifies this run of the service in every output: 32 hexadecimal digits, other ones with every start.
         page: the sink that serves the live page, if there is one.
         keepers: the sinks that take the pixels of cherries.
     """
 
     sinks: tuple[Sink, ...]
     recent: RecentEvents
+    run: str
     page: PageSink | None = None
     keepers: tuple[Keeper, ...] = ()
 
@@ -107,7 +110,7 @@ def open_outputs(
     Raises:
         SinkError: the verdict file cannot be opened; every other output is optional.
     """
-    recent = RecentEvents()
+    recent, run = RecentEvents(), uuid.uuid4().hex
     sinks: list[Sink] = []
 
     def add(sink: Sink) -> None:
@@ -117,31 +120,31 @@ def open_outputs(
     if actuator is not None:
         add(actuator)
     if config.modbus.enabled:
-        add(_modbus(config, arming, metrics))
-    add(open_verdict_file(config, metrics))
+        add(_modbus(config, arming, metrics, run, actuator))
+    add(open_verdict_file(config, metrics, run))
     add(EventLog())
     add(recent)
     if config.metrics.enabled or config.metrics.textfile is not None:
         add(_optional("metrics", "prometheus-client", lambda: _prometheus(config)))
     if config.mqtt.enabled:
-        add(_optional("mqtt", "paho-mqtt", lambda: _mqtt(config, metrics)))
+        add(_optional("mqtt", "paho-mqtt", lambda: _mqtt(config, metrics, run)))
     page = PageSink(config, belt_plan(config)) if config.page.enabled else None
     if page is not None:
         add(page)
-    keeper = CropKeeper(config.capture) if config.capture.enabled else None
+    keeper = CropKeeper(config.capture, run) if config.capture.enabled else None
     shadow = Shadow(config, keeper, metrics) if config.shadow.enabled else None
     if shadow is not None:
         add(shadow)  # closed before the keeper, which stores its last disagreements
     if keeper is not None:
         add(keeper)
     keepers = [one for one in (keeper, shadow) if one is not None]  # the shadow goes by what the keeper chose
-    return Outputs(tuple(sinks), recent, page, tuple(keepers))
+    return Outputs(tuple(sinks), recent, run, page, tuple(keepers))
 
 
-def open_verdict_file(config: Config, metrics: Metrics) -> JsonlSink:
+def open_verdict_file(config: Config, metrics: Metrics, run: str) -> JsonlSink:
     """Open the file sink of the configuration. Raises SinkError."""
     sink = config.sink
-    return JsonlSink(Path(sink.path), rotate_bytes=sink.rotate_bytes, keep=sink.keep, metrics=metrics)
+    return JsonlSink(Path(sink.path), rotate_bytes=sink.rotate_bytes, keep=sink.keep, metrics=metrics, run=run)
 
 
 def _optional(section: str, package: str, make: Callable[[], Sink]) -> Sink:
@@ -157,10 +160,11 @@ def _optional(section: str, package: str, make: Callable[[], Sink]) -> Sink:
 # These import their modules when called, so that a start without them does not load asyncio, HTTP or an extra package.
 
 
-def _modbus(config: Config, arming: Arming, metrics: Metrics) -> Sink:
+def _modbus(config: Config, arming: Arming, metrics: Metrics, run: str, encoder: ReportsTick | None) -> Sink:
     from pitcore.outputs.modbus import ModbusSink  # noqa: PLC0415
+    from pitcore.outputs.registers import Registers  # noqa: PLC0415
 
-    return ModbusSink(config.modbus, belt_plan(config), arming, metrics)
+    return ModbusSink(config.modbus, Registers(belt_plan(config), run), arming, metrics, encoder)
 
 
 def _prometheus(config: Config) -> Sink:
@@ -169,7 +173,7 @@ def _prometheus(config: Config) -> Sink:
     return PrometheusOutput(config.metrics)
 
 
-def _mqtt(config: Config, metrics: Metrics) -> Sink:
+def _mqtt(config: Config, metrics: Metrics, run: str) -> Sink:
     from pitcore.outputs.mqtt import MqttOutput  # noqa: PLC0415
 
-    return MqttOutput(config.mqtt, metrics)
+    return MqttOutput(config.mqtt, metrics, run)

@@ -2,23 +2,23 @@
 
 Registers are 16-bit words, read only. A value of two words has its high word first; counts wrap to 0 after 2^32 - 1.
 Numbers of verdicts start again at 1 after ``LAST_ID``, a multiple of the ring's size, so that an entry's place always
-follows from its number.
+follows from its number. All verdicts of a frame are put into the ring at once, so it holds more of them than a frame
+can have things (``SegmentSpec.max_components``): a client cannot read in between, however often it polls.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pitcore.belt.lanes import Plan
 from pitcore.verdict import Action, Verdict
 
-SCHEMA = 1
-RING_START, RING_ENTRIES, RING_WORDS = 100, 60, 8
+SCHEMA = 2
+RING_START, RING_ENTRIES, RING_WORDS = 100, 8000, 8
 SIZE = RING_START + RING_ENTRIES * RING_WORDS
-LAST_ID = 4_294_967_280  # the largest multiple of RING_ENTRIES below 2^32
+LAST_ID = 4_294_960_000  # the largest multiple of RING_ENTRIES below 2^32
 ACTION_CODES: dict[Action, int] = {"pass": 0, "review": 1, "reject": 2}
 
 
@@ -34,7 +34,7 @@ class Field(NamedTuple):
 FIELDS = (
     Field(0, 1, "schema", f"layout of these registers: {SCHEMA}; refuse any other"),
     Field(1, 1, "heartbeat", "counts judged frames, wraps; if it stops, nothing is judged or the belt is stopped"),
-    Field(2, 1, "flags", "bit 0: armed; bit 1: this board drives valves"),
+    Field(2, 1, "flags", "bit 0: armed; bit 1: this board drives valves; bit 2: this board counts an encoder"),
     Field(3, 2, "model", "first 32 bits of the hash of the model in force"),
     Field(5, 2, "config", "first 32 bits of the hash of the configuration in force"),
     Field(7, 2, "frames", "frames judged since the start"),
@@ -49,7 +49,11 @@ FIELDS = (
     Field(25, 1, "ring_entries", f"number of verdicts in the ring: {RING_ENTRIES}"),
     Field(26, 1, "ring_words", f"registers per verdict: {RING_WORDS}"),
     Field(27, 2, "newest", f"number of the newest verdict; the first has 1, 0 means none yet; 1 follows {LAST_ID}"),
+    Field(29, 2, "run", "another random number with every start of the service: verdicts and ticks count anew"),
+    Field(31, 2, "tick_now", "low 32 bits of the count of the encoder, as in the verdicts; 0 without an encoder"),
+    Field(33, 2, "tick_age", "age of `tick_now` in microseconds, when the answer was made"),
 )
+_PLACES = {place.name: place for place in FIELDS}
 ENTRY = (
     Field(
         0, 2, "id", "number of the verdict; 0: none yet. If not the expected one, the ring was overwritten: read faster"
@@ -62,19 +66,36 @@ ENTRY = (
 )
 
 
-@dataclass(slots=True)
 class Registers:
-    """The data of the registers. Without a lock: see ``modbus``.
+    """The words of the registers. Without a lock: see ``modbus``.
+
+    Args:
+        plan: where lanes are.
+        run: the run of the service, hexadecimal.
+        newest: number of the newest verdict.
 
     Attributes:
         plan: where lanes are.
-        values: values by the names of ``FIELDS``; missing ones are 0.
     """
 
-    plan: Plan
-    values: dict[str, int] = field(default_factory=dict)
-    _ring: deque[list[int]] = field(default_factory=lambda: deque(maxlen=RING_ENTRIES))
-    _newest: int = 0
+    def __init__(self, plan: Plan, run: str, newest: int = 0) -> None:
+        self.plan, self._newest = plan, newest
+        self._words = array("H", bytes(2 * SIZE))
+        self.set(
+            {
+                "schema": SCHEMA,
+                "ring_entries": RING_ENTRIES,
+                "ring_words": RING_WORDS,
+                "newest": newest,
+                "run": int(run[:8], 16),
+            }
+        )
+
+    def set(self, values: Mapping[str, int]) -> None:
+        """Set values by the names of ``FIELDS``."""
+        for name, value in values.items():
+            place = _PLACES[name]
+            self._put(place.address, _words(value, place.words))
 
     def add(self, verdict: Verdict) -> None:
         """Put a verdict into the ring."""
@@ -85,23 +106,16 @@ class Registers:
         lane = pulses[0].lane + 1 if pulses else 0
         middle = min(max(x + width // 2, 0), 0xFFFF)
         action = ACTION_CODES[verdict.action]
-        self._ring.append([*_words(self._newest, 2), *_words(at_row_0, 2), verdict.code, action, lane, middle])
+        entry = [*_words(self._newest, 2), *_words(at_row_0, 2), verdict.code, action, lane, middle]
+        self._put(RING_START + (self._newest - 1) % RING_ENTRIES * RING_WORDS, entry)
+        self.set({"newest": self._newest})
 
-    def image(self) -> list[int]:
-        """Return every register, (SIZE,)."""
-        words = [0] * SIZE
-        known: Mapping[str, int] = self.values | {
-            "schema": SCHEMA,
-            "ring_entries": RING_ENTRIES,
-            "ring_words": RING_WORDS,
-            "newest": self._newest,
-        }
-        for place in FIELDS:
-            words[place.address : place.address + place.words] = _words(known.get(place.name, 0), place.words)
-        for back, entry in enumerate(reversed(self._ring), 1):
-            start = RING_START + (self._newest - back) % RING_ENTRIES * RING_WORDS
-            words[start : start + RING_WORDS] = entry
-        return words
+    def read(self, address: int, count: int) -> list[int]:
+        """Return ``count`` words from an address."""
+        return self._words[address : address + count].tolist()
+
+    def _put(self, address: int, words: list[int]) -> None:
+        self._words[address : address + len(words)] = array("H", words)
 
 
 def _words(value: int, count: int) -> list[int]:

@@ -53,9 +53,11 @@ class Topics:
 
     Args:
         config: gives the name of the device; without one, the host name is used.
+        run: the run of the service, for every verdict.
     """
 
-    def __init__(self, config: MqttConfig) -> None:
+    def __init__(self, config: MqttConfig, run: str) -> None:
+        self._end = b',"run":' + msgspec.json.encode(run) + b"}"
         self.device = config.device or fit(socket.gethostname())
         self.root = f"pitcore/{self.device}"
         self.availability = f"{self.root}/availability"
@@ -80,8 +82,9 @@ class Topics:
             yield Message(f"{self.root}/camera/{fit(camera.id)}/health", msgspec.json.encode(camera), retain=True)
 
     def verdicts(self, verdicts: Sequence[Verdict]) -> Message:
-        """Return the message with the verdicts of a frame: a JSON array of the lines of the verdict file."""
-        return Message(self.verdict, msgspec.json.encode(verdicts), retain=False)
+        """Return the message with verdicts of a frame: an array of the lines of the verdict file, each with ``run``."""
+        lines = [msgspec.json.encode(verdict).removesuffix(b"}") + self._end for verdict in verdicts]
+        return Message(self.verdict, b"[" + b",".join(lines) + b"]", retain=False)
 
     def answer(self, request_id: str, content: dict[str, Any]) -> Message:
         """Return the answer to a command."""

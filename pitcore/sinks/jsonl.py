@@ -14,6 +14,7 @@ import errno
 import fcntl
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
 from pitcore.output_path import VERDICT_FILE
 from pitcore.verdict import Event, Verdict, encode_lines
+from pitcore.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +40,17 @@ class JsonlSink:
         rotate_bytes: a block that would make the file larger than this starts a new one.
         keep: number of rotated files; ``path.1`` is the newest.
         metrics: counts ``sink_lines``, ``sink_retries`` and ``sink_lines_lost``.
+        run: the run of the service: its beginning and each further file get a line of ``RUN_EVENTS``. None, as for a
+            replay, gives none: equal input gives equal bytes.
 
     Raises:
         SinkError: the file cannot be opened, is in use by another process, or contains other data.
     """
 
-    def __init__(self, path: Path, *, rotate_bytes: int, keep: int, metrics: Metrics) -> None:
+    def __init__(self, path: Path, *, rotate_bytes: int, keep: int, metrics: Metrics, run: str | None = None) -> None:
         self._rotate_bytes, self._keep, self._metrics = rotate_bytes, keep, metrics
+        self._run, self._run_event = run, "run_started"
+        self._is_marked = run is None  # True if this file says which run its lines are of
         self._waiting: deque[tuple[bytes, int]] = deque()  # blocks of whole lines, and their number of lines
         self._waiting_bytes = 0
         self._failure = ""  # why the disk does not accept lines now
@@ -116,14 +122,28 @@ class JsonlSink:
     def _drain(self) -> None:
         """Write every waiting block. Raises OSError; unwritten blocks continue to wait."""
         self._follow_path()
+        self._mark()
         while self._waiting:
             block, lines = self._waiting[0]
             if self._size and self._size + len(block) > self._rotate_bytes:
                 self._rotate()
+                self._mark()
             self._append(block)
             self._waiting.popleft()
             self._waiting_bytes -= len(block)
             self._metrics.count("sink_lines", by=lines)
+
+    def _mark(self) -> None:
+        """Write which run the next lines are of, unless this file says so. Raises OSError."""
+        if self._is_marked:
+            return
+        detail = f"run {self._run}: frames, ticks and numbers of Modbus count from its start"
+        mark = Event(
+            "pitcore.event/1", 0, 0, self._run_event, detail, 1, run=self._run, at=utc_now(), t_ns=time.monotonic_ns()
+        )
+        self._append(encode_lines([mark]))
+        self._is_marked, self._run_event = True, "run_continued"
+        self._metrics.count("sink_lines")
 
     def _follow_path(self) -> None:
         """Start a new file if the open one is no longer at the path. Raises OSError."""
@@ -142,6 +162,7 @@ class JsonlSink:
         """Use another open file from now on."""
         os.close(self._fd)
         self._fd, self._size, self._file = fd, size, _identity(os.fstat(fd))
+        self._is_marked = self._run is None
 
     def _append(self, block: bytes) -> None:
         """Write a whole block, or leave the file unchanged and raise OSError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pitcore.verdict import Event, Verdict
 
@@ -71,6 +71,27 @@ class BeltSink(Sink, Protocol):
 
     def notices(self) -> list[Notice]:
         """Return the notices since the last call."""
+        ...
+
+
+class TickNow(NamedTuple):
+    """The count of the belt's encoder.
+
+    Attributes:
+        tick: the count.
+        t_ns: moment to which it belongs, CLOCK_MONOTONIC: every edge before it is counted.
+    """
+
+    tick: int
+    t_ns: int
+
+
+@runtime_checkable
+class ReportsTick(Protocol):
+    """A sink that counts the belt's encoder."""
+
+    def tick_now(self) -> TickNow:
+        """Return the present count without waiting; from any thread."""
         ...
 
 

@@ -59,6 +59,14 @@ def rig():
     made.sink.close()
 
 
+def test_the_present_count_is_that_of_the_moment_told_with_it_and_does_not_wait(rig):
+    wait_for(lambda: rig.sink.tick_now().tick > 20, "moving belt")
+    tick, t_ns = rig.sink.tick_now()
+    assert rig.sink.tick_at(t_ns) == tick
+    assert 0 <= time.monotonic_ns() - t_ns < PATIENCE_S * 1e9
+    wait_for(lambda: rig.sink.tick_now().tick > tick, "later count")
+
+
 def ends_with(rig, text):
     """Wait until the sink reports that its process ended, and return the reason."""
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from pitcore.camera.crops import read_crop
+from pitcore.capture import keeper as keeping
 from pitcore.capture.keeper import CropKeeper
 from pitcore.capture.record import decode_record
 from pitcore.capture.ring import NAME
@@ -23,6 +24,7 @@ from tests.conftest import write_tiny_bundle
 from tests.outputs.running import PATIENCE_S, RunningService, until
 from tests.scene import CLEAN, MAYBE, PIT, ListSource, config_for, planes_with, run_scene, still
 
+RUN = "0a" * 16
 ALL = {"enabled": True, "random_share": 1.0, "doubtful_per_minute": 60000.0, "free_bytes": 0}
 
 
@@ -42,7 +44,7 @@ def kept(folder):
 
 
 def run(tiny_bundle, folder, *frames, **keys):
-    keeper = CropKeeper(capture(folder, **keys))
+    keeper = CropKeeper(capture(folder, **keys), RUN)
     memory, _, app = run_scene(ListSource(still(*frames)), config_for(tiny_bundle), hooks=Hooks(keepers=[keeper]))
     end(keeper)
     return keeper, memory, app
@@ -88,8 +90,9 @@ def test_a_folder_that_cannot_be_written_drops_and_counts_and_the_belt_is_judged
     assert "no crop is kept" in told["reason"]
 
 
-def test_a_disk_that_hangs_stops_nothing_and_drops_beyond_the_queue(tiny_bundle, tmp_path):
-    keeper = CropKeeper(capture(tmp_path / "ring", queue=4))
+def test_a_disk_that_hangs_stops_nothing_and_what_it_costs_is_told(tiny_bundle, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(keeping, "CLOSE_S", 0.0)
+    keeper = CropKeeper(capture(tmp_path / "ring", queue=4), RUN)
     until(lambda: keeper._ring is not None, "folder")
     gate = threading.Event()
     add = keeper._ring.add
@@ -99,8 +102,10 @@ def test_a_disk_that_hangs_stops_nothing_and_drops_beyond_the_queue(tiny_bundle,
     assert len(memory.verdicts) == 18
     told = keeper.status()
     assert told["dropped"] >= 18 - 4 - 1 - 1
+    keeper.close()
     gate.set()
     end(keeper)
+    assert "[capture] 4 crops were not written before the stop, and are lost" in caplog.text
     told = keeper.status()
     assert told["random"] + told["dropped"] == 18
 

@@ -68,7 +68,13 @@ class RunningService:
         self.reloader = Reloader(self.app, lambda: decode_config(self.text, "board.toml"))
         self.reloader.start()
         self.commands = Commands(
-            self.app, self.outputs.sinks, self.outputs.recent, self.arming, self.reloader, place / "board.toml"
+            self.app,
+            self.outputs.sinks,
+            self.outputs.recent,
+            self.arming,
+            self.reloader,
+            place / "board.toml",
+            run=self.outputs.run,
         )
         self.outputs.start(self.commands)
         self._thread = threading.Thread(target=self.app.run, name="loop", daemon=True)

@@ -14,18 +14,27 @@ from pitcore.metrics import Metrics
 from pitcore.outputs import modbus, registers
 from pitcore.outputs.modbus import ModbusSink
 from pitcore.outputs.registers import ENTRY, FIELDS, LAST_ID, RING_ENTRIES, RING_START, RING_WORDS, SIZE, Registers
+from pitcore.preprocess.prepare import SegmentSpec
+from pitcore.sinks.sink import TickNow
 from tests.actuation.valves import PLAN, verdict
 from tests.conftest import ROOT
+
+RUN = "0123abcd" * 4
 
 
 class Switch:
     armed = False
 
 
+class Encoder:
+    def tick_now(self):
+        return TickNow((1 << 32) + 70_000, time.monotonic_ns() - 5_000_000)
+
+
 @pytest.fixture
 def served():
     metrics, switch = Metrics(), Switch()
-    sink = ModbusSink(ModbusConfig(enabled=True, port=0), PLAN, switch, metrics)
+    sink = ModbusSink(ModbusConfig(enabled=True, port=0), Registers(PLAN, RUN), switch, metrics, Encoder())
     client = ModbusClient("127.0.0.1", sink.port, unit_id=1, timeout=60.0)
     yield sink, client, metrics, switch
     client.close()
@@ -53,9 +62,12 @@ def test_a_plc_reads_counts_flags_and_the_last_verdicts(served):
     switch.armed = True
     sink.emit([verdict(1000, x=150), verdict(70_000, action="review", tick=70_100)])
     words = client.read_input_registers(0, 60)
-    assert words == client.read_holding_registers(0, 60)
-    assert value(words, "schema") == 1
-    assert value(words, "flags") == 0b11
+    assert words[:33] == client.read_holding_registers(0, 60)[:33]  # then the age of the count
+    assert value(words, "schema") == registers.SCHEMA == 2
+    assert value(words, "flags") == 0b111
+    assert value(words, "run") == 0x0123ABCD
+    assert value(words, "tick_now") == 70_000
+    assert value(words, "tick_age") >= 5000
     assert (value(words, "frames"), value(words, "pit"), value(words, "late")) == (70_000, 3, 2)
     assert value(words, "newest") == 2
     assert (value(words, "model"), value(words, "config")) == (0xABABABAB, 0xCDCDCDCD)
@@ -92,14 +104,33 @@ def test_disarming_shows_at_once(served):
         assert client.read_input_registers(2, 1)[0] & 1 == int(armed)
 
 
-def test_the_ring_keeps_the_newest_verdicts_at_the_places_of_their_numbers(served):
-    sink, client, _, _ = served
-    sink.emit([verdict(1000 + number) for number in range(1, 3 * RING_ENTRIES + 8)])
-    newest = value(client.read_input_registers(0, 60), "newest")
-    assert newest == 3 * RING_ENTRIES + 7
+def test_the_ring_keeps_the_newest_verdicts_at_the_places_of_their_numbers():
+    made = Registers(PLAN, RUN)
+    for number in range(1, RING_ENTRIES + 8):
+        made.add(verdict(1000 + number))
+    words = made.read(0, SIZE)
+    newest = value(words, "newest")
+    assert newest == RING_ENTRIES + 7
     for number in range(newest - RING_ENTRIES + 1, newest + 1):
-        words = client.read_input_registers(entry_of(number), RING_WORDS)
-        assert (value(words, "id", ENTRY), value(words, "tick", ENTRY)) == (number, 1000 + number)
+        at = entry_of(number)
+        assert (value(words, "id", ENTRY, at), value(words, "tick", ENTRY, at)) == (number, 1000 + number)
+
+
+def test_a_plc_gets_every_verdict_of_a_frame_however_many_cherries_it_shows(served):
+    sink, client, _, _ = served
+    most = SegmentSpec.max_components
+    sink.emit([verdict(1000 + number) for number in range(1, most + 1)])
+    assert value(client.read_input_registers(0, 60), "newest") == most
+    for first in range(1, most + 1, 15):
+        number_read = min(15, most + 1 - first)
+        words = client.read_input_registers(entry_of(first), number_read * RING_WORDS)
+        ids = [value(words, "id", ENTRY, place * RING_WORDS) for place in range(number_read)]
+        assert ids == list(range(first, first + number_read)), "the frame's last verdicts took the place of its first"
+
+
+def test_the_ring_fits_into_the_addresses_and_starts_again_where_the_numbers_do():
+    assert SIZE <= 1 << 16
+    assert LAST_ID == (1 << 32) // RING_ENTRIES * RING_ENTRIES
 
 
 def test_a_plc_can_write_nothing_and_read_nothing_beyond_the_map(served):
@@ -107,7 +138,7 @@ def test_a_plc_can_write_nothing_and_read_nothing_beyond_the_map(served):
     assert not client.write_single_register(2, 1)
     assert not client.write_multiple_registers(0, [9, 9])
     assert client.read_input_registers(SIZE, 1) is None
-    assert client.read_input_registers(0, 1) == [1]
+    assert client.read_input_registers(0, 1) == [2]
 
 
 def test_reading_coils_is_refused(served):
@@ -115,14 +146,14 @@ def test_reading_coils_is_refused(served):
     for read in (client.read_coils, client.read_discrete_inputs):
         assert read(0, 16) is None
         assert client.last_except_as_txt == "illegal function"
-    assert client.read_holding_registers(0, 1) == [1]
+    assert client.read_holding_registers(0, 1) == [2]
 
 
 def test_an_address_in_use_is_reported_and_opened_as_soon_as_it_is_free(monkeypatch):
     monkeypatch.setattr(modbus, "RETRY_S", 0.02)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        sink = ModbusSink(ModbusConfig(port=port), PLAN, Switch(), Metrics())
+        sink = ModbusSink(ModbusConfig(port=port), Registers(PLAN, RUN), Switch(), Metrics())
         told = sink.status()
     assert told["state"] == "failing"
     assert f"127.0.0.1:{port} cannot be opened for listening: Address already in use" in told["reason"]
@@ -130,7 +161,7 @@ def test_an_address_in_use_is_reported_and_opened_as_soon_as_it_is_free(monkeypa
     while sink.status()["state"] != "ok" and time.monotonic() < until:
         time.sleep(0.01)
     client = ModbusClient("127.0.0.1", port, unit_id=1, timeout=60.0)
-    assert client.read_input_registers(0, 1) == [1]
+    assert client.read_input_registers(0, 1) == [2]
     client.close()
     sink.close()
 
@@ -152,7 +183,7 @@ def test_several_requests_in_one_segment_get_as_many_answers(served):
             piece = connection.recv(100)
             assert piece, "the connection ended before the last answer"
             said += piece
-    assert said == b"".join(struct.pack(">HHHBBBH", number, 0, 5, 1, 4, 2, 1) for number in range(3))
+    assert said == b"".join(struct.pack(">HHHBBBH", number, 0, 5, 1, 4, 2, 2) for number in range(3))
 
 
 def test_a_request_that_comes_byte_by_byte_is_answered_once(served):
@@ -160,7 +191,7 @@ def test_a_request_that_comes_byte_by_byte_is_answered_once(served):
     with socket.create_connection(("127.0.0.1", sink.port), 20) as connection:
         for byte in read_of(3, 0, 1):
             connection.sendall(bytes([byte]))
-        assert connection.recv(100) == struct.pack(">HHHBBBH", 7, 0, 5, 1, 3, 2, 1)
+        assert connection.recv(100) == struct.pack(">HHHBBBH", 7, 0, 5, 1, 3, 2, 2)
 
 
 def test_a_connection_that_sends_something_else_is_closed(served):
@@ -169,29 +200,29 @@ def test_a_connection_that_sends_something_else_is_closed(served):
         connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):  # closed without waiting for what it sends besides
             assert connection.recv(100) == b""
-    assert served[1].read_input_registers(0, 1) == [1]
+    assert served[1].read_input_registers(0, 1) == [2]
 
 
 @pytest.mark.parametrize("function", [1, 2, 5, 6, 7, 15, 16, 17, 20, 22, 24, 43, 100])
 def test_every_other_function_is_illegal(function):
-    assert modbus.answer(bytes([function, 0, 0, 0, 1]), lambda: [0] * SIZE) == bytes([function | 0x80, 1])
+    assert modbus.answer(bytes([function, 0, 0, 0, 1]), lambda _, count: [0] * count) == bytes([function | 0x80, 1])
 
 
 @pytest.mark.parametrize(("address", "count", "code"), [(0, 0, 3), (0, 126, 3), (SIZE, 1, 2), (SIZE - 1, 2, 2)])
 def test_a_read_beyond_the_map_or_of_too_much_is_refused(address, count, code):
-    assert modbus.answer(struct.pack(">BHH", 4, address, count), lambda: [0] * SIZE) == bytes([0x84, code])
+    assert modbus.answer(struct.pack(">BHH", 4, address, count), lambda _, count: [0] * count) == bytes([0x84, code])
 
 
 def test_idle_connections_take_no_place_from_a_plc_that_reads(served, caplog):
     sink, client, _, _ = served
-    assert client.read_input_registers(0, 1) == [1]
+    assert client.read_input_registers(0, 1) == [2]
     before = open_files()
     idle = []
     try:
         for number in range(100):
             idle.append(socket.create_connection(("127.0.0.1", sink.port), 20))
             if number % 10 == 9:
-                assert client.read_input_registers(0, 1) == [1], "the connection that reads was closed"
+                assert client.read_input_registers(0, 1) == [2], "the connection that reads was closed"
         for one in idle:  # the last one is served, so all before it were seen by the server
             one.settimeout(20)
         idle[-1].sendall(read_of(4, 0, 1))
@@ -206,20 +237,19 @@ def test_idle_connections_take_no_place_from_a_plc_that_reads(served, caplog):
 
 
 def test_ticks_before_zero_and_numbers_beyond_32_bits_wrap():
-    made = Registers(PLAN, values={"frames": (1 << 32) + 5})
+    made = Registers(PLAN, RUN)
+    made.set({"frames": (1 << 32) + 5})
     made.add(verdict(-100, tick=50))
-    words = made.image()
+    words = made.read(0, SIZE)
     assert value(words, "frames") == 5
     assert value(words, "tick", ENTRY, RING_START) == (1 << 32) - 100
 
 
 def test_an_entrys_place_follows_from_its_number_after_the_numbers_start_again():
-    made = Registers(PLAN, _newest=LAST_ID - 3)
+    made = Registers(PLAN, RUN, newest=LAST_ID - 3)
     for tick in range(1, 10):
         made.add(verdict(tick))
-    words = made.image()
-    assert LAST_ID % RING_ENTRIES == 0
-    assert LAST_ID < 1 << 32
+    words = made.read(0, SIZE)
     assert value(words, "newest") == 6
     for tick, number in enumerate([LAST_ID - 2, LAST_ID - 1, LAST_ID, 1, 2, 3, 4, 5, 6], 1):
         at = entry_of(number)
@@ -236,4 +266,5 @@ def test_no_two_values_share_a_register():
 def test_the_document_has_the_map_that_is_served():
     text = (ROOT / "docs" / "modbus.md").read_text()
     assert text.endswith(registers.table())
+    assert f"{RING_START} + ((*n* - 1) mod {RING_ENTRIES}) * {RING_WORDS}." in text
     assert text.count("| `schema` |") == 1, "an older map before it"

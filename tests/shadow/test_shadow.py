@@ -100,7 +100,9 @@ def test_a_model_never_disagrees_with_itself(tiny_bundle):
 
 
 def test_a_disagreement_is_kept_once_with_both_verdicts_and_within_the_limit(tmp_path, tiny_bundle, candidate):
-    keeper = CropKeeper(capture(tmp_path / "ring", random_share=0.0, doubtful_per_minute=1.0, near_log_odds=0.0))
+    keeper = CropKeeper(
+        capture(tmp_path / "ring", random_share=0.0, doubtful_per_minute=1.0, near_log_odds=0.0), "0a" * 16
+    )
     with beside_scene(tiny_bundle, candidate, keeper, kept_per_minute=3.0) as (shadow, hooks):
         ready(shadow)
         memory, _, _ = run_scene(ListSource(still(*frames(6))), config_for(tiny_bundle), hooks=hooks)

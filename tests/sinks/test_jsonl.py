@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,28 @@ def test_rotation_keeps_whole_lines_and_the_youngest_files(tmp_path):
     kept = [seq for file in files for seq in sequence(file)]
     assert kept == list(range(kept[0], 200))
     assert all(file.stat().st_size <= 4096 for file in files)
+
+
+def test_each_run_of_the_service_and_each_of_its_files_says_which_run_its_lines_are_of(tmp_path):
+    path = tmp_path / "v.jsonl"
+    for run in ("aa", "bb"):
+        sink = JsonlSink(path, rotate_bytes=4096, keep=9, metrics=Metrics(), run=run)
+        for seq in range(20):
+            sink.emit([event(seq)])
+        sink.close()
+    files = [path, *(path.with_name(f"v.jsonl.{age}") for age in range(1, 9))]
+    files = [file for file in reversed(files) if file.exists()]
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert [(one["run"], one["seq"]) for one in lines if one["event"] == "run_started"] == [("aa", 0), ("bb", 0)]
+    assert all(json.loads(file.read_text().splitlines()[0])["event"].startswith("run_") for file in files)
+    runs, found = "", []
+    for line in lines:
+        runs = line.get("run", runs)
+        found += [(runs, line["seq"])] if line["event"] == "test" else []
+    assert found == [(run, seq) for run in ("aa", "bb") for seq in range(20)]
+    mark = lines[0]
+    assert mark["at"].endswith("+00:00")
+    assert 0 < mark["t_ns"] <= time.monotonic_ns()
 
 
 def test_an_incomplete_last_line_of_an_earlier_run_is_cut_off(tmp_path):

@@ -22,7 +22,7 @@ from tests.scene import ListSource, config_for, planes_with, run_scene, still  #
 
 def keep(bundle, folder, frames=4, first=0):
     """Make the crops that a board keeps of ``3 * frames`` cherries, each with another grey level."""
-    keeper = CropKeeper(CaptureConfig(enabled=True, folder=str(folder), random_share=1.0, free_bytes=0))
+    keeper = CropKeeper(CaptureConfig(enabled=True, folder=str(folder), random_share=1.0, free_bytes=0), "0a" * 16)
     pictures = [
         planes_with(*((20 + 100 * place, 60, 60 + first + 3 * seed + place) for place in range(3)), seed=seed)
         for seed in range(frames)

@@ -79,7 +79,7 @@ def test_a_verdict_without_labels_is_named():
 
 def test_from_the_belt_to_the_rates(tiny_bundle, tmp_path):
     """The tiny net says pit by the level; people say pit from another level on, so the truth can be worked out."""
-    keeper = CropKeeper(capture(tmp_path / "ring", random_share=1.0))
+    keeper = CropKeeper(capture(tmp_path / "ring", random_share=1.0), "0a" * 16)
     levels = [84 + number for number in range(90)]
     frames = [
         planes_with(*((20 + 100 * place, 60 + start % 5, levels[start + place]) for place in range(3)), seed=start)
@@ -111,7 +111,7 @@ def test_from_the_belt_to_the_rates(tiny_bundle, tmp_path):
 
 
 def test_a_sample_has_the_requested_number_of_each_verdict_in_random_order(tiny_bundle, tmp_path):
-    keeper = CropKeeper(capture(tmp_path / "ring", random_share=1.0))
+    keeper = CropKeeper(capture(tmp_path / "ring", random_share=1.0), "0a" * 16)
     frames = [
         planes_with(*((20 + 100 * place, 60 + seed % 5, 84 + 3 * seed + place) for place in range(3)), seed=seed)
         for seed in range(30)
