@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from pitcore.cli.options import config_option, control_socket, socket_option
+from pitcore.cli.options import board_option, control_socket, socket_option
 from pitcore.control.client import ask
 
 
 @click.command()
-@config_option
+@board_option
 @socket_option
 def arm(config_path: Path | None, socket_path: Path | None) -> None:
     """Allow the air jet of the running service to fire. A new board is in dry run until then.
@@ -28,7 +28,7 @@ def arm(config_path: Path | None, socket_path: Path | None) -> None:
 
 
 @click.command()
-@config_option
+@board_option
 @socket_option
 def disarm(config_path: Path | None, socket_path: Path | None) -> None:
     """Put the air jet of the running service into dry run at once. Exit code 3 if no service runs.

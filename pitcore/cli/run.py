@@ -14,7 +14,7 @@ import click
 
 from pitcore.actuation.arming import Arming
 from pitcore.cli.options import bundle_option, config_option, read_config
-from pitcore.config import Config, emulated, operating_point, weakened
+from pitcore.config import Config, board_config, emulated, operating_point, weakened
 from pitcore.control.commands import Commands
 from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.control.point import with_choice
@@ -67,6 +67,8 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the journal where each thread hung
     keep_large_blocks_apart()
     config = wanted()
+    if config_path is None and not emulate:
+        _warn_on_a_board()
     with ExitStack() as closing:
         server = ControlServer(Path(config.control.socket))  # first: two services would spoil each other's files
         closing.callback(server.close)
@@ -94,6 +96,15 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         hangups.hand_to(lambda: reloader.ask("SIGHUP"))
         _run(app, config, shut=lambda: None if actuator is None else actuator.close())
         teller.tell()
+
+
+def _warn_on_a_board() -> None:
+    """Say that the defaults judge no belt of this board: a line seems inspected while they run."""
+    board = board_config()
+    if board is not None:
+        log.warning(
+            "no --config, so this judges an emulated belt, not this board's line: that needs --config %s", board
+        )
 
 
 def _run(app: App, config: Config, shut: Callable[[], None]) -> None:
