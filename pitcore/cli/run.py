@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from pitcore.actuation.arming import Arming
+from pitcore.actuation.valve_setup import what_is_armed
 from pitcore.cli.options import bundle_option, config_option, read_config
 from pitcore.config import Config, board_config, emulated, operating_point, weakened
 from pitcore.control.commands import Commands
@@ -73,7 +74,11 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         server = ControlServer(Path(config.control.socket))  # first: two services would spoil each other's files
         closing.callback(server.close)
         metrics = Metrics()
-        arming = Arming(Path(config.control.state_dir) / "arming.json")
+        arming = Arming(
+            Path(config.control.state_dir) / "arming.json",
+            what_is_armed(config.actuation, config.modbus),
+            is_simulated=config.actuation.kind == "simulated",
+        )
         source, actuator = open_line(config, arming, metrics)
         outputs = open_outputs(config, actuator, arming, metrics, closing)
         teller = RunReporter(metrics)
@@ -93,6 +98,8 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         server.start(commands.by_name())
         outputs.start(commands)
         log.info("air jet: %s", f"armed, by {arming.state.by}" if arming.armed else "dry run")
+        if arming.state.withheld:
+            log.warning("air jet: DRY RUN, no reject is done: %s; arm it again", arming.state.withheld)
         hangups.hand_to(lambda: reloader.ask("SIGHUP"))
         _run(app, config, shut=lambda: None if actuator is None else actuator.close())
         teller.tell()

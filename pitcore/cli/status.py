@@ -67,6 +67,8 @@ def text(now: Status) -> str:
 def _arming(now: Status) -> str:
     arming = now.arming
     state = "ARMED" if arming.armed else "dry run"
+    if arming.withheld:
+        return f"{state}: {arming.withheld}; arm it again"
     return f"{state}, by {arming.by} at {arming.at}" if arming.by else f"{state}, never armed"
 
 
