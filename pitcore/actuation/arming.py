@@ -20,6 +20,7 @@ import msgspec
 
 from pitcore.durable import replace_file
 from pitcore.errors import ControlError
+from pitcore.output_path import fix_of
 from pitcore.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,8 @@ class Arming:
             replace_file(self._path, lambda file: file.write(raw))
         except OSError as error:
             raise ControlError(
-                f"{self._path}: cannot be written: {error.strerror}; {otherwise}; fix the disk or [control] state_dir"
+                f"{self._path}: cannot be written: {error.strerror}; {otherwise}; "
+                f"{fix_of(error, 'fix the disk or [control] state_dir')}"
             ) from error
         self._kept = True
 
