@@ -136,6 +136,36 @@ def cannot_be_written(path: Path, error: OSError) -> str:
     return f"{path}: cannot be written: {error.strerror}; {_FIXES.get(error.errno or 0, 'name another place')}"
 
 
+# Another path or user would not help against these; the rest is a fault of the configured place.
+_OTHER_FIXES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "the disk cannot be written: see `dmesg`, a failing card becomes read-only",
+    errno.EIO: "check the disk",
+    errno.EMFILE: _FIXES[errno.EMFILE],
+    errno.ENFILE: "too many files are open on this machine: end other programs",
+    errno.ENOMEM: "free some memory",
+}
+_OF_THE_PORT = {errno.EADDRINUSE, errno.EACCES, errno.EPERM}
+
+
+def fix_of(error: OSError, place: str) -> str:
+    """Return what to do about a place that the configuration names and that cannot be used.
+
+    Args:
+        error: of the system.
+        place: what to do if the fault is of this path, or of the user who may not use it.
+    """
+    return _OTHER_FIXES.get(error.errno or 0, place)
+
+
+def listening_fix(error: OSError, section: str) -> str:
+    """Return which key of a section to change, ``bind`` or ``port``, if an address cannot be listened on."""
+    if error.errno in _OF_THE_PORT:
+        return f"choose another [{section}] port"
+    return fix_of(error, f"correct [{section}] bind: an address of this machine, or a name of one")
+
+
 def line_of(error: OSError) -> str | None:
     """Return the line for an error that no command has explained itself.
 

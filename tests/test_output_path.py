@@ -1,11 +1,20 @@
 import contextlib
+import errno
 import os
+import socket
 
 import pytest
 
+from pitcore.actuation import arming
+from pitcore.calibration import store
+from pitcore.config import BoardCalibration
+from pitcore.control import point, server
 from pitcore.durable import replace_file
-from pitcore.errors import OutputError
-from pitcore.output_path import PNG, VERDICT_FILE, Kind, is_same, line_of, try_file, try_folder
+from pitcore.errors import OutputError, PitcoreError
+from pitcore.metrics import Metrics
+from pitcore.output_path import PNG, VERDICT_FILE, Kind, fix_of, is_same, line_of, listening_fix, try_file, try_folder
+from pitcore.page import roles
+from pitcore.sinks import jsonl
 
 JSON = Kind("a report", (b'{"schema"',))
 STRANGER = 12345
@@ -140,3 +149,62 @@ def test_the_temporary_name_is_not_shown(tmp_path):
     with pytest.raises(OSError, match="No such file") as seen:
         replace_file(tmp_path / "no" / "file", lambda _: None)
     assert seen.value.filename == str(tmp_path / "no" / "file")
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EIO, "check the disk"),
+        (errno.EACCES, "choose another [page] port"),
+        (errno.EADDRINUSE, "choose another [page] port"),
+        (errno.EADDRNOTAVAIL, "correct [page] bind: an address of this machine, or a name of one"),
+        (errno.EMFILE, "raise the limit of open files (`ulimit -n`)"),
+    ],
+)
+def test_the_fix_of_an_address_is_that_of_the_fault(number, fix):
+    assert listening_fix(OSError(number, ""), "page") == fix
+
+
+def test_a_name_that_is_unknown_is_a_fault_of_bind():
+    error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    assert listening_fix(error, "page").startswith("correct [page] bind")
+
+
+@contextlib.contextmanager
+def failing(monkeypatch, number):
+    """Let every write to a state fail."""
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        for module in (roles, arming, point, store):
+            patch.setattr(module, "replace_file", fail)
+        patch.setattr(server.os, "ftruncate", fail)
+        patch.setattr(jsonl, "_open_whole", fail)
+        yield
+
+
+MEASURED = BoardCalibration(schema="pitcore.calibration/1", height_px=240, width_px=320, planes={})
+WRITERS = {
+    "tokens": (lambda path: roles.add_token(path / "f", "viewer", "anna"), "run this as the user of the service"),
+    "arming": (lambda path: arming.Arming(path / "f", "valves").arm("anna"), "fix the disk or [control] state_dir"),
+    "point": (lambda path: point.choose(path, "strict", "anna"), "correct [control] state_dir"),
+    "calibration": (lambda path: store.save(path / "f", MEASURED), "correct [calibration] file"),
+    "socket": (lambda path: server.ControlServer(path / "f"), "choose another [control] socket"),
+    "sink": (
+        lambda path: jsonl.JsonlSink(path / "f", rotate_bytes=1 << 20, keep=1, metrics=Metrics()),
+        "choose another [sink] path",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_is_not_taken_for_a_wrong_place(tmp_path, monkeypatch, name):
+    write, place = WRITERS[name]
+    for number, fix in ((errno.ENOSPC, "free some space"), (errno.EACCES, place)):
+        with failing(monkeypatch, number), pytest.raises(PitcoreError) as seen:
+            write(tmp_path)
+        assert str(seen.value).endswith(f"; {fix}")
+    assert fix_of(OSError(errno.EROFS, ""), place) != place

@@ -7,7 +7,7 @@ from pitcore.actuation.gpio import GpioSink
 from pitcore.actuation.lines import shut_lines
 from pitcore.actuation.valve_process import RealChip, SteadyChip
 from pitcore.belt.lanes import Lane, Plan
-from pitcore.config import ActuationConfig, Config
+from pitcore.config import ActuationConfig, Config, ModbusConfig
 from pitcore.metrics import Metrics
 from pitcore.preprocess.search_rules import window_of
 
@@ -23,6 +23,18 @@ def belt_plan(config: Config) -> Plan:
         cherry_px=config.actuation.cherry_px,
         lanes=tuple(Lane(lane.x_px, lane.distance_ticks, lane.pulse_ticks, lane.action) for lane in lanes),
     )
+
+
+def what_is_armed(actuation: ActuationConfig, modbus: ModbusConfig) -> str | None:
+    """Return what acts while the board is armed, in words that change with the valves; None if nothing does.
+
+    The lines are named, not where their lanes are: who measures a lane again must not stop a running line. A PLC reads
+    whether the board is armed, so it counts where no line is driven.
+    """
+    if actuation.kind == "none" or not actuation.lanes:
+        return "no valve, but a PLC over Modbus" if modbus.enabled else None
+    chip = actuation.chip if actuation.kind == "gpio" else "a simulated chip"
+    return f"lines {', '.join(str(line) for line in sorted(lane.line for lane in actuation.lanes))} of {chip}"
 
 
 def follow_belt(config: Config, ticks_per_s: float, arming: Arming, metrics: Metrics) -> GpioSink:

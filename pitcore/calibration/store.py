@@ -13,6 +13,7 @@ import msgspec
 from pitcore.config import BoardCalibration, read_calibration
 from pitcore.durable import replace_file, sync_directory
 from pitcore.errors import CalibrationError
+from pitcore.output_path import fix_of
 
 
 def save(path: Path, made: BoardCalibration) -> BoardCalibration:
@@ -30,7 +31,9 @@ def save(path: Path, made: BoardCalibration) -> BoardCalibration:
         replace_file(_numbered(path, made.serial), lambda file: file.write(text))
         replace_file(path, lambda file: file.write(text))
     except OSError as error:
-        raise CalibrationError(f"{path}: cannot be written: {error.strerror}; correct [calibration] file") from error
+        raise CalibrationError(
+            f"{path}: cannot be written: {error.strerror}; {fix_of(error, 'correct [calibration] file')}"
+        ) from error
     return made
 
 

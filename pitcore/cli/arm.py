@@ -7,18 +7,18 @@ from pathlib import Path
 
 import click
 
-from pitcore.cli.options import config_option, control_socket, socket_option
+from pitcore.cli.options import board_option, control_socket, socket_option
 from pitcore.control.client import ask
 
 
 @click.command()
-@config_option
+@board_option
 @socket_option
 def arm(config_path: Path | None, socket_path: Path | None) -> None:
     """Allow the air jet of the running service to fire. A new board is in dry run until then.
 
-    It stays armed over restarts, until `pitcore disarm`. `pitcore status` shows who armed it and when. Exit code 3 if
-    no service runs.
+    It stays armed over restarts with the same valves, until `pitcore disarm`. `pitcore status` shows who armed it and
+    when. Exit code 2 if the board drives no valve, 3 if no service runs.
 
     \b
     Example:
@@ -28,7 +28,7 @@ def arm(config_path: Path | None, socket_path: Path | None) -> None:
 
 
 @click.command()
-@config_option
+@board_option
 @socket_option
 def disarm(config_path: Path | None, socket_path: Path | None) -> None:
     """Put the air jet of the running service into dry run at once. Exit code 3 if no service runs.
@@ -49,4 +49,5 @@ def sudo_user() -> dict[str, str]:
 def _change(command: str, path: Path) -> None:
     state = ask(path, command, sudo_user())
     now = "armed" if state["armed"] else "dry run"
-    click.echo(f"{now}, {'' if state['changed'] else 'as it was before, '}by {state['by']} at {state['at']}")
+    whose = f"by {state['by']} at {state['at']}" if state["by"] else "never armed"
+    click.echo(f"{now}, {'' if state['changed'] else 'as it was before, '}{whose}")

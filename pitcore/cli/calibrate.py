@@ -15,7 +15,7 @@ from pitcore.calibration.steps import StepResult, measure_align, measure_belt, m
 from pitcore.calibration.survey import Survey
 from pitcore.camera.replay import ReplaySource
 from pitcore.camera.source import Source
-from pitcore.cli.options import config_option
+from pitcore.cli.options import board_option, file_read
 from pitcore.cli.parameters import InputPath, OutputFolder, Text
 from pitcore.cli.picture import write_picture
 from pitcore.cli.progress import progress
@@ -45,8 +45,8 @@ def calibrate() -> None:
 
     \b
     Example:
-      pitcore calibrate exposure --config /etc/pitcore/board.toml
-      pitcore calibrate undo --config /etc/pitcore/board.toml
+      pitcore calibrate exposure
+      pitcore calibrate undo
     """
 
 
@@ -63,7 +63,7 @@ def _shared(function: Callable[..., None]) -> Callable[..., None]:
         "--recording", type=InputPath(), help="Measure on a recording instead of the configured source."
     )
     try_only = click.option("--try", "try_only", is_flag=True, help="Measure and draw, but store nothing.")
-    return config_option(recording(out(try_only(function))))
+    return board_option(recording(out(try_only(function))))
 
 
 def _frames(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -95,7 +95,7 @@ def exposure_command(
 
     \b
     Example:
-      pitcore calibrate exposure --config /etc/pitcore/board.toml
+      pitcore calibrate exposure
       pitcore calibrate exposure --target top=150 --target bottom=200 --config board.toml
     """
     config, path = _setup(config_path)
@@ -116,7 +116,7 @@ def flat_command(frames: int, config_path: Path | None, recording: Path | None, 
 
     \b
     Example:
-      pitcore calibrate flat --config /etc/pitcore/board.toml
+      pitcore calibrate flat
     """
     config, path = _setup(config_path)
     _Sitting("flat", config, path, (recording, out, try_only)).run(frames, lambda survey: measure_flat(survey, frames))
@@ -130,7 +130,7 @@ def align_command(frames: int, config_path: Path | None, recording: Path | None,
 
     \b
     Example:
-      pitcore calibrate align --config /etc/pitcore/board.toml
+      pitcore calibrate align
     """
     config, path = _setup(config_path)
     _Sitting("align", config, path, (recording, out, try_only)).run(
@@ -146,20 +146,20 @@ def belt_command(frames: int, config_path: Path | None, recording: Path | None, 
 
     \b
     Example:
-      pitcore calibrate belt --config /etc/pitcore/board.toml
+      pitcore calibrate belt
     """
     config, path = _setup(config_path)
     _Sitting("belt", config, path, (recording, out, try_only)).run(frames, lambda survey: measure_belt(survey, frames))
 
 
 @calibrate.command()
-@config_option
+@board_option
 def undo(config_path: Path | None) -> None:
     """Restore the previous calibration. Nothing is deleted: each calibration stays beside the file, numbered.
 
     \b
     Example:
-      pitcore calibrate undo --config /etc/pitcore/board.toml
+      pitcore calibrate undo
     """
     path = _path_of(config_path)
     state = store.undo(path)
@@ -235,13 +235,11 @@ def _setup(config_path: Path | None) -> tuple[Config, Path]:
 
 def _path_of(config_path: Path | None) -> Path:
     """Return the path of the calibration. It is not read, so that ``undo`` can fix a damaged one."""
-    fix = 'name one: --config FILE with [calibration] file = "calibration.json"'
-    if config_path is None:
-        raise CalibrationError(f"calibrate: no configuration to store the result for; {fix}")
-    path = calibration_path(load_config(config_path, calibrated=False), config_path)
+    read = file_read(config_path)
+    path = calibration_path(load_config(read, calibrated=False), read)
     if path is None:
         raise CalibrationError(
-            f"{config_path}: [calibration] file is not set, so there is no place for the result; {fix}"
+            f'{read}: [calibration] file is not set, so there is no place for the result; set file = "calibration.json"'
         )
     return path
 

@@ -25,7 +25,7 @@ def campaign(once: bool, as_json: bool, **where: Any) -> None:  # noqa: ANN401  
 
     \b
     Example:
-      pitcore update campaign --config /etc/pitcore/board.toml
+      pitcore update campaign
     """
     place = place_of(**where)
     with needing_the_extra():

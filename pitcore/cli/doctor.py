@@ -10,20 +10,19 @@ import click
 import msgspec
 
 from pitcore import __version__
-from pitcore.cli.options import config_option
+from pitcore.cli.options import board_option
 from pitcore.doctor.check import Check
 from pitcore.doctor.examine import examine, worst
 
 
 @click.command()
-@config_option
+@board_option
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object, schema pitcore.doctor/1.")
 def doctor(config_path: Path | None, as_json: bool) -> None:
     """Check this board: configuration, model, processor, cameras, memory, GPIO, disk, service.
 
     Each line is ok, warn, fail, or skip if this machine has no such part. A warn or fail line has its fix. Opens no
-    camera and drives no line, so it may run beside the service. Without --config it checks /etc/pitcore/board.toml if
-    that exists. Exit code 1 if anything fails.
+    camera and drives no line, so it may run beside the service. Exit code 1 if anything fails.
 
     \b
     Example:

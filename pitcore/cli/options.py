@@ -13,7 +13,8 @@ import click
 import msgspec
 
 from pitcore.cli.parameters import InputPath
-from pitcore.config import Config, ModelConfig, emulated, load_config, load_control, other_speed
+from pitcore.config import Config, ModelConfig, board_config, emulated, load_config, load_control, other_speed
+from pitcore.config.installed import BOARD_CONFIG, is_there
 from pitcore.control.protocol import BOARD_SOCKET
 from pitcore.errors import ConfigError
 
@@ -22,19 +23,24 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def config_option(function: Command) -> Command:
-    """``--config FILE``. An error of the command that begins with a section of the file names the file too."""
+    """``--config FILE`` of a command that emulates or experiments: it has the same defaults on every machine."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=InputPath(),
+        help="Board configuration (TOML). Default: the production geometry, emulated.",
+    )(_naming(function))
+
+
+def _naming(function: Command) -> Command:
+    """Let an error of the command that begins with a section of the configuration name the file too."""
 
     @functools.wraps(function)
     def naming(*args: Any, config_path: Path | None, **options: Any) -> Any:  # noqa: ANN401  of any command
         with named(config_path):
             return function(*args, config_path=config_path, **options)
 
-    return click.option(
-        "--config",
-        "config_path",
-        type=InputPath(),
-        help="Board configuration (TOML). Default: the production geometry, emulated.",
-    )(cast("Command", naming))
+    return cast("Command", naming)
 
 
 @contextmanager
@@ -46,6 +52,24 @@ def named(path: Path | None) -> Iterator[None]:
         if path is None or not str(error).startswith("["):
             raise
         raise ConfigError(f"{path}: {error}") from error
+
+
+def board_option(function: Command) -> Command:
+    """``--config FILE`` of a command that acts on this board: without it the board's own file is used."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=InputPath(),
+        callback=lambda _context, _option, given: given or board_config(),
+        help=f"Board configuration (TOML). Default: {BOARD_CONFIG} if it exists.",
+    )(_naming(function))
+
+
+def file_read(config_path: Path | None) -> Path:
+    """Return the file that ``board_option`` found. Raises ConfigError if there is none: defaults are of no board."""
+    if config_path is None:
+        raise ConfigError(f"no configuration was read: there is no {BOARD_CONFIG}; name the board's: --config FILE")
+    return config_path
 
 
 def bundle_option(function: Command) -> Command:
@@ -63,16 +87,28 @@ def socket_option(function: Command) -> Command:
 
 
 def control_socket(socket_path: Path | None, config_path: Path | None) -> Path:
-    """Return the socket of the service. Without options it is the default one, or the board's if that is missing.
+    """Return the socket of the service: of ``--socket``, else of the configuration.
+
+    Where no configuration was named, the usual socket of a board stands in for one that is not there, and for a board's
+    file that is damaged: a running line must be disarmed also then.
+
+    Args:
+        socket_path: of ``--socket``.
+        config_path: as ``board_option`` gives it.
 
     Raises:
         ConfigError: the configuration cannot be used.
     """
     if socket_path is not None:
         return socket_path
-    configured = Path(load_control(config_path).socket)
-    board = Path(BOARD_SOCKET)
-    return board if config_path is None and board.exists() and not configured.exists() else configured
+    usual = Path(BOARD_SOCKET) if config_path in {None, board_config()} and is_there(Path(BOARD_SOCKET)) else None
+    try:
+        configured = Path(load_control(config_path).socket)
+    except ConfigError:
+        if usual is None:
+            raise
+        return usual
+    return configured if usual is None or is_there(configured) else usual
 
 
 def read_config(config_path: Path | None, bundle: Path | None) -> Config:

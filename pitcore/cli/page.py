@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pitcore.cli.options import config_option
+from pitcore.cli.options import board_option, file_read
 from pitcore.cli.parameters import Text
 from pitcore.config import load_control
 from pitcore.page.roles import FILE, ROLES, Role, add_token, check_name, read_tokens, remove_token
@@ -26,44 +26,46 @@ def page() -> None:
 @page.command()
 @click.argument("role", type=click.Choice(ROLES), metavar="ROLE")
 @click.option("--name", type=Text(), help="Owner of the token, as the log names them. Default: the user who runs this.")
-@config_option
+@board_option
 def token(role: Role, name: str | None, config_path: Path | None) -> None:
     """Make a token for a role and print it. It is shown only once: the disk keeps its hash.
 
     \b
     Example:
-      sudo pitcore page token operator --name anna --config /etc/pitcore/board.toml
+      sudo pitcore page token operator --name anna
     """
-    click.echo(add_token(_file(config_path), role, check_name(name or getpass.getuser())))
+    owner = check_name(name or getpass.getuser())
+    click.echo(add_token(_file(config_path), role, owner))
+    click.echo(f"{config_path}: {owner} is {role}", err=True)
 
 
 @page.command()
 @click.argument("name", type=Text())
-@config_option
+@board_option
 def revoke(name: str, config_path: Path | None) -> None:
     """Revoke a person's token at once.
 
     \b
     Example:
-      sudo pitcore page revoke anna --config /etc/pitcore/board.toml
+      sudo pitcore page revoke anna
     """
     remove_token(_file(config_path), name)
-    click.echo(f"{name} has no token any more")
+    click.echo(f"{config_path}: {name} has no token any more")
 
 
 @page.command(name="list")
-@config_option
+@board_option
 def list_tokens(config_path: Path | None) -> None:
     """List the owners of tokens, with their roles.
 
     \b
     Example:
-      sudo pitcore page list --config /etc/pitcore/board.toml
+      sudo pitcore page list
     """
     rows = [(one.name, one.role, one.made) for one in read_tokens(_file(config_path))]
-    click.echo(table(("name", "role", "made"), rows) if rows else "nobody has a token")
+    click.echo(table(("name", "role", "made"), rows) if rows else f"{config_path}: nobody has a token")
 
 
 def _file(config_path: Path | None) -> Path:
-    """Return the file of a board's tokens. Raises ConfigError."""
-    return Path(load_control(config_path).state_dir) / FILE
+    """Return the file of a board's tokens. Raises ConfigError, also if no configuration says where it is."""
+    return Path(load_control(file_read(config_path)).state_dir) / FILE

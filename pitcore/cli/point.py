@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pitcore.cli.arm import sudo_user
-from pitcore.cli.options import config_option, control_socket, socket_option
+from pitcore.cli.options import board_option, control_socket, socket_option
 from pitcore.cli.parameters import Text
 from pitcore.control.client import RELOAD_TIMEOUT_S, ask
 
@@ -16,7 +16,7 @@ OF_CONFIGURATION = "configuration"
 
 @click.command()
 @click.argument("name", type=Text())
-@config_option
+@board_option
 @socket_option
 def point(name: str, config_path: Path | None, socket_path: Path | None) -> None:
     """Let the running service judge by another operating point of its model, without losing a frame.

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from pitcore.cli.arm import sudo_user
-from pitcore.cli.options import config_option, control_socket, socket_option
+from pitcore.cli.options import board_option, control_socket, socket_option
 from pitcore.control.client import RELOAD_TIMEOUT_S, ask
 
 
 @click.command()
-@config_option
+@board_option
 @socket_option
 def reload(config_path: Path | None, socket_path: Path | None) -> None:
     """Make the running service load its configuration and model again, without losing a frame.

@@ -13,8 +13,9 @@ from pathlib import Path
 import click
 
 from pitcore.actuation.arming import Arming
+from pitcore.actuation.valve_setup import what_is_armed
 from pitcore.cli.options import bundle_option, config_option, read_config, with_emulated_belt
-from pitcore.config import Config, operating_point, weakened
+from pitcore.config import Config, board_config, operating_point, weakened
 from pitcore.control.commands import Commands
 from pitcore.control.memory import keep_large_blocks_apart
 from pitcore.control.point import with_choice
@@ -70,11 +71,17 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the journal where each thread hung
     keep_large_blocks_apart()
     config = wanted()
+    if config_path is None and not emulate:
+        _warn_on_a_board()
     with ExitStack() as closing:
         server = ControlServer(Path(config.control.socket))  # first: two services would spoil each other's files
         closing.callback(server.close)
         metrics = Metrics()
-        arming = Arming(Path(config.control.state_dir) / "arming.json")
+        arming = Arming(
+            Path(config.control.state_dir) / "arming.json",
+            what_is_armed(config.actuation, config.modbus),
+            is_simulated=config.actuation.kind == "simulated",
+        )
         source, actuator = open_line(config, arming, metrics)
         outputs = open_outputs(config, actuator, arming, metrics, closing)
         teller = RunReporter(metrics)
@@ -94,9 +101,20 @@ def run(config_path: Path | None, bundle: Path | None, emulate: bool) -> None:
         server.start(commands.by_name())
         outputs.start(commands)
         log.info("air jet: %s", f"armed, by {arming.state.by}" if arming.armed else "dry run")
+        if arming.state.withheld:
+            log.warning("air jet: DRY RUN, no reject is done: %s; arm it again", arming.state.withheld)
         hangups.hand_to(lambda: reloader.ask("SIGHUP"))
         _run(app, config, shut=lambda: None if actuator is None else actuator.close())
         teller.tell()
+
+
+def _warn_on_a_board() -> None:
+    """Say that the defaults judge no belt of this board: a line seems inspected while they run."""
+    board = board_config()
+    if board is not None:
+        log.warning(
+            "no --config, so this judges an emulated belt, not this board's line: that needs --config %s", board
+        )
 
 
 def _run(app: App, config: Config, shut: Callable[[], None]) -> None:

@@ -42,7 +42,7 @@ def board_source(
     if isinstance(config.source, EmulatedSourceConfig):
         return emulated_belt(config, frames=frames, seed=seed, crops=crops)
     idle = msgspec.structs.replace(config, actuation=msgspec.structs.replace(config.actuation, lanes=()))
-    source, encoder = open_line(idle, Arming(Path(config.control.state_dir) / "never-armed.json"), Metrics())
+    source, encoder = open_line(idle, Arming(Path(config.control.state_dir) / "never-armed.json", None), Metrics())
     if encoder is not None:
         closing.callback(encoder.close)
     return source

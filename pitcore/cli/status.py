@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pitcore.cli.options import config_option, control_socket, socket_option
+from pitcore.cli.options import board_option, control_socket, socket_option
 from pitcore.control.client import ask
 from pitcore.control.remote import ask_status
 from pitcore.control.status import CameraStatus, Status
@@ -16,7 +16,7 @@ from pitcore.verdict import Event
 
 
 @click.command()
-@config_option
+@board_option
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object, schema pitcore.status/1.")
 def status(config_path: Path | None, socket_path: Path | None, as_json: bool) -> None:
@@ -26,7 +26,7 @@ def status(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
 
     \b
     Example:
-      pitcore status --config /etc/pitcore/board.toml
+      sudo pitcore status
     """
     path = control_socket(socket_path, config_path)
     click.echo(json.dumps(ask(path, "status")) if as_json else text(ask_status(path)))
@@ -69,6 +69,8 @@ def text(now: Status) -> str:
 def _arming(now: Status) -> str:
     arming = now.arming
     state = "ARMED" if arming.armed else "dry run"
+    if arming.withheld:
+        return f"{state}: {arming.withheld}; arm it again"
     return f"{state}, by {arming.by} at {arming.at}" if arming.by else f"{state}, never armed"
 
 

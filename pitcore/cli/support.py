@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pitcore.cli.options import config_option
+from pitcore.cli.options import board_option
 from pitcore.cli.parameters import OutputFile
 from pitcore.output_path import try_file
 from pitcore.support.bundle import gather, pack
@@ -16,7 +16,7 @@ from pitcore.text_table import table
 
 
 @click.command()
-@config_option
+@board_option
 @click.option("--out", type=OutputFile(is_new=True), help="Default: pitcore-support-HOST-TIME.tar.gz in this folder.")
 def support(config_path: Path | None, out: Path | None) -> None:
     """Pack a fault report: doctor, status, configuration, versions, last verdicts, journal, bench.

@@ -40,7 +40,7 @@ def check(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options abo
 
     \b
     Example:
-      pitcore update check --config /etc/pitcore/board.toml
+      pitcore update check
     """
     _carry_out("check", as_json, where)
 
@@ -52,7 +52,7 @@ def fetch(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options abo
 
     \b
     Example:
-      pitcore update fetch --config /etc/pitcore/board.toml
+      pitcore update fetch
     """
     _carry_out("fetch", as_json, where)
 
@@ -68,8 +68,8 @@ def install(as_json: bool, again: bool, **where: Any) -> None:  # noqa: ANN401  
 
     \b
     Example:
-      pitcore update install --config /etc/pitcore/board.toml
-      pitcore update install --config /etc/pitcore/board.toml --from /media/stick
+      pitcore update install
+      pitcore update install --from /media/stick
     """
     _carry_out("install", as_json, where, again=again)
 
@@ -81,7 +81,7 @@ def commit(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options ab
 
     \b
     Example:
-      pitcore update commit --config /etc/pitcore/board.toml
+      pitcore update commit
     """
     _carry_out("commit", as_json, where)
 
@@ -93,7 +93,7 @@ def rollback(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options 
 
     \b
     Example:
-      pitcore update rollback --config /etc/pitcore/board.toml
+      pitcore update rollback
     """
     _carry_out("rollback", as_json, where)
 
@@ -105,7 +105,7 @@ def status(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options ab
 
     \b
     Example:
-      pitcore update status --config /etc/pitcore/board.toml
+      pitcore update status
     """
     place = place_of(**where)
     try:
@@ -123,6 +123,7 @@ def status(as_json: bool, **where: Any) -> None:  # noqa: ANN401  the options ab
         click.echo(msgspec.json.encode(shown).decode())
     else:
         click.echo(f"this board  {identity.device_id} (from {identity.origin})")
+        click.echo(f"configured  {place.config_path or 'by no file: the defaults'}")
         click.echo(text(found))
 
 

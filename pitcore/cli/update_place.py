@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pitcore.cli.options import config_option, control_socket, socket_option
+from pitcore.cli.options import board_option, control_socket, file_read, socket_option
 from pitcore.cli.parameters import InputPath, Text
 from pitcore.config import Config, load_config
 from pitcore.errors import Refusal, UpdateError
@@ -47,7 +47,7 @@ def options(function: Callable[..., None]) -> Callable[..., None]:
             help="Directory of the board's models. Default: [model] store.",
         ),
         socket_option,
-        config_option,
+        board_option,
     ):
         function = option(function)
     return function
@@ -60,7 +60,10 @@ def place_of(
     config = load_config(config_path)
     root = store_path or (None if config.model.store is None else Path(config.model.store))
     if root is None:
-        raise UpdateError(Refusal.NOT_SET_UP, "no store for models: set [model] store, or give --store DIRECTORY")
+        read = file_read(config_path)
+        raise UpdateError(
+            Refusal.NOT_SET_UP, f"{read}: no store for models: set [model] store, or give --store DIRECTORY"
+        )
     return UpdateContext(
         config, config_path, Store(root), url or config.update.url, control_socket(socket_path, config_path)
     )

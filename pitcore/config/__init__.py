@@ -21,6 +21,7 @@ from pitcore.config.control import ControlConfig
 from pitcore.config.emulate import emulated, other_speed
 from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
+from pitcore.config.installed import board_config
 from pitcore.config.line import AlarmName, DriftConfig, FailSafe, FailsafeConfig, LineConfig, ReferenceConfig
 from pitcore.config.load import calibration_path, decode_config, load_actuation, load_config, load_control
 from pitcore.config.outputs import MetricsConfig, MqttConfig
@@ -95,6 +96,7 @@ __all__ = [
     "UpdateConfig",
     "UvcSourceConfig",
     "VideoSourceConfig",
+    "board_config",
     "calibration_path",
     "decode_config",
     "effective_thresholds",

@@ -16,10 +16,12 @@ from pitcore.config import Config
 from pitcore.durable import replace_file
 from pitcore.errors import ControlError
 from pitcore.model_card import PointName
+from pitcore.output_path import fix_of
 from pitcore.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 FILE = "point.json"
+PLACE = "correct [control] state_dir"
 
 
 class PointChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +53,9 @@ def choose(state_dir: Path, point: PointName | None, by: str) -> bytes | None:
         before = path.read_bytes() if path.exists() else None
         _write(path, msgspec.json.encode(PointChoice(point, by, utc_now())))
     except OSError as error:
-        raise ControlError(f"{path}: cannot be written: {error.strerror}; the operating point is unchanged") from error
+        raise ControlError(
+            f"{path}: cannot be written: {error.strerror}; the operating point is unchanged; {fix_of(error, PLACE)}"
+        ) from error
     return before
 
 
@@ -65,7 +69,8 @@ def restore(state_dir: Path, before: bytes | None) -> None:
             _write(path, before)
     except OSError as error:
         raise ControlError(
-            f"{path}: cannot be written: {error.strerror}; the refused operating point is tried again at a restart"
+            f"{path}: cannot be written: {error.strerror}; the refused operating point is tried again at a restart; "
+            f"{fix_of(error, PLACE)}"
         ) from error
 
 

@@ -28,6 +28,7 @@ from pitcore.control import protocol
 from pitcore.control.protocol import URGENT, Reply
 from pitcore.control.requests import RequestReader, RequestTooLongError, is_given_up
 from pitcore.errors import ControlError, PitcoreError
+from pitcore.output_path import fix_of
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ ROOM_S = 1.0  # longest time for which a new connection waits until a closed one
 RETRY_S = 0.5
 REQUEST_S = 10.0  # from the connection, or the last answer, to the end of the request
 MODE = 0o660
+ANOTHER = "choose another [control] socket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class ControlServer:
         try:
             self._listener = _listen(self._path)
         except OSError as error:
-            raise ControlError(f"{self._path}: {error.strerror}; choose another [control] socket") from error
+            raise ControlError(f"{self._path}: {error.strerror}; {fix_of(error, ANOTHER)}") from error
         self._acceptor.start()
 
     def close(self) -> None:
@@ -237,8 +239,7 @@ def _claim(path: Path) -> int:
         fd = os.open(protocol.lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
     except OSError as error:
         raise ControlError(
-            f"{path}: {error.strerror}; run the service as a user who may write there, or choose another "
-            "[control] socket"
+            f"{path}: {error.strerror}; {fix_of(error, 'run the service as a user who may write there, or ' + ANOTHER)}"
         ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -252,7 +253,7 @@ def _claim(path: Path) -> int:
                 f"{path}: another service runs here (process {other or 'unknown'}); stop it first, or give this one a "
                 "[control] socket of its own"
             ) from error
-        raise ControlError(f"{path}: {error.strerror}; choose another [control] socket") from error
+        raise ControlError(f"{path}: {error.strerror}; {fix_of(error, ANOTHER)}") from error
     return fd
 
 
@@ -260,7 +261,7 @@ def _listen(path: Path) -> socket.socket:
     """Make the socket. The lock shows that an old socket is of a dead service. Raises OSError, ControlError."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise ControlError(f"{path}: this is not a socket, and is not replaced; choose another [control] socket")
+            raise ControlError(f"{path}: this is not a socket, and is not replaced; {ANOTHER}")
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -12,7 +12,6 @@ from pitcore.doctor.load import check_load
 from pitcore.machine import usable_cores
 from pitcore.preprocess import _core
 
-BOARD_CONFIG = Path("/etc/pitcore/board.toml")
 ORDER = ("ok", "skip", "warn", "fail")
 
 
@@ -20,12 +19,10 @@ def examine(config_path: Path | None, board: SystemRoot | None = None) -> list[C
     """Run every check. Opens no camera and drives no line, so it may run beside the service.
 
     Args:
-        config_path: configuration of the board; None takes the installed one if it exists, else the defaults.
+        config_path: configuration of the board; None takes the defaults.
         board: the board to check; None is this machine.
     """
     board = board or SystemRoot()
-    if config_path is None and BOARD_CONFIG.exists():
-        config_path = BOARD_CONFIG
     config_check, config = software.check_config(config_path)
     settings = config or Config()
     cameras = camera_ids(settings)

@@ -22,6 +22,7 @@ from typing import Any
 
 from pitcore.config import ModbusConfig
 from pitcore.metrics import Metrics
+from pitcore.output_path import listening_fix
 from pitcore.outputs.registers import RING_START, SIZE, Registers
 from pitcore.sinks.output_state import OutputState, reason_of
 from pitcore.sinks.sink import Armed, ReportsTick
@@ -245,7 +246,7 @@ class ModbusSink:
 
     def _fails(self, error: OSError) -> None:
         reason = f"{self._config.bind}:{self._config.port} cannot be opened for listening: {reason_of(error)}"
-        self._output_state.fails(reason, "Choose another port, or an address of this machine")
+        self._output_state.fails(reason, listening_fix(error, "modbus"))
         self._tried.set()
 
     def _made_room(self) -> None:

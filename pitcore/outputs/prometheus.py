@@ -21,6 +21,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 
 from pitcore.config import MetricsConfig
 from pitcore.control.commands import Commands
+from pitcore.output_path import listening_fix
 from pitcore.outputs.figures import ServiceCollector
 from pitcore.sinks.output_state import OutputState, reason_of
 from pitcore.verdict import Event, Verdict
@@ -95,7 +96,7 @@ class PrometheusOutput:
             except OSError as error:
                 self._output_state.fails(
                     f"{self._config.bind}:{self._config.port} cannot be opened for listening: {reason_of(error)}",
-                    "Choose another port, or an address of this machine",
+                    listening_fix(error, "metrics"),
                 )
                 self._tried.set()
                 self._stopped.wait(RETRY_S)

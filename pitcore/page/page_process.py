@@ -22,6 +22,7 @@ import msgspec
 
 from pitcore.child_process import begin_child, first_message
 from pitcore.errors import UpdateError, first_line
+from pitcore.output_path import listening_fix
 from pitcore.page.messages import ALIVE, MAX_MESSAGE_BYTES, UNWATCHED, WATCHED, FrameSlots, PictureRef, Start, Update
 
 log = logging.getLogger("pitcore.page")
@@ -167,7 +168,7 @@ class PageProcess:
                     listener = _listener(page.bind, page.port)
                 except OSError as error:
                     why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-                    text = f"cannot listen on {page.bind}:{page.port}: {why}; choose another [page] port"
+                    text = f"cannot listen on {page.bind}:{page.port}: {why}; {listening_fix(error, 'page')}"
                     self._reply(text.encode())
                     await asyncio.sleep(RETRY_S)
                     continue

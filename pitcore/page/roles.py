@@ -19,11 +19,13 @@ from msgspec import Meta
 
 from pitcore.durable import replace_file
 from pitcore.errors import ConfigError, PageError
+from pitcore.output_path import fix_of
 from pitcore.wall_clock import utc_now
 
 Role = Literal["viewer", "operator", "engineer"]
 ROLES: tuple[Role, ...] = get_args(Role)  # each includes the rights of those before it
 FILE = "page_tokens.json"
+AS_SERVICE = "run this as the user of the service"
 MODE = 0o600
 MAX_TOKENS, MAX_SESSIONS = 100, 256
 SESSION_S = 12 * 3600.0  # longer than a shift
@@ -66,7 +68,7 @@ def read_tokens(path: Path) -> list[Token]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise PageError(f"{path}: cannot be read: {error.strerror}; run this as the user of the service") from error
+        raise PageError(f"{path}: cannot be read: {error.strerror}; {fix_of(error, AS_SERVICE)}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PageError(f"{path}: is damaged: {error}; remove it, and make tokens again") from error
 
@@ -113,7 +115,7 @@ def _write(path: Path, tokens: list[Token]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, fill)
     except OSError as error:
-        raise PageError(f"{path}: cannot be written: {error.strerror}; run this as the user of the service") from error
+        raise PageError(f"{path}: cannot be written: {error.strerror}; {fix_of(error, AS_SERVICE)}") from error
 
 
 def _hash(token: str) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 from pitcore.durable import check_regular, trusted
 from pitcore.errors import SinkError
 from pitcore.metrics import Metrics
-from pitcore.output_path import VERDICT_FILE
+from pitcore.output_path import VERDICT_FILE, fix_of
 from pitcore.verdict import Event, Verdict, encode_lines
 from pitcore.wall_clock import utc_now
 
@@ -61,7 +61,7 @@ class JsonlSink:
             self._file = _identity(os.fstat(self._fd))
         except OSError as error:
             raise SinkError(
-                f"{path}: verdicts cannot be written: {error.strerror}; choose another [sink] path"
+                f"{path}: verdicts cannot be written: {error.strerror}; {fix_of(error, 'choose another [sink] path')}"
             ) from error
 
     def emit(self, records: Sequence[Verdict | Event]) -> None:

@@ -19,7 +19,7 @@ from pitcore import machine
 from pitcore.config import Config, load_config
 from pitcore.control.client import ask
 from pitcore.control.protocol import BOARD_SOCKET
-from pitcore.doctor.examine import BOARD_CONFIG, examine
+from pitcore.doctor.examine import examine
 from pitcore.doctor.system import UNIT
 from pitcore.durable import NEW_FILE
 from pitcore.errors import PitcoreError, SupportError
@@ -33,13 +33,12 @@ BENCH_NAMES = ("bench.json", "out/bench.json", "/var/lib/pitcore/bench.json")
 Part = Callable[[], str]
 
 
-def gather(config_path: Path | None) -> dict[str, str]:
+def gather(path: Path | None) -> dict[str, str]:
     """Return every part by its name in the archive, without secrets and of limited size.
 
     Args:
-        config_path: configuration of the board; None uses the installed one if it exists.
+        path: configuration of the board; None takes the defaults.
     """
-    path = BOARD_CONFIG if config_path is None and BOARD_CONFIG.exists() else config_path
     parts: Mapping[str, Part] = {
         "doctor.json": lambda: _json(msgspec.to_builtins(examine(path))),
         "versions.json": lambda: _json(versions()),

@@ -109,7 +109,10 @@ def test_a_valve_process_that_is_killed_ends_the_service_with_one_line(line):
 def test_shut_valves_says_what_it_did(tmp_path, tiny_bundle):
     config = write_config(tmp_path / "board.toml", tiny_bundle, extra=LINE.format(port=0))
     done = run_pitcore("shut-valves", "--config", config)
-    assert (done.returncode, done.stdout) == (0, "[actuation] drives no line of this board; nothing to shut\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"{config}: [actuation] drives no line of this board; nothing to shut\n",
+    )
 
 
 def test_valves_are_shut_whatever_is_wrong_in_other_sections(tmp_path, tiny_bundle):

@@ -93,8 +93,8 @@ def test_a_calibration_of_other_frames_or_a_damaged_one_is_refused(board):
 @pytest.mark.parametrize(
     ("arguments", "fix"),
     [
-        (("belt",), "name one: --config FILE with [calibration] file"),
-        (("undo",), "name one: --config FILE with [calibration] file"),
+        (("belt",), "no configuration was read"),
+        (("undo",), "no configuration was read"),
         (("exposure", "--config", "{board}", "--target", "top=999"), "give PLANE=LEVEL with one of top, bottom"),
         (("exposure", "--config", "{board}", "--target", "side=99"), "give PLANE=LEVEL with one of top, bottom"),
         (("align", "--config", "{board}", "--frames", "4"), "30 are needed; run the belt with cherries on it"),

@@ -12,11 +12,26 @@ from tests.cli.service import Service, whole_lines
 from tests.conftest import tiny_card, write_card, write_tiny_bundle
 
 NOT_RUNNING = 3
+VALVES = """
+[actions]
+maybe = "reject"
+side = "reject"
+
+[actuation]
+kind = "simulated"
+encoder = { line_a = 10, line_b = 11 }
+cherry_px = 60
+lanes = [
+  { line = 2, x_px = [0, 320], distance_ticks = 1500, pulse_ticks = 40 },
+  { line = 1, x_px = [320, 640], distance_ticks = 1500, pulse_ticks = 40 },
+]
+"""
 
 
 @pytest.fixture
-def place(tmp_path, tiny_bundle):
-    write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl")
+def place(tmp_path, tiny_bundle, request):
+    extra = getattr(request, "param", "")
+    write_config(tmp_path / "board.toml", tiny_bundle, sink=tmp_path / "v.jsonl", extra=extra)
     return tmp_path
 
 
@@ -91,6 +106,28 @@ def test_stricter_thresholds_show(place, service):
     assert "clean below 0.1, pit from 0.8; stricter than the card's 0.2 and 0.8" in control(place, "status").stdout
 
 
+def test_an_armed_state_is_for_its_valves_and_a_board_without_any_has_none(place, service):
+    assert control(place, "disarm").stdout == "dry run, as it was before, never armed\n"
+    assert_one_clear_line(control(place, "arm"), "this board drives no valve")
+    assert service.stop() == 0
+    (place / "state").mkdir(exist_ok=True)
+    (place / "state" / "arming.json").write_text('{"armed": true, "by": "anna", "at": "then", "drives": "line 9"}')
+    text = (place / "board.toml").read_text()
+    (place / "board.toml").write_text(text + VALVES)
+    again = Service(place / "board.toml", place / "log")
+    try:
+        again.wait_for_log("running: ", times=2)
+        assert not status_of(place)["arming"]["armed"]
+        why = "armed by anna at then for line 9, but this board drives lines 1, 2 of a simulated chip; arm it again"
+        assert f"dry run: {why}" in control(place, "status").stdout
+        assert f"air jet: DRY RUN, no reject is done: {why}" in (place / "log").read_text()
+        assert control(place, "arm").stdout.startswith("armed, by ")
+        assert again.stop() == 0
+    finally:
+        again.kill()
+
+
+@pytest.mark.parametrize("place", [VALVES], indirect=True)
 def test_the_armed_state_survives_a_kill_and_is_shown_with_the_user(place, service):
     done = control(place, "arm")
     assert done.returncode == 0

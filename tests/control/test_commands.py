@@ -15,8 +15,8 @@ from tests.scene import config_for
 ANNA, ROOT = Peer(7, 1000, "anna"), Peer(8, 0, "root")
 
 
-def commands_of(run, tmp_path):
-    arming = Arming(tmp_path / "state" / "arming.json")
+def commands_of(run, tmp_path, drives="valves"):
+    arming = Arming(tmp_path / "state" / "arming.json", drives)
     return Commands(run.app, run.sinks, run.recent, arming, run.reloader, tmp_path / "board.toml").by_name()
 
 
@@ -111,6 +111,20 @@ def test_arming_is_stored_with_the_user_and_written_to_the_verdict_file(run_scri
         (True, False, "bert as root"),
     ]
     assert run.events == [("armed", "armed by anna"), ("disarmed", "disarmed by bert as root")]
+
+
+def test_arming_a_board_without_valves_is_refused_and_not_recorded(tiny_bundle, tmp_path):
+    def script(run):
+        commands = commands_of(run, tmp_path, None)
+        yield
+        with pytest.raises(ControlError, match=r"drives no valve, .*; set \[actuation\] kind and lanes"):
+            commands["arm"]({}, ANNA)
+        assert not asked(commands["status"], {}, ANNA)["arming"]["armed"]
+        assert not asked(commands["disarm"], {}, ANNA)["changed"]
+
+    config = config_for(tiny_bundle)
+    assert Running(config, script, config).events == []
+    assert not (tmp_path / "state").exists()
 
 
 def test_only_root_may_act_in_the_name_of_another_user(run_script):

@@ -32,7 +32,7 @@ def asked(config, args, later):
     said = []
 
     def ask(run):
-        arming = Arming(Path(config.control.state_dir) / "arming.json")
+        arming = Arming(Path(config.control.state_dir) / "arming.json", None)
         commands = Commands(run.app, run.sinks, run.recent, arming, run.reloader, None).by_name()
         try:
             said.append(commands["point"](args, ANNA))

@@ -28,6 +28,9 @@ BELT = f"""
 [runtime]
 queue_frames = 64
 stop_timeout_s = 30.0
+
+[modbus]
+enabled = true  # so that there is something to arm
 """
 
 

@@ -60,7 +60,7 @@ class RunningService:
         self.config = decode_config(self.text, "board.toml")
         self._closing = ExitStack()
         self.metrics = Metrics()
-        self.arming = Arming(place / "arming.json")
+        self.arming = Arming(place / "arming.json", "valves")
         source, actuator = open_line(self.config, self.arming, self.metrics)
         self.outputs = open_outputs(self.config, actuator, self.arming, self.metrics, self._closing)
         hooks = Hooks(self.outputs.observe, self._between_frames, self.outputs.keepers)
