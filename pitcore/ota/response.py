@@ -19,7 +19,7 @@ _BLANK = b"\t\n\r \xef\xbb\xbf\xfe\xff\x00"  # also the marks of UTF-8 and UTF-1
 _TEXT_FILE = re.compile(rb'\s*\{\s*"(signatures|signed|schema|name)"')  # metadata, or a channel
 _BEGINNING = 40  # bytes of an unexpected answer that are shown
 _LOG_IN = "log this network in, or let the board through"
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")  # longer ones are no lengths of files
 
 
 def checked(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
