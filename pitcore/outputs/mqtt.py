@@ -73,7 +73,7 @@ class MqttOutput:
         self._taken = 0  # number of verdicts, written by the thread
         self._replies: deque[Message] = deque(maxlen=MAX_IN_FLIGHT)
         self._sent = 0
-        self._short = 0  # number of short connections in a row
+        self._short, self._short_reason = 0, ""  # number of short connections in a row, and why they end
         self._known_ids: deque[str] = deque(maxlen=MAX_KNOWN_IDS)
         self._working: list[threading.Thread] = []
         self._stopped = threading.Event()
@@ -141,12 +141,24 @@ class MqttOutput:
         if self._short < MANY_SHORT:
             self._output_state.works(f"connected to {self._config.host}:{self._config.port} now")
 
-    def _ended(self, after_s: float) -> str:
-        """Count a connection that was lost, and return what may be the cause; empty if nothing is known."""
+    def _ended(self, after_s: float, reason: str, *, is_known: bool) -> str:
+        """Count a connection that was lost, and return the reason for the status.
+
+        Among short connections the first reason stays, because each new one is logged.
+
+        Args:
+            after_s: how long the connection lasted.
+            reason: why it ended.
+            is_known: True if the broker gave the reason.
+        """
         self._short = self._short + 1 if after_s < STEADY_S else 0
         if self._short < MANY_SHORT:
-            return ""
-        return f" again and again within {STEADY_S:g} s; {OTHER_CLIENT}"
+            return reason
+        if self._short == MANY_SHORT:
+            self._short_reason = (
+                reason if is_known else f"{reason} again and again within {STEADY_S:g} s; {OTHER_CLIENT}"
+            )
+        return self._short_reason
 
     def _fails(self, reason: str) -> None:
         self._output_state.fails(
@@ -243,10 +255,8 @@ class _Connection:
                 self._turn(TURN_S)
             self._end()
         except _EndedError as error:
-            cause = output._ended(time.monotonic() - began_s)  # noqa: SLF001
-            if self._refused is not None:  # the broker has said why
-                raise
-            raise _EndedError(f"{error}{cause}") from error
+            after_s, is_known = time.monotonic() - began_s, self._refused is not None
+            raise _EndedError(output._ended(after_s, str(error), is_known=is_known)) from error  # noqa: SLF001
 
     def _make_client(self) -> paho.Client:
         """Return the library's client. Raises OSError, ValueError."""
@@ -321,8 +331,10 @@ class _Connection:
         code = self._client.loop(timeout_s)
         if self._refused is not None:
             raise _EndedError(self._refused)
+        if code in {paho.MQTT_ERR_CONN_LOST, paho.MQTT_ERR_NO_CONN}:  # which one it is depends on the moment
+            raise _EndedError("the connection was lost")
         if code != paho.MQTT_ERR_SUCCESS:
-            raise _EndedError(f"the connection ended: {paho.error_string(code).rstrip('.')}")
+            raise _EndedError(f"the connection ended: {paho.error_string(code)}")
 
     def _end(self) -> None:
         """Publish waiting verdicts and that the board goes offline, within half of the time for a stop."""

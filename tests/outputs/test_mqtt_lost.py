@@ -66,15 +66,16 @@ def said(caplog):
     return [record.message for record in caplog.records if "[mqtt]" in record.message]
 
 
-def test_a_connection_that_lasts_ends_the_failure(tmp_path):
+def test_a_connection_that_lasts_ends_the_failure():
     output = mqtt.MqttOutput(mqtt.MqttConfig(enabled=True), mqtt.Metrics())
     for _ in range(mqtt.MANY_SHORT):
         output._lasts(0.0)
-        cause = output._ended(1.0)
-        output._fails(f"lost{cause}")
-    assert mqtt.OTHER_CLIENT in cause
+        output._fails(output._ended(1.0, "lost", is_known=False))
+    reason = output.status()["reason"]
+    assert mqtt.OTHER_CLIENT in reason
     output._lasts(mqtt.STEADY_S / 2)
-    assert output._output_state.failing, "it may be lost in a moment"
+    output._fails(output._ended(1.0, "taken over", is_known=True))
+    assert output.status()["reason"] == reason, "each new reason is logged"
     output._lasts(mqtt.STEADY_S)
     assert not output._output_state.failing
-    assert output._ended(mqtt.STEADY_S) == ""
+    assert output._ended(mqtt.STEADY_S, "lost", is_known=False) == "lost"
