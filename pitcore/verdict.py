@@ -70,7 +70,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=False):
             number.
         config: hash of the board's configuration.
         latency_us: None where timings were not wanted, so that two runs can be compared byte by byte.
-        action: what the line is to do.
+        action: what the line is to do, by ``[actions]`` or the fail-safe of an alarm.
     """
 
     schema: Literal["pitcore.verdict/1"]

@@ -101,7 +101,7 @@ class DecisionConfig(Section, frozen=True):
 
 
 class ActionsConfig(Section, frozen=True):
-    """The action of the line for each verdict.
+    """The action of the line for each verdict; an alarm whose ``[failsafe]`` is "reject" rejects all.
 
     Attributes:
         clean, maybe, pit, side: "pass", "review" or "reject"; a pit never passes.

@@ -27,7 +27,7 @@ _MARKUP = re.compile(
 )  # all that a browser does not show
 _LOG_IN = "log this network in, or let the board through"
 _OBJECT = re.compile(r"^\w+\(host=.*?\): |\[Errno -?\d+\] ")  # a connection or pool as Python shows it, and a number
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")  # longer ones are no lengths of files
 
 
 def checked(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:

@@ -174,7 +174,7 @@ class Web:
         if response.status == 206:
             return ResponseBody(start, range_of(response.headers)[1], self._chunks(response, url))
         announced = response.headers.get("Content-Length", "")
-        total = int(announced) if announced.isdecimal() else None
+        total = int(announced) if announced.isdecimal() and len(announced) <= 18 else None
         return ResponseBody(0, total, checked(self._chunks(response, url), url))
 
     def _chunks(self, response: urllib3.BaseHTTPResponse, url: str) -> Iterator[bytes]:

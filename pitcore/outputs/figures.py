@@ -229,6 +229,8 @@ def _outputs(sinks: tuple[Sink, ...], metrics: Metrics) -> Iterator[Metric]:
 
 
 def _machine() -> Iterator[Metric]:
+    resident_mb, _ = machine.memory_mb()
+    yield GaugeMetricFamily("pitcore_resident_memory_bytes", "Memory of the service.", round(resident_mb * 1e6))
     state = machine.state()
     if state["temperature_c"] is not None:
         yield GaugeMetricFamily("pitcore_soc_temperature_celsius", "Of the processor.", state["temperature_c"])

@@ -28,7 +28,7 @@ from pitcore.control.protocol import URGENT
 from pitcore.control.server import Peer
 from pitcore.errors import ControlError, PitcoreError
 from pitcore.metrics import Metrics
-from pitcore.outputs.topics import OFFLINE, Message, Topics, read_request
+from pitcore.outputs.topics import OFFLINE, Message, Topics, id_of, read_request
 from pitcore.sinks.output_state import OutputState, reason_of
 from pitcore.verdict import Event, Verdict
 
@@ -40,9 +40,12 @@ ANSWER_S = 10.0  # time-out of the broker's answer to the connection
 KEEPALIVE_S = 15  # the broker publishes the last will after 1.5 times this
 TURN_S = 0.1  # interval of reading the buffer
 STOP_S = 2.0
+STEADY_S = 10.0  # a connection that was lost earlier is short
+MANY_SHORT = 3  # short connections in a row: then the output counts as failing until one is steady
 MAX_IN_FLIGHT = 64  # messages that the broker has not acknowledged
 MAX_COMMANDS = 4  # at once; as many again for urgent ones
 MAX_KNOWN_IDS = 256
+OTHER_CLIENT = "perhaps another client has this board's name: set [mqtt] device"
 
 Frame = Sequence[Verdict]
 
@@ -71,6 +74,7 @@ class MqttOutput:
         self._taken = 0  # number of verdicts, written by the thread
         self._replies: deque[Message] = deque(maxlen=MAX_IN_FLIGHT)
         self._sent = 0
+        self._short, self._short_reason = 0, ""  # number of short connections in a row, and why they end
         self._known_ids: deque[str] = deque(maxlen=MAX_KNOWN_IDS)
         self._working: list[threading.Thread] = []
         self._stopped = threading.Event()
@@ -140,6 +144,32 @@ class MqttOutput:
                 self._fails(f"{type(error).__name__}; the log has the traceback")
             self._stopped.wait(RETRY_S)
 
+    def _lasts(self, for_s: float) -> None:
+        """Set the state of a connection that has lasted for some time."""
+        if for_s >= STEADY_S:
+            self._short = 0
+        if self._short < MANY_SHORT:
+            self._output_state.works(f"connected to {self._config.host}:{self._config.port} now")
+
+    def _ended(self, after_s: float, reason: str, *, is_known: bool) -> str:
+        """Count a connection that was lost, and return the reason for the status.
+
+        Among short connections the first reason stays, because each new one is logged.
+
+        Args:
+            after_s: how long the connection lasted.
+            reason: why it ended.
+            is_known: True if the broker gave the reason.
+        """
+        self._short = self._short + 1 if after_s < STEADY_S else 0
+        if self._short < MANY_SHORT:
+            return reason
+        if self._short == MANY_SHORT:
+            self._short_reason = (
+                reason if is_known else f"{reason} again and again within {STEADY_S:g} s; {OTHER_CLIENT}"
+            )
+        return self._short_reason
+
     def _fails(self, reason: str) -> None:
         self._output_state.fails(
             f"{self._config.host}:{self._config.port}: {reason}", "Correct [mqtt], or check the broker"
@@ -165,6 +195,9 @@ class MqttOutput:
             name, request = read_request(topic, payload, self._config.commands)
         except ControlError as error:
             log.warning("[mqtt] %s", error)
+            asked = id_of(payload)
+            if asked is not None:
+                self._replies.append(self._topics.answer(asked, {"ok": False, "error": str(error)}))
             return
         if request.id in self._known_ids:
             return  # with QoS 1 it may arrive twice
@@ -216,15 +249,24 @@ class _Connection:
         self._client.connect(config.host, config.port, KEEPALIVE_S, clean_start=True)
         try:
             self._wait_for_accepted()
-            self._output._output_state.works(f"connected to {config.host}:{config.port} now")  # noqa: SLF001
-            self._begin()
-            while not self._output._stopped.is_set():  # noqa: SLF001
-                self._turn(TURN_S)
-            self._end()
+            self._publish_all(time.monotonic())
         finally:
             lost = [frame for frame in self._in_flight.values() if frame is not None]
             self._output._give_back(lost)  # noqa: SLF001
             self._client.disconnect()
+
+    def _publish_all(self, began_s: float) -> None:
+        """Publish until the service stops. Raises _EndedError."""
+        output = self._output
+        try:
+            self._begin()
+            while not output._stopped.is_set():  # noqa: SLF001  one module
+                output._lasts(time.monotonic() - began_s)  # noqa: SLF001
+                self._turn(TURN_S)
+            self._end()
+        except _EndedError as error:
+            after_s, is_known = time.monotonic() - began_s, self._refused is not None
+            raise _EndedError(output._ended(after_s, str(error), is_known=is_known)) from error  # noqa: SLF001
 
     def _make_client(self) -> paho.Client:
         """Return the library's client. Raises OSError, ValueError."""
@@ -299,6 +341,8 @@ class _Connection:
         code = self._client.loop(timeout_s)
         if self._refused is not None:
             raise _EndedError(self._refused)
+        if code in {paho.MQTT_ERR_CONN_LOST, paho.MQTT_ERR_NO_CONN}:  # which one it is depends on the moment
+            raise _EndedError("the connection was lost")
         if code != paho.MQTT_ERR_SUCCESS:
             raise _EndedError(f"the connection ended: {paho.error_string(code)}")
 

@@ -1,5 +1,7 @@
 """Answers Prometheus at http://BIND:PORT/metrics, and writes the same figures to a file for node_exporter.
 
+The library's ``process_*`` are at the port only: node_exporter has its own of the same names, and refuses others.
+
 The number of connections is limited; a new one closes the oldest. If the port or the file cannot be opened, it is tried
 again.
 """
@@ -46,8 +48,8 @@ class PrometheusOutput:
 
     def __init__(self, config: MetricsConfig) -> None:
         self._config = config
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        self._scraped, self._textfile = CollectorRegistry(), CollectorRegistry()
+        ProcessCollector(registry=self._scraped)
         self._output_state = OutputState("metrics", RETRY_S)
         self._written = OutputState("metrics", max(RETRY_S, config.every_s))
         self._stopped = threading.Event()
@@ -57,7 +59,8 @@ class PrometheusOutput:
 
     def publish(self, commands: Commands) -> None:
         """Start to answer and to write. Returns after the first attempt to open the port."""
-        self._registry.register(ServiceCollector(commands))
+        for registry in (self._scraped, self._textfile):
+            registry.register(ServiceCollector(commands))
         if self._config.enabled:
             self._begin("pitcore-metrics", self._serve)
             self._tried.wait(STOP_S)
@@ -92,7 +95,7 @@ class PrometheusOutput:
     def _serve(self) -> None:
         while not self._stopped.is_set():
             try:
-                server = _server(self._config, self._registry)
+                server = _server(self._config, self._scraped)
             except OSError as error:
                 self._output_state.fails(
                     f"{self._config.bind}:{self._config.port} cannot be opened for listening: {reason_of(error)}",
@@ -114,7 +117,7 @@ class PrometheusOutput:
         while True:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_to_textfile(str(path), self._registry)
+                write_to_textfile(str(path), self._textfile)
             except OSError as error:
                 self._written.fails(
                     f"{path} cannot be written: {reason_of(error)}",

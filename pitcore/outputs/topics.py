@@ -9,9 +9,10 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from pitcore.config import MqttConfig
 from pitcore.control.status import Status
@@ -46,6 +47,12 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     id: str
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What an answer to a refused command needs of its payload, whatever else is wrong with it."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=128)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Topics:
@@ -86,7 +93,7 @@ class Topics:
         lines = [msgspec.json.encode(verdict).removesuffix(b"}") + self._end for verdict in verdicts]
         return Message(self.verdict, b"[" + b",".join(lines) + b"]", retain=False)
 
-    def answer(self, request_id: str, content: dict[str, Any]) -> Message:
+    def answer(self, request_id: str | int, content: dict[str, Any]) -> Message:
         """Return the answer to a command."""
         return Message(self.reply, msgspec.json.encode({"id": request_id} | content), retain=False)
 
@@ -132,11 +139,19 @@ def read_request(topic: str, payload: bytes, allowed: Sequence[str]) -> tuple[st
         raise ControlError(f"command {name[:40]!r} is not allowed; [mqtt] commands: {', '.join(allowed) or 'none'}")
     try:
         request = msgspec.json.decode(payload[: MAX_REQUEST_BYTES + 1], type=Request)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ControlError(f'a command is a JSON object {{"id": "..."}}: {error}') from error
     if len(payload) > MAX_REQUEST_BYTES or not 0 < len(request.id) <= 128:
         raise ControlError("the id has 1 to 128 characters")
     return name, request
+
+
+def id_of(payload: bytes) -> str | int | None:
+    """Return the id of a refused command, for the answer; None if it cannot be read."""
+    try:
+        return msgspec.json.decode(payload[: MAX_REQUEST_BYTES + 1], type=_Asked).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def fit(text: str) -> str:

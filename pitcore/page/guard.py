@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -31,6 +31,7 @@ REQUEST_S = 10.0  # time to send a request, from the connection or the previous 
 STALL_S = 10.0  # an answer of which nothing is read for longer is cut off
 SOCKET_BYTES = 128 * 1024  # buffer in the kernel for a viewer who does not read
 SWEEP_S = 1.0
+_HOST = re.compile(r"(?P<name>\[[^\]@]+\]|[^\s\[\]@:/?#\\]+)(:[0-9]{0,5})?")  # no user, no path
 READS, WRITES = ("GET", "HEAD"), ("POST", "DELETE")
 HEADERS = {
     "content-security-policy": (
@@ -103,11 +104,15 @@ class Guard:
         return None
 
     def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            ipaddress.ip_address(name)  # a browser that uses the address is not subject to DNS rebinding
+        found = _HOST.fullmatch(host.lower())
+        if found is None:
+            return False
+        if found["name"] in self._names or host.lower() in self._names:
+            return True
+        try:  # any address: DNS rebinding needs a name, and a board behind a router does not know all its addresses
+            ipaddress.ip_address(found["name"].strip("[]"))
         except ValueError:
-            return host.rpartition(":")[0].lower() in self._names or host.lower() in self._names
+            return False
         return True
 
 

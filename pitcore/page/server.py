@@ -41,6 +41,8 @@ FILES = {
 COOKIE = "pitcore_session"
 WRONG_TOKEN_S = 0.5
 LOG_EVERY_S = 60.0
+MAX_DIGITS = 18  # of a number in a path
+NO_CHERRY = "there is no such cherry, or it was too long ago"
 
 
 # Actions on the page: the command of the control socket, and the role that it needs.
@@ -75,8 +77,8 @@ class Site:
         """Return the ASGI application."""
         looks: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "/state": self._state,
-            "/cherry/{number:int}": self._cherry,
-            "/cherry/{number:int}/{plane:int}.png": self._cherry_plane,
+            "/cherry/{number}": self._cherry,
+            "/cherry/{number}/{plane}.png": self._cherry_plane,
             "/shifts": self._shifts,
             "/shifts/{shift_id}.csv": self._shift_csv,
             "/shifts/{shift_id}": self._shift,
@@ -177,9 +179,10 @@ class Site:
         return Response(self.now(), media_type="application/json")
 
     async def _cherry(self, request: Request) -> Response:
-        seen = self._album.cherry(request.path_params["number"])
+        number = number_of(request, "number")
+        seen = None if number is None else self._album.cherry(number)
         if seen is None:
-            raise HTTPException(404, "this cherry was too long ago")
+            raise HTTPException(404, NO_CHERRY)
         line = self._view.line
         values = msgspec.to_builtins(seen)
         names = type(seen).__struct_fields__
@@ -190,9 +193,10 @@ class Site:
         return JSONResponse(cherry | {"lane": lane, "why": why, "thresholds": thresholds})
 
     async def _cherry_plane(self, request: Request) -> Response:
-        raw = self._album.cherry_png(request.path_params["number"], request.path_params["plane"])
+        number, plane = number_of(request, "number"), number_of(request, "plane")
+        raw = None if number is None or plane is None else self._album.cherry_png(number, plane)
         if raw is None:
-            raise HTTPException(404, "this cherry was too long ago")
+            raise HTTPException(404, NO_CHERRY)
         return Response(raw, media_type="image/png")
 
     async def _shifts(self, request: Request) -> Response:
@@ -278,6 +282,15 @@ class _Stream:
         if site._hub.viewers >= MAX_VIEWERS:  # noqa: SLF001  of the same module
             raise HTTPException(503, f"there are already {MAX_VIEWERS} viewers; close another page")
         await site._hub.stream(site.setup(), lambda: site.may_look(request), receive, send)  # noqa: SLF001
+
+
+def number_of(request: Request, key: str) -> int | None:
+    """Return a number in the path of a request, or None if it is not one of at most ``MAX_DIGITS`` digits.
+
+    Starlette's own ``{key:int}`` raises on thousands of digits.
+    """
+    text: str = request.path_params[key]
+    return int(text) if len(text) <= MAX_DIGITS and text.isascii() and text.isdecimal() else None
 
 
 async def body_of(request: Request) -> dict[str, Any]:

@@ -106,6 +106,22 @@ def test_actions_follow_the_boards_table():
     ]
 
 
+@pytest.mark.parametrize(
+    ("failsafe", "clean", "foreign", "side"),
+    [
+        ("alarm", ("clean", None, "pass"), ("maybe", "foreign", "review"), ("side", None, "review")),
+        ("maybe", ("maybe", "failsafe", "review"), ("maybe", "foreign", "review"), ("side", None, "review")),
+        ("reject", ("maybe", "failsafe", "reject"), ("maybe", "foreign", "reject"), ("side", None, "reject")),
+    ],
+)
+def test_an_alarm_changes_verdicts_and_actions_as_documented(failsafe, clean, foreign, side):
+    """The table below `action` in docs/verdicts.md."""
+    before = (Judgement("clean", None, None), Judgement("maybe", "foreign", None), policy.SIDE)
+    after = [policy.fail_safe(judgement, failsafe) for judgement in before]
+    found = [(one.verdict, one.reason, policy.action_of(one.verdict, ActionsConfig(), failsafe)) for one in after]
+    assert found == [clean, foreign, side]
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_logits_that_are_no_numbers_are_maybe_and_never_clean(value, at):

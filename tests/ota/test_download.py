@@ -21,7 +21,7 @@ from pitcore.errors import Refusal, UpdateError
 from pitcore.ota.download import Wanted, download
 from pitcore.ota.fetcher import Fetcher
 from pitcore.ota.minimum_speed import Pace, SpeedLimits
-from pitcore.ota.response import refusals
+from pitcore.ota.response import range_of, refusals
 from tests.ota.server import serving
 
 CONTENT = random.Random(3).randbytes(300_001)  # noqa: S311  data for a test
@@ -263,3 +263,9 @@ def test_a_full_disk_says_so(site):
     with pytest.raises(UpdateError) as caught:
         fetch(site, Path("/dev/full"))
     assert caught.value.refusal is Refusal.NO_SPACE
+
+
+@pytest.mark.parametrize("text", ["bytes {}-9/10", "bytes 1-{}/10", "bytes 1-9/{}"])
+def test_a_range_with_thousands_of_digits_is_no_range(text):
+    """Python's int() raises beyond 4300 digits."""
+    assert range_of({"Content-Range": text.format("9" * 5000)}) == (-1, None)

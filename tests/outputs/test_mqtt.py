@@ -92,6 +92,7 @@ class Watcher:
 @pytest.fixture
 def broker(tmp_path, monkeypatch):
     monkeypatch.setattr(mqtt, "RETRY_S", 0.1)
+    monkeypatch.setattr(mqtt, "STEADY_S", 0.1)
     running = Broker(tmp_path / "broker")
     yield running
     running.kill()
@@ -295,21 +296,28 @@ def test_commands_that_are_allowed_are_carried_out_once_and_answered(tmp_path, t
         asked(watcher, "disarm", b'{"id": "2"}')
         asked(watcher, "disarm", b'{"id": "2"}')
         asked(watcher, "disarm", b"no json")
+        asked(watcher, "disarm", b'{"id": 7}')
+        asked(watcher, "status", b'{"id": "x", "sudo_user": "root"}')
         asked(watcher, "status", b'{"id": "3"}')
         answers = until(
             lambda: (
                 (found := {json.loads(one.payload)["id"]: json.loads(one.payload) for one in watcher.of("reply")})
-                and {"2", "3"} <= found.keys()
+                and "3" in found
                 and found
             ),
             "answers",
         )
         assert not running.arming.armed
         assert running.arming.state.by == "mqtt"
-    assert answers.keys() == {"2", "3"}
+    assert answers.keys() == {"0", "1", "2", 7, "x", "3"}
     assert answers["2"]["result"]["changed"]
     assert answers["3"]["result"]["schema"] == "pitcore.status/1"
-    assert len(watcher.of("reply")) == 2
+    refused = {name: answers[name]["error"] for name in ("0", "1", 7, "x")}
+    assert not any(answers[name]["ok"] for name in refused)
+    assert refused["1"] == "command 'arm' is not allowed; [mqtt] commands: status, disarm"
+    assert "Expected `str`, got `int`" in refused[7]
+    assert "unknown field `sudo_user`" in refused["x"]
+    assert len(watcher.of("reply")) == 6
 
 
 def test_a_command_that_the_broker_kept_is_not_carried_out(tmp_path, tiny_bundle, broker, watcher):

@@ -140,12 +140,18 @@ def test_no_label_grows_with_the_cherries(service):
     assert len(after) <= before + 8, "at most a reason or an event that had not come yet"
 
 
-def test_the_textfile_has_the_same_and_goes_with_the_service(tmp_path, tiny_bundle):
+def test_the_textfile_has_pitcores_own_figures_only_and_goes_with_the_service(tmp_path, tiny_bundle):
     textfile = tmp_path / "node" / "pitcore.prom"
     with RunningService(tmp_path, tiny_bundle, ON.format(port=0, textfile=textfile)) as running:
         until(textfile.exists, "textfile")
         until(lambda: samples(textfile.read_text())["pitcore_frames_judged_total"] > 0, "judged frames in it")
-        assert samples(textfile.read_text()).keys() >= {"pitcore_start_time_seconds", "process_open_fds"}
+        in_file, scraped = samples(textfile.read_text()), samples(scrape(port_of(running)))
+        assert 1e6 < in_file["pitcore_resident_memory_bytes"] < 1e11
+        assert [name for name in in_file if not name.startswith("pitcore_")] == [], "node_exporter has its own"
+        others = {name for name in scraped if not name.startswith("pitcore_")}
+        said = (ROOT / "docs" / "metrics.md").read_text()
+        assert others
+        assert [name for name in others if f"`{name}`" not in said] == []
         assert running.sink("metrics")["state"] == "ok"
     assert list((tmp_path / "node").iterdir()) == [], "old figures would be taken for new ones"
 

@@ -133,12 +133,20 @@ def test_a_form_of_another_site_cannot_write(board):
     assert board.ask("/do/arm", "POST", {}, cookie=cookie, content_type="application/json")[0] == 403  # no origin
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:80", "a@b"])
+FOREIGN = [
+    *("evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:80", "a@b", "evil.example@127.0.0.1"),
+    *("127.0.0.1/evil.example", "127.0.0.1:80@evil.example", "127.0.0.1:x", "[evil.example]", "a@[::1]"),
+]
+
+
+@pytest.mark.parametrize("host", FOREIGN)
 def test_a_foreign_host_name_is_refused(board, host):
     assert board.ask("/state", host=host)[0] == 421
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8480", "127.0.0.1:1", "[::1]:8480", socket.gethostname()])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8480", "127.0.0.1:1", "[::1]:8480", "8.8.8.8", socket.gethostname()]
+)
 def test_own_host_names_are_answered(board, host):
     assert board.ask("/", host=host)[0] == 200
 
@@ -150,6 +158,8 @@ PATHS = [
         "/cherry/-1",
         "/cherry/1e9",
         "/cherry/99999999999999999999/0.png",
+        "/cherry/" + "9" * 5000,  # Python's int() raises beyond 4300 digits
+        "/cherry/1/" + "9" * 4500 + ".png",
         "/shifts/..%2f..%2f" + FILE,
         "/" + FILE,
     ),
