@@ -246,14 +246,17 @@ class _Connection:
             OSError, ValueError: the broker cannot be reached, or a file of the configuration cannot be used.
         """
         config = self._config
-        self._client.connect(config.host, config.port, KEEPALIVE_S, clean_start=True)
         try:
+            self._client.connect(config.host, config.port, KEEPALIVE_S, clean_start=True)
             self._wait_for_accepted()
             self._publish_all(time.monotonic())
         finally:
             lost = [frame for frame in self._in_flight.values() if frame is not None]
             self._output._give_back(lost)  # noqa: SLF001
-            self._client.disconnect()
+            client = self._client
+            client.disconnect()
+            # The library closes its last descriptors when the client is freed: now, as no cycle holds it.
+            client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
 
     def _publish_all(self, began_s: float) -> None:
         """Publish until the service stops. Raises _EndedError."""
