@@ -9,7 +9,7 @@ import sys
 
 from pyModbusTCP.client import ModbusClient
 
-NEWEST, RING, ENTRIES, WORDS = 27, 100, 8000, 8
+NEWEST, RING, ENTRIES, WORDS = 27, 1000, 7620, 8  # of the long ring
 AT_ONCE = 15  # entries in one request
 NAMES = {1: "clean", 2: "pit", 3: "side", 5: "maybe"}
 ACTIONS = ("pass", "review", "reject")
@@ -32,8 +32,10 @@ def entry(client, number):
 def main(host, port):
     client = ModbusClient(host, int(port), auto_open=True)
     schema, heartbeat, flags = read(client, 0, 3)
-    if schema != 2:
-        raise SystemExit(f"registers of schema {schema}; this program knows 2")
+    if schema != 1:
+        raise SystemExit(f"registers of schema {schema}; this program knows 1")
+    if read(client, 35, 1) != [RING]:
+        raise SystemExit("an older pitcore, which has only the short ring of 60 verdicts")
     high, low, run_high, run_low = read(client, NEWEST, 4)
     newest, run = high << 16 | low, run_high << 16 | run_low  # another run: numbers and ticks count anew
     print(f"run {run:08x}, heartbeat {heartbeat}, {'armed' if flags & 1 else 'dry run'}")

@@ -5,7 +5,7 @@ counts as dry run. The permissions of the control socket decide who may arm.
 
 A person arms the valves that are there at that moment, and looks at them first. So a board without valves cannot be
 armed, and an armed state is given for certain valves: with others it is withheld, which is dry run. States of before
-this rule do not say for which; the first start that drives real lines, or none, decides it.
+this rule do not say for which; the first start that drives real lines decides it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from pitcore.output_path import fix_of
 from pitcore.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
-
-NOTHING = "no valve"
 
 
 class ArmingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,6 +63,11 @@ class Arming:
         self._state, self._kept = _read(path)
         if self._state.armed:
             self._check_armed(is_simulated=is_simulated)
+
+    @property
+    def possible(self) -> bool:
+        """True if there is something to arm."""
+        return self._drives is not None
 
     @property
     def armed(self) -> bool:
@@ -127,14 +130,14 @@ class Arming:
     def _check_armed(self, *, is_simulated: bool) -> None:
         """Withhold a state that was given for other valves. Note on the disk for which an older state is."""
         state = self._state
-        if state.drives is None and not is_simulated:
-            state = self._state = msgspec.structs.replace(state, drives=self._drives or NOTHING)
+        if state.drives is None and self._drives is not None and not is_simulated:
+            state = self._state = msgspec.structs.replace(state, drives=self._drives)
             try:
                 self._keep(state, "that it is armed is kept, but not for which valves")
             except ControlError as error:
                 log.warning("%s", error)
         if self._drives is None or state.drives not in {None, self._drives}:
-            now = self._drives or NOTHING
+            now = self._drives or "no valve"
             why = f"armed by {state.by} at {state.at} for {state.drives or 'valves'}, but this board drives {now}"
             self._state = msgspec.structs.replace(state, armed=False, withheld=why)
             self._kept = False  # the disk says armed, so disarming must write

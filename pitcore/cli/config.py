@@ -10,7 +10,9 @@ from pitcore.cli.options import named
 from pitcore.cli.parameters import InputPath
 from pitcore.config import Config, explain, load_config, operating_point, weakened
 from pitcore.config.load import config_text
+from pitcore.config.mistakes import mistakes
 from pitcore.doctor.load import check_load
+from pitcore.errors import ConfigError
 from pitcore.inference.choice import open_bundle
 from pitcore.inference.session import Session
 from pitcore.loop.sources import check_recorded
@@ -46,6 +48,8 @@ def check(path: Path, is_explained: bool) -> None:
 def _check(path: Path, *, is_explained: bool) -> None:
     """Check and describe a configuration file. Raises PitcoreError."""
     loaded = load_config(path)
+    for mistake in mistakes(loaded):
+        raise ConfigError(f"{path}: {mistake}")
     check_file(Path(loaded.sink.path), VERDICT_FILE)
     check_recorded(loaded.source)
     bundle = open_bundle(loaded)

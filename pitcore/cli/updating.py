@@ -115,8 +115,7 @@ def _address(text: str) -> Address:
         UpdateError: the address is not usable, or no repository is in the directory.
     """
     try:
-        if not Path(text).is_dir():  # a folder here may have any name
-            check_repository(text)
+        check_repository(text)
     except ValueError as error:
         raise UpdateError(Refusal.NOT_SET_UP, f"the repository's {error}") from error
     if is_address(text):

@@ -15,7 +15,6 @@ from pitcore.config.capture import CaptureConfig
 from pitcore.config.control import ControlConfig
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.line import DriftConfig, FailsafeConfig, LineConfig, ReferenceConfig
-from pitcore.config.listeners import clash
 from pitcore.config.outputs import MetricsConfig, MqttConfig
 from pitcore.config.page import PageConfig
 from pitcore.config.section import Section
@@ -91,20 +90,19 @@ class Config(Section, frozen=True):
             self._check_reference(strip)
         self._check_calibration()
         self._check_actuation()
-        both = clash({"modbus": self.modbus, "metrics": self.metrics, "page": self.page})
-        if both:
-            raise ValueError(both)
 
     def _check_timing(self) -> None:
         """Refuse a frame rate that shows no cherry, or that the time-out would take for a camera that failed."""
         misfit = travel.misfit(self)
         if misfit:
             raise ValueError(misfit)
-        frames_per_s, patience_s = getattr(self.source, "frames_per_s", None), self.runtime.capture_timeout_s
-        if frames_per_s is not None and patience_s * frames_per_s <= 1.0:
+        if not isinstance(self.source, EmulatedSourceConfig):  # cameras have their own patience, or another rate
+            return
+        frames_per_s, patience_s = self.source.frames_per_s, self.runtime.capture_timeout_s
+        if patience_s * frames_per_s <= 1.0:
             raise ValueError(
                 f"runtime.capture_timeout_s = {patience_s:g} is no longer than a frame's {1 / frames_per_s:g} s at "
-                f"source.frames_per_s = {frames_per_s:g}: every camera would count as failed; give it "
+                f"source.frames_per_s = {frames_per_s:g}: the belt would count as failed; give it "
                 f"{math.ceil(20 / frames_per_s) / 10:g} s or more"
             )
 

@@ -62,7 +62,9 @@ def misfit(config: Config) -> str | None:
     travel, height_px = travel_of(config), config.frame.height_px
     if travel is not None and travel.in_force and travel.px > height_px:
         return f"{_too_far(travel, config)}; {travel.fix}: at most {height_px} px a frame"
-    exposure_us, blur_px = _blur(config, measured=False)
+    if config.calibration.file is not None and config.calibration.values is None:
+        return None  # `pitcore calibrate exposure` is yet to find the exposure in force
+    exposure_us, blur_px = _blur(config)
     if blur_px > SMALLEST_PX and config.actuation.kind == "none":
         return (
             f"{_smears(config, exposure_us, blur_px)}, more than the smallest cherry is long ({SMALLEST_PX:g} px); "
@@ -84,7 +86,7 @@ def doubts(config: Config) -> list[str]:
             f"actuation.cherry_px = {cherry_px} may be whole in none of them; {travel.fix}: at most "
             f"{max(0, shown_px - cherry_px)} px a frame"
         )
-    exposure_us, blur_px = _blur(config, measured=True)
+    exposure_us, blur_px = _blur(config)
     if blur_px > BLUR_PX:
         found.append(
             f"{_smears(config, exposure_us, blur_px)}: a pit may not be seen; lower the exposure to at most "
@@ -106,18 +108,16 @@ def _smears(config: Config, exposure_us: float, blur_px: float) -> str:
     return f"{keys}: the belt moves {blur_px:.0f} px during the exposure"
 
 
-def _blur(config: Config, *, measured: bool) -> tuple[float, float]:
+def _blur(config: Config) -> tuple[float, float]:
     """Return the longest exposure in microseconds, and how far the belt moves in it; zeros if that is not known.
 
-    Args:
-        config: the configuration.
-        measured: take the calibrated exposures, if there are any.
+    Calibrated exposures replace those of the file.
     """
     source, values = config.source, config.calibration.values
     if not isinstance(source, Picamera2SourceConfig) or source.px_per_s is None:
         return 0.0, 0.0
     exposures = [float(camera.exposure_us) for camera in source.cameras]
-    if measured and values is not None:
+    if values is not None:
         calibrated = [plane.exposure_us for plane in values.planes.values()]
         exposures = [one for one in calibrated if one is not None] or exposures
     longest_us = max(exposures)

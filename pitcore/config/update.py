@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
@@ -47,8 +48,8 @@ class UpdateConfig(Section, frozen=True):
     selftest_memory_mb: Annotated[int, Meta(ge=64, le=65536)] = 1024
 
     def __post_init__(self) -> None:
-        if self.url is not None:
-            check_repository(self.url)
+        if self.url is not None and (not self.url.strip() or is_address(self.url)):
+            check_repository(self.url)  # a path is checked where it is used: the service runs without
 
 
 def check_repository(text: str) -> None:
@@ -58,7 +59,7 @@ def check_repository(text: str) -> None:
     try:
         if is_address(text):
             read_address(text, (*WEB, "file"))
-        else:
+        elif not Path(text).is_dir():  # a folder that is there may have any name
             check_path(text)
     except ValueError as error:
         raise ValueError(f"url: {error}") from error

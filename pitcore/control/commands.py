@@ -19,7 +19,6 @@ import msgspec
 
 from pitcore import __version__
 from pitcore.actuation.arming import Arming, ArmingState
-from pitcore.config import weakened
 from pitcore.control import status
 from pitcore.control.point import choose, restore
 from pitcore.control.reload import Reloader, StillReloadingError
@@ -88,7 +87,7 @@ class Commands:
             model=status.model_status(app),
             config=ConfigStatus(None if self.config_path is None else str(self.config_path), config.sha256),
             frames=status.frames_status(app, config),
-            less_safe=weakened(config),
+            less_safe=status.less_safe(config, self.arming.state),
             alarms=status.alarm_status(app),
             verdicts=metrics.labels("verdicts"),
             reasons=metrics.labels("reasons"),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from pitcore.actuation.arming import ArmingState
-from pitcore.config import Config, FailSafe, operating_point
+from pitcore.config import Config, FailSafe, operating_point, weakened
 from pitcore.control.reload import ReloadResult
 from pitcore.health import CameraHealth, LockedPicture, stalled
 from pitcore.line_watch.card_drift import CardFigure
@@ -254,6 +254,12 @@ def frames_status(app: App, config: Config) -> FramesStatus:
         queue=config.runtime.queue_frames,
         judged=metrics.value("judged"),
     )
+
+
+def less_safe(config: Config, arming: ArmingState) -> list[str]:
+    """Return one sentence for each value that is less safe than its default, and for an armed state of other valves."""
+    withheld = [] if arming.withheld is None else [f"dry run, nothing is rejected: {arming.withheld}; arm it again"]
+    return withheld + weakened(config)
 
 
 def alarm_status(app: App) -> list[AlarmStatus]:

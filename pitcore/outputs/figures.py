@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from pitcore import __version__, machine
-from pitcore.config import AlarmName, Config, weakened
+from pitcore.config import AlarmName, Config
 from pitcore.control import status
 from pitcore.control.commands import Commands
 from pitcore.errors import UpdateError
@@ -70,8 +70,8 @@ def _service(commands: Commands) -> Iterator[Metric]:
     yield _gauge("pitcore_alarm", "1 while the alarm is on; docs/faults.md says what to do.", alarms, "alarm")
     yield GaugeMetricFamily(
         "pitcore_less_safe",
-        "Values of the configuration that are less safe than the defaults.",
-        len(weakened(app.config)),
+        "Values of the configuration that are less safe than the defaults, and an armed state for other valves.",
+        len(status.less_safe(app.config, commands.arming.state)),
     )
     last = commands.reloader.last
     yield GaugeMetricFamily(

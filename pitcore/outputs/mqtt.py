@@ -44,6 +44,7 @@ STEADY_S = 10.0  # a connection that was lost earlier is short
 MANY_SHORT = 3  # short connections in a row: then the output counts as failing until one is steady
 MAX_IN_FLIGHT = 64  # messages that the broker has not acknowledged
 MAX_COMMANDS = 4  # at once; as many again for urgent ones
+MAX_REFUSALS = 8  # waiting answers to refused commands; older ones are dropped
 MAX_KNOWN_IDS = 256
 OTHER_CLIENT = "perhaps another client has this board's name: set [mqtt] device"
 
@@ -73,6 +74,7 @@ class MqttOutput:
         self._added = self._dropped = 0  # numbers of verdicts, written by the loop
         self._taken = 0  # number of verdicts, written by the thread
         self._replies: deque[Message] = deque(maxlen=MAX_IN_FLIGHT)
+        self._refusals: deque[Message] = deque(maxlen=MAX_REFUSALS)  # sent last: a flood of them holds nothing up
         self._sent = 0
         self._short, self._short_reason = 0, ""  # number of short connections in a row, and why they end
         self._known_ids: deque[str] = deque(maxlen=MAX_KNOWN_IDS)
@@ -123,7 +125,7 @@ class MqttOutput:
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join(STOP_S)
-        if left := self.waiting:
+        if (left := self.waiting) > 0:
             self._lose(left)
             log.warning("[mqtt] %d verdicts were not published before the stop, and are lost to the broker", left)
 
@@ -197,7 +199,7 @@ class MqttOutput:
             log.warning("[mqtt] %s", error)
             asked = id_of(payload)
             if asked is not None:
-                self._replies.append(self._topics.answer(asked, {"ok": False, "error": str(error)}))
+                self._refusals.append(self._topics.answer(asked, {"ok": False, "error": str(error)}))
             return
         if request.id in self._known_ids:
             return  # with QoS 1 it may arrive twice
@@ -316,9 +318,12 @@ class _Connection:
                 self._send(self._output._replies.popleft())  # noqa: SLF001
                 continue
             frame = self._output._take()  # noqa: SLF001
-            if frame is None:
+            if frame is not None:
+                self._send(self._topics.verdicts(frame), frame)
+            elif self._output._refusals:  # noqa: SLF001
+                self._send(self._output._refusals.popleft())  # noqa: SLF001
+            else:
                 break
-            self._send(self._topics.verdicts(frame), frame)
         self._step(timeout_s)
 
     def _send_state(self) -> None:

@@ -2,8 +2,9 @@
 
 Registers are 16-bit words, read only. A value of two words has its high word first; counts wrap to 0 after 2^32 - 1.
 Numbers of verdicts start again at 1 after ``LAST_ID``, a multiple of the ring's size, so that an entry's place always
-follows from its number. All verdicts of a frame are put into the ring at once, so it holds more of them than a frame
-can have things (``SegmentSpec.max_components``): a client cannot read in between, however often it polls.
+follows from its number. All verdicts of a frame are put into the rings at once, and a client cannot read in between,
+however often it polls. So the long ring holds more of them than a frame can have things
+(``SegmentSpec.max_components``). The short ring stays where it was for programs that know only that one.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import NamedTuple
 from pitcore.belt.lanes import Plan
 from pitcore.verdict import Action, Verdict
 
-SCHEMA = 2
-RING_START, RING_ENTRIES, RING_WORDS = 100, 8000, 8
+SCHEMA = 1
+RING_WORDS = 8
+SHORT_START, SHORT_ENTRIES = 100, 60
+RING_START, RING_ENTRIES = 1000, 7620
 SIZE = RING_START + RING_ENTRIES * RING_WORDS
-LAST_ID = 4_294_960_000  # the largest multiple of RING_ENTRIES below 2^32
+LAST_ID = 4_294_967_280  # the largest multiple of both rings' sizes below 2^32
 ACTION_CODES: dict[Action, int] = {"pass": 0, "review": 1, "reject": 2}
 
 
@@ -46,12 +49,14 @@ FIELDS = (
     Field(19, 2, "late", "verdicts to act on that were too late, since the start"),
     Field(21, 2, "scheduled", "verdicts to act on that were in time, since the start"),
     Field(23, 2, "openings", "openings of valves since the start; 0 in dry run"),
-    Field(25, 1, "ring_entries", f"number of verdicts in the ring: {RING_ENTRIES}"),
+    Field(25, 1, "ring_entries", f"number of verdicts in the short ring: {SHORT_ENTRIES}"),
     Field(26, 1, "ring_words", f"registers per verdict: {RING_WORDS}"),
     Field(27, 2, "newest", f"number of the newest verdict; the first has 1, 0 means none yet; 1 follows {LAST_ID}"),
     Field(29, 2, "run", "another random number with every start of the service: verdicts and ticks count anew"),
     Field(31, 2, "tick_now", "low 32 bits of the count of the encoder, as in the verdicts; 0 without an encoder"),
     Field(33, 2, "tick_age", "age of `tick_now` in microseconds, when the answer was made"),
+    Field(35, 1, "long_start", f"register of entry 1 of the long ring: {RING_START}; 0: an older pitcore without it"),
+    Field(36, 1, "long_entries", f"number of verdicts in the long ring: {RING_ENTRIES}"),
 )
 _PLACES = {place.name: place for place in FIELDS}
 ENTRY = (
@@ -84,8 +89,10 @@ class Registers:
         self.set(
             {
                 "schema": SCHEMA,
-                "ring_entries": RING_ENTRIES,
+                "ring_entries": SHORT_ENTRIES,
                 "ring_words": RING_WORDS,
+                "long_start": RING_START,
+                "long_entries": RING_ENTRIES,
                 "newest": newest,
                 "run": int(run[:8], 16),
             }
@@ -98,7 +105,7 @@ class Registers:
             self._put(place.address, _words(value, place.words))
 
     def add(self, verdict: Verdict) -> None:
-        """Put a verdict into the ring."""
+        """Put a verdict into both rings."""
         self._newest = self._newest % LAST_ID + 1
         x, y, width, height = verdict.box
         at_row_0 = round(verdict.tick - (y + height / 2) / self.plan.px_per_tick)
@@ -107,7 +114,8 @@ class Registers:
         middle = min(max(x + width // 2, 0), 0xFFFF)
         action = ACTION_CODES[verdict.action]
         entry = [*_words(self._newest, 2), *_words(at_row_0, 2), verdict.code, action, lane, middle]
-        self._put(RING_START + (self._newest - 1) % RING_ENTRIES * RING_WORDS, entry)
+        for start, entries in ((SHORT_START, SHORT_ENTRIES), (RING_START, RING_ENTRIES)):
+            self._put(start + (self._newest - 1) % entries * RING_WORDS, entry)
         self.set({"newest": self._newest})
 
     def read(self, address: int, count: int) -> list[int]:
@@ -129,7 +137,7 @@ def table() -> str:
     lines += [f"| {place.address} | {place.words} | `{place.name}` | {place.meaning} |" for place in FIELDS]
     lines += [
         "",
-        f"Each of the {RING_ENTRIES} entries of the ring:",
+        "Each entry of either ring:",
         "",
         "| offset | words | name | meaning |",
         "|---|---|---|---|",

@@ -11,7 +11,6 @@ from msgspec import to_builtins
 from pitcore import __version__
 from pitcore.actuation.arming import Arming
 from pitcore.actuation.valve_setup import belt_plan
-from pitcore.config import weakened
 from pitcore.control import status
 from pitcore.control.reload import Reloader
 from pitcore.line_watch.alarm import CONSEQUENCES, finding_of
@@ -60,7 +59,7 @@ class LineLooker:
             armed=arming.armed,
             armed_by=arming.by,
             armed_at=arming.at,
-            arming_possible=bool(belt_plan(config).lanes),
+            arming_possible=self._arming.possible,
             model=to_builtins(status.model_status(app)),
             frames=to_builtins(status.frames_status(app, config)),
             alarms=[_alarm(one) for one in status.alarm_status(app)],
@@ -72,7 +71,7 @@ class LineLooker:
             spare_ms=None if spare is None else spare[0],
             sinks=status.sink_status(self._sinks),
             machine=self._machine,
-            less_safe=weakened(config),
+            less_safe=status.less_safe(config, arming),
             points=list(app.bundle.card.points),
             valves=len(belt_plan(config).lanes),
             reloading=self._reloader.busy,

@@ -122,26 +122,32 @@ class JsonlSink:
     def _drain(self) -> None:
         """Write every waiting block. Raises OSError; unwritten blocks continue to wait."""
         self._follow_path()
-        self._mark()
+        self._mark(len(self._waiting[0][0]) if self._waiting else 0)
         while self._waiting:
             block, lines = self._waiting[0]
             if self._size and self._size + len(block) > self._rotate_bytes:
                 self._rotate()
-                self._mark()
+                self._mark(len(block))
             self._append(block)
             self._waiting.popleft()
             self._waiting_bytes -= len(block)
             self._metrics.count("sink_lines", by=lines)
 
-    def _mark(self) -> None:
-        """Write which run the next lines are of, unless this file says so. Raises OSError."""
+    def _mark(self, following: int) -> None:
+        """Write which run the next lines are of, unless this file says so. Raises OSError.
+
+        A file without room for it and the ``following`` bytes is rotated first, so that both are in one file.
+        """
         if self._is_marked:
             return
         detail = f"run {self._run}: frames, ticks and numbers of Modbus count from its start"
         mark = Event(
             "pitcore.event/1", 0, 0, self._run_event, detail, 1, run=self._run, at=utc_now(), t_ns=time.monotonic_ns()
         )
-        self._append(encode_lines([mark]))
+        raw = encode_lines([mark])
+        if self._size and self._size + len(raw) + following > self._rotate_bytes:
+            self._rotate()
+        self._append(raw)
         self._is_marked, self._run_event = True, "run_continued"
         self._metrics.count("sink_lines")
 

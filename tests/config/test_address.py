@@ -7,6 +7,7 @@ from pitcore.config.address import is_address, read_address
 from pitcore.config.explain import explain
 from pitcore.config.hawkbit import HawkbitConfig
 from pitcore.config.load import decode_config
+from pitcore.config.mistakes import mistakes
 from pitcore.config.update import UpdateConfig
 from pitcore.errors import ConfigError
 
@@ -33,10 +34,6 @@ def test_name_and_password_are_sent_decoded_and_shown_nowhere():
         "https://host/a b",
         "https://host/\u00a0",
         "file://stick/pitcore",
-        "models.example.org",
-        "models.example.org/cherry",
-        "10.0.0.5:8080/models",
-        "localhost",
         "",
         "  ",
     ],
@@ -45,6 +42,18 @@ def test_an_address_that_cannot_be_used_is_refused_when_the_configuration_is_che
     with pytest.raises(ConfigError, match=r"\[update\]: url: ") as caught:
         decode_config(f"[update]\nurl = {msgspec.json.encode(url).decode()}", "board.toml")
     assert "s3c" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["models.example.org", "models.example.org/cherry", "10.0.0.5:8080/models", "localhost"]
+)
+def test_a_host_without_its_scheme_is_a_mistake_with_which_the_service_runs(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = decode_config(f"[update]\nurl = {msgspec.json.encode(url).decode()}", "board.toml")
+    (said,) = mistakes(config)
+    assert said.startswith(f"update.url: begins like a host; write https://{url} ")
+    (tmp_path / url).mkdir(parents=True)
+    assert mistakes(config) == [], "a folder that is there may have any name"
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "", "host:8080", "https://a:b@host"])

@@ -51,10 +51,6 @@ REFUSED = {
         board("frames_per_s = 10.0\npx_per_s = 6800.0", exposure_us=50000),
         ["exposure_us = 50000", "source.px_per_s = 6800", "340 px", "lower exposure_us to at most 441"],
     ),
-    "impatient": (
-        board("frames_per_s = 10.0", more="[runtime]\ncapture_timeout_s = 0.01\n"),
-        ["runtime.capture_timeout_s = 0.01", "source.frames_per_s = 10", "0.2 s or more"],
-    ),
     "impatient emulator": (
         "[source]\nkind = 'emulated'\nframes_per_s = 0.5\n",
         ["runtime.capture_timeout_s = 1", "source.frames_per_s = 0.5", "4 s or more"],
@@ -86,6 +82,10 @@ def test_an_exposure_that_may_blur_a_pit_is_reported():
     assert not doubts(config_of("frames_per_s = 10.0\npx_per_s = 6800.0", exposure_us=440))
 
 
+def test_a_camera_has_its_own_patience():
+    decode_config(board("frames_per_s = 1.0", more="[runtime]\ncapture_timeout_s = 1.0\n"), "board.toml")
+
+
 def test_with_an_encoder_the_written_speed_is_not_in_force_so_it_is_only_reported():
     (said,) = doubts(config_of("frames_per_s = 10.0\npx_per_s = 68000.0", exposure_us=10, more=ENCODER))
     assert "6800 px between two frames" in said
@@ -106,6 +106,10 @@ def test_the_calibrated_exposure_and_scale_are_in_force():
     fast = config_of("frames_per_s = 10.0\npx_per_s = 6800.0", exposure_us=1000)
     assert not doubts(calibrated(fast, 150.0, 0.5))
     later = '[calibration]\nfile = "c.json"\n'
+    smeared = config_of("frames_per_s = 10.0\npx_per_s = 6800.0", exposure_us=50000, more=later)  # not measured yet
+    assert not doubts(calibrated(smeared, 150.0, 0.5))
+    with pytest.raises(ValueError, match="exposure_us = 50000 at"):
+        calibrated(smeared, 50000.0, 0.5)
     pulses = config_of('trigger = "external"\ntrigger_ticks = 13600', more=later)  # its scale is not measured yet
     assert not doubts(calibrated(pulses, 150.0, 0.05))
     with pytest.raises(ValueError, match=r"trigger_ticks = 13600 at 0\.5 px a tick"):

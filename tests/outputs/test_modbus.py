@@ -1,6 +1,8 @@
 """The registers as a PLC reads them, by a client that is not the server's library."""
 
 import contextlib
+import itertools
+import math
 import socket
 import struct
 import time
@@ -13,7 +15,18 @@ from pitcore.config import ModbusConfig
 from pitcore.metrics import Metrics
 from pitcore.outputs import modbus, registers
 from pitcore.outputs.modbus import ModbusSink
-from pitcore.outputs.registers import ENTRY, FIELDS, LAST_ID, RING_ENTRIES, RING_START, RING_WORDS, SIZE, Registers
+from pitcore.outputs.registers import (
+    ENTRY,
+    FIELDS,
+    LAST_ID,
+    RING_ENTRIES,
+    RING_START,
+    RING_WORDS,
+    SHORT_ENTRIES,
+    SHORT_START,
+    SIZE,
+    Registers,
+)
 from pitcore.preprocess.prepare import SegmentSpec
 from pitcore.sinks.sink import TickNow
 from tests.actuation.valves import PLAN, verdict
@@ -49,8 +62,12 @@ def value(words, name, fields=FIELDS, start=0):
     return number
 
 
-def entry_of(number):
-    return RING_START + (number - 1) % RING_ENTRIES * RING_WORDS
+SHORT, LONG = (SHORT_START, SHORT_ENTRIES), (RING_START, RING_ENTRIES)
+
+
+def entry_of(number, ring=LONG):
+    start, entries = ring
+    return start + (number - 1) % entries * RING_WORDS
 
 
 def test_a_plc_reads_counts_flags_and_the_last_verdicts(served):
@@ -63,7 +80,7 @@ def test_a_plc_reads_counts_flags_and_the_last_verdicts(served):
     sink.emit([verdict(1000, x=150), verdict(70_000, action="review", tick=70_100)])
     words = client.read_input_registers(0, 60)
     assert words[:33] == client.read_holding_registers(0, 60)[:33]  # then the age of the count
-    assert value(words, "schema") == registers.SCHEMA == 2
+    assert value(words, "schema") == registers.SCHEMA == 1
     assert value(words, "flags") == 0b111
     assert value(words, "run") == 0x0123ABCD
     assert value(words, "tick_now") == 70_000
@@ -104,15 +121,16 @@ def test_disarming_shows_at_once(served):
         assert client.read_input_registers(2, 1)[0] & 1 == int(armed)
 
 
-def test_the_ring_keeps_the_newest_verdicts_at_the_places_of_their_numbers():
-    made = Registers(PLAN, RUN)
-    for number in range(1, RING_ENTRIES + 8):
+@pytest.mark.parametrize("ring", [SHORT, LONG])
+def test_a_ring_keeps_the_newest_verdicts_at_the_places_of_their_numbers(ring):
+    made, entries = Registers(PLAN, RUN), ring[1]
+    for number in range(1, entries + 8):
         made.add(verdict(1000 + number))
     words = made.read(0, SIZE)
     newest = value(words, "newest")
-    assert newest == RING_ENTRIES + 7
-    for number in range(newest - RING_ENTRIES + 1, newest + 1):
-        at = entry_of(number)
+    assert newest == entries + 7
+    for number in range(newest - entries + 1, newest + 1):
+        at = entry_of(number, ring)
         assert (value(words, "id", ENTRY, at), value(words, "tick", ENTRY, at)) == (number, 1000 + number)
 
 
@@ -130,7 +148,17 @@ def test_a_plc_gets_every_verdict_of_a_frame_however_many_cherries_it_shows(serv
 
 def test_the_ring_fits_into_the_addresses_and_starts_again_where_the_numbers_do():
     assert SIZE <= 1 << 16
-    assert LAST_ID == (1 << 32) // RING_ENTRIES * RING_ENTRIES
+    both = math.lcm(SHORT_ENTRIES, RING_ENTRIES)
+    assert (1 << 32) // both * both == LAST_ID
+
+
+def test_programs_that_know_the_short_ring_find_all_where_it_was():
+    """The layout is still 1, which such a program checks: it goes on while the service is upgraded."""
+    assert (registers.SCHEMA, SHORT_START, SHORT_ENTRIES, RING_WORDS, LAST_ID) == (1, 100, 60, 8, 4_294_967_280)
+    places = {place.name: (place.address, place.words) for place in FIELDS}
+    assert (places["schema"], places["flags"], places["newest"]) == ((0, 1), (2, 1), (27, 2))
+    made = Registers(PLAN, RUN)
+    assert (value(made.read(0, 60), "ring_entries"), value(made.read(0, 60), "ring_words")) == (60, 8)
 
 
 def test_a_plc_can_write_nothing_and_read_nothing_beyond_the_map(served):
@@ -138,7 +166,7 @@ def test_a_plc_can_write_nothing_and_read_nothing_beyond_the_map(served):
     assert not client.write_single_register(2, 1)
     assert not client.write_multiple_registers(0, [9, 9])
     assert client.read_input_registers(SIZE, 1) is None
-    assert client.read_input_registers(0, 1) == [2]
+    assert client.read_input_registers(0, 1) == [1]
 
 
 def test_reading_coils_is_refused(served):
@@ -146,7 +174,7 @@ def test_reading_coils_is_refused(served):
     for read in (client.read_coils, client.read_discrete_inputs):
         assert read(0, 16) is None
         assert client.last_except_as_txt == "illegal function"
-    assert client.read_holding_registers(0, 1) == [2]
+    assert client.read_holding_registers(0, 1) == [1]
 
 
 def test_an_address_in_use_is_reported_and_opened_as_soon_as_it_is_free(monkeypatch):
@@ -161,7 +189,7 @@ def test_an_address_in_use_is_reported_and_opened_as_soon_as_it_is_free(monkeypa
     while sink.status()["state"] != "ok" and time.monotonic() < until:
         time.sleep(0.01)
     client = ModbusClient("127.0.0.1", port, unit_id=1, timeout=60.0)
-    assert client.read_input_registers(0, 1) == [2]
+    assert client.read_input_registers(0, 1) == [1]
     client.close()
     sink.close()
 
@@ -183,7 +211,7 @@ def test_several_requests_in_one_segment_get_as_many_answers(served):
             piece = connection.recv(100)
             assert piece, "the connection ended before the last answer"
             said += piece
-    assert said == b"".join(struct.pack(">HHHBBBH", number, 0, 5, 1, 4, 2, 2) for number in range(3))
+    assert said == b"".join(struct.pack(">HHHBBBH", number, 0, 5, 1, 4, 2, 1) for number in range(3))
 
 
 def test_a_request_that_comes_byte_by_byte_is_answered_once(served):
@@ -191,7 +219,7 @@ def test_a_request_that_comes_byte_by_byte_is_answered_once(served):
     with socket.create_connection(("127.0.0.1", sink.port), 20) as connection:
         for byte in read_of(3, 0, 1):
             connection.sendall(bytes([byte]))
-        assert connection.recv(100) == struct.pack(">HHHBBBH", 7, 0, 5, 1, 3, 2, 2)
+        assert connection.recv(100) == struct.pack(">HHHBBBH", 7, 0, 5, 1, 3, 2, 1)
 
 
 def test_a_connection_that_sends_something_else_is_closed(served):
@@ -200,7 +228,7 @@ def test_a_connection_that_sends_something_else_is_closed(served):
         connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):  # closed without waiting for what it sends besides
             assert connection.recv(100) == b""
-    assert served[1].read_input_registers(0, 1) == [2]
+    assert served[1].read_input_registers(0, 1) == [1]
 
 
 @pytest.mark.parametrize("function", [1, 2, 5, 6, 7, 15, 16, 17, 20, 22, 24, 43, 100])
@@ -215,14 +243,14 @@ def test_a_read_beyond_the_map_or_of_too_much_is_refused(address, count, code):
 
 def test_idle_connections_take_no_place_from_a_plc_that_reads(served, caplog):
     sink, client, _, _ = served
-    assert client.read_input_registers(0, 1) == [2]
+    assert client.read_input_registers(0, 1) == [1]
     before = open_files()
     idle = []
     try:
         for number in range(100):
             idle.append(socket.create_connection(("127.0.0.1", sink.port), 20))
             if number % 10 == 9:
-                assert client.read_input_registers(0, 1) == [2], "the connection that reads was closed"
+                assert client.read_input_registers(0, 1) == [1], "the connection that reads was closed"
         for one in idle:  # the last one is served, so all before it were seen by the server
             one.settimeout(20)
         idle[-1].sendall(read_of(4, 0, 1))
@@ -251,13 +279,14 @@ def test_an_entrys_place_follows_from_its_number_after_the_numbers_start_again()
         made.add(verdict(tick))
     words = made.read(0, SIZE)
     assert value(words, "newest") == 6
-    for tick, number in enumerate([LAST_ID - 2, LAST_ID - 1, LAST_ID, 1, 2, 3, 4, 5, 6], 1):
-        at = entry_of(number)
+    numbers = [LAST_ID - 2, LAST_ID - 1, LAST_ID, 1, 2, 3, 4, 5, 6]
+    for ring, (tick, number) in itertools.product((SHORT, LONG), enumerate(numbers, 1)):
+        at = entry_of(number, ring)
         assert (value(words, "id", ENTRY, at), value(words, "tick", ENTRY, at)) == (number, tick)
 
 
 def test_no_two_values_share_a_register():
-    for fields, end in ((FIELDS, RING_START), (ENTRY, RING_WORDS)):
+    for fields, end in ((FIELDS, SHORT_START), (ENTRY, RING_WORDS)):
         taken = [place.address + word for place in fields for word in range(place.words)]
         assert len(taken) == len(set(taken))
         assert max(taken) < end
@@ -266,5 +295,6 @@ def test_no_two_values_share_a_register():
 def test_the_document_has_the_map_that_is_served():
     text = (ROOT / "docs" / "modbus.md").read_text()
     assert text.endswith(registers.table())
-    assert f"{RING_START} + ((*n* - 1) mod {RING_ENTRIES}) * {RING_WORDS}." in text
+    for start, entries in (SHORT, LONG):
+        assert f"{start} + ((*n* - 1) mod {entries}) * {RING_WORDS}." in text
     assert text.count("| `schema` |") == 1, "an older map before it"

@@ -67,7 +67,7 @@ def said(caplog):
 
 
 def test_a_connection_that_lasts_ends_the_failure():
-    output = mqtt.MqttOutput(mqtt.MqttConfig(enabled=True), mqtt.Metrics())
+    output = mqtt.MqttOutput(mqtt.MqttConfig(enabled=True), mqtt.Metrics(), "0a" * 16)
     for _ in range(mqtt.MANY_SHORT):
         output._lasts(0.0)
         output._fails(output._ended(1.0, "lost", is_known=False))
