@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pitcore.config import Config
-from pitcore.control.protocol import lock_path
+from pitcore.control.protocol import BOARD_SOCKET, lock_path
 from pitcore.doctor.check import Check, fail, ok, skip, warn
 from pitcore.durable import replace_file
 from pitcore.errors import PitcoreError
@@ -30,7 +30,7 @@ def check_paths(config: Config) -> Check:
     name, found = "paths", []
     tries: dict[str, Callable[[], None]] = {
         "[sink] path": lambda: try_file(Path(config.sink.path), VERDICT_FILE, makes_folders=True, appends=True),
-        "[control] socket": lambda: try_file(lock_path(Path(config.control.socket)), makes_folders=True, appends=True),
+        "[control] socket": lambda: _try_socket(Path(config.control.socket)),
         "[control] state_dir": lambda: try_folder(Path(config.control.state_dir)),
         "": lambda: check_recorded(config.source),
     }
@@ -42,6 +42,13 @@ def check_paths(config: Config) -> Check:
     if not found:
         return ok(name, "verdicts, control socket and state can be written")
     return fail(name, ". ".join(found), PATHS_FIX)
+
+
+def _try_socket(path: Path) -> None:
+    """Try to make the socket's lock file. systemd makes the folder of a board's socket, and only for the service."""
+    if path == Path(BOARD_SOCKET) and not path.parent.exists():
+        return
+    try_file(lock_path(path), makes_folders=True, appends=True)
 
 
 def check_disk(config: Config, free_bytes: Callable[[Path], int]) -> Check:

@@ -200,7 +200,8 @@ class ModbusSink:
         """Return the present values that do not come from the ring."""
         metrics = self._metrics
         values = {
-            "flags": int(self._arming.armed) | int(self._drives) << 1 | int(self._encoder is not None) << 2,
+            "flags": int(self._arming.armed) | int(self._drives) << 1,
+            "encoder": int(self._encoder is not None),
             "heartbeat": metrics.value("judged"),
             "model": self._model,
             "config": self._config_id,

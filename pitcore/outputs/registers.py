@@ -37,7 +37,7 @@ class Field(NamedTuple):
 FIELDS = (
     Field(0, 1, "schema", f"layout of these registers: {SCHEMA}; refuse any other"),
     Field(1, 1, "heartbeat", "counts judged frames, wraps; if it stops, nothing is judged or the belt is stopped"),
-    Field(2, 1, "flags", "bit 0: armed; bit 1: this board drives valves; bit 2: this board counts an encoder"),
+    Field(2, 1, "flags", "bit 0: armed; bit 1: this board drives valves"),
     Field(3, 2, "model", "first 32 bits of the hash of the model in force"),
     Field(5, 2, "config", "first 32 bits of the hash of the configuration in force"),
     Field(7, 2, "frames", "frames judged since the start"),
@@ -57,6 +57,7 @@ FIELDS = (
     Field(33, 2, "tick_age", "age of `tick_now` in microseconds, when the answer was made"),
     Field(35, 1, "long_start", f"register of entry 1 of the long ring: {RING_START}; 0: an older pitcore without it"),
     Field(36, 1, "long_entries", f"number of verdicts in the long ring: {RING_ENTRIES}"),
+    Field(37, 1, "encoder", "1: this board counts an encoder"),
 )
 _PLACES = {place.name: place for place in FIELDS}
 ENTRY = (

@@ -83,6 +83,17 @@ def test_each_path_of_another_user_fails_with_its_key(tmp_path, monkeypatch, nam
     assert "sudo chown pitcore" in check.fix
 
 
+def test_the_folder_of_a_boards_socket_is_made_with_the_service(tmp_path, monkeypatch):
+    config, run = paths_for(tmp_path / "own"), tmp_path / "run"
+    control = ControlConfig(socket=str(run / "pitcore" / "c.sock"), state_dir=config.control.state_dir)
+    config = msgspec.structs.replace(config, control=control)
+    run.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: path != run)  # as /run for the service's user
+    assert system.check_paths(config).status == "fail"
+    monkeypatch.setattr(system, "BOARD_SOCKET", control.socket)
+    assert system.check_paths(config).status == "ok"
+
+
 def test_a_verdict_file_below_a_file_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     config = msgspec.structs.replace(paths_for(tmp_path), sink=SinkConfig(path=str(tmp_path / "file" / "v.jsonl")))
