@@ -43,7 +43,8 @@ lanes = [
   { line = 2, x_px = [320, 640], distance_ticks = 1500, pulse_ticks = 40 },
 ]
 """
-CAMERAS = PLACES + RUNTIME + SMALL_FRAME + camera_source(10.0)
+MODBUS = "\n[modbus]\nenabled = true\n"  # so that there is something to arm
+CAMERAS = PLACES + RUNTIME + SMALL_FRAME + camera_source(10.0) + MODBUS
 MAX_EXPOSURE = 2.0
 UPDATES = """
 [model]
@@ -136,6 +137,8 @@ class BoardLane(ServiceLane):
         self.configure(CAMERAS, launcher="board_cameras.py")
         self.container.run("systemctl", "start", "pitcore")
         cameras = {camera["id"]: camera["frames"] for camera in self.status()["cameras"]}
+        self.expect("other valves", not self.status()["arming"]["armed"], "armed for valves that are not there now")
+        self.container.run("pitcore", "arm", "--socket", "/run/pitcore/control.sock")
         self.expect("two cameras", cameras.keys() == {TOP, BOTTOM} and min(cameras.values()) > 0, str(cameras))
         self.names_and_starts_anew("hang", "sent nothing for 1 s: it hangs, or its cable or power failed")
         self.names_and_starts_anew("freeze", "sent one and the same picture for")
