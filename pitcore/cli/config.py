@@ -48,8 +48,8 @@ def check(path: Path, is_explained: bool) -> None:
 def _check(path: Path, *, is_explained: bool) -> None:
     """Check and describe a configuration file. Raises PitcoreError."""
     loaded = load_config(path)
-    for mistake in mistakes(loaded):
-        raise ConfigError(f"{path}: {mistake}")
+    if found := mistakes(loaded):
+        raise ConfigError(f"{path}: {found[0]}")
     check_file(Path(loaded.sink.path), VERDICT_FILE)
     check_recorded(loaded.source)
     bundle = open_bundle(loaded)

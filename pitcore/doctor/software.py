@@ -57,8 +57,8 @@ def check_config(path: Path | None) -> tuple[Check, Config | None]:
     except PitcoreError as error:
         return fail(name, str(error), f"correct it, then: pitcore config check {path}"), None
     where = "the defaults" if path is None else str(path)
-    for mistake in mistakes(config):
-        return fail(name, f"{where}: {mistake}", f"correct it, then: pitcore config check {where}"), config
+    if found := mistakes(config):
+        return fail(name, f"{where}: {found[0]}", f"correct it, then: pitcore config check {where}"), config
     if config.source.belt == "emulated" and path is not None:
         fix = "for the line, start from your board's file in /usr/share/pitcore/boards"
         return warn(name, f"{where} is valid, but its belt is emulated: no camera is checked", fix), config

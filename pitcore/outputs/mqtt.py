@@ -9,12 +9,10 @@ password is missing, the thread retries.
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -28,6 +26,7 @@ from pitcore.control.protocol import URGENT
 from pitcore.control.server import Peer
 from pitcore.errors import ControlError, PitcoreError
 from pitcore.metrics import Metrics
+from pitcore.outputs.broker_files import read_password, tls_context
 from pitcore.outputs.topics import OFFLINE, Message, Topics, id_of, read_request
 from pitcore.sinks.output_state import OutputState, reason_of
 from pitcore.verdict import Event, Verdict
@@ -283,9 +282,9 @@ class _Connection:
         client.max_inflight_messages = MAX_IN_FLIGHT
         client.will_set(self._topics.availability, OFFLINE, qos=1, retain=True)
         if config.user is not None:
-            client.username_pw_set(config.user, _password(config.password_file))
+            client.username_pw_set(config.user, read_password(config.password_file))
         if config.tls:
-            client.tls_set_context(_tls(config))
+            client.tls_set_context(tls_context(config))
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -382,32 +381,3 @@ class _Connection:
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:  # noqa: ANN401
         if not message.retain:  # a retained command is old
             self._output._serve(message.topic, bytes(message.payload))  # noqa: SLF001
-
-
-def _password(file: str | None) -> str | None:
-    """Read the password; done for each connection, so that a new one needs no restart. Raises ValueError."""
-    if file is None:
-        return None
-    try:
-        text = Path(file).read_bytes()[:4096].decode().strip()
-    except OSError as error:
-        raise ValueError(f"{file}: {error.strerror}; put the password there, in one line") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: is not text; put the password there, in one line") from error
-    if not text or "\n" in text:
-        raise ValueError(f"{file}: no password in one line; put it there")
-    return text
-
-
-def _tls(config: MqttConfig) -> ssl.SSLContext:
-    """Return the TLS context: it checks the broker's certificate and sends the configured one. Raises ValueError."""
-    file = config.ca_file
-    try:
-        context = ssl.create_default_context(cafile=file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if config.cert_file is not None:
-            file = config.cert_file
-            context.load_cert_chain(config.cert_file, config.key_file, password="")
-    except OSError as error:  # ssl.SSLError is one
-        raise ValueError(f"{file}: {reason_of(error)}; it must be a readable certificate in PEM form") from error
-    return context
