@@ -128,7 +128,7 @@ def open_outputs(
         add(_optional("metrics", "prometheus-client", lambda: _prometheus(config)))
     if config.mqtt.enabled:
         add(_optional("mqtt", "paho-mqtt", lambda: _mqtt(config, metrics, run)))
-    page = PageSink(config, belt_plan(config)) if config.page.enabled else None
+    page = PageSink(config, belt_plan(config), run) if config.page.enabled else None
     if page is not None:
         add(page)
     keeper = CropKeeper(config.capture, run) if config.capture.enabled else None

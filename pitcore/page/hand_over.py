@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import socket
 import time
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -56,13 +55,14 @@ class PageSink(ChildOutput):
     Args:
         config: configuration of the board, with ``[page]`` enabled.
         plan: the lanes. Verdicts are counted by the lanes that reject, or by strips if there are none.
+        run: the run of the service.
 
     Attributes:
         looked_ns: time of the last searched frame, CLOCK_MONOTONIC; None before the first.
         port: port on which the page listens; 0 before it does.
     """
 
-    def __init__(self, config: Config, plan: Plan) -> None:
+    def __init__(self, config: Config, plan: Plan, run: str) -> None:
         frame, page = config.frame, config.page
         names, self._lane_of = lanes_of(plan, frame.width_px, page.strips)
         shape = (frame.height_px, frame.width_px)
@@ -81,7 +81,7 @@ class PageSink(ChildOutput):
             state_dir=str(Path(config.control.state_dir).absolute()),
             control_socket=str(Path(config.control.socket).absolute()),
             store=None if store is None else str(Path(store).absolute()),
-            run=uuid.uuid4().hex,
+            run=run,
             at_s=time.monotonic(),
             counts=zero(len(names)),
             events={},

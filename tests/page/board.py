@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import time
+import uuid
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -164,7 +165,7 @@ class Board:
 
     def __enter__(self):
         self.config = config(self.folder, **self.page)
-        self.sink = PageSink(self.config, belt_plan(self.config))
+        self.sink = PageSink(self.config, belt_plan(self.config), uuid.uuid4().hex)
         self.sink.start(lambda: self.line)
         return self
 
