@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,7 @@ from pitcore_tools.distil.photos import draw_patches
 from pitcore_tools.distil.pool import draw_pool
 from pitcore_tools.distil.students import STARTS, build_student, load_start, render_pool
 from pitcore_tools.distil.views import Form
-from pitcore_tools.networks.checkpoint import load_tensors
+from pitcore_tools.networks.checkpoint import load_tensors, save_weights
 from tests.tools.test_distil import some_crops
 
 SMALL = Student(title="", expected="", widths=[8, 8, 8, 8], size_px=32, rate=0.002, teachers=["any"])
@@ -81,14 +82,38 @@ def test_a_start_is_trained_and_a_student_begins_with_it(
     start.train_start(SMALL, draw_patches(photos, photos=30), 3, out, lambda _text: None)
     network, fresh = build_student(SMALL), build_student(SMALL)
     fresh.load_state_dict(network.state_dict())
-    load_start(network, out)
+    load_start(network, out, seed=1)
     weights = load_tensors(out)
     assert torch.equal(network.layer1[0].conv1.weight, weights["layer1.0.conv1.weight"].float())
     assert not torch.equal(network.conv1.weight, fresh.conv1.weight)
     assert torch.equal(network.fc.weight, fresh.fc.weight)
-    wider = Student(title="", expected="", widths=[8, 8, 8, 16], size_px=32, rate=0.002, teachers=["any"])
-    with pytest.raises(DataError, match=r"small\.pt: the start of another network"):
-        load_start(build_student(wider), out)
+
+
+def test_a_wider_student_begins_with_the_function_of_the_start(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    network = build_student(SMALL)
+    for value in network.state_dict().values():
+        if value.ndim == 1:
+            value.uniform_(0.5, 1.5)  # batch norms that a training has moved
+    start_file = tmp_path / "small.pt"
+    save_weights(start_file, {key: value for key, value in network.state_dict().items() if not key.startswith("fc.")})
+    wider = build_student(Student(**{**msgspec.structs.asdict(SMALL), "widths": [12, 11, 20, 24]}))
+    load_start(wider, start_file, seed=1)
+    pictures = torch.rand(3, 2, 32, 32, generator=torch.Generator().manual_seed(6))
+    width = network.fc.in_features
+    save_weights(tmp_path / "wide.pt", {k: v for k, v in wider.state_dict().items() if not k.startswith("fc.")})
+    with pytest.raises(DataError, match=r"wide\.pt: the start of another network"):
+        load_start(network, tmp_path / "wide.pt", seed=1)
+    for each in (network, wider):
+        each.fc = torch.nn.Identity()
+        each.eval()
+    with torch.no_grad():
+        old, new = network(pictures), wider(pictures)
+    assert old.std() > 0.01
+    assert torch.allclose(new[:, :width], old, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(new[:, width:], old.repeat(1, 2), rtol=1e-4, atol=1e-5)
+    read = wider.state_dict()["layer4.1.conv2.weight"]
+    assert not torch.allclose(read[:, 0], read[:, width]), "copies that are read alike would stay alike in training"
 
 
 def test_every_committed_start_fits_its_students(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +121,9 @@ def test_every_committed_start_fits_its_students(monkeypatch: pytest.MonkeyPatch
     with_start = [entry for entry in entries if isinstance(entry, Student) and entry.start]
     assert {f"{entry.start}.pt" for entry in with_start} == {path.name for path in STARTS.iterdir()}
     for entry in with_start:
-        load_start(build_student(entry), STARTS / f"{entry.start}.pt")
+        load_start(build_student(entry), STARTS / f"{entry.start}.pt", seed=1)
     seen = []
-    monkeypatch.setattr(students, "load_start", lambda _network, path: seen.append(path.name))
+    monkeypatch.setattr(students, "load_start", lambda _network, path, _seed: seen.append(path.name))
     crops = some_crops()
     answered = students.Answered(draw_pool(crops, 0, 1), torch.full((32,), 0.5))
     small = Student(title="", expected="", widths=[8] * 4, size_px=32, rate=0.002, teachers=["any"], start="given")

@@ -21,6 +21,7 @@ from pitcore_tools.distil.fit import Learner, Lesson, autocast, multiplies_bfloa
 from pitcore_tools.distil.pool import Answered, Pool
 from pitcore_tools.distil.teachers import padded
 from pitcore_tools.distil.views import Form, eight, oriented, unchanged
+from pitcore_tools.distil.widen import is_wider, widened
 from pitcore_tools.networks.checkpoint import load_tensors
 from pitcore_tools.networks.resnet import ResNet, Shape
 
@@ -35,13 +36,22 @@ def schedule(total: int) -> Tensor:
     return one_cycle(total, 1.0, WARM_SHARE)
 
 
-def load_start(network: ResNet, path: Path) -> None:
-    """Copy the weights of a start, all but those of the last layer. Raises DataError."""
+def load_start(network: ResNet, path: Path, seed: int) -> None:
+    """Copy the weights of a start, all but those of the last layer; a wider network gets them widened.
+
+    Args:
+        network: the network.
+        path: the start: of the same network, or of a narrower one with the same layers.
+        seed: seed of the widening.
+
+    Raises:
+        DataError: the file is damaged, or the start of another network.
+    """
     weights = load_tensors(path, ours="not a start; write it again with `pitcore-tools distil start`")
     wanted = {key: value.shape for key, value in network.state_dict().items() if not key.startswith("fc.")}
-    if {key: value.shape for key, value in weights.items()} != wanted:
+    if not is_wider(weights, wanted):
         raise DataError(f"{path}: the start of another network; write one with `pitcore-tools distil start`")
-    network.load_state_dict(weights, strict=False)
+    network.load_state_dict(widened(weights, wanted, seed), strict=False)
 
 
 def render_pool(pool: Pool, crops: Crops, form: Form) -> Tensor:
@@ -79,7 +89,7 @@ def student_lesson(students: Sequence[Student], crops: Crops, answered: Answered
         torch.manual_seed(seed)
         network = build_student(student)
         if student.start:
-            load_start(network, STARTS / f"{student.start}.pt")
+            load_start(network, STARTS / f"{student.start}.pt", seed)
         learners.append(Learner(network, device, WEIGHT_DECAY, 1.0, EMA_DECAY))
     batch = min(BATCH, len(pool))
     order = permutations(len(pool), batch, total, seed).to(device)
