@@ -111,7 +111,9 @@ def test_an_armed_state_is_for_its_valves_and_a_board_without_any_has_none(place
     assert_one_clear_line(control(place, "arm"), "this board drives no valve")
     assert service.stop() == 0
     (place / "state").mkdir(exist_ok=True)
-    (place / "state" / "arming.json").write_text('{"armed": true, "by": "anna", "at": "then", "drives": "line 9"}')
+    of_the_line = '{"armed": true, "by": "anna", "at": "then", "drives": "line 9"}'
+    for name in ("arming.json", "arming-emulated.json"):
+        (place / "state" / name).write_text(of_the_line)
     text = (place / "board.toml").read_text()
     (place / "board.toml").write_text(text + VALVES)
     again = Service(place / "board.toml", place / "log")
@@ -122,6 +124,10 @@ def test_an_armed_state_is_for_its_valves_and_a_board_without_any_has_none(place
         assert f"dry run: {why}" in control(place, "status").stdout
         assert f"air jet: DRY RUN, no reject is done: {why}" in (place / "log").read_text()
         assert control(place, "arm").stdout.startswith("armed, by ")
+        assert '"armed":true' in (place / "state" / "arming-emulated.json").read_text()
+        assert (place / "state" / "arming.json").read_text() == of_the_line, (
+            "a test on an emulated belt changes no line"
+        )
         assert again.stop() == 0
     finally:
         again.kill()
