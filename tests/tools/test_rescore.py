@@ -15,14 +15,18 @@ from click.testing import CliRunner
 
 from pitcore.camera.crops import encode_crop
 from pitcore.cli.classify import classify
+from pitcore.decision.policy import judge_probability
 from pitcore.emulator.single import render_crop
 from pitcore.errors import DataError, PublishError
 from pitcore.model_card import Thresholds, load_bundle
+from pitcore.verdict import CODES
 from pitcore_tools.cli.rescore import rescore
 from pitcore_tools.rescore.judge import Judged
 from pitcore_tools.rescore.pieces import PIECE_CROPS, plan_archive, read_piece
 from pitcore_tools.rescore.report import Gate, Reporter, check_gate
-from tests.conftest import ROOT, write_tiny_bundle
+from tests.conftest import ROOT, write_card, write_tiny_bundle
+from tests.test_operating_points import card_of
+from tests.test_operating_points import point as point_of
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -54,8 +58,8 @@ def shards(folder, pictures, rows=1000, verdicts=("clean",)):
     return folder
 
 
-def invoke(*words):
-    found = CliRunner().invoke(rescore, [str(word) for word in (*words, "--point", "strict")])
+def invoke(*words, point="strict"):
+    found = CliRunner().invoke(rescore, [str(word) for word in (*words, "--point", point)])
     if found.exception is not None and not isinstance(found.exception, SystemExit):
         raise found.exception
     return found.output
@@ -78,6 +82,22 @@ def test_a_folder_gets_the_bytes_of_classify_and_bad_files_are_counted(tmp_path,
     found = report_of(tmp_path / "out")
     assert (found["crops"], found["bad"], found["compared"]) == (len(drawn), 1, 0)
     assert "broken.png" in found["bad_records"][0]
+
+
+def test_verdicts_are_those_of_the_point_and_another_point_judges_nothing_again(tmp_path, tiny_bundle, drawn):
+    write_card(tiny_bundle, card_of(tiny_bundle, strict=point_of(0.01), throughput=point_of(0.45, max_miss=0.05)))
+    archive = shards(tmp_path / "archive", drawn)
+    found = {}
+    for name in ("strict", "throughput"):
+        invoke(archive, "--bundle", tiny_bundle, "--output", tmp_path / "out", "--plain", point=name)
+        lines = [json.loads(line) for line in (tmp_path / "out" / "verdicts.jsonl").read_text().splitlines()]
+        limits = load_bundle(tiny_bundle).card.point(name)[1].thresholds
+        assert [(line["verdict"], line["code"]) for line in lines] == [
+            (verdict, CODES[verdict]) for verdict in (judge_probability(line["p_pit"], limits)[0] for line in lines)
+        ]
+        found[name] = [line["verdict"] for line in lines], report_of(tmp_path / "out")["crops_per_s"]
+    assert found["strict"][0].count("clean") < found["throughput"][0].count("clean")
+    assert found["throughput"][1] is None
 
 
 def test_flips_are_counted_by_board_day_and_probability_and_a_crop_of_two_shards_once(tmp_path, tiny_bundle, drawn):

@@ -18,7 +18,7 @@ class Judged(msgspec.Struct, frozen=True):
     """The result of one crop.
 
     Attributes:
-        line: the line that `pitcore classify --json` writes.
+        line: the line that `pitcore classify --json` writes at the point ``strict``.
         p_pit: the candidate's probability of a pit; None if the crop could not be judged.
         bad: why it could not be judged; else None.
         sha256, board, at, verdict, reason: the archive's columns: hash of the file, and the board's verdict.

@@ -13,6 +13,7 @@ import msgspec
 from pitcore.decision.policy import judge_probability
 from pitcore.errors import DataError, PublishError
 from pitcore.model_card import Bundle, Thresholds
+from pitcore.verdict import CODES
 from pitcore_tools.rescore.judge import Judged
 
 NAMED = 20  # bad crops listed in the report
@@ -103,7 +104,7 @@ class Reporter:
         self._digest = hashlib.sha256()
 
     def lines(self, crops: list[Judged], node: str) -> Iterator[bytes]:
-        """Count crops, and yield the verdict line of each crop that is not a duplicate."""
+        """Count crops, and yield the verdict line, at the operating point, of each crop that is not a duplicate."""
         report = self.report
         for crop in crops:
             if crop.sha256 is not None:
@@ -112,7 +113,7 @@ class Reporter:
                     continue
                 self._seen.add(crop.sha256)
             report.nodes[node] = report.nodes.get(node, 0) + 1
-            line = f"{crop.line}\n".encode()
+            line = self._line(crop)
             self._digest.update(line)
             if crop.bad is not None or crop.p_pit is None:
                 report.bad += 1
@@ -122,6 +123,14 @@ class Reporter:
                 report.crops += 1
                 self._compare(crop, crop.p_pit)
             yield line
+
+    def _line(self, crop: Judged) -> bytes:
+        """Return the line of `pitcore classify --json` at the operating point; stored results are at another one."""
+        if crop.bad is not None or crop.p_pit is None:
+            return f"{crop.line}\n".encode()
+        verdict, _ = judge_probability(crop.p_pit, self._thresholds)
+        found = msgspec.json.decode(crop.line) | {"verdict": verdict, "code": CODES[verdict]}
+        return msgspec.json.encode(found) + b"\n"
 
     def _compare(self, crop: Judged, p_pit: float) -> None:
         if crop.verdict not in {"clean", "maybe", "pit"} or crop.reason not in BY_MODEL:
