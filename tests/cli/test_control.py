@@ -122,6 +122,7 @@ def test_an_armed_state_is_for_its_valves_and_a_board_without_any_has_none(place
         assert not status_of(place)["arming"]["armed"]
         why = "armed by anna at then for line 9, but this board drives lines 1, 2 of a simulated chip; arm it again"
         assert f"dry run: {why}" in control(place, "status").stdout
+        assert f"dry run, nothing is rejected: {why}" in status_of(place)["less_safe"]
         assert f"air jet: DRY RUN, no reject is done: {why}" in (place / "log").read_text()
         assert control(place, "arm").stdout.startswith("armed, by ")
         assert '"armed":true' in (place / "state" / "arming-emulated.json").read_text()

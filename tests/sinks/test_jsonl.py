@@ -74,6 +74,27 @@ def test_each_run_of_the_service_and_each_of_its_files_says_which_run_its_lines_
     assert 0 < mark["t_ns"] <= time.monotonic_ns()
 
 
+def test_a_run_that_finds_an_almost_full_file_begins_a_new_one_with_its_mark(tmp_path):
+    def begun(place, rotate_bytes):
+        place.mkdir()
+        path = place / "v.jsonl"
+        path.write_bytes(old)
+        sink = JsonlSink(path, rotate_bytes=rotate_bytes, keep=2, metrics=Metrics(), run="bb")
+        sink.emit([event(7)])
+        sink.close()
+        return path
+
+    old = encode_lines([event(seq) for seq in range(50)])
+    with_room = begun(tmp_path / "room", 100_000).read_bytes()
+    assert with_room.startswith(old)
+    mark, line = with_room[len(old) :].splitlines(keepends=True)
+    for room in (len(mark) // 2, len(mark) + len(line) // 2):  # for no mark; for the mark, but not for its first line
+        path = begun(tmp_path / str(room), len(old) + room)
+        assert path.with_name("v.jsonl.1").read_bytes() == old
+        lines = [json.loads(one) for one in path.read_text().splitlines()]
+        assert [(one["event"], one.get("run")) for one in lines] == [("run_started", "bb"), ("test", None)]
+
+
 def test_an_incomplete_last_line_of_an_earlier_run_is_cut_off(tmp_path):
     path = tmp_path / "v.jsonl"
     whole = encode_lines([event(1), event(2)])
