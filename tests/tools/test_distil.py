@@ -21,6 +21,7 @@ from pitcore_tools.distil.handover import hand_over
 from pitcore_tools.distil.packing import pack_crops
 from pitcore_tools.distil.pool import Answered, draw_pool, from_bytes, to_bytes
 from pitcore_tools.distil.students import build_student, student_lesson, student_margins
+from pitcore_tools.distil.teachers import learned_from
 from pitcore_tools.distil.views import (
     Form,
     render,
@@ -41,6 +42,14 @@ def some_crops(count: int = 40) -> Crops:
     level = torch.where(labels == 1, 200, 90) + torch.randint(0, 20, (count,), generator=generator)
     pixels = (disc * level.view(-1, 1, 1).to(torch.uint8))[:, None].repeat(1, 2, 1, 1)
     return Crops(pixels, labels, torch.arange(count) // 2 % 5, [f"{index:064x}" for index in range(count)])
+
+
+def test_a_teacher_of_a_share_learns_from_a_part_of_the_crops_outside_the_fold() -> None:
+    crops = some_crops()
+    half = catalogue.teacher("teacher-mobilenet2-half")
+    outside, part = crops.without(1).tolist(), learned_from(half, crops, 1).tolist()
+    assert part == outside[: round(len(outside) / 2)]
+    assert learned_from(catalogue.teacher("teacher-mobilenet2"), crops, 1).tolist() == outside
 
 
 def test_no_view_of_a_pool_shows_a_crop_of_the_held_out_fold() -> None:

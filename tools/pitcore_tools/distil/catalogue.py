@@ -32,6 +32,8 @@ class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         epochs, batch, rate: parameters of the fine-tuning; ``rate`` is the peak learning rate of one cycle, three times
             that for the head.
         sharpness_radius: radius of sharpness-aware steps, see ``fit.Learner.step_sharpness_aware``; 0 for plain steps.
+        share: share of the training crops that it learns from, the first ones by hash: how much do more crops help?
+            ``epochs`` then count passes over all training crops, so that every share gets the same number of steps.
     """
 
     title: str
@@ -43,6 +45,7 @@ class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     batch: Positive
     rate: Rate
     sharpness_radius: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    share: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:

@@ -59,9 +59,10 @@ def teacher_lesson(teacher: Teacher, crops: Crops, fold: int, seed: int, packed:
     device = crops.pixels.device
     torch.manual_seed(seed)
     learner = Learner(fresh(teacher, packed), device, WEIGHT_DECAY, HEAD_FACTOR, EMA_DECAY)
-    chosen = crops.without(fold)
-    batch = min(teacher.batch, len(chosen))
-    total = teacher.epochs * (len(chosen) // batch)
+    count = len(crops.without(fold))
+    batch = min(teacher.batch, count)
+    total = teacher.epochs * (count // batch)
+    chosen = learned_from(teacher, crops, fold)
     order = chosen[permutations(len(chosen), batch, total, seed).to(device)]
     lesson = Lesson([learner], one_cycle(total, teacher.rate).to(device), seed)
 
@@ -84,6 +85,12 @@ def teacher_lesson(teacher: Teacher, crops: Crops, fold: int, seed: int, packed:
 
     lesson.step = step
     return lesson
+
+
+def learned_from(teacher: Teacher, crops: Crops, fold: int) -> Tensor:
+    """Return the positions of the crops that a teacher learns from: its share of all folds but ``fold``."""
+    chosen = crops.without(fold)  # ascending by hash, so the first ones are a random part
+    return chosen[: max(1, round(len(chosen) * teacher.share))]
 
 
 def as_input(pixels: Tensor, teacher: Teacher) -> Tensor:
