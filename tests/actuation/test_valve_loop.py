@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import msgspec
@@ -19,15 +20,24 @@ PATIENCE_S = 60.0
 TICKS_PER_S = 4000.0
 
 
+def paced(longest_ns=5_000_000):
+    """A clock that stands while the machine does: a chip keeps edges only for a while, and then drops the oldest."""
+    seen_ns = now_ns = time.monotonic_ns()
+    while True:
+        before_ns, seen_ns = seen_ns, time.monotonic_ns()
+        now_ns += min(seen_ns - before_ns, longest_ns)
+        yield now_ns
+
+
 class Rig:
     """A loop with its chip and a belt that runs from the first turn."""
 
-    def __init__(self, *, armed=True):
+    def __init__(self, *, armed=True, clock=time.monotonic_ns):
         self.board, fd = ValveBoard.create()
         os.close(fd)
         self.board.set("armed", int(armed))
         self.start_ns = time.monotonic_ns()
-        self.chip = SimulatedChip(steady(lambda: self.start_ns, TICKS_PER_S))
+        self.chip = SimulatedChip(steady(lambda: self.start_ns, TICKS_PER_S), clock)
         self.loop = ValveLoop(PLAN, CONFIG, Lines(self.chip, CONFIG), self.board)
         for tick in range(0, round(TICKS_PER_S * 2 * PATIENCE_S), 200):
             self.loop.actuator.judged(tick, 0)  # coming belt is judged; the belt under the nozzles is not
@@ -192,7 +202,8 @@ def test_the_end_waits_neither_in_dry_run_nor_for_a_stopped_belt(monkeypatch, ar
     assert chip.level(0) == 0
 
 
-def test_frames_get_the_tick_the_belt_had_at_their_exposure(rig):
+def test_frames_get_the_tick_the_belt_had_at_their_exposure():
+    rig = Rig(clock=partial(next, paced()))
     rig.turn_until(lambda: rig.board.history.tick > 2000, "belt")
     for tick in (1, 500, 1999):
         at_ns = rig.start_ns + round(tick * 1e9 / TICKS_PER_S)
