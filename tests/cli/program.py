@@ -36,8 +36,8 @@ def write_config(path, bundle, *, sink=None, extra="", frames_per_s=FRAMES_PER_S
     text = small_belt(frames_per_s=frames_per_s) + f'\n[model]\nbundle = "{bundle}"\n' + extra
     if sink is not None:
         text += f'\n[sink]\npath = "{sink}"\n'
-        if "[runtime]" not in text:
-            text += "\n[runtime]\nstop_timeout_s = 60.0\n"  # no test depends on the speed of the machine
+        if "[runtime]" not in text:  # no test depends on the speed of the machine
+            text += "\n[runtime]\nstop_timeout_s = 60.0\ncapture_timeout_s = 60.0\n"
         text += f'\n[control]\nsocket = "{path.parent / "c.sock"}"\nstate_dir = "{path.parent / "state"}"\n'
     path.write_text(text)
     return path
