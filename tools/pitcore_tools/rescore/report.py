@@ -13,7 +13,7 @@ import msgspec
 from pitcore.decision.policy import judge_probability
 from pitcore.errors import DataError, PublishError
 from pitcore.model_card import Bundle, Thresholds
-from pitcore.verdict import CODES
+from pitcore.verdict import CODES, VerdictName
 from pitcore_tools.rescore.judge import Judged
 
 NAMED = 20  # bad crops listed in the report
@@ -113,29 +113,23 @@ class Reporter:
                     continue
                 self._seen.add(crop.sha256)
             report.nodes[node] = report.nodes.get(node, 0) + 1
-            line = self._line(crop)
-            self._digest.update(line)
+            line = f"{crop.line}\n".encode()
             if crop.bad is not None or crop.p_pit is None:
                 report.bad += 1
                 if len(report.bad_records) < NAMED:
                     report.bad_records.append(str(crop.bad))
             else:
                 report.crops += 1
-                self._compare(crop, crop.p_pit)
+                after, _ = judge_probability(crop.p_pit, self._thresholds)
+                found = msgspec.json.decode(crop.line) | {"verdict": after, "code": CODES[after]}
+                line = msgspec.json.encode(found) + b"\n"
+                self._compare(crop, after)
+            self._digest.update(line)
             yield line
 
-    def _line(self, crop: Judged) -> bytes:
-        """Return the line of `pitcore classify --json` at the operating point; stored results are at another one."""
-        if crop.bad is not None or crop.p_pit is None:
-            return f"{crop.line}\n".encode()
-        verdict, _ = judge_probability(crop.p_pit, self._thresholds)
-        found = msgspec.json.decode(crop.line) | {"verdict": verdict, "code": CODES[verdict]}
-        return msgspec.json.encode(found) + b"\n"
-
-    def _compare(self, crop: Judged, p_pit: float) -> None:
+    def _compare(self, crop: Judged, after: VerdictName) -> None:
         if crop.verdict not in {"clean", "maybe", "pit"} or crop.reason not in BY_MODEL:
             return
-        after, _ = judge_probability(p_pit, self._thresholds)
         flipped = after != crop.verdict
         report = self.report
         report.compared += 1
